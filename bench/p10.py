@@ -1,0 +1,168 @@
+"""P10: how fast the gateway says how an upload is while 500 browsers watch it, and what they cost the upload.
+
+Each round uploads the same files twice: once unwatched, once with so many open streams of its page, which a process of
+their own reads as browsers do. The streams are there before the files, which come all at once. All the while one client
+asks for the status, and each answer is timed.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from datauploader_sandbox.facility import Facility
+from datauploader_sandbox.run import Run
+
+PAUSE_S = 0.02
+"""Between an answer and the next question."""
+
+
+def main() -> int:
+    """Run the rounds and print the figures."""
+    parser = argparse.ArgumentParser(prog="./dev bench p10", description=__doc__)
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--size", type=int, default=20_000)
+    parser.add_argument("--streams", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--watch", nargs=2, metavar=("URL", "TOKEN"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.watch:
+        return asyncio.run(watch(*options.watch, options.streams))
+    with tempfile.TemporaryDirectory(prefix="datauploader-bench-") as folder:
+        source = Path(folder, "source")
+        write(source, options.files, options.size)
+        alone, watched = [], []
+        with Facility(broker="rabbitmq", watched=Path(folder, "watched")) as facility:
+            run = Run(facility, Path(folder, "no ledger"))
+            for number in range(options.rounds):
+                alone.append(upload(run, source, f"alone {number + 1}", 0))
+                watched.append(upload(run, source, f"watched {number + 1}", options.streams))
+                print(f"round {number + 1}: alone {alone[-1]}, watched {watched[-1]}", flush=True)
+    print(json.dumps(result(alone, watched) | {"files": options.files, "streams": options.streams}))
+    return 0
+
+
+def write(source: Path, files: int, size: int) -> None:
+    """Write the files, a hundred to a folder."""
+    for number in range(files):
+        path = source / f"{number // 100:03d}" / f"{number:06d}.dat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(number.to_bytes(8, "big") + os.urandom(size - 8))
+
+
+def upload(run: Run, source: Path, name: str, streams: int) -> dict[str, float]:
+    """Upload everything, watched by so many; return the seconds it took and how long the status took, in ms."""
+    folder = run.facility.watched / name
+    folder.mkdir()
+    upload_id = run.request(name, path=str(folder.resolve()))
+    run.opened(upload_id)
+    watchers = begin_to_watch(run, upload_id, streams) if streams else None
+    shutil.copytree(source, folder / "files", copy_function=os.link)
+    began = time.monotonic()
+    run.control(upload_id, "close")
+    times = ask(run, upload_id)
+    taken = time.monotonic() - began
+    if watchers is not None:
+        said = json.loads(watchers.communicate(timeout=60)[0])
+        size = said["bytes"] / 1e6
+        print(f"  {size:.0f} MB in {said['messages']} messages; {said['ended']} streams came to the end", flush=True)
+    ranks = statistics.quantiles(times, n=100)
+    return {
+        "seconds": round(taken, 2), "asked": len(times), "p50_ms": round(ranks[49], 1), "p99_ms": round(ranks[98], 1),
+        "worst_ms": round(max(times), 1),
+    }  # fmt: skip
+
+
+def ask(run: Run, upload_id: str) -> list[float]:
+    """Ask for the status until the dataset is complete; return the milliseconds of each answer."""
+    parts = urlsplit(run.facility.url)
+    client = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    times: list[float] = []
+    state = ""
+    while state != "completed":
+        began = time.perf_counter()
+        client.request("GET", f"/api/v1/uploads/{upload_id}", headers={"Authorization": f"Bearer {run.token}"})
+        answer = client.getresponse()
+        body = answer.read()
+        times.append((time.perf_counter() - began) * 1000)
+        state = json.loads(body)["state"]
+        if state in ("cancelled", "refused", "rejected"):
+            raise SystemExit(f"the upload ended as {state}")
+        time.sleep(PAUSE_S)
+    client.close()
+    return times
+
+
+def begin_to_watch(run: Run, upload_id: str, streams: int) -> subprocess.Popen[str]:
+    """Open the streams in a process of their own; return when all have been answered."""
+    url = f"{run.facility.url}/uploads/{upload_id}/live"
+    command = [sys.executable, __file__, "--streams", str(streams), "--watch", url, run.token]
+    watchers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert watchers.stdout is not None
+    began = time.monotonic()
+    if watchers.stdout.readline() != "watching\n":
+        raise SystemExit("the streams could not be opened")
+    print(f"  {streams} streams were open after {time.monotonic() - began:.1f} s", flush=True)
+    return watchers
+
+
+async def watch(url: str, token: str, streams: int) -> int:
+    """Read so many streams of one page to their end; print what came."""
+    seen: Counter[str] = Counter()
+    opened = asyncio.Event()
+
+    async def one() -> None:
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        head = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.readline()
+        if b" 200 " in answer:
+            seen["streams"] += 1
+        else:
+            print(f"a stream was answered {answer!r}", file=sys.stderr)
+        if seen["streams"] == streams:
+            opened.set()
+        while line := await reader.readline():
+            seen["bytes"] += len(line)
+            seen["messages"] += line.startswith(b'data: <div class="headline')
+            if line.startswith(b"event: end"):
+                seen["ended"] += 1
+                break
+        writer.close()
+
+    everybody = asyncio.gather(*(one() for _ in range(streams)))
+    await asyncio.wait([everybody, asyncio.ensure_future(opened.wait())], return_when=asyncio.FIRST_COMPLETED)
+    print("watching" if opened.is_set() else "failed", flush=True)
+    await everybody
+    print(json.dumps(seen))
+    return 0
+
+
+def result(alone: list[dict[str, float]], watched: list[dict[str, float]]) -> dict[str, object]:
+    """Put the figures into one object."""
+    slower = [with_them["seconds"] / without["seconds"] for without, with_them in zip(alone, watched, strict=True)]
+    return {
+        "alone_s": [one["seconds"] for one in alone],
+        "watched_s": [one["seconds"] for one in watched],
+        "slower": round(statistics.median(slower), 2),
+        "alone_p99_ms": [one["p99_ms"] for one in alone],
+        "watched_p99_ms": [one["p99_ms"] for one in watched],
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

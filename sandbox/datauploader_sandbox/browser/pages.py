@@ -1,0 +1,101 @@
+"""The pages of the gateway: where they are, and uploads to show on them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+from datauploader_sandbox.browser.scenery import GREEK_NAME, LONG_NAME, Scenery
+
+RUNNING, GREEK, LONG, MANY, LOST = "show-running", "show-greek", "show-long-name", "show-thousands", "show-refused"
+"""The uploads of `furnish`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One page as somebody sees it."""
+
+    name: str
+    path: str
+    said: str
+    """What is to be seen there, in a sentence."""
+    who: str = "anna"
+    """Who looks; empty: nobody who is signed in."""
+    phone: bool = False
+    """It is looked at on phones as well."""
+    prepare: Callable[[Page], object] = lambda _: None
+    """What is done on it before it is looked at."""
+
+
+def tick(page: Page) -> None:
+    """Choose an investigation, a station and a folder."""
+    page.get_by_label("Investigation", exact=True).select_option("20260101")
+    page.get_by_label("Station", exact=True).select_option("sandbox.xrd1.ws01")
+    page.get_by_role("checkbox", name="Choose folder today").check()
+    page.locator("#found .result").first.wait_for()
+
+
+def review(page: Page) -> None:
+    """Go on from there to the review."""
+    tick(page)
+    page.get_by_role("button", name="Review").click()
+    page.locator("section.review").first.wait_for()
+
+
+PAGES = (
+    Shown("sign-in", "/sign-in", "Every way to sign in that is configured, and nothing else.", who="", phone=True),
+    Shown("now", "/", "What goes on now, troubled uploads first, and what ended lately.", phone=True),
+    Shown(
+        "upload", f"/uploads/{RUNNING}",
+        "One upload as it happens: how far it is, whether the computer may be switched off, what one can do.",
+        phone=True,
+    ),
+    Shown(
+        "files", f"/uploads/{MANY}/files", "Thirty thousand files, failed ones first, page by page.",
+        prepare=lambda page: page.locator("#files-title").evaluate("title => title.scrollIntoView()"),
+    ),
+    Shown("complete", f"/uploads/{GREEK}", "A dataset that is complete: everything is stored and catalogued."),
+    Shown(
+        "receipt", f"/uploads/{GREEK}/receipt", "What is proven of every file, with its checksums.", phone=True
+    ),
+    Shown("left-out", f"/uploads/{LONG}/left-out", "What lies in the folder and is not uploaded, with the reason."),
+    Shown(
+        "new-upload", "/new", "Choose folders of the station, leave things out, name the dataset.",
+        prepare=tick, phone=True,
+    ),
+    Shown("review", "/new", "What would be uploaded, before anything is.", prepare=review),
+    Shown("investigations", "/investigations", "The investigations that one may upload to, today's first.", phone=True),
+    Shown("investigation", "/investigations/20260101", "One investigation with its datasets and description."),
+    Shown("history", "/history", "Everything of mine, searchable.", phone=True),
+    Shown("operations", "/operations", "For operators: what is wrong comes first.", who="otto", phone=True),
+    Shown("audit", "/audit", "Who did what, when, from where.", who="otto"),
+    Shown("token", "/token", "A token for the command line, shown once."),
+    Shown("problem", "/uploads/there-is-none", "What a page says when there is nothing to show, and what to do."),
+)  # fmt: skip
+
+
+def furnish(scenery: Scenery, *, thousands: int = 30) -> None:
+    """Put uploads of every kind into a facility's view."""
+    _many(scenery, thousands * 1000)
+    scenery.complete(scenery.upload(GREEK, GREEK_NAME, files=3, stored=3), 3)
+    scenery.upload(LONG, LONG_NAME, mode="batch", files=3, stored=1)
+    scenery.leave_out(
+        LONG,
+        ("tmp/core.4711", "excluded", "the pattern core.* leaves it out"),
+        ("latest", "symlink-outside", "it is a link that leads out of the folder"),
+        ("Ωμέγα/λήψη του δείγματος.lock", "excluded", "the pattern *.lock leaves it out"),
+    )
+    scenery.upload(RUNNING, "Lysozyme crystal 7", files=240, stored=151)
+    scenery.progress(RUNNING, 89, 61.4e6)
+
+
+def _many(scenery: Scenery, files: int) -> None:
+    scenery.upload(MANY, "bone slice, fast tomography", files=files, stored=500)
+    scenery.progress(MANY, files - 500, 83e6)
+    scenery.failure(
+        MANY, 612, "unreachable", "the storage does not answer", "It is tried again by itself.", final=False
+    )
+    scenery.failure(
+        MANY, 600, "conflict", "another file has this name on the storage already",
+        "Rename one of them, or ask the operator to remove the other one.", final=True,
+    )  # fmt: skip

@@ -1,0 +1,13 @@
+"""One module a catalogue; which one is used is a matter of configuration."""
+
+from datauploader_catalog.adapters.memory import MemoryCatalogue
+from datauploader_catalog.adapters.vuo import VuoCatalogue
+from datauploader_catalog.ports import Catalogue
+from datauploader_catalog.settings import CatalogSettings
+
+
+def connect(settings: CatalogSettings) -> Catalogue:
+    """Return the catalogue that the settings choose; close it when done."""
+    if settings.vuo is not None and settings.adapter == "vuo":
+        return VuoCatalogue(settings.vuo)
+    return MemoryCatalogue()

@@ -1,0 +1,143 @@
+"""Tells the catalogue what people say about datasets and investigations: one thread, the latest word of each.
+
+One thread for all, so that no earlier word can overtake a later one on its way to the catalogue. It is apart from the
+workers: neither does a description that the catalogue will not take hold up files, nor a long upload a description.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from datauploader.contracts import (
+    DatasetAnnotated,
+    DatasetDescribed,
+    EventData,
+    InvestigationAnnotated,
+    InvestigationDescribed,
+)
+from datauploader.contracts.envelope import natural_id
+from datauploader.crashing import crash_point
+from datauploader.state import Outbox, Store
+from datauploader_catalog import ports, words
+from datauploader_catalog.errors import CatalogError, CatalogueRefused
+from datauploader_catalog.worker import LONGEST_PAUSE_S, parameters_of, pause_s
+
+log = structlog.get_logger()
+
+DATASET_PAUSE_S = 1.0
+"""How often it is looked whether the dataset is there that a word waits for."""
+
+
+def answer(word: words.Word, refusal: str = "") -> EventData:
+    """Say what has become of a word."""
+    data, said = word.event.data, {"word": word.event.id, "said": word.event.time, "refusal": refusal[:2000]}
+    if isinstance(data, DatasetDescribed):
+        return DatasetAnnotated(upload_id=data.upload_id, dataset_id=word.dataset_id, **said)
+    return InvestigationAnnotated(investigation=data.investigation, **said)
+
+
+class Annotator:
+    """The thread."""
+
+    def __init__(self, store: Store, outbox: Outbox, catalogue: ports.Catalogue) -> None:
+        """Prepare; nothing runs before `start`."""
+        self._store, self._outbox, self._catalogue = store, outbox, catalogue
+        self._change = threading.Event()
+        self._stopping = False
+        self._trouble: dict[str, str] = {}
+        self._thread = threading.Thread(target=self._run, name="catalogue.words", daemon=True)
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """The sentences of what keeps words waiting now."""
+        return tuple(dict.fromkeys(self._trouble.copy().values()))
+
+    def start(self) -> None:
+        """Begin with what a former run left undone."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there may be a new word, or a new dataset."""
+        self._change.set()
+
+    def stop(self, deadline_s: float) -> None:
+        """Finish the running call and begin no other."""
+        self._stopping = True
+        self._change.set()
+        if self._thread.ident is not None:
+            self._thread.join(deadline_s)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                pause = self._step()
+            except sqlite3.DatabaseError as error:  # a full disk; what is to be told is still in the ledger
+                log.warning("state_not_used", problem=str(error))
+                self._trouble[""] = f"the catalog cannot use its state file ({error}): make room on its disk"
+                pause = 1.0
+            else:
+                self._trouble.pop("", None)
+            self._change.wait(pause)
+            self._change.clear()
+
+    def _step(self) -> float:
+        """Tell one word; return how long to wait for the next."""
+        now = time.time()
+        with self._store.reading() as db:
+            word = words.due(db, now)
+            due, waiting = words.next_due(db), words.waiting(db)
+        if word is not None:
+            self._tell(word)
+            return 0.0
+        pause = LONGEST_PAUSE_S if due is None else min(due - now, LONGEST_PAUSE_S)
+        return min(pause, DATASET_PAUSE_S) if waiting else pause
+
+    def _tell(self, word: words.Word) -> None:
+        try:
+            self._ask_catalogue(word)
+        except CatalogueRefused as error:
+            log.warning("description_refused", subject=word.subject, problem=str(error))
+            self._told(word, str(error)[:2000])
+        except CatalogError as error:
+            self._later(word, error)
+        except Exception as error:  # the boundary of one word: the others must go on
+            log.exception("description_failed", subject=word.subject)
+            self._later(word, CatalogError(f"an unexpected error ({type(error).__name__}); the log says more"))
+        else:
+            self._told(word)
+
+    def _ask_catalogue(self, word: words.Word) -> None:
+        """Say it to the catalogue; saying it twice changes nothing."""
+        with self._store.reading() as db:
+            if words.is_outdated(db, word):
+                return
+        data = word.event.data
+        by = data.requested_by.id
+        if isinstance(data, InvestigationDescribed):
+            self._catalogue.describe_investigation(data.investigation, data.description, by)
+        else:
+            self._catalogue.describe_dataset(word.dataset_id, data.description, by)
+            crash_point("catalog.half-annotated")
+            self._catalogue.attach_parameters(word.dataset_id, parameters_of(data.parameters))
+        crash_point("catalog.annotated")
+
+    def _told(self, word: words.Word, refusal: str = "") -> None:
+        fact = answer(word, refusal)
+        identity = natural_id(type(fact), word.subject, word.event.id, refusal)
+        with self._store.transaction() as db:
+            if words.mark_told(db, word, refusal):
+                Outbox.put(db, word.event.follow(fact, service="catalog", id=identity))
+        self._trouble.pop(word.subject, None)
+        self._outbox.wake()
+        log.info("described", subject=word.subject, word=word.event.id, refused=bool(refusal))
+
+    def _later(self, word: words.Word, error: CatalogError) -> None:
+        wait = pause_s(word.attempts, error.retry_after)
+        with self._store.transaction() as db:
+            words.postpone(db, word, time.time() + wait)
+        if self._trouble.get(word.subject) != str(error):
+            log.warning("description_waits", subject=word.subject, problem=str(error), retry_in_s=wait)
+        self._trouble[word.subject] = str(error)

@@ -1,0 +1,144 @@
+"""The catalog service: its queue, its ledger, its workers and its answers put together."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import structlog
+
+from datauploader.config import load
+from datauploader.crashing import crash_point
+from datauploader.errors import Park
+from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
+from datauploader.messaging.topology import catalog_queue
+from datauploader.service import Check, Context
+from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader_catalog import handlers, ledger, words
+from datauploader_catalog.adapters import connect
+from datauploader_catalog.annotating import Annotator
+from datauploader_catalog.persons import Persons
+from datauploader_catalog.ports import Catalogue
+from datauploader_catalog.questions import Answers
+from datauploader_catalog.recollection import Recollection
+from datauploader_catalog.settings import CatalogSettings
+from datauploader_catalog.worker import Worker
+
+log = structlog.get_logger()
+
+
+class CatalogService:
+    """Makes the catalogue know what was stored, exactly once."""
+
+    name = "catalog"
+
+    def __init__(self, context: Context, catalogue: Catalogue, settings: CatalogSettings) -> None:
+        """Open the state and prepare everything; nothing runs before `start`."""
+        path = context.settings.state_dir / "catalog.sqlite"
+        self._bus = context.bus
+        self._catalogue = catalogue
+        self._answers = Answers(catalogue, settings.storage_prefix, may_create=settings.create_investigations)
+        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA])
+        self._outbox = Outbox(self._store, context.bus.publish)
+        self._annotator = Annotator(self._store, self._outbox, catalogue)
+        self._persons = Persons((*settings.gateway_users, self._bus.user), settings.rule_owners)
+        self._worker = Worker(self._store, self._outbox, catalogue, self._persons, settings.threads)
+        self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
+        handlers.register(self._dispatcher)
+        self._dispatcher.after_commit(self._worker.wake)
+        self._dispatcher.after_commit(self._annotator.wake)
+        self._consumers: list[Consumer] = []
+        self._turns = ThreadPoolExecutor(1, thread_name_prefix="catalog.turns")
+        self._working = self._recalling = False
+
+    def start(self) -> None:
+        """Take up what a former run left, then the queue and the questions.
+
+        A catalog that has forgotten something, or was begun beside another one with a state of its own, works only
+        when the queue is its own: else both would do everything.
+        """
+        if not self._store.forgetful:
+            self._work()
+        self._outbox.start()
+        ownership = Ownership(
+            self._store.identity,
+            held=lambda: self._in_turn(self._take_over),
+            lost=lambda: self._in_turn(self._miss),
+        )
+        self._consumers += [
+            self._bus.consume(catalog_queue(), self._hear, workers=2, prefetch=64, ownership=ownership),
+            self._bus.answer(self.name, self._answers),
+            self._bus.answer_stations(self.name, Recollection(self._store)),
+        ]
+
+    def stop(self, deadline_s: float) -> None:
+        """Let running calls end; what is not told yet stays in the ledger."""
+        for consumer in self._consumers:
+            consumer.stop(deadline_s / 4)
+        self._turns.shutdown(wait=True)
+        self._worker.stop(deadline_s / 4)
+        self._annotator.stop(deadline_s / 4)
+        self._outbox.stop(deadline_s / 4)
+        self._catalogue.close()
+
+    def checks(self) -> Sequence[Check]:
+        """Say whether the catalogue takes what it is told and the broker what is published."""
+        troubles = tuple(dict.fromkeys((*self._worker.troubles, *self._annotator.troubles)))
+        return (
+            Check("catalogue", not troubles, "; ".join(troubles)),
+            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+        )
+
+    def _hear(self, delivery: Delivery) -> None:
+        self._persons.check(delivery)
+        self._dispatcher(delivery)
+
+    def _in_turn(self, step: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the service stops
+            self._turns.submit(step)
+
+    def _work(self) -> None:
+        if not self._working:
+            self._working = True
+            self._worker.start()
+            self._annotator.start()
+
+    def _take_over(self) -> None:
+        """Begin with the queue; what was heard by others before is in the log."""
+        if self._store.forgetful and not self._recalling:
+            self._recall()
+        self._work()
+
+    def _miss(self) -> None:
+        """Another catalog with a state of its own hears what this one does not, so that is to be found in the log."""
+        if not self._store.forgetful:
+            log.error("queue_belongs_to_another_state", hint="stop one of the two catalogs, or let them share a folder")
+            self._store.forget()
+
+    def _recall(self) -> None:
+        """Hear everything that the event log remembers, until it was heard once to its end; the inbox drops doubles."""
+        self._recalling = True
+        began = datetime.now(UTC)
+        reader: list[Consumer] = []
+
+        def hear(delivery: Delivery) -> None:
+            if delivery.event.time >= began and reader:
+                self._store.remembered()
+                self._recalling = False
+                threading.Thread(target=reader[0].stop, daemon=True).start()
+                return
+            try:
+                self._hear(delivery)
+            except handlers.NotAskedFor as error:  # the log is in order, so its request would have come before it
+                raise Park(str(error)) from error
+            crash_point("catalog.recalling")
+
+        reader.append(self._bus.replay(Start(first=True), hear))
+        self._consumers.append(reader[0])
+
+
+def create(context: Context) -> CatalogService:
+    """Build the service from its settings; entry point `datauploader.services`."""
+    settings = load(CatalogSettings)
+    return CatalogService(context, connect(settings), settings)

@@ -1,0 +1,28 @@
+"""What `datauploader doctor` asks of the catalog: does the catalogue answer, and as one that knows us."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from pydantic import SecretStr
+
+from datauploader.config import Settings, load
+from datauploader.service import Check
+from datauploader_catalog.adapters import connect
+from datauploader_catalog.errors import CatalogError, CatalogueRefused, NotSignedIn
+from datauploader_catalog.settings import CatalogSettings
+
+
+def examine(_settings: Settings) -> Iterator[Check]:
+    """Ask about somebody whom the catalogue cannot know; a no in its own words is the right answer."""
+    catalogue = connect(load(CatalogSettings))
+    try:
+        with suppress(NotSignedIn):
+            catalogue.identify(SecretStr("nobody"))
+        with suppress(CatalogueRefused):
+            catalogue.investigations("1")
+    except CatalogError as error:
+        yield Check("catalogue", ok=False, detail=str(error))
+    else:
+        yield Check("catalogue", ok=True, detail="it answers, and knows this service's secret")
+    finally:
+        catalogue.close()

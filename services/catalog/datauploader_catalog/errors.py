@@ -1,0 +1,73 @@
+"""What can go wrong between this service and a catalogue, sorted by what the caller should do about it.
+
+CatalogError
+├── CatalogueUnavailable      try again later; nothing is known to have happened
+│   └── NotTrusted            try again once the operator has mended the shared secret
+├── BadAnswer                 try again later; the answer could not be read, the outcome is unknown
+├── NotYetThere               try again later; what this builds upon has not been registered yet
+└── CatalogueRefused          do not try again; a person has to change something
+    ├── NotAllowed            this user may not do this here
+    ├── NotSignedIn           the session is not known; sign in at login_url
+    └── NoSuchInvestigation   the catalogue says so itself; silence never counts as this
+"""
+
+from typing import ClassVar
+
+from datauploader.errors import DataUploaderError
+
+
+class CatalogError(DataUploaderError):
+    """The root of everything that this distribution raises; says whether another try can help."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the catalogue asked us to wait, if it did."""
+
+
+class CatalogueUnavailable(CatalogError):
+    """The catalogue did not answer, or answered that it cannot now."""
+
+    retryable = True
+
+
+class NotTrusted(CatalogueUnavailable):
+    """The catalogue does not accept this service's shared secret; all work waits until that is mended."""
+
+
+class BadAnswer(CatalogError):
+    """The catalogue answered something that cannot be read, so the outcome is unknown, never "absent"."""
+
+    retryable = True
+
+
+class NotYetThere(CatalogError):
+    """The datafile or dataset that this belongs to is not in the catalogue yet."""
+
+    retryable = True
+
+
+class CatalogueRefused(CatalogError):
+    """The catalogue will never accept this as it stands; `words` is what it said itself."""
+
+    def __init__(self, message: str, *, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
+
+
+class NotAllowed(CatalogueRefused):
+    """The catalogue says that this user may not do this with this investigation."""
+
+
+class NotSignedIn(CatalogueRefused):
+    """The catalogue does not know this session; `login_url` is where a person signs in, if it said so."""
+
+    def __init__(self, message: str, *, login_url: str | None = None) -> None:
+        super().__init__(message)
+        self.login_url = login_url
+
+
+class NoSuchInvestigation(CatalogueRefused):
+    """The catalogue says in its own words that it has no such investigation."""

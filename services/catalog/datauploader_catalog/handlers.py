@@ -1,0 +1,121 @@
+"""What the catalog does when it hears something: it writes down what the catalogue must be told."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from datauploader.contracts import (
+    CataloguedFile,
+    DatasetDescribed,
+    Event,
+    EventData,
+    FileCatalogued,
+    FileStored,
+    InvestigationDescribed,
+    MetadataExtracted,
+    UploadControlled,
+    UploadRequested,
+    UploadSealed,
+)
+from datauploader.contracts.envelope import natural_id
+from datauploader.errors import Park, Retry
+from datauploader.messaging import Dispatcher, Unit
+from datauploader_catalog import ledger, words
+from datauploader_catalog.annotating import answer
+
+D = TypeVar("D", bound=EventData)
+
+
+class NotAskedFor(Retry):
+    """Nobody has asked for the upload yet, and another station has spoken about it: the request may be on its way."""
+
+    def __init__(self, upload_id: str) -> None:
+        super().__init__(f"upload {upload_id} was not asked for yet", timedelta(seconds=1))
+
+
+def register(dispatcher: Dispatcher) -> None:
+    """Register a handler for every event of the catalog's queue."""
+    dispatcher.on(UploadRequested, requested)
+    dispatcher.on(UploadControlled, at_home(controlled))
+    dispatcher.on(FileStored, at_home(stored), again=True)
+    dispatcher.on(UploadSealed, at_home(sealed))
+    dispatcher.on(MetadataExtracted, at_home(extracted))
+    dispatcher.on(DatasetDescribed, at_home(described), again=True)
+    dispatcher.on(InvestigationDescribed, described, again=True)
+
+
+def at_home(handler: Callable[[Unit, Event[D]], None]) -> Callable[[Unit, Event[D]], None]:
+    """Let a handler hear only what the station says that the upload belongs to.
+
+    The broker vouches for the station of an event, and for nothing of what its data claim. Until the request is here,
+    nobody knows whose the upload is: who was not the first to speak about it is heard again later.
+    """
+
+    def handle(unit: Unit, event: Event[D]) -> None:
+        home = ledger.home(unit.db, event)
+        if home != event.station.key and ledger.asked_for(unit.db, event):
+            raise _foreign(event, home)
+        if home != event.station.key:
+            raise NotAskedFor(event.data.upload_id)
+        handler(unit, event)
+
+    return handle
+
+
+def _foreign(event: Event[EventData], home: str) -> Park:
+    return Park(f"{event.station.key} speaks about upload {event.data.upload_id}, which belongs to {home}")
+
+
+def requested(unit: Unit, event: Event[UploadRequested]) -> None:
+    """A dataset is wanted; an upload that was asked for already does not change its station."""
+    home = ledger.home(unit.db, event)
+    if home != event.station.key and not ledger.move(unit.db, event):
+        raise _foreign(event, home)
+    ledger.add_upload(unit.db, event)
+
+
+def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
+    """A retry asks the catalogue once more for what it has refused."""
+    if event.data.action == "retry":
+        unit.db.execute(
+            "UPDATE uploads SET state = CASE dataset_id WHEN '' THEN 'wanted' ELSE 'ensured' END, due = 0, attempts = 0"
+            " WHERE upload_id = ? AND state = 'refused'",
+            (event.data.upload_id,),
+        )
+
+
+def stored(unit: Unit, event: Event[FileStored]) -> None:
+    """Files are on the storage; the receipts of those that are registered already are sent once more."""
+    known = ledger.add_stored(unit.db, event.data.upload_id, event.data.files)
+    if not known:
+        return
+    row = unit.db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (event.data.upload_id,)).fetchone()
+    receipt = FileCatalogued(
+        upload_id=event.data.upload_id,
+        dataset_id=row["dataset_id"],
+        files=tuple(CataloguedFile(file=item.file, state=item.state) for item in known),
+    )
+    unit.follow(receipt, id=natural_id(FileCatalogued, event.data.upload_id, *(item.file.key for item in known)))
+
+
+def sealed(unit: Unit, event: Event[UploadSealed]) -> None:
+    """The manifest is complete."""
+    ledger.add_seal(unit.db, event)
+
+
+def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:
+    """A harvester has read something in files."""
+    for item in event.data.files:
+        if item.parameters:
+            ledger.add_parameters(unit.db, event.data.upload_id, item.file, item.parameters)
+
+
+def described(unit: Unit, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
+    """Somebody has described a dataset or an investigation; what was told to the catalogue already is answered again.
+
+    A word that a later one has overtaken gets the answer of that one, and waits with it until there is one.
+    """
+    word = words.hear(unit.db, event)
+    if word.told:
+        fact = answer(word, word.refusal)
+        unit.follow(fact, id=natural_id(type(fact), word.subject, event.id, word.event.id, word.refusal))

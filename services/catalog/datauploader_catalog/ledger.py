@@ -1,0 +1,244 @@
+"""What the catalog remembers: wanted datasets, the files that belong to them, and what is still to be told."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from datauploader.contracts import (
+    Event,
+    EventData,
+    FileVersion,
+    Parameter,
+    StoredFile,
+    UploadRequested,
+    UploadSealed,
+    decode,
+    encode,
+)
+from datauploader.contracts.uploads import manifest_digest
+from datauploader.state import Schema
+
+SCHEMA = Schema(
+    "catalog",
+    (
+        """
+        CREATE TABLE uploads (
+            upload_id TEXT PRIMARY KEY,
+            request BLOB NOT NULL,             -- the encoded upload.requested
+            state TEXT NOT NULL,               -- wanted, ensured, completed, refused
+            dataset_id TEXT NOT NULL DEFAULT '',
+            attempts INTEGER NOT NULL DEFAULT 0,
+            due REAL NOT NULL DEFAULT 0,       -- seconds since 1970; not to be tried before
+            trouble TEXT NOT NULL DEFAULT ''
+        );
+        CREATE TABLE seals (
+            upload_id TEXT PRIMARY KEY,
+            files INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            manifest_sha256 TEXT NOT NULL,
+            time TEXT NOT NULL
+        );
+        CREATE TABLE datafiles (
+            upload_id TEXT NOT NULL,
+            path BLOB NOT NULL,
+            revision INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            stored TEXT NOT NULL,              -- the StoredFile as JSON
+            registered INTEGER NOT NULL,       -- 0 or 1
+            PRIMARY KEY (upload_id, path)
+        ) WITHOUT ROWID;
+        CREATE INDEX datafiles_wanted ON datafiles (upload_id) WHERE registered = 0;
+        CREATE TABLE parameters (
+            id INTEGER PRIMARY KEY,
+            upload_id TEXT NOT NULL,
+            path BLOB NOT NULL,                -- the datafile
+            parameters TEXT NOT NULL           -- a JSON array of Parameter
+        );
+        CREATE INDEX parameters_upload ON parameters (upload_id);
+        """,
+        """
+        CREATE TABLE homes (
+            upload_id TEXT PRIMARY KEY,
+            station TEXT NOT NULL              -- the only one that may speak about the upload
+        ) WITHOUT ROWID;
+        """,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One row of the table: a dataset that somebody wants, and how far it is."""
+
+    upload_id: str
+    request: bytes
+    state: str
+    dataset_id: str
+    attempts: int
+    trouble: str
+
+
+def home(db: sqlite3.Connection, event: Event[EventData]) -> str:
+    """Return the station that an upload belongs to: the one that was heard of first."""
+    upload_id = event.data.upload_id
+    station = station_of(db, upload_id) or event.station.key
+    db.execute("INSERT OR IGNORE INTO homes VALUES (?, ?)", (upload_id, station))
+    return station
+
+
+def station_of(db: sqlite3.Connection, upload_id: str) -> str | None:
+    """Return the station that alone may speak about an upload; None where nothing was heard of it."""
+    known = db.execute("SELECT station FROM homes WHERE upload_id = ?", (upload_id,)).fetchone()
+    if known is not None:
+        return str(known["station"])
+    request = db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    return decode(request["request"]).station.key if request else None
+
+
+def asked_for(db: sqlite3.Connection, event: Event[EventData]) -> bool:
+    """Tell whether the request of the upload that an event speaks about is here."""
+    query = "SELECT 1 FROM uploads WHERE upload_id = ?"
+    return db.execute(query, (event.data.upload_id,)).fetchone() is not None
+
+
+def move(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
+    """Give an upload that nobody has asked for yet to the station of this request, without what others said of it."""
+    upload_id = event.data.upload_id
+    if asked_for(db, event):
+        return False
+    for table in ("datafiles", "seals", "parameters"):
+        db.execute(f"DELETE FROM {table} WHERE upload_id = ?", (upload_id,))  # noqa: S608 - three names of ours
+    db.execute("UPDATE homes SET station = ? WHERE upload_id = ?", (event.station.key, upload_id))
+    return True
+
+
+def add_upload(db: sqlite3.Connection, event: Event[UploadRequested]) -> None:
+    """Remember that this dataset is wanted; a repeated request changes nothing."""
+    db.execute(
+        "INSERT OR IGNORE INTO uploads (upload_id, request, state) VALUES (?, ?, 'wanted')",
+        (event.data.upload_id, encode(event)),
+    )
+
+
+def add_seal(db: sqlite3.Connection, event: Event[UploadSealed]) -> None:
+    """Remember the manifest; the latest one counts, in whatever order they arrive."""
+    seal = event.data
+    db.execute(
+        "INSERT INTO seals VALUES (?, ?, ?, ?, ?) ON CONFLICT (upload_id) DO UPDATE SET files = excluded.files,"
+        " bytes = excluded.bytes, manifest_sha256 = excluded.manifest_sha256, time = excluded.time"
+        " WHERE excluded.time > seals.time",
+        (seal.upload_id, seal.files, seal.bytes, seal.manifest_sha256, event.time.isoformat()),
+    )
+    # a station that says it once more has not heard that the dataset is complete: so it is completed, and said, again
+    db.execute(
+        "UPDATE uploads SET state = 'ensured', due = 0 WHERE upload_id = ? AND state = 'completed'", (seal.upload_id,)
+    )
+
+
+def add_stored(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile]) -> list[StoredFile]:
+    """Remember stored versions, the newest of each path; return those that are registered already."""
+    known: list[StoredFile] = []
+    for stored in files:
+        file = stored.file
+        row = db.execute(
+            "SELECT revision, sha256, stored, registered FROM datafiles WHERE upload_id = ? AND path = ?",
+            (upload_id, file.raw),
+        ).fetchone()
+        if row and row["registered"] and StoredFile.model_validate_json(row["stored"]).file.key == file.key:
+            known.append(stored)
+        elif row is None or file.revision >= row["revision"]:
+            db.execute(
+                "INSERT OR REPLACE INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0)",
+                (upload_id, file.raw, file.revision, file.size, file.sha256, stored.model_dump_json(exclude_none=True)),
+            )
+    return known
+
+
+def add_parameters(db: sqlite3.Connection, upload_id: str, file: FileVersion, parameters: Sequence[Parameter]) -> None:
+    """Remember what a harvester read in a file."""
+    document = json.dumps([parameter.model_dump() for parameter in parameters])
+    db.execute("INSERT INTO parameters (upload_id, path, parameters) VALUES (?, ?, ?)", (upload_id, file.raw, document))
+
+
+def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool]]:
+    """Go through stored versions in order of their paths, and whether each is registered."""
+    query = "SELECT stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
+    for row in db.execute(query, (upload_id, after, most)):
+        yield StoredFile.model_validate_json(row["stored"]), bool(row["registered"])
+
+
+def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | None:
+    """Return an upload that has something to be told to the catalogue now, the one that waits longest first."""
+    skip = tuple(busy)
+    marks = ",".join("?" * len(skip))
+    row = db.execute(
+        "SELECT u.* FROM uploads u WHERE u.due <= ? AND u.state != 'refused' "  # noqa: S608 - only question marks
+        f"AND u.upload_id NOT IN ({marks}) AND (u.state = 'wanted' "
+        "OR EXISTS (SELECT 1 FROM datafiles d WHERE d.upload_id = u.upload_id AND d.registered = 0) "
+        "OR EXISTS (SELECT 1 FROM parameters p JOIN datafiles d USING (upload_id, path) "
+        "WHERE p.upload_id = u.upload_id AND d.registered = 1) "
+        "OR (u.state = 'ensured' AND EXISTS (SELECT 1 FROM seals s WHERE s.upload_id = u.upload_id AND s.files = "
+        "(SELECT count(*) FROM datafiles d WHERE d.upload_id = u.upload_id)))) ORDER BY u.due LIMIT 1",
+        (now, *skip),
+    ).fetchone()
+    return row and _upload(row)
+
+
+def next_due(db: sqlite3.Connection, now: float) -> float | None:
+    """Return when the next upload that waits for its next attempt is due."""
+    row = db.execute("SELECT min(due) FROM uploads WHERE due > ? AND state != 'refused'", (now,)).fetchone()
+    return row[0] if row[0] is not None else None
+
+
+def wanted_files(db: sqlite3.Connection, upload_id: str, most: int) -> list[StoredFile]:
+    """Return stored versions that the catalogue does not know yet."""
+    rows = db.execute(
+        "SELECT stored FROM datafiles WHERE upload_id = ? AND registered = 0 LIMIT ?", (upload_id, most)
+    ).fetchall()
+    return [StoredFile.model_validate_json(row["stored"]) for row in rows]
+
+
+def mark_registered(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile]) -> None:
+    """Note that the catalogue knows these versions; a newer one that came meanwhile stays wanted."""
+    db.executemany(
+        "UPDATE datafiles SET registered = 1 WHERE upload_id = ? AND path = ? AND revision = ? AND sha256 = ?",
+        [(upload_id, stored.file.raw, stored.file.revision, stored.file.sha256) for stored in files],
+    )
+
+
+def wanted_parameters(
+    db: sqlite3.Connection, upload_id: str, most: int
+) -> list[tuple[int, StoredFile, list[Parameter]]]:
+    """Return what was read in files that are registered: (row, file, parameters)."""
+    rows = db.execute(
+        "SELECT p.id, p.parameters, d.stored FROM parameters p JOIN datafiles d USING (upload_id, path) "
+        "WHERE p.upload_id = ? AND d.registered = 1 ORDER BY p.id LIMIT ?",
+        (upload_id, most),
+    ).fetchall()
+    return [
+        (
+            row["id"],
+            StoredFile.model_validate_json(row["stored"]),
+            [Parameter.model_validate(item) for item in json.loads(row["parameters"])],
+        )
+        for row in rows
+    ]
+
+
+def complete_manifest(db: sqlite3.Connection, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:
+    """Return the seal when the registered files are exactly those of the manifest, or what is missing for that."""
+    seal: sqlite3.Row | None = db.execute("SELECT * FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
+    if seal is None:
+        return "incomplete"
+    rows = db.execute("SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)).fetchall()
+    if len(rows) != seal["files"] or not all(row["registered"] for row in rows):
+        return "incomplete"
+    digest = manifest_digest((bytes(row["path"]), row["sha256"]) for row in rows)
+    return seal if digest == seal["manifest_sha256"] else "differs"
+
+
+def _upload(row: sqlite3.Row) -> Upload:
+    return Upload(row["upload_id"], row["request"], row["state"], row["dataset_id"], row["attempts"], row["trouble"])

@@ -1,0 +1,115 @@
+"""What an operator can set for the catalog service, read from DATAUPLOADER_CATALOG_… variables."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from datauploader.config import SectionSettings
+
+ProcedureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+)?$")]
+
+
+class VuoProcedures(BaseModel):
+    """Names of VUO's procedures; the first two are known, all others are assumed (docs/catalogues/vuo.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    identify: ProcedureName = "vuo_sso.detail"
+    authorise: ProcedureName = "vlab.sm_get_investigation_info"
+    list_investigations: ProcedureName = "datauploader.list_investigations"
+    find_investigation: ProcedureName = "datauploader.find_investigation"
+    create_investigation: ProcedureName = "datauploader.create_investigation"
+    find_dataset: ProcedureName = "datauploader.find_dataset"
+    create_dataset: ProcedureName = "datauploader.create_dataset"
+    add_datafiles: ProcedureName = "datauploader.add_datafiles"
+    add_parameters: ProcedureName = "datauploader.add_parameters"
+    describe_dataset: ProcedureName = "datauploader.describe_dataset"
+    describe_investigation: ProcedureName = "datauploader.describe_investigation"
+    complete_dataset: ProcedureName = "datauploader.complete_dataset"
+
+
+class VuoSettings(BaseModel):
+    """How to reach VUO."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: AnyHttpUrl
+    """Up to and without `/pls/vuo`, for example https://vuo.example.org."""
+    secret: SecretStr = Field(min_length=1)
+    """Shared with VUO; every FRM_HASH is made with it."""
+    path: str = "/pls/vuo/"
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    allow_http: bool = False
+    """Speak without TLS to another machine; for a sandbox network only."""
+    connect_timeout: float = Field(default=5.0, gt=0)
+    timeout: float = Field(default=30.0, gt=0)
+    """Seconds for one whole answer."""
+    read_attempts: int = Field(default=3, ge=1)
+    """Tries of a read within one call; the long waiting is the service's, not the adapter's."""
+    batch_files: int = Field(default=1000, ge=1)
+    batch_bytes: int = Field(default=500_000, ge=1000)
+    """Characters of the JSON text in one form field; some PL/SQL gateways take no more than 32,000."""
+    dataset_page: str = ""
+    """Address of a dataset's page with `{dataset_id}` in it; empty: `<base_url>/datasets/{dataset_id}`."""
+    procedures: VuoProcedures = VuoProcedures()
+    parameter_names: dict[str, str] = Field(default_factory=dict)
+    """Other names for form parameters, as {"FRM_NAME": "FRM_DATASET_NAME"}."""
+
+    @model_validator(mode="after")
+    def _require_tls(self) -> Self:
+        if self.base_url.scheme == "https" or self.allow_http or _is_loopback(self.base_url.host):
+            return self
+        raise ValueError(
+            f"VUO at {self.base_url} would get the shared secret's hashes and people's sessions without TLS; "
+            "use https, or set allow_http in a sandbox"
+        )
+
+
+class CatalogSettings(SectionSettings):
+    """Settings of the catalog service that concern the catalogue itself."""
+
+    section: ClassVar[str] = "catalog"
+
+    model_config = SettingsConfigDict(
+        env_prefix="DATAUPLOADER_CATALOG_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # the input holds the secret
+    )
+
+    adapter: Literal["vuo", "memory"] = "vuo"
+    vuo: VuoSettings | None = None
+    threads: int = Field(default=4, ge=1, le=32)
+    """Uploads that are brought into the catalogue at the same time."""
+    create_investigations: bool = False
+    """Let people make investigations from here; whom, the catalogue decides."""
+    gateway_users: tuple[str, ...] = ("gateway",)
+    """The broker's users who may ask for uploads in a person's name, beside the catalog's own: the gateway's."""
+    rule_owners: dict[str, str] = Field(default_factory=dict)
+    """By `facility.beamline.station`, or `*` for all others: the catalogue's id of the person who answers for the
+    station's standing rules. They then reach this person's investigations alone; without one, every investigation."""
+    storage_prefix: str = "/"
+    """What is cut from the base directories that the catalogue names, because a remote has a base of its own."""
+
+    @model_validator(mode="after")
+    def _require_the_chosen_block(self) -> Self:
+        if self.adapter == "vuo" and self.vuo is None:
+            raise ValueError(
+                "the adapter is vuo, but nothing says where VUO is; set DATAUPLOADER_CATALOG_VUO__BASE_URL "
+                "and DATAUPLOADER_CATALOG_VUO__SECRET, or DATAUPLOADER_CATALOG_ADAPTER=memory for a trial"
+            )
+        return self
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address((host or "").strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,121 @@
+"""What people said about datasets and investigations, the latest word of each, until the catalogue has it.
+
+One row for each dataset of an upload and each investigation: whatever the order in which words arrive, the one with the
+latest time, then the higher id, stays, and an earlier one is only answered.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from datauploader.contracts import DatasetDescribed, Event, InvestigationDescribed, decode, encode
+from datauploader.state import Schema
+
+SCHEMA = Schema(
+    "words",
+    (
+        """
+        CREATE TABLE words (
+            subject TEXT PRIMARY KEY,          -- dataset:<upload id> or investigation:<id>
+            upload_id TEXT NOT NULL,           -- "" for an investigation
+            time TEXT NOT NULL,
+            event_id TEXT NOT NULL,
+            event BLOB NOT NULL,               -- as it was said
+            told INTEGER NOT NULL DEFAULT 0,   -- 1: the catalogue has it, or will not have it
+            refusal TEXT NOT NULL DEFAULT '',
+            attempts INTEGER NOT NULL DEFAULT 0,
+            due REAL NOT NULL DEFAULT 0        -- seconds since 1970; not to be tried before
+        ) WITHOUT ROWID;
+        CREATE INDEX words_wanted ON words (due) WHERE told = 0;
+        """,
+    ),
+)
+Described = Event[DatasetDescribed] | Event[InvestigationDescribed]
+_KNOWN = (
+    "LEFT JOIN uploads u ON u.upload_id = w.upload_id WHERE w.told = 0 AND (w.upload_id = '' OR u.dataset_id <> '')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One row, with the dataset that it is about where it is about one."""
+
+    subject: str
+    event: Described
+    dataset_id: str
+    told: bool
+    refusal: str
+    attempts: int
+
+
+def hear(db: sqlite3.Connection, event: Described) -> Word:
+    """Keep a word unless a later one is known; return the one that counts now."""
+    data = event.data
+    subject = f"dataset:{data.upload_id}"
+    if isinstance(data, InvestigationDescribed):
+        subject = f"investigation:{data.investigation}"
+    db.execute(
+        "INSERT INTO words (subject, upload_id, time, event_id, event) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (subject) DO UPDATE SET time = excluded.time, event_id = excluded.event_id,"
+        " event = excluded.event, told = 0, refusal = '', attempts = 0, due = 0"
+        " WHERE (excluded.time, excluded.event_id) > (words.time, words.event_id)",
+        (subject, data.upload_id, _stamp(event.time), event.id, encode(event)),
+    )
+    query = "SELECT w.*, u.dataset_id FROM words w LEFT JOIN uploads u ON u.upload_id = w.upload_id WHERE subject = ?"
+    return _word(db.execute(query, (subject,)).fetchone())
+
+
+def due(db: sqlite3.Connection, now: float) -> Word | None:
+    """Return the word that waits longest for being told, and can be."""
+    row = db.execute(
+        f"SELECT w.*, u.dataset_id FROM words w {_KNOWN} AND w.due <= ? ORDER BY w.due LIMIT 1",  # noqa: S608 - ours
+        (now,),
+    ).fetchone()
+    return row and _word(row)
+
+
+def next_due(db: sqlite3.Connection) -> float | None:
+    """Return when the next word may be tried; None while there is none whose dataset is there."""
+    due_at: float | None = db.execute(f"SELECT min(w.due) FROM words w {_KNOWN}").fetchone()[0]  # noqa: S608 - ours
+    return due_at
+
+
+def waiting(db: sqlite3.Connection) -> bool:
+    """Tell whether any word waits for the dataset that it is about."""
+    query = "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE w.told = 0 AND u.dataset_id = ''"
+    return db.execute(f"{query} AND u.state <> 'refused'").fetchone() is not None
+
+
+def is_outdated(db: sqlite3.Connection, word: Word) -> bool:
+    """Tell whether the catalogue was told a later word of the same dataset, which another upload has filled as well."""
+    if not word.dataset_id:
+        return False
+    query = (
+        "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE u.dataset_id = ? AND w.told = 1"
+        " AND w.refusal = '' AND (w.time, w.event_id) > (?, ?)"
+    )
+    return db.execute(query, (word.dataset_id, _stamp(word.event.time), word.event.id)).fetchone() is not None
+
+
+def mark_told(db: sqlite3.Connection, word: Word, refusal: str) -> bool:
+    """Note what has become of a word; False where a later one has come meanwhile, which is still to be told."""
+    query = "UPDATE words SET told = 1, refusal = ? WHERE subject = ? AND event_id = ?"
+    return db.execute(query, (refusal, word.subject, word.event.id)).rowcount == 1
+
+
+def postpone(db: sqlite3.Connection, word: Word, until: float) -> None:
+    """Try a word again later."""
+    query = "UPDATE words SET attempts = attempts + 1, due = ? WHERE subject = ? AND event_id = ?"
+    db.execute(query, (until, word.subject, word.event.id))
+
+
+def _word(row: sqlite3.Row) -> Word:
+    event = cast("Described", decode(row["event"]))
+    return Word(
+        row["subject"], event, row["dataset_id"] or "", bool(row["told"]), row["refusal"], row["attempts"],
+    )  # fmt: skip
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,1 @@
+"""The gateway: the one door for people; it never touches the files."""

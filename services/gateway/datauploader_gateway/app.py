@@ -1,0 +1,200 @@
+"""The gateway as a service: built from a context, started, asked how it is, stopped within its time."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+from redis.asyncio import Redis
+
+from datauploader.config import load
+from datauploader.errors import ConfigurationError
+from datauploader.messaging import Bus, connect
+from datauploader.service import Check, Context
+from datauploader.state import Outbox, Store
+from datauploader.state import outbox as outbox_state
+from datauploader_gateway import application, intake, redisdoor, unanswered
+from datauploader_gateway.audit import Audit
+from datauploader_gateway.auth.accounts import Accounts
+from datauploader_gateway.auth.oidc.attempts import Attempts
+from datauploader_gateway.auth.oidc.provider import Provider
+from datauploader_gateway.auth.origin import own_origins
+from datauploader_gateway.auth.sessions import Sessions
+from datauploader_gateway.auth.throttle import Throttle
+from datauploader_gateway.choosing.drafts import Drafts
+from datauploader_gateway.choosing.metadata import MetadataForm
+from datauploader_gateway.desktop.doorway import DesktopDoor, Doorway
+from datauploader_gateway.heartbeat import SERVICE, Heartbeat
+from datauploader_gateway.mail import occasions
+from datauploader_gateway.mail.addresses import Addresses
+from datauploader_gateway.mail.letters import Letters
+from datauploader_gateway.mail.occasions import Occasions
+from datauploader_gateway.mail.post import Post
+from datauploader_gateway.mail.smtp import SmtpDoor
+from datauploader_gateway.operations.board import Board
+from datauploader_gateway.operations.health import Health
+from datauploader_gateway.parts import Parts
+from datauploader_gateway.questions import Questions
+from datauploader_gateway.receipts.desk import ReceiptDesk
+from datauploader_gateway.server import WebServer
+from datauploader_gateway.settings import GatewaySettings
+from datauploader_gateway.view.keeper import Keeper
+from datauploader_gateway.view.live import Live
+from datauploader_gateway.view.reader import ViewReader
+from datauploader_gateway.view.writer import ViewWriter
+
+log = structlog.get_logger()
+
+_DAY_S = 24 * 3600.0
+
+
+class Gateway:
+    """The one door for people."""
+
+    name = SERVICE
+
+    def __init__(self, context: Context, settings: GatewaySettings) -> None:
+        """Build everything without starting it.
+
+        Raises:
+            ConfigurationError: a setting is wrong, or the address is taken.
+        """
+        if not settings.is_loopback and not settings.public_url:
+            raise ConfigurationError(
+                f"gateway.host is {settings.host}, so others can reach the gateway: set gateway.public_url to the "
+                "address that their browsers use, such as https://upload.facility.eu"
+            )
+        self._context, self._settings = context, settings
+        redis_url = settings.redis.get_secret_value()
+        self._redis = redisdoor.connect(redis_url)
+        self._accounts = Accounts(settings.accounts)
+        path = context.settings.state_dir / f"{SERVICE}.sqlite"
+        self._store = Store(path, (outbox_state.SCHEMA, intake.SCHEMA, unanswered.SCHEMA, occasions.SCHEMA))
+        self._outbox = Outbox(self._store, context.bus.publish)
+        self._unanswered = unanswered.Unanswered(
+            self._store, self._outbox, patience_s=settings.request_patience_s, kept_s=settings.kept_days * _DAY_S
+        )
+        self._writer = ViewWriter(self._redis, kept_s=settings.kept_days * _DAY_S)
+        self._letters = Letters(settings.mail.templates)
+        self._occasions = Occasions(self._store, settings.mail)
+        self._post: Post | None = None
+        self._heartbeat = Heartbeat(context.bus, context.settings.here, settings.report_interval_s)
+        self._keeper = Keeper(
+            context.bus,
+            self._redis,
+            self._writer,
+            self._store,
+            self._unanswered,
+            self._occasions,
+            heartbeat=self._heartbeat,
+            interval_s=settings.watch_interval_s,
+        )
+        self._metadata = MetadataForm.load(settings.metadata_schema)
+        self._operations = self._operations_bus()
+        app = application.build(settings, self._parts)
+        self._web = WebServer(app, settings.host, settings.port, trusted_proxies=settings.trusted_proxies)
+        self._live: Live | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def url(self) -> str:
+        """The address that the gateway listens on."""
+        return self._web.url
+
+    def start(self) -> None:
+        """Take events in, send what waits, listen."""
+        self._keeper.start()
+        self._outbox.start()
+        self._web.start()
+        log.info("gateway_listens", url=self.url)
+
+    def stop(self, deadline_s: float) -> None:
+        """End streams and requests, then the view, then the outbox; what was accepted is kept for the next start."""
+        end = time.monotonic() + deadline_s
+        if self._live is not None and self._loop is not None and self._web.alive:
+            self._loop.call_soon_threadsafe(self._live.close)
+        self._web.stop(deadline_s * 0.6)
+        self._keeper.stop(max(0.1, (end - time.monotonic()) / 2))
+        self._outbox.stop(max(0.1, end - time.monotonic()))
+        self._store.close()
+        self._redis.close()
+        if self._operations is not None and self._operations is not self._context.bus:
+            self._operations.close(max(0.1, end - time.monotonic()))
+
+    def checks(self) -> Sequence[Check]:
+        """Say how the web server, the view and the outbox are."""
+        return (
+            Check("web", self._web.alive, "" if self._web.alive else "the HTTP server has ended; see the log"),
+            Check("view", not self._keeper.trouble, self._keeper.trouble),
+            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+            Check("mail", True, self._post.trouble if self._post else ""),  # mail that waits stops nothing else
+        )
+
+    def _desktop(self) -> DesktopDoor | None:
+        secret = self._settings.desktop.get_secret_value()
+        if not secret:
+            return None
+        return DesktopDoor(Doorway(secret), self._context.end, self._context.settings.state_dir.parent)
+
+    def _operations_bus(self) -> Bus | None:
+        """Sign in at the broker as somebody who may settle parked messages; in one process everybody may."""
+        common = self._context.settings
+        url = self._settings.operations_broker.get_secret_value()
+        if url:
+            return connect(url, name=f"operations {common.here}", declare=False)
+        return self._context.bus if common.broker.get_secret_value().startswith("memory:") else None
+
+    def _parts(self) -> Parts:
+        """Make what belongs to the event loop; called in it."""
+        settings, context = self._settings, self._context
+        client = redisdoor.connect_async(settings.redis.get_secret_value())
+        reader = ViewReader(client)
+        made = intake.Intake(self._store, self._outbox, self._unanswered)
+        questions = Questions(context.bus, settings.ask_timeout_s)
+        provider = Provider(settings.oidc, settings.public_url or self.url) if settings.oidc.on else None
+        self._loop = asyncio.get_running_loop()
+        self._live = Live(client, reader, [station.key for station in context.settings.all_stations])
+        self._post = self._make_post(client, reader)
+        return Parts(
+            settings=settings,
+            common=context.settings,
+            bus=context.bus,
+            redis=client,
+            accounts=self._accounts,
+            sessions=Sessions(client, idle_s=settings.session_idle_s, longest_s=settings.session_longest_s),
+            attempts=Attempts(client),
+            provider=provider,
+            throttle=Throttle(client, settings),
+            audit=Audit(client),
+            intake=made,
+            questions=questions,
+            reader=reader,
+            receipts=ReceiptDesk(reader),
+            writer=self._writer,
+            live=self._live,
+            post=self._post,
+            health=Health(context.bus, reader, questions, made, provider),
+            board=Board(context.bus, self._operations, context.settings.all_stations, settings.harvesters),
+            own_origins=own_origins(settings, self._web.port),
+            metadata=self._metadata,
+            drafts=Drafts(client),
+            desktop=self._desktop(),
+        )
+
+    def _make_post(self, client: Redis, reader: ViewReader) -> Post:
+        settings = self._settings
+        return Post(
+            self._occasions,
+            SmtpDoor(self._store, settings.mail),
+            self._letters,
+            Addresses(client, self._accounts, settings.mail, kept_s=settings.kept_days * _DAY_S),
+            reader,
+            settings.mail,
+            stations=[station.key for station in self._context.settings.all_stations],
+            link=settings.public_url or self.url,
+        )
+
+
+def create(context: Context) -> Gateway:
+    """Read the settings and build the service; the entry point `gateway` of `datauploader.services`."""
+    return Gateway(context, load(GatewaySettings))

@@ -1,0 +1,112 @@
+"""Who changed what, when and from where: a line in the log and an entry in Redis."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+import structlog
+from pydantic import BaseModel, Field
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from datauploader_gateway import redisdoor
+from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.redisdoor import Entries
+from datauploader_gateway.view import keys
+
+log = structlog.get_logger()
+
+KEPT = 10_000
+_CHUNK = 500
+_POSITION = re.compile(r"\d{1,20}-\d{1,20}")
+
+
+class AuditEntry(BaseModel):
+    """One thing that somebody did."""
+
+    id: str
+    time: str
+    what: str
+    who: str = Field(description="The person's identifier; of a refused sign-in, the name that was tried.")
+    address: str
+    about: dict[str, str] = Field(description="What else is known, such as `upload_id` and `station`.")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Everything of which must hold; empty fields hold always."""
+
+    text: str = ""
+    """Words that all stand somewhere in the entry, whatever their case."""
+    who: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    """Entries before this moment."""
+
+    def wants(self, entry: AuditEntry) -> bool:
+        """Tell whether an entry is looked for; the time was seen to before."""
+        if self.who and entry.who != self.who:
+            return False
+        hay = "\n".join((entry.what, entry.who, entry.address, *entry.about.values())).casefold()
+        return all(word in hay for word in self.text.casefold().split())
+
+
+Visible = Callable[[Sequence[AuditEntry]], Awaitable[Sequence[AuditEntry]]]
+"""Leaves out what somebody may not see."""
+
+
+class Audit:
+    """The record of what people did here."""
+
+    def __init__(self, client: Redis) -> None:
+        """Record through this client as well as in the log."""
+        self._redis = client
+
+    async def record(self, what: str, *, who: str, address: str, **about: str) -> None:
+        """Write one entry; the log has it even while Redis is away."""
+        log.info("audit", what=what, who=who, address=address, **about)
+        try:
+            entry = {"what": what, "who": who, "address": address, **about}
+            await self._redis.xadd(keys.AUDIT, dict(entry.items()), maxlen=KEPT, approximate=True)
+        except RedisError as error:
+            log.warning("audit_only_in_log", problem=str(error))
+
+    async def entries(
+        self, wanted: AuditFilter, visible: Visible, after: str, limit: int
+    ) -> tuple[list[AuditEntry], str | None]:
+        """Return up to `limit` entries that are looked for, newest first, and where the next page begins.
+
+        Raises:
+            InvalidRequest: `after` is no position in the record.
+        """
+        if after and not _POSITION.fullmatch(after):
+            raise InvalidRequest("after: this is no cursor of this list; take `next` of the page before it")
+        high, low = f"({after}" if after else _bound(wanted.until, "+", before=True), _bound(wanted.since, "-")
+        found: list[AuditEntry] = []
+        while read := await self._read(high, low):
+            high = f"({read[-1].id}"
+            found += await visible([entry for entry in read if wanted.wants(entry)])
+            if len(found) > limit:
+                return found[:limit], found[limit - 1].id
+        return found, None
+
+    async def _read(self, high: str, low: str) -> list[AuditEntry]:
+        read = cast("Entries", await self._redis.xrevrange(keys.AUDIT, high, low, count=_CHUNK))
+        return [_entry(position, fields) for position, fields in read]
+
+
+def _entry(position: bytes, fields: dict[bytes, bytes]) -> AuditEntry:
+    known = {name.decode(): said.decode(errors="replace") for name, said in fields.items()}
+    milliseconds = int(position.partition(b"-")[0])
+    time = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    what, who, address = (known.pop(name, "") for name in ("what", "who", "address"))
+    return AuditEntry(id=redisdoor.text(position), time=time, what=what, who=who, address=address, about=known)
+
+
+def _bound(moment: datetime | None, default: str, *, before: bool = False) -> str:
+    if moment is None:
+        return default
+    milliseconds = max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
+    return f"({milliseconds}-0" if before else f"{milliseconds}-0"

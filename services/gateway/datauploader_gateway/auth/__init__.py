@@ -1,0 +1,1 @@
+"""Who is asking: local accounts, VUO sessions, opaque sessions and tokens, and what each may see."""

@@ -1,0 +1,167 @@
+"""What a route needs to know about its caller: signed in or not, as whom, and which upload they may see."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import Depends, Path, Request, Response
+
+from datauploader_gateway.auth.oidc import roles
+from datauploader_gateway.auth.oidc.provider import time_of
+from datauploader_gateway.auth.origin import check_origin, is_visit
+from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.sessions import TOKEN_PREFIX, Ticket
+from datauploader_gateway.errors import NotFound, NotSignedIn, Problem
+from datauploader_gateway.parts import Parts, UseParts
+from datauploader_gateway.view.summary import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking, by what, and from where."""
+
+    user: User
+    ticket: Ticket
+    secret: str
+    address: str
+
+    async def still_signed_in(self, parts: Parts) -> bool:
+        """Tell whether the session or token is still good, and its person still let in, without prolonging it."""
+        ticket = self.ticket
+        if ticket.by != "access-token":
+            kept = await parts.sessions.check(self.secret, touch=False)
+        else:
+            kept = None if ticket.expires <= datetime.now(UTC) or await parts.sessions.signed_out(ticket) else ticket
+        return kept is not None and as_now(parts, kept) is not None
+
+
+def cookie_name(*, secure: bool) -> str:
+    """Name the session cookie; the prefix makes browsers keep it to this host and to https."""
+    return "__Host-datauploader" if secure else "datauploader"
+
+
+def give_cookie(response: Response, parts: Parts, secret: str) -> None:
+    """Let the browser keep its session's secret."""
+    secure = parts.settings.secure
+    response.set_cookie(
+        cookie_name(secure=secure), secret, httponly=True, samesite="lax", secure=secure, path="/",
+        max_age=parts.settings.session_longest_s,
+    )  # fmt: skip
+
+
+def take_cookie(response: Response, parts: Parts) -> None:
+    """Let the browser forget its session's secret."""
+    response.delete_cookie(cookie_name(secure=parts.settings.secure), path="/", secure=parts.settings.secure)
+
+
+def address_of(request: Request) -> str:
+    """Return where the request comes from; a trusted proxy's word was already taken."""
+    return request.client.host if request.client else "unknown"
+
+
+def secret_of(request: Request, parts: Parts) -> tuple[str, bool]:
+    """Return what the request proves itself with, and whether that is a cookie."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and bearer.strip():
+        return bearer.strip(), False
+    return request.cookies.get(cookie_name(secure=parts.settings.secure), ""), True
+
+
+async def caller(request: Request, parts: UseParts) -> Caller:
+    """Find out who is asking.
+
+    Raises:
+        NotSignedIn: nobody that we know.
+        ForeignOrigin: another site's page.
+    """
+    found = await optional_caller(request, parts)
+    if found is None:
+        raise NotSignedIn("this needs a session or a token that is still good")
+    return found
+
+
+async def optional_caller(request: Request, parts: UseParts) -> Caller | None:
+    """Find out who is asking, None for nobody.
+
+    Raises:
+        ForeignOrigin: another site's page.
+    """
+    secret, is_cookie = secret_of(request, parts)
+    check_origin(request.method, request.headers, parts.own_origins, proven=is_cookie and bool(secret))
+    return await _known(secret, parts, address_of(request), is_cookie=is_cookie)
+
+
+async def optional_visitor(request: Request, parts: UseParts) -> Caller | None:
+    """Find out who comes to a page, None for nobody; a link may lead here from anywhere.
+
+    Raises:
+        ForeignOrigin: another site's page asks, and no person.
+    """
+    if not is_visit(request.method, request.headers):
+        return await optional_caller(request, parts)
+    secret, is_cookie = secret_of(request, parts)
+    return await _known(secret, parts, address_of(request), is_cookie=is_cookie)
+
+
+async def _known(secret: str, parts: Parts, address: str, *, is_cookie: bool) -> Caller | None:
+    ticket = await _ticket(secret, parts, is_cookie=is_cookie) if secret else None
+    if ticket is None or is_cookie != (ticket.by == "session"):
+        return None
+    user = as_now(parts, ticket)
+    return Caller(user, ticket, secret, address) if user else None
+
+
+async def _ticket(secret: str, parts: Parts, *, is_cookie: bool) -> Ticket | None:
+    if is_cookie or secret.startswith(TOKEN_PREFIX) or parts.provider is None:
+        return await parts.sessions.check(secret)
+    ticket = await _of_access_token(secret, parts)
+    return None if ticket is None or await parts.sessions.signed_out(ticket) else ticket
+
+
+async def _of_access_token(secret: str, parts: Parts) -> Ticket | None:
+    """Take the identity provider's word for who brings one of its access tokens."""
+    assert parts.provider is not None
+    found = await parts.provider.check_access_token(secret)
+    if found is None:
+        return None
+    try:
+        user = roles.identify(found.claims, parts.provider.settings)
+    except Problem:
+        return None
+    latest = datetime.now(UTC) + timedelta(seconds=parts.settings.session_longest_s)
+    return Ticket(
+        user=user, by="access-token", method="oidc", claims=roles.kept_claims(found.claims, parts.settings.roles),
+        created=time_of(found.claims, "iat", latest), expires=time_of(found.claims, "exp", latest),
+    )  # fmt: skip
+
+
+def as_now(parts: Parts, ticket: Ticket) -> User | None:
+    """Give the person the role that they have now; a local account that was removed is nobody."""
+    account = parts.accounts.by_id(ticket.user.id)
+    if account is not None:
+        return account.user
+    if ticket.method == "local":
+        return None
+    if ticket.method == "oidc":
+        return roles.with_role(ticket.user, ticket.claims, parts.settings.roles, parts.settings.oidc)
+    return ticket.user.model_copy(update={"role": "user", "beamlines": ()})
+
+
+SignedIn = Annotated[Caller, Depends(caller)]
+
+
+async def upload_in_sight(
+    upload_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")], who: SignedIn, parts: UseParts
+) -> Upload:
+    """Find the upload that a route is about.
+
+    Raises:
+        NotFound: there is none, or it is none of the caller's business.
+    """
+    found = await parts.reader.upload(upload_id)
+    if found is None or not who.user.may_see(found):
+        raise NotFound(f"there is no upload {upload_id} of yours", hint="GET /api/v1/uploads lists yours.")
+    return found
+
+
+UploadInSight = Annotated[Upload, Depends(upload_in_sight)]

@@ -1,0 +1,148 @@
+"""Opaque sessions and bearer tokens in Redis, known there only by their digests."""
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from redis.asyncio import Redis
+
+from datauploader_gateway.auth.person import Method, User
+from datauploader_gateway.redisdoor import text
+from datauploader_gateway.view import keys
+
+TOKEN_PREFIX = "du_"  # noqa: S105 - the beginning of every token, no secret
+_LONGEST_S = 366 * 24 * 3600
+"""No token and no session lives longer."""
+_TOUCH_S = 60
+"""Seconds between two writes of when a session or token was last used."""
+
+
+class Ticket(BaseModel):
+    """What Redis knows of a session or a token."""
+
+    model_config = ConfigDict(frozen=True)
+
+    user: User
+    by: Literal["session", "token", "access-token"]
+    method: Method
+    created: datetime
+    expires: datetime
+    id: str = ""
+    name: str = ""
+    last_used: datetime | None = None
+    claims: dict[str, tuple[str, ...]] = {}
+    """What the identity provider said, as far as roles depend on it."""
+    id_token: str = ""
+    """What the provider is shown when a session ends; it opens nothing here."""
+
+
+class Sessions:
+    """Gives out, checks and takes back what people prove themselves with."""
+
+    def __init__(self, client: Redis, *, idle_s: int, longest_s: int) -> None:
+        """Keep them through this client; a session is over `idle_s` after its last use, `longest_s` in any case."""
+        self._redis = client
+        self._idle_s = idle_s
+        self._longest_s = longest_s
+
+    async def open(
+        self, user: User, method: Method, claims: dict[str, tuple[str, ...]] | None = None, id_token: str = ""
+    ) -> tuple[str, Ticket]:
+        """Begin a session; return its secret, which is told once."""
+        now, secret = datetime.now(UTC), secrets.token_urlsafe(32)
+        expires = now + timedelta(seconds=self._longest_s)
+        ticket = Ticket(
+            user=user, by="session", method=method, created=now, expires=expires, last_used=now, claims=claims or {},
+            id_token=id_token,
+        )  # fmt: skip
+        await self._redis.set(keys.session(_digest(secret)), ticket.model_dump_json(), ex=self._idle(ticket, now))
+        return secret, ticket
+
+    async def issue(
+        self, user: User, method: Method, name: str, days: int, claims: dict[str, tuple[str, ...]] | None = None
+    ) -> tuple[str, Ticket]:
+        """Make a bearer token; return its secret, which is told once."""
+        now, secret = datetime.now(UTC), TOKEN_PREFIX + secrets.token_urlsafe(32)
+        ticket = Ticket(
+            user=user, by="token", method=method, created=now, expires=now + timedelta(days=days),
+            id=secrets.token_urlsafe(6), name=name, claims=claims or {},
+        )  # fmt: skip
+        digest = _digest(secret)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(keys.token(digest), ticket.model_dump_json(), exat=ticket.expires)
+            pipe.hset(keys.tokens_of(user.id), ticket.id, digest)
+            await pipe.execute()
+        return secret, ticket
+
+    async def check(self, secret: str, *, touch: bool = True) -> Ticket | None:
+        """Return the ticket behind a secret, None if there is none any more."""
+        is_token = secret.startswith(TOKEN_PREFIX)
+        key = (keys.token if is_token else keys.session)(_digest(secret))
+        kept = await self._redis.get(key)
+        if kept is None:
+            return None
+        ticket, now = Ticket.model_validate_json(kept), datetime.now(UTC)
+        if ticket.expires <= now or ticket.by != ("token" if is_token else "session"):
+            return None
+        if await self.signed_out(ticket):
+            return None
+        if touch and (ticket.last_used is None or (now - ticket.last_used).total_seconds() > self._touch_s):
+            used = ticket.model_copy(update={"last_used": now})
+            left_s = int((ticket.expires - now).total_seconds()) + 1
+            # xx: a session that was revoked meanwhile must not come back
+            await self._redis.set(
+                key, used.model_dump_json(), ex=left_s if is_token else self._idle(used, now), xx=True
+            )
+        return ticket
+
+    async def end(self, secret: str) -> None:
+        """Take a session or token back at once."""
+        ticket = await self.check(secret, touch=False)
+        if ticket is not None and ticket.by == "token":
+            await self.revoke(ticket.user, ticket.id)
+        await self._redis.delete(keys.session(_digest(secret)))
+
+    async def sign_out(self, user_id: str) -> None:
+        """Make every session and token worthless that somebody has now; they may sign in again."""
+        known = await self._redis.hgetall(keys.tokens_of(user_id))
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(keys.signed_out(user_id), datetime.now(UTC).isoformat(), ex=_LONGEST_S)
+            pipe.delete(keys.tokens_of(user_id), *(keys.token(text(digest)) for digest in known.values()))
+            await pipe.execute()
+
+    async def signed_out(self, ticket: Ticket) -> bool:
+        """Tell whether its person was signed out everywhere since it was made."""
+        since = await self._redis.get(keys.signed_out(ticket.user.id))
+        return since is not None and ticket.created <= datetime.fromisoformat(text(since))
+
+    async def tokens(self, user: User) -> list[Ticket]:
+        """List somebody's tokens that are still good, oldest first."""
+        known = await self._redis.hgetall(keys.tokens_of(user.id))
+        if not known:
+            return []
+        found = await self._redis.mget([keys.token(text(d)) for d in known.values()])
+        gone = [token_id for token_id, ticket in zip(known, found, strict=True) if ticket is None]
+        if gone:
+            await self._redis.hdel(keys.tokens_of(user.id), *gone)
+        return sorted((Ticket.model_validate_json(ticket) for ticket in found if ticket), key=lambda t: t.created)
+
+    async def revoke(self, user: User, token_id: str) -> bool:
+        """Take one of somebody's tokens back; return whether there was one."""
+        digest = await self._redis.hget(keys.tokens_of(user.id), token_id)
+        if digest is None:
+            return False
+        await self._redis.hdel(keys.tokens_of(user.id), token_id)
+        return bool(await self._redis.delete(keys.token(text(digest))))
+
+    @property
+    def _touch_s(self) -> float:
+        return min(_TOUCH_S, self._idle_s / 4)
+
+    def _idle(self, ticket: Ticket, now: datetime) -> int:
+        return max(1, min(self._idle_s, int((ticket.expires - now).total_seconds())))
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""What a person has chosen so far: kept on the server, so that it survives going back, a reload and a restart."""
+
+import re
+import secrets
+import time
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from redis.asyncio import Redis
+
+from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.redisdoor import raw, text
+from datauploader_gateway.view.keys import PREFIX
+
+KEPT_S = 3 * 24 * 3600
+"""A draft that nobody touches is forgotten after so long."""
+MOST_PICKS = 1000
+MOST_DRAFTS = 20
+"""Of one person; the oldest are forgotten."""
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,40}")
+Path = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Text = Annotated[str, StringConstraints(max_length=4000)]
+
+
+class Pick(BaseModel):
+    """A folder or a file that was ticked."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["folder", "file"]
+    path: Path
+
+    @property
+    def value(self) -> str:
+        """How a form writes it."""
+        return f"{self.kind}:{self.path}"
+
+    @classmethod
+    def read(cls, value: str) -> "Pick | None":
+        """Read what a form wrote; None for anything else."""
+        kind, _, path = value.partition(":")
+        try:
+            return cls.model_validate({"kind": kind, "path": path})
+        except ValidationError:
+            return None
+
+
+class FromFile(BaseModel):
+    """A value that was found in a file."""
+
+    value: Text
+    source: Text
+
+
+class Draft(BaseModel):
+    """Everything that was chosen, as it was typed."""
+
+    investigation: str = Field(default="", max_length=200)
+    station: str = Field(default="", max_length=200)
+    picks: tuple[Pick, ...] = Field(default=(), max_length=MOST_PICKS)
+    paths: Text = ""
+    """Folders and files that were written instead of ticked, one a line."""
+    include: Text = ""
+    exclude: Text = ""
+    split: bool = False
+    """Each ticked folder or file becomes a dataset of its own."""
+    dataset: str = Field(default="", max_length=400)
+    """Name or template; "" is the facility's template."""
+    description: Text = ""
+    type: str = Field(default="raw", max_length=60)
+    metadata: dict[str, Text] = Field(default_factory=dict, max_length=200)
+    from_file: dict[str, FromFile] = Field(default_factory=dict, max_length=200)
+    mode: Literal["sync", "batch"] = "sync"
+    remote: str = Field(default="", max_length=63)
+    delete_after: bool = False
+
+
+class Drafts:
+    """The drafts in Redis, each of which belongs to one person."""
+
+    def __init__(self, client: Redis) -> None:
+        """Keep them through this client."""
+        self._redis = client
+
+    @staticmethod
+    def new_token() -> str:
+        """Name a new draft."""
+        return secrets.token_urlsafe(18)
+
+    async def load(self, user_id: str, token: str) -> Draft | None:
+        """Return a person's draft, None where there is none of theirs by this name."""
+        if not _TOKEN.fullmatch(token):
+            return None
+        kept = await self._redis.get(_key(user_id, token))
+        if kept is None:
+            return None
+        try:
+            return Draft.model_validate_json(raw(kept))
+        except ValidationError:  # of another release
+            return None
+
+    async def save(self, user_id: str, token: str, draft: Draft) -> None:
+        """Keep a draft.
+
+        Raises:
+            InvalidRequest: a draft cannot be called so.
+        """
+        if not _TOKEN.fullmatch(token):
+            raise InvalidRequest("the form is not from this page", hint="Open the page again.")
+        index = f"{PREFIX}drafts:{user_id}"
+        async with self._redis.pipeline() as pipe:
+            pipe.set(_key(user_id, token), draft.model_dump_json(), ex=KEPT_S)
+            pipe.zadd(index, {token: time.time()})
+            pipe.expire(index, KEPT_S)
+            pipe.zrange(index, 0, -MOST_DRAFTS - 1)
+            *_, old = await pipe.execute()
+        for one in old:
+            await self._redis.delete(_key(user_id, text(one)))
+            await self._redis.zrem(index, one)
+
+
+def _key(user_id: str, token: str) -> str:
+    return f"{PREFIX}draft:{user_id}:{token}"

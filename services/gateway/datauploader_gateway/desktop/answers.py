@@ -1,0 +1,200 @@
+"""The first questions: what was answered is checked and becomes a configuration; paths are looked at, no more."""
+
+import re
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from datauploader_gateway.desktop.place import Place
+
+LONGEST = 4096
+"""Characters of an answer."""
+MOST_FOLDERS = 50
+STORAGE = "storage"
+"""The name of the one remote."""
+KINDS = {"local": "A folder of this computer", "webdav": "WebDAV", "s3": "S3", "sftp": "SFTP"}
+_WORD = re.compile(r"[a-z0-9_-]{1,63}")
+
+
+class WrongAnswers(Exception):
+    """Some answers cannot be used; `problems` has a sentence for each of their fields."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(problems.values()))
+        self.problems = dict(problems)
+
+
+def defaults() -> dict[str, str]:
+    """Return what the questions show at first."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", socket.gethostname().partition(".")[0].lower()).strip("-")[:63]
+    known_hosts = Path.home() / ".ssh" / "known_hosts"
+    return {
+        "storage": "local", "facility": "facility", "beamline": "beamline", "station": name or "station",
+        "webdav_vendor": "other", "s3_provider": "Other", "sftp_port": "22",
+        "sftp_known_hosts": str(known_hosts) if known_hosts.exists() else "",
+    }  # fmt: skip
+
+
+def configuration(form: Mapping[str, str], place: Place) -> dict[str, Any]:
+    """Turn answers into the configuration of all services.
+
+    Raises:
+        WrongAnswers: some of them cannot be used.
+    """
+    reader = _Reader(form)
+    document = {
+        **{name: reader.word(name) for name in ("facility", "beamline", "station")},
+        "broker": "memory://" + (place.state / "events.log").as_posix(),
+        "state_dir": str(place.state),
+        "log_level": "WARNING",
+        "remotes": {STORAGE: _remote(reader)},
+        "watcher": {"roots": reader.folders("folders")},
+        "catalog": {
+            "adapter": "vuo",
+            "vuo": {"base_url": reader.secure_url("catalogue_url"), "secret": reader.need("catalogue_secret")},
+        },
+        "gateway": {"redis": "memory://"},
+    }
+    if reader.problems:
+        raise WrongAnswers(reader.problems)
+    return document
+
+
+class _Reader:
+    """Reads answers one after the other, and collects what is wrong with them."""
+
+    def __init__(self, form: Mapping[str, str]) -> None:
+        self._form = form
+        self.problems: dict[str, str] = {}
+
+    def text(self, name: str) -> str:
+        """Return an answer that may be empty."""
+        text = self._form.get(name, "").strip()
+        if len(text) > LONGEST:
+            return self._wrong(name, f"This has more than {LONGEST} characters.")
+        if any(not character.isprintable() for character in text):
+            return self._wrong(name, "This holds a character that cannot be shown, such as a line break.")
+        return text
+
+    def need(self, name: str) -> str:
+        """Return an answer that must not be empty."""
+        return self.text(name) or self._wrong(name, "This must be filled in.")
+
+    def word(self, name: str) -> str:
+        """Return a word of a station's address."""
+        text = self.need(name)
+        if text and not _WORD.fullmatch(text):
+            return self._wrong(name, "Use small letters, digits, '-' and '_' alone, at most 63.")
+        return text
+
+    def url(self, name: str) -> str:
+        """Return a web address."""
+        text = self.need(name)
+        if text and not _is_web(text):
+            return self._wrong(name, "Write a whole address that begins with https://.")
+        return text
+
+    def secure_url(self, name: str) -> str:
+        """Return a web address that nobody can listen in on."""
+        text = self.url(name)
+        parts = urlsplit(text)
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            return self._wrong(name, "The address must begin with https://, because people's sessions go there.")
+        return text
+
+    def number(self, name: str, most: int) -> str:
+        """Return a whole number as text."""
+        text = self.need(name)
+        if text and not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= most):
+            return self._wrong(name, f"Write a whole number from 1 to {most}.")
+        return text
+
+    def path(self, name: str, text: str, is_there: Callable[[Path], bool], missing: str) -> str:
+        """Return an absolute path that is there."""
+        path = Path(text)
+        try:
+            if not path.is_absolute():
+                return self._wrong(name, f"{text}: write the whole path, such as {Path.home() / 'data'}.")
+            if not is_there(path):
+                return self._wrong(name, f"{text}: {missing}")
+        except (OSError, ValueError) as error:
+            return self._wrong(name, f"{text}: {error}")
+        return str(path)
+
+    def folders(self, name: str) -> list[str]:
+        """Return folders, one a line."""
+        lines = [line.strip() for line in self._form.get(name, "").splitlines() if line.strip()]
+        if not lines:
+            self._wrong(name, "Name at least one folder that may be uploaded from.")
+        if len(lines) > MOST_FOLDERS or any(len(line) > LONGEST for line in lines):
+            self._wrong(name, f"Name at most {MOST_FOLDERS} folders, each with at most {LONGEST} characters.")
+            return []
+        return [self.path(name, line, Path.is_dir, "there is no such folder here.") for line in lines]
+
+    def _wrong(self, name: str, sentence: str) -> str:
+        self.problems.setdefault(name, sentence)
+        return ""
+
+
+def _is_web(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _remote(reader: _Reader) -> dict[str, Any]:
+    kind = reader.text("storage")
+    if kind not in _REMOTES:
+        reader.problems["storage"] = "Choose where the files go."
+        return {}
+    return {"type": kind, **_REMOTES[kind](reader)}
+
+
+def _local(reader: _Reader) -> dict[str, Any]:
+    text = reader.need("local_folder")
+    missing = "there is no such folder here; make it first."
+    return {"base": text and reader.path("local_folder", text, Path.is_dir, missing)}
+
+
+def _webdav(reader: _Reader) -> dict[str, Any]:
+    options = {
+        "url": reader.url("webdav_url"),
+        "vendor": reader.need("webdav_vendor"),
+        "user": reader.text("webdav_user"),
+    }
+    return {"base": reader.text("webdav_folder"), **_with(options, {"pass": reader.text("webdav_password")})}
+
+
+def _s3(reader: _Reader) -> dict[str, Any]:
+    options = {
+        "provider": reader.need("s3_provider"), "endpoint": reader.text("s3_endpoint"),
+        "region": reader.text("s3_region"), "access_key_id": reader.need("s3_key"),
+    }  # fmt: skip
+    return {"base": reader.need("s3_bucket"), **_with(options, {"secret_access_key": reader.need("s3_secret")})}
+
+
+def _sftp(reader: _Reader) -> dict[str, Any]:
+    options = {
+        "host": reader.need("sftp_host"), "port": reader.number("sftp_port", 65535), "user": reader.need("sftp_user"),
+    }  # fmt: skip
+    for name, option in (("sftp_key_file", "key_file"), ("sftp_known_hosts", "known_hosts_file")):
+        text = reader.text(name)
+        options[option] = text and reader.path(name, text, Path.is_file, "there is no such file here.")
+    return {"base": reader.text("sftp_folder"), **_with(options, {"pass": reader.text("sftp_password")})}
+
+
+def _with(options: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Leave out what was not answered."""
+    return {
+        "options": {name: text for name, text in options.items() if text},
+        "secrets": {name: text for name, text in secrets.items() if text},
+    }
+
+
+_REMOTES: Mapping[str, Callable[[_Reader], dict[str, Any]]] = {
+    "local": _local, "webdav": _webdav, "s3": _s3, "sftp": _sftp,
+}  # fmt: skip

@@ -1,0 +1,172 @@
+"""`datauploader desktop`: one at a time, asked at the first start, then all services until it is quit."""
+
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+from datauploader import logging
+from datauploader.config import CONFIG_VARIABLE, Settings, load
+from datauploader.errors import ConfigurationError, DataUploaderError, StateInUse
+from datauploader.runtime import Runtime
+from datauploader.settings_index import settings_classes
+from datauploader.state import FolderLock
+from datauploader_gateway.app import Gateway
+from datauploader_gateway.desktop.doorway import new_link
+from datauploader_gateway.desktop.place import Place
+from datauploader_gateway.desktop.setup import SetupServer
+from datauploader_gateway.web.desktop import DOOR
+
+log = structlog.get_logger()
+
+SERVICES = ("catalog", "watcher", "transfer", "gateway")
+PORT = 8642
+"""Where the page is, so that it can be bookmarked; another one while somebody else has it."""
+OTHER_S = 20.0
+"""How long the one that runs may take to say where it is."""
+ONWARD_S = 15.0
+STOP_S = 8.0
+
+Say = Callable[[str], None]
+
+
+def run(folder: Path | None, port: int | None, *, browse: bool, say: Say) -> int:
+    """Run the desktop until Ctrl-C, SIGTERM or its Quit button; or open the one that runs already.
+
+    Returns:
+        The exit code: 0 after a clean end, 1 when the one that runs does not answer, 2 when it cannot be started.
+    """
+    logging.configure("desktop", level="WARNING")
+    place = Place(folder.resolve()) if folder else Place.usual()
+    try:
+        lock = FolderLock(place.folder, "desktop")
+    except StateInUse:
+        return _open_running(place, browse=browse, say=say)
+    try:
+        return Desktop(place, PORT if port is None else port, browse=browse, say=say).run()
+    except DataUploaderError as error:
+        say(f"DataUploader cannot start: {error}")
+        return 2
+    finally:
+        place.running.unlink(missing_ok=True)
+        lock.release()
+
+
+def _open_running(place: Place, *, browse: bool, say: Say) -> int:
+    end = time.monotonic() + OTHER_S
+    while time.monotonic() < end:
+        found = place.found_running()
+        if found and _answers(found[0]):
+            say("DataUploader runs already; this opens its page.")
+            _show(*found, browse=browse, say=say)
+            return 0
+        time.sleep(0.2)
+    say(f"Another DataUploader holds {place.folder}, but its page does not answer. End that process, then start again.")
+    return 1
+
+
+def _answers(door: str) -> bool:
+    parts = urlsplit(door)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _show(door: str, secret: str, *, browse: bool, say: Say) -> None:
+    """Open the page in the browser; the link is good once, because other people see what a browser was started with."""
+    say(f"Open this once, within this computer: {new_link(door, secret)}")
+    if browse and (
+        sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        threading.Thread(target=webbrowser.open, args=(new_link(door, secret),), daemon=True).start()
+
+
+class Desktop:
+    """The one that runs."""
+
+    def __init__(self, place: Place, port: int, *, browse: bool, say: Say) -> None:
+        """Be about to run on this place."""
+        self._place, self._port, self._browse, self._say = place, port, browse, say
+        self._secret = secrets.token_urlsafe(32)
+        self._ending = threading.Event()
+
+    def run(self) -> int:
+        """Ask if need be, run the services until the end is asked for, stop them."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ending.set())
+        runtime = self._started() if self._place.configured else self._asked()
+        if runtime is None:
+            return 0
+        while not self._ending.wait(0.5):  # a wait without end would keep Windows from seeing Ctrl-C
+            pass
+        self._say("Ending. What is not uploaded yet goes on at the next start.")
+        runtime.stop(STOP_S)
+        return 0
+
+    def _asked(self) -> Runtime | None:
+        """Have the questions answered; return the services that run then, None when the end was asked for before."""
+        with SetupServer(self._place, self._secret) as server:
+            setup = server.setup
+            self._announce(server.door)
+            while not self._ending.is_set():
+                if not setup.saved.wait(0.2):
+                    continue
+                try:
+                    runtime = self._started(shown=False)
+                except DataUploaderError as error:
+                    setup.failed(str(error))
+                    continue
+                setup.onward = new_link(self._door(runtime), self._secret)
+                self._wait_for(setup.shown)
+                return runtime
+        return None
+
+    def _wait_for(self, event: threading.Event) -> None:
+        end = time.monotonic() + ONWARD_S
+        while not (event.wait(0.2) or self._ending.is_set() or time.monotonic() > end):
+            pass
+
+    def _started(self, *, shown: bool = True) -> Runtime:
+        os.environ[CONFIG_VARIABLE] = str(self._place.config)
+        os.environ["DATAUPLOADER_GATEWAY_DESKTOP"] = self._secret
+        os.environ["DATAUPLOADER_GATEWAY_PORT"] = str(_free(self._port))
+        for kind in settings_classes().values():  # all of them before anything is built
+            load(kind)
+        settings = load(Settings)
+        runtime = Runtime(SERVICES, settings, end=self._ending.set)
+        runtime.start()
+        self._announce(self._door(runtime), shown=shown)
+        return runtime
+
+    def _announce(self, door: str, *, shown: bool = True) -> None:
+        self._place.announce(door, self._secret)
+        if shown:
+            _show(door, self._secret, browse=self._browse, say=self._say)
+
+    @staticmethod
+    def _door(runtime: Runtime) -> str:
+        for service in runtime.services:
+            if isinstance(service, Gateway):
+                return f"{service.url}{DOOR}"
+        raise ConfigurationError("the gateway does not run")
+
+
+def _free(port: int) -> int:
+    """Return the port if nobody has it, else 0 for any."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port

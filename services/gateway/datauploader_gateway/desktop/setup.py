@@ -1,0 +1,185 @@
+"""The pages of the first start: questions, a trial of the answers, and the way on to the services."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
+
+from datauploader import toml
+from datauploader.service import Check
+from datauploader_gateway import problems
+from datauploader_gateway.auth.origin import check_origin
+from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults
+from datauploader_gateway.desktop.doorway import Doorway
+from datauploader_gateway.desktop.place import Place
+from datauploader_gateway.desktop.trying import try_out
+from datauploader_gateway.errors import AlreadySetUp, LinkUsed, NotAllowed
+from datauploader_gateway.middleware import Surroundings
+from datauploader_gateway.server import WebServer
+from datauploader_gateway.web import rendering
+
+COOKIE = "datauploader-setup"
+DOOR = "/setup/open"
+STOP_S = 2.0
+_STATIC = Path(rendering.__file__).parent / "static"
+
+
+class Setup:
+    """What the pages and the process that waits for the answers tell each other."""
+
+    def __init__(self, place: Place, secret: str) -> None:
+        self.place = place
+        self.doorway = Doorway(secret)
+        self.saved = threading.Event()
+        """A configuration was written: the services can be started."""
+        self.shown = threading.Event()
+        """The browser was told where to go on."""
+        self.onward = ""
+        """Where to go on; "" until the services run."""
+        self.trouble = ""
+        """Why they could not be started with the answers."""
+        self.own_origins: frozenset[str] = frozenset()
+        self.trying = asyncio.Lock()
+        self.answers = defaults()
+        """What the questions show."""
+
+    def failed(self, trouble: str) -> None:
+        """Ask again: the services could not be started."""
+        self.place.config.unlink(missing_ok=True)
+        self.trouble = trouble
+        self.saved.clear()
+
+
+def _setup_of(request: Request) -> Setup:
+    """Find what the pages share, for those who may see them.
+
+    Raises:
+        NotAllowed: they did not come through the link, or by another address than this machine's own.
+    """
+    setup = request.app.state.setup
+    assert isinstance(setup, Setup)
+    if f"http://{request.headers.get('host', '')}" not in setup.own_origins:
+        raise NotAllowed("this page answers under its own address alone")
+    if request.url.path != DOOR and not setup.doorway.admits(request.cookies.get(COOKIE, "")):
+        raise NotAllowed("this page is for who opened the link of the first start", hint=LinkUsed.hint)
+    check_origin(request.method, request.headers, setup.own_origins, proven=True)
+    return setup
+
+
+UseSetup = Annotated[Setup, Depends(_setup_of)]
+router = APIRouter(include_in_schema=False)
+
+
+@router.get(DOOR)
+async def enter(setup: UseSetup, token: str = "") -> Response:
+    """Take the link's token, once, and give a cookie for it."""
+    cookie = setup.doorway.enter(token)
+    if cookie is None:
+        raise LinkUsed("this link was used already, or belongs to an earlier start")
+    answer = RedirectResponse("/setup", 303)
+    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/setup")
+    return answer
+
+
+@router.get("/setup")
+async def ask(request: Request, setup: UseSetup) -> Response:
+    """Show the questions."""
+    if setup.saved.is_set():
+        return RedirectResponse("/setup/starting", 303)
+    return _questions(request, setup, setup.answers)
+
+
+@router.post("/setup/try")
+async def try_answers(request: Request, setup: UseSetup) -> Response:
+    """Look whether the catalogue, the storage and the folders can be used as they were answered."""
+    form = await _form(request)
+    try:
+        document = configuration(form, setup.place)
+    except WrongAnswers as wrong:
+        return _questions(request, setup, form, problems=wrong.problems)
+    async with setup.trying:
+        checks = await asyncio.to_thread(try_out, document, setup.place)
+    return _questions(request, setup, form, checks=checks)
+
+
+@router.post("/setup")
+async def keep(request: Request, setup: UseSetup) -> Response:
+    """Keep the answers, once, and start."""
+    form = await _form(request)
+    if setup.place.configured:
+        raise AlreadySetUp(f"{setup.place.config} is there already, so nothing is asked any more")
+    try:
+        document = configuration(form, setup.place)
+    except WrongAnswers as wrong:
+        return _questions(request, setup, form, problems=wrong.problems)
+    setup.place.write_config(toml.dumps(document))
+    setup.answers, setup.trouble = form, ""
+    setup.saved.set()
+    return RedirectResponse("/setup/starting", 303)
+
+
+@router.get("/setup/starting")
+async def starting(request: Request, setup: UseSetup) -> Response:
+    """Wait with the browser until the services run, and send it there."""
+    if setup.trouble:
+        return RedirectResponse("/setup", 303)
+    if setup.onward:
+        setup.shown.set()
+    return rendering.templates.TemplateResponse(request, "setup-starting.html", {"onward": setup.onward})
+
+
+async def _form(request: Request) -> dict[str, str]:
+    async with request.form(max_files=0, max_fields=100) as form:
+        return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def _questions(
+    request: Request, setup: Setup, form: Mapping[str, str], *,
+    problems: Mapping[str, str] | None = None, checks: list[Check] | None = None,
+) -> Response:  # fmt: skip
+    context = {
+        "answers": form, "problems": problems or {}, "checks": checks, "kinds": KINDS, "trouble": setup.trouble,
+        "folder": str(setup.place.folder),
+    }  # fmt: skip
+    return rendering.templates.TemplateResponse(request, "setup.html", context, 422 if problems else 200)
+
+
+class SetupServer:
+    """Serves the questions on this machine's own address until the block ends."""
+
+    def __init__(self, place: Place, secret: str) -> None:
+        """Take a free port.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        self.setup = Setup(place, secret)
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        app.state.setup = self.setup
+        app.include_router(router)
+        app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+        problems.install(app)
+        app.add_middleware(Surroundings, secure=False)
+        self._web = WebServer(app, "127.0.0.1", 0, trusted_proxies=())
+        self.setup.own_origins = frozenset(f"http://{host}:{self._web.port}" for host in ("127.0.0.1", "localhost"))
+
+    @property
+    def door(self) -> str:
+        """The address that links begin with."""
+        return f"{self._web.url}{DOOR}"
+
+    def __enter__(self) -> Self:
+        self._web.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._web.stop(STOP_S)

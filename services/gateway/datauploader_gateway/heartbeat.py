@@ -1,0 +1,43 @@
+"""Says every half minute that the gateway is alive, as every service does."""
+
+import socket
+import time
+from importlib.metadata import version
+
+import structlog
+
+from datauploader.contracts import Event, Station, StationReported
+from datauploader.errors import MessagingError
+from datauploader.messaging.ports import Bus
+
+log = structlog.get_logger()
+
+SERVICE = "gateway"
+
+
+class Heartbeat:
+    """Publishes a report when one is due; a lost one does not matter, the next one says the same."""
+
+    def __init__(self, bus: Bus, station: Station, interval_s: float) -> None:
+        """Report as a service of this station."""
+        self._bus, self._station, self._interval_s = bus, station, interval_s
+        self._due = 0.0
+
+    def event(self, trouble: str = "", *, stopping: bool = False) -> Event[StationReported]:
+        """Build a report."""
+        state = "stopping" if stopping else "degraded" if trouble else "ok"
+        data = StationReported(
+            service=SERVICE, version=version("ceric-datauploader-gateway"), host=socket.gethostname(), state=state,
+            troubles=(trouble,) if trouble else (), interval_s=self._interval_s,
+        )  # fmt: skip
+        return Event(data=data, station=self._station, service=SERVICE)
+
+    def beat(self, trouble: str) -> None:
+        """Report if it is time."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + self._interval_s
+        try:
+            self._bus.publish(self.event(trouble))
+        except MessagingError as error:
+            log.debug("report_not_sent", problem=str(error))

@@ -1,0 +1,1 @@
+"""Mail to people: when their dataset is complete, and when their upload needs them."""

@@ -1,0 +1,1 @@
+"""What operators see of the whole facility, and what they can do about parked messages."""

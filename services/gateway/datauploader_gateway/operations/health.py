@@ -1,0 +1,58 @@
+"""The checks of everything that the gateway depends on: what `/health/ready` says, and the identity provider."""
+
+import asyncio
+
+from redis.exceptions import RedisError
+
+from datauploader.messaging.ports import Bus
+from datauploader_gateway.auth.oidc.provider import Provider
+from datauploader_gateway.intake import Intake
+from datauploader_gateway.operations.judgement import CheckBody
+from datauploader_gateway.questions import Questions
+from datauploader_gateway.view.reader import ViewReader
+
+
+class Health:
+    """Asks each of them how it is."""
+
+    def __init__(
+        self, bus: Bus, reader: ViewReader, questions: Questions, intake: Intake, provider: Provider | None
+    ) -> None:
+        """Look at these."""
+        self._bus, self._reader, self._questions, self._intake = bus, reader, questions, intake
+        self._provider = provider
+
+    async def ready(self) -> list[CheckBody]:
+        """Check the broker, Redis, the view, the catalogue and the outbox."""
+        return [self._broker(), *await self._redis_and_view(), await self._catalogue(), await self._outbox()]
+
+    async def checks(self) -> list[CheckBody]:
+        """Check the same, and the identity provider, whose absence does not keep the gateway from its work."""
+        found = await self.ready()
+        if self._provider is not None:
+            trouble = await self._provider.trouble()
+            found.append(CheckBody(name="identity provider", ok=not trouble, detail=trouble))
+        return found
+
+    def _broker(self) -> CheckBody:
+        health = self._bus.health()
+        detail = health.detail or ("the broker has asked publishers to wait" if health.blocked else "")
+        return CheckBody(name="broker", ok=health.ok and not health.blocked, detail=detail)
+
+    async def _redis_and_view(self) -> list[CheckBody]:
+        try:
+            whole = await self._reader.whole()
+        except RedisError as error:
+            return [CheckBody(name="redis", ok=False, detail=f"Redis does not answer: {error}")]
+        trouble = "" if whole else "the status view is being built again from the event log"
+        return [CheckBody(name="redis", ok=True), CheckBody(name="view", ok=whole, detail=trouble)]
+
+    async def _catalogue(self) -> CheckBody:
+        trouble = await self._questions.catalogue_trouble()
+        return CheckBody(name="catalogue", ok=not trouble, detail=trouble)
+
+    async def _outbox(self) -> CheckBody:
+        waiting = await asyncio.to_thread(self._intake.waiting)
+        trouble = self._intake.trouble
+        detail = f"{waiting} events wait for the broker: {trouble}" if trouble else ""
+        return CheckBody(name="outbox", ok=not trouble, detail=detail)

@@ -1,0 +1,143 @@
+"""The dry run of an upload: every check of a request, what it would take, and what it would meet; nothing is begun."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from datauploader.contracts import Event, UploadRequested
+from datauploader.contracts.previews import DestinationContent, FoundValues, LeftOutGroup, Overlap, Preview
+from datauploader_gateway.auth.dependency import SignedIn
+from datauploader_gateway.auth.person import User
+from datauploader_gateway.errors import Problem
+from datauploader_gateway.middleware import traceparent
+from datauploader_gateway.parts import Parts, UseParts
+from datauploader_gateway.problems import documented
+from datauploader_gateway.routes.requests import UploadBody, request_upload
+from datauploader_gateway.view import keys
+
+router = APIRouter(prefix="/uploads", tags=["uploads"])
+
+_LATEST = 50
+"""Uploads in which a speed is looked for."""
+
+
+class Together(BaseModel):
+    """An upload that is still open and to which some of these files belong already."""
+
+    upload: str | None = Field(description="Null where it is another person's, which the caller may not see.")
+    mine: bool
+    files: int
+
+
+class UploadPreview(BaseModel):
+    """What an upload would take and meet now."""
+
+    path: str = Field(description="The folder that file names are relative to.")
+    sources: tuple[str, ...]
+    remote: str
+    location: str
+    files: int
+    bytes: int
+    first: tuple[str, ...] = Field(description="Some of the files.")
+    left_out: tuple[LeftOutGroup, ...]
+    settling: int = Field(description="Files that were changed so lately that they may still be written.")
+    settling_first: tuple[str, ...]
+    oldest: str | None = Field(description="When the file that was not changed for the longest time was changed.")
+    newest: str | None
+    together_with: tuple[Together, ...]
+    partial: bool = Field(description="Counting was ended early: there may be more.")
+    trouble: str
+    destination: DestinationContent | None = Field(description="Null where the storage did not say; see below.")
+    destination_trouble: str
+    seconds: float | None = Field(description="Estimated from what moves now on the same way; null: not known.")
+
+
+@router.post("/preview", responses=documented(401, 403, 413, 422, 503, 504), summary="Try an upload without beginning")
+async def preview(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> UploadPreview:
+    """Check the wish as `POST /uploads` does, and have the station count what it would find."""
+    return await preview_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
+
+
+@router.post("/values", responses=documented(401, 403, 413, 422, 503, 504), summary="What the files say of themselves")
+async def read_values(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> FoundValues:
+    """Check the wish as `POST /uploads` does, and have the station read what some of its files say."""
+    event = await request_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
+    return await parts.questions.values(event.station, event.data)
+
+
+async def preview_upload(
+    asked: UploadBody, user: User, parts: Parts, *, traceparent: str, complete: bool = True, destination: bool = True
+) -> UploadPreview:
+    """Check a wish, and ask the station and the storage what would become of it.
+
+    `complete`: its metadata must be, too; `destination`: ask the storage as well.
+
+    Raises:
+        Problem: the upload would be refused; says why.
+    """
+    event = await request_upload(asked, user, parts, traceparent=traceparent, complete=complete)
+    found, (there, trouble), speed = await asyncio.gather(
+        parts.questions.preview(event.station, event.data),
+        _destination(event, parts) if destination else _not_asked(),
+        _speed(event, parts),
+    )
+    return UploadPreview(
+        path=event.data.root,
+        sources=event.data.sources,
+        remote=event.data.destination.remote,
+        location=event.data.destination.location,
+        oldest=_time(found.oldest_mtime_ns),
+        newest=_time(found.newest_mtime_ns),
+        together_with=await _together(found, user, parts),
+        destination=there,
+        destination_trouble=trouble,
+        seconds=round(found.bytes / speed, 1) if speed and found.bytes and not found.partial else None,
+        **found.model_dump(include=_CARRIED),
+    )
+
+
+_CARRIED = {"files", "bytes", "first", "left_out", "settling", "settling_first", "partial", "trouble"}
+
+
+async def _destination(event: Event[UploadRequested], parts: Parts) -> tuple[DestinationContent | None, str]:
+    try:
+        return await parts.questions.destination(event.station, event.data.destination), ""
+    except Problem as problem:
+        return None, problem.detail
+
+
+async def _not_asked() -> tuple[None, str]:
+    return None, ""
+
+
+async def _speed(event: Event[UploadRequested], parts: Parts) -> float | None:
+    """Return the speed of the newest upload that moves files from this station to this remote now."""
+    for upload in await parts.reader.latest(keys.UPLOADS, _LATEST):
+        same_way = upload.station == event.station.key and upload.remote == event.data.destination.remote
+        if same_way and upload.speed > 0:
+            return upload.speed
+    return None
+
+
+async def _together(found: Preview, user: User, parts: Parts) -> tuple[Together, ...]:
+    return tuple([await _one_together(overlap, user, parts) for overlap in found.overlaps])
+
+
+async def _one_together(overlap: Overlap, user: User, parts: Parts) -> Together:
+    """Name the other upload to those alone who may see it."""
+    upload = await parts.reader.upload(overlap.upload_id)
+    in_sight = upload is not None and user.may_see(upload)
+    mine = overlap.requested_by == user.id
+    return Together(upload=overlap.upload_id if in_sight else None, mine=mine and in_sight, files=overlap.files)
+
+
+def _time(mtime_ns: int | None) -> str | None:
+    """Write a file's time; one that no calendar has is not known."""
+    if mtime_ns is None:
+        return None
+    try:
+        return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return None

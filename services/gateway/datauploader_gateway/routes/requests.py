@@ -1,0 +1,171 @@
+"""From what a person asks for to the event that says it, with every check on the way."""
+
+import re
+import secrets
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from datauploader.contracts import DatasetSpec, Destination, Event, Parameter, Station, UploadRequested
+from datauploader.contracts.names import check_location, check_name
+from datauploader.contracts.questions import UploadRight
+from datauploader_gateway.auth.person import User
+from datauploader_gateway.errors import (
+    BadName,
+    BadPath,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    StationSilent,
+    UnknownRemote,
+)
+from datauploader_gateway.heartbeat import SERVICE
+from datauploader_gateway.parts import Parts
+from datauploader_gateway.routes.choices import default_remote, find_station
+
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+_WINDOWS = re.compile(r"^([A-Za-z]:[\\/]|\\\\)")
+
+
+class DatasetBody(BaseModel):
+    """The dataset that the files become."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=400)
+    type: str = Field(default="raw", max_length=60)
+    description: str = Field(default="", max_length=4000)
+    parameters: tuple[Parameter, ...] = Field(default=(), max_length=200)
+
+
+class UploadBody(BaseModel):
+    """A wish to upload: which files of which station become which dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    investigation: str = Field(min_length=1, max_length=200, description="Its identifier in the catalogue.")
+    dataset: DatasetBody
+    station: str = Field(max_length=200, description="facility.beamline.station")
+    path: str = Field(min_length=1, max_length=4096, description="Absolute folder or file on the station.")
+    kind: Literal["folder", "file"] | None = Field(default=None, description="Spares asking the station which it is.")
+    sources: tuple[Pattern, ...] | None = Field(
+        default=None, min_length=1, max_length=1000, description="Files and folders below `path`; null: all of it."
+    )
+    include: tuple[Pattern, ...] = Field(default=(), max_length=100, description="Patterns as in .gitignore.")
+    exclude: tuple[Pattern, ...] = Field(default=(), max_length=100)
+    mode: Literal["sync", "batch"]
+    remote: str | None = Field(default=None, description="Null: the only one.")
+    quiet_period_s: float = Field(default=2.0, ge=0, le=86400)
+    marker: Pattern | None = None
+    idle_close_s: float | None = Field(default=None, gt=0)
+    delete_after: bool = False
+
+
+async def request_upload(
+    asked: UploadBody, user: User, parts: Parts, *, traceparent: str, complete: bool = True
+) -> Event[UploadRequested]:
+    """Check everything that can be checked now, and build the event; `complete`: the metadata must be, too.
+
+    Raises:
+        Problem: says what is wrong; nothing has happened then.
+    """
+    remote = _remote(asked, parts)
+    _check("dataset.name", asked.dataset.name)
+    if complete:
+        parts.metadata.check(asked.dataset.parameters)
+    station = await find_station(parts, asked.station)
+    _check_path(asked.path)
+    right = await parts.questions.may_upload(user.id, asked.investigation)
+    destination = Destination(remote=remote, location=_location(asked, right, parts))
+    root, sources = await _root_and_sources(asked, station, parts)
+    try:
+        data = UploadRequested(
+            upload_id=f"u-{secrets.token_urlsafe(12)}",
+            investigation=asked.investigation,
+            dataset=DatasetSpec.model_validate(asked.dataset.model_dump()),
+            root=root,
+            sources=sources,
+            destination=destination,
+            requested_by=user.person,
+            **asked.model_dump(include=_CARRIED),
+        )
+    except ValidationError as error:
+        raise InvalidRequest(error.errors(include_url=False)[0]["msg"]) from error
+    return Event(data=data, station=station, service=SERVICE, traceparent=traceparent)
+
+
+_CARRIED = {"include", "exclude", "mode", "quiet_period_s", "marker", "idle_close_s", "delete_after"}
+
+
+def _remote(asked: UploadBody, parts: Parts) -> str:
+    remote = asked.remote if asked.remote is not None else default_remote(parts)
+    known = ", ".join(sorted(parts.common.remotes)) or "none"
+    if remote is None:
+        raise UnknownRemote(f"the request does not say which remote; there are: {known}")
+    if remote not in parts.common.remotes:
+        raise UnknownRemote(f"there is no remote {remote[:100]!r}; there are: {known}")
+    return remote
+
+
+def _location(asked: UploadBody, right: UploadRight, parts: Parts) -> str:
+    base = right.base_dir.strip("/")
+    template = parts.settings.location_in_base if base else parts.settings.location
+    if "{investigation}" in template:
+        _check("investigation", asked.investigation)
+    location = template.format(investigation=asked.investigation, dataset=asked.dataset.name, base_dir=base)
+    try:
+        return check_location(location)
+    except ValueError as error:
+        raise BadName(f"the files would go to {location!r}, which cannot be: {error}") from error
+
+
+def _check(field: str, name: str) -> None:
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise BadName(f"{field}: {error}") from error
+
+
+def _pure(path: str) -> PurePath:
+    return PureWindowsPath(path) if _WINDOWS.match(path) else PurePosixPath(path)
+
+
+def _check_path(path: str) -> None:
+    pure = _pure(path)
+    if not pure.is_absolute():
+        raise BadPath(f"{path[:200]!r} is no absolute path")
+    if ".." in re.split(r"[\\/]", path) or "\0" in path:
+        raise BadPath(f"{path[:200]!r} must not contain '..' or a zero byte")
+
+
+async def _root_and_sources(asked: UploadBody, station: Station, parts: Parts) -> tuple[str, tuple[str, ...]]:
+    pure = _pure(asked.path)
+    if asked.sources is not None:
+        _check_sources(asked.sources)
+        return str(pure), asked.sources
+    kind = asked.kind or await _kind(pure, station, parts)
+    if kind == "file" and pure.name:
+        return str(pure.parent), (pure.name,)
+    return str(pure), (".",)
+
+
+def _check_sources(sources: tuple[str, ...]) -> None:
+    for source in sources:
+        if (
+            PureWindowsPath(source).is_absolute()
+            or PurePosixPath(source).is_absolute()
+            or ".." in re.split(r"[\\/]", source)
+        ):
+            raise BadPath(f"sources: {source[:200]!r} does not lie below the path", hint="Write it relative to `path`.")
+
+
+async def _kind(pure: PurePath, station: Station, parts: Parts) -> Literal["folder", "file"]:
+    """Ask the station; a folder is assumed where it does not say, and the watcher has the last word."""
+    if pure.parent == pure:
+        return "folder"
+    try:
+        found = await parts.questions.folder(station, str(pure.parent), limit=5000)
+    except (StationSilent, NotAllowed, NotFound):
+        return "folder"
+    return "file" if any(entry.name == pure.name and entry.kind == "file" for entry in found.entries) else "folder"

@@ -1,0 +1,88 @@
+"""What people said about datasets and investigations, kept and said again until the catalogue has answered (ADR 8)."""
+
+import sqlite3
+import time
+
+import structlog
+
+from datauploader.contracts import (
+    DatasetAnnotated,
+    DatasetDescribed,
+    Event,
+    EventData,
+    InvestigationAnnotated,
+    InvestigationDescribed,
+    decode,
+    encode,
+)
+from datauploader.state import Outbox, Store
+from datauploader_gateway.view.fold import stamp
+
+log = structlog.get_logger()
+
+TABLE = """
+CREATE TABLE words (
+    subject TEXT PRIMARY KEY,          -- dataset:<upload id> or investigation:<id>
+    time TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    event BLOB NOT NULL,               -- as it was said
+    said INTEGER NOT NULL DEFAULT 1,
+    due REAL NOT NULL                  -- seconds since 1970
+) WITHOUT ROWID;
+"""
+LONGEST_S = 3600.0
+
+
+class Untold:
+    """The table of the latest word of each, while the catalogue has not answered it."""
+
+    def __init__(self, store: Store, *, patience_s: float, kept_s: float) -> None:
+        """Say a word again after `patience_s` without an answer, then ever more rarely; forget it after `kept_s`."""
+        self._store, self._patience_s, self._kept_s = store, patience_s, kept_s
+
+    def keep(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
+        """Keep a word as part of the transaction that says it, unless a later one is kept."""
+        db.execute(
+            "INSERT INTO words (subject, time, event_id, event, due) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (subject) DO UPDATE SET time = excluded.time, event_id = excluded.event_id,"
+            " event = excluded.event, said = 1, due = excluded.due"
+            " WHERE (excluded.time, excluded.event_id) > (words.time, words.event_id)",
+            (_subject(event.data), stamp(event.time), event.id, encode(event), time.time() + self._patience_s),
+        )
+
+    def hear(self, event: Event[EventData]) -> None:
+        """Keep a word that another gateway said; forget one that the catalogue has answered."""
+        data = event.data
+        with self._store.transaction() as db:
+            if isinstance(data, DatasetDescribed | InvestigationDescribed):
+                self.keep(db, event)
+            elif isinstance(data, DatasetAnnotated | InvestigationAnnotated):
+                query = "DELETE FROM words WHERE subject = ? AND (time, event_id) <= (?, ?)"
+                db.execute(query, (_subject(data), stamp(data.said), data.word))
+
+    def say_again(self, now: float) -> bool:
+        """Say again what is due; return whether anything was."""
+        with self._store.reading() as db:
+            rows = db.execute("SELECT * FROM words WHERE due <= ? LIMIT 100", (now,)).fetchall()
+        if not rows:
+            return False
+        with self._store.transaction() as db:
+            for row in rows:
+                pause = min(self._patience_s * 2.0 ** min(row["said"], 20), LONGEST_S)
+                key = (row["subject"], row["event_id"])
+                query = "UPDATE words SET said = said + 1, due = ? WHERE subject = ? AND event_id = ?"
+                if db.execute(query, (now + pause, *key)).rowcount:
+                    Outbox.put(db, decode(row["event"]))
+                    log.info("word_said_again", subject=row["subject"], word=row["event_id"])
+            db.execute("DELETE FROM words WHERE time < ?", (_long_ago(now - self._kept_s),))
+        return True
+
+
+def _subject(data: EventData) -> str:
+    if isinstance(data, InvestigationDescribed | InvestigationAnnotated):
+        return f"investigation:{data.investigation}"
+    return f"dataset:{data.upload_id}"
+
+
+def _long_ago(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -1,0 +1,1 @@
+"""The status view: every event folded into Redis, read back for pages, programs and live streams."""

@@ -1,0 +1,166 @@
+"""What the view knows about one file: a few bits about its newest version, and its digest, in 50 bytes."""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from datauploader.contracts import FileVersion
+
+UNVERIFIED, VERIFIED, CATALOGUED, RELEASED, FAILED, FINAL, HARVESTED = (1 << bit for bit in range(7))
+STORED = UNVERIFIED | VERIFIED | CATALOGUED
+METHODS = {"backend sha256": 1 << 7, "backend sha1": 1 << 8, "backend md5": 1 << 9, "read back": 1 << 10}
+"""How a stored version was verified, as `file.stored` says it."""
+ANOTHER_WAY = 1 << 11
+"""In words that this release does not know."""
+
+State = Literal["failed", "retrying", "ready", "unverified", "verified", "catalogued"]
+STATES: tuple[State, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
+"""In the order in which people want to see them."""
+
+_LAYOUT = struct.Struct("<HQQ32s")
+_SHORT = struct.Struct("<BQQ4s")
+"""As releases before the receipts wrote it: with the first bytes of the digest alone."""
+_MARK = 4
+_LARGEST = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """The newest version of a file, and what has happened to it; facts are only ever added to a version."""
+
+    revision: int
+    size: int
+    digest: bytes
+    """Its SHA-256; the first four bytes where an older release wrote it and the event log has not said it again."""
+    facts: int = 0
+
+    @classmethod
+    def of(cls, version: FileVersion) -> Self:
+        """Begin with a version that nothing has happened to."""
+        revision, size = min(version.revision, _LARGEST), min(version.size, _LARGEST)
+        return cls(revision, size, bytes.fromhex(version.sha256))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        """Read what `pack` wrote."""
+        layout = _SHORT if len(packed) == _SHORT.size else _LAYOUT
+        facts, revision, size, digest = layout.unpack(packed)
+        return cls(revision, size, digest, facts)
+
+    def pack(self) -> bytes:
+        """Write the facts as compact as a million files want them."""
+        layout = _SHORT if len(self.digest) == _MARK else _LAYOUT
+        return layout.pack(self.facts, self.revision, self.size, self.digest)
+
+    @property
+    def order(self) -> tuple[int, bytes, int]:
+        """Of two versions the one with the greater order stands."""
+        return self.revision, self.digest, self.size
+
+    @property
+    def sha256(self) -> str:
+        """The digest in hexadecimal, "" while only its beginning is known."""
+        return "" if len(self.digest) == _MARK else self.digest.hex()
+
+    def abbreviates(self, other: Self) -> bool:
+        """Tell whether this is the other version, written by an older release."""
+        same = (self.revision, self.size) == (other.revision, other.size)
+        return same and len(self.digest) == _MARK and other.digest.startswith(self.digest)
+
+    def adding(self, bits: int) -> Self:
+        """Return the same version with more facts."""
+        return replace(self, facts=self.facts | bits)
+
+    def judged(self, *, final: bool) -> Self:
+        """Return the same version with this verdict on its failure instead of an earlier one."""
+        return replace(self, facts=self.facts & ~FINAL | FAILED | (FINAL if final else 0))
+
+    @property
+    def proof(self) -> Literal["verified", "unverified"] | None:
+        """How sure it is that the storage holds this version; None while it does not."""
+        if self.facts & VERIFIED:
+            return "verified"
+        return "unverified" if self.facts & UNVERIFIED else None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How it was verified, in words, as far as that was heard."""
+        words = METHODS | {"another way": ANOTHER_WAY}
+        return tuple(word for word, bit in words.items() if self.facts & bit)
+
+    @property
+    def released(self) -> bool:
+        """The local copy was removed."""
+        return bool(self.facts & RELEASED)
+
+    @property
+    def state(self) -> State:
+        """The furthest that this version has come."""
+        if self.facts & CATALOGUED:
+            return "catalogued"
+        if self.proof is not None:
+            return self.proof
+        if self.facts & FAILED:
+            return "failed" if self.facts & FINAL else "retrying"
+        return "ready"
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What this file adds to the counts of its upload."""
+        words = ["ready"]
+        if self.proof is not None:
+            words += ["stored", self.proof]
+        if self.facts & CATALOGUED:
+            words.append("catalogued")
+        if self.state in ("failed", "retrying"):
+            words.append(self.state)
+        if self.released:
+            words.append("released")
+        return dict.fromkeys(words, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The latest word on why a version is not on the storage."""
+
+    order: tuple[int, bytes, int]
+    """The version that it is about."""
+    stamp: tuple[str, str]
+    """Time and id of the event, by which the latest word is known."""
+    reason: str
+    detail: str
+    hint: str
+    final: bool
+
+    def dump(self) -> str:
+        """Write it as JSON."""
+        revision, mark, size = self.order
+        return json.dumps([revision, mark.hex(), size, *self.stamp, self.reason, self.detail, self.hint, self.final])
+
+    @classmethod
+    def load(cls, text: str | bytes) -> Self:
+        """Read what `dump` wrote."""
+        revision, mark, size, time, event_id, reason, detail, hint, final = json.loads(text)
+        return cls((revision, bytes.fromhex(mark), size), (time, event_id), reason, detail, hint, final)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The latest word on whether something in the folder is left out."""
+
+    stamp: tuple[str, str]
+    reason: str
+    detail: str
+    returned: bool
+
+    def dump(self) -> str:
+        """Write it as JSON."""
+        return json.dumps([*self.stamp, self.reason, self.detail, self.returned])
+
+    @classmethod
+    def load(cls, text: str | bytes) -> Self:
+        """Read what `dump` wrote."""
+        time, event_id, reason, detail, returned = json.loads(text)
+        return cls((time, event_id), reason, detail, returned)

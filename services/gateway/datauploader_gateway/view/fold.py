@@ -1,0 +1,307 @@
+"""How an event changes what is known of its upload: pure, and the same whatever the order and however often it comes.
+
+Three rules make it so. A file's facts are only added to its newest version (`FileFacts`). Everything that
+is said more than once, such as a scan, is a register in which the latest time stays. Counts are what the changed files
+contribute now, less what they contributed before.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from datauploader.contracts import (
+    DatasetAnnotated,
+    DatasetCompleted,
+    DatasetDescribed,
+    DatasetEnsured,
+    DatasetRefused,
+    Event,
+    EventData,
+    FailedFile,
+    FileCatalogued,
+    FileFailed,
+    FileLeftOut,
+    FileReady,
+    FileReleased,
+    FileStored,
+    FileVersion,
+    InvestigationAnnotated,
+    InvestigationDescribed,
+    LeftOutFile,
+    MetadataExtracted,
+    StoredFile,
+    TransferProgressed,
+    UploadCancelled,
+    UploadControlled,
+    UploadOpened,
+    UploadRejected,
+    UploadRequested,
+    UploadScanned,
+    UploadSealed,
+)
+from datauploader_gateway.view.facts import (
+    ANOTHER_WAY,
+    CATALOGUED,
+    HARVESTED,
+    METHODS,
+    RELEASED,
+    UNVERIFIED,
+    VERIFIED,
+    Failure,
+    FileFacts,
+    LeftOut,
+    State,
+)
+
+_PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
+_REGISTERS: dict[type[EventData], str] = {
+    UploadRequested: "request",
+    UploadOpened: "life",
+    UploadRejected: "life",
+    UploadScanned: "scan",
+    UploadSealed: "seal",
+    UploadCancelled: "cancelled",
+    TransferProgressed: "speed",
+    DatasetEnsured: "dataset",
+    DatasetRefused: "dataset",
+    DatasetCompleted: "completed",
+    DatasetDescribed: "described",
+    DatasetAnnotated: "annotated",
+    InvestigationDescribed: "described",
+    InvestigationAnnotated: "annotated",
+    FileFailed: "failure",
+}
+_STEERING = {"pause": "pause", "resume": "pause", "close": "close", "cancel": "cancel", "retry": "retry"}
+_SHOWN = 10
+"""Paths that a live message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Something that is said again and again; the latest time stays."""
+
+    time: str
+    event_id: str
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    station: str = ""
+
+    def dump(self) -> str:
+        """Write it as JSON."""
+        return json.dumps([self.time, self.event_id, self.kind, self.data, self.station], ensure_ascii=False)
+
+    @classmethod
+    def load(cls, text: str | bytes) -> "Register":
+        """Read what `dump` wrote."""
+        return cls(*json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was known of the things that an event speaks about."""
+
+    registers: Mapping[str, Register] = field(default_factory=dict)
+    files: Mapping[bytes, FileFacts] = field(default_factory=dict)
+    failures: Mapping[bytes, Failure] = field(default_factory=dict)
+    left_out: Mapping[bytes, LeftOut] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is different after an event."""
+
+    registers: dict[str, Register] = field(default_factory=dict)
+    files: dict[bytes, FileFacts] = field(default_factory=dict)
+    moves: dict[bytes, tuple[State | None, State]] = field(default_factory=dict)
+    """Files that changed their state: from what, to what."""
+    failures: dict[bytes, Failure | None] = field(default_factory=dict)
+    """None: an older version's failure that no longer matters."""
+    left_out: dict[bytes, LeftOut] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    """What is to be added to each count, such as `verified.files` and `verified.bytes`."""
+
+    def __bool__(self) -> bool:
+        return bool(self.registers or self.files or self.failures or self.left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What must be looked up before an event can be folded."""
+
+    registers: tuple[str, ...]
+    files: tuple[bytes, ...] = ()
+    failures: tuple[bytes, ...] = ()
+    left_out: tuple[bytes, ...] = ()
+
+
+def stamp(moment: datetime) -> str:
+    """Write a time so that later ones sort behind earlier ones."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def wanted(event: Event[EventData]) -> Wanted:
+    """Name what `fold` needs to know for this event."""
+    data = event.data
+    name = _register_of(data)
+    registers = ("last", name) if name else ("last",)
+    if isinstance(data, FileLeftOut):
+        return Wanted(registers, left_out=tuple(file.raw for file in data.files))
+    paths = tuple(version.raw for version, _ in _news(data))
+    if isinstance(data, FileFailed):
+        paths = tuple(failed.file.raw for failed in data.files)
+        return Wanted(registers, files=paths, failures=paths)
+    return Wanted(registers, files=paths)
+
+
+def fold(before: Before, event: Event[EventData]) -> Changes:
+    """Say what the event changes."""
+    changes, data = Changes(), event.data
+    said = (stamp(event.time), event.id)
+    _set_registers(changes, before, event)
+    for version, bits in _news(data):
+        _add(changes, before, version, bits)
+    if isinstance(data, FileFailed):
+        for failed in data.files:
+            _fail(changes, before, failed, said)
+    if isinstance(data, FileLeftOut):
+        for left in data.files:
+            _leave_out(changes, before, left, said)
+    return changes
+
+
+def summary_of_moves(changes: Changes) -> list[dict[str, object]]:
+    """Describe the files that changed their state, a line for each new state, for those who watch."""
+    groups: dict[State, list[bytes]] = {}
+    for path, (_, now) in changes.moves.items():
+        groups.setdefault(now, []).append(path)
+    return [
+        {
+            "state": state,
+            "files": len(paths),
+            "bytes": sum(changes.files[path].size for path in paths),
+            "paths": [path.decode("utf-8", "replace") for path in paths[:_SHOWN]],
+            "detail": next((f.detail for path in paths if (f := changes.failures.get(path))), ""),
+        }
+        for state, paths in groups.items()
+    ]
+
+
+def _register_of(data: EventData) -> str:
+    if isinstance(data, UploadControlled):
+        return _STEERING[data.action]
+    return _REGISTERS.get(type(data), "")
+
+
+def _set_registers(changes: Changes, before: Before, event: Event[EventData]) -> None:
+    data, time = event.data, stamp(event.time)
+    candidates = {"last": Register(time, "", "")}
+    if name := _register_of(data):
+        said = _first_failure(data) if isinstance(data, FileFailed) else data.model_dump(mode="json")
+        candidates[name] = Register(*_moment(event), data.name, said, event.station.key)
+    for register, value in candidates.items():
+        known = before.registers.get(register)
+        if known is None or (known.time, known.event_id) < (value.time, value.event_id):
+            changes.registers[register] = value
+
+
+def _moment(event: Event[EventData]) -> tuple[str, str]:
+    """Say what an event is ordered by: an answer by the word that it answers, so that the latest word's stays."""
+    data = event.data
+    if isinstance(data, DatasetAnnotated | InvestigationAnnotated):
+        return stamp(data.said), data.word
+    return stamp(event.time), event.id
+
+
+def _first_failure(data: FileFailed) -> dict[str, Any]:
+    return data.files[0].model_dump(mode="json", include={"reason", "detail", "hint", "final"})
+
+
+def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
+    """Yield each version that the event speaks about, with the facts that it adds; failures are not additions."""
+    if isinstance(data, FileReady):
+        return ((version, 0) for version in data.files)
+    if isinstance(data, FileStored):
+        return ((stored.file, _proof(stored)) for stored in data.files)
+    if isinstance(data, FileCatalogued):
+        return ((known.file, CATALOGUED | _PROOF[known.state]) for known in data.files)
+    if isinstance(data, FileReleased):
+        return ((version, RELEASED) for version in data.files)
+    if isinstance(data, MetadataExtracted):
+        return ((read.file, HARVESTED) for read in data.files)
+    return ()
+
+
+def _proof(stored: StoredFile) -> int:
+    bits = _PROOF[stored.state]
+    return bits | METHODS.get(stored.method, ANOTHER_WAY) if bits == VERIFIED else bits
+
+
+def _add(changes: Changes, before: Before, version: FileVersion, bits: int) -> None:
+    _, known = _newest(changes, before, version)
+    if known is not None:
+        _replace(changes, before, version.raw, known.adding(bits))
+
+
+def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[FileFacts | None, FileFacts | None]:
+    """Return what is known of the path, and what is known of this version unless a newer one stands."""
+    path, fresh = version.raw, FileFacts.of(version)
+    known = changes.files.get(path) or before.files.get(path)
+    if known is not None and known.abbreviates(fresh):
+        return known, replace(known, digest=fresh.digest)
+    if known is None or known.order < fresh.order:
+        return known, fresh
+    return known, known if known.order == fresh.order else None
+
+
+def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> None:
+    then = changes.files.get(path) or before.files.get(path)
+    if now == then:
+        return
+    if then is not None and then.order != now.order and then.facts:
+        changes.failures[path] = None
+    changes.files[path] = now
+    first = before.files.get(path)
+    changes.moves.pop(path, None)
+    if first is None or first.state != now.state:
+        changes.moves[path] = (first.state if first else None, now.state)
+    _count(changes, then, -1)
+    _count(changes, now, +1)
+
+
+def _count(changes: Changes, facts: FileFacts | None, sign: int) -> None:
+    for word, size in facts.counts.items() if facts else ():
+        changes.counts[f"{word}.files"] += sign
+        changes.counts[f"{word}.bytes"] += sign * size
+
+
+def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[str, str]) -> None:
+    path = failed.file.raw
+    _, facts = _newest(changes, before, failed.file)
+    if facts is None:
+        return
+    new = Failure(facts.order, said, failed.reason, failed.detail, failed.hint, failed.final)
+    old = changes.failures[path] if path in changes.failures else before.failures.get(path)
+    if old is not None and old.order == new.order and _rank(old) >= _rank(new):
+        _replace(changes, before, path, facts)
+        return
+    _replace(changes, before, path, facts.judged(final=failed.final))
+    changes.failures[path] = new
+
+
+def _rank(word: Failure) -> tuple[object, ...]:
+    return word.stamp, word.final, word.reason, word.detail, word.hint
+
+
+def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[str, str]) -> None:
+    path = left.raw
+    new = LeftOut(said, left.reason, left.detail, left.returned)
+    old = changes.left_out.get(path) or before.left_out.get(path)
+    if old is not None and (old.stamp, old.returned, old.reason, old.detail) >= (
+        new.stamp, new.returned, new.reason, new.detail,
+    ):  # fmt: skip
+        return
+    changes.left_out[path] = new
+    changes.counts["left_out.files"] += (not new.returned) - (old is not None and not old.returned)

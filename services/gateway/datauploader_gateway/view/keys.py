@@ -1,0 +1,105 @@
+"""The names of everything that the gateway keeps in Redis; all begin with one prefix, for the access rules."""
+
+PREFIX = "datauploader:"
+MARKER = f"{PREFIX}view:2"
+"""Says that the view is whole; missing after a flush, and where an older release has left out what this one keeps."""
+BUILDING = f"{PREFIX}view:building"
+"""Which rebuild is under way; missing after a flush in the middle of it."""
+UPLOADS = f"{PREFIX}uploads"
+"""All uploads by the time of their request (sorted set)."""
+STATIONS = f"{PREFIX}stations"
+"""The latest report of each service of each station (hash)."""
+ALL_LIVE = f"{PREFIX}live"
+"""What changed, of everything (stream)."""
+AUDIT = f"{PREFIX}audit"
+"""Who did what (stream)."""
+
+MAIL_ADDRESSES = f"{PREFIX}mail:addresses"
+"""What the identity provider says are people's mail addresses (hash)."""
+MAIL_OFF = f"{PREFIX}mail:off"
+"""People who want no mail (set)."""
+
+
+def upload(upload_id: str) -> str:
+    """Registers and counts of an upload (hash)."""
+    return f"{PREFIX}upload:{upload_id}"
+
+
+def files(upload_id: str) -> str:
+    """Facts about each file, by the bytes of its path (hash)."""
+    return f"{PREFIX}files:{upload_id}"
+
+
+def in_state(upload_id: str, state: str) -> str:
+    """Paths of the files in one state, in order (sorted set, all scores equal)."""
+    return f"{PREFIX}files:{upload_id}:{state}"
+
+
+def failures(upload_id: str) -> str:
+    """Why files failed, by path (hash)."""
+    return f"{PREFIX}failures:{upload_id}"
+
+
+def left_out(upload_id: str) -> str:
+    """What is left out and why, by path (hash)."""
+    return f"{PREFIX}leftout:{upload_id}"
+
+
+def live(upload_id: str) -> str:
+    """What changed, of one upload (stream)."""
+    return f"{PREFIX}live:{upload_id}"
+
+
+def investigation(investigation_id: str) -> str:
+    """What people said of an investigation, and what became of it (hash)."""
+    return f"{PREFIX}investigation:{investigation_id}"
+
+
+def of_person(person_id: str) -> str:
+    """Uploads of one person (sorted set)."""
+    return f"{PREFIX}uploads:person:{person_id}"
+
+
+def session(digest: str) -> str:
+    """One signed-in browser (string, JSON)."""
+    return f"{PREFIX}session:{digest}"
+
+
+def token(digest: str) -> str:
+    """One bearer token (string, JSON)."""
+    return f"{PREFIX}token:{digest}"
+
+
+def tokens_of(person_id: str) -> str:
+    """The tokens of one person: public id to digest (hash)."""
+    return f"{PREFIX}tokens:{person_id}"
+
+
+def limit(key: str) -> str:
+    """One counter of attempts (string)."""
+    return f"{PREFIX}limit:{key}"
+
+
+def sign_in(digest: str) -> str:
+    """One sign-in that waits for the identity provider's answer (string, JSON)."""
+    return f"{PREFIX}sign-in:{digest}"
+
+
+def signed_out(person_id: str) -> str:
+    """When an operator signed somebody out everywhere; older sessions and tokens are worthless (string, time)."""
+    return f"{PREFIX}signed-out:{person_id}"
+
+
+def mail_off(upload_id: str) -> str:
+    """Says that the person of one upload wants no mail about it (string)."""
+    return f"{PREFIX}mail:off:{upload_id}"
+
+
+def flow(upload_id: str) -> str:
+    """How much of one upload moved when (string, packed)."""
+    return f"{PREFIX}flow:{upload_id}"
+
+
+def station_flow(station: str, step: int) -> str:
+    """How many bytes of a station moved in one step of five minutes (string, number)."""
+    return f"{PREFIX}flow:station:{station}:{step}"

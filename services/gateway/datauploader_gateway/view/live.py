@@ -1,0 +1,249 @@
+"""What changes, as it changes: one reader of Redis for each thing that is watched, however many watch it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from datauploader_gateway import metrics, redisdoor
+from datauploader_gateway.redisdoor import Entries
+from datauploader_gateway.view import keys
+from datauploader_gateway.view.reader import ViewReader
+from datauploader_gateway.view.summary import Upload
+
+log = structlog.get_logger()
+
+PAUSE_S = 0.2
+"""How often changes are looked for; those within this time are told together."""
+MOST = 1000
+"""Entries that are read at once."""
+BACKLOG = 200
+"""Batches that a slow browser may be behind before its stream ends; it comes back with its position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One server-sent event, already in JSON."""
+
+    event: str
+    data: str
+    position: str
+    upload: Upload | None = None
+    """What it is about, for deciding who may see it; None: everybody."""
+
+
+Batch = Sequence[Message]
+Build = Callable[[Entries], Awaitable[Batch]]
+
+
+class Live:
+    """Feeds for everybody who watches; lives in the gateway's event loop."""
+
+    def __init__(self, client: Redis, reader: ViewReader, stations: Sequence[str]) -> None:
+        """Read through this client."""
+        self._redis = client
+        self._reader = reader
+        self._stations = stations
+        self._feeds: dict[str, _Feed] = {}
+        self._tail: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to listen for changes."""
+        self._tail = asyncio.create_task(self._follow())
+
+    def close(self) -> None:
+        """End every stream; call it from the event loop."""
+        self._closing = True
+        if self._tail is not None:
+            self._tail.cancel()
+        for feed in list(self._feeds.values()):
+            feed.end()
+
+    async def upload(self, upload_id: str, after: str) -> AsyncIterator[Batch]:
+        """Yield what happens to one upload, from a position on; ends when it is over."""
+        key = keys.live(upload_id)
+        if not after or not await redisdoor.entries(self._redis, key, f"({after}", count=1):
+            after = await redisdoor.newest(self._redis, key)
+            greeting = _state_messages(await self._reader.upload(upload_id), after)
+            yield greeting
+            if _ends(greeting):
+                return
+        async for batch in self._watch(key, self._of_upload(upload_id), after):
+            if _ends(batch):
+                yield await self._with_rest(key, batch)
+                return
+            yield batch
+
+    async def _with_rest(self, key: str, batch: Batch) -> Batch:
+        """Put what was said since the batch was read before its end: the upload may have ended meanwhile."""
+        rest = await redisdoor.entries(self._redis, key, f"({batch[-1].position}")
+        said = [message for entry in rest for message in _entry_messages(*entry)]
+        return [*(m for m in batch if m.event != "end"), *said, *(m for m in batch if m.event == "end")]
+
+    async def everything(self, after: str) -> AsyncIterator[Batch]:
+        """Yield what happens to all uploads and stations, from a position on."""
+        async for batch in self._watch(keys.ALL_LIVE, self._of_all, after):
+            yield batch
+
+    async def _watch(self, key: str, build: Build, after: str) -> AsyncIterator[Batch]:
+        now = await redisdoor.newest(self._redis, key)
+        feed = self._feeds.get(key)
+        if feed is None:
+            feed = self._feeds[key] = _Feed(self._redis, key, build, now)
+        with metrics.STREAMS.track_inprogress(), feed.subscription() as queue:
+            try:
+                if after and _order(after) < _order(feed.position):
+                    yield await build(await redisdoor.entries(self._redis, key, f"({after}", feed.position))
+                while not self._closing and (batch := await queue.get()) is not None:
+                    yield batch
+            finally:
+                if feed.unwatched_but_for(queue):
+                    self._feeds.pop(key, None)
+                    feed.stop()
+
+    async def _follow(self) -> None:
+        position = ""
+        while True:
+            try:
+                position = position or await redisdoor.newest(self._redis, keys.ALL_LIVE)
+                while entries := await redisdoor.entries(self._redis, keys.ALL_LIVE, f"({position}", count=MOST):
+                    position = entries[-1][0].decode()
+                    self._wake(entries)
+            except RedisError as error:
+                log.warning("live_reader_waits", problem=str(error))
+            except Exception:  # whatever it is, those who watch must not be left in silence
+                log.exception("live_reader_failed")
+            await asyncio.sleep(PAUSE_S)
+
+    def _wake(self, entries: Entries) -> None:
+        names = {keys.live(entry[b"upload"].decode()) for _, entry in entries if b"upload" in entry}
+        for key in (*names, keys.ALL_LIVE):
+            if feed := self._feeds.get(key):
+                feed.changed.set()
+
+    def _of_upload(self, upload_id: str) -> Build:
+        async def build(entries: Entries) -> Batch:
+            messages = [message for position, entry in entries for message in _entry_messages(position, entry)]
+            return messages + _state_messages(await self._reader.upload(upload_id), entries[-1][0].decode())
+
+        return build
+
+    async def _of_all(self, entries: Entries) -> Batch:
+        position = entries[-1][0].decode()
+        ids = dict.fromkeys(entry[b"upload"].decode() for _, entry in entries if b"upload" in entry)
+        uploads = [upload for upload in await self._reader.several(list(ids)) if upload is not None]
+        messages = [Message("upload", upload.model_dump_json(), position, upload) for upload in uploads]
+        named = {entry[b"station"].decode() for _, entry in entries if b"station" in entry}
+        if named:
+            known = await self._reader.stations(self._stations, datetime.now(UTC))
+            messages += [Message("station", s.model_dump_json(), position) for s in known if s.station in named]
+        return messages
+
+
+class _Feed:
+    """Reads one stream of Redis once and hands it to all who watch."""
+
+    def __init__(self, client: Redis, key: str, build: Build, position: str) -> None:
+        self._redis, self._key, self._build = client, key, build
+        self.position = position
+        self.changed = asyncio.Event()
+        self.changed.set()  # something may have come since the position was read
+        self._queues: set[asyncio.Queue[Batch | None]] = set()
+        self._over = False
+        self._task = asyncio.create_task(self._run())
+
+    def subscription(self) -> "_Subscription":
+        return _Subscription(self._queues)
+
+    def unwatched_but_for(self, queue: "asyncio.Queue[Batch | None]") -> bool:
+        return self._queues <= {queue}
+
+    def stop(self) -> None:
+        self._over = True  # Redis' client may swallow the cancellation in the middle of a read
+        self._task.cancel()
+
+    def end(self) -> None:
+        for queue in self._queues:
+            _end(queue)
+
+    async def _run(self) -> None:
+        while not self._over:
+            await self.changed.wait()
+            self.changed.clear()
+            try:
+                await self._hand_out()
+            except RedisError as error:
+                log.warning("live_feed_waits", problem=str(error))
+                await asyncio.sleep(1)
+                self.changed.set()
+            except Exception:  # the watchers' streams end and come back
+                log.exception("live_feed_failed")
+                self.end()
+
+    async def _hand_out(self) -> None:
+        entries = await redisdoor.entries(self._redis, self._key, f"({self.position}", count=MOST)
+        if not entries:
+            return
+        batch = await self._build(entries)
+        self.position = entries[-1][0].decode()
+        if len(entries) == MOST:
+            self.changed.set()
+        for queue in self._queues:
+            if queue.qsize() >= BACKLOG:
+                _end(queue)
+            else:
+                queue.put_nowait(batch)
+
+
+class _Subscription:
+    """Somebody's place in a feed."""
+
+    def __init__(self, queues: "set[asyncio.Queue[Batch | None]]") -> None:
+        self._queues = queues
+        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()
+
+    def __enter__(self) -> "asyncio.Queue[Batch | None]":
+        self._queues.add(self._queue)
+        return self._queue
+
+    def __exit__(self, *_: object) -> None:
+        self._queues.discard(self._queue)
+
+
+def _ends(batch: Batch) -> bool:
+    return any(message.event == "end" for message in batch)
+
+
+def _end(queue: "asyncio.Queue[Batch | None]") -> None:
+    with suppress(asyncio.QueueEmpty):
+        while True:
+            queue.get_nowait()
+    queue.put_nowait(None)
+
+
+def _entry_messages(position: bytes, entry: dict[bytes, bytes]) -> list[Message]:
+    messages = []
+    if b"progress" in entry:
+        messages.append(Message("progress", entry[b"progress"].decode(), position.decode()))
+    groups = json.loads(entry.get(b"files", b"[]"))
+    return messages + [Message("files", json.dumps(group), position.decode()) for group in groups]
+
+
+def _state_messages(upload: Upload | None, position: str) -> list[Message]:
+    if upload is None:
+        return []
+    text = upload.model_dump_json()
+    messages = [Message("upload", text, position, upload)]
+    return [*messages, Message("end", text, position, upload)] if upload.over else messages
+
+
+def _order(position: str) -> tuple[int, int]:
+    milliseconds, _, number = position.partition("-")
+    return int(milliseconds), int(number or 0)

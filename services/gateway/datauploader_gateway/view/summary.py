@@ -1,0 +1,201 @@
+"""What people are told about an upload: pure, made from its registers and counts."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from datauploader.contracts import DatasetRefused, MovingFile, Person, UploadControlled, UploadRejected
+from datauploader_gateway.view.fold import Register
+
+UploadState = Literal["requested", "open", "sealed", "completed", "cancelled", "rejected", "refused"]
+OVER: tuple[UploadState, ...] = ("completed", "cancelled", "rejected")
+
+
+class Amount(BaseModel):
+    """So many files with so many bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+class Counts(BaseModel):
+    """How many files have come how far; cumulative, of the newest version of each file."""
+
+    found: Amount = Amount()
+    """What the station counts, finished or not."""
+    ready: Amount = Amount()
+    stored: Amount = Amount()
+    verified: Amount = Amount()
+    unverified: Amount = Amount()
+    catalogued: Amount = Amount()
+    failed: Amount = Amount()
+    retrying: Amount = Amount()
+    released: Amount = Amount()
+
+
+class Upload(BaseModel):
+    """One upload: what was asked for, how far it is, what is wrong."""
+
+    id: str
+    state: UploadState
+    over: bool = Field(description="Nothing more will happen.")
+    needs_person: bool = Field(description="It stands still until somebody does something.")
+    paused: bool
+    closing: bool = Field(description="Somebody has asked to close it; no new files are taken up.")
+    mode: Literal["sync", "batch"]
+    investigation: str
+    dataset: str
+    dataset_id: str = ""
+    dataset_url: str = ""
+    doi: str = ""
+    station: str
+    path: str
+    sources: tuple[str, ...]
+    remote: str
+    location: str
+    requested_by: Person
+    created: str
+    updated: str
+    sealed: str | None = None
+    ended: str | None = None
+    counts: Counts
+    left_out: int = 0
+    settling: int = Field(default=0, description="Files still being written or hashed.")
+    waiting: int = Field(default=0, description="File versions that wait for their turn.")
+    speed: float = Field(default=0, description="Bytes per second.")
+    seconds_left: float | None = None
+    moving: tuple[MovingFile, ...] = ()
+    manifest_sha256: str = ""
+    troubles: tuple[str, ...] = ()
+
+
+Registers = Mapping[str, Register]
+
+
+def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) -> Upload | None:
+    """Build what is told about an upload; None while nobody is known to have asked for it."""
+    request = registers.get("request")
+    if request is None:
+        return None
+    asked, state, counts = request.data, state_of(registers), _counts(registers, numbers)
+    speed = registers["speed"].data if "speed" in registers and state not in OVER else {}
+    waits = _waits_for_person(state, registers, counts)
+    return Upload(
+        id=upload_id,
+        state=state,
+        over=state in OVER,
+        needs_person=waits,
+        paused=_last_action(registers, "pause") == "pause" and state not in OVER,
+        closing="close" in registers,
+        mode=asked["mode"],
+        investigation=asked["investigation"],
+        dataset=asked["dataset"]["name"],
+        dataset_id=_said(registers, "completed", "dataset").get("dataset_id", ""),
+        dataset_url=_said(registers, "completed", "dataset").get("url", ""),
+        doi=_said(registers, "completed").get("doi", ""),
+        station=request.station,
+        path=asked["root"],
+        sources=tuple(asked["sources"]),
+        remote=asked["destination"]["remote"],
+        location=asked["destination"]["location"],
+        requested_by=Person.model_validate(asked["requested_by"]),
+        created=request.time,
+        updated=registers["last"].time,
+        sealed=registers["seal"].time if "seal" in registers else None,
+        ended=_ended(registers, state),
+        counts=counts,
+        left_out=max(numbers.get("left_out.files", 0), _said(registers, "seal", "scan").get("left_out", 0)),
+        settling=0 if state in ("sealed", *OVER) else _said(registers, "scan").get("settling", 0),
+        waiting=speed.get("waiting", 0),
+        speed=0.0 if waits else speed.get("bytes_per_s", 0.0),
+        seconds_left=None if waits else _seconds_left(counts, speed.get("bytes_per_s", 0.0), state),
+        moving=tuple(MovingFile.model_validate(file) for file in speed.get("moving", ())),
+        manifest_sha256=_said(registers, "seal").get("manifest_sha256", ""),
+        troubles=tuple(_troubles(registers, state, counts)),
+    )
+
+
+def _said(registers: Registers, *names: str) -> Mapping[str, Any]:
+    """Return what the first of these registers that was ever set says."""
+    return next((registers[name].data for name in names if name in registers), {})
+
+
+def state_of(registers: Registers) -> UploadState:
+    """Say how far an upload is, from what was said of its life."""
+    if "completed" in registers:
+        return "completed"
+    if "cancelled" in registers:
+        return "cancelled"
+    if _kind(registers, "life") == UploadRejected.name:
+        return "rejected"
+    if _kind(registers, "dataset") == DatasetRefused.name:
+        return "refused"
+    if "seal" in registers:
+        return "sealed"
+    return "open" if "life" in registers or "scan" in registers else "requested"
+
+
+def _kind(registers: Registers, name: str) -> str:
+    return registers[name].kind if name in registers else ""
+
+
+def _last_action(registers: Registers, name: str) -> str:
+    known = registers.get(name)
+    return str(known.data["action"]) if known and known.kind == UploadControlled.name else ""
+
+
+def _ended(registers: Registers, state: UploadState) -> str | None:
+    register = {"completed": "completed", "cancelled": "cancelled", "rejected": "life"}.get(state)
+    return registers[register].time if register else None
+
+
+def _counts(registers: Registers, numbers: Mapping[str, int]) -> Counts:
+    said = _said(registers, "seal", "scan")
+    amounts = {
+        word: Amount(files=numbers.get(f"{word}.files", 0), bytes=numbers.get(f"{word}.bytes", 0))
+        for word in Counts.model_fields
+    }
+    ready = amounts["ready"]
+    found = Amount(files=max(said.get("files", 0), ready.files), bytes=max(said.get("bytes", 0), ready.bytes))
+    return Counts.model_validate(amounts | {"found": found})
+
+
+def _waits_for_person(state: UploadState, registers: Registers, counts: Counts) -> bool:
+    if state == "refused":
+        return True
+    if state != "sealed" or not counts.failed.files:
+        return False
+    return counts.stored.files + counts.failed.files >= int(registers["seal"].data["files"])
+
+
+def _seconds_left(counts: Counts, speed: float, state: UploadState) -> float | None:
+    left = counts.found.bytes - counts.stored.bytes
+    if state in OVER or speed <= 0 or left <= 0:
+        return None
+    return round(left / speed, 1)
+
+
+def _troubles(registers: Registers, state: UploadState, counts: Counts) -> list[str]:
+    found: list[str] = []
+    if state == "rejected":
+        found.append(_sentence(registers["life"].data))
+    if _kind(registers, "dataset") == DatasetRefused.name and state != "completed":
+        found.append(_sentence(registers["dataset"].data))
+    if state in OVER:
+        return found
+    if state != "sealed":
+        found += _said(registers, "scan").get("troubles", [])
+    if trouble := _said(registers, "speed").get("trouble"):
+        found.append(trouble)
+    if counts.failed.files or counts.retrying.files:
+        number, word = (
+            (counts.failed.files, "failed") if counts.failed.files else (counts.retrying.files, "being tried again")
+        )
+        found.append(f"{number} file{'s' * (number != 1)} {word}: {_sentence(_said(registers, 'failure'))}")
+    return found
+
+
+def _sentence(said: Mapping[str, Any]) -> str:
+    detail, hint = said.get("detail", ""), said.get("hint", "")
+    return f"{detail}{'' if detail.endswith(('.', '!', '?')) else '.'} {hint}" if detail and hint else detail or hint

@@ -1,0 +1,71 @@
+"""The desktop's own page: where its files are, and the button that ends it; there only while it is one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from datauploader_gateway.auth.dependency import address_of
+from datauploader_gateway.auth.origin import check_origin
+from datauploader_gateway.desktop.doorway import DesktopDoor
+from datauploader_gateway.errors import LinkUsed, NotAllowed, NotFound
+from datauploader_gateway.parts import Parts, UseParts
+from datauploader_gateway.web.rendering import templates
+
+router = APIRouter(include_in_schema=False)
+
+DOOR = "/desktop/open"
+COOKIE = "datauploader-desktop"
+
+
+def door_of(parts: UseParts) -> DesktopDoor:
+    """Find the door.
+
+    Raises:
+        NotFound: this gateway serves a facility.
+    """
+    if parts.desktop is None:
+        raise NotFound("this gateway is not the page of a desktop")
+    return parts.desktop
+
+
+UseDoor = Annotated[DesktopDoor, Depends(door_of)]
+
+
+def _must_be_at_home(request: Request, parts: Parts, door: DesktopDoor) -> None:
+    """Refuse whoever did not come through a link of this desktop's.
+
+    Raises:
+        NotAllowed: they have no cookie of this run.
+    """
+    check_origin(request.method, request.headers, parts.own_origins, proven=True)
+    if not door.doorway.admits(request.cookies.get(COOKIE, "")):
+        raise NotAllowed("this page is for who started DataUploader on this computer", hint=LinkUsed.hint)
+
+
+@router.get(DOOR)
+async def enter(request: Request, door: UseDoor, token: Annotated[str, Query(max_length=200)] = "") -> Response:
+    """Take the link's token, once, and give a cookie for it."""
+    cookie = door.doorway.enter(token)
+    if cookie is None:
+        raise LinkUsed("this link was used already, or belongs to an earlier start")
+    # a page of our own goes on: what follows is of this site then, not of the one that the link stood on
+    answer = templates.TemplateResponse(request, "desktop-open.html")
+    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/desktop")
+    return answer
+
+
+@router.get("/desktop")
+async def show(request: Request, parts: UseParts, door: UseDoor) -> Response:
+    """Say where the files are, and offer to end."""
+    _must_be_at_home(request, parts, door)
+    return templates.TemplateResponse(request, "desktop.html", {"folder": door.folder, "ended": False})
+
+
+@router.post("/desktop/quit")
+async def leave(request: Request, parts: UseParts, door: UseDoor) -> Response:
+    """End the process; what is not uploaded yet goes on at the next start."""
+    _must_be_at_home(request, parts, door)
+    await parts.audit.record("desktop quit", who="whoever started it", address=address_of(request))
+    door.end()
+    return templates.TemplateResponse(request, "desktop.html", {"folder": door.folder, "ended": True})

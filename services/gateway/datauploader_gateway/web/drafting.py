@@ -1,0 +1,146 @@
+"""From the form of the page on which an upload is put together to a draft, and what the form shows of one."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.datastructures import FormData
+
+from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.auth.person import User
+from datauploader_gateway.choosing.drafts import Draft, FromFile
+from datauploader_gateway.choosing.wishes import ticked, wishes
+from datauploader_gateway.errors import CatalogueAway, InvalidRequest, Problem
+from datauploader_gateway.parts import Parts
+from datauploader_gateway.routes.choices import default_remote, known_stations
+from datauploader_gateway.routes.previews import UploadPreview, preview_upload
+from datauploader_gateway.routes.requests import UploadBody
+from datauploader_gateway.view import keys
+
+_TEXTS = (
+    "investigation", "station", "paths", "include", "exclude", "dataset", "description", "type", "mode", "remote",
+)  # fmt: skip
+_METADATA = "m."
+"""What the names of the metadata's fields begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A dataset of the draft, and what would become of it."""
+
+    body: UploadBody
+    preview: UploadPreview | None = None
+    problem: Problem | None = None
+    """Why it cannot be; with no preview either, there was no time to count."""
+
+
+def read_form(form: FormData, before: Draft | None) -> Draft:
+    """Make a draft of what a browser sent; what was ticked on another station is dropped.
+
+    Raises:
+        InvalidRequest: a field is longer than any sense.
+    """
+    said: dict[str, Any] = {name: str(form[name]) for name in _TEXTS if name in form}
+    picks = ticked([str(value) for value in form.getlist("pick")])
+    if before is not None and before.station != said.get("station", before.station):
+        picks = tuple(pick for pick in picks if pick not in before.picks)
+    metadata = {
+        name.removeprefix(_METADATA): str(value)
+        for name, value in form.multi_items()
+        if name.startswith(_METADATA) and isinstance(value, str)
+    }
+    try:
+        return Draft.model_validate(
+            {
+                **said, "picks": picks, "metadata": metadata, "split": form.get("split") == "each",
+                "delete_after": "delete_after" in form, "from_file": before.from_file if before else {},
+            }
+        )  # fmt: skip
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidRequest(f"{first['loc'][0]}: {first['msg']}", hint="Shorten it.") from error
+
+
+async def begun(who: Caller, parts: Parts, station: str, investigation: str) -> Draft:
+    """Begin a draft with what is asked for, else the only ones, else the last used ones."""
+    last = next(iter(await parts.reader.latest(keys.of_person(who.user.id), 1)), None)
+    stations = [status.station for status in await known_stations(parts)]
+    if station not in stations:
+        station = stations[0] if len(stations) == 1 else last.station if last else ""
+    return Draft(
+        station=station if station in stations else "",
+        investigation=(investigation or (last.investigation if last else ""))[:200],
+        metadata={field.key: field.default for field in parts.metadata.fields if field.default},
+        remote=default_remote(parts) or "",
+    )
+
+
+async def shown(draft: Draft, token: str, who: Caller, parts: Parts) -> dict[str, Any]:
+    """Return what the page needs to show a draft."""
+    try:
+        found = await parts.questions.investigations(who.user.id)
+        investigations = sorted(found.items, key=lambda one: not one.open)
+        catalogue = ""
+    except CatalogueAway as away:
+        investigations, catalogue = [], away.detail
+    return {
+        "draft": draft,
+        "token": token,
+        "investigations": investigations,
+        "catalogue_trouble": catalogue,
+        "stations": await known_stations(parts),
+        "remotes": sorted(parts.common.remotes),
+        "fields": parts.metadata.fields,
+        "template": parts.settings.dataset_name,
+        "offer_delete": parts.settings.offer_delete_after,
+        "wrong": {},
+    }
+
+
+def bodies_of(draft: Draft, parts: Parts) -> list[UploadBody]:
+    """Make the requests of a draft, whatever is wrong with its metadata.
+
+    Raises:
+        InvalidRequest: something is missing or cannot be.
+    """
+    parameters, _ = parts.metadata.read(draft.metadata)
+    if not parts.settings.offer_delete_after:
+        draft = draft.model_copy(update={"delete_after": False})
+    return wishes(draft, parameters, parts.settings.dataset_name, datetime.now(UTC).date())
+
+
+async def try_out(
+    bodies: Sequence[UploadBody], user: User, parts: Parts, *, traceparent: str, within_s: float, destination: bool
+) -> list[Tried]:
+    """Try the requests one after the other, as far as the time goes."""
+    end = time.monotonic() + within_s
+    tried: list[Tried] = []
+    for body in bodies:
+        if tried and time.monotonic() > end:
+            tried.append(Tried(body))
+            continue
+        try:
+            seen = await preview_upload(
+                body, user, parts, traceparent=traceparent, complete=False, destination=destination
+            )
+        except Problem as problem:
+            tried.append(Tried(body, problem=problem))
+        else:
+            tried.append(Tried(body, seen))
+    return tried
+
+
+def with_values(draft: Draft, found: Sequence[tuple[str, str, str]], parts: Parts) -> Draft:
+    """Fill in what was found in files (name, value, file) where nobody has typed anything else."""
+    wanted = {field.key for field in parts.metadata.fields}
+    metadata, from_file = dict(draft.metadata), dict(draft.from_file)
+    for key, value, source in found:
+        typed = metadata.get(key, "").strip()
+        untouched = not typed or (key in from_file and typed == from_file[key].value)
+        if key in wanted and untouched:
+            metadata[key] = value
+            from_file[key] = FromFile(value=value, source=source)
+    return draft.model_copy(update={"metadata": metadata, "from_file": from_file})

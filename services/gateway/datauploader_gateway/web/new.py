@@ -1,0 +1,194 @@
+"""The page on which an upload is put together: choose, try, look again, begin."""
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse
+from starlette.responses import Response
+
+from datauploader.contracts import Parameter
+from datauploader_gateway.choosing.drafts import Draft, Drafts
+from datauploader_gateway.choosing.wishes import child
+from datauploader_gateway.errors import InvalidRequest, NotFound, Problem
+from datauploader_gateway.middleware import traceparent
+from datauploader_gateway.parts import Parts, UseParts
+from datauploader_gateway.routes.choices import find_station
+from datauploader_gateway.routes.requests import UploadBody, request_upload
+from datauploader_gateway.routes.uploads import begin_upload
+from datauploader_gateway.view.summary import Upload
+from datauploader_gateway.web.drafting import begun, bodies_of, read_form, shown, try_out, with_values
+from datauploader_gateway.web.rendering import page, part
+from datauploader_gateway.web.visitor import Visitor
+
+router = APIRouter(include_in_schema=False)
+
+PAGE = 200
+"""Entries of a folder that are shown at once."""
+LIVE_S, REVIEW_S = 3.0, 8.0
+"""Time for trying several datasets, while somebody types and before they begin."""
+_UNWRITABLE = frozenset("\ufffd\r\n")
+"""In a path: bytes that were no text, and ends of lines, which forms change; its folder can be chosen all the same."""
+Token = Annotated[str, Query(alias="draft", pattern=r"^([A-Za-z0-9_-]{16,40})?$")]
+
+
+@router.get("/new")
+async def new_page(
+    request: Request,
+    who: Visitor,
+    parts: UseParts,
+    token: Token = "",
+    station: Annotated[str, Query(max_length=200)] = "",
+    investigation: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """Show the form, as it was left or with what is probably wanted."""
+    draft = await parts.drafts.load(who.user.id, token) if token else None
+    if draft is None:
+        token, draft = Drafts.new_token(), await begun(who, parts, station, investigation)
+    return page(request, parts, "new.html", who=who, **await shown(draft, token, who, parts))
+
+
+@router.post("/new")
+async def choose(request: Request, who: Visitor, parts: UseParts) -> Response:
+    """Keep what was chosen and go on to the review, or show the form again and say what is missing."""
+    token, draft = await _kept(request, who, parts)
+    _, wrong = parts.metadata.read(draft.metadata)
+    try:
+        bodies_of(draft, parts)
+        if wrong:
+            raise InvalidRequest("some metadata are missing or wrong", hint="See the fields below.")
+    except Problem as problem:
+        context = await shown(draft, token, who, parts) | {"wrong": wrong, "problem": problem}
+        return page(request, parts, "new.html", who=who, status=problem.status, **context)
+    return RedirectResponse(f"/new/review?draft={token}", 303)
+
+
+@router.post("/new/keep", status_code=204)
+async def keep(request: Request, who: Visitor, parts: UseParts) -> None:
+    """Keep what was chosen so far."""
+    await _kept(request, who, parts)
+
+
+@router.post("/new/found")
+async def found(request: Request, who: Visitor, parts: UseParts) -> Response:
+    """Keep what was chosen so far, and show what would become of it."""
+    token, draft = await _kept(request, who, parts)
+    context: dict[str, Any] = {"draft": draft, "token": token, "tried": [], "problem": None}
+    try:
+        bodies = bodies_of(draft, parts)
+        trace = traceparent(request.scope)
+        context["tried"] = await try_out(bodies, who.user, parts, traceparent=trace, within_s=LIVE_S, destination=False)
+    except Problem as problem:
+        context["problem"] = problem
+    return part(request, "parts/new-found.html", **context)
+
+
+@router.post("/new/values")
+async def values(request: Request, who: Visitor, parts: UseParts) -> Response:
+    """Fill in what the chosen files say about themselves, where nobody has typed anything."""
+    token, draft = await _kept(request, who, parts)
+    trouble: tuple[str, ...] = ()
+    try:
+        body = bodies_of(draft, parts)[0]
+        trace = traceparent(request.scope)
+        event = await request_upload(body, who.user, parts, traceparent=trace, complete=False)
+        said = await parts.questions.values(event.station, event.data)
+        trouble = said.problems
+        named = [(one.parameter.name, _text(one.parameter), one.source) for one in said.values]
+        draft = with_values(draft, named, parts)
+        await parts.drafts.save(who.user.id, token, draft)
+    except Problem as problem:
+        trouble = (problem.detail,)
+    return part(
+        request, "parts/new-metadata.html", draft=draft, fields=parts.metadata.fields, wrong={}, trouble=trouble
+    )  # fmt: skip
+
+
+@router.get("/new/folder")
+async def folder(
+    request: Request,
+    who: Visitor,
+    parts: UseParts,
+    station: Annotated[str, Query(max_length=200)] = "",
+    path: Annotated[str, Query(max_length=4096)] = "",
+    offset: Annotated[int, Query(ge=0)] = 0,
+    contains: Annotated[str, Query(max_length=255)] = "",
+    token: Token = "",
+) -> Response:
+    """Show what lies in a folder of the station; without a path its roots."""
+    draft = await parts.drafts.load(who.user.id, token) if token else None
+    context: dict[str, Any] = {"station": station, "path": path, "token": token, "contains": contains, "offset": offset}
+    if not station:
+        return part(request, "parts/new-folder.html", listing=None, **context)
+    try:
+        place = await find_station(parts, station)
+        listing = await parts.questions.folder(place, path, offset, PAGE, contains=contains, counts=True)
+    except Problem as problem:  # shown in the folder's place: what stood there before is another station's
+        return part(request, "parts/new-folder.html", status=problem.status, listing=None, problem=problem, **context)
+    picks = {pick.value for pick in draft.picks} if draft is not None and draft.station == station else set()
+    entries = [
+        (entry, full, f"{entry.kind}:{full}" in picks, not set(full) & _UNWRITABLE)
+        for entry in listing.entries
+        if (full := child(path, entry.name) if path else entry.name)
+    ]
+    following = offset + PAGE if listing.total > offset + PAGE else None
+    return part(
+        request, "parts/new-folder.html", listing=listing, entries=entries, following=following, page=PAGE, **context
+    )  # fmt: skip
+
+
+@router.get("/new/review")
+async def review(request: Request, who: Visitor, parts: UseParts, token: Token = "") -> Response:
+    """Show what would happen, before it does."""
+    draft = await _mine(who, parts, token)
+    trace = traceparent(request.scope)
+    tried = await try_out(
+        bodies_of(draft, parts), who.user, parts, traceparent=trace, within_s=REVIEW_S, destination=True
+    )
+    ready = not any(one.problem for one in tried)
+    return page(request, parts, "review.html", who=who, draft=draft, token=token, tried=tried, ready=ready)
+
+
+@router.post("/new/start")
+async def start(request: Request, who: Visitor, parts: UseParts) -> Response:
+    """Begin the uploads of a draft, each once however often the button is pressed."""
+    token = str((await request.form()).get("draft", ""))
+    draft = await _mine(who, parts, token)
+    bodies = bodies_of(draft, parts)
+    uploads: list[Upload] = []
+    for body in bodies:
+        try:
+            uploads.append(await begin_upload(body, request, who, parts, _key(token, body)))
+        except Problem as problem:
+            if uploads:
+                so_far = (
+                    f"{len(uploads)} of {len(bodies)} uploads have begun; go back and press Start again for the rest."
+                )
+                problem.hint = f"{problem.hint} {so_far}".strip()
+            raise
+    return RedirectResponse(f"/uploads/{uploads[0].id}" if len(uploads) == 1 else "/", 303)
+
+
+async def _kept(request: Request, who: Visitor, parts: Parts) -> tuple[str, Draft]:
+    form = await request.form()
+    token = str(form.get("draft", ""))
+    before = await parts.drafts.load(who.user.id, token)
+    draft = read_form(form, before)
+    await parts.drafts.save(who.user.id, token, draft)
+    return token, draft
+
+
+async def _mine(who: Visitor, parts: Parts, token: str) -> Draft:
+    draft = await parts.drafts.load(who.user.id, token)
+    if draft is None:
+        raise NotFound("this draft is not kept any more", hint="Choose again what to upload.")
+    return draft
+
+
+def _key(token: str, body: UploadBody) -> str:
+    """Name a request of a draft, so that it is begun once, and one that was changed is another."""
+    return f"{token}-{hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32]}"
+
+
+def _text(parameter: Parameter) -> str:
+    return str(parameter.value).lower() if isinstance(parameter.value, bool) else str(parameter.value)

@@ -1,0 +1,101 @@
+"""How pages say how an upload is: pure, from its summary."""
+
+from typing import Literal, NamedTuple
+
+from datauploader.contracts.uploads import Action
+from datauploader_gateway.view.facts import State
+from datauploader_gateway.view.summary import Upload
+
+Mood = Literal["", "good", "warn", "bad"]
+
+
+class Said(NamedTuple):
+    """A word or two, and how it looks."""
+
+    text: str
+    mood: Mood
+
+
+class Button(NamedTuple):
+    """Something that a person can do to an upload."""
+
+    action: Action
+    label: str
+    look: Literal["", "quiet", "danger"]
+    confirm: str = ""
+    """What is asked before, "" where nothing is."""
+
+
+STATES = {
+    "requested": Said("waiting for the station", ""),
+    "open": Said("uploading", "warn"),
+    "sealed": Said("finishing", "warn"),
+    "completed": Said("complete", "good"),
+    "cancelled": Said("cancelled", ""),
+    "rejected": Said("rejected", "bad"),
+    "refused": Said("refused by the catalogue", "bad"),
+}
+_FILE_STATES: dict[State, Said] = {
+    "failed": Said("failed", "bad"),
+    "retrying": Said("trying again", "warn"),
+    "ready": Said("waiting", ""),
+    "unverified": Said("stored, not verified", "warn"),
+    "verified": Said("stored, verified", "good"),
+    "catalogued": Said("catalogued", "good"),
+}
+_CANCEL = "Cancel this upload? What is stored stays stored; the dataset will not be completed."
+
+
+def state(upload: Upload) -> Said:
+    """Say in a word or two how an upload is."""
+    if upload.needs_person:
+        return Said("needs you", "bad")
+    if upload.paused:
+        return Said("paused", "warn")
+    if upload.closing and upload.state == "open":
+        return Said("closing", "warn")
+    return STATES[upload.state]
+
+
+def file_state(word: State) -> Said:
+    """Say how far a file is."""
+    return _FILE_STATES[word]
+
+
+def share(upload: Upload) -> float:
+    """Return the part of the found bytes that is stored, from 0 to 1."""
+    if upload.state == "completed":
+        return 1.0
+    found, stored = upload.counts.found, upload.counts.stored
+    return min(1.0, stored.bytes / found.bytes if found.bytes else stored.files / max(1, found.files))
+
+
+def safety(upload: Upload) -> Said | None:
+    """Say whether the station's computer may be switched off; None where nothing depends on it."""
+    if upload.state in ("cancelled", "rejected"):
+        return None
+    if upload.state == "completed":
+        return Said("It is safe to switch this computer off: everything is stored and catalogued.", "good")
+    stored = upload.counts.stored.files >= upload.counts.found.files
+    if upload.state in ("sealed", "refused") and upload.sealed and stored:
+        return Said(
+            "It is safe to switch this computer off: every file is stored. The catalogue is being told.", "good"
+        )
+    if upload.mode == "sync" and upload.state == "open" and stored and not upload.closing and not upload.settling:
+        return Said(
+            "Everything written so far is stored. New files need this computer until you close the dataset.", ""
+        )
+    return Said("Leave this computer on: not everything is stored yet.", "warn")
+
+
+def actions(upload: Upload) -> list[Button]:
+    """List what a person can do to an upload now, the likeliest first."""
+    if upload.over:
+        return [Button("retry", "Try again", "")] if upload.state == "rejected" else []
+    offered = []
+    if upload.mode == "sync" and upload.state == "open" and not upload.closing:
+        offered.append(Button("close", "Close dataset", ""))
+    if upload.counts.failed.files or upload.state == "refused":
+        offered.append(Button("retry", "Try failed files again" if upload.counts.failed.files else "Try again", ""))
+    offered.append(Button("resume", "Resume", "") if upload.paused else Button("pause", "Pause", "quiet"))
+    return [*offered, Button("cancel", "Cancel upload", "danger", _CANCEL)]

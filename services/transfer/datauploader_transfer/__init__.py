@@ -1,0 +1,1 @@
+"""Moves finished file versions with rclone and proves what arrived."""

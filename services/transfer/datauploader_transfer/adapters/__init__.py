@@ -1,0 +1,1 @@
+"""Everything of the transfer service that touches a technology."""

@@ -1,0 +1,77 @@
+"""A private folder that vanishes with its owner: at once when it closes, at the next start after a kill."""
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["PrivateFolder"]
+
+log = structlog.get_logger()
+
+_OWNER = "owner"
+"""The file that the owner holds: locked, or on Windows open and therefore not removable, as long as it lives."""
+
+
+class PrivateFolder:
+    """Make a folder that only we may enter, and first remove those whose owners were killed."""
+
+    def __init__(self, prefix: str, parent: Path | None = None) -> None:
+        place = parent or Path(tempfile.gettempdir())
+        _sweep(prefix, place)
+        made = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=place))  # created with mode 0700
+        self._owner = (made / _OWNER).open("wb")
+        _try_lock(self._owner)
+        self.path = place / made.name.removeprefix(".")  # found by others only now that it is held
+        made.rename(self.path)
+
+    def close(self) -> None:
+        """Remove the folder with everything in it."""
+        self._owner.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _sweep(prefix: str, place: Path) -> None:
+    for folder in _abandoned(prefix, place):
+        shutil.rmtree(folder, ignore_errors=True)
+        log.info("leftover_removed", folder=str(folder))
+
+
+def _abandoned(prefix: str, place: Path) -> Iterator[Path]:
+    for folder in place.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            if _is_ours(folder) and _is_free(folder / _OWNER):
+                yield folder
+
+
+def _is_ours(folder: Path) -> bool:
+    seen = folder.lstat()
+    return stat.S_ISDIR(seen.st_mode) and (sys.platform == "win32" or seen.st_uid == os.geteuid())
+
+
+def _is_free(owner: Path) -> bool:
+    """Tell whether nobody holds the file any more; one that is not there belongs to somebody unknown."""
+    if sys.platform == "win32":
+        owner.unlink()  # refused while it is open
+        return True
+    with owner.open("rb") as file:
+        return _try_lock(file)
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,174 @@
+"""A mover whose storages are dictionaries: honest about files, with switches for what can go wrong."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+from datauploader_transfer.adapters.source import digest_of_start, fault_of_source
+from datauploader_transfer.domain import outcomes
+from datauploader_transfer.domain.leftovers import leftovers
+from datauploader_transfer.domain.targets import checked_target
+from datauploader_transfer.errors import BadRemote, BadTarget, RcloneRefused
+from datauploader_transfer.ports import Contents, Health, Item, Outcome, Stored
+
+__all__ = ["MemoryMover", "MemoryStorage"]
+
+
+@dataclass(slots=True)
+class MemoryStorage:
+    """Hold objects by target; the other fields make it misbehave.
+
+    `hashes` are what the storage can be asked for, `room` its free bytes (None: endless), `down` an
+    error text that everything answers with, `damage` changes bytes on their way in.
+    """
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    hashes: tuple[str, ...] = ("md5",)
+    read_back: bool = True
+    room: int | None = None
+    down: str = ""
+    damage: Callable[[bytes], bytes] | None = None
+
+    def put(self, target: str, content: bytes) -> str:
+        """Store an object and return an error text, empty when it went well."""
+        if self.room is not None and len(content) > self.room:
+            return "no space left on device"
+        if self.room is not None:
+            self.room -= len(content)
+        self.objects[target] = self.damage(content) if self.damage else content
+        return ""
+
+    def hash(self, target: str, algorithms: Iterable[str], *, read_back: bool) -> Stored | None:
+        """Hash a stored object as a storage does, or by reading it back."""
+        wanted = set(algorithms)
+        offered = next((kind for kind in self.hashes if kind in wanted), None)
+        if offered is None and not read_back:
+            return None
+        kind = offered or "sha256"
+        digest = hashlib.new(kind, self.objects[target], usedforsecurity=False).hexdigest()
+        return Stored(kind, digest, f"backend {kind}" if offered else "read back")
+
+
+class MemoryMover:
+    """Implement the `Mover` port on dictionaries."""
+
+    def __init__(self, storages: dict[str, MemoryStorage] | None = None) -> None:
+        self.storages = storages if storages is not None else {"memory": MemoryStorage()}
+        self.bytes_per_s: int | None = None
+        self.closed = False
+        self._lock = threading.Lock()
+
+    def move(
+        self,
+        remote: str,
+        items: Sequence[Item],
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        cancel: Event | None = None,
+    ) -> list[Outcome]:
+        """Move the items one after the other; see the port."""
+        found: list[Outcome] = []
+        moved = 0
+        for item in items:
+            stopped = self.closed or (cancel is not None and cancel.is_set())
+            found.append(outcomes.failed(item, "job stopped") if stopped else self._move_one(remote, item))
+            moved += item.size
+            if on_progress:
+                on_progress(moved)
+        return found
+
+    def hash_stored(self, remote: str, target: str, algorithms: Sequence[str]) -> Stored | None:
+        """Hash a stored object again; see the port."""
+        storage = self._storage(remote)
+        if storage.down:
+            raise RcloneRefused(storage.down)
+        if checked_target(target) not in storage.objects:
+            return None
+        found = storage.hash(target, algorithms, read_back=True)
+        return replace(found, size=len(storage.objects[target])) if found else None
+
+    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> Contents:  # noqa: ARG002 - at once
+        """Count what lies below a folder; see the port."""
+        storage = self._storage(remote)
+        if storage.down:
+            raise RcloneRefused(storage.down)
+        prefix = checked_target(folder) + "/"
+        below = {
+            name.removeprefix(prefix): len(bytes_)
+            for name, bytes_ in storage.objects.items()
+            if name.startswith(prefix)
+        }
+        names = sorted(below, key=lambda name: (name.count("/"), name))[:most]
+        size = sum(below[name] for name in names)
+        return Contents(bool(below), len(names), size, tuple(names[:5]), partial=len(names) < len(below))
+
+    def sweep(self, remote: str, targets: Sequence[str]) -> None:
+        """Remove the objects that stand for half of these; see the port."""
+        objects = self._storage(remote).objects
+        for target in targets:
+            folder, _, name = target.rpartition("/")
+            beside = [other.rpartition("/")[2] for other in objects if other.rpartition("/")[0] == folder]
+            for left in leftovers(name, beside):
+                del objects[f"{folder}/{left}"]
+
+    def check(self, remote: str) -> Health:
+        """Tell what the switches say; see the port."""
+        try:
+            storage = self._storage(remote)
+        except BadRemote as error:
+            return Health(remote, reachable=False, writable=False, free=None, detail=str(error))
+        well = not storage.down
+        return Health(remote, well, well, storage.room, storage.down or "The storage can be written.")
+
+    def limit(self, bytes_per_s: int | None) -> None:
+        """Remember the limit; see the port."""
+        self.bytes_per_s = bytes_per_s
+
+    def close(self) -> None:
+        """Stop moving."""
+        self.closed = True
+
+    def _storage(self, remote: str) -> MemoryStorage:
+        if remote not in self.storages:
+            raise BadRemote(f"There is no storage called {remote!r} here; known are: {', '.join(self.storages)}.")
+        return self.storages[remote]
+
+    def _move_one(self, remote: str, item: Item) -> Outcome:
+        try:
+            storage, target = self._storage(remote), checked_target(item.target)
+        except (BadRemote, BadTarget) as error:
+            return outcomes.refused(item, str(error), "Ask the administrator, who defines the storages.")
+        if storage.down:
+            return outcomes.failed(item, storage.down)
+        with self._lock:
+            return fault_of_source(item) or _known(storage, target, item) or _sent(storage, target, item)
+
+
+def _known(storage: MemoryStorage, target: str, item: Item) -> Outcome | None:
+    """Judge what is there already; None when the item is to be sent."""
+    if target not in storage.objects:
+        return None
+    stored = storage.hash(target, item.digests, read_back=True)
+    assert stored is not None
+    if item.digests[stored.algorithm] == stored.digest:
+        return outcomes.verified(item, stored)
+    size = len(storage.objects[target])
+    beginning = size < item.size and digest_of_start(item, size, stored.algorithm) == stored.digest
+    return None if stored.digest in item.replaces or beginning else outcomes.conflict(item)
+
+
+def _sent(storage: MemoryStorage, target: str, item: Item) -> Outcome:
+    content = item.source.read_bytes()
+    if error := storage.put(target, content):
+        return outcomes.failed(item, error)
+    stored = storage.hash(target, item.digests, read_back=storage.read_back)
+    if stored is None:
+        return outcomes.unverified(item)
+    if item.digests[stored.algorithm] == stored.digest:
+        return outcomes.verified(item, stored)
+    del storage.objects[target]
+    if hashlib.sha256(content).hexdigest() != item.digests["sha256"]:
+        return outcomes.source_changed(item)
+    return outcomes.mismatch(item, stored, left=False)

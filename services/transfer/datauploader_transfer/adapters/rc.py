@@ -1,0 +1,159 @@
+"""rclone's remote control as Python calls: one alone or many in one, watched while they last.
+
+Every call here is synchronous, so the answer belongs to the question: job numbers, which begin again
+after a crash, and their expiry play no part. A lost connection means that rclone died.
+"""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes
+
+import httpx
+
+from datauploader_transfer.adapters.rcd import Rcd
+from datauploader_transfer.adapters.watch import Watch
+from datauploader_transfer.domain.names import needs_bytes
+from datauploader_transfer.errors import RcloneGone, RcloneRefused
+
+__all__ = ["Answer", "Call", "Rc"]
+
+Answer = dict[str, Any]
+"""What rclone answers to one call; with a key `error` when it failed."""
+
+Call = tuple[str, dict[str, Any]]
+"""The path of a call and its parameters."""
+
+T = TypeVar("T")
+
+_TICK_S = 0.25
+_END_S = 10.0
+_CANCELED = "context canceled"
+
+
+class Rc:
+    """Talk to the running rclone."""
+
+    def __init__(self, rcd: Rcd) -> None:
+        self._rcd = rcd
+        self._pool = ThreadPoolExecutor(32, "rc")
+        self._groups = itertools.count(1)
+
+    def group(self) -> str:
+        """Return a new name under which rclone counts what belongs together."""
+        return f"move-{next(self._groups)}"
+
+    def call(self, path: str, **parameters: object) -> Answer:
+        """Make one call and return its answer.
+
+        Raises:
+            RcloneRefused: rclone answered with an error.
+            RcloneGone: rclone died.
+        """
+        answer = self._one((path, parameters))
+        if "error" in answer:
+            raise RcloneRefused(str(answer["error"]))
+        return answer
+
+    def many(self, calls: Sequence[Call], *, in_parallel: int, watch: Watch, group: str | None = None) -> list[Answer]:
+        """Make many calls in one and return an answer for each, in their order.
+
+        When the watch ends the work, what was not finished answers with the watch's reason as its error.
+
+        Raises:
+            RcloneGone: rclone died, or hung and was killed; the destination holds the truth.
+        """
+        group = group or self.group()
+        answers: list[Answer] = [{"error": _CANCELED} for _ in calls]
+        plain = [index for index, call in enumerate(calls) if not _needs_query(call[1])]
+        if plain:
+            batch = {
+                "inputs": [{"_path": calls[i][0], **calls[i][1]} for i in plain],
+                "concurrency": in_parallel,
+            }
+            answer = self._watched(lambda: self._one(("job/batch", {**batch, "_group": group})), group, watch)
+            for index, result in zip(plain, _results(answer, len(plain)), strict=True):
+                answers[index] = result
+        for index in sorted(set(range(len(calls))).difference(plain)):
+            if watch.reason:
+                break
+            path, parameters = calls[index]
+            answers[index] = self._watched(
+                lambda call=(path, {**parameters, "_group": group}): self._one(call),  # type: ignore[misc]
+                group,
+                watch,
+            )
+        if watch.reason:
+            return [_with_reason(answer, watch.reason) for answer in answers]
+        return answers
+
+    def stats(self, group: str) -> Answer:
+        """Return what rclone has counted for a group."""
+        return self.call("core/stats", group=group)
+
+    def close(self) -> None:
+        """Let the threads of unfinished calls go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _watched(self, send: Callable[[], T], group: str, watch: Watch) -> T:
+        future = self._pool.submit(send)
+        while not wait([future], _TICK_S).done:
+            self._look(group, watch)
+            if watch.must_end():
+                self._end(group)
+                if not wait([future], _END_S).done:
+                    self._rcd.restart()
+                break
+        return future.result()
+
+    def _look(self, group: str, watch: Watch) -> None:
+        with contextlib.suppress(RcloneGone, RcloneRefused):
+            counted = self.stats(group)
+            finished = sum(counted.get(what, 0) for what in ("transfers", "listed", "checks"))
+            watch.saw(finished, counted.get("bytes", 0))
+            watch.heard(counted.get("lastError", ""))
+
+    def _end(self, group: str) -> None:
+        with contextlib.suppress(RcloneGone, RcloneRefused):
+            self.call("job/stopgroup", group=group)
+
+    def _one(self, call: Call) -> Answer:
+        path, parameters = call
+        client = self._rcd.client()
+        try:
+            if _needs_query(parameters):
+                response = client.post(f"/{path}?{_query(parameters)}")
+            else:
+                response = client.post(f"/{path}", json=parameters)
+            answer: Answer = response.json()
+        except (httpx.TransportError, json.JSONDecodeError) as error:
+            raise RcloneGone(f"rclone ended during {path}; it is started again by itself.") from error
+        return answer
+
+
+def _results(answer: Answer, count: int) -> list[Answer]:
+    if "error" in answer:
+        return [{"error": answer["error"]}] * count
+    results: list[Answer] = answer.get("results", [])
+    missing = {"error": "rclone gave no answer for this file"}
+    return [result if result is not None else missing for result in results] + [missing] * (count - len(results))
+
+
+def _with_reason(answer: Answer, reason: str) -> Answer:
+    return {"error": reason} if _CANCELED in str(answer.get("error", "")) else answer
+
+
+def _needs_query(parameters: dict[str, Any]) -> bool:
+    return any(isinstance(value, str) and needs_bytes(value) for value in parameters.values())
+
+
+def _query(parameters: dict[str, Any]) -> str:
+    return "&".join(f"{key}={_quoted(value)}" for key, value in parameters.items())
+
+
+def _quoted(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe="")

@@ -1,0 +1,248 @@
+"""The mover over rclone: portions of files through one long-lived process, each proved afterwards."""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+
+import httpx
+import structlog
+
+from datauploader_transfer.adapters.binary import find_rclone
+from datauploader_transfer.adapters.busy import Busy
+from datauploader_transfer.adapters.counting import Counting
+from datauploader_transfer.adapters.pause import wanted_pause
+from datauploader_transfer.adapters.portion import Portion
+from datauploader_transfer.adapters.rc import Rc
+from datauploader_transfer.adapters.rcd import Rcd
+from datauploader_transfer.adapters.storage import Failed, Storage
+from datauploader_transfer.adapters.watch import Watch
+from datauploader_transfer.domain import outcomes
+from datauploader_transfer.domain.failures import classify
+from datauploader_transfer.domain.plan import Portions, portions
+from datauploader_transfer.domain.remotes import SOURCE, Remote
+from datauploader_transfer.domain.targets import checked_target, place
+from datauploader_transfer.domain.tuning import tuning_for
+from datauploader_transfer.errors import BadRemote, BadTarget, RcloneGone, RcloneRefused, TransferError
+from datauploader_transfer.ports import Contents, Health, Item, Outcome, State, Stored
+
+__all__ = ["RcloneMover", "RcloneSettings"]
+
+log = structlog.get_logger()
+
+_ATTEMPTS = 3
+_BREATH_S = 0.3
+_CHECK_WITHIN_S = 20.0
+_STALL_S = 45.0
+_STOPPED = "job stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class RcloneSettings:
+    """Set how rclone is run; the defaults suit."""
+
+    binary: Path | None = None
+    folder: Path | None = None
+    stall_s: float = _STALL_S
+    portions: Portions = field(default_factory=Portions)
+    bytes_per_s: int | None = None
+
+
+class RcloneMover:
+    """Implement the `Mover` port over rclone's remote control."""
+
+    def __init__(self, remotes: Mapping[str, Remote], settings: RcloneSettings | None = None) -> None:
+        self._settings = settings or RcloneSettings()
+        self._remotes = dict(remotes)
+        self._bytes_per_s = self._settings.bytes_per_s
+        self._busy = Busy()
+        self._counting = Counting()
+        self._closing = Event()
+        self._unusable: dict[str, str] = {}
+        binary = find_rclone(self._settings.binary)
+        self._rcd = Rcd(binary, self._define_everything, folder=self._settings.folder)
+        self._rc = Rc(self._rcd)
+        self._storages = {name: Storage(self._rc, remote, tuning_for(remote)) for name, remote in self._remotes.items()}
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id of the running rclone, for health pages and fault tests."""
+        return self._rcd.pid
+
+    def move(
+        self,
+        remote: str,
+        items: Sequence[Item],
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        cancel: Event | None = None,
+    ) -> list[Outcome]:
+        """Move the items, portion by portion; see the port."""
+        settled: dict[int, Outcome] = {}  # by identity: keys belong to the caller and may repeat
+        for item in items:
+            if (refusal := self._refusal(remote, item)) is not None:
+                settled[id(item)] = refusal
+        moved = 0
+        wanted = [item for item in items if id(item) not in settled]
+        for portion in portions(wanted, self._settings.portions):
+            watch = self._watch(cancel, on_progress, moved)
+            found = self._with_pause(remote, self._move_portion(remote, portion, watch))
+            for item, outcome in zip(portion, found, strict=True):
+                settled[id(item)] = outcome
+            moved += sum(item.size for item in portion)
+            if on_progress:
+                on_progress(moved)
+        return [settled[id(item)] for item in items]
+
+    def hash_stored(self, remote: str, target: str, algorithms: Sequence[str]) -> Stored | None:
+        """Hash a stored object again; see the port."""
+        storage = self._storage(remote)
+        watch = self._watch(None, None, 0)
+        size = storage.look([checked_target(target)], watch)[0]
+        found: Stored | Failed | None = size if isinstance(size, Failed) else None
+        if isinstance(size, int):
+            found = storage.hash([(target, size)], watch, kinds=algorithms, read_back=True)[0]
+        if isinstance(found, Failed):
+            raise RcloneRefused(f"{classify(found.text).says} ({found.text})")
+        return replace(found, size=size) if found and isinstance(size, int) else None
+
+    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> Contents:
+        """Count what lies below a folder; see the port."""
+        storage = self._storage(remote)
+        return self._counting.count(remote, storage, checked_target(folder), most=most, within_s=within_s)
+
+    def sweep(self, remote: str, targets: Sequence[str]) -> None:
+        """Remove rclone's temporary objects of these targets; see the port."""
+        storage = self._storage(remote)
+        with self._busy.holding(remote, (place(target) for target in targets)):
+            self._sweep(storage, targets, self._watch(None, None, 0))
+
+    def check(self, remote: str) -> Health:
+        """Write a small file to the remote and remove it again; see the port."""
+        try:
+            storage = self._storage(remote)
+            self._write_probe(storage)
+        except TransferError as error:
+            failure = classify(str(error))
+            reachable = failure.state != State.UNREACHABLE and not isinstance(error, RcloneGone | BadRemote)
+            detail = f"{failure.says} ({error})" if isinstance(error, RcloneRefused) else str(error)
+            return Health(remote, reachable, writable=False, free=None, detail=detail, hint=failure.hint)
+        try:
+            free = storage.free()
+        except TransferError:
+            free = None  # many storages do not tell
+        return Health(remote, reachable=True, writable=True, free=free, detail="The storage can be written.")
+
+    def limit(self, bytes_per_s: int | None) -> None:
+        """Limit the bandwidth, now and after a restart of rclone; see the port."""
+        self._bytes_per_s = bytes_per_s
+        self._rc.call("core/bwlimit", rate=_rate(bytes_per_s))
+
+    def close(self) -> None:
+        """Stop what runs and end rclone."""
+        self._closing.set()
+        self._rcd.close()
+        self._rc.close()
+
+    def _refusal(self, remote: str, item: Item) -> Outcome | None:
+        try:
+            self._storage(remote)
+            checked_target(item.target)
+        except (BadRemote, BadTarget) as error:
+            return outcomes.refused(item, str(error), "Ask the administrator, who defines the storages.")
+        if "\x00" in os.fspath(item.source) or not item.source.is_absolute():
+            return outcomes.refused(item, "The source is no absolute path.", "Report this; it is a fault of ours.")
+        return None
+
+    def _with_pause(self, remote: str, found: list[Outcome]) -> list[Outcome]:
+        """Add how long the storage itself asks to be left alone, where it does."""
+        if not any(outcome.state is State.UNREACHABLE for outcome in found):
+            return found
+        wanted = wanted_pause(self._remotes[remote])
+        if wanted is None:
+            return found
+        log.info("storage_asks_for_pause", remote=remote, seconds=wanted)
+        return [
+            replace(outcome, retry_after_s=max(wanted, outcome.retry_after_s or 0))
+            if outcome.state is State.UNREACHABLE
+            else outcome
+            for outcome in found
+        ]
+
+    @staticmethod
+    def _sweep(storage: Storage, targets: Sequence[str], watch: Watch) -> None:
+        for left in storage.leftovers(targets, watch):
+            storage.remove(left)
+            log.info("leftover_removed", object=left)
+
+    def _move_portion(self, remote: str, portion: Sequence[Item], watch: Watch) -> list[Outcome]:
+        storage, read_back = self._storage(remote), self._remotes[remote].read_back
+        text = ""
+        with self._busy.holding(remote, (place(item.target) for item in portion)):
+            for _ in range(_ATTEMPTS):
+                if watch.must_end():
+                    break
+                try:
+                    if text:  # what the attempt before has left would stay if the file has changed meanwhile
+                        self._sweep(storage, [item.target for item in portion], watch)
+                    return Portion(storage, portion, watch, read_back=read_back).run()
+                except RcloneGone as error:
+                    text = f"connection lost: {error}"
+                    log.warning("portion_interrupted", remote=remote, files=len(portion), error=str(error))
+                    self._closing.wait(_BREATH_S)  # a dying rclone still accepts for a moment
+                except RcloneRefused as error:
+                    text = str(error)
+                    break
+        return [outcomes.failed(item, watch.reason or text) for item in portion]
+
+    def _watch(self, cancel: Event | None, on_progress: Callable[[int], None] | None, moved: int) -> Watch:
+        cancels = (self._closing, cancel) if cancel else (self._closing,)
+        on_bytes = (lambda size: on_progress(moved + size)) if on_progress else None
+        return Watch(self._settings.stall_s, cancels, on_bytes)
+
+    def _storage(self, remote: str) -> Storage:
+        storage = self._storages.get(remote)
+        if storage is None:
+            known = ", ".join(sorted(self._storages)) or "none"
+            raise BadRemote(f"There is no storage called {remote!r} here; known are: {known}.")
+        if remote in self._unusable:
+            raise BadRemote(self._unusable[remote])
+        return storage
+
+    def _write_probe(self, storage: Storage) -> None:
+        name = f".datauploader-probe-{secrets.token_hex(6)}"
+        source = self._rcd.folder / name
+        source.write_bytes(b"DataUploader tries whether it can write here.\n")
+        try:
+            watch = Watch(_CHECK_WITHIN_S, (self._closing,))
+            answer = storage.probe(source, name, watch)
+            if "error" in answer:
+                raise RcloneRefused(str(answer["error"]))
+            storage.remove(name)
+        finally:
+            source.unlink(missing_ok=True)
+
+    def _define_everything(self, client: httpx.Client) -> None:
+        _define(client, SOURCE, "local", {"encoding": "Raw"})
+        for name, remote in self._remotes.items():
+            secret = {key: value.get_secret_value() for key, value in remote.secrets.items()}
+            try:
+                _define(client, name, remote.type, {**tuning_for(remote).options, **secret})
+            except BadRemote as error:  # the others can still be used
+                self._unusable[name] = str(error)
+                log.warning("remote_unusable", remote=name, error=str(error))
+        client.post("/core/bwlimit", json={"rate": _rate(self._bytes_per_s)})
+
+
+def _define(client: httpx.Client, name: str, kind: str, options: Mapping[str, str]) -> None:
+    how = {"obscure": True, "nonInteractive": True}
+    call = {"name": name, "type": kind, "parameters": dict(options), "opt": how}
+    answer = client.post("/config/create", json=call).json()
+    if "error" in answer:
+        raise BadRemote(f"rclone refuses the remote {name}: {answer['error']}")
+
+
+def _rate(bytes_per_s: int | None) -> str:
+    return f"{bytes_per_s}B" if bytes_per_s else "off"

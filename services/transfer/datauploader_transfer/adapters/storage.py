@@ -1,0 +1,262 @@
+"""One remote as the mover needs it: look, copy, hash, remove, each for many objects in one call."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from datauploader_transfer.adapters.rc import Answer, Call, Rc
+from datauploader_transfer.adapters.watch import Watch
+from datauploader_transfer.domain.leftovers import leftovers
+from datauploader_transfer.domain.names import needs_bytes, standard
+from datauploader_transfer.domain.remotes import SOURCE, Remote
+from datauploader_transfer.domain.tuning import PREFERRED, Tuning
+from datauploader_transfer.errors import RcloneRefused
+from datauploader_transfer.ports import Item, Stored
+
+__all__ = ["Entries", "Failed", "Storage"]
+
+Entries = list[tuple[str, int | None]]
+"""Names in a folder with their sizes, None for a folder."""
+
+_HASHING = 20e6  # bytes a second that the slowest storage hashes
+_ASSEMBLING = 100e6  # bytes a second at which the slowest storage puts a sent file together
+_FEW = 4
+_CROWDED = 20
+_REMEMBERED = 10_000
+_PLAIN = {"noModTime": True, "noMimeType": True, "filesOnly": True}
+_OVERWRITE = {"IgnoreExisting": False, "IgnoreTimes": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Hold the text of what went wrong with one object."""
+
+    text: str
+
+
+class Storage:
+    """Speak to one remote."""
+
+    def __init__(self, rc: Rc, remote: Remote, tuning: Tuning) -> None:
+        self._rc = rc
+        self._remote = remote
+        self._tuning = tuning
+        self._kinds: tuple[str, ...] | None = None
+        self._crowds: Counter[str] = Counter()
+        self._folders: set[str] = set()
+        self._making = threading.Lock()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the hashes that both the storage and we know, best first; asked once."""
+        if self._kinds is None:
+            offered = self._rc.call("operations/fsinfo", fs=self._remote.fs)["Hashes"] or []
+            self._kinds = tuple(kind for kind in PREFERRED if kind in offered)
+        return self._kinds
+
+    def look(self, targets: Sequence[str], watch: Watch) -> list[int | Failed | None]:
+        """Return the size of each object, or None where there is none.
+
+        Folders of which many objects are asked are listed (0.016 ms a file instead of 0.11), unless they
+        held far more than was asked when they were listed last.
+        """
+        watch.begin()
+        asked = Counter(_folder(target) for target in targets if not needs_bytes(target))
+        listed = [name for name, count in asked.items() if self._worth_listing(name, count)]
+        found = self._list(listed, watch)
+        single = [target for target in targets if _folder(target) not in found or needs_bytes(target)]
+        sizes = dict(zip(single, self._stat(single, watch), strict=True))
+        return [sizes[target] if target in sizes else _found_in(found[_folder(target)], target) for target in targets]
+
+    def copy(self, items: Sequence[Item], overwrite: Sequence[bool], group: str, watch: Watch) -> list[Answer]:
+        """Send the items; an object that is there is left alone unless it may be overwritten."""
+        if self._tuning.makes_folders:
+            self._make_folders({_folder(item.target) for item in items}, watch)
+        total = sum(item.size for item in items)
+        watch.begin(total, total / _ASSEMBLING)
+        calls = [self._copy_call(item, over) for item, over in zip(items, overwrite, strict=True)]
+        return self._many(calls, watch, group)
+
+    def hash(
+        self, objects: Sequence[tuple[str, int]], watch: Watch, *, kinds: Iterable[str], read_back: bool
+    ) -> list[Stored | Failed | None]:
+        """Hash stored objects (target, size) from their stored bytes; None where that is not possible.
+
+        First by asking the storage, then, where it has no hash and `read_back` is wanted, by reading
+        the bytes back.
+        """
+        if not objects:
+            return []
+        held = set(kinds)
+        kind = next((kind for kind in self.kinds if kind in held), None)
+        results: list[Stored | Failed | None] = [None] * len(objects)
+        if kind:
+            asked = [i for i, (_, size) in enumerate(objects) if size >= self._tuning.read_back_below]
+            self._hash_into(results, objects, asked, kind, watch, download=False)
+        missing = [i for i, result in enumerate(results) if result is None]
+        if read_back:
+            self._hash_into(results, objects, missing, PREFERRED[0], watch, download=True)
+        return results
+
+    def remove(self, target: str) -> None:
+        """Delete one object."""
+        self._rc.call("operations/deletefile", fs=self._remote.fs, remote=standard(target))
+
+    def leftovers(self, targets: Sequence[str], watch: Watch) -> list[str]:
+        """Find what cut-off attempts have left beside the targets.
+
+        Raises:
+            RcloneRefused: the storage cannot be asked.
+        """
+        watch.begin()
+        named = [target for target in targets if not needs_bytes(target)]
+        folders = self._list(sorted({_folder(target) for target in named}), watch)
+        found = []
+        for target in named:
+            names = folders[_folder(target)]
+            if isinstance(names, Failed):
+                raise RcloneRefused(names.text)
+            beside = leftovers(standard(target.rpartition("/")[2]), names)
+            found += [f"{_folder(target)}/{name}".removeprefix("/") for name in beside]
+        return found
+
+    def probe(self, source: Path, target: str, watch: Watch) -> Answer:
+        """Write a small file of ours."""
+        watch.begin()
+        fs, path = _source_address(source)
+        call = {"srcFs": fs, "srcRemote": path, "dstFs": self._remote.fs, "dstRemote": target}
+        return self._many([("operations/copyfile", call)], watch)[0]
+
+    def free(self) -> int | None:
+        """Return the free bytes where the storage tells them."""
+        answer = self._rc.call("operations/about", fs=self._remote.fs)
+        free = answer.get("free")
+        return int(free) if free is not None else None
+
+    def entries(self, folder: str) -> Entries:
+        """List one folder of the remote; a folder that is not there is empty.
+
+        Raises:
+            RcloneRefused: the storage does not answer.
+        """
+        _, call = self._call("list", standard(folder), opt={"noModTime": True, "noMimeType": True})
+        try:
+            answer = self._rc.call("operations/list", **call)
+        except RcloneRefused as error:
+            if "directory not found" in str(error):
+                return []
+            raise
+        return [(entry["Name"], None if entry["IsDir"] else int(entry["Size"])) for entry in answer["list"]]
+
+    def new_group(self) -> str:
+        """Return a name under which rclone counts what belongs together."""
+        return self._rc.group()
+
+    def sent(self, group: str) -> int:
+        """Return how many files of a group were really sent."""
+        return int(self._rc.stats(group)["transfers"])
+
+    def _worth_listing(self, folder: str, count: int) -> bool:
+        return count >= _FEW and self._crowds[folder] <= count * _CROWDED
+
+    def _list(self, folders: Sequence[str], watch: Watch) -> dict[str, dict[str, int] | Failed]:
+        calls = [self._call("list", standard(folder), opt=_PLAIN) for folder in folders]
+        found = {name: _listing(answer) for name, answer in zip(folders, self._many(calls, watch), strict=True)}
+        for name, names in found.items():
+            if not isinstance(names, Failed):
+                self._crowds[name] = len(names)
+        return found
+
+    def _make_folders(self, folders: set[str], watch: Watch) -> None:
+        """Make folders one by one; a failure shows again, and with its file, when that is sent."""
+        with self._making:
+            new = sorted(folders - self._folders)
+            watch.begin()
+            self._many([self._call("mkdir", standard(folder)) for folder in new], watch, in_parallel=1)
+            if len(self._folders) > _REMEMBERED:
+                self._folders.clear()
+            self._folders.update(new)
+
+    def _stat(self, targets: Sequence[str], watch: Watch) -> list[int | Failed | None]:
+        calls = [self._call("stat", standard(target), opt=_PLAIN) for target in targets]
+        return [_size(answer) for answer in self._many(calls, watch)]
+
+    def _hash_into(
+        self,
+        results: list[Stored | Failed | None],
+        objects: Sequence[tuple[str, int]],
+        chosen: Sequence[int],
+        kind: str,
+        watch: Watch,
+        *,
+        download: bool,
+    ) -> None:
+        watch.begin(0, 0 if download else sum(objects[i][1] for i in chosen) / _HASHING)
+        calls = [self._call("hashsumfile", standard(objects[i][0]), hashType=kind, download=download) for i in chosen]
+        method = "read back" if download else f"backend {kind}"
+        for i, answer in zip(chosen, self._many(calls, watch), strict=True):
+            results[i] = _stored(answer, kind, method)
+
+    def _copy_call(self, item: Item, overwrite: bool) -> Call:
+        fs, path = _source_address(item.source)
+        call: dict[str, Any] = {
+            "srcFs": fs,
+            "srcRemote": path,
+            "dstFs": self._remote.fs,
+            "dstRemote": standard(item.target),
+        }
+        if overwrite:
+            call["_config"] = _OVERWRITE
+        return "operations/copyfile", call
+
+    def _call(self, verb: str, remote: str, **more: object) -> Call:
+        return f"operations/{verb}", {"fs": self._remote.fs, "remote": remote, **more}
+
+    def _many(
+        self, calls: Sequence[Call], watch: Watch, group: str | None = None, *, in_parallel: int | None = None
+    ) -> list[Answer]:
+        if not calls:
+            return []
+        at_once = in_parallel or self._tuning.in_parallel
+        return self._rc.many(calls, in_parallel=at_once, watch=watch, group=group)
+
+
+def _source_address(path: PurePath) -> tuple[str, str]:
+    return f"{SOURCE}:{path.anchor}", standard(path.relative_to(path.anchor).as_posix())
+
+
+def _folder(target: str) -> str:
+    return target.rpartition("/")[0]
+
+
+def _found_in(names: dict[str, int] | Failed, target: str) -> int | Failed | None:
+    return names if isinstance(names, Failed) else names.get(standard(target.rpartition("/")[2]))
+
+
+def _listing(answer: Answer) -> dict[str, int] | Failed:
+    if "error" in answer:
+        error = str(answer["error"])
+        return {} if "directory not found" in error else Failed(error)
+    return {entry["Name"]: entry["Size"] for entry in answer["list"]}
+
+
+def _size(answer: Answer) -> int | Failed | None:
+    if "error" in answer:
+        return Failed(answer["error"])
+    entry = answer["item"]
+    return None if entry is None else int(entry["Size"])
+
+
+def _stored(answer: Answer, kind: str, method: str) -> Stored | Failed | None:
+    if "error" in answer:
+        error = str(answer["error"])
+        return None if "hash type not supported" in error else Failed(error)
+    digest = str(answer["hash"])
+    return Stored(kind, digest, method) if _is_hex(digest) else None
+
+
+def _is_hex(digest: str) -> bool:
+    return len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")

@@ -1,0 +1,123 @@
+"""The transfer service: its queues, its ledger, its movers and its reports put together."""
+
+import os
+from collections.abc import Sequence
+
+from datauploader.config import load
+from datauploader.contracts import Station
+from datauploader.contracts.model import Travelling
+from datauploader.contracts.names import unescape
+from datauploader.contracts.previews import DestinationContent
+from datauploader.contracts.questions import HashStored, LookAtDestination, Question, StoredHash
+from datauploader.errors import ConfigurationError, QuestionRefused
+from datauploader.messaging import Consumer, Dispatcher
+from datauploader.messaging.topology import transfer_queue
+from datauploader.service import Check, Context
+from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader_transfer import handlers, ledger
+from datauploader_transfer.connect import connect
+from datauploader_transfer.errors import TransferError
+from datauploader_transfer.ports import Mover
+from datauploader_transfer.progress import Reporter
+from datauploader_transfer.recalling import recall
+from datauploader_transfer.settings import TransferSettings
+from datauploader_transfer.worker import Worker
+
+_LONGEST = 1000
+"""Characters of a name that a person is shown."""
+
+
+class TransferService:
+    """Brings finished files to the storage and proves what arrived."""
+
+    name = "transfer"
+
+    def __init__(self, context: Context, mover: Mover, settings: TransferSettings) -> None:
+        """Open the state and prepare everything; nothing runs before `start`."""
+        here = context.settings.here
+        self._bus, self._mover = context.bus, mover
+        self._stations = tuple(Station.parse(text) for text in settings.stations) or (here,)
+        self._store = Store(
+            context.settings.state_dir / "transfer.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA]
+        )
+        self._outbox = Outbox(self._store, context.bus.publish)
+        self._worker = Worker(self._store, self._outbox, mover, settings, here)
+        self._reporter = Reporter(
+            self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s
+        )
+        self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
+        handlers.register(self._dispatcher, self._worker.holds)
+        self._dispatcher.after_commit(self._worker.wake)
+        self._consumers: list[Consumer] = []
+
+    def start(self) -> None:
+        """Take up what a former run left, then the queues and the questions."""
+        self._outbox.start()
+        if self._store.forgetful:
+            recall(self._store, self._bus, self._stations, self._worker.start)
+        else:
+            self._worker.start()
+        self._reporter.start()
+        for station in self._stations:
+            self._consumers += [
+                self._bus.consume(transfer_queue(station), self._dispatcher, workers=1, prefetch=16),
+                self._bus.answer(self.name, self._answer, station=station),
+            ]
+
+    def stop(self, deadline_s: float) -> None:
+        """Cancel what moves; the destination tells at the next start how far it came."""
+        for consumer in self._consumers:
+            consumer.stop(deadline_s / 4)
+        self._reporter.stop(1.0)
+        self._worker.stop(deadline_s / 2)
+        self._outbox.stop(deadline_s / 4)
+        self._mover.close()
+
+    def checks(self) -> Sequence[Check]:
+        """Say whether the remotes take files and the broker what is published."""
+        remotes = [
+            Check(f"remote {remote}", ok=False, detail=sentence)
+            for remote, sentence in self._worker.holds.troubles().items()
+        ]
+        return (*remotes, Check("outbox", not self._outbox.trouble, self._outbox.trouble))
+
+    def _answer(self, question: Question) -> Travelling:
+        try:
+            match question:
+                case HashStored():
+                    return self._hash(question)
+                case LookAtDestination():
+                    return self._look(question)
+        except TransferError as error:
+            raise QuestionRefused("unavailable", str(error)) from error
+        raise QuestionRefused("unknown-question", f"transfer cannot answer {question.name}")
+
+    def _hash(self, question: HashStored) -> StoredHash:
+        target = os.fsdecode(unescape(question.object))
+        found = self._mover.hash_stored(question.remote, target, question.algorithms)
+        if found is None:
+            return StoredHash(found=False)
+        return StoredHash(found=True, digests={found.algorithm: found.digest}, size=found.size or 0)
+
+    def _look(self, question: LookAtDestination) -> DestinationContent:
+        found = self._mover.contents(
+            question.remote, question.location, most=question.most, within_s=question.within_s
+        )  # fmt: skip
+        first = tuple(name[:_LONGEST] for name in found.first)
+        return DestinationContent(
+            exists=found.exists, objects=found.objects, bytes=found.bytes, first=first, partial=found.partial
+        )  # fmt: skip
+
+
+def create(context: Context) -> TransferService:
+    """Build the service from its settings; entry point `datauploader.services`.
+
+    Raises:
+        ConfigurationError: rclone is missing or too old, or a remote's definition cannot be used.
+    """
+    settings = load(TransferSettings)
+    try:
+        mover = connect(context.settings, settings)
+    except TransferError as error:
+        raise ConfigurationError(str(error)) from error
+    return TransferService(context, mover, settings)

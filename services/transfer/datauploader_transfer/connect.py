@@ -1,0 +1,18 @@
+"""Builds the mover that the configuration asks for."""
+
+from datauploader.config import Settings
+from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
+from datauploader_transfer.domain.remotes import parse_remotes
+from datauploader_transfer.ports import Mover
+from datauploader_transfer.settings import TransferSettings
+
+
+def connect(common: Settings, settings: TransferSettings) -> Mover:
+    """Start rclone with the configured remotes.
+
+    Raises:
+        TransferError: a remote's definition cannot be used, or rclone is missing or too old.
+    """
+    remotes = parse_remotes(common.remotes)
+    rclone = RcloneSettings(binary=settings.rclone, bytes_per_s=settings.bandwidth_bytes_per_s)
+    return RcloneMover(remotes, rclone)

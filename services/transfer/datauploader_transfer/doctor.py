@@ -1,0 +1,28 @@
+"""What `datauploader doctor` asks of transfer: is rclone there and new enough, can every remote be written."""
+
+from collections.abc import Iterator
+
+from datauploader.config import Settings, load
+from datauploader.service import Check
+from datauploader_transfer.connect import connect
+from datauploader_transfer.errors import TransferError
+from datauploader_transfer.settings import TransferSettings
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Start rclone, and write a small file to each remote and remove it again."""
+    try:
+        mover = connect(settings, load(TransferSettings))
+    except TransferError as error:
+        yield Check("rclone", ok=False, detail=str(error))
+        return
+    try:
+        yield Check("rclone", ok=True)
+        if not settings.remotes:
+            yield Check("remotes", ok=False, detail="none is defined; write a table [remotes.<name>]")
+        for remote in sorted(settings.remotes):
+            health = mover.check(remote)
+            detail = f"{health.detail} {health.hint}".strip()
+            yield Check(f"remote {remote}", ok=health.reachable and health.writable, detail=detail)
+    finally:
+        mover.close()

@@ -1,0 +1,1 @@
+"""What the transfer service decides, without a clock, a disk or a network."""

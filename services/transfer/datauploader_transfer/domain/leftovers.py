@@ -1,0 +1,28 @@
+"""Which objects are what an attempt left behind that was cut off: rclone's temporary names."""
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["SUFFIX", "leftovers"]
+
+SUFFIX = ".du.partial"
+"""What rclone puts behind a name while it sends a file: nobody else's, so that it may be removed without a question."""
+
+_PARTIAL = re.compile(rf"(?P<stem>.+)\.[0-9a-f]{{8}}{re.escape(SUFFIX)}", re.DOTALL)
+_ADDED = len(".01234567") + len(SUFFIX)
+_LONG = 100
+"""Of a name with more bytes rclone drops the end, so that it does not grow by the suffix."""
+_LONGEST_CHARACTER = 4
+
+
+def leftovers(name: str, listed: Iterable[str]) -> list[str]:
+    """Return the names in a folder's listing under which rclone sends the file `name` before it renames it."""
+    return [other for other in listed if (found := _PARTIAL.fullmatch(other)) and _stands_for(found["stem"], name)]
+
+
+def _stands_for(stem: str, name: str) -> bool:
+    size = len(name.encode(errors="surrogateescape"))
+    if size <= _LONG:
+        return stem == name
+    missing = size - len(stem.encode(errors="surrogateescape")) - _ADDED
+    return name.startswith(stem) and 0 <= missing < _LONGEST_CHARACTER

@@ -1,0 +1,38 @@
+"""File names as rclone wants them: the one place where names are encoded.
+
+rclone writes paths in its "standard" form: control characters, DEL and NUL stand as their Unicode
+symbols (newline is U+240A), and a name that holds such a symbol itself has it quoted with U+201B
+(https://rclone.org/overview/#restricted-filenames). Each backend then decodes the standard form into
+what its storage can hold. Giving rclone the plain name works for most names and takes the wrong file
+for the others, so every name passes through here.
+
+Bytes that are not UTF-8 stay what they are (surrogateescape); JSON cannot carry them, query parameters
+of rclone's rc can, and `needs_bytes` tells the two apart.
+"""
+
+import re
+
+__all__ = ["needs_bytes", "standard"]
+
+_QUOTE = "\u201b"
+_SPECIAL = re.compile("[\x00-\x1f\x7f\u201b\u2400-\u241f\u2421\uff0f\uff0e]")
+_FULL_DOTS = {"\uff0e": "\u201b\uff0e", "\uff0e\uff0e": "\u201b\uff0e\u201b\uff0e"}
+_SYMBOLS = (
+    {chr(code): chr(0x2400 + code) for code in range(0x20)}
+    | {"\x7f": "\u2421"}
+    | {chr(code): _QUOTE + chr(code) for code in (*range(0x2400, 0x2420), 0x2421, 0x201B, 0xFF0F)}
+)
+_TABLE = str.maketrans(_SYMBOLS)
+_SURROGATE = re.compile("[\udc80-\udcff]")
+
+
+def standard(path: str) -> str:
+    """Return a '/'-separated path in rclone's standard form."""
+    if not _SPECIAL.search(path):
+        return path
+    return "/".join(_FULL_DOTS.get(name) or name.translate(_TABLE) for name in path.split("/"))
+
+
+def needs_bytes(text: str) -> bool:
+    """Tell whether the text holds bytes that are not UTF-8, which JSON cannot carry."""
+    return _SURROGATE.search(text) is not None

@@ -1,0 +1,129 @@
+"""The sentences in which a person is told what became of a file."""
+
+from datauploader_transfer.domain.failures import Failure, classify
+from datauploader_transfer.ports import Item, Outcome, State, Stored
+
+__all__ = [
+    "conflict",
+    "failed",
+    "mismatch",
+    "refused",
+    "source_changed",
+    "source_gone",
+    "source_silent",
+    "source_unreadable",
+    "unverified",
+    "verified",
+]
+
+
+def verified(item: Item, stored: Stored) -> Outcome:
+    """Report that the stored bytes have the hash that was read from the source."""
+    detail = f"Stored and verified: the {stored.algorithm} of the stored file is the one of the source."
+    return Outcome(
+        item.key,
+        State.VERIFIED,
+        detail,
+        method=stored.method,
+        algorithm=stored.algorithm,
+        digest=stored.digest,
+    )
+
+
+def unverified(item: Item) -> Outcome:
+    """Report that the file was sent and nobody has looked at what arrived."""
+    return Outcome(
+        item.key,
+        State.UNVERIFIED,
+        "Stored, but not verified: this storage has no checksums and reading back is switched off.",
+        "Switch reading back on for this remote to have files verified.",
+    )
+
+
+def conflict(item: Item, *, just_now: bool = False) -> Outcome:
+    """Report that something foreign stands where the file should go."""
+    when = "appeared there during the upload" if just_now else "is already there"
+    return Outcome(
+        item.key,
+        State.CONFLICT,
+        f"A different file {when} under the name {item.target!r}. It was left as it is.",
+        "Choose another dataset name, or have the file at the storage moved away, then retry.",
+    )
+
+
+def source_gone(item: Item) -> Outcome:
+    """Report that the file vanished before it was stored."""
+    return Outcome(
+        item.key,
+        State.SOURCE_GONE,
+        "The file is no longer on the workstation's disk.",
+        "If it was renamed, its new name is uploaded by itself.",
+    )
+
+
+def source_changed(item: Item) -> Outcome:
+    """Report that the file is no longer the version that was to be moved."""
+    return Outcome(
+        item.key,
+        State.SOURCE_CHANGED,
+        "The file has changed since it was found finished.",
+        "Nothing to do: its newest version is uploaded when it has settled.",
+    )
+
+
+def source_silent(item: Item) -> Outcome:
+    """Report that the drive with the file does not answer."""
+    return Outcome(
+        item.key,
+        State.FAILED,
+        "The drive that holds the file does not answer.",
+        "Check the network and the server of this drive; the file is sent when it answers again.",
+        retryable=True,
+    )
+
+
+def source_unreadable(item: Item, why: str) -> Outcome:
+    """Report that the disk does not give the file out."""
+    return Outcome(
+        item.key,
+        State.FAILED,
+        f"The file cannot be read on the workstation ({why}).",
+        "Let the service's account read the file, then retry.",
+        retryable=True,
+    )
+
+
+def mismatch(item: Item, found: Stored, *, left: bool) -> Outcome:
+    """Report that what arrived is not what was sent."""
+    end = "It could not be removed there." if left else "It was removed there."
+    return Outcome(
+        item.key,
+        State.MISMATCH,
+        f"The stored file differs from the source ({found.algorithm} {found.digest[:12]}…). {end}",
+        "It is sent again. If this repeats, the network or the storage damages data: tell the administrator.",
+        method=found.method,
+        algorithm=found.algorithm,
+        digest=found.digest if left else "",
+        retryable=True,
+    )
+
+
+def failed(item: Item, text: str) -> Outcome:
+    """Report a failure in plain words, with the storage's own ones behind them."""
+    return _from(item, classify(text), text)
+
+
+def refused(item: Item, says: str, hint: str) -> Outcome:
+    """Report that the item was not even tried, and will not be."""
+    return Outcome(item.key, State.REFUSED, says, hint)
+
+
+def _from(item: Item, failure: Failure, text: str) -> Outcome:
+    return Outcome(
+        item.key,
+        failure.state,
+        f"{failure.says} ({' '.join(text.split())[:300]})",
+        failure.hint,
+        retryable=failure.retryable,
+        retry_after_s=failure.retry_after_s,
+    )

@@ -1,0 +1,57 @@
+"""In which portions the items of one move travel."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from datauploader_transfer.domain.targets import place
+from datauploader_transfer.ports import Item
+
+__all__ = ["Portions", "portions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Portions:
+    """Set how much travels in one call: small files by count and bytes, large ones few at a time."""
+
+    files: int = 500
+    size: int = 256 * 1024**2
+    large: int = 64 * 1024**2
+    large_files: int = 4
+
+
+def portions(items: Sequence[Item], limits: Portions) -> Iterator[list[Item]]:
+    """Yield the items in portions, in order; no portion holds two versions of one target.
+
+    Nor two targets that a storage may take for one (case, Unicode form): the second then finds the
+    first one there and is a conflict, instead of both being written over each other.
+
+    Large files travel with large ones, so that small ones are not kept waiting for them.
+    """
+    small = [item for item in items if item.size < limits.large]
+    large = [item for item in items if item.size >= limits.large]
+    if _shares_targets(small, large):
+        yield from _cut(items, limits.files, limits.size)
+        return
+    yield from _cut(small, limits.files, limits.size)
+    yield from _cut(large, limits.large_files, None)
+
+
+def _shares_targets(small: Sequence[Item], large: Sequence[Item]) -> bool:
+    return not {place(item.target) for item in small}.isdisjoint(place(item.target) for item in large)
+
+
+def _cut(items: Sequence[Item], most: int, size: int | None) -> Iterator[list[Item]]:
+    portion: list[Item] = []
+    targets: set[str] = set()
+    total = 0
+    for item in items:
+        spot = place(item.target)
+        too_big = size is not None and portion and total + item.size > size
+        if len(portion) >= most or too_big or spot in targets:
+            yield portion
+            portion, targets, total = [], set(), 0
+        portion.append(item)
+        targets.add(spot)
+        total += item.size
+    if portion:
+        yield portion

@@ -1,0 +1,112 @@
+"""Named remotes: what an administrator defines and a request may only name."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+
+from datauploader_transfer.errors import BadRemote
+
+__all__ = ["SOURCE", "Remote", "parse_remotes"]
+
+SOURCE = "source"
+"""The name under which rclone knows the local disk that the files come from."""
+
+_NAME = re.compile(r"[a-z0-9_-]+")
+_WORD = re.compile(r"[a-z0-9_]+")
+_FIELDS = {"type", "base", "options", "secrets", "read_back", "in_parallel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Describe one storage: rclone's backend type, its options, and the base path below which we write.
+
+    `read_back` may be switched off by the operator; files on a storage without hashes are then
+    `unverified`. `in_parallel` overrides how many files travel at once.
+    """
+
+    name: str
+    type: str
+    base: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    read_back: bool = True
+    in_parallel: int | None = None
+
+    @property
+    def fs(self) -> str:
+        """Return the base as rclone addresses it.
+
+        The slash after an S3 prefix says that it is no object; without it rclone asks the storage, and
+        takes a refusal for a yes.
+        """
+        slash = "/" if self.type == "s3" and self.base and not self.base.endswith("/") else ""
+        return f"{self.name}:{self.base}{slash}"
+
+
+def parse_remotes(definitions: Mapping[str, Mapping[str, object]]) -> dict[str, Remote]:
+    """Check the definitions of the configuration and return them by name.
+
+    Raises:
+        BadRemote: the first definition that cannot be used, and why.
+    """
+    return {name: _parse(name, fields) for name, fields in definitions.items()}
+
+
+def _parse(name: str, fields: Mapping[str, object]) -> Remote:
+    if not _NAME.fullmatch(name) or name.startswith("-") or name == SOURCE:
+        raise BadRemote(
+            f"A remote cannot be called {name!r}. Use small letters, digits, '_' and '-' (not first), "
+            f"and another name than {SOURCE!r}."
+        )
+    if unknown := set(fields) - _FIELDS:
+        raise BadRemote(f"Remote {name} has the unknown fields {sorted(unknown)}; known are {sorted(_FIELDS)}.")
+    kind = fields.get("type")
+    if not isinstance(kind, str) or not _WORD.fullmatch(kind):
+        raise BadRemote(f"Remote {name} needs a `type`, one of rclone's backends such as webdav, s3 or sftp.")
+    secrets = {key: SecretStr(value) for key, value in _options(name, fields.get("secrets", {})).items()}
+    return Remote(
+        name=name,
+        type=kind,
+        base=_base(name, kind, fields.get("base", "")),
+        options=_options(name, fields.get("options", {})),
+        secrets=secrets,
+        read_back=_flag(name, fields.get("read_back", True)),
+        in_parallel=_count(name, fields.get("in_parallel")),
+    )
+
+
+def _base(name: str, kind: str, base: object) -> str:
+    if not isinstance(base, str) or "\x00" in base or ".." in base.split("/"):
+        raise BadRemote(f"Remote {name}: the base must be a path without '..'.")
+    if kind == "local" and not (base.startswith("/") or re.match(r"[A-Za-z]:[\\/]", base)):
+        raise BadRemote(f"Remote {name}: the base of a local remote must be an absolute path.")
+    return base
+
+
+def _options(name: str, options: object) -> dict[str, str]:
+    if not isinstance(options, Mapping):
+        raise BadRemote(f"Remote {name}: options and secrets must be tables of names and values.")
+    for key in options:
+        if not isinstance(key, str) or not _WORD.fullmatch(key):
+            raise BadRemote(f"Remote {name}: {key!r} is no option of rclone; write it as in rclone's manual.")
+    return {key: _text(value) for key, value in options.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BadRemote(f"Remote {name}: read_back is true or false.")
+    return value
+
+
+def _count(name: str, value: object) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise BadRemote(f"Remote {name}: in_parallel is a whole number from 1.")
+    return value

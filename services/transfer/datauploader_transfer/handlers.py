@@ -1,0 +1,32 @@
+"""What transfer does when it hears something: it writes down what is to be moved."""
+
+from datauploader.contracts import Event, FileReady, FileStored, UploadControlled
+from datauploader.contracts.envelope import natural_id
+from datauploader.messaging import Dispatcher, Unit
+from datauploader_transfer import ledger
+from datauploader_transfer.holds import Holds
+
+
+def register(dispatcher: Dispatcher, holds: Holds) -> None:
+    """Register a handler for every event of transfer's queues."""
+    dispatcher.on(FileReady, ready, again=True)
+    dispatcher.on(UploadControlled, lambda unit, event: controlled(unit, event, holds))
+
+
+def ready(unit: Unit, event: Event[FileReady]) -> None:
+    """Versions are finished; the receipts of those that are stored already are sent once more."""
+    known = ledger.add_ready(unit.db, event)
+    if known:
+        receipt = FileStored(upload_id=event.data.upload_id, destination=event.data.destination, files=tuple(known))
+        unit.follow(receipt, id=natural_id(FileStored, event.data.upload_id, *(item.file.key for item in known)))
+
+
+def controlled(unit: Unit, event: Event[UploadControlled], holds: Holds) -> None:
+    """A person pauses, resumes, cancels or retries an upload; a retry does not wait for its storage's pause to end."""
+    upload_id = event.data.upload_id
+    if event.data.action == "retry":
+        ledger.retry(unit.db, upload_id, [file.raw for file in event.data.files])
+        if (remote := ledger.remote_of(unit.db, upload_id)) is not None:
+            holds.lift(remote)
+    else:
+        ledger.steer(unit.db, upload_id, event.data.action, event.time)

@@ -1,0 +1,281 @@
+"""What transfer remembers: versions that wait to be moved, what became of them, and what it wrote where."""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
+from datauploader.contracts.names import unpack
+from datauploader.state import Schema
+
+SCHEMA = Schema(
+    "transfer",
+    (
+        """
+        CREATE TABLE uploads (
+            upload_id TEXT PRIMARY KEY,
+            cause BLOB NOT NULL,               -- an encoded file.ready without its files' meaning: who to answer
+            root BLOB NOT NULL,
+            remote TEXT NOT NULL,
+            location TEXT NOT NULL,
+            state TEXT NOT NULL DEFAULT 'open' -- open, paused, cancelled
+        );
+        CREATE TABLE jobs (
+            upload_id TEXT NOT NULL,
+            path BLOB NOT NULL,
+            revision INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            version TEXT NOT NULL,             -- the FileVersion as JSON
+            state TEXT NOT NULL,               -- waiting, moving, stored, failed
+            attempts INTEGER NOT NULL DEFAULT 0,
+            due REAL NOT NULL DEFAULT 0,       -- seconds since 1970; not to be tried before
+            stored TEXT NOT NULL DEFAULT '',   -- the StoredFile as JSON
+            reason TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (upload_id, path)
+        ) WITHOUT ROWID;
+        CREATE INDEX jobs_waiting ON jobs (upload_id, due) WHERE state = 'waiting';
+        CREATE TABLE written (
+            remote TEXT NOT NULL,
+            object TEXT NOT NULL,
+            digest TEXT NOT NULL,              -- of a version that we began to write there
+            PRIMARY KEY (remote, object, digest)
+        ) WITHOUT ROWID;
+        """,
+        """
+        CREATE TABLE cut (
+            remote TEXT NOT NULL,
+            target BLOB NOT NULL,              -- as the mover knows it; its writing was cut off by a crash
+            PRIMARY KEY (remote, target)
+        ) WITHOUT ROWID;
+        """,
+        """
+        CREATE TABLE steering (
+            upload_id TEXT PRIMARY KEY,
+            state TEXT NOT NULL,               -- open, paused, cancelled
+            time TEXT NOT NULL                 -- when it was said: an older word that comes late changes nothing
+        ) WITHOUT ROWID;
+        """,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Where the files of an upload come from and go to."""
+
+    upload_id: str
+    cause: bytes
+    root: bytes
+    remote: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One version that waits to be moved."""
+
+    file: FileVersion
+    attempts: int
+    reason: str
+    """Why the last attempt failed, "" before the first."""
+
+
+def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFile]:
+    """Remember versions to be moved, the newest of each path; return those that are stored already."""
+    ready = event.data
+    db.execute(
+        "INSERT OR IGNORE INTO uploads (upload_id, cause, root, remote, location, state) VALUES (?, ?, ?, ?, ?, "
+        "coalesce((SELECT state FROM steering WHERE upload_id = ?1), 'open'))",
+        (
+            ready.upload_id,
+            encode(event),
+            unpack(ready.root, ready.root_b64),
+            ready.destination.remote,
+            ready.destination.location,
+        ),
+    )
+    known: list[StoredFile] = []
+    for file in ready.files:
+        row = db.execute(
+            "SELECT revision, state, stored FROM jobs WHERE upload_id = ? AND path = ?", (ready.upload_id, file.raw)
+        ).fetchone()
+        if row and row["state"] == "stored" and (stored := _stored(row)).file.key == file.key:
+            known.append(stored.model_copy(update={"file": file}))  # a station that lost its state counts anew
+        elif row is None or file.revision > row["revision"] or row["state"] == "failed":
+            db.execute(
+                "INSERT OR REPLACE INTO jobs (upload_id, path, revision, size, version, state) "
+                "VALUES (?, ?, ?, ?, ?, 'waiting')",
+                (ready.upload_id, file.raw, file.revision, file.size, file.model_dump_json(exclude_none=True)),
+            )
+    return known
+
+
+def _stored(row: sqlite3.Row) -> StoredFile:
+    return StoredFile.model_validate_json(row["stored"])
+
+
+def recover(db: sqlite3.Connection) -> None:
+    """After a start, what was being moved waits again: the destination will tell how far it came."""
+    rows = db.execute(
+        "SELECT remote, location, path FROM jobs JOIN uploads USING (upload_id) WHERE jobs.state = 'moving'"
+    )
+    targets = [(row["remote"], target(row["location"], row["path"])) for row in rows.fetchall()]
+    db.executemany("INSERT OR IGNORE INTO cut VALUES (?, ?)", [(remote, os.fsencode(name)) for remote, name in targets])
+    db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'moving'")
+
+
+def steer(db: sqlite3.Connection, upload_id: str, action: str, said: datetime) -> None:
+    """Pause, resume or cancel an upload, known already or not; who says so last is right."""
+    state = {"pause": "paused", "resume": "open", "cancel": "cancelled"}.get(action)
+    if state:
+        db.execute(
+            "INSERT INTO steering VALUES (?, ?, ?) ON CONFLICT (upload_id) DO UPDATE SET state = excluded.state,"
+            " time = excluded.time WHERE steering.state <> 'cancelled'"
+            " AND (excluded.time >= steering.time OR excluded.state = 'cancelled')",
+            (upload_id, state, said.astimezone(UTC).isoformat()),
+        )
+        db.execute(
+            "UPDATE uploads SET state = (SELECT state FROM steering WHERE upload_id = ?1)"
+            " WHERE upload_id = ?1 AND state <> 'cancelled'",
+            (upload_id,),
+        )
+
+
+def retry(db: sqlite3.Connection, upload_id: str, paths: Sequence[bytes] = ()) -> None:
+    """Have what failed, or waits for another attempt, moved at once: all of an upload, or these paths alone."""
+    query = (
+        "UPDATE jobs SET state = 'waiting', attempts = 0, due = 0, reason = '' "
+        "WHERE upload_id = ? AND (state = 'failed' OR (state = 'waiting' AND due > 0))"
+    )
+    if paths:
+        db.executemany(f"{query} AND path = ?", [(upload_id, path) for path in paths])
+    else:
+        db.execute(query, (upload_id,))
+
+
+def candidates(db: sqlite3.Connection, now: float) -> list[str]:
+    """Return the uploads that have something to move now."""
+    rows = db.execute(
+        "SELECT upload_id FROM uploads u WHERE state = 'open' AND EXISTS "
+        "(SELECT 1 FROM jobs j WHERE j.upload_id = u.upload_id AND j.state = 'waiting' AND j.due <= ?)",
+        (now,),
+    )
+    return [row["upload_id"] for row in rows]
+
+
+def next_due(db: sqlite3.Connection, now: float) -> float | None:
+    """Return when the next job that waits for another attempt is due."""
+    row = db.execute("SELECT min(due) FROM jobs WHERE state = 'waiting' AND due > ?", (now,)).fetchone()
+    return float(row[0]) if row[0] is not None else None
+
+
+def upload(db: sqlite3.Connection, upload_id: str) -> Upload:
+    """Look an upload up."""
+    row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    return Upload(row["upload_id"], row["cause"], row["root"], row["remote"], row["location"])
+
+
+def remote_of(db: sqlite3.Connection, upload_id: str) -> str | None:
+    """Return where an upload goes, None while nothing of it has come."""
+    row = db.execute("SELECT remote FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    return row and str(row["remote"])
+
+
+def take(
+    db: sqlite3.Connection, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes]
+) -> list[Job]:
+    """Take jobs of one upload, up to so many files and bytes (one file in any case), skipping busy paths."""
+    skip = set(busy)
+    jobs: list[Job] = []
+    size = 0
+    rows = db.execute(
+        "SELECT path, size, version, attempts, reason FROM jobs "
+        "WHERE upload_id = ? AND state = 'waiting' AND due <= ? ORDER BY due LIMIT ?",
+        (upload_id, now, most_files + len(skip)),
+    ).fetchall()
+    for row in rows:
+        if bytes(row["path"]) in skip:
+            continue
+        if jobs and (size + row["size"] > most_bytes or len(jobs) >= most_files):
+            break
+        size += row["size"]
+        jobs.append(Job(FileVersion.model_validate_json(row["version"]), row["attempts"], row["reason"]))
+    db.executemany(
+        "UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path = ?",
+        [(upload_id, job.file.raw) for job in jobs],
+    )
+    return jobs
+
+
+def written(db: sqlite3.Connection, remote: str, objects: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return the digests of what we ever began to write at these objects."""
+    found: dict[str, set[str]] = {}
+    for name in objects:
+        rows = db.execute("SELECT digest FROM written WHERE remote = ? AND object = ?", (remote, name))
+        found[name] = {row["digest"] for row in rows}
+    return {name: frozenset(digests) for name, digests in found.items()}
+
+
+def note_writing(db: sqlite3.Connection, remote: str, digests: Iterable[tuple[str, str]]) -> None:
+    """Note, before it begins, that we write a version with this digest at an object: (object, digest)."""
+    db.executemany(
+        "INSERT OR IGNORE INTO written VALUES (?, ?, ?)", [(remote, name, digest) for name, digest in digests]
+    )
+
+
+def mark_stored(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> bool:
+    """Note that a version is stored; return False when a newer one of this path has come meanwhile."""
+    cursor = db.execute(
+        "UPDATE jobs SET state = 'stored', stored = ?, reason = '' WHERE upload_id = ? AND path = ? AND revision = ?",
+        (stored.model_dump_json(exclude_none=True), upload_id, stored.file.raw, stored.file.revision),
+    )
+    return cursor.rowcount == 1
+
+
+def mark_failed(db: sqlite3.Connection, upload_id: str, file: FileVersion, *, reason: str, due: float | None) -> bool:
+    """Note a failure: final, or (with `due`) to be tried again; return False when a newer version has come."""
+    cursor = db.execute(
+        "UPDATE jobs SET state = ?, reason = ?, due = ?, attempts = attempts + 1 "
+        "WHERE upload_id = ? AND path = ? AND revision = ?",
+        ("failed" if due is None else "waiting", reason, due or 0, upload_id, file.raw, file.revision),
+    )
+    return cursor.rowcount == 1
+
+
+def put_back(db: sqlite3.Connection, upload_id: str, files: Iterable[FileVersion]) -> None:
+    """Let versions wait again that were taken and not moved."""
+    db.executemany(
+        "UPDATE jobs SET state = 'waiting' WHERE upload_id = ? AND path = ? AND state = 'moving'",
+        [(upload_id, file.raw) for file in files],
+    )
+
+
+def backlog(db: sqlite3.Connection) -> dict[str, tuple[int, str]]:
+    """Count what waits or moves, by upload, with the upload's state."""
+    rows = db.execute(
+        "SELECT u.upload_id, u.state, count(j.path) AS waiting FROM uploads u "
+        "JOIN jobs j ON j.upload_id = u.upload_id AND j.state IN ('waiting', 'moving') GROUP BY u.upload_id"
+    )
+    return {row["upload_id"]: (row["waiting"], row["state"]) for row in rows}
+
+
+def cut(db: sqlite3.Connection, remote: str) -> list[str]:
+    """Return the targets at which writing was cut off by a crash, so that something may lie beside them."""
+    return [os.fsdecode(row["target"]) for row in db.execute("SELECT target FROM cut WHERE remote = ?", (remote,))]
+
+
+def mark_swept(db: sqlite3.Connection, remote: str, targets: Iterable[str]) -> None:
+    """Note that nothing lies beside these targets any more."""
+    db.executemany("DELETE FROM cut WHERE remote = ? AND target = ?", [(remote, os.fsencode(t)) for t in targets])
+
+
+def target(location: str, path: bytes) -> str:
+    """Return the text under which the mover knows an object."""
+    return f"{location}/{os.fsdecode(path)}"
+
+
+def object_path(location: str, escaped: str) -> str:
+    """Return the text under which an object is known: its folder and the escaped path below it."""
+    return f"{location}/{escaped}"

@@ -1,0 +1,82 @@
+"""Says once a second how far each upload is, and now and then that this service is alive."""
+
+import socket
+import threading
+import time
+from importlib.metadata import version
+
+from datauploader.contracts import Event, EventData, Station, StationReported, TransferProgressed, decode
+from datauploader.messaging import Bus
+from datauploader.state import Outbox, Store
+from datauploader_transfer import ledger
+from datauploader_transfer.worker import Worker
+
+INTERVAL_S = 1.0
+
+
+class Reporter:
+    """A thread that publishes `transfer.progressed` and `station.reported`; both may be lost."""
+
+    def __init__(
+        self, store: Store, worker: Worker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float
+    ) -> None:
+        """Prepare; nothing runs before `start`."""
+        self._store, self._worker, self._outbox, self._bus = store, worker, outbox, bus
+        self._here, self._report_interval_s = here, report_interval_s
+        self._end = threading.Event()
+        self._last: dict[str, tuple[float, int]] = {}
+        self._active: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Report no more."""
+        self._end.set()
+        self._thread.join(deadline_s)
+
+    def _run(self) -> None:
+        next_report = 0.0
+        while not self._end.wait(INTERVAL_S):
+            with self._store.reading() as db:
+                backlog = ledger.backlog(db)
+            self._progress(backlog)
+            if time.monotonic() >= next_report:
+                next_report = time.monotonic() + self._report_interval_s
+                self._report(sum(count for count, _ in backlog.values()))
+
+    def _progress(self, backlog: dict[str, tuple[int, str]]) -> None:
+        """Tell about each upload that moves or waits, and once more when it has just ended."""
+        moved, now = self._worker.moved_bytes(), time.monotonic()
+        active = set(backlog) | self._worker.moving()
+        for upload_id in active | self._active:
+            waiting, state = backlog.get(upload_id, (0, "open"))
+            with self._store.reading() as db:
+                upload = ledger.upload(db, upload_id)
+            before, had = self._last.get(upload_id, (now - INTERVAL_S, 0))
+            self._last[upload_id] = (now, moved.get(upload_id, 0))
+            fact = TransferProgressed(
+                upload_id=upload_id,
+                waiting=waiting,
+                bytes_per_s=max(0.0, (moved.get(upload_id, 0) - had) / max(now - before, 0.001)),
+                paused=state == "paused",
+                trouble=self._worker.holds.trouble(upload.remote) if waiting else "",
+            )
+            self._bus.publish(decode(upload.cause).follow(fact, service="transfer"))
+        self._active = active
+
+    def _report(self, waiting: int) -> None:
+        sentences = [*self._worker.holds.troubles().values(), self._outbox.trouble]
+        troubles = tuple(sentence for sentence in sentences if sentence)
+        fact: EventData = StationReported(
+            service="transfer",
+            version=version("ceric-datauploader-transfer"),
+            host=socket.gethostname(),
+            state="degraded" if troubles else "ok",
+            troubles=troubles,
+            backlog_files=waiting,
+            interval_s=self._report_interval_s,
+        )
+        self._bus.publish(Event(data=fact, station=self._here, service="transfer"))

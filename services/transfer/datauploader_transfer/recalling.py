@@ -1,0 +1,71 @@
+"""Finds again in the event log what a lost state file knew alone: which versions we began to write, and where.
+
+Without it an object that holds an older version of ours is taken for somebody else's, and a person must look.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+import structlog
+
+from datauploader.contracts import FileReady, Station
+from datauploader.contracts.names import escape
+from datauploader.errors import BrokerRefused
+from datauploader.messaging.ports import Bus, Delivery, Start
+from datauploader.state import Store
+from datauploader_transfer import ledger
+
+log = structlog.get_logger()
+
+LOOK_S = 0.1
+QUIET_S = 1.0
+"""A log from which nothing comes for so long has been read, whatever its end is."""
+
+
+class _Reader:
+    """Takes what was announced before it began."""
+
+    def __init__(self, store: Store, stations: Collection[Station]) -> None:
+        self._store, self._stations = store, stations
+        self._began = datetime.now(UTC)
+        self.heard_at = time.monotonic()
+        self.ended = threading.Event()
+
+    def take(self, delivery: Delivery) -> None:
+        self.heard_at = time.monotonic()
+        event = delivery.event
+        if event.time >= self._began:
+            self.ended.set()
+        elif isinstance(event.data, FileReady) and event.station in self._stations:
+            destination = event.data.destination
+            written = [
+                (ledger.object_path(destination.location, escape(file.raw)), digest)
+                for file in event.data.files
+                for digest in file.digests.values()
+            ]
+            with self._store.transaction() as db:
+                ledger.note_writing(db, destination.remote, written)
+
+
+def recall(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:
+    """Read the log in the background, as far as the broker lets us, and go on with `then`."""
+    reader = _Reader(store, stations)
+    threading.Thread(target=_read, args=(store, bus, reader, then), name="recall", daemon=True).start()
+
+
+def _read(store: Store, bus: Bus, reader: _Reader, then: Callable[[], None]) -> None:
+    consumer = bus.replay(Start(first=True), reader.take)
+    while not reader.ended.wait(LOOK_S):
+        trouble = consumer.trouble
+        if isinstance(trouble, BrokerRefused):
+            log.warning("log_not_readable", problem=str(trouble), effect="older versions of ours count as conflicts")
+            break
+        if trouble is not None:
+            reader.heard_at = time.monotonic()  # the broker is away: that is no end
+        elif time.monotonic() - reader.heard_at > QUIET_S:
+            break
+    consumer.stop(2.0)
+    store.remembered()
+    then()

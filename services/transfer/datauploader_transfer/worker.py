@@ -1,0 +1,323 @@
+"""Moves what waits: takes batches of one upload in turn, moves them, and says what became of each file."""
+
+import os
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from datauploader.contracts import (
+    Destination,
+    Event,
+    EventData,
+    FailedFile,
+    FileFailed,
+    FileStored,
+    FileVersion,
+    Station,
+    StoredFile,
+    decode,
+)
+from datauploader.contracts.envelope import natural_id
+from datauploader.contracts.names import escape
+from datauploader.crashing import crash_point
+from datauploader.patience import NoAnswer, Patience
+from datauploader.state import Outbox, Store
+from datauploader_transfer import ledger
+from datauploader_transfer.domain.outcomes import source_silent
+from datauploader_transfer.errors import TransferError
+from datauploader_transfer.holds import Holds
+from datauploader_transfer.ports import Item, Mover, Outcome, State
+from datauploader_transfer.roots import Unmapped, locate
+from datauploader_transfer.settings import TransferSettings
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+RECEIPTS = 120
+"""Files in one receipt, so that the event stays well under 64 KiB."""
+MOST_MISMATCHES = 5
+"""Times that a file may arrive damaged before a person must look."""
+LONGEST_PAUSE_S = 60.0
+LOOK_AGAIN_S = 1.0
+"""How often an upload is thought of again that waits and cannot be taken."""
+REMOTE_TROUBLES = (State.UNREACHABLE, State.STORAGE_FULL)
+"""States that say something about the remote, not about the file."""
+
+
+class Worker:
+    """Threads that move batches; uploads take turns, a path is in one batch at a time."""
+
+    def __init__(self, store: Store, outbox: Outbox, mover: Mover, settings: TransferSettings, here: Station) -> None:
+        """Prepare; nothing runs before `start`."""
+        self._store, self._outbox, self._mover = store, outbox, mover
+        self._settings, self._here = settings, here
+        self.holds = Holds()
+        self._patience = Patience()
+        self._change = threading.Condition()
+        self._cancel = threading.Event()
+        self._sweeping = threading.Lock()
+        self._busy: dict[str, set[bytes]] = defaultdict(set)
+        self._turns: dict[str, float] = {}
+        self._moved: dict[str, int] = defaultdict(int)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"mover.{n}", daemon=True) for n in range(settings.movers)
+        ]
+
+    def start(self) -> None:
+        """Begin with what a former run left undone."""
+        with self._store.transaction() as db:
+            ledger.recover(db)
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Say that the ledger has changed."""
+        with self._change:
+            self._change.notify()
+
+    def stop(self, deadline_s: float) -> None:
+        """Cancel what runs and begin nothing; what was not finished waits for the next start."""
+        self._cancel.set()
+        with self._change:
+            self._change.notify_all()
+        end = time.monotonic() + deadline_s
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, end - time.monotonic()))
+
+    def moved_bytes(self) -> dict[str, int]:
+        """Return the bytes that were moved since the start, by upload."""
+        with self._change:
+            return dict(self._moved)
+
+    def moving(self) -> set[str]:
+        """Return the uploads of which something moves now."""
+        with self._change:
+            return {upload_id for upload_id, paths in self._busy.items() if paths}
+
+    def _run(self) -> None:
+        while (taken := self._patiently(self._take)) is not None:
+            upload, jobs = taken
+            try:
+                with structlog.contextvars.bound_contextvars(upload_id=upload.upload_id):
+                    self._move(upload, jobs)
+            except Exception:  # the boundary of one batch: the others must go on
+                log.exception("batch_failed")
+                self._patiently(lambda: self._put_back(upload, jobs))  # noqa: B023 - called at once
+                self._cancel.wait(1.0)
+            finally:
+                with self._change:
+                    self._busy[upload.upload_id].difference_update(job.file.raw for job in jobs)
+                    self._change.notify()
+
+    def _patiently(self, step: Callable[[], T]) -> T | None:
+        """Do something with the state file, again for as long as a full disk keeps it from being done."""
+        while not self._cancel.is_set():
+            try:
+                return step()
+            except sqlite3.DatabaseError as error:
+                log.error("state_not_used", problem=f"{error}: make room on its disk; it goes on by itself")  # noqa: TRY400 - a sentence
+                self._cancel.wait(1.0)
+        return None
+
+    def _take(self) -> tuple[ledger.Upload, list[ledger.Job]] | None:
+        with self._change:
+            while not self._cancel.is_set():
+                now = time.time()
+                with self._store.reading() as db:
+                    waiting = ledger.candidates(db, now)
+                    later = ledger.next_due(db, now)
+                for upload_id in sorted(waiting, key=lambda u: self._turns.get(u, 0.0)):
+                    if taken := self._take_from(upload_id, now):
+                        return taken
+                silent = now + LOOK_AGAIN_S if waiting else None  # of an upload whose drive owes an answer
+                times = [t for t in (later, self.holds.next_end(now), silent) if t is not None]
+                self._change.wait(max(0.05, min([*times, now + 30.0]) - now))
+        return None
+
+    def _take_from(self, upload_id: str, now: float) -> tuple[ledger.Upload, list[ledger.Job]] | None:
+        with self._store.reading() as db:
+            upload = ledger.upload(db, upload_id)
+        if self.holds.resting(upload.remote, now) or self._patience.silent(upload.root):
+            return None
+        with self._store.transaction() as db:
+            jobs = ledger.take(
+                db,
+                upload_id,
+                now,
+                most_files=self._settings.batch_files,
+                most_bytes=self._settings.batch_bytes,
+                busy=self._busy[upload_id],
+            )
+        if not jobs:
+            return None
+        crash_point("transfer.taken")
+        self._busy[upload_id].update(job.file.raw for job in jobs)
+        self._turns[upload_id] = time.monotonic()
+        return upload, jobs
+
+    def _move(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
+        self._sweep(upload.remote)
+        cause = decode(upload.cause)
+        items, unmapped = self._items(upload, jobs, cause.station)
+        seen = 0
+
+        def progress(moved: int) -> None:
+            nonlocal seen
+            with self._change:
+                self._moved[upload.upload_id] += max(0, moved - seen)
+            seen = moved
+
+        if not items:
+            outcomes = []
+        elif self._source_answers(upload, items):
+            outcomes = self._mover.move(upload.remote, items, on_progress=progress, cancel=self._cancel)
+        else:
+            outcomes = [source_silent(item) for item in items]
+        crash_point("transfer.verified")
+        by_key = {job.file.key: job for job in jobs}
+        results = [(by_key[outcome.key], outcome) for outcome in [*outcomes, *unmapped]]
+        with self._change:
+            done = sum(j.file.size for j, o in results if o.state in (State.VERIFIED, State.UNVERIFIED))
+            self._moved[upload.upload_id] += max(0, done - seen)
+        self._settle(upload, cause, results)
+
+    def _sweep(self, remote: str) -> None:
+        """Remove what a former run left half written; a storage that cannot be asked now is asked before the next."""
+        with self._sweeping:
+            with self._store.reading() as db:
+                targets = ledger.cut(db, remote)
+            if not targets:
+                return
+            try:
+                self._mover.sweep(remote, targets)
+            except TransferError as error:
+                log.warning("leftovers_not_removed", remote=remote, error=str(error))
+                return
+            with self._store.transaction() as db:
+                ledger.mark_swept(db, remote, targets)
+
+    def _source_answers(self, upload: ledger.Upload, items: Sequence[Item]) -> bool:
+        """Find out whether the drive of an upload hangs, before this thread does."""
+        try:
+            self._patience.ask(upload.root, lambda: os.path.lexists(items[0].source))
+        except NoAnswer:
+            log.warning("source_does_not_answer", root=os.fsdecode(upload.root))
+            return False
+        return True
+
+    def _items(
+        self, upload: ledger.Upload, jobs: Sequence[ledger.Job], station: Station
+    ) -> tuple[list[Item], list[Outcome]]:
+        names = {job.file.key: ledger.object_path(upload.location, escape(job.file.raw)) for job in jobs}
+        with self._store.transaction() as db:
+            ours = ledger.written(db, upload.remote, list(names.values()))
+            digests = [(names[job.file.key], digest) for job in jobs for digest in job.file.digests.values()]
+            ledger.note_writing(db, upload.remote, digests)
+        crash_point("transfer.noted")
+        settings = self._settings
+        items, unmapped = [], []
+        for job in jobs:
+            file = job.file
+            try:
+                source = locate(upload.root, file.raw, station, self._here, settings.root_maps, settings.roots)
+            except Unmapped as error:
+                unmapped.append(Outcome(file.key, State.REFUSED, str(error), "Tell the operator."))
+                continue
+            target = ledger.target(upload.location, file.raw)
+            items.append(Item(file.key, source, target, file.size, file.mtime_ns, file.digests, ours[names[file.key]]))
+        return items, unmapped
+
+    def _settle(
+        self, upload: ledger.Upload, cause: Event[EventData], results: Sequence[tuple[ledger.Job, Outcome]]
+    ) -> None:
+        """Write down and say what became of a batch, in one transaction."""
+        now = time.time()
+        stored: list[StoredFile] = []
+        failed: list[FailedFile] = []
+        with self._store.transaction() as db:
+            for job, outcome in results:
+                name = ledger.object_path(upload.location, escape(job.file.raw))
+                if outcome.state in (State.VERIFIED, State.UNVERIFIED):
+                    fact = _stored(job.file, name, outcome)
+                    if ledger.mark_stored(db, upload.upload_id, fact):
+                        stored.append(fact)
+                elif outcome.state is State.STOPPED:
+                    ledger.put_back(db, upload.upload_id, [job.file])
+                else:
+                    if outcome.digest:
+                        ledger.note_writing(db, upload.remote, [(name, outcome.digest)])
+                    failed += self._fail(db, upload, job, outcome, now)
+            self._say(db, cause, upload, stored, failed)
+        crash_point("transfer.settled")
+        if stored:
+            self.holds.well(upload.remote)
+        self._outbox.wake()
+
+    def _fail(
+        self, db: sqlite3.Connection, upload: ledger.Upload, job: ledger.Job, outcome: Outcome, now: float
+    ) -> list[FailedFile]:
+        """Note one failure; return what is to be said, nothing when it was said before."""
+        due = self._next_try(upload, job, outcome, now)
+        if not ledger.mark_failed(db, upload.upload_id, job.file, reason=outcome.state.value, due=due):
+            return []
+        if due is not None and job.reason == outcome.state.value:
+            return []
+        ordinary = outcome.state in (State.SOURCE_CHANGED, State.SOURCE_GONE)  # files change while they are measured
+        (log.info if ordinary else log.warning)(
+            "file_not_stored", path=job.file.path, reason=outcome.state.value, detail=outcome.detail, final=due is None
+        )
+        return [
+            FailedFile(
+                file=job.file,
+                reason=outcome.state.value,
+                detail=outcome.detail[:2000],
+                hint=outcome.hint[:2000],
+                final=due is None,
+            )
+        ]
+
+    def _next_try(self, upload: ledger.Upload, job: ledger.Job, outcome: Outcome, now: float) -> float | None:
+        if not outcome.retryable or (outcome.state is State.MISMATCH and job.attempts + 1 >= MOST_MISMATCHES):
+            return None
+        if outcome.state in REMOTE_TROUBLES:
+            return self.holds.failed(upload.remote, outcome.detail, now, outcome.retry_after_s).until
+        return now + max(min(2.0 ** min(job.attempts, 10), LONGEST_PAUSE_S), outcome.retry_after_s or 0)
+
+    def _say(
+        self,
+        db: sqlite3.Connection,
+        cause: Event[EventData],
+        upload: ledger.Upload,
+        stored: Sequence[StoredFile],
+        failed: Sequence[FailedFile],
+    ) -> None:
+        destination = Destination(remote=upload.remote, location=upload.location)
+        for start in range(0, len(stored), RECEIPTS):
+            part = stored[start : start + RECEIPTS]
+            fact: EventData = FileStored(upload_id=upload.upload_id, destination=destination, files=tuple(part))
+            identity = natural_id(FileStored, upload.upload_id, *(item.file.key for item in part))
+            Outbox.put(db, cause.follow(fact, service="transfer", id=identity))
+        for start in range(0, len(failed), RECEIPTS // 3):
+            fact = FileFailed(upload_id=upload.upload_id, files=tuple(failed[start : start + RECEIPTS // 3]))
+            Outbox.put(db, cause.follow(fact, service="transfer"))
+
+    def _put_back(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
+        with self._store.transaction() as db:
+            ledger.put_back(db, upload.upload_id, [job.file for job in jobs])
+
+
+def _stored(file: FileVersion, name: str, outcome: Outcome) -> StoredFile:
+    verified = outcome.state is State.VERIFIED
+    return StoredFile(
+        file=file,
+        object=name,
+        state="verified" if verified else "unverified",
+        method=(outcome.method or "verified") if verified else "not verified",
+    )

@@ -1,0 +1,1 @@
+"""The watcher: turns a folder that something writes into into facts about finished files."""

@@ -1,0 +1,1 @@
+"""Where the watcher touches the machine: disk, mounts, file-system events, reading and hashing."""

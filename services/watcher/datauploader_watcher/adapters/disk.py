@@ -1,0 +1,255 @@
+"""One root on the disk, read so that nothing outside it can be reached, whatever is swapped while we look."""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from datauploader_watcher.adapters.mounts import is_mounted
+from datauploader_watcher.adapters.sharing import is_locked, open_denying_writers
+from datauploader_watcher.domain.versions import Stamp, stamp
+from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
+
+_BY_DESCRIPTOR = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.listdir in os.supports_fd
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_FILE = (
+    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+)  # fmt: skip
+_ENCODING = sys.getfilesystemencoding()
+PAGE = 1000
+"""Entries of a folder that are looked at in one go."""
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_DENIED = {errno.EACCES, errno.EPERM}
+
+
+class OpenFolder(Protocol):
+    """A folder that is held open, so that its entries stay its entries."""
+
+    @property
+    def stat(self) -> Callable[[bytes], os.stat_result]:
+        """Look at an entry, never at what it points to; OSError as the system raises it."""
+
+    def names(self) -> list[bytes]:
+        """Return the names of all entries, in order of their bytes."""
+
+    def open(self, name: bytes) -> int:
+        """Open a file for reading and return its descriptor; a link is refused, a FIFO does not block."""
+
+    def unlink(self, name: bytes) -> None:
+        """Remove a file."""
+
+
+class Page(NamedTuple):
+    """Some entries of a folder, in order of their bytes, and what a look at each of them says."""
+
+    names: list[bytes]
+    looks: list[os.stat_result | OSError]
+    last: bytes | None
+    """The last name of this page, None where no other page follows."""
+
+
+class Disk(Protocol):
+    """A root and everything below it; paths are relative bytes with `/`."""
+
+    root: bytes
+    place: bytes
+    """What hangs together with it: b"" is this machine, anything else a drive that may fall silent by itself."""
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether it owes an answer for so long that a person must know."""
+
+    def check(self) -> None:
+        """Raise RootLost when the root is not what it was when the upload was opened."""
+
+    def folder(self, path: bytes) -> AbstractContextManager[OpenFolder]:
+        """Open a folder below the root (b"" is the root itself), following no link; waits as long as it takes."""
+
+    def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:
+        """Go through a folder, or through some names in it; None: the drive has not answered yet, ask again."""
+
+    def look(self, path: bytes) -> os.stat_result:
+        """Look at one path, never at what it points to; OSError as the system raises it."""
+
+    def lists(self, path: bytes) -> bool:
+        """Tell whether a folder can be read."""
+
+    def leads_inside(self, path: bytes) -> bool:
+        """Tell whether a link leads to something else below the root."""
+
+
+class Disks(Protocol):
+    """Makes the disk of a root, given the mount point that it must lie on."""
+
+    def __call__(self, root: bytes, mount: bytes) -> Disk:
+        """Return the disk below `root`."""
+
+
+class LocalDisk:
+    """The real disk."""
+
+    place = b""
+    silent = False
+
+    def __init__(self, root: bytes, mount: bytes = b"") -> None:
+        """Take a root; `mount` is the mount point that must still be one (b"": not known)."""
+        self.root = root
+        self._mount = mount
+
+    def check(self) -> None:
+        """See `Disk.check`."""
+        name = os.fsdecode(self.root)
+        if self._mount and not is_mounted(self._mount):
+            raise RootLost(f"nothing is mounted at {os.fsdecode(self._mount)}; connect the drive or mount it again")
+        try:
+            if not stat.S_ISDIR(os.stat(self.root).st_mode):  # noqa: PTH116 - bytes
+                raise RootLost(f"{name} is no folder any more")
+        except OSError as error:
+            raise RootLost(
+                f"{name} cannot be reached ({error.strerror}); connect the drive or mount it again"
+            ) from error
+
+    @contextmanager
+    def folder(self, path: bytes) -> Iterator[OpenFolder]:
+        """See `Disk.folder`."""
+        if not _BY_DESCRIPTOR:
+            yield _PathFolder(self.root, path)
+            return
+        descriptor = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
+        try:
+            for part in path.split(b"/") if path else ():
+                inner = os.open(part, _FOLDER, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            yield _DescriptorFolder.of(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:
+        """See `Disk.pages`; this one always answers."""
+        with self.folder(path) as opened:
+            names = opened.names() if only is None else sorted(only)
+            for start in range(0, max(len(names), 1), PAGE):
+                chunk = names[start : start + PAGE]
+                last = chunk[-1] if start + PAGE < len(names) else None
+                yield Page(chunk, [_seen(opened.stat, name) for name in chunk], last)
+
+    def look(self, path: bytes) -> os.stat_result:
+        """See `Disk.look`."""
+        folder, _, name = path.rpartition(b"/")
+        with self.folder(folder) as opened:
+            return opened.stat(name)
+
+    def lists(self, path: bytes) -> bool:
+        """See `Disk.lists`."""
+        try:
+            with self.folder(path) as opened:
+                opened.names()
+        except OSError:
+            return False
+        return True
+
+    def leads_inside(self, path: bytes) -> bool:
+        """See `Disk.leads_inside`."""
+        full = os.path.join(self.root, path)  # noqa: PTH118 - bytes
+        target = os.path.realpath(full)
+        return is_below(target, os.path.realpath(self.root)) and os.path.lexists(target) and target != full
+
+
+@dataclass(frozen=True, slots=True)
+class _DescriptorFolder:
+    """A folder by its descriptor: POSIX."""
+
+    descriptor: int
+    stat: Callable[[bytes], os.stat_result]
+    """A partial and no method: it is called a million times."""
+
+    @classmethod
+    def of(cls, descriptor: int) -> "_DescriptorFolder":
+        return cls(descriptor, partial(os.stat, dir_fd=descriptor, follow_symlinks=False))
+
+    def names(self) -> list[bytes]:
+        names = os.listdir(self.descriptor)  # noqa: PTH208 - a descriptor
+        return sorted([name.encode(_ENCODING, "surrogateescape") for name in names])  # what os.fsencode does
+
+    def open(self, name: bytes) -> int:
+        return os.open(name, _FILE, dir_fd=self.descriptor)
+
+    def unlink(self, name: bytes) -> None:
+        os.unlink(name, dir_fd=self.descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _PathFolder:
+    """A folder by its path: Windows. Every look checks that no part of the path leads elsewhere."""
+
+    root: bytes
+    path: bytes
+
+    def names(self) -> list[bytes]:
+        return sorted(os.listdir(self._inside(b"")))  # noqa: PTH208 - bytes
+
+    @property
+    def stat(self) -> Callable[[bytes], os.stat_result]:
+        return lambda name: os.lstat(self._inside(name))
+
+    def open(self, name: bytes) -> int:
+        return open_denying_writers(os.fsdecode(self._inside(name)), _FILE)
+
+    def unlink(self, name: bytes) -> None:
+        os.unlink(self._inside(name))  # noqa: PTH108 - paths are bytes here
+
+    def _inside(self, name: bytes) -> bytes:
+        folder = os.path.join(self.root, self.path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
+        if not is_below(os.path.realpath(folder), os.path.realpath(self.root)):
+            raise FileNotFoundError(errno.ENOENT, "a part of the path is a link that leads out of the root")
+        return os.path.join(folder, name) if name else folder  # noqa: PTH118 - bytes
+
+
+def is_below(path: bytes, root: bytes) -> bool:
+    """Tell whether a resolved path is the resolved root or lies below it."""
+    path, root = os.path.normcase(path), os.path.normcase(root)
+    return path == root or path.startswith(root.rstrip(b"/\\") + os.fsencode(os.sep))
+
+
+def _seen(look: Callable[[bytes], os.stat_result], name: bytes) -> os.stat_result | OSError:
+    try:
+        return look(name)
+    except OSError as error:
+        return error
+
+
+def stamp_of(seen: os.stat_result) -> Stamp:
+    """Return what a look at a file says."""
+    return stamp(seen.st_size, seen.st_mtime_ns, seen.st_ino)
+
+
+def look(disk: Disk, path: bytes) -> os.stat_result:
+    """Look at one path below the root.
+
+    Raises:
+        FolderError: says in which way it could not be looked at.
+    """
+    try:
+        return disk.look(path)
+    except OSError as error:
+        raise explain(error, path) from error
+
+
+def explain(error: OSError, path: bytes) -> FolderError:
+    """Turn what the operating system said into what it means for us."""
+    shown = path.decode("utf-8", "replace") or "the root"
+    problem = error.strerror or type(error).__name__
+    if is_locked(error):
+        return Busy(f"{shown} is in use by another program")
+    if error.errno in _GONE:
+        return Vanished(f"{shown} is not there: {problem}")
+    if error.errno in _DENIED:
+        return Unreadable(f"{shown} may not be read by this account: {problem}")
+    return Busy(f"{shown} could not be read: {problem}")

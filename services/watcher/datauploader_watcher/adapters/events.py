@@ -1,0 +1,188 @@
+"""File-system events through watchdog: hints that save time, never the truth."""
+
+import logging
+import os
+import queue
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver, ObservedWatch
+
+log = structlog.get_logger()
+
+_KINDS: list[type[FileSystemEvent]] = [
+    DirCreatedEvent, DirMovedEvent, FileCreatedEvent, FileClosedEvent, FileModifiedEvent, FileMovedEvent,
+]  # fmt: skip
+_OVERFLOWS = logging.getLogger("watchdog.observers")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something happened at this absolute path."""
+
+    watch: bytes
+    """The watched folder that it was heard through."""
+    path: bytes
+    folder: bool
+    closed: bool = False
+    """Its writer has closed it, or has given it another name, as writers do when they are done."""
+
+
+class Events:
+    """Watches folders; a thread of its own adds watches, because that walks whole trees."""
+
+    def __init__(
+        self,
+        notice: Callable[[Notice], None],
+        overflow: Callable[[], None],
+        watched: Callable[[bytes, str], None],
+    ) -> None:
+        """Say where notices, losses and results go.
+
+        Args:
+            notice: called from watchdog's threads, must be quick.
+            overflow: the operating system has dropped events.
+            watched: a folder is watched now (""), or why it is not.
+        """
+        self._notice = notice
+        self._lost = overflow
+        self._overflow = _Overflow(overflow)
+        self._watched = watched
+        self._observer: BaseObserver | None = None
+        self._watches: dict[bytes, ObservedWatch] = {}
+        self._orders: queue.SimpleQueue[tuple[bytes, bool, bool] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver events."""
+        # A folder is reported twice when it appears while its parent is walked (7.1); nothing is wrong with that.
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
+        _OVERFLOWS.addHandler(self._overflow)
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Stop delivering."""
+        self._orders.put(None)
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+        _OVERFLOWS.removeHandler(self._overflow)
+
+    def watch(self, folder: bytes, *, recursive: bool = True) -> None:
+        """Watch a folder (with everything below it), anew if it was watched before."""
+        self._orders.put((folder, True, recursive))
+
+    def unwatch(self, folder: bytes) -> None:
+        """Stop watching a folder."""
+        self._orders.put((folder, False, False))
+
+    def _run(self) -> None:
+        while (order := self._orders.get()) is not None:
+            folder, wanted, recursive = order
+            self._remove(folder)
+            if wanted:
+                self._watched(folder, self._add(folder, recursive=recursive))
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
+
+    def _add(self, folder: bytes, *, recursive: bool) -> str:
+        try:
+            if self._observer is None:
+                observer = _observer(self._lost)
+                observer.start()
+                self._observer = observer
+            forward = _Forward(folder, self._notice)
+            watch = self._observer.schedule(forward, os.fsdecode(folder), recursive=recursive, event_filter=_KINDS)
+        except OSError as error:
+            log.warning("folder_cannot_be_watched", folder=os.fsdecode(folder), problem=str(error))
+            return error.strerror or str(error)
+        self._watches[folder] = watch
+        return ""
+
+    def _remove(self, folder: bytes) -> None:
+        watch = self._watches.pop(folder, None)
+        if watch is None or self._observer is None:
+            return
+        try:
+            self._observer.unschedule(watch)
+        except (KeyError, OSError) as error:  # the emitter of a deleted folder has ended by itself
+            log.debug("watch_was_gone", folder=os.fsdecode(folder), problem=str(error))
+
+
+def _observer(overflow: Callable[[], None]) -> BaseObserver:
+    if sys.platform == "win32":
+        from datauploader_watcher.adapters.windows import telling_observer  # noqa: PLC0415 - there is none elsewhere
+
+        return telling_observer(overflow)
+    return Observer()  # its losses are heard through the log
+
+
+class _Forward(FileSystemEventHandler):
+    """Turns watchdog's events into notices."""
+
+    def __init__(self, watch: bytes, notice: Callable[[Notice], None]) -> None:
+        self._watch = watch
+        self._notice = notice
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Take an event."""
+        if isinstance(event, FileMovedEvent | DirMovedEvent):
+            closed = not event.is_directory
+            self._notice(Notice(self._watch, os.fsencode(event.dest_path), event.is_directory, closed))
+        elif not event.is_directory or isinstance(event, DirCreatedEvent):
+            closed = isinstance(event, FileClosedEvent)
+            self._notice(Notice(self._watch, os.fsencode(event.src_path), event.is_directory, closed))
+
+
+class _Overflow(logging.Handler):
+    """Hears watchdog say that the system's queue ran over; it says so nowhere else (7.1)."""
+
+    def __init__(self, overflow: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = overflow
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a log record."""
+        if "events were lost" in record.getMessage():
+            self._tell()
+
+
+def watches_left_out(folders: int, proc: Path = Path("/proc")) -> str:
+    """Say when this process could not watch as many folders as there are, "" when it could or when nobody knows.
+
+    watchdog passes over the folders below a root that it cannot watch (7.1), so the watches are counted.
+    """
+    try:
+        limit = int((proc / "sys/fs/inotify/max_user_watches").read_text())
+    except (OSError, ValueError):
+        return ""
+    held = sum(_watches(info) for info in (proc / "self/fdinfo").iterdir())
+    if held >= folders:
+        return ""
+    return (
+        f"only {held} of {folders} folders are watched (the system allows {limit} watches to each user), so new files "
+        "are found by scanning: raise fs.inotify.max_user_watches with sysctl"
+    )
+
+
+def _watches(info: Path) -> int:
+    try:
+        return info.read_text().count("inotify wd:")
+    except OSError:  # the descriptor was closed meanwhile
+        return 0

@@ -1,0 +1,263 @@
+"""Reading files once and hashing them, in a few threads, fairly between uploads and without end-to-end waits."""
+
+import hashlib
+import os
+import stat
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from datauploader_watcher.adapters.disk import Disk, OpenFolder, explain, stamp_of
+from datauploader_watcher.domain.settling import Wanted
+from datauploader_watcher.domain.versions import Digests, Stamp, split
+from datauploader_watcher.errors import Busy, FolderError
+
+log = structlog.get_logger()
+
+BLOCK = 1 << 20
+SLICE = 64 * BLOCK
+"""Bytes of a large file that are hashed before the worker looks what else is waiting."""
+SMALL = 8 * BLOCK
+"""Files up to this size are hashed in one go."""
+GROUP = 64
+"""Small files of one folder that a worker takes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of reading one file: digests, another stamp, or a problem."""
+
+    upload: int
+    path: bytes
+    asked: Stamp
+    """What the file was expected to be."""
+    digests: Digests | None = None
+    """Set when it was exactly that, before, during and after the reading."""
+    changed: Stamp | None = None
+    problem: FolderError | None = None
+
+
+class _Sums:
+    """The hashes of one file while it is read."""
+
+    def __init__(self, *, sha1: bool) -> None:
+        self.length = 0
+        self._sums = [hashlib.sha256(), hashlib.md5(usedforsecurity=False)]
+        if sha1:
+            self._sums.append(hashlib.sha1(usedforsecurity=False))
+
+    def update(self, data: bytes) -> None:
+        self.length += len(data)
+        for one in self._sums:
+            one.update(data)
+
+    def digests(self) -> Digests:
+        found = [one.digest() for one in self._sums]
+        return Digests(found[0], found[1], found[2] if len(found) > 2 else None)  # noqa: PLR2004 - the optional third
+
+
+@dataclass(slots=True)
+class _Job:
+    """Files of one folder, or one large file with how far its reading is."""
+
+    upload: int
+    disk: Disk
+    folder: bytes
+    files: Sequence[Wanted]
+    sums: _Sums | None = None
+    descriptor: int | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The jobs of one upload and kind; lanes take turns."""
+
+    jobs: deque[_Job] = field(default_factory=deque)
+
+
+class Hashers:
+    """The threads."""
+
+    def __init__(self, workers: int, done: Callable[[list[Outcome]], None], *, sha1: bool = False) -> None:
+        """Set up threads that report each job's outcomes through `done`."""
+        self._done = done
+        self._sha1 = sha1
+        self._lanes: OrderedDict[tuple[int, bool], _Lane] = OrderedDict()
+        self._change = threading.Condition()
+        self._stopping = False
+        self._forgotten: set[int] = set()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"hash.{n}", daemon=True) for n in range(max(1, workers))
+        ]
+
+    def start(self) -> None:
+        """Begin to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def leave_off(self) -> None:
+        """Read no further than to the next block; what was not finished will be found again."""
+        with self._change:
+            self._stopping = True
+            self._change.notify_all()
+
+    def stop(self, deadline_s: float) -> None:
+        """Leave off, and wait for the threads."""
+        self.leave_off()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(deadline_s)
+
+    def hash(self, upload: int, disk: Disk, files: Iterable[Wanted]) -> None:
+        """Read these files, or look once more at those that were read; small ones of one folder together."""
+        groups: dict[bytes, list[Wanted]] = {}
+        jobs: list[tuple[bool, _Job]] = []
+        for file in files:
+            folder = split(file.path)[0]
+            if file.stamp.size > SMALL and file.digests is None:
+                jobs.append((True, _Job(upload, disk, folder, [file])))
+                continue
+            group = groups.setdefault(folder, [])
+            group.append(file)
+            if len(group) == GROUP:
+                jobs.append((False, _Job(upload, disk, folder, groups.pop(folder))))
+        jobs.extend((False, _Job(upload, disk, folder, group)) for folder, group in groups.items())
+        with self._change:
+            for large, job in jobs:
+                self._lanes.setdefault((upload, large), _Lane()).jobs.append(job)
+            self._change.notify_all()
+
+    def forget(self, upload: int) -> None:
+        """Drop the jobs of an upload that is over."""
+        with self._change:
+            self._forgotten.add(upload)
+            dropped = [self._lanes.pop((upload, large)) for large in (False, True) if (upload, large) in self._lanes]
+        for lane in dropped:
+            for job in lane.jobs:
+                _close(job)
+
+    def _run(self) -> None:
+        while (taken := self._take()) is not None:
+            key, job = taken
+            if key[1]:
+                self._large(key, job)
+            else:
+                self._done(self._small(job))
+
+    def _take(self) -> tuple[tuple[int, bool], _Job] | None:
+        with self._change:
+            while True:
+                if self._stopping:
+                    return None
+                for key, lane in self._lanes.items():
+                    if lane.jobs:
+                        self._lanes.move_to_end(key)
+                        return key, lane.jobs.popleft()
+                self._lanes.clear()
+                self._change.wait()
+
+    def _small(self, job: _Job) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        try:
+            with job.disk.folder(job.folder) as opened:
+                for file in job.files:
+                    if self._stopping:
+                        break
+                    look = self._whole if file.digests is None else _once_more
+                    outcomes.append(look(job, opened, file))
+        except OSError as error:
+            problem = explain(error, job.folder)
+            outcomes.extend(
+                Outcome(job.upload, file.path, file.stamp, problem=problem) for file in job.files[len(outcomes) :]
+            )
+        return outcomes
+
+    def _whole(self, job: _Job, opened: OpenFolder, file: Wanted) -> Outcome:
+        path, seen, name = file.path, file.stamp, split(file.path)[1]
+        try:
+            descriptor = opened.open(name)
+            try:
+                before = _regular(descriptor)
+                if before != seen:
+                    return Outcome(job.upload, path, seen, changed=before)
+                sums = _Sums(sha1=self._sha1)
+                while data := os.read(descriptor, BLOCK):
+                    sums.update(data)
+                return _verdict(job.upload, path, seen, descriptor, opened.stat(name), sums)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            return Outcome(job.upload, path, seen, problem=explain(error, path))
+
+    def _large(self, key: tuple[int, bool], job: _Job) -> None:
+        path, seen, _ = job.files[0]
+        try:
+            outcome = self._slice(job, path, split(path)[1], seen)
+        except OSError as error:
+            outcome = Outcome(job.upload, path, seen, problem=explain(error, path))
+        if outcome is not None or self._stopping or job.upload in self._forgotten:
+            _close(job)
+            self._done([outcome] if outcome is not None else [])
+            return
+        with self._change:
+            self._lanes.setdefault(key, _Lane()).jobs.appendleft(job)
+            self._change.notify()
+
+    def _slice(self, job: _Job, path: bytes, name: bytes, seen: Stamp) -> Outcome | None:
+        """Read on for a slice; an outcome ends it, None asks for another turn."""
+        if job.descriptor is None:
+            with job.disk.folder(job.folder) as opened:
+                job.descriptor = opened.open(name)
+            job.sums = _Sums(sha1=self._sha1)
+        assert job.sums is not None
+        now = _regular(job.descriptor)
+        if now != seen:
+            return Outcome(job.upload, path, seen, changed=now)
+        for _ in range(SLICE // BLOCK):
+            if self._stopping:
+                return None
+            data = os.read(job.descriptor, BLOCK)
+            if not data:
+                with job.disk.folder(job.folder) as opened:
+                    return _verdict(job.upload, path, seen, job.descriptor, opened.stat(name), job.sums)
+            job.sums.update(data)
+        return None
+
+
+def _once_more(job: _Job, opened: OpenFolder, file: Wanted) -> Outcome:
+    """Look whether a file is still what was read."""
+    try:
+        now = stamp_of(opened.stat(split(file.path)[1]))
+    except OSError as error:
+        return Outcome(job.upload, file.path, file.stamp, problem=explain(error, file.path))
+    if now != file.stamp:
+        return Outcome(job.upload, file.path, file.stamp, changed=now)
+    return Outcome(job.upload, file.path, file.stamp, digests=file.digests)
+
+
+def _verdict(
+    upload: int, path: bytes, seen: Stamp, descriptor: int, by_name: os.stat_result, sums: _Sums
+) -> Outcome:  # fmt: skip
+    """Compare what the file is after the reading, by descriptor and by name, with what it was before."""
+    after, named = stamp_of(os.fstat(descriptor)), stamp_of(by_name)
+    if after == seen == named:
+        if sums.length != seen.size:
+            return Outcome(upload, path, seen, problem=Busy(f"{sums.length} of {seen.size} bytes could be read"))
+        return Outcome(upload, path, seen, digests=sums.digests())
+    return Outcome(upload, path, seen, changed=named)
+
+
+def _regular(descriptor: int) -> Stamp:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(2, "it is no regular file any more")
+    return stamp_of(found)
+
+
+def _close(job: _Job) -> None:
+    if job.descriptor is not None:
+        os.close(job.descriptor)
+        job.descriptor = None

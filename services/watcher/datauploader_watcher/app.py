@@ -1,0 +1,101 @@
+"""The watcher as a service: made of its parts, started, asked, stopped."""
+
+import time
+from collections.abc import Sequence
+
+from datauploader.config import load
+from datauploader.messaging import Consumer, Dispatcher
+from datauploader.messaging.topology import watcher_queue
+from datauploader.service import Check, Context
+from datauploader.state import Outbox, Store
+from datauploader.state.inbox import SCHEMA as INBOX
+from datauploader.state.outbox import SCHEMA as OUTBOX
+from datauploader_watcher.adapters.disk import Disks
+from datauploader_watcher.adapters.drives import disk_of
+from datauploader_watcher.answering import Answers
+from datauploader_watcher.clock import Clock, SystemClock
+from datauploader_watcher.ground import Ground
+from datauploader_watcher.handlers import Handlers
+from datauploader_watcher.ledger import SCHEMA
+from datauploader_watcher.loop import Glance, Loop
+from datauploader_watcher.opening import Opening
+from datauploader_watcher.publishing import SERVICE
+from datauploader_watcher.recalling import Recaller
+from datauploader_watcher.releasing import Releaser
+from datauploader_watcher.reporting import Reporter
+from datauploader_watcher.settings import WatcherSettings
+from datauploader_watcher.standing import Standing
+
+
+class Watcher:
+    """Turns folders that something writes into into facts: this version of this file is finished."""
+
+    name = SERVICE
+
+    def __init__(
+        self, context: Context, settings: WatcherSettings, *, clock: Clock | None = None, disks: Disks = disk_of
+    ) -> None:
+        """Build the service; `clock` and `disks` are for tests.
+
+        Raises:
+            ConfigurationError: a standing rule cannot work; names it and says why.
+        """
+        path = context.settings.state_dir / "watcher.sqlite3"
+        self._bus = context.bus
+        self.store = Store(path, (INBOX, OUTBOX, SCHEMA))
+        self._outbox = Outbox(self.store, self._bus.publish)
+        opening = Opening(settings, tuple(context.settings.remotes))
+        self._here = context.settings.here
+        ground = Ground(self._here, self.store, self._outbox, settings, opening, clock or SystemClock(), disks)
+        self._loop = Loop(ground, Standing(ground))
+        self._releaser = Releaser(ground, self._bus)
+        self._reporter = Reporter(ground, self._bus.publish, lambda: self.glance)
+        self._dispatcher = Dispatcher(self.store, self._outbox, SERVICE)
+        self._recaller = Recaller(ground, self._bus, self._loop.mailbox.reload)
+        Handlers(self._loop, self._releaser, settings).register(self._dispatcher)
+        self._answers = Answers(ground)
+        self._consumers: list[Consumer] = []
+
+    def start(self) -> None:
+        """Begin to listen, to look and to speak."""
+        if self.store.forgetful:
+            self._reporter.say_forgetful()
+        self._outbox.start()
+        self._loop.start()
+        self._releaser.start()
+        self._recaller.start()
+        self._reporter.start()
+        self._consumers = [
+            self._bus.consume(watcher_queue(self._here), self._dispatcher),
+            self._bus.answer(SERVICE, self._answers, station=self._here, workers=4),
+        ]
+
+    def stop(self, deadline_s: float) -> None:
+        """End within the deadline: what is unfinished is found again at the next start."""
+        end = time.monotonic() + deadline_s
+
+        def part(share: float) -> float:
+            return max(0.1, (end - time.monotonic()) * share)
+
+        for consumer in self._consumers:
+            consumer.stop(part(0.25))
+        self._recaller.stop(part(0.25))
+        self._releaser.stop(part(0.25))
+        self._loop.stop(part(0.25))
+        self._reporter.stop(part(0.25))
+        self._outbox.stop(part(0.5))
+        self.store.close()
+
+    @property
+    def glance(self) -> Glance:
+        """What the watching is at."""
+        return self._loop.glance
+
+    def checks(self) -> Sequence[Check]:
+        """Say how everything is that the watching depends on."""
+        return self._reporter.checks()
+
+
+def create(context: Context) -> Watcher:
+    """Build the watcher of this station; what `datauploader run watcher` calls."""
+    return Watcher(context, load(WatcherSettings))

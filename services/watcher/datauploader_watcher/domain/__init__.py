@@ -1,0 +1,1 @@
+"""Decisions of the watcher, free of clock, disk and threads."""

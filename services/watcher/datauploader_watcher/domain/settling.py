@@ -1,0 +1,169 @@
+"""When a file counts as finished: two equal looks a quiet period apart, by a clock that nobody can set."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from datauploader_watcher.domain.versions import Digests, Stamp
+
+LONGEST_RETRY_S = 300.0
+TRIES_BEFORE_RECORD = 5
+"""Failures to read in a row before a file goes on the record as unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """How long a file must rest: `open_s` in general, `closed_s` once its writer has closed it."""
+
+    open_s: float
+    closed_s: float
+
+    @classmethod
+    def of(cls, period_s: float, *, factor: float, least_s: float) -> "Quiet":
+        """Derive both from the period of an upload; a close never makes the wait longer."""
+        return cls(period_s, min(period_s, max(least_s, period_s * factor)))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that is not finished yet."""
+
+    stamp: Stamp
+    due: float
+    """When it is worth a look, on the monotonic clock."""
+    rests_until: float
+    """When it will have rested long enough to be finished."""
+    fresh: bool
+    """The ledger has no version of it."""
+    failures: int = 0
+    """Attempts to read it that failed in a row."""
+    digests: Digests | None = None
+    """Of a reading before the end of the rest; they count if the last look finds the file as it was."""
+
+
+class Wanted(NamedTuple):
+    """A file to be looked at: as it must still be, and what it was read as already."""
+
+    path: bytes
+    stamp: Stamp
+    digests: Digests | None = None
+
+
+class Settling:
+    """The unfinished files of one upload."""
+
+    def __init__(self, quiet: Quiet) -> None:
+        """Begin with none."""
+        self._quiet = quiet
+        self._open: dict[bytes, Candidate] = {}
+        self._reading: set[bytes] = set()
+        self._heap: list[tuple[float, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._open
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next file is worth a second look."""
+        return self._heap[0][0] if self._heap else None
+
+    @property
+    def reading(self) -> int:
+        """How many files are being hashed."""
+        return len(self._reading)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Go through all unfinished files."""
+        return iter(self._open.values())
+
+    def see(
+        self, path: bytes, stamp: Stamp, now: float, *, fresh: bool, at_once: bool = False, calm: bool = False
+    ) -> bool:
+        """Take note of a look; return whether it changed anything.
+
+        Args:
+            path: below the root.
+            stamp: what the disk said.
+            now: monotonic seconds.
+            fresh: the ledger has no version of it.
+            at_once: read it without waiting (somebody says that its bytes differ from what was announced).
+            calm: it looks as if nobody writes, so it is read while it rests; a look at the end decides.
+        """
+        known = self._open.get(path)
+        if known is not None and known.stamp == stamp:
+            return False
+        rests_until = now if at_once else now + self._quiet.open_s
+        self._put(path, Candidate(stamp, now if calm else rests_until, rests_until, fresh))
+        return True
+
+    def closed(self, path: bytes, now: float) -> None:
+        """Take note that the writer has closed the file: from now on a shorter quiet period is enough."""
+        known = self._open.get(path)
+        rests_until = now + self._quiet.closed_s
+        if known is not None and rests_until < known.rests_until:
+            self._put(path, replace(known, due=min(known.due, rests_until), rests_until=rests_until))
+
+    def take_due(self, now: float, most: int) -> list[Wanted]:
+        """Return files that are worth a look; they count as being read until something is said of them."""
+        due: list[Wanted] = []
+        while self._heap and self._heap[0][0] <= now and len(due) < most:
+            at, path = heapq.heappop(self._heap)
+            known = self._open.get(path)
+            if known is None or known.due != at or path in self._reading:
+                continue
+            self._reading.add(path)
+            due.append(Wanted(path, known.stamp, known.digests))
+        return due
+
+    def finish(self, path: bytes, stamp: Stamp, digests: Digests, now: float) -> Candidate | None:
+        """Judge a look that found a file as it was: what is finished, or None where it has changed, or must rest on."""
+        self._reading.discard(path)
+        known = self._open.get(path)
+        if known is None:
+            return None
+        if known.stamp != stamp:
+            self._put(path, known)
+            return None
+        if now < known.rests_until:
+            self._put(path, replace(known, due=known.rests_until, digests=digests))
+            return None
+        del self._open[path]
+        return known
+
+    def changed(self, path: bytes, stamp: Stamp, now: float) -> None:
+        """Take note that the second look differed from the first: the wait begins again."""
+        self._reading.discard(path)
+        known = self._open.get(path)
+        if known is not None:
+            rests_until = now + self._quiet.open_s
+            self._put(path, Candidate(stamp, rests_until, rests_until, known.fresh))
+
+    def failed(self, path: bytes, now: float) -> bool:
+        """Take note that it could not be read; True when that has become worth a record."""
+        self._reading.discard(path)
+        known = self._open.get(path)
+        if known is None:
+            return False
+        wait = min(LONGEST_RETRY_S, max(self._quiet.open_s, 1.0) * 2**known.failures)
+        self._put(path, replace(known, due=now + wait, failures=known.failures + 1))
+        return known.failures + 1 == TRIES_BEFORE_RECORD
+
+    def drop(self, path: bytes) -> None:
+        """Forget a file: it is gone, or stays out."""
+        self._reading.discard(path)
+        self._open.pop(path, None)
+
+    def clear(self) -> None:
+        """Forget all files."""
+        self._open.clear()
+        self._reading.clear()
+        self._heap.clear()
+
+    def _put(self, path: bytes, candidate: Candidate) -> None:
+        self._open[path] = candidate
+        if path not in self._reading:
+            heapq.heappush(self._heap, (candidate.due, path))

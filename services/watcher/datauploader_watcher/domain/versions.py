@@ -1,0 +1,106 @@
+"""What is known about a file: what the disk says of it, and what its bytes hash to."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from datauploader.contracts.files import FileVersion
+
+SIGNED = 0x7FFF_FFFF_FFFF_FFFF
+
+
+class Stamp(NamedTuple):
+    """What one look at a file says; two equal ones mean that nobody wrote in between. A tuple, for speed."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def stamp(size: int, mtime_ns: int, inode: int) -> Stamp:
+    """Build a stamp whose inode fits a signed 64-bit column (NTFS and FUSE use all 64 bits)."""
+    return Stamp(size, mtime_ns, inode & SIGNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The digests of one reading."""
+
+    sha256: bytes
+    md5: bytes
+    sha1: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A version as the ledger has it."""
+
+    stamp: Stamp
+    """What the disk said when it was last found unchanged."""
+    state: str
+    mtime_ns: int
+    """Modification time of the version that was announced."""
+    digests: Digests
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The content is the announced one; only what the disk says of it has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """The content is the announced one, but it must be announced again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A new version with its revision."""
+
+    revision: int
+
+
+Judgement = Kept | Repeat | Fresh
+
+SAFE = frozenset(("stored", "catalogued", "releasing", "released"))
+"""States in which the storage already holds the version."""
+
+
+def judge(known: Known | None, seen: Stamp, digests: Digests, now_ns: int) -> Judgement:
+    """Decide what a finished file means beside what the ledger has.
+
+    A file that was only touched, copied back or remounted (same bytes, another inode or time) is no new version
+    once the storage holds it. Before that it is one, because whoever moves it compares size and time.
+    """
+    if known is None:
+        return Fresh(now_ns)
+    same = known.stamp.size == seen.size and known.digests.sha256 == digests.sha256
+    if same and known.state in SAFE:
+        return Kept()
+    if same and known.mtime_ns == seen.mtime_ns:
+        return Kept() if known.state in ("ready", "announced", "failed") else Repeat()
+    return Fresh(max(known.revision + 1, now_ns))
+
+
+def version(path: bytes, size: int, mtime_ns: int, digests: Digests, revision: int) -> FileVersion:
+    """Build what travels."""
+    return FileVersion.of(
+        path,
+        size=size,
+        mtime_ns=mtime_ns,
+        sha256=digests.sha256.hex(),
+        md5=digests.md5.hex(),
+        sha1=digests.sha1.hex() if digests.sha1 else None,
+        revision=revision,
+    )
+
+
+def split(path: bytes) -> tuple[bytes, bytes]:
+    """Split a path below the root into its folder (b"" for the root) and its name."""
+    folder, _, name = path.rpartition(b"/")
+    return folder, name
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """Join a folder below the root and a name."""
+    return folder + b"/" + name if folder else name

@@ -1,0 +1,53 @@
+"""What can go wrong in the watcher, in one tree.
+
+DataUploaderError
+└── WatcherError
+    ├── BadPattern      a pattern of an upload or a rule cannot be read
+    ├── Refusal         an upload cannot be done here; carries the words for the person who asked
+    └── FolderError
+        ├── RootLost    the root of an upload is not there (unplugged, unmounted, renamed)
+        ├── Vanished    the file or folder is not there (any more)
+        ├── Unreadable  the operating system does not let us read it
+        └── Busy        not now: a lock, a stale handle, an I/O error; worth another try
+"""
+
+from datauploader.errors import DataUploaderError
+
+
+class WatcherError(DataUploaderError):
+    """Root of what the watcher raises on purpose."""
+
+
+class BadPattern(WatcherError):
+    """A pattern cannot be read; the message quotes it."""
+
+
+class Refusal(WatcherError):
+    """An upload cannot be done on this station."""
+
+    def __init__(self, reason: str, detail: str, hint: str = "") -> None:
+        """Keep the stable word, what is wrong, and what to do about it."""
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.hint = hint
+
+
+class FolderError(WatcherError):
+    """The disk did not give what was asked of it."""
+
+
+class RootLost(FolderError):
+    """The root itself is away; nothing is concluded about what was below it."""
+
+
+class Vanished(FolderError):
+    """There is nothing under this name."""
+
+
+class Unreadable(FolderError):
+    """This account may not read it."""
+
+
+class Busy(FolderError):
+    """The disk could not answer now."""

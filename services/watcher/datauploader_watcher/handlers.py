@@ -1,0 +1,149 @@
+"""What the watcher does with what it hears: it writes intents and receipts down, the loop does the rest."""
+
+import time
+from datetime import timedelta
+
+import structlog
+
+from datauploader.contracts.datasets import DatasetCompleted, DatasetRefused
+from datauploader.contracts.envelope import Event
+from datauploader.contracts.files import FileCatalogued, FileFailed, FileStored
+from datauploader.contracts.uploads import UploadCancelled, UploadControlled, UploadRequested
+from datauploader.errors import Retry
+from datauploader.messaging import Dispatcher, Unit
+from datauploader_watcher.domain.receipts import patience
+from datauploader_watcher.ledger.files import Files
+from datauploader_watcher.ledger.receipts import Receipt, apply, excuse
+from datauploader_watcher.ledger.uploads import OPEN, Upload, Uploads
+from datauploader_watcher.loop import Loop
+from datauploader_watcher.publishing import say
+from datauploader_watcher.releasing import Releaser
+from datauploader_watcher.settings import WatcherSettings
+
+log = structlog.get_logger()
+
+LOOK_AGAIN = frozenset(("source-gone", "source-changed", "mismatch"))
+"""Reasons of a failure that are for the watcher to look into."""
+
+
+class Handlers:
+    """The handlers, and whether the loop must look at its uploads again."""
+
+    def __init__(self, loop: Loop, releaser: Releaser, settings: WatcherSettings) -> None:
+        """Take whom to tell."""
+        self._loop, self._releaser = loop, releaser
+        self._patience_s, self._may_delete = settings.receipt_patience_s, settings.allow_delete
+        self._changed = self._released = False
+
+    def register(self, dispatcher: Dispatcher) -> None:
+        """Take over every kind of event that the watcher listens to."""
+        dispatcher.on(UploadRequested, self.requested)
+        dispatcher.on(UploadControlled, self.controlled)
+        dispatcher.on(FileStored, self.stored, again=True)
+        dispatcher.on(FileCatalogued, self.catalogued, again=True)
+        dispatcher.on(FileFailed, self.failed)
+        dispatcher.on(DatasetRefused, self.refused)
+        dispatcher.on(DatasetCompleted, self.completed)
+        dispatcher.after_commit(self._tell)
+
+    def requested(self, unit: Unit, event: Event[UploadRequested]) -> None:
+        """Keep a request; whether it can be done is found out by the loop."""
+        self._changed |= Uploads.add(unit.db, event)
+
+    def controlled(self, unit: Unit, event: Event[UploadControlled]) -> None:
+        """Steer an upload; one that is over already is left alone.
+
+        Raises:
+            Retry: the request has not arrived yet.
+        """
+        upload = Uploads.get(unit.db, event.data.upload_id)
+        if upload is None:
+            raise Retry(f"the upload {event.data.upload_id} is not known here (yet)", after=timedelta(seconds=1))
+        if upload.state not in OPEN:
+            log.info("control_of_finished_upload", action=event.data.action, state=upload.state)
+            return
+        self._steer(unit, upload, event)
+        self._changed = True
+
+    def _steer(self, unit: Unit, upload: Upload, event: Event[UploadControlled]) -> None:
+        match event.data.action:
+            case "close":
+                Uploads.set_closing(unit.db, upload.number, "asked")
+            case "pause" | "resume":
+                Uploads.set_paused(unit.db, upload.number, event.data.action == "pause", event.time)
+            case "retry":
+                Files.retry_failed(unit.db, upload.number, [file.raw for file in event.data.files])
+            case "cancel":
+                Uploads.set_state(unit.db, upload.number, "cancelled")
+                say(unit.db, upload, UploadCancelled(upload_id=upload.upload_id), "")
+
+    def stored(self, unit: Unit, event: Event[FileStored]) -> None:
+        """Note that versions are on the storage."""
+        upload = self._heard(unit, event)
+        if upload is None:
+            return
+        due_at = time.time() + self._patience_s
+        for one in event.data.files:
+            receipt = Receipt(one.file, "stored", object=one.object, due_at=due_at)
+            apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
+
+    def catalogued(self, unit: Unit, event: Event[FileCatalogued]) -> None:
+        """Close versions that the catalogue knows."""
+        upload = self._heard(unit, event)
+        if upload is None:
+            return
+        for one in event.data.files:
+            receipt = Receipt(one.file, "catalogued", detail=one.state)
+            apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
+
+    def failed(self, unit: Unit, event: Event[FileFailed]) -> None:
+        """Note what could not be moved: wait, look into it, or leave it to a person."""
+        upload = self._heard(unit, event)
+        if upload is None:
+            return
+        for one in event.data.files:
+            if not one.final:
+                due_at = time.time() + patience(self._patience_s, 1)
+                excuse(unit.db, upload.number, one.file, one.reason, one.detail, due_at)
+                continue
+            state = "suspect" if one.reason in LOOK_AGAIN else "failed"
+            apply(unit.db, upload.number, Receipt(one.file, state, reason=one.reason, detail=one.detail))
+
+    def refused(self, unit: Unit, event: Event[DatasetRefused]) -> None:
+        """Show that the catalogue will not have the dataset."""
+        upload = Uploads.get(unit.db, event.data.upload_id)
+        if upload is not None:
+            sentence = f"The catalogue refuses the dataset: {event.data.detail} {event.data.hint}".strip()
+            Uploads.set_trouble(unit.db, upload.number, sentence)
+            self._changed = True
+
+    def completed(self, unit: Unit, event: Event[DatasetCompleted]) -> None:
+        """Finish an upload whose dataset is complete, if it is complete as we sealed it last."""
+        upload = Uploads.get(unit.db, event.data.upload_id)
+        if upload is None or upload.state != "sealed":
+            return
+        if upload.manifest != event.data.manifest_sha256:
+            log.info("completed_with_an_older_manifest")
+            return
+        Uploads.set_state(unit.db, upload.number, "completed")
+        Uploads.heard(unit.db, upload.number, time.time())
+        if upload.request.delete_after and self._may_delete:
+            Files.release(unit.db, upload.number)
+            self._released = True
+        self._changed = True
+
+    def _heard(self, unit: Unit, event: Event[FileStored] | Event[FileCatalogued] | Event[FileFailed]) -> Upload | None:
+        upload = Uploads.get(unit.db, event.data.upload_id)
+        if upload is None:
+            log.info("receipt_for_unknown_upload")
+            return None
+        Uploads.heard(unit.db, upload.number, time.time())
+        return upload
+
+    def _tell(self) -> None:
+        if self._changed:
+            self._changed = False
+            self._loop.mailbox.reload()
+        if self._released:
+            self._released = False
+            self._releaser.wake()

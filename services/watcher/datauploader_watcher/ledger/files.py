@@ -1,0 +1,286 @@
+"""The file versions of the uploads, folder by folder, and what was said and heard of each."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from datauploader.contracts.files import FileVersion
+from datauploader_watcher.domain.versions import Digests, Known, Stamp, join, version
+from datauploader_watcher.ledger.held import Held
+from datauploader_watcher.ledger.schema import PENDING, TO_DO
+
+KnownRow = tuple[bytes, int, int, int, str, str | None]
+"""Name, size, mtime_ns, inode, state, reason: what a scan compares with the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One version, as much of it as is needed to speak of it."""
+
+    folder: int
+    name: bytes
+    path: bytes
+    state: str
+    attempts: int
+    stamp: Stamp
+    version: FileVersion
+    digests: Digests
+    object: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Files and bytes in one state."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+_COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size, f.mtime_ns, f.inode,
+    f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason"""
+_FROM = "FROM files f JOIN folders d ON d.id = f.folder"
+
+
+class Files:
+    """The tables `folders`, `files` and `tallies`, inside the caller's transaction."""
+
+    @staticmethod
+    def folder(db: sqlite3.Connection, upload: int, path: bytes) -> int | None:
+        """Find a folder's number, None where nothing in it is known."""
+        row = db.execute("SELECT id FROM folders WHERE upload = ? AND path = ?", (upload, path)).fetchone()
+        return int(row[0]) if row else None
+
+    @staticmethod
+    def make_folder(db: sqlite3.Connection, upload: int, path: bytes) -> int:
+        """Find a folder's number, or give it one."""
+        found = Files.folder(db, upload, path)
+        if found is not None:
+            return found
+        return int(db.execute("INSERT INTO folders (upload, path) VALUES (?, ?)", (upload, path)).lastrowid or 0)
+
+    @staticmethod
+    def known(db: sqlite3.Connection, folder: int, after: bytes, last: bytes | None) -> dict[bytes, KnownRow]:
+        """Return what is known in a folder, of the names after `after` up to `last` (None: to the end)."""
+        query = "SELECT name, size, mtime_ns, inode, state, reason FROM files WHERE folder = ? AND name > ?"
+        cursor = db.cursor()
+        cursor.row_factory = None
+        rows = cursor.execute(query + " AND name <= ?", (folder, after, last)) if last is not None else cursor.execute(
+            query, (folder, after)
+        )  # fmt: skip
+        return {row[0]: row for row in rows}
+
+    @staticmethod
+    def known_names(db: sqlite3.Connection, folder: int, names: Iterable[bytes]) -> dict[bytes, KnownRow]:
+        """Return what is known of these names in a folder."""
+        query = "SELECT name, size, mtime_ns, inode, state, reason FROM files WHERE folder = ? AND name = ?"
+        cursor = db.cursor()
+        cursor.row_factory = None
+        found = (cursor.execute(query, (folder, name)).fetchone() for name in names)
+        return {row[0]: row for row in found if row is not None}
+
+    @staticmethod
+    def find_in(db: sqlite3.Connection, folder: int, name: bytes) -> Known | None:
+        """Look up the version under a name; None where there is none, or it is left out."""
+        row = db.execute("SELECT * FROM files WHERE folder = ? AND name = ?", (folder, name)).fetchone()
+        if row is None or row["sha256"] is None:
+            return None
+        return Known(
+            Stamp(row["size"], row["mtime_ns"], row["inode"]),
+            row["state"],
+            row["version_mtime_ns"],
+            Digests(row["sha256"], row["md5"], row["sha1"]),
+            row["revision"],
+        )
+
+    @staticmethod
+    def put(
+        db: sqlite3.Connection, upload: int, rows: Iterable[Row], *, announced: tuple[float, float] | None = None
+    ) -> None:
+        """Keep finished versions, each in place of whatever was known of its path.
+
+        Args:
+            db: the transaction.
+            upload: the upload's number.
+            rows: the versions.
+            announced: now, and when their patience ends, where they are announced in the same transaction.
+        """
+        rows = list(rows)
+        Held.keep(db, [(row.folder, row.name) for row in rows])
+        state, attempts = ("announced", 1) if announced else ("ready", 0)
+        now, due_at = announced or (None, None)
+        db.executemany(
+            """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, state, revision, version_mtime_ns,
+                                  attempts, announced_at, due_at, sha256, md5, sha1)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (folder, name) DO UPDATE SET
+                size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, state = excluded.state,
+                revision = excluded.revision, version_mtime_ns = excluded.version_mtime_ns,
+                attempts = excluded.attempts, announced_at = excluded.announced_at, due_at = excluded.due_at,
+                sha256 = excluded.sha256, md5 = excluded.md5, sha1 = excluded.sha1, object = NULL, reason = NULL,
+                detail = NULL""",
+            [
+                (
+                    row.folder, row.name, upload, *row.stamp, state, row.version.revision, row.version.mtime_ns,
+                    attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1,
+                )
+                for row in rows
+            ],
+        )  # fmt: skip
+
+    @staticmethod
+    def put_left_out(
+        db: sqlite3.Connection, upload: int, folder: int, name: bytes, reason: str, detail: str
+    ) -> bool:  # fmt: skip
+        """Keep a record of something that stays out; False where a version of it, or the same record, is known."""
+        return db.execute(
+            """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, state, reason, detail)
+            VALUES (?, ?, ?, 0, 0, 0, 'left-out', ?, ?)
+            ON CONFLICT (folder, name) DO UPDATE SET reason = excluded.reason, detail = excluded.detail
+            WHERE state = 'left-out' AND reason <> excluded.reason""",
+            (folder, name, upload, reason, detail),
+        ).rowcount == 1  # fmt: skip
+
+    @staticmethod
+    def take_back(db: sqlite3.Connection, folder: int, name: bytes) -> bool:
+        """Remove the record that something is left out; False where there was none."""
+        query = "DELETE FROM files WHERE folder = ? AND name = ? AND state = 'left-out'"
+        return db.execute(query, (folder, name)).rowcount == 1
+
+    @staticmethod
+    def restamp(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp) -> None:
+        """Note what the disk says now of a file whose bytes have not changed."""
+        query = "UPDATE files SET mtime_ns = ?, inode = ? WHERE folder = ? AND name = ?"
+        db.execute(query, (seen.mtime_ns, seen.inode, folder, name))
+
+    @staticmethod
+    def ready_again(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp) -> None:
+        """Have the same version announced once more."""
+        query = """UPDATE files SET state = 'ready', mtime_ns = ?, inode = ?, due_at = NULL, reason = NULL,
+            detail = NULL WHERE folder = ? AND name = ?"""
+        db.execute(query, (seen.mtime_ns, seen.inode, folder, name))
+
+    @staticmethod
+    def in_state(db: sqlite3.Connection, upload: int, state: str, most: int) -> list[Row]:
+        """List versions in one of the states that ask for something to be done."""
+        query = f"SELECT {_COLUMNS} {_FROM} WHERE f.upload = ? AND f.state = ? AND f.state IN {TO_DO} LIMIT ?"
+        return [_row(row) for row in db.execute(query, (upload, state, most))]
+
+    @staticmethod
+    def overdue(db: sqlite3.Connection, upload: int, *, before: float, beyond: float, most: int) -> list[Row]:
+        """List versions whose receipt should have come before `before`, or that the clock has put beyond `beyond`."""
+        query = f"""WITH late AS (
+                SELECT folder, name FROM files WHERE upload = ? AND state IN {PENDING} AND due_at <= ?
+                UNION ALL SELECT folder, name FROM files WHERE upload = ? AND state IN {PENDING} AND due_at > ?
+                LIMIT ?)
+            SELECT {_COLUMNS} FROM late CROSS JOIN files f ON f.folder = late.folder AND f.name = late.name
+            CROSS JOIN folders d ON d.id = f.folder"""  # noqa: S608 - constants only
+        return [_row(row) for row in db.execute(query, (upload, before, upload, beyond, most))]
+
+    @staticmethod
+    def set_announced(db: sqlite3.Connection, rows: Iterable[tuple[Row, float]], now: float) -> None:
+        """Note announcements: each row with the moment at which its patience ends."""
+        db.executemany(
+            """UPDATE files SET state = CASE state WHEN 'ready' THEN 'announced' ELSE state END,
+                attempts = attempts + 1, due_at = ?, announced_at = coalesce(announced_at, ?)
+            WHERE folder = ? AND name = ?""",
+            [(due, now, row.folder, row.name) for row, due in rows],
+        )
+
+    @staticmethod
+    def set_state(db: sqlite3.Connection, folder: int, name: bytes, state: str) -> None:
+        """Put one version into a state."""
+        db.execute("UPDATE files SET state = ? WHERE folder = ? AND name = ?", (state, folder, name))
+
+    @staticmethod
+    def set_reason(db: sqlite3.Connection, row: Row, reason: str, detail: str = "") -> None:
+        """Note why a version is in its state."""
+        query = "UPDATE files SET reason = ?, detail = ? WHERE folder = ? AND name = ?"
+        db.execute(query, (reason, detail, row.folder, row.name))
+
+    @staticmethod
+    def release(db: sqlite3.Connection, upload: int) -> int:
+        """Have the local copies of a completed dataset removed; return how many that concerns."""
+        query = """UPDATE files SET state = 'releasing', reason = NULL, detail = NULL
+            WHERE state = 'catalogued' AND folder IN (SELECT id FROM folders WHERE upload = ?)"""
+        return db.execute(query, (upload,)).rowcount
+
+    @staticmethod
+    def forget(db: sqlite3.Connection, upload: int, most_folders: int) -> None:
+        """Forget the files of some folders of an upload that is over."""
+        chosen = "SELECT id FROM folders WHERE upload = ? LIMIT ?"
+        rows = db.execute(chosen, (upload, most_folders)).fetchall()
+        numbers = [(row["id"],) for row in rows]
+        db.executemany("DELETE FROM files WHERE folder = ?", numbers)
+        db.executemany("DELETE FROM held WHERE folder = ?", numbers)
+        db.executemany("DELETE FROM folders WHERE id = ?", numbers)
+
+    @staticmethod
+    def withdraw(db: sqlite3.Connection, row: Row) -> None:
+        """Take back a version that was to be announced: one that never was is forgotten, but for what it replaced."""
+        if row.attempts == 0 and Held.restore(db, row.folder, row.name):
+            return
+        if row.attempts == 0:
+            db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (row.folder, row.name))
+        else:
+            Files.set_state(db, row.folder, row.name, "announced")
+
+    @staticmethod
+    def retry_failed(db: sqlite3.Connection, upload: int, paths: Sequence[bytes] = ()) -> int:
+        """Have what failed for good announced again, all of it or these paths alone; return how many."""
+        query = f"""UPDATE files SET state = 'ready', due_at = NULL, reason = NULL, detail = NULL
+            WHERE upload = ? AND state = 'failed' AND state IN {TO_DO}"""  # noqa: S608 - constants only
+        if not paths:
+            return db.execute(query, (upload,)).rowcount
+        query += " AND name = ? AND folder = (SELECT id FROM folders WHERE upload = ? AND path = ?)"
+        places = [(upload, name, upload, folder) for folder, _, name in (path.rpartition(b"/") for path in paths)]
+        return db.executemany(query, places).rowcount
+
+    @staticmethod
+    def tallies(db: sqlite3.Connection, upload: int | None = None) -> dict[str, Tally]:
+        """Count by state, of one upload or of all that are not finished."""
+        if upload is not None:
+            rows = db.execute("SELECT state, files, bytes FROM tallies WHERE upload = ?", (upload,))
+        else:
+            rows = db.execute(
+                """SELECT t.state, sum(t.files) AS files, sum(t.bytes) AS bytes FROM tallies t
+                JOIN uploads u ON u.id = t.upload WHERE u.state IN ('open', 'sealed') GROUP BY t.state"""
+            )
+        return {row["state"]: Tally(row["files"], row["bytes"]) for row in rows}
+
+    @staticmethod
+    def oldest_announced(db: sqlite3.Connection) -> float | None:
+        """Return when the oldest version without all its receipts was announced."""
+        row = db.execute(f"SELECT min(announced_at) FROM files WHERE state IN {PENDING}").fetchone()  # noqa: S608 - constants only
+        return float(row[0]) if row[0] is not None else None
+
+    @staticmethod
+    def manifest(db: sqlite3.Connection, upload: int) -> Iterator[tuple[bytes, str]]:
+        """Go through path and SHA-256 of every version that belongs to the dataset."""
+        query = f"""SELECT d.path, f.name, f.sha256 {_FROM}
+            WHERE d.upload = ? AND f.state NOT IN ('left-out', 'gone')"""
+        for folder, name, sha256 in db.execute(query, (upload,)):
+            yield join(folder, name), sha256.hex()
+
+
+def _row(row: sqlite3.Row) -> Row:
+    path = join(row["directory"], row["name"])
+    digests = Digests(row["sha256"], row["md5"], row["sha1"])
+    return Row(
+        folder=row["folder"],
+        name=row["name"],
+        path=path,
+        state=row["state"],
+        attempts=row["attempts"],
+        stamp=Stamp(row["size"], row["mtime_ns"], row["inode"]),
+        version=version(path, row["size"], row["version_mtime_ns"], digests, row["revision"]),
+        digests=digests,
+        object=row["object"],
+        reason=row["reason"],
+    )
+
+
+def new_row(folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int) -> Row:
+    """Build the row of a version that was just found finished."""
+    made = version(path, seen.size, seen.mtime_ns, digests, revision)
+    return Row(folder, name, path, "ready", 0, seen, made, digests)

@@ -1,0 +1,98 @@
+"""What the receipts change in the ledger: only forward, only of the version that they name."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from datauploader.contracts.files import FileVersion
+from datauploader_watcher.domain.receipts import moves
+from datauploader_watcher.domain.versions import split
+from datauploader_watcher.ledger.files import Files
+from datauploader_watcher.ledger.held import Held
+from datauploader_watcher.ledger.uploads import Uploads
+
+HELD = ("stored", "catalogued")
+"""Receipts that say that the storage has a version."""
+MOST_ANNOUNCEMENTS = 8
+"""Announcements of one version after which a failure is no longer looked into here, but left to a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came back for one version."""
+
+    file: FileVersion
+    state: str
+    """The state that the version is in according to it."""
+    object: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    due_at: float | None = None
+    """When to announce the version again without further word."""
+
+
+def apply(db: sqlite3.Connection, upload: int, receipt: Receipt, *, adopt: bool = False) -> bool:
+    """Move the version that the receipt is for; False where it is older, or further on already.
+
+    One that is newer than what the ledger has, or not in it, was announced by a ledger that is lost. Where that is
+    to be adopted it is taken over, whether its file is still there or not; if it is, the next scan compares them.
+    """
+    directory, name = split(receipt.file.raw)
+    row = db.execute(
+        """SELECT f.folder, f.state, f.revision, f.sha256, f.attempts FROM files f JOIN folders d ON d.id = f.folder
+        WHERE d.upload = ? AND d.path = ? AND f.name = ?""",
+        (upload, directory, name),
+    ).fetchone()
+    if row is None or row["sha256"] is None or receipt.file.revision > row["revision"]:
+        return adopt and receipt.state in HELD and _adopt(db, upload, receipt)
+    if receipt.file.revision < row["revision"] and receipt.state in HELD:
+        _superseded(db, upload, row, name, receipt)
+    if row["revision"] != receipt.file.revision:
+        return False
+    if row["sha256"].hex() != receipt.file.sha256:
+        return False
+    state = "failed" if receipt.state == "suspect" and row["attempts"] >= MOST_ANNOUNCEMENTS else receipt.state
+    if not moves(row["state"], state):
+        return False
+    db.execute(
+        """UPDATE files SET state = ?, object = coalesce(?, object), reason = ?, detail = ?, due_at = ?
+        WHERE folder = ? AND name = ?""",
+        (state, receipt.object, receipt.reason, receipt.detail, receipt.due_at, row["folder"], name),
+    )
+    return True
+
+
+def _adopt(db: sqlite3.Connection, upload: int, receipt: Receipt) -> bool:
+    """Take over a version that is on the storage, with its proof."""
+    file = receipt.file
+    directory, name = split(file.raw)
+    folder = Files.make_folder(db, upload, directory)
+    digests = (bytes.fromhex(text) if text else None for text in (file.sha256, file.md5, file.sha1))
+    db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (folder, name))  # a REPLACE would not be counted
+    db.execute(
+        """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, state, revision,
+            version_mtime_ns, due_at, object, sha256, md5, sha1) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            folder, name, upload, file.size, file.mtime_ns, receipt.state,
+            file.revision, file.mtime_ns, receipt.due_at, receipt.object, *digests,
+        ),
+    )  # fmt: skip
+    Uploads.reseal(db, upload)
+    return True
+
+
+def _superseded(db: sqlite3.Connection, upload: int, row: sqlite3.Row, name: bytes, receipt: Receipt) -> None:
+    """Remember an older version that is stored: the newer one may be gone before it is."""
+    Held.heard(db, row["folder"], name, receipt.file, receipt.object)
+    if row["state"] == "gone" and Held.restore(db, row["folder"], name):
+        Uploads.reseal(db, upload)
+
+
+def excuse(db: sqlite3.Connection, upload: int, file: FileVersion, reason: str, detail: str, due_at: float) -> None:
+    """Note why a version takes longer, and wait for it from now."""
+    directory, name = split(file.raw)
+    db.execute(
+        """UPDATE files SET reason = ?, detail = ?, due_at = ?
+        WHERE folder = (SELECT id FROM folders WHERE upload = ? AND path = ?) AND name = ?
+            AND revision = ? AND state = 'announced'""",
+        (reason, detail, due_at, upload, directory, name, file.revision),
+    )

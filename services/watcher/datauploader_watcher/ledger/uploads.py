@@ -1,0 +1,151 @@
+"""The uploads of this station and how far each has come."""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+
+from datauploader.contracts.envelope import Event, decode, encode
+from datauploader.contracts.uploads import UploadRequested
+
+OPEN = ("requested", "open", "sealed")
+"""States in which something is still to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One row: the request and what became of it."""
+
+    number: int
+    event: Event[UploadRequested] = field(repr=False)
+    state: str
+    """requested → open → sealed → completed; or rejected; or cancelled."""
+    paused: bool
+    closing: str
+    """What closes it: `batch`, `asked`, `marker` or `idle`; "" while it is open-ended."""
+    mount: bytes
+    """The mount point that the root lay on when the upload was opened."""
+    trouble: str
+    """A sentence about the whole upload, such as why the catalogue refuses it."""
+    manifest: str
+    """The digest of the last seal."""
+    seals: int
+    seal_due_at: float | None
+    recall: str | None
+    """Why it is not known yet what the catalog has of it, "" before it was asked; None once it is known."""
+
+    @property
+    def request(self) -> UploadRequested:
+        """What was asked for."""
+        return self.event.data
+
+    @property
+    def upload_id(self) -> str:
+        """Its name everywhere."""
+        return self.event.data.upload_id
+
+
+class Uploads:
+    """The table `uploads`, inside the caller's transaction."""
+
+    @staticmethod
+    def add(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
+        """Keep a request; False when it is known."""
+        query = "INSERT OR IGNORE INTO uploads (upload_id, event) VALUES (?, ?)"
+        return db.execute(query, (event.data.upload_id, encode(event))).rowcount == 1
+
+    @staticmethod
+    def get(db: sqlite3.Connection, upload_id: str) -> Upload | None:
+        """Look one up by its name."""
+        row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        return _read(row) if row else None
+
+    @staticmethod
+    def in_states(db: sqlite3.Connection, states: Iterable[str]) -> list[Upload]:
+        """List the uploads in these states, oldest first."""
+        words = tuple(states)
+        marks = ", ".join("?" * len(words))
+        query = f"SELECT * FROM uploads WHERE state IN ({marks}) ORDER BY id"  # noqa: S608 - only question marks go in
+        return [_read(row) for row in db.execute(query, words)]
+
+    @staticmethod
+    def forgettable(db: sqlite3.Connection, before: float) -> list[int]:
+        """List uploads that were over before a moment and whose files are still remembered one by one."""
+        rows = db.execute(
+            """SELECT u.id FROM uploads u WHERE u.state NOT IN ('requested', 'open', 'sealed') AND u.heard_at < ?
+            AND EXISTS (SELECT 1 FROM folders d WHERE d.upload = u.id)""",
+            (before,),
+        )
+        return [row["id"] for row in rows]
+
+    @staticmethod
+    def set_state(db: sqlite3.Connection, number: int, state: str) -> None:
+        """Move an upload on."""
+        db.execute("UPDATE uploads SET state = ? WHERE id = ?", (state, number))
+
+    @staticmethod
+    def open(db: sqlite3.Connection, number: int, mount: bytes, closing: str) -> None:
+        """Take an upload up; one that was closed before it was opened stays closing."""
+        query = "UPDATE uploads SET state = 'open', mount = ?, closing = coalesce(nullif(closing, ''), ?) WHERE id = ?"
+        db.execute(query, (mount, closing, number))
+
+    @staticmethod
+    def set_closing(db: sqlite3.Connection, number: int, why: str) -> None:
+        """Close an upload: what is there is still taken, then it is sealed; the first reason stays."""
+        db.execute("UPDATE uploads SET closing = ? WHERE id = ? AND closing = ''", (why, number))
+
+    @staticmethod
+    def set_paused(db: sqlite3.Connection, number: int, paused: bool, said: datetime) -> None:
+        """Hold back what would be announced, or go on; who said so last is right, in whatever order it is heard."""
+        time = said.astimezone(UTC).isoformat()
+        query = "UPDATE uploads SET paused = ?, steered = ? WHERE id = ? AND steered <= ?"
+        db.execute(query, (paused, time, number, time))
+
+    @staticmethod
+    def set_trouble(db: sqlite3.Connection, number: int, sentence: str) -> None:
+        """Remember what is wrong with the upload as a whole."""
+        db.execute("UPDATE uploads SET trouble = ? WHERE id = ?", (sentence, number))
+
+    @staticmethod
+    def set_sealed(db: sqlite3.Connection, number: int, manifest: str, seals: int, due_at: float) -> None:
+        """Remember what was sealed, and when to say so again without an answer."""
+        query = "UPDATE uploads SET state = 'sealed', manifest = ?, seals = ?, seal_due_at = ? WHERE id = ?"
+        db.execute(query, (manifest, seals, due_at, number))
+
+    @staticmethod
+    def reseal(db: sqlite3.Connection, number: int) -> None:
+        """Have the manifest counted again: something in it has changed since it was sealed."""
+        db.execute("UPDATE uploads SET manifest = '' WHERE id = ? AND state = 'sealed'", (number,))
+
+    @staticmethod
+    def to_recall(db: sqlite3.Connection) -> list[Upload]:
+        """List the uploads that were taken up, and of which it is not known yet what the catalog has."""
+        query = "SELECT * FROM uploads WHERE recall IS NOT NULL AND state IN ('open', 'sealed') ORDER BY id"
+        return [_read(row) for row in db.execute(query)]
+
+    @staticmethod
+    def set_recall(db: sqlite3.Connection, number: int, recall: str | None) -> None:
+        """Note whether the catalog is to be asked what it has of the upload; see `Upload.recall`."""
+        db.execute("UPDATE uploads SET recall = ? WHERE id = ?", (recall, number))
+
+    @staticmethod
+    def heard(db: sqlite3.Connection, number: int, now: float) -> None:
+        """Remember that a receipt of this upload has come."""
+        db.execute("UPDATE uploads SET heard_at = ? WHERE id = ?", (now, number))
+
+
+def _read(row: sqlite3.Row) -> Upload:
+    return Upload(
+        number=row["id"],
+        event=cast("Event[UploadRequested]", decode(row["event"])),
+        state=row["state"],
+        paused=bool(row["paused"]),
+        closing=row["closing"],
+        mount=row["mount"],
+        trouble=row["trouble"],
+        manifest=row["manifest"],
+        seals=row["seals"],
+        seal_due_at=row["seal_due_at"],
+        recall=row["recall"],
+    )

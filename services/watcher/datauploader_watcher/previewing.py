@@ -1,0 +1,244 @@
+"""The dry run of an upload: the same walk as its scan's, whose findings are counted and not kept."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+from datauploader.contracts.names import display
+from datauploader.contracts.previews import LeftOutGroup, Overlap, Preview, Refused
+from datauploader.contracts.questions import PreviewUpload
+from datauploader.contracts.uploads import UploadRequested
+from datauploader.errors import QuestionRefused
+from datauploader.patience import NoAnswer, Patience
+from datauploader_watcher.adapters.disk import is_below
+from datauploader_watcher.domain.selection import Omission, Selection
+from datauploader_watcher.domain.versions import Stamp
+from datauploader_watcher.errors import Refusal, RootLost
+from datauploader_watcher.ground import Ground
+from datauploader_watcher.ledger.files import KnownRow
+from datauploader_watcher.ledger.uploads import OPEN, Upload, Uploads
+from datauploader_watcher.opening import Plan
+from datauploader_watcher.scan import Findings, Scan, Start
+from datauploader_watcher.visits import covers
+
+AT_ONCE = 2
+"""Dry runs at the same time: they read the disk that the uploads read."""
+FIRST = 10
+EXAMPLES = 3
+MOST_OVERLAPS = 20
+LONGEST = 1000
+"""Characters of a path in the answer."""
+YOUNG_S = 2.0
+"""A file that was changed within so many seconds may still be written, whatever quiet period was asked for."""
+AHEAD_S = 60.0
+"""A file from further in the future was copied from a clock that goes wrong; it says nothing about now."""
+NO_UPLOAD = -1
+"""No row of the ledger belongs to it, so the walk knows nothing beforehand."""
+
+
+class Previews:
+    """Answers what an upload would find."""
+
+    def __init__(self, ground: Ground) -> None:
+        """Take the station's rules, disks and ledger."""
+        self._ground = ground
+        self._patience = Patience()
+        self._free = threading.BoundedSemaphore(AT_ONCE)
+
+    def __call__(self, question: PreviewUpload) -> Preview:
+        """Walk as the upload's scan would, within the question's bounds.
+
+        Raises:
+            QuestionRefused: other dry runs take all the time of this station.
+        """
+        deadline = time.monotonic() + question.within_s
+        if not self._free.acquire(timeout=question.within_s / 2):
+            raise QuestionRefused("busy", "this station is counting for others now; try again in a few seconds")
+        try:
+            plan = self.plan(question.request)
+            sketch = Sketch(plan, question.request, self._ground.clock.now_ns(), self._neighbours(plan, deadline))
+            entries, partial = walk(self._ground, plan, sketch, question.most_entries, deadline)
+            return sketch.answer(entries, partial=partial)
+        except Refusal as refusal:
+            return Preview(refused=Refused(reason=refusal.reason, detail=refusal.detail, hint=refusal.hint))
+        finally:
+            self._free.release()
+
+    def plan(self, request: UploadRequested) -> Plan:
+        """Check a request as an upload's, and wait only so long for its drive.
+
+        Raises:
+            Refusal: it would be rejected.
+        """
+        try:
+            return self._patience.ask(request.root, lambda: self._ground.opening.plan(request))
+        except NoAnswer as error:
+            raise Refusal("root-silent", f"{request.root} does not answer.", "Check the network.") from error
+
+    def _neighbours(self, plan: Plan, deadline: float) -> list["Neighbour"]:
+        """Find open uploads that may take files of the same folders."""
+        with self._ground.store.reading() as db:
+            uploads = Uploads.in_states(db, OPEN)
+        found: list[Neighbour] = []
+        for upload in uploads:
+            if len(found) == MOST_OVERLAPS or time.monotonic() > deadline:
+                break
+            neighbour = self._neighbour(upload)
+            if neighbour is not None and neighbour.may_meet(plan.root):
+                found.append(neighbour)
+        return found
+
+    def _neighbour(self, upload: Upload) -> "Neighbour | None":
+        root = upload.request.root
+        try:
+            there = self._patience.ask(root, lambda: self._ground.opening.resumed(upload.request, upload.mount))
+        except (NoAnswer, Refusal, OSError, ValueError):
+            return None
+        return Neighbour(upload, there)
+
+
+def walk(ground: Ground, plan: Plan, findings: Findings, most: int, deadline: float) -> tuple[int, bool]:
+    """Walk as a scan does, within bounds; return the entries that were seen, and whether there may be more."""
+    disk = ground.disks(plan.root, plan.mount)
+    scan = Scan(disk, ground.store, NO_UPLOAD, plan.selection, findings, starts(plan.sources), deep=False)
+    try:
+        while (goes_on := scan.step()) and scan.entries < most and time.monotonic() < deadline:
+            pass
+    finally:
+        scan.close()
+    return scan.entries, goes_on
+
+
+def starts(sources: Sequence[Start]) -> list[Start]:
+    """Leave out files that lie in a source that is walked anyway, so that nothing is counted twice."""
+    whole = [(folder, names) for folder, names in sources if names is None]
+    return [
+        (folder, names) for folder, names in sources
+        if names is None or not any(covers(source, folder) for source in whole)
+    ]  # fmt: skip
+
+
+class Neighbour:
+    """An upload that is open, and how many of the files belong to it already."""
+
+    def __init__(self, upload: Upload, plan: Plan) -> None:
+        """Take the upload and what it means on this disk."""
+        self._upload, self._plan = upload, plan
+        self._prefix = plan.root.rstrip(b"/\\") + os.fsencode(os.sep)
+        self.files = 0
+
+    def may_meet(self, root: bytes) -> bool:
+        """Tell whether one of the two folders lies in the other."""
+        return is_below(root, self._plan.root) or is_below(self._plan.root, root)
+
+    def see(self, path: bytes) -> None:
+        """Count a file, by its absolute path, where it belongs to the upload."""
+        if not path.startswith(self._prefix):
+            return
+        below = path[len(self._prefix) :].replace(os.fsencode(os.sep), b"/")
+        if any(covers(source, below) for source in self._plan.sources) and not self._omits(below):
+            self.files += 1
+
+    def _omits(self, path: bytes) -> bool:
+        """Tell whether the patterns leave out the file or a folder that it lies in."""
+        return any(self._plan.selection.omits(folder, folder=True) for folder in _above(path)) or bool(
+            self._plan.selection.omits(path)
+        )
+
+    def overlap(self) -> Overlap:
+        """Say what was counted."""
+        return Overlap(
+            upload_id=self._upload.upload_id, requested_by=self._upload.request.requested_by.id, files=self.files
+        )
+
+
+def _above(path: bytes) -> list[bytes]:
+    parts = path.split(b"/")
+    return [b"/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+class Sketch:
+    """What a dry run has seen: `Findings` of a walk that leaves no trace."""
+
+    def __init__(self, plan: Plan, request: UploadRequested, now_ns: int, neighbours: Sequence[Neighbour]) -> None:
+        """Begin with nothing seen."""
+        self._selection: Selection = plan.selection
+        self._root, self._neighbours, self._now_ns = plan.root, neighbours, now_ns
+        self._young_ns = int(max(request.quiet_period_s, YOUNG_S) * 1e9)
+        self._entered = {folder for folder, names in plan.sources if names is None}
+        self._groups: dict[tuple[str, str], tuple[int, list[str]]] = {}
+        self._files = self._bytes = self._settling = 0
+        self._first: list[str] = []
+        self._settling_first: list[str] = []
+        self._times: tuple[int, int] | None = None
+        self._trouble = ""
+
+    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:  # noqa: ARG002 - as `Findings` has it
+        """Count a file that would be uploaded."""
+        self._files += 1
+        self._bytes += seen.size
+        if len(self._first) < FIRST:
+            self._first.append(shown(path))
+        oldest, newest = self._times or (seen.mtime_ns, seen.mtime_ns)
+        self._times = min(oldest, seen.mtime_ns), max(newest, seen.mtime_ns)
+        if -AHEAD_S * 1e9 < self._now_ns - seen.mtime_ns < self._young_ns:
+            self._settling += 1
+            if len(self._settling_first) < EXAMPLES:
+                self._settling_first.append(shown(path))
+        if self._neighbours:
+            full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
+            for neighbour in self._neighbours:
+                neighbour.see(full)
+
+    def expects(self, path: bytes) -> bool:  # noqa: ARG002 - as `Findings` has it
+        """Nothing is known beforehand."""
+        return False
+
+    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:  # noqa: ARG002 - as `Findings` has it
+        """Count what stays out, by its reason."""
+        unreadable = omission.reason == "unreadable"
+        detail = "it is in use or may not be read now; the upload tries it again" if unreadable else omission.detail
+        group = (omission.reason, detail)
+        count, examples = self._groups.get(group, (0, []))
+        if len(examples) < EXAMPLES:
+            examples.append(shown(path) + ("/" if folder else ""))
+        self._groups[group] = count + 1, examples
+
+    def vanished(self, path: bytes) -> None:
+        """Nothing is on the record."""
+
+    def enter(self, path: bytes) -> bool:
+        """Enter every folder once."""
+        if path in self._entered:
+            return False
+        self._entered.add(path)
+        return True
+
+    def readable(self, path: bytes) -> None:
+        """Nothing is on the record."""
+
+    def lose(self, problem: RootLost) -> None:
+        """Remember why the walk ended."""
+        self._trouble = str(problem)
+
+    def answer(self, entries: int, *, partial: bool) -> Preview:
+        """Say what was seen."""
+        oldest, newest = self._times or (None, None)
+        return Preview(
+            files=self._files, bytes=self._bytes, first=tuple(self._first), left_out=self._left_out(),
+            settling=self._settling, settling_first=tuple(self._settling_first), oldest_mtime_ns=oldest,
+            newest_mtime_ns=newest, overlaps=tuple(one.overlap() for one in self._neighbours if one.files),
+            entries=entries, partial=partial or bool(self._trouble), trouble=self._trouble[:LONGEST],
+        )  # fmt: skip
+
+    def _left_out(self) -> tuple[LeftOutGroup, ...]:
+        return tuple(
+            LeftOutGroup(reason=reason, detail=detail, count=count, examples=tuple(examples))
+            for (reason, detail), (count, examples) in sorted(self._groups.items(), key=lambda item: -item[1][0])
+        )
+
+
+def shown(path: bytes) -> str:
+    """Return a path as text of bounded length."""
+    return display(path)[:LONGEST]

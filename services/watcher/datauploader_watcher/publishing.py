@@ -1,0 +1,52 @@
+"""How the watcher says things: as part of the transaction that makes them true, in the upload's own trace."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from datauploader.contracts.envelope import natural_id
+from datauploader.contracts.files import FileLeftOut, FileReady, LeftOutFile
+from datauploader.contracts.model import EventData
+from datauploader.contracts.names import display, pack
+from datauploader.crashing import crash_point
+from datauploader.state import Outbox
+from datauploader_watcher.domain.batching import batches
+from datauploader_watcher.ledger.files import Row
+from datauploader_watcher.ledger.uploads import Upload
+
+SERVICE = "watcher"
+
+
+def say(db: sqlite3.Connection, upload: Upload, data: EventData, *parts: str) -> None:
+    """Say something about an upload; the same parts give the same event id, none a new one."""
+    event_id = natural_id(type(data), upload.upload_id, *parts) if parts else None
+    Outbox.put(db, upload.event.follow(data, service=SERVICE, id=event_id))
+
+
+def say_ready(db: sqlite3.Connection, upload: Upload, root: bytes, rows: Sequence[Row]) -> int:
+    """Announce versions, in as few events as they fit in; return how many that were."""
+    events = start = 0
+    for batch in batches(row.version for row in rows):
+        keys = [f"{row.version.key}.{row.attempts}" for row in rows[start : start + len(batch)]]
+        start += len(batch)
+        events += 1
+        data = FileReady(
+            upload_id=upload.upload_id,
+            root=display(root),
+            root_b64=pack(root),
+            destination=upload.request.destination,
+            files=batch,
+        )
+        say(db, upload, data, *keys)
+        crash_point("watcher.announcing")
+    return events
+
+
+def left_out(path: bytes, reason: str, detail: str, *, returned: bool = False) -> LeftOutFile:
+    """Build the record that something is left out, or is not any more."""
+    return LeftOutFile(path=display(path), path_b64=pack(path), reason=reason, detail=detail[:2000], returned=returned)
+
+
+def say_left_out(db: sqlite3.Connection, upload: Upload, files: Sequence[LeftOutFile]) -> None:
+    """Put omissions on the record."""
+    for batch in batches(files):
+        say(db, upload, FileLeftOut(upload_id=upload.upload_id, files=batch))

@@ -1,0 +1,126 @@
+"""Asks the catalog what it has of an upload that was taken up: a lost state may have known files that are gone now."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
+from datauploader.crashing import crash_point
+from datauploader.errors import MessagingError, QuestionRefused
+from datauploader.messaging.ports import Bus
+from datauploader_watcher.ground import Ground
+from datauploader_watcher.ledger.receipts import Receipt, apply
+from datauploader_watcher.ledger.uploads import Upload, Uploads
+
+log = structlog.get_logger()
+
+LOOK_S = 0.2
+"""How often it is looked for uploads whose turn it is; that costs one query."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+"""Between two tries, when nobody has answered."""
+ANSWER_S = 20.0
+
+
+class Recaller:
+    """A thread that asks about each upload once, page by page, and again when its seal has had no answer."""
+
+    def __init__(self, ground: Ground, bus: Bus, changed: Callable[[], None]) -> None:
+        """Take whom to ask, and whom to tell that uploads have changed in the ledger."""
+        self._store, self._bus, self._here, self._changed = ground.store, bus, ground.here, changed
+        self._patience_s = ground.settings.receipt_patience_s
+        self._ended = threading.Event()
+        self._later: dict[int, tuple[float, float]] = {}
+        """By upload: not before when it is asked again (monotonic seconds), and how long to wait after that."""
+        self._thread = threading.Thread(target=self._run, name="recall", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with what a former run left."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Ask nothing more; what was not told to its end is asked again from the beginning."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def _run(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            for upload in self._uploads():
+                due, wait_s = self._later.get(upload.number, (0.0, FIRST_WAIT_S))
+                if due > time.monotonic():
+                    continue
+                if self._recalled(upload):
+                    self._later.pop(upload.number, None)
+                else:
+                    self._later[upload.number] = (time.monotonic() + wait_s, min(LONGEST_WAIT_S, wait_s * 2))
+
+    def _recalled(self, upload: Upload) -> bool:
+        try:
+            return self._recall(upload)
+        except sqlite3.DatabaseError as error:  # a full disk
+            log.warning("recall_not_written", problem=str(error))
+        except Exception:  # the boundary of one upload: the thread must outlive it, or nothing is sealed any more
+            log.exception("recall_failed", upload_id=upload.upload_id)
+        return False
+
+    def _uploads(self) -> list[Upload]:
+        with self._store.reading() as db:
+            return Uploads.to_recall(db)
+
+    def _recall(self, upload: Upload) -> bool:
+        """Take over what the catalog has of one upload; False when it is to be asked again."""
+        known, after = 0, ""
+        while not self._ended.is_set():
+            try:
+                page = self._ask(upload, after)
+            except MessagingError as error:
+                self._unanswered(upload, error)
+                return False
+            known += self._take_over(upload, page)
+            after = page.next
+            if not after:
+                break
+        else:
+            return False
+        if known:
+            log.info("files_recalled", upload_id=upload.upload_id, files=known)
+        self._changed()
+        return True
+
+    def _ask(self, upload: Upload, after: str) -> Datafiles:
+        question = ListDatafiles(upload_id=upload.upload_id, after=after)
+        return self._bus.ask(question, Datafiles, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+
+    def _take_over(self, upload: Upload, page: Datafiles) -> int:
+        """Write a page down; only what the ledger does not have is taken over, and of that only what is newer."""
+        due_at = time.time() + self._patience_s
+        with self._store.transaction() as db:
+            known = sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)
+            if not page.next:
+                Uploads.set_recall(db, upload.number, None)
+        crash_point("watcher.recalled")
+        return known
+
+    def _unanswered(self, upload: Upload, error: MessagingError) -> None:
+        refused = isinstance(error, QuestionRefused) and error.code != "unavailable"
+        sentence = (
+            f"The catalog does not say which files of this upload it has: {error}. "
+            + ("Ask the operators" if refused else "It is asked again by itself")
+            + "; until then the upload cannot be completed."
+        )
+        if sentence == upload.recall:
+            return
+        log.warning("catalog_not_asked", upload_id=upload.upload_id, problem=str(error))
+        with self._store.transaction() as db:
+            Uploads.set_recall(db, upload.number, sentence)
+        self._changed()
+
+
+def _receipt(item: KnownDatafile, due_at: float) -> Receipt:
+    stored = item.stored
+    if item.registered:
+        return Receipt(stored.file, "catalogued", object=stored.object, detail=stored.state)
+    return Receipt(stored.file, "stored", object=stored.object, due_at=due_at)

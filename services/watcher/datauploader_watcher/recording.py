@@ -1,0 +1,160 @@
+"""From what was read and seen to the ledger: finished versions, omissions, records taken back."""
+
+import sqlite3
+import stat
+from collections.abc import Iterable
+
+import structlog
+
+from datauploader.contracts.files import LeftOutFile
+from datauploader_watcher.adapters.disk import Disk, look
+from datauploader_watcher.adapters.hashing import Outcome
+from datauploader_watcher.clock import Clock
+from datauploader_watcher.domain.selection import Omission
+from datauploader_watcher.domain.settling import Candidate
+from datauploader_watcher.domain.versions import Fresh, Kept, judge, split
+from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
+from datauploader_watcher.ledger.files import Files, Row, new_row
+from datauploader_watcher.ledger.held import Held
+from datauploader_watcher.ledger.uploads import Uploads
+from datauploader_watcher.publishing import left_out, say_left_out
+from datauploader_watcher.work import Pending, Work
+
+log = structlog.get_logger()
+
+NEVER_HELD = "it was removed or renamed before it could be stored"
+OLDER_HELD = "its newest version was removed or renamed before it could be stored; the one before it is stored"
+TAKEN_BACK = {
+    "gone": "it is not there any more",
+    "unreadable": "it can be read now",
+}
+
+
+class Recorder:
+    """Writes findings of one turn of the loop into the ledger, inside its transaction."""
+
+    def __init__(self, db: sqlite3.Connection, clock: Clock) -> None:
+        """Begin a turn."""
+        self._db, self._clock, self._now_ns = db, clock, clock.now_ns()
+        self._folders: dict[tuple[int, bytes], int] = {}
+
+    def outcomes(self, work: Work, outcomes: Iterable[Outcome]) -> list[Row]:
+        """Take what came of reading files; return new versions, which are not in the ledger yet."""
+        records: list[LeftOutFile] = []
+        fresh: list[Row] = []
+        work.stirred = True
+        for outcome in outcomes:
+            if outcome.problem is not None:
+                self._problem(work, outcome.path, outcome.problem, records)
+            elif outcome.changed is not None:
+                work.settling.changed(outcome.path, outcome.changed, self._clock.monotonic())
+            elif candidate := self._settled(work, outcome):
+                self._finished(work, outcome, candidate, records, fresh)
+        say_left_out(self._db, work.upload, records)
+        if fresh and work.upload.state == "sealed":
+            Uploads.reseal(self._db, work.upload.number)
+        return fresh
+
+    def omissions(self, work: Work) -> None:
+        """Put what still stays out on the record, and take back what does not."""
+        now = self._clock.monotonic()
+        records: list[LeftOutFile] = []
+        for path, pending in list(work.omissions.items()):
+            if pending.due > now:
+                break
+            del work.omissions[path]
+            self._still_out(work, path, pending, records)
+        for path, reason in list(work.returned.items()):
+            if path not in work.settling:  # of a file that is taken after all it is said when it is finished
+                del work.returned[path]
+                self._take_back(work, path, reason, records)
+        say_left_out(self._db, work.upload, records)
+
+    def _settled(self, work: Work, outcome: Outcome) -> Candidate | None:
+        assert outcome.digests is not None
+        return work.settling.finish(outcome.path, outcome.asked, outcome.digests, self._clock.monotonic())
+
+    def _finished(
+        self, work: Work, outcome: Outcome, candidate: Candidate, records: list[LeftOutFile], fresh: list[Row]
+    ) -> None:
+        assert outcome.digests is not None
+        folder, name = self._place(work.upload.number, outcome.path)
+        if reason := work.returned.pop(outcome.path, ""):
+            self._take_back(work, outcome.path, reason, records)
+        known = None if candidate.fresh else Files.find_in(self._db, folder, name)
+        verdict = judge(known, outcome.asked, outcome.digests, self._now_ns)
+        if isinstance(verdict, Kept):
+            Files.restamp(self._db, folder, name, outcome.asked)
+        elif isinstance(verdict, Fresh):
+            fresh.append(new_row(folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision))
+        else:
+            Files.ready_again(self._db, folder, name, outcome.asked)
+            work.ready = True
+
+    def _problem(self, work: Work, path: bytes, problem: FolderError, records: list[LeftOutFile]) -> None:
+        try:
+            work.disk.check()
+        except RootLost as lost:
+            work.lost_root(str(lost))
+            work.settling.failed(path, self._clock.monotonic())
+            return
+        if isinstance(problem, Vanished):
+            work.settling.drop(path)
+            self._gone(work, path, records)
+        elif isinstance(problem, Unreadable) or work.settling.failed(path, self._clock.monotonic()):
+            work.settling.drop(path)
+            self._omit(work, path, Omission("unreadable", f"{problem}; it is tried again at every scan"), records)
+        elif isinstance(problem, Busy):
+            log.info("file_is_busy", path=path.decode("utf-8", "replace"), problem=str(problem))
+
+    def missing(self, work: Work, path: bytes) -> None:
+        """Take note that a file is not there of which a receipt says that it could not be read."""
+        records: list[LeftOutFile] = []
+        self._problem(work, path, Vanished("it is not there"), records)
+        say_left_out(self._db, work.upload, records)
+
+    def _gone(self, work: Work, path: bytes, records: list[LeftOutFile]) -> None:
+        """Note that a file is not there, where somebody says that it must be."""
+        folder, name = self._place(work.upload.number, path)
+        known = Files.find_in(self._db, folder, name)
+        if known is not None and known.state == "suspect":
+            held = Held.restore(self._db, folder, name)
+            if not held:
+                Files.set_state(self._db, folder, name, "gone")
+            Uploads.reseal(self._db, work.upload.number)
+            records.append(left_out(path, "gone", OLDER_HELD if held else NEVER_HELD))
+
+    def _still_out(self, work: Work, path: bytes, pending: Pending, records: list[LeftOutFile]) -> None:
+        """Look once more at what was to be left out a while ago."""
+        try:
+            seen = look(work.disk, path)
+        except Vanished:
+            return
+        except FolderError:
+            seen = None
+        if pending.omission.reason == "unreadable" and seen is not None and _can_be_read(work.disk, path, seen.st_mode):
+            work.mark(path, folder=stat.S_ISDIR(seen.st_mode))
+            return
+        self._omit(work, path, pending.omission, records)
+
+    def _omit(self, work: Work, path: bytes, omission: Omission, records: list[LeftOutFile]) -> None:
+        folder, name = self._place(work.upload.number, path)
+        if Files.put_left_out(self._db, work.upload.number, folder, name, omission.reason, omission.detail):
+            records.append(left_out(path, omission.reason, omission.detail))
+
+    def _take_back(self, work: Work, path: bytes, reason: str, records: list[LeftOutFile]) -> None:
+        folder, name = self._place(work.upload.number, path)
+        if Files.take_back(self._db, folder, name):
+            detail = TAKEN_BACK.get(reason, "it is uploaded after all")
+            records.append(left_out(path, reason, detail, returned=True))
+
+    def _place(self, upload: int, path: bytes) -> tuple[int, bytes]:
+        folder, name = split(path)
+        number = self._folders.get((upload, folder))
+        if number is None:
+            number = self._folders[upload, folder] = Files.make_folder(self._db, upload, folder)
+        return number, name
+
+
+def _can_be_read(disk: Disk, path: bytes, mode: int) -> bool:
+    return not stat.S_ISDIR(mode) or disk.lists(path)  # of a file, reading it tells the rest

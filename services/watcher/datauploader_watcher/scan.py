@@ -1,0 +1,226 @@
+"""A walk over the folders of one upload, in slices: the truth that events only hasten."""
+
+import os
+import stat
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from typing import Protocol
+
+from datauploader.state import Store
+from datauploader_watcher.adapters.disk import Disk, Page, explain
+from datauploader_watcher.domain.selection import Omission
+from datauploader_watcher.domain.versions import SIGNED, Stamp, join, stamp
+from datauploader_watcher.errors import FolderError, RootLost, Vanished
+from datauploader_watcher.ledger.files import Files, KnownRow
+
+Start = tuple[bytes, frozenset[bytes] | None]
+"""A folder with the names to look at, None for all of them."""
+_BY_PATTERN = ("excluded", "not-included")
+SPECIAL = Omission("special-file", "it is a pipe, socket or device, which has no content to upload")
+LINK_INSIDE = Omission(
+    "symlink", "it is a link; what it points to is uploaded under its own name where it belongs here"
+)
+LINK_OUTSIDE = Omission("symlink-outside", "it is a link to something outside this folder, or to nothing")
+
+
+class Findings(Protocol):
+    """Who is told what the walk sees."""
+
+    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
+        """A file that the ledger does not know like this."""
+
+    def expects(self, path: bytes) -> bool:
+        """Tell whether the file is known to belong to the upload and is not finished yet."""
+
+    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
+        """Something that stays out."""
+
+    def vanished(self, path: bytes) -> None:
+        """Something that is on the record as left out is not there any more."""
+
+    def enter(self, path: bytes) -> bool:
+        """Ask whether a folder is new; it counts as seen from now on."""
+
+    def readable(self, path: bytes) -> None:
+        """A folder that is on the record as unreadable could be opened."""
+
+    def lose(self, problem: RootLost) -> None:
+        """The root is away."""
+
+
+class Scan:
+    """One walk; each step looks at a page of entries."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        store: Store,
+        upload: int,
+        omits: "Omits",
+        findings: Findings,
+        starts: list[Start],
+        *,
+        deep: bool,
+    ) -> None:
+        """Prepare a walk.
+
+        Args:
+            disk: the root.
+            store: where the ledger lies.
+            upload: its number there.
+            omits: the patterns.
+            findings: is told what is seen.
+            starts: where to begin.
+            deep: enter every folder, not only new ones.
+        """
+        self._disk, self._store, self._upload = disk, store, upload
+        self._omits, self._findings = omits, findings
+        self._stack = list(starts)
+        self._deep = deep
+        self._doubtful: set[bytes] = set()
+        self._walk = self._run()
+        self.entries = 0
+        """Entries looked at so far."""
+        self.lost = False
+        """The root went away meanwhile."""
+        self.waiting = False
+        """The drive has not answered yet."""
+
+    def step(self) -> bool:
+        """Look at some more entries; False when everything was looked at."""
+        return next(self._walk, None) is not None
+
+    def close(self) -> None:
+        """Leave off."""
+        self._walk.close()
+
+    def _run(self) -> Generator[int, None, None]:
+        while self._stack and not self.lost:
+            folder, only = self._stack.pop()
+            try:
+                yield from self._folder(folder, only)
+            except OSError as error:
+                self._failed(folder, explain(error, folder))
+
+    def _folder(self, folder: bytes, only: frozenset[bytes] | None) -> Iterator[int]:
+        number, after = None, b""
+        with closing(self._disk.pages(folder, only)) as pages:
+            for page in pages:
+                self.waiting = page is None
+                if page is None:
+                    yield 0
+                    continue
+                if not after:
+                    number = self._opened(folder)
+                known = self._known(number, after, page, only)
+                self._compare(folder, page, known)
+                if only is None:
+                    self._missing(folder, page.names, known)
+                after = page.names[-1] if page.names else b""
+                self.entries += len(page.names)
+                yield len(page.names)
+
+    def _opened(self, folder: bytes) -> int | None:
+        if folder in self._doubtful:
+            self._findings.readable(folder)
+        with self._store.reading() as db:
+            return Files.folder(db, self._upload, folder)
+
+    def _known(
+        self, number: int | None, after: bytes, page: Page, only: frozenset[bytes] | None
+    ) -> Mapping[bytes, KnownRow]:
+        if number is None:
+            return {}
+        with self._store.reading() as db:
+            if only is None:
+                return Files.known(db, number, after, page.last)
+            return Files.known_names(db, number, page.names)
+
+    def _compare(self, folder: bytes, page: Page, known: Mapping[bytes, KnownRow]) -> None:
+        prefix = folder + b"/" if folder else b""
+        get = known.get
+        for name, seen in zip(page.names, page.looks, strict=True):
+            row = get(name)
+            if isinstance(seen, OSError):
+                self._failed(prefix + name, explain(seen, prefix + name), row)
+            elif (
+                row is not None
+                and row[2] == seen.st_mtime_ns
+                and row[1] == seen.st_size
+                and row[3] == seen.st_ino & SIGNED
+                and row[4] != "gone"
+            ):
+                continue  # known as it is: the way of almost every file, a million times
+            else:
+                self._unknown(prefix + name, seen, row)
+
+    def _unknown(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
+        if not stat.S_ISREG(seen.st_mode):
+            self._other(path, seen.st_mode, row)
+            return
+        now = stamp(seen.st_size, seen.st_mtime_ns, seen.st_ino)
+        if row is None or row[4] == "left-out":
+            self._new(path, now, row)
+        else:
+            self._findings.regular(path, now, row)
+
+    def _new(self, path: bytes, now: Stamp, row: KnownRow | None) -> None:
+        if row is not None and row[5] in _BY_PATTERN:
+            return
+        omission = None if self._findings.expects(path) else self._omits.omits(path)
+        if omission is None:
+            self._findings.regular(path, now, row)
+        else:
+            self._findings.omit(path, omission, row)
+
+    def _other(self, path: bytes, mode: int, row: KnownRow | None) -> None:
+        if stat.S_ISDIR(mode):
+            self._subfolder(path, row)
+        elif (omission := self._omits.omits(path)) is not None:
+            self._findings.omit(path, omission, row)
+        elif stat.S_ISLNK(mode):
+            self._findings.omit(path, self._link(path), row)
+        else:
+            self._findings.omit(path, SPECIAL, row)
+
+    def _subfolder(self, path: bytes, row: KnownRow | None) -> None:
+        if row is not None and row[5] in _BY_PATTERN:
+            return
+        omission = self._omits.omits(path, folder=True)
+        if omission is not None:
+            self._findings.omit(path, omission, row, folder=True)
+        elif self._findings.enter(path) or self._deep:
+            if row is not None:
+                self._doubtful.add(path)
+            self._stack.append((path, None))
+
+    def _link(self, path: bytes) -> Omission:
+        return LINK_INSIDE if self._disk.leads_inside(path) else LINK_OUTSIDE
+
+    def _missing(self, folder: bytes, names: list[bytes], known: Mapping[bytes, KnownRow]) -> None:
+        left_out = [name for name, row in known.items() if row[4] == "left-out"]
+        if left_out:
+            there = set(names)
+            for name in left_out:
+                if name not in there:
+                    self._findings.vanished(join(folder, name))
+
+    def _failed(self, path: bytes, problem: FolderError, row: KnownRow | None = None) -> None:
+        try:
+            self._disk.check()
+        except RootLost as lost:
+            self.lost = True
+            self._findings.lose(lost)
+            return
+        if not path and not isinstance(problem, Vanished):
+            self.lost = True
+            self._findings.lose(RootLost(f"the folder of the upload cannot be read: {problem}"))
+        elif not isinstance(problem, Vanished):
+            self._findings.omit(path, Omission("unreadable", f"{problem}; it is tried again"), row)
+
+
+class Omits(Protocol):
+    """The patterns of an upload, as far as the walk asks them."""
+
+    def omits(self, path: bytes, *, folder: bool = False) -> Omission | None:
+        """Say why a path is left out."""

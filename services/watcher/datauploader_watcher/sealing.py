@@ -1,0 +1,111 @@
+"""When an upload is complete, and what is then said of it."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from datauploader.contracts.uploads import UploadScanned, UploadSealed, manifest_digest
+from datauploader_watcher.domain.receipts import patience
+from datauploader_watcher.ledger.files import Files, Tally
+from datauploader_watcher.ledger.uploads import Upload, Uploads
+from datauploader_watcher.publishing import say
+from datauploader_watcher.work import Work
+
+_NONE = Tally()
+UNSAID = ("ready", "suspect")
+"""States in which a version has still to be announced."""
+NOT_UPLOADED = ("left-out", "gone")
+
+
+def close_by_itself(db: sqlite3.Connection, work: Work, now: float) -> bool:
+    """Close a sync upload whose marker has appeared, or in which nothing has changed for long enough."""
+    upload, request = work.upload, work.upload.request
+    if upload.closing or upload.state != "open":
+        return False
+    if work.marked:
+        Uploads.set_closing(db, upload.number, "marker")
+        return True
+    if request.idle_close_s is None or not work.at_rest or now - work.changed_at < request.idle_close_s:
+        return False
+    if not any(tally.files for state, tally in Files.tallies(db, upload.number).items() if state not in NOT_UPLOADED):
+        return False  # a folder that is still empty waits for its first file
+    Uploads.set_closing(db, upload.number, "idle")
+    return True
+
+
+def may_seal(db: sqlite3.Connection, work: Work) -> bool:
+    """Tell whether every file has been seen, is finished, and was announced, and what the catalog has is known."""
+    upload = work.upload
+    if upload.paused or upload.recall is not None or not work.at_rest:
+        return False
+    if upload.state == "open" and not (upload.closing and work.scanned_all):
+        return False
+    if upload.state == "sealed" and upload.manifest:
+        return False
+    tallies = Files.tallies(db, upload.number)
+    return not any(tallies.get(state, _NONE).files for state in UNSAID)
+
+
+def seal(db: sqlite3.Connection, upload: Upload, now: float, first_patience_s: float) -> str:
+    """Say that no more files come; a seal that differs from an earlier one supersedes it."""
+    manifest = manifest_digest(Files.manifest(db, upload.number))
+    Uploads.set_sealed(
+        db, upload.number, manifest, upload.seals + 1, now + patience(first_patience_s, upload.seals + 1)
+    )
+    say(db, upload, _sealed(db, upload, manifest), manifest, str(upload.seals))
+    return manifest
+
+
+def seal_again(db: sqlite3.Connection, upload: Upload, now: float, first_patience_s: float) -> bool:
+    """Repeat a seal that has had no answer although every file has; False where it is not due."""
+    if upload.state != "sealed" or not upload.manifest or upload.seal_due_at is None or upload.seal_due_at > now:
+        return False
+    tallies = Files.tallies(db, upload.number)
+    if upload.trouble or any(
+        tallies.get(s, _NONE).files for s in ("ready", "suspect", "announced", "stored", "failed")
+    ):
+        return False
+    due_at = now + patience(first_patience_s, upload.seals + 1)
+    Uploads.set_sealed(db, upload.number, upload.manifest, upload.seals + 1, due_at)
+    Uploads.set_recall(db, upload.number, "")  # perhaps the catalog has files that are not known here
+    say(db, upload, _sealed(db, upload, upload.manifest), upload.manifest, str(upload.seals))
+    return True
+
+
+def _sealed(db: sqlite3.Connection, upload: Upload, manifest: str) -> UploadSealed:
+    files, size, omitted = _counts(Files.tallies(db, upload.number))
+    return UploadSealed(
+        upload_id=upload.upload_id, files=files, bytes=size, left_out=omitted, manifest_sha256=manifest
+    )  # fmt: skip
+
+
+def scanned(db: sqlite3.Connection, work: Work) -> UploadScanned:
+    """Count what belongs to an upload now, finished or not."""
+    fresh = [candidate.stamp.size for candidate in work.settling.candidates() if candidate.fresh]
+    troubles = tuple(sentence for sentence in (work.away, work.upload.trouble, work.upload.recall) if sentence)
+    return counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
+
+
+def counts(
+    db: sqlite3.Connection,
+    upload: Upload,
+    *,
+    fresh: Sequence[int] = (),
+    settling: int = 0,
+    troubles: tuple[str, ...] = (),
+) -> UploadScanned:
+    """Count an upload by its ledger, and the sizes of files that are not in it yet."""
+    files, size, omitted = _counts(Files.tallies(db, upload.number))
+    return UploadScanned(
+        upload_id=upload.upload_id,
+        files=files + len(fresh),
+        bytes=size + sum(fresh),
+        settling=settling,
+        left_out=omitted,
+        troubles=troubles,
+    )
+
+
+def _counts(tallies: dict[str, Tally]) -> tuple[int, int, int]:
+    belong = [tally for state, tally in tallies.items() if state not in NOT_UPLOADED]
+    omitted = sum(tallies.get(state, _NONE).files for state in NOT_UPLOADED)
+    return sum(one.files for one in belong), sum(one.bytes for one in belong), omitted

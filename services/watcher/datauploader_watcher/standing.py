@@ -1,0 +1,219 @@
+"""Standing rules at work: folders that fit become uploads, once; closed ones that change become new ones."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from datauploader.contracts.datasets import DatasetSpec
+from datauploader.contracts.envelope import Event, natural_id
+from datauploader.contracts.uploads import Destination, Person, UploadRequested
+from datauploader.crashing import crash_point
+from datauploader.errors import ConfigurationError
+from datauploader.patience import NoAnswer, Patience, in_a_thread
+from datauploader.state import Outbox
+from datauploader_watcher.domain.rules import Rule, Target, upload_id
+from datauploader_watcher.errors import BadPattern
+from datauploader_watcher.ground import Ground
+from datauploader_watcher.ledger.rules import RuleFolder, RuleFolders
+from datauploader_watcher.publishing import SERVICE
+from datauploader_watcher.reopening import changed_since
+from datauploader_watcher.settings import RuleSettings
+
+log = structlog.get_logger()
+
+LOOK_SHARE = 20
+"""A look round comes at the earliest after so many times its own length."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    settings: RuleSettings
+    rule: Rule
+
+
+class Standing:
+    """The rules of this station."""
+
+    def __init__(self, ground: Ground) -> None:
+        """Read the rules.
+
+        Raises:
+            ConfigurationError: names the rule that cannot work, and why.
+        """
+        settings = ground.settings
+        self._store, self._outbox, self._clock = ground.store, ground.outbox, ground.clock
+        self._here, self._settings, self._opening = ground.here, settings, ground.opening
+        self._rules = tuple(self._parse(one) for one in settings.rules)
+        names = [one.settings.name for one in self._rules]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigurationError(f"[[watcher.rules]] {twice.pop()}: two rules have this name; give each its own")
+        self._due = 0.0
+        self._reopen_due = ground.clock.monotonic() + settings.reopen_interval_s
+        self._problems: dict[bytes, str] = {}
+        self._asked: dict[bytes, float] = {}
+        """Until when to wait for the upload of a folder that was asked for."""
+        self._patience = Patience()
+        self._comparing: dict[str, Future[list[RuleFolder]]] = {}
+        """By rule, the closed folders that have changed, as soon as that is known."""
+
+    @property
+    def due(self) -> float | None:
+        """When it is time to look round again; None where there are no rules."""
+        return self._due if self._rules else None
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Sentences about folders that fit a rule and cannot become a dataset, and about rules whose drive hangs."""
+        silent = [
+            f"Rule {one.rule.name}: {one.rule.prefix} does not answer; check the network and the server of this drive."
+            for one in self._rules
+            if self._patience.silent(one.rule.name)
+        ]
+        return (*silent, *tuple(self._problems.values())[:20])
+
+    def look(self) -> None:
+        """Look for new folders where it is time to."""
+        now = self._clock.monotonic()
+        if not self._rules or now < self._due:
+            return
+        for one in self._rules:
+            for folder, values in self._folders(one.rule):
+                self._found(one, folder, values)
+            self._reopen(one)
+        took = self._clock.monotonic() - now
+        self._due = now + took + max(self._settings.rule_interval_s, LOOK_SHARE * took)
+        if self._settings.reopen_days and now >= self._reopen_due:
+            self._reopen_due = now + self._settings.reopen_interval_s
+            self._compare()
+
+    def _parse(self, settings: RuleSettings) -> _Standing:
+        rule = Rule.parse(
+            settings.name,
+            settings.pattern,
+            investigation=settings.investigation,
+            dataset=settings.dataset,
+            location=settings.location,
+        )
+        try:
+            self._opening.check_rule(settings, rule.prefix)
+        except BadPattern as error:
+            raise ConfigurationError(f"[[watcher.rules]] {settings.name}: {error}") from error
+        return _Standing(settings, rule)
+
+    def _folders(self, rule: Rule) -> list[tuple[bytes, dict[str, str]]]:
+        """List the folders that fit a rule; an answer that comes late is taken at a later look round."""
+        try:
+            return self._patience.ask(rule.name, lambda: _fitting(rule), "folders")
+        except NoAnswer:
+            return []
+
+    def _found(self, one: _Standing, folder: bytes, values: dict[str, str]) -> None:
+        with self._store.reading() as db:
+            generation, arrived = RuleFolders.asked(db, one.settings.name, folder) or (1, False)
+        now = self._clock.monotonic()
+        if arrived or now < self._asked.get(folder, 0.0):  # a request may get lost on its way here
+            return
+        target = self._target(one, folder, values)
+        if target is not None:
+            self._asked[folder] = now + self._settings.receipt_patience_s
+            self._request(one, folder, target, generation=generation)
+
+    def _target(self, one: _Standing, folder: bytes, values: dict[str, str]) -> Target | None:
+        try:
+            target = one.rule.target(values)
+        except ValueError as error:
+            shown = folder.decode("utf-8", "backslashreplace")
+            if folder not in self._problems:
+                log.warning("folder_fits_rule_but_cannot_be_dataset", folder=shown, rule=one.rule.name)
+            self._problems[folder] = f"Rule {one.rule.name}: {shown} is not uploaded, because {error}; rename it."
+            return None
+        self._problems.pop(folder, None)
+        return target
+
+    def _request(self, one: _Standing, folder: bytes, target: Target, *, generation: int) -> None:
+        rule = one.settings
+        name = upload_id(self._here.key, rule.name, folder, generation)
+        data = UploadRequested(
+            upload_id=name,
+            investigation=target.investigation,
+            dataset=DatasetSpec(name=target.dataset),
+            root=os.fsdecode(folder),
+            include=rule.include,
+            exclude=rule.exclude,
+            mode=rule.mode,
+            destination=Destination(remote=rule.remote, location=target.location),
+            requested_by=Person(id=f"rule:{rule.name}"),
+            quiet_period_s=rule.quiet_period_s,
+            marker=rule.marker,
+            idle_close_s=rule.idle_close_s,
+            delete_after=rule.delete_after,
+        )
+        event = Event(data=data, station=self._here, service=SERVICE, id=natural_id(UploadRequested, name))
+        with self._store.transaction() as db:
+            RuleFolders.put(db, rule.name, folder, generation, name)
+            Outbox.put(db, event)
+        crash_point("watcher.rule-asked")
+        self._outbox.wake()
+        log.info("rule_opens_upload", rule=rule.name, upload_id=name, folder=os.fsdecode(folder), generation=generation)
+
+    def _compare(self) -> None:
+        """Begin to compare closed folders with what was uploaded of them, the rules beside each other."""
+        since = self._clock.now_ns() / 1e9 - self._settings.reopen_days * 86400
+        with self._store.reading() as db:
+            closed = list(RuleFolders.closed(db, since))
+        for name in {one.settings.name for one in self._rules} - self._comparing.keys():
+            rows = [row for row in closed if row.rule == name]
+            self._comparing[name] = in_a_thread(partial(self._changed, rows))
+
+    def _changed(self, rows: list[RuleFolder]) -> list[RuleFolder]:
+        return [row for row in rows if changed_since(self._store, row, self._opening)]
+
+    def _reopen(self, one: _Standing) -> None:
+        """Ask for a new upload of each folder that has changed since its dataset was closed."""
+        changed = self._comparing.get(one.settings.name)
+        if changed is None or not changed.done():
+            return
+        del self._comparing[one.settings.name]
+        for row in changed.result():
+            values = self._values(one.rule, row.folder)
+            target = self._target(one, row.folder, values) if values is not None else None
+            if target is not None:
+                self._request(one, row.folder, target, generation=row.generation + 1)
+
+    @staticmethod
+    def _values(rule: Rule, folder: bytes) -> dict[str, str] | None:
+        names = os.fsdecode(folder).replace(os.sep, "/").split("/")[-len(rule.levels) :]
+        values: dict[str, str] = {}
+        for depth, name in enumerate(names):
+            more = rule.level(depth, name)
+            if more is None:
+                return None
+            values |= more
+        return values
+
+
+def _fitting(rule: Rule) -> list[tuple[bytes, dict[str, str]]]:
+    """Go through the folders that fit a rule now."""
+    level: list[tuple[bytes, dict[str, str]]] = [(os.fsencode(rule.prefix), {})]
+    for depth in range(len(rule.levels)):
+        level = [
+            (path, {**values, **more})
+            for folder, values in level
+            for path, name in _subfolders(folder)
+            if (more := rule.level(depth, name)) is not None
+        ]
+    return level
+
+
+def _subfolders(folder: bytes) -> Sequence[tuple[bytes, str]]:
+    """List the folders in a folder that have a name that can be shown; links are not followed."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return ()
+    return [(path, os.fsdecode(path).rpartition(os.sep)[2]) for path in sorted(found)]

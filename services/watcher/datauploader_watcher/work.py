@@ -1,0 +1,290 @@
+"""One upload at work: what is unfinished, what is to be looked at, and when everything was seen."""
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from datauploader.state import Store
+from datauploader_watcher.adapters.disk import Disk
+from datauploader_watcher.clock import Clock
+from datauploader_watcher.domain.selection import Omission, Selection
+from datauploader_watcher.domain.settling import Quiet, Settling
+from datauploader_watcher.domain.versions import Stamp, split
+from datauploader_watcher.errors import RootLost
+from datauploader_watcher.ledger.files import KnownRow
+from datauploader_watcher.ledger.uploads import Upload
+from datauploader_watcher.scan import Scan, Start
+from datauploader_watcher.visits import Visits
+
+COUNT_S = 1.0
+"""The counts of an upload are said at most once in so many seconds."""
+SCAN_SHARE = 10
+"""A timer's scan comes at the earliest after so many times its own length."""
+
+
+class Pending(NamedTuple):
+    """Something that stays out, not yet on the record: temporary files come and go."""
+
+    omission: Omission
+    due: float
+    folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """How often everything is scanned."""
+
+    watched_s: float
+    polled_s: float
+
+
+class Work:
+    """What the loop holds in memory of one open upload; everything in it can be found again by scanning."""
+
+    def __init__(
+        self,
+        upload: Upload,
+        disk: Disk,
+        selection: Selection,
+        store: Store,
+        clock: Clock,
+        *,
+        quiet: Quiet,
+        interval: Interval,
+        sources: tuple[Start, ...],
+    ) -> None:
+        """Begin, with everything still to be scanned."""
+        self.upload, self.disk, self.selection = upload, disk, selection
+        self.settling = Settling(quiet)
+        self.sources = sources
+        self.omissions: dict[bytes, Pending] = {}
+        self.returned: dict[bytes, str] = {}
+        """Records to take back, with the reason that they carried."""
+        self.lost = ""
+        """The sentence while the root is away."""
+        self.unheard, self.unheard_at = "", 0.0
+        """The sentence while nobody answers what was announced, and since when (seconds since 1970)."""
+        self.polled = ""
+        """Why events cannot be relied on, "" where they can."""
+        self.ready = True
+        """There may be versions to announce in the ledger."""
+        self.marked = False
+        """The marker file was seen."""
+        self.scanned_all = False
+        """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
+        self.changed_at = clock.monotonic()
+        self.stirred = True
+        """Something has changed since the counts were said."""
+        self.counted_at = clock.monotonic() - COUNT_S
+        self.entries = 0
+        self.visits = Visits(sources, clock)
+        self._closed: set[bytes] = set()
+        """Files that were closed before they were first looked at."""
+        self._store, self._clock, self._interval = store, clock, interval
+        self._quiet = quiet
+        self._scans: deque[Scan] = deque()
+        self._full: Scan | None = None
+        self._full_counts = False
+        self._again = False
+        self._full_began = 0.0
+        self._full_missed = False
+        """Something has changed while a scan of everything ran, perhaps without an event."""
+        self._full_due: float | None = clock.monotonic()
+
+    # what the scan finds
+
+    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
+        """See `Findings.regular`."""
+        left_out = row is not None and row[4] == "left-out"
+        now = self._clock.monotonic()
+        calm = self._quiet.open_s < (self._clock.now_ns() - seen.mtime_ns) / 1e9
+        changed = self.settling.see(path, seen, now, fresh=row is None or left_out, calm=calm)
+        if changed and not left_out:  # what is only tried again is no news
+            self.changed_at = now
+            self.stirred = True
+            self._full_missed = True
+            self.visits.again(split(path)[0])
+        if path in self._closed:
+            self._closed.discard(path)
+            self.settling.closed(path, now)
+        self.omissions.pop(path, None)
+        if row is not None and left_out:
+            self.returned[path] = row[5] or "excluded"
+        if not self.marked and self.selection.marks(path):
+            self.marked = True
+
+    def expects(self, path: bytes) -> bool:
+        """See `Findings.expects`."""
+        return path in self.settling
+
+    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
+        """See `Findings.omit`."""
+        if not folder and not self.marked and self.selection.marks(path):
+            self.marked = True
+        if path in self.omissions or (row is not None and row[5] == omission.reason):
+            return
+        self.settling.drop(path)
+        due = self._clock.monotonic() + max(self._quiet.open_s, 1.0)
+        self.omissions[path] = Pending(omission, due, folder)
+
+    def vanished(self, path: bytes) -> None:
+        """See `Findings.vanished`."""
+        self.returned[path] = "gone"
+
+    def readable(self, path: bytes) -> None:
+        """See `Findings.readable`."""
+        self.omissions.pop(path, None)
+        self.returned[path] = "unreadable"
+
+    def enter(self, path: bytes) -> bool:
+        """See `Findings.enter`."""
+        return self.visits.enter(path)
+
+    def lost_root(self, sentence: str) -> None:
+        """Stop looking until the root is back; nothing is concluded."""
+        self.lost = sentence
+        self._stop_scans()
+        self._full_due = self._clock.monotonic() + 1.0
+
+    def lose(self, problem: RootLost) -> None:
+        """See `Findings.lose`."""
+        self.lost = str(problem)
+
+    # what is to be looked at
+
+    def mark(self, path: bytes, *, folder: bool, closed: bool = False) -> None:
+        """Have a path looked at soon, because something says that it has changed."""
+        if not self.visits.mark(path, folder=folder) or not closed:
+            return
+        if path in self.settling:
+            self.settling.closed(path, self._clock.monotonic())
+        else:  # written and closed before the first look at it
+            self._closed.add(path)
+
+    def rescan(self) -> None:
+        """Scan everything from the beginning, because something may have been missed."""
+        self._stop_scans()
+        self.scanned_all = False
+        self._full_due = self._clock.monotonic()
+
+    def hasten(self) -> None:
+        """Scan everything once more, soon."""
+        self._again = self._full is not None
+        self._full_due = self._clock.monotonic()
+
+    @property
+    def count_due(self) -> float | None:
+        """When the counts are to be said again, None while nothing has changed."""
+        return self.counted_at + COUNT_S if self.stirred else None
+
+    def forget(self) -> None:
+        """Forget everything that is not in the ledger, and find it again."""
+        self.settling.clear()
+        self.omissions.clear()
+        self.returned.clear()
+        if self.upload.state == "open":
+            self.rescan()
+
+    def has_omissions(self, now: float) -> bool:
+        """Tell whether something is to be put on the record as left out, or taken back."""
+        if any(path not in self.settling for path in self.returned):
+            return True
+        return bool(self.omissions) and next(iter(self.omissions.values())).due <= now
+
+    def rest(self) -> None:
+        """Look at nothing more by itself: the upload is sealed, or over."""
+        self._stop_scans()
+        self.visits.rest()
+        self._full_due = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is unfinished, and nothing waits to be looked at."""
+        busy = self.visits or self._scans or self._full or self.omissions or self.returned
+        return not busy and not len(self.settling) and not self.lost
+
+    @property
+    def looking(self) -> bool:
+        """There is something to look at now."""
+        return not self.lost and not self.waiting and bool(self.visits or self._scans or self._full)
+
+    @property
+    def waiting(self) -> bool:
+        """The drive has not answered yet; whoever else can go on does."""
+        scan = self._scans[0] if self._scans else self._full
+        return scan is not None and scan.waiting
+
+    @property
+    def away(self) -> str:
+        """The sentence for people while the root is lost, or does not answer."""
+        if self.lost or not self.disk.silent:
+            return self.lost
+        return f"{os.fsdecode(self.disk.root)} has not answered for a while; check the network and this drive's server"
+
+    @property
+    def next_look(self) -> float | None:
+        """When there is something to look at, or to put on the record, without any news."""
+        times = [self._full_due, self.visits.next_due]
+        if self.omissions and not self.lost:  # all wait equally long, so the first one is due first
+            times.append(next(iter(self.omissions.values())).due)
+        return min((time for time in times if time is not None), default=None)
+
+    def step(self) -> bool:
+        """Look at some more entries; False when there is nothing to look at now."""
+        now = self._clock.monotonic()
+        if not self.lost:
+            self.visits.ripen(now)
+            if self.visits and not self._scans:
+                self._scans.append(self._scan(self.visits.take(), deep=False))
+        if self._scans:
+            return self._advance(self._scans[0])
+        if self._full is None and self._full_due is not None and now >= self._full_due:
+            self._begin_full(now)
+        if self._full is not None:
+            return self._advance(self._full)
+        return False
+
+    def _begin_full(self, now: float) -> None:
+        try:
+            self.disk.check()
+        except RootLost as problem:
+            self.lost_root(str(problem))
+            return
+        self.lost = ""
+        self._full_counts = bool(self.upload.closing)
+        self._full_began = now
+        self._full_missed = False
+        self._full = self._scan(list(self.sources), deep=True)
+
+    def _scan(self, starts: list[Start], *, deep: bool) -> Scan:
+        return Scan(self.disk, self._store, self.upload.number, self.selection, self, starts, deep=deep)
+
+    def _advance(self, scan: Scan) -> bool:
+        before = scan.entries
+        more = scan.step()
+        self.entries += scan.entries - before
+        if scan.lost:
+            self.lost_root(self.lost)
+        elif not more and scan is self._full:
+            self._end_full()
+        elif not more:
+            self._scans.popleft()
+        return not scan.waiting
+
+    def _end_full(self) -> None:
+        now = self._clock.monotonic()
+        self._closed.clear()
+        self._full = None
+        self.scanned_all = self.scanned_all or self._full_counts
+        often = self.polled or self._full_missed  # who has missed something may miss more
+        interval = self._interval.polled_s if often else self._interval.watched_s
+        wait = 0.0 if self._again else max(interval, SCAN_SHARE * (now - self._full_began))
+        self._full_due, self._again = now + wait, False
+
+    def _stop_scans(self) -> None:
+        for scan in (*self._scans, *([self._full] if self._full else [])):
+            scan.close()
+        self._scans.clear()
+        self._full = None
+        self.visits.drop()

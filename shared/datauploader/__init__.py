@@ -1,0 +1,1 @@
+"""The common ground of all DataUploader services: what is said, how it travels, what is remembered."""

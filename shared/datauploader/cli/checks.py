@@ -1,0 +1,80 @@
+"""Commands that say what is wrong: config check, doctor."""
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import typer
+from rich.text import Text
+
+from datauploader.cli import screen
+from datauploader.cli.credentials import read_stored
+from datauploader.cli.exits import Code
+from datauploader.cli.options import AsJson, AtGateway
+from datauploader.client import Gateway
+from datauploader.config import ClientSettings, Settings, load
+from datauploader.errors import ConfigurationError
+from datauploader.inspection import examine
+from datauploader.service import Check
+from datauploader.settings_index import settings_classes, unknown_variables
+from datauploader.wording import safe
+
+app = typer.Typer()
+config = typer.Typer(help="The configuration.", no_args_is_help=True)
+
+
+@config.command()
+def check(*, json: AsJson = False) -> None:
+    """Read every setting of what is installed, and say what is wrong with it."""
+    found = list(_configuration())
+    _report(found, json=json)
+    if not all(each.ok for each in found):
+        raise typer.Exit(Code.USAGE)
+
+
+def _configuration() -> Iterator[Check]:
+    for name, kind in settings_classes().items():
+        try:
+            load(kind)
+        except ConfigurationError as error:
+            yield Check(name, ok=False, detail=str(error))
+        else:
+            yield Check(name, ok=True)
+    for variable in unknown_variables(os.environ):
+        yield Check(variable, ok=True, detail="nothing here reads it: misspelt, or of a service that is not installed")
+
+
+@app.command()
+def doctor(*, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Look at everything that this machine needs, and say what to do about what is wrong."""
+    found = list(_configuration())
+    if all(each.ok for each in found if each.name in ("common", "client")):
+        with _gateway(gateway) or nullcontext() as connection:
+            found += examine(load(Settings), connection)
+    _report(found, json=json)
+    if not all(each.ok for each in found):
+        raise typer.Exit(Code.FAILED)
+
+
+def _gateway(given: str) -> Gateway | None:
+    settings = load(ClientSettings)
+    stored = read_stored(settings)
+    url = given or settings.gateway or (stored.gateway if stored else "")
+    return Gateway(url) if url else None
+
+
+def _report(found: list[Check], *, json: bool) -> None:
+    if json:
+        checks = [{"name": each.name, "ok": each.ok, "detail": each.detail} for each in found]
+        screen.as_json({"ok": all(each.ok for each in found), "checks": checks})
+        return
+    out = screen.console()
+    for each in sorted(found, key=lambda each: each.ok):
+        text = Text("ok     " if each.ok else "wrong  ", style="green" if each.ok else "bold red")
+        text.append(each.name, style="not bold default")
+        if each.detail:
+            text.append(
+                "  " + "\n         ".join(safe(line) for line in each.detail.splitlines()),
+                style="not bold default dim" if each.ok else "not bold default",
+            )
+        out.print(text)

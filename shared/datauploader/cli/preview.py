@@ -1,0 +1,50 @@
+"""How the command line tells what an upload would do: a table on a terminal, one JSON object for programs."""
+
+from collections.abc import Iterator, Mapping
+
+from datauploader.answers import UploadPreview
+from datauploader.cli import screen
+from datauploader.cli.exits import Code
+from datauploader.wording import count, duration, safe, size
+
+
+def tell_preview(preview: UploadPreview, request: Mapping[str, object], *, machine: bool) -> Code:
+    """Print what an upload would do, and choose the exit code: 1 nothing to upload, 3 some files cannot be read."""
+    if machine:
+        screen.as_json(preview)
+    else:
+        screen.table(("Dry run", ""), list(_rows(preview)))
+        screen.warn("Nothing was begun.")
+    if not preview.files and request["mode"] == "batch":
+        return Code.FAILED
+    unreadable = any(group.reason == "unreadable" for group in preview.left_out)
+    return Code.PARTLY if unreadable or preview.trouble else Code.DONE
+
+
+def _rows(preview: UploadPreview) -> Iterator[tuple[str, str]]:
+    least = "at least " if preview.partial else ""
+    yield "Files", f"{least}{count(preview.files, 'file')}, {size(preview.bytes)}"
+    yield "From", preview.path
+    yield "To", f"{preview.remote}: {preview.location}"
+    yield "Already there", _destination(preview)
+    for group in preview.left_out:
+        yield "Left out", f"{least}{group.count:,}: {group.detail} ({', '.join(group.examples)})"
+    if preview.settling:
+        yield "Still written", f"{count(preview.settling, 'file')} changed a moment ago; each is taken when it rests"
+    for other in preview.together_with:
+        whose = other.upload or "another person's upload"
+        yield "Uploaded too by", f"{safe(whose)}: {count(other.files, 'file')} of these"
+    if preview.seconds is not None:
+        yield "Estimated time", duration(preview.seconds)
+    if preview.trouble:
+        yield "Trouble", preview.trouble
+
+
+def _destination(preview: UploadPreview) -> str:
+    there = preview.destination
+    if there is None:
+        return f"not known: {preview.destination_trouble}"
+    if not there.exists:
+        return "nothing"
+    least = "at least " if there.partial else ""
+    return f"{least}{count(there.objects, 'object')}, {size(there.bytes)}; none that differs is overwritten"

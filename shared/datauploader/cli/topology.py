@@ -1,0 +1,92 @@
+"""Commands for the broker's exchanges, queues and bindings: check, apply, export."""
+
+import json as jsonlib
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from datauploader.cli import screen
+from datauploader.cli.exits import Code
+from datauploader.cli.options import AsJson
+from datauploader.config import Settings, load
+from datauploader.contracts.address import Station
+from datauploader.errors import BadRequest, ConfigurationError
+
+if TYPE_CHECKING:
+    from datauploader.messaging.definitions import BrokerUser
+
+app = typer.Typer(help="The broker's exchanges, queues and bindings.", no_args_is_help=True)
+
+
+def _rabbit(settings: Settings) -> str:
+    url = settings.broker.get_secret_value()
+    if url.startswith("memory:"):
+        raise ConfigurationError(
+            "memory:// makes its queues by itself; set DATAUPLOADER_BROKER to amqp://… or amqps://…"
+        )
+    return url
+
+
+@app.command()
+def check(*, json: AsJson = False) -> None:
+    """Say what is missing on the broker; change nothing."""
+    settings = load(Settings)
+    url = _rabbit(settings)
+    from datauploader.messaging.rabbit.administration import check_topology  # noqa: PLC0415 - memory:// runs without pika
+
+    missing = check_topology(url, settings.all_stations)
+    if json:
+        screen.as_json({"ok": not missing, "missing": missing})
+    else:
+        for sentence in missing:
+            screen.say(f"Wrong: {sentence}.")
+        screen.say("Make it with: datauploader topology apply" if missing else "Everything is there.")
+    if missing:
+        raise typer.Exit(Code.FAILED)
+
+
+@app.command()
+def apply() -> None:
+    """Make what is missing on the broker; what is there stays as it is."""
+    settings = load(Settings)
+    url = _rabbit(settings)
+    from datauploader.messaging.rabbit.administration import apply_topology  # noqa: PLC0415 - memory:// runs without pika
+
+    apply_topology(url, settings.all_stations)
+    screen.say("Everything is there.")
+
+
+@app.command()
+def export(
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:ROLE[:WHICH]",
+            help="A user's rights, such as ws01:station:elettra.xrd1.ws01, nexus:harvester:nexus or cat:catalog.",
+        ),
+    ] = None,
+    vhost: Annotated[str, typer.Option(help="The virtual host.")] = "/",
+) -> None:
+    """Print definitions.json, which a broker loads at its start. Passwords are the administrator's to set."""
+    from datauploader.messaging.definitions import definitions  # noqa: PLC0415 - memory:// runs without pika
+
+    users = [_user(text) for text in user or []]
+    document = definitions(load(Settings).all_stations, users, vhost=vhost)
+    typer.echo(jsonlib.dumps(document, indent=2))
+
+
+def _user(text: str) -> "BrokerUser":
+    from datauploader.messaging.definitions import BrokerUser, Role  # noqa: PLC0415 - memory:// runs without pika
+
+    name, _, rest = text.partition(":")
+    role, _, which = rest.partition(":")
+    needs_which = role in ("station", "harvester")
+    if not name or role not in get_args(Role) or needs_which != bool(which):
+        raise BadRequest(
+            f"{text!r} is no user of the broker", "Write it like ws01:station:elettra.xrd1.ws01 or cat:catalog."
+        )
+    try:
+        station = Station.parse(which) if role == "station" else None
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    return BrokerUser(name, cast("Role", role), station, which if role == "harvester" else "")

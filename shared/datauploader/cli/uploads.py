@@ -1,0 +1,130 @@
+"""Commands about uploads that are there: status, files, close, pause, resume, cancel, retry."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from datauploader.answers import FileStatus, UploadStatus
+from datauploader.cli import screen
+from datauploader.cli.credentials import open_gateway
+from datauploader.cli.exits import outcome
+from datauploader.cli.options import AsJson, AtGateway, UploadId
+from datauploader.cli.progress import summary
+from datauploader.client import Gateway
+from datauploader.contracts.uploads import Action
+from datauploader.wording import local, safe, size, state
+
+app = typer.Typer()
+
+
+@app.command()
+def status(
+    upload: Annotated[str, typer.Argument(metavar="[UPLOAD]", help="One upload; left out: the latest ones.")] = "",
+    *,
+    only: Annotated[str, typer.Option("--state", help="Only uploads in this state.")] = "",
+    most: Annotated[int, typer.Option("--most", min=1, max=500, help="How many uploads to list.")] = 20,
+    gateway: AtGateway = "",
+    json: AsJson = False,
+) -> None:
+    """Show one upload, or the latest ones. The exit code tells how one upload is: 0 well, 1 failed, 3 partly."""
+    with open_gateway(gateway) as connection:
+        if not upload:
+            _list(connection, only, most, json=json)
+            return
+        answer = connection.upload(upload)
+        if json:
+            screen.as_json(answer)
+        else:
+            failed = connection.files(upload, "failed", limit=5).items if answer.counts.failed.files else ()
+            screen.console().print(summary(answer, failed))
+    raise typer.Exit(outcome(answer))
+
+
+def _list(gateway: Gateway, only: str, most: int, *, json: bool) -> None:
+    page = gateway.uploads(limit=most, **({"state": only} if only else {}))
+    if json:
+        screen.as_json(page)
+    elif page.items:
+        right = ("Files", "Size", "Failed")
+        columns = ("Upload", "Dataset", "Investigation", "State", "Files", "Size", "Failed", "Begun")
+        screen.table(columns, [_row(upload) for upload in page.items], right)
+    else:
+        screen.warn("There are no uploads yet.")
+
+
+def _row(upload: UploadStatus) -> tuple[str, ...]:
+    counts = upload.counts
+    files = f"{counts.catalogued.files:,}/{counts.found.files:,}"
+    failed = f"{counts.failed.files:,}" if counts.failed.files else ""
+    begun = local(upload.created)
+    return (
+        upload.id, upload.dataset, upload.investigation, state(upload), files, size(counts.found.bytes), failed, begun,
+    )  # fmt: skip
+
+
+@app.command()
+def files(
+    upload: UploadId,
+    *,
+    only: Annotated[str, typer.Option("--state", help="Only files in this state, such as failed.")] = "",
+    gateway: AtGateway = "",
+    json: AsJson = False,
+) -> None:
+    """List the files of an upload, failed ones first; one JSON object a line with --json."""
+    with open_gateway(gateway) as connection:
+        found = _files(connection, upload, only)
+        if json:
+            for file in found:
+                screen.as_json(file)
+            return
+        rows = ((file.state, size(file.size), file.path, f"{file.detail} {file.hint}".strip()) for file in found)
+        screen.table(("State", "Size", "Path", "What happened"), rows, right=("Size",))
+
+
+def _files(gateway: Gateway, upload: str, only: str) -> Iterator[FileStatus]:
+    after = None
+    while True:
+        page = gateway.files(upload, only, after)
+        yield from page.items
+        if (after := page.next) is None:
+            return
+
+
+@app.command()
+def close(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """End a sync upload: what is there is finished, what comes later is not taken."""
+    _control(upload, "close", "is being closed", gateway, json=json)
+
+
+@app.command()
+def pause(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Let an upload rest; nothing is lost."""
+    _control(upload, "pause", "rests", gateway, json=json)
+
+
+@app.command()
+def resume(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Go on with an upload that rests."""
+    _control(upload, "resume", "goes on", gateway, json=json)
+
+
+@app.command()
+def cancel(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Stop an upload for good; what is stored stays stored, and the local files stay too."""
+    _control(upload, "cancel", "is being stopped", gateway, json=json)
+
+
+@app.command()
+def retry(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Try the failed files of an upload again, and only these."""
+    _control(upload, "retry", "tries its failed files again", gateway, json=json)
+
+
+def _control(upload: str, action: Action, words: str, gateway: str, *, json: bool) -> None:
+    with open_gateway(gateway) as connection:
+        answer = connection.control(upload, action)
+    if json:
+        screen.as_json(answer)
+    else:
+        screen.say(f"Upload {safe(answer.id)} ({safe(answer.dataset)}) {words}.")

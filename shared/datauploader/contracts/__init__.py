@@ -1,0 +1,87 @@
+"""What DataUploader's services say to each other: the envelope and one module for each noun."""
+
+from datauploader.contracts.address import Station
+from datauploader.contracts.datasets import (
+    DatasetCompleted,
+    DatasetEnsured,
+    DatasetRefused,
+    DatasetSpec,
+    Parameter,
+)
+from datauploader.contracts.descriptions import (
+    DatasetAnnotated,
+    DatasetDescribed,
+    InvestigationAnnotated,
+    InvestigationDescribed,
+)
+from datauploader.contracts.envelope import Event, decode, encode
+from datauploader.contracts.files import (
+    CataloguedFile,
+    FailedFile,
+    FileCatalogued,
+    FileFailed,
+    FileLeftOut,
+    FileReady,
+    FileReleased,
+    FileStored,
+    FileVersion,
+    LeftOutFile,
+    StoredFile,
+)
+from datauploader.contracts.metadata import ExtractedFile, MetadataExtracted
+from datauploader.contracts.model import EventData
+from datauploader.contracts.stations import StationReported
+from datauploader.contracts.transfers import MovingFile, TransferProgressed
+from datauploader.contracts.uploads import (
+    Destination,
+    Person,
+    UploadCancelled,
+    UploadControlled,
+    UploadOpened,
+    UploadRejected,
+    UploadRequested,
+    UploadScanned,
+    UploadSealed,
+)
+
+__all__ = [
+    "CataloguedFile",
+    "DatasetAnnotated",
+    "DatasetCompleted",
+    "DatasetDescribed",
+    "DatasetEnsured",
+    "DatasetRefused",
+    "DatasetSpec",
+    "Destination",
+    "Event",
+    "EventData",
+    "ExtractedFile",
+    "FailedFile",
+    "FileCatalogued",
+    "FileFailed",
+    "FileLeftOut",
+    "FileReady",
+    "FileReleased",
+    "FileStored",
+    "FileVersion",
+    "InvestigationAnnotated",
+    "InvestigationDescribed",
+    "LeftOutFile",
+    "MetadataExtracted",
+    "MovingFile",
+    "Parameter",
+    "Person",
+    "Station",
+    "StationReported",
+    "StoredFile",
+    "TransferProgressed",
+    "UploadCancelled",
+    "UploadControlled",
+    "UploadOpened",
+    "UploadRejected",
+    "UploadRequested",
+    "UploadScanned",
+    "UploadSealed",
+    "decode",
+    "encode",
+]

@@ -1,0 +1,61 @@
+"""What is said about datasets: wanted, ensured in the catalogue, refused, completed."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from datauploader.contracts.model import EventData, Sentence, Sha256, Travelling, UploadId
+from datauploader.contracts.names import Name
+
+
+class Parameter(Travelling):
+    """One piece of metadata: a name with a value and a unit."""
+
+    name: str = Field(min_length=1, max_length=200)
+    value: str | float | int | bool
+    units: str = Field(default="", max_length=60)
+
+
+class DatasetSpec(Travelling):
+    """The dataset that a user asked for; name and investigation are its natural key."""
+
+    name: Name
+    type: str = Field(default="raw", max_length=60)
+    description: str = Field(default="", max_length=4000)
+    parameters: tuple[Parameter, ...] = Field(default=(), max_length=200)
+
+
+class DatasetEnsured(EventData):
+    """The dataset exists in the catalogue."""
+
+    name: ClassVar[str] = "dataset.ensured"
+
+    upload_id: UploadId
+    investigation_id: str
+    dataset_id: str
+    url: str = ""
+
+
+class DatasetRefused(EventData):
+    """The catalogue will not have this dataset; files that are stored stay stored."""
+
+    name: ClassVar[str] = "dataset.refused"
+
+    upload_id: UploadId
+    reason: str = Field(pattern=r"^[a-z-]{2,40}$")
+    detail: Sentence
+    hint: Sentence = ""
+
+
+class DatasetCompleted(EventData):
+    """Every file of the sealed manifest is a datafile, and the catalogue marks the dataset complete."""
+
+    name: ClassVar[str] = "dataset.completed"
+
+    upload_id: UploadId
+    dataset_id: str
+    files: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    manifest_sha256: Sha256
+    url: str = ""
+    doi: str = ""

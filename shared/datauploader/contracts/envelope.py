@@ -1,0 +1,198 @@
+"""The envelope around every event: CloudEvents 1.0 in structured mode (JSON event format 1.0.2)."""
+
+import json
+import re
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AwareDatetime, ConfigDict, StringConstraints, ValidationError
+
+from datauploader.contracts.address import Station
+from datauploader.contracts.model import EventData, Travelling, Word
+from datauploader.contracts.registry import kind_of, topic, type_name
+from datauploader.errors import ContractError, Undecodable
+
+CONTENT_TYPE = "application/cloudevents+json"
+SCHEMA_BASE = "https://datauploader.ceric.eu/schemas/"
+LARGEST = 64 * 1024
+"""Bytes that an event of ours may have when encoded."""
+LARGEST_ACCEPTED = 1024 * 1024
+"""Bytes beyond which a body is not even parsed."""
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "datauploader.ceric.eu")
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_WORD = re.compile(r"[a-z0-9_-]{1,63}")
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
+_Id = Annotated[str, StringConstraints(pattern=f"^{_ID.pattern}$")]
+"""An id that fits into an AMQP property (255 bytes) and into a log line."""
+
+D_co = TypeVar("D_co", bound=EventData, covariant=True)
+
+
+def new_traceparent() -> str:
+    """Start a trace: W3C Trace Context, version 00, sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def natural_id(kind: type[EventData], *parts: str) -> str:
+    """Derive an event id from what the event is about, so that the same fact always has the same id."""
+    return str(uuid.uuid5(_NAMESPACE, "\0".join((type_name(kind), *parts))))
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[D_co]):
+    """One thing that happened, with everything that its envelope says about it."""
+
+    data: D_co
+    station: Station
+    service: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    correlation_id: str = ""
+    causation_id: str = ""
+    traceparent: str = field(default_factory=new_traceparent)
+
+    def __post_init__(self) -> None:
+        if not (_ID.fullmatch(self.id) and _WORD.fullmatch(self.service)):
+            raise ContractError(
+                f"an event needs an id without spaces and a service of one word: {self.id!r} {self.service!r}"
+            )
+
+    @property
+    def routing_key(self) -> str:
+        """The six words of the topic."""
+        return f"{self.station.key}.{topic(type(self.data))}"
+
+    @property
+    def trace_id(self) -> str:
+        """The 32 hexadecimal digits that join pages, messages and logs."""
+        return self.traceparent.split("-")[1]
+
+    def follow(self, data: EventData, *, service: str, id: str | None = None) -> "Event[EventData]":  # noqa: A002 - the envelope's own word
+        """Build an event that this one caused: same station, same trace, same correlation."""
+        parent = self.traceparent.split("-")
+        return Event(
+            data=data,
+            station=self.station,
+            service=service,
+            id=id or str(uuid.uuid4()),
+            correlation_id=self.correlation_id or self.id,
+            causation_id=self.id,
+            traceparent=f"{parent[0]}-{parent[1]}-{secrets.token_hex(8)}-{parent[3]}",
+        )
+
+
+class _Source(Travelling):
+    """The words of `source`."""
+
+    station: Station
+    service: Word
+
+
+class _Envelope(Travelling):
+    """The attributes as they stand in JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    specversion: str
+    id: _Id
+    source: str
+    type: str
+    time: AwareDatetime
+    correlationid: _Id | None = None
+    causationid: _Id | None = None
+    traceparent: str = ""
+    data: dict[str, Any]
+
+
+def encode(event: Event[EventData]) -> bytes:
+    """Write an event as a JSON document in UTF-8."""
+    kind = type(event.data)
+    station = event.station
+    attributes = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": f"urn:datauploader:{station.facility}:{station.beamline}:{station.station}:{event.service}",
+        "type": type_name(kind),
+        "time": event.time.isoformat().replace("+00:00", "Z"),
+        "subject": event.data.upload_id or station.key,
+        "datacontenttype": "application/json",
+        "dataschema": f"{SCHEMA_BASE}{topic(kind)}.json",
+        "correlationid": event.correlation_id or event.id,
+        "causationid": event.causation_id or event.id,
+        "traceparent": event.traceparent,
+    }
+    head = json.dumps(attributes, ensure_ascii=False)[:-1]
+    return f'{head}, "data": {event.data.model_dump_json(exclude_none=True)}}}'.encode()
+
+
+def decode(body: bytes) -> Event[EventData]:
+    """Read an event.
+
+    Raises:
+        Undecodable: the body is too large, no JSON, no CloudEvent, or its data break their contract.
+        UnknownEvent: the type or version is not in the registry.
+    """
+    if len(body) > LARGEST_ACCEPTED:
+        raise Undecodable(f"the body has {len(body)} bytes; at most {LARGEST_ACCEPTED} are accepted")
+    try:
+        envelope = _Envelope.model_validate(_parse(body))
+        if envelope.specversion != "1.0":
+            raise Undecodable(f"CloudEvents version {envelope.specversion[:20]!r} is not supported, 1.0 is")
+        kind = kind_of(envelope.type)
+        data = kind.model_validate(envelope.data)
+        source = _read_source(envelope.source)
+    except ValidationError as error:
+        raise Undecodable(_first_problem(error)) from error
+    return Event(
+        data=data,
+        station=source.station,
+        service=source.service,
+        id=envelope.id,
+        time=envelope.time,
+        correlation_id=envelope.correlationid or "",
+        causation_id=envelope.causationid or "",
+        traceparent=envelope.traceparent if _TRACEPARENT.fullmatch(envelope.traceparent) else new_traceparent(),
+    )
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    """Read strict JSON: readers of another make must not see other values than this one does."""
+    try:
+        document = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # bad UTF-8 and bad JSON are ValueErrors
+        raise Undecodable(f"the body is no JSON: {error}"[:500]) from error
+    if not isinstance(document, dict):
+        raise Undecodable("the body is no JSON object")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return members
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+@lru_cache(maxsize=1024)
+def _read_source(source: str) -> _Source:
+    words = source.split(":")
+    if len(words) != 6 or words[:2] != ["urn", "datauploader"]:  # noqa: PLR2004 - urn, scheme, three words, service
+        raise Undecodable(
+            f"the source {source[:120]!r} is not urn:datauploader:<facility>:<beamline>:<station>:<service>"
+        )
+    return _Source(station=Station(facility=words[2], beamline=words[3], station=words[4]), service=words[5])
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the body"
+    return f"{where}: {problem['msg']}"[:500]

@@ -1,0 +1,163 @@
+"""What is said about files: this version is ready, stored, failed, catalogued, left out, released."""
+
+import hashlib
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from datauploader.contracts.model import EventData, Md5, Sentence, Sha1, Sha256, Travelling, UploadId
+from datauploader.contracts.names import RelativePath, display, pack
+from datauploader.contracts.paths import FilePath
+from datauploader.contracts.uploads import Destination
+
+MOST_FILES = 500
+"""File versions in one event; the encoded size may allow fewer."""
+
+
+class FileVersion(FilePath):
+    """One state of one file: what was read from the disk, once."""
+
+    size: int = Field(ge=0)
+    """Bytes."""
+    mtime_ns: int
+    """Modification time, nanoseconds since 1970-01-01 UTC."""
+    sha256: Sha256
+    md5: Md5 | None = None
+    sha1: Sha1 | None = None
+    revision: int = Field(ge=0)
+    """Orders the versions of one path: a higher one supersedes a lower one."""
+
+    @classmethod
+    def of(
+        cls,
+        raw: bytes,
+        *,
+        size: int,
+        mtime_ns: int,
+        sha256: str,
+        md5: str | None = None,
+        sha1: str | None = None,
+        revision: int,
+    ) -> Self:
+        """Build a version from the bytes of its path."""
+        return cls(
+            path=display(raw), path_b64=pack(raw), size=size, mtime_ns=mtime_ns,
+            sha256=sha256, md5=md5, sha1=sha1, revision=revision,
+        )  # fmt: skip
+
+    @property
+    def key(self) -> str:
+        """Name this version by its content: the same file state gives the same key wherever it is seen."""
+        parts = (self.raw, b"%d" % self.size, b"%d" % self.mtime_ns, self.sha256.encode())
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digests that are known, by algorithm, in hexadecimal."""
+        known = {"sha256": self.sha256, "md5": self.md5, "sha1": self.sha1}
+        return {name: value for name, value in known.items() if value}
+
+
+class FileReady(EventData):
+    """These versions are finished and wait to be moved."""
+
+    name: ClassVar[str] = "file.ready"
+
+    upload_id: UploadId
+    root: str
+    """Absolute path on the station below which the paths lie."""
+    root_b64: str | None = None
+    destination: Destination
+    files: tuple[FileVersion, ...] = Field(min_length=1, max_length=MOST_FILES)
+
+
+Proof = Literal["verified", "unverified"]
+
+
+class StoredFile(Travelling):
+    """A version that the storage holds, and how that is known."""
+
+    file: FileVersion
+    object: RelativePath
+    """Path of the object below the remote's base, as `names.escape` writes it."""
+    state: Proof
+    method: str = Field(max_length=80)
+    """How it was verified, in words: `backend sha256`, `read back`, `not verified`."""
+
+
+class FileStored(EventData):
+    """These versions are on the storage."""
+
+    name: ClassVar[str] = "file.stored"
+
+    upload_id: UploadId
+    destination: Destination
+    files: tuple[StoredFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+
+
+class FailedFile(Travelling):
+    """A version that could not be moved, and what to do about it."""
+
+    file: FileVersion
+    reason: str = Field(pattern=r"^[a-z-]{2,40}$")
+    """Stable word: `conflict`, `source-gone`, `source-changed`, `storage-full`, `unreachable`, `not-allowed` …"""
+    detail: Sentence
+    hint: Sentence = ""
+    final: bool
+    """False: it is tried again by itself; True: it waits for a person (or for a new version of the file)."""
+
+
+class FileFailed(EventData):
+    """These versions are not on the storage, and why."""
+
+    name: ClassVar[str] = "file.failed"
+
+    upload_id: UploadId
+    files: tuple[FailedFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+
+
+class CataloguedFile(Travelling):
+    """A version that the catalogue knows."""
+
+    file: FileVersion
+    datafile_id: str = ""
+    """The catalogue's own id, where it gives one; the natural key is the dataset and the path."""
+    state: Proof
+
+
+class FileCatalogued(EventData):
+    """These versions are datafiles of their dataset."""
+
+    name: ClassVar[str] = "file.catalogued"
+
+    upload_id: UploadId
+    dataset_id: str
+    files: tuple[CataloguedFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+
+
+class LeftOutFile(FilePath):
+    """Something in the folder that is not uploaded, on the record."""
+
+    reason: str = Field(pattern=r"^[a-z-]{2,40}$")
+    """Stable word: `excluded`, `not-included`, `symlink-outside`, `special-file`, `unreadable`, `gone` …"""
+    detail: Sentence
+    returned: bool = False
+    """True takes an earlier record back: the file is uploaded after all."""
+
+
+class FileLeftOut(EventData):
+    """These are not uploaded, and why."""
+
+    name: ClassVar[str] = "file.left-out"
+
+    upload_id: UploadId
+    files: tuple[LeftOutFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+
+
+class FileReleased(EventData):
+    """The local copies of these versions were removed after their stored copies were hashed again."""
+
+    name: ClassVar[str] = "file.released"
+
+    upload_id: UploadId
+    files: tuple[FileVersion, ...] = Field(min_length=1, max_length=MOST_FILES)

@@ -1,0 +1,37 @@
+"""The ground rules of everything that travels: frozen, tolerant of fields it does not know, counted in versions."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}$")]
+"""One word of a routing key."""
+
+UploadId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+"""Names one upload everywhere: in messages, tables, addresses of pages."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Sha1 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Sentence = Annotated[str, StringConstraints(max_length=2000)]
+"""Text that a person reads: what happened, or what to do."""
+
+
+class Travelling(BaseModel):
+    """A frozen value that other processes, and other releases, will read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null")
+
+
+class EventData(Travelling):
+    """The data of one kind of event; `name` and `major` are its place in the topic."""
+
+    name: ClassVar[str]
+    """`<noun>.<verb>`, the fourth and fifth word of the routing key."""
+    major: ClassVar[int] = 1
+    lossy: ClassVar[bool] = False
+    """True for the one kind that may be lost: published transient, without confirm or re-delivery."""
+    deprecated: ClassVar[bool] = False
+
+    upload_id: str
+    """The upload that the event is about, or "" where it is about a station as a whole."""

@@ -1,0 +1,90 @@
+"""What is said about an upload before it is asked for: what it would take, leave out and meet at its destination."""
+
+from pydantic import Field
+
+from datauploader.contracts.datasets import Parameter
+from datauploader.contracts.model import Sentence, Travelling, UploadId
+
+
+class LeftOutGroup(Travelling):
+    """Things that would stay out for one reason."""
+
+    reason: str
+    detail: Sentence
+    count: int = Field(ge=0)
+    """A folder that is left out counts as one, because nobody looks into it."""
+    examples: tuple[str, ...] = ()
+
+
+class Overlap(Travelling):
+    """An upload that is still open and to which some of these files belong already."""
+
+    upload_id: UploadId
+    requested_by: str
+    """The identifier of the person who asked for it."""
+    files: int = Field(ge=1)
+    """How many of the counted files."""
+
+
+class Refused(Travelling):
+    """Why the station would reject the upload, as `upload.rejected` would say it."""
+
+    reason: str = Field(pattern=r"^[a-z-]{2,40}$")
+    detail: Sentence
+    hint: Sentence = ""
+
+
+class Preview(Travelling):
+    """What an upload would find on the station now."""
+
+    files: int = Field(default=0, ge=0)
+    bytes: int = Field(default=0, ge=0)
+    first: tuple[str, ...] = ()
+    """The first files that were met, by their paths below the root."""
+    left_out: tuple[LeftOutGroup, ...] = ()
+    settling: int = Field(default=0, ge=0)
+    """Files that were changed so lately that they may still be written."""
+    settling_first: tuple[str, ...] = ()
+    oldest_mtime_ns: int | None = None
+    newest_mtime_ns: int | None = None
+    overlaps: tuple[Overlap, ...] = ()
+    entries: int = Field(default=0, ge=0)
+    """Entries of folders that were looked at."""
+    partial: bool = False
+    """Not everything was looked at within the bounds of the question: there may be more of each kind."""
+    trouble: Sentence = ""
+    """What went wrong with the folder while it was looked at."""
+    refused: Refused | None = None
+    """The upload would be rejected; everything else is empty then."""
+
+
+class DestinationContent(Travelling):
+    """What the storage holds already where an upload would go."""
+
+    exists: bool
+    """There is at least one object or folder."""
+    objects: int = Field(default=0, ge=0)
+    bytes: int = Field(default=0, ge=0)
+    first: tuple[str, ...] = ()
+    """Some objects, by their paths below the location."""
+    partial: bool = False
+    """There may be more: the question's bounds were met first."""
+
+
+class FoundValue(Travelling):
+    """Something that a file says about itself."""
+
+    parameter: Parameter
+    source: str
+    """The file, by its path below the root."""
+
+
+class FoundValues(Travelling):
+    """What the chosen files say about themselves."""
+
+    values: tuple[FoundValue, ...] = ()
+    """Of each name the first that was found."""
+    problems: tuple[Sentence, ...] = ()
+    """Why a file could not be read."""
+    files: int = Field(default=0, ge=0)
+    """Files that were read."""

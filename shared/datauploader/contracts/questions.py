@@ -1,0 +1,233 @@
+"""What may be asked over the broker, by whom it is answered, and what the answer looks like."""
+
+from datetime import date
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from datauploader.contracts.files import MOST_FILES, StoredFile
+from datauploader.contracts.model import Sentence, Travelling, UploadId, Word
+from datauploader.contracts.names import Location, Name, RelativePath
+from datauploader.contracts.previews import DestinationContent, FoundValues, Preview
+from datauploader.contracts.uploads import UploadRequested
+
+
+class Question(Travelling):
+    """A request that is answered before its deadline or not at all; `Answer` is the model of what comes back."""
+
+    name: ClassVar[str]
+    """`<service>.<what>`; the service word is the one who answers."""
+
+
+class Identity(Travelling):
+    """A person as the catalogue knows them."""
+
+    user_id: str
+    name: str = ""
+    unix_user: str = ""
+
+
+class WhoIs(Question):
+    """Ask the catalogue whose session this is."""
+
+    name: ClassVar[str] = "catalog.who-is"
+    session: str = Field(repr=False)
+
+
+class MayUpload(Question):
+    """Ask the catalogue whether this user may upload to this investigation."""
+
+    name: ClassVar[str] = "catalog.may-upload"
+    user_id: str
+    investigation: str
+
+
+class UploadRight(Travelling):
+    """The catalogue's answer, with its own words where it says no."""
+
+    allowed: bool
+    detail: str = ""
+    base_dir: str = ""
+    """Where the investigation's data belong on the facility's storage, relative; "" where the catalogue has no view."""
+    title: str = ""
+
+
+class ListInvestigations(Question):
+    """Ask the catalogue for the investigations of this user, closed ones as well."""
+
+    name: ClassVar[str] = "catalog.investigations"
+    user_id: str
+    text: str = Field(default="", max_length=200)
+    """Only those in which every word of this stands somewhere."""
+    most: int = Field(default=1000, ge=1, le=1000)
+    """How many at most; those of today come first, then open ones, then the latest."""
+
+
+class InvestigationSummary(Travelling):
+    """One line of the list that a user chooses from; what the catalogue does not tell is empty."""
+
+    id: str
+    title: str = ""
+    name: str = ""
+    visit: str = ""
+    base_dir: str = ""
+    open: bool = True
+    reason: str = ""
+    """Why nothing can be uploaded to it, where it is closed."""
+    beamline: str = ""
+    """The beamline or instrument, in the catalogue's own spelling."""
+    start: date | None = None
+    end: date | None = None
+    """The last day, itself included."""
+    principal_investigator: str = ""
+    description: str = ""
+
+
+class Investigations(Travelling):
+    """The investigations of one user, and whether they may be made here."""
+
+    items: tuple[InvestigationSummary, ...] = ()
+    total: int = 0
+    """How many there are, also where `most` has left some out."""
+    may_create: bool = False
+    create_refusal: Sentence = ""
+    """Why none can be made, where that is so."""
+
+
+class CreateInvestigation(Question):
+    """Ask the catalogue to make an investigation for this user; the same name and visit again give the same one."""
+
+    name: ClassVar[str] = "catalog.create-investigation"
+    user_id: str = Field(min_length=1, max_length=200)
+    investigation: Name
+    """Its name: a proposal number at most facilities."""
+    visit: str = Field(default="1", min_length=1, max_length=60)
+    title: str = Field(min_length=1, max_length=500)
+    beamline: str = Field(default="", max_length=60)
+    start: date | None = None
+    end: date | None = None
+
+
+class ListDatafiles(Question):
+    """Ask the catalog which versions it has of an upload of the station that asks."""
+
+    name: ClassVar[str] = "catalog.datafiles"
+    upload_id: UploadId
+    after: str = Field(default="", max_length=8192)
+    """`next` of the page before; "" begins."""
+    limit: int = Field(default=MOST_FILES, ge=1, le=MOST_FILES)
+
+
+class KnownDatafile(Travelling):
+    """A version that is on the storage, and whether the catalogue has it as a datafile."""
+
+    stored: StoredFile
+    registered: bool
+
+
+class Datafiles(Travelling):
+    """Some of the versions that the catalog has of an upload, the newest of each path, in order of the paths' bytes."""
+
+    items: tuple[KnownDatafile, ...] = ()
+    next: str = ""
+    """Asks for the page after this one; "" where there is none."""
+
+
+class ListFolder(Question):
+    """Ask a station's watcher what lies in a folder below one of its roots."""
+
+    name: ClassVar[str] = "watcher.list-folder"
+    path: str
+    """Absolute path on the station; "" asks for the roots."""
+    offset: int = Field(default=0, ge=0)
+    limit: int = Field(default=1000, ge=1, le=5000)
+    contains: str = Field(default="", max_length=255)
+    """Only names that hold this text, in whatever case."""
+    counts: bool = False
+    """Say of each folder how many entries it has, where that is quickly known."""
+
+
+class FolderEntry(Travelling):
+    """One entry of a folder."""
+
+    name: str
+    kind: Literal["file", "folder", "link", "special"]
+    size: int = 0
+    mtime_ns: int = 0
+    entries: int | None = None
+    """How many entries a folder has itself; None where that was not asked or would have taken long."""
+
+
+class Folder(Travelling):
+    """What lies in a folder, folders first, in order of their names."""
+
+    path: str
+    entries: tuple[FolderEntry, ...] = ()
+    total: int = 0
+    """How many there are, page after page."""
+    readable: bool = True
+    detail: str = ""
+
+
+class PreviewUpload(Question):
+    """Ask a station's watcher what an upload would find; nothing is begun."""
+
+    name: ClassVar[str] = "watcher.preview"
+    request: UploadRequested
+    """As it would be said; its `upload_id` is never used."""
+    most_entries: int = Field(default=200_000, ge=1, le=1_000_000)
+    within_s: float = Field(default=3.0, gt=0, le=20)
+    """After so many entries or seconds the answer is partial."""
+
+
+class ReadValues(Question):
+    """Ask a station's watcher what some files of an upload say about themselves."""
+
+    name: ClassVar[str] = "watcher.read-values"
+    request: UploadRequested
+    """The files are those that it would upload and that rest."""
+    most_files: int = Field(default=3, ge=1, le=20)
+    within_s: float = Field(default=3.0, gt=0, le=20)
+
+
+class LookAtDestination(Question):
+    """Ask transfer what the storage holds already at a location."""
+
+    name: ClassVar[str] = "transfer.look-at-destination"
+    remote: Word
+    location: Location
+    most: int = Field(default=10_000, ge=1, le=100_000)
+    """Objects."""
+    within_s: float = Field(default=3.0, gt=0, le=20)
+
+
+class HashStored(Question):
+    """Ask transfer to hash an object on the storage again, from its stored bytes."""
+
+    name: ClassVar[str] = "transfer.hash-stored"
+    remote: Word
+    object: RelativePath
+    """As in `StoredFile.object`."""
+    algorithms: tuple[str, ...] = ("sha256", "md5", "sha1")
+
+
+class StoredHash(Travelling):
+    """What the storage holds now; `found` False means that the storage was asked and has no such object."""
+
+    found: bool
+    digests: dict[str, str] = Field(default_factory=dict)
+    size: int = 0
+
+
+QUESTIONS: dict[type[Question], type[Travelling]] = {
+    WhoIs: Identity,
+    MayUpload: UploadRight,
+    ListInvestigations: Investigations,
+    CreateInvestigation: InvestigationSummary,
+    ListDatafiles: Datafiles,
+    ListFolder: Folder,
+    PreviewUpload: Preview,
+    ReadValues: FoundValues,
+    LookAtDestination: DestinationContent,
+    HashStored: StoredHash,
+}

@@ -1,0 +1,53 @@
+"""What a station says about itself, so that silence can be told from idleness."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from datauploader.contracts.model import EventData, Travelling
+
+
+class Root(Travelling):
+    """A folder that the station allows uploads from."""
+
+    path: str
+    present: bool
+    free_bytes: int | None = None
+    total_bytes: int | None = Field(default=None, ge=0)
+
+
+class Disk(Travelling):
+    """Room on the disk that holds something."""
+
+    free_bytes: int = Field(ge=0)
+    total_bytes: int = Field(ge=0)
+
+
+class StationReported(EventData):
+    """One service of the station is alive, and this is how it is."""
+
+    name: ClassVar[str] = "station.reported"
+
+    upload_id: str = ""
+    service: str
+    version: str
+    host: str
+    state: Literal["starting", "ok", "degraded", "stopping"]
+    troubles: tuple[str, ...] = ()
+    """Sentences: what is wrong and what to do."""
+    roots: tuple[Root, ...] = ()
+    state_disk: Disk | None = None
+    """The disk of the service's own state; None where it is not known."""
+    backlog_files: int = Field(default=0, ge=0)
+    """File versions whose receipts are still missing."""
+    backlog_bytes: int = Field(default=0, ge=0)
+    oldest_pending_s: float = Field(default=0, ge=0)
+    uploads_open: int = Field(default=0, ge=0)
+    scanned_entries: int = Field(default=0, ge=0)
+    """Directory entries looked at since the start."""
+    overflows: int = Field(default=0, ge=0)
+    """How often the operating system lost file-system events."""
+    forgetful: bool = False
+    """The service has lost its state, or never had any: whoever asked something of it must say so again."""
+    interval_s: float = Field(gt=0)
+    """When the next report is due; a station that is silent for three intervals is away."""

@@ -1,0 +1,28 @@
+"""How events and questions travel: one port, two engines, and the rules that both keep."""
+
+from datauploader.messaging.dispatch import Dispatcher, Unit
+from datauploader.messaging.engine import connect
+from datauploader.messaging.ports import (
+    Bus,
+    BusHealth,
+    Consumer,
+    Delivery,
+    Ownership,
+    ParkedMessage,
+    QueueState,
+    Start,
+)
+
+__all__ = [
+    "Bus",
+    "BusHealth",
+    "Consumer",
+    "Delivery",
+    "Dispatcher",
+    "Ownership",
+    "ParkedMessage",
+    "QueueState",
+    "Start",
+    "Unit",
+    "connect",
+]

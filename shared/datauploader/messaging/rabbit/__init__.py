@@ -1,0 +1,11 @@
+"""The RabbitMQ engine: the only package that imports pika."""
+
+import logging
+
+from datauploader.messaging.rabbit.administration import apply_topology, check_topology
+from datauploader.messaging.rabbit.bus import RabbitBus
+from datauploader.messaging.rabbit.tuning import Tuning
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # everything that it would log is said by us, in sentences
+
+__all__ = ["RabbitBus", "Tuning", "apply_topology", "check_topology"]

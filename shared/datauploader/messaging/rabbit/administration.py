@@ -1,0 +1,59 @@
+"""What `datauploader topology apply` and `check` do: make a facility's topology over plain AMQP, or look at it."""
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from datauploader.contracts.address import Station
+from datauploader.messaging.blueprint import facility
+from datauploader.messaging.rabbit.address import Address
+from datauploader.messaging.rabbit.declaration import establish, missing_parts
+from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.owner import Owner
+from datauploader.messaging.rabbit.tuning import Tuning
+
+T = TypeVar("T")
+
+_PATIENCE_S = 10.0
+_LONGEST_S = 120.0
+
+
+def apply_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | None = None) -> None:
+    """Make every exchange, queue and binding that these stations need; what is there already stays as it is.
+
+    Policies and permissions cannot be made over AMQP; they are in definitions.json.
+
+    Raises:
+        MessagingError: the broker is away, refuses, or holds something that contradicts the topology.
+    """
+    settings = tuning or Tuning()
+    wanted = facility(stations, settings.ladder)
+    _with_link(url, settings, lambda link: establish(link, wanted, declare=True))
+
+
+def check_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | None = None) -> list[str]:
+    """Look for every exchange and queue that these stations need; return a sentence for each that is missing.
+
+    Raises:
+        MessagingError: the broker is away or refuses.
+    """
+    settings = tuning or Tuning()
+    wanted = facility(stations, settings.ladder)
+    return _with_link(url, settings, lambda link: missing_parts(link, wanted))
+
+
+def _with_link(url: str, tuning: Tuning, step: Callable[[Link], Coroutine[Any, Any, T]]) -> T:
+    address = Address(url, "topology")
+    owner = Owner("topology")
+    link = Link(address, "administration", owner, tuning)
+
+    async def work() -> T:
+        try:
+            await link.reach(_PATIENCE_S)
+            return await step(link)
+        finally:
+            await link.close()
+
+    try:
+        return owner.wait(work(), _LONGEST_S)
+    finally:
+        owner.end()

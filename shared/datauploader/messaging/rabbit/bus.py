@@ -1,0 +1,178 @@
+"""The bus of one service on RabbitMQ: one thread, a connection to publish and one to consume."""
+
+import asyncio
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+import structlog
+
+from datauploader.contracts.address import Station
+from datauploader.contracts.envelope import Event
+from datauploader.contracts.model import EventData, Travelling
+from datauploader.contracts.questions import Question
+from datauploader.errors import MessagingError
+from datauploader.messaging.ports import (
+    Answerer,
+    BusHealth,
+    Consumer,
+    Handler,
+    Ownership,
+    ParkedMessage,
+    QueueState,
+    Start,
+    StationAnswerer,
+    told_by_key,
+)
+from datauploader.messaging.rabbit.address import Address
+from datauploader.messaging.rabbit.answering import QuestionSource
+from datauploader.messaging.rabbit.asking import Asking
+from datauploader.messaging.rabbit.consumer import QueueSource
+from datauploader.messaging.rabbit.counting import count_all
+from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.log_reader import LogSource
+from datauploader.messaging.rabbit.message import outgoing
+from datauploader.messaging.rabbit.owner import Owner
+from datauploader.messaging.rabbit.parked import ParkedMessages
+from datauploader.messaging.rabbit.publisher import Publisher
+from datauploader.messaging.rabbit.subscription import Source, Subscription
+from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.topology import Queue, question_queue, stations_key, stations_queue
+
+A = TypeVar("A", bound=Travelling)
+
+log = structlog.get_logger()
+
+_PARKED_S = 60.0
+_COUNTED_S = 10.0
+_LEAVING_S = 1.0
+"""Seconds of a deadline that are kept for the connections to say goodbye."""
+_DEFAULT = Tuning()
+
+
+class RabbitBus:
+    """See `Bus`; nothing here blocks on the broker but `queues`, the three about parked messages and the stops."""
+
+    def __init__(self, url: str, *, name: str, declare: bool = True, tuning: Tuning = _DEFAULT) -> None:
+        """Begin to connect; `health` says how that goes.
+
+        Raises:
+            ConfigurationError: the URL cannot be read.
+        """
+        address = Address(url, name)
+        self.user = address.user
+        self._tuning, self._declare = tuning, declare
+        self._service = name.split(" ", maxsplit=1)[0]
+        self._numbers = itertools.count(1)
+        self._subscriptions: list[Subscription] = []
+        self._closing = threading.Lock()
+        self._owner = Owner(name)
+        self._out = Link(address, "publisher", self._owner, tuning)
+        self._in = Link(address, "consumer", self._owner, tuning)
+        self._publisher = Publisher(self._out, self._owner, tuning, declare=declare)
+        self._asking = Asking(self._in, self._publisher, self._owner, tuning, user=address.user, declare=declare)
+        self._parked = ParkedMessages(self._in, self._publisher, tuning)
+        self._owner.call(self._publisher.begin)
+
+    def publish(self, event: Event[EventData]) -> "Future[None]":
+        """See `Bus.publish`."""
+        return self._publisher.send(outgoing(event, self.user)).future
+
+    def consume(
+        self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,
+        on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+    ) -> Consumer:  # fmt: skip
+        """See `Bus.consume`."""
+        source = QueueSource(
+            queue, handler, link=self._in, publisher=self._publisher, tuning=self._tuning, declare=self._declare,
+            prefetch=prefetch, on_new=on_new, ownership=ownership,
+        )  # fmt: skip
+        return self._subscribe(source, workers)
+
+    def replay(self, start: Start, handler: Handler) -> Consumer:
+        """See `Bus.replay`; from a time, the broker begins with the chunk that holds it, so a little earlier."""
+        source = LogSource(start, handler, link=self._in, tuning=self._tuning, declare=self._declare)
+        return self._subscribe(source, 1)
+
+    def ask(
+        self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0
+    ) -> "Future[A]":
+        """See `Bus.ask`."""
+        return self._asking.ask(question, answer, station=station, timeout_s=timeout_s)
+
+    def answer(self, service: str, answerer: Answerer, *, station: Station | None = None, workers: int = 4) -> Consumer:
+        """See `Bus.answer`."""
+        queue = question_queue(service, station)
+        return self._answer(queue, queue, lambda question, _key: answerer(question), workers)
+
+    def answer_stations(self, service: str, answerer: StationAnswerer, *, workers: int = 2) -> Consumer:
+        """See `Bus.answer_stations`."""
+        return self._answer(stations_queue(service), stations_key(service), told_by_key(answerer), workers)
+
+    def queues(self, names: Sequence[str]) -> Sequence[QueueState]:
+        """See `Bus.queues`."""
+        return self._owner.wait(count_all(self._in, names, self._tuning.patience_s), _COUNTED_S)
+
+    def parked(self, queue: Queue) -> Sequence[ParkedMessage]:
+        """See `Bus.parked`; at most some thousands."""
+        return self._owner.wait(self._parked.list(queue), _PARKED_S)
+
+    def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
+        """See `Bus.replay_parked`."""
+        return self._owner.wait(self._parked.replay(queue, frozenset(ids)), _PARKED_S)
+
+    def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:
+        """See `Bus.drop_parked`."""
+        return self._owner.wait(self._parked.drop(queue, frozenset(ids)), _PARKED_S)
+
+    def health(self) -> BusHealth:
+        """See `Bus.health`."""
+        troubles = [self._publisher.trouble, self._in.trouble if self._in.used else None]
+        troubles += [one.trouble for one in self._subscriptions if not one.stopping.is_set()]
+        detail = next((str(trouble) for trouble in troubles if trouble), "")
+        if self._out.blocked:
+            detail = detail or f"the broker takes nothing at the moment ({self._out.blocked}): free its disk or memory"
+        return BusHealth(
+            ok=not detail,
+            detail=detail or self._publisher.log_trouble,
+            unconfirmed=self._publisher.unconfirmed,
+            blocked=bool(self._out.blocked),
+        )
+
+    def close(self, deadline_s: float = 10.0) -> None:
+        """See `Bus.close`."""
+        if not self._closing.acquire(blocking=False):
+            return
+        try:
+            until = time.monotonic() + max(0.0, deadline_s - _LEAVING_S)
+            self._owner.wait(self._shut(until), max(deadline_s, _LEAVING_S))
+        except MessagingError as error:
+            log.warning("bus_closed_late", problem=str(error))
+        self._owner.end()
+        self._publisher.abandon()
+
+    async def _shut(self, until: float) -> None:
+        """End everything in the order in which it leans on each other."""
+        await asyncio.gather(*(one.finish(until) for one in self._subscriptions))
+        await self._asking.close()
+        await self._publisher.close(until)
+        await asyncio.gather(self._in.close(), self._out.close())
+
+    def _answer(
+        self, queue: str, bound: str, answerer: Callable[[Question, str], Travelling], workers: int
+    ) -> Subscription:
+        source = QuestionSource(
+            queue, bound, answerer, link=self._in, publisher=self._publisher, tuning=self._tuning,
+            declare=self._declare, workers=workers,
+        )  # fmt: skip
+        return self._subscribe(source, workers)
+
+    def _subscribe(self, source: Source, workers: int) -> Subscription:
+        tag = f"{self._service}@{socket.gethostname()}.{next(self._numbers)}"
+        subscription = Subscription(source, self._in, self._owner, self._tuning, tag=tag, workers=workers)
+        self._subscriptions.append(subscription)
+        return subscription

@@ -1,0 +1,203 @@
+"""An AMQP channel whose steps are awaited one after the other, in place of pika's chains of callbacks."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel as PikaChannel
+from pika.spec import Basic, BasicProperties
+
+from datauploader.errors import BrokerUnreachable
+from datauploader.messaging.rabbit.refusals import PIKA_ERRORS, explain_channel
+
+OnMessage = Callable[[Any, BasicProperties, bytes], None]
+"""Called with the method (`delivery_tag`), the properties and the body."""
+
+
+class Channel:
+    """One channel, from its opening to its end; only the thread that owns the connection may use it."""
+
+    def __init__(self, connection: AsyncioConnection) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._raw: PikaChannel | None = None
+        self._connection = connection
+        self._got: Callable[..., None] | None = None
+        self.ended: asyncio.Future[BaseException] = self._loop.create_future()
+        """Done with the reason when the channel, or the consumer on it, is no more."""
+
+    @classmethod
+    async def open(cls, connection: AsyncioConnection) -> "Channel":
+        """Open a channel.
+
+        Raises:
+            MessagingError: the connection is lost.
+        """
+        channel = cls(connection)
+
+        def begin(done: Callable[..., None]) -> None:
+            channel._raw = connection.channel(on_open_callback=done)
+            channel._raw.add_on_close_callback(channel._closed)
+
+        await channel._step("open a channel", begin)
+        return channel
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether verdicts and publishes can still go this way."""
+        return self._raw is not None and bool(self._raw.is_open)
+
+    async def declare_exchange(self, name: str, *, passive: bool = False) -> None:
+        """Make a durable topic exchange, or only look whether it is there."""
+        await self._step(
+            f"declare the exchange {name}",
+            lambda done: self.raw.exchange_declare(name, "topic", passive=passive, durable=True, callback=done),
+        )
+
+    async def declare_queue(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, passive: bool = False, **flags: bool
+    ) -> int:
+        """Make a queue, or only look whether it is there; return how many messages wait in it."""
+        answer = await self._step(
+            f"declare the queue {name}",
+            lambda done: self.raw.queue_declare(
+                name, passive=passive, arguments=dict(arguments or {}), callback=done, **flags
+            ),
+        )
+        return int(answer.method.message_count)
+
+    async def count(self, queue: str) -> tuple[int, int]:
+        """Return how many messages wait in a queue without being delivered yet, and how many consumers it has."""
+        answer = await self._step(
+            f"look at the queue {queue}", lambda done: self.raw.queue_declare(queue, passive=True, callback=done)
+        )
+        return int(answer.method.message_count), int(answer.method.consumer_count)
+
+    async def bind(self, queue: str, exchange: str, key: str) -> None:
+        """Have an exchange give messages of this key to a queue."""
+        await self._step(
+            f"bind {queue} to {exchange} with {key}",
+            lambda done: self.raw.queue_bind(queue, exchange, key, callback=done),
+        )
+
+    async def prefetch(self, count: int) -> None:
+        """Bound how many deliveries may be without a verdict."""
+        await self._step("set the prefetch", lambda done: self.raw.basic_qos(prefetch_count=count, callback=done))
+
+    async def consume(
+        self,
+        queue: str,
+        on_message: OnMessage,
+        tag: str,
+        *,
+        auto_ack: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Have a queue's messages delivered."""
+        self.raw.add_on_cancel_callback(lambda _: self._end(BrokerUnreachable(f"the queue {queue} was deleted")))
+        await self._step(
+            f"consume {queue}",
+            lambda done: self.raw.basic_consume(
+                queue, lambda _, method, properties, body: on_message(method, properties, body), auto_ack=auto_ack,
+                consumer_tag=tag, arguments=dict(arguments or {}), callback=done,
+            ),
+        )  # fmt: skip
+
+    async def cancel(self, tag: str) -> None:
+        """Have no more messages delivered."""
+        await self._step("stop consuming", lambda done: self.raw.basic_cancel(tag, callback=done))
+
+    async def get(self, queue: str) -> "tuple[int, str, BasicProperties, bytes] | None":
+        """Take the first message of a queue with its tag and key, without a verdict yet; None where there is none."""
+
+        def begin(done: Callable[..., None]) -> None:
+            if self._got is None:
+                self.raw.add_callback(lambda _: self._got and self._got(None), [Basic.GetEmpty], one_shot=False)
+            self._got = done
+            self.raw.basic_get(
+                queue,
+                lambda _, method, properties, body: done((method.delivery_tag, method.routing_key, properties, body)),
+            )
+
+        message: tuple[int, str, BasicProperties, bytes] | None = await self._step(f"read {queue}", begin)
+        return message
+
+    async def confirm(self, on_confirm: Callable[[Any], None], on_return: Callable[..., None]) -> None:
+        """Have the broker say what it has taken, and give back what it cannot route."""
+        self.raw.add_on_return_callback(lambda _, method, properties, body: on_return(method, properties, body))
+        await self._step(
+            "ask for confirms",
+            lambda done: self.raw.confirm_delivery(lambda frame: on_confirm(frame.method), callback=done),
+        )
+
+    def publish(self, exchange: str, key: str, body: bytes, properties: BasicProperties, *, mandatory: bool) -> None:
+        """Send a message; nothing is known of it yet.
+
+        Raises:
+            MessagingError: the channel is lost.
+        """
+        self._now("publish", lambda: self.raw.basic_publish(exchange, key, body, properties, mandatory=mandatory))
+
+    def ack(self, tag: int) -> None:
+        """Say that a delivery is dealt with; a lost channel makes this void, and the broker delivers again."""
+        if self.is_open:
+            self._now("acknowledge", lambda: self.raw.basic_ack(tag))
+
+    def requeue(self, tag: int, *, up_to: bool = False) -> None:
+        """Give a delivery back (with all before it, where said) through no fault of its own."""
+        if self.is_open:
+            self._now("give back", lambda: self.raw.basic_nack(tag, multiple=up_to, requeue=True))
+
+    async def until_ended(self, timeout_s: float | None = None) -> None:
+        """Wait for the channel's end, and raise its reason; return when it has not ended in time.
+
+        Raises:
+            MessagingError: the channel is no more.
+        """
+        await asyncio.wait([self.ended], timeout=timeout_s)
+        if self.ended.done():
+            raise explain_channel(self.ended.result(), "go on")
+
+    def give_up(self, reason: BrokerUnreachable) -> None:
+        """Close a channel that does not do its work; whoever waits for its end is told why."""
+        self._end(reason)
+        self.close()
+
+    def close(self) -> None:
+        """End the channel without waiting for it; the broker delivers again what had no verdict."""
+        if self.is_open:
+            self._now("close a channel", self.raw.close)
+
+    @property
+    def raw(self) -> PikaChannel:
+        """Give pika's channel."""
+        assert self._raw is not None
+        return self._raw
+
+    async def _step(self, what: str, begin: Callable[[Callable[..., None]], object]) -> Any:
+        """Begin something, and wait for the broker's answer to it; pika's answers have no types."""
+        answered: asyncio.Future[Any] = self._loop.create_future()
+        self._now(what, lambda: begin(lambda *answer: settle(answered, answer[0] if answer else None)))
+        waiting: set[asyncio.Future[Any]] = {answered, self.ended}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if answered.done():
+            return answered.result()
+        raise explain_channel(self.ended.result(), what)
+
+    def _now(self, what: str, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except PIKA_ERRORS as error:
+            raise explain_channel(error, what) from error
+
+    def _closed(self, _channel: object, reason: BaseException) -> None:
+        self._end(reason)
+
+    def _end(self, reason: BaseException) -> None:
+        settle(self.ended, reason)
+
+
+def settle(future: "asyncio.Future[Any]", result: object) -> None:
+    """Give a future its result, unless it has one."""
+    if not future.done():
+        future.set_result(result)

@@ -1,0 +1,158 @@
+"""Consuming a queue: each delivery's verdict becomes an acknowledgement, a delayed retry, or a parked message."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pika.spec import BasicProperties
+
+from datauploader.crashing import crash_point
+from datauploader.errors import BrokerRefused, MessagingError, Unroutable
+from datauploader.messaging.blueprint import Blueprint, Shape, consumed, ground, owned
+from datauploader.messaging.ports import Handler, Ownership
+from datauploader.messaging.provenance import from_queue
+from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.declaration import establish, missing_parts
+from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.message import ATTEMPT, FAILURES, FORGED, SAID_BY, Outgoing, count, forwarded, sender
+from datauploader.messaging.rabbit.publisher import Publisher
+from datauploader.messaging.rabbit.refusals import CONTRADICTION, ChannelRefused
+from datauploader.messaging.rabbit.subscription import Received, Settle
+from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name
+from datauploader.messaging.verdicts import Verdict, handle, identify
+
+log = structlog.get_logger()
+
+_GIVE_BACK_S = 1.0
+"""Seconds that a delivery is held whose retry or parking could not be published, before the broker has it back."""
+_LONGEST_REASON = 1000
+
+
+class QueueSource:
+    """A queue, its handler, and where the verdicts go."""
+
+    def __init__(
+        self, queue: Queue, handler: Handler, *, link: Link, publisher: Publisher, tuning: Tuning, declare: bool,
+        prefetch: int, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+    ) -> None:  # fmt: skip
+        self._queue, self._handler, self._link, self._publisher = queue, handler, link, publisher
+        self._tuning, self._declare, self._prefetch = tuning, declare, prefetch
+        self._on_new, self._missed = on_new, False
+        self._ownership = ownership
+
+    async def attach(
+        self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
+    ) -> None:
+        """Declare the queue, its parked queue and its bindings, and begin to consume."""
+        await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+        if self._on_new is not None and await missing_parts(self._link, Blueprint(queues=(Shape(self._queue.name),))):
+            self._missed = True
+        await establish(self._link, consumed(self._queue), declare=self._declare)
+        if self._ownership is not None:
+            await self._own(channel, self._ownership, tag)
+        await channel.prefetch(self._prefetch)
+        await channel.consume(self._queue.name, on_message, tag)
+        if self._missed and self._on_new is not None:
+            self._missed = False
+            self._on_new()
+
+    async def _own(self, channel: Channel, ownership: Ownership, tag: str) -> None:
+        """Claim the queue for a state, for as long as the channel lives and a little longer.
+
+        Raises:
+            BrokerRefused: a consumer with another state has it.
+        """
+        sign = owned(self._queue, ownership.state, self._tuning.owned_s)
+        try:
+            await channel.declare_queue(sign.name, sign.arguments, durable=True)
+        except ChannelRefused as refusal:
+            if refusal.code != CONTRADICTION:
+                raise
+            ownership.lost()
+            raise BrokerRefused(
+                f"{self._queue.name} is consumed by a process with another state folder: stop that one, or give both "
+                "the same folder; until then nothing is taken from the queue here"
+            ) from refusal
+        await channel.consume(sign.name, lambda *_: None, f"{tag}.owner")
+        ownership.held()
+
+    async def heal(self) -> None:
+        """Declare the queue and its bindings again: whoever deleted one did not mean to lose events."""
+        await establish(self._link, consumed(self._queue), declare=self._declare)
+
+    def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
+        """Call the handler, and turn its verdict into what the broker must be told."""
+        crashes = count(received.properties, "x-delivery-count")
+        attempt = count(received.properties, ATTEMPT, 1) + crashes
+        failures = count(received.properties, FAILURES)
+        verdict = handle(
+            received.body,
+            self._handler,
+            attempt=attempt,
+            failures=failures,
+            ladder=self._tuning.ladder,
+            check=from_queue(self._queue, received.exchange, received.key),
+            sender=_sender(received),
+        )
+        return lambda: self._settle(received, verdict, attempt)
+
+    def _settle(self, received: Received, verdict: Verdict, attempt: int) -> Awaitable[None] | None:
+        if not received.channel.is_open:
+            log.info("late_verdict_dropped", queue=self._queue.name, verdict=verdict.what)
+            return None
+        if verdict.what == "done":
+            received.channel.ack(received.tag)
+            return None
+        return self._move(received, verdict, attempt)
+
+    async def _move(self, received: Received, verdict: Verdict, attempt: int) -> None:
+        """Publish a message to where it goes next, and acknowledge it when it is there."""
+        onward = (
+            self._park(received, verdict, attempt)
+            if verdict.what == "park"
+            else self._again(received, verdict, attempt)
+        )
+        try:
+            await asyncio.wrap_future(self._publisher.send(onward).future)
+        except MessagingError as error:
+            log.warning("verdict_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
+            if isinstance(error, Unroutable):
+                await self._mend_the_ways()
+            await asyncio.sleep(_GIVE_BACK_S)
+            received.channel.requeue(received.tag)
+        else:
+            crash_point("retry.moved")
+            received.channel.ack(received.tag)
+
+    async def _mend_the_ways(self) -> None:
+        """Make the ladder and the parked queue again where they are missing: each attempt counts as a crash."""
+        with suppress(MessagingError):
+            await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+            await self.heal()
+
+    def _again(self, received: Received, verdict: Verdict, attempt: int) -> Outgoing:
+        headers = {ATTEMPT: attempt + 1, FAILURES: verdict.failures, SAID_BY: _sender(received)}
+        properties = forwarded(received.properties, headers)
+        return Outgoing(retry_name(verdict.delay_s), self._queue.name, received.body, properties)
+
+    def _park(self, received: Received, verdict: Verdict, attempt: int) -> Outgoing:
+        event_id, _ = identify(received.body)
+        log.warning("message_parked", queue=self._queue.name, event_id=event_id, reason=verdict.reason)
+        headers = {
+            "x-reason": verdict.reason[:_LONGEST_REASON],
+            "x-queue": self._queue.name,
+            "x-parked-at": datetime.now(UTC).isoformat(),
+            "x-attempts": attempt,
+            FORGED: verdict.forged,
+            SAID_BY: _sender(received),
+        }
+        return Outgoing(PARKED, self._queue.name, received.body, forwarded(received.properties, headers))
+
+
+def _sender(received: Received) -> str:
+    return sender(received.properties, first_hand=received.exchange == EVENTS)

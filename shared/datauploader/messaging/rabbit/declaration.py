@@ -1,0 +1,87 @@
+"""Making the blueprint true on the broker, or finding out where it is not."""
+
+from contextlib import suppress
+
+from datauploader.errors import BrokerRefused
+from datauploader.messaging.blueprint import Blueprint
+from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.refusals import CONTRADICTION, FORBIDDEN, NOT_FOUND, ChannelRefused
+
+REMEDY = "run `datauploader topology apply` as a user who may configure the broker"
+
+
+async def establish(link: Link, blueprint: Blueprint, *, declare: bool) -> None:
+    """Make what is missing, or with `declare` False only look.
+
+    A user who may not make everything must find made what is not its own: a harvester makes its queue alone.
+
+    Raises:
+        BrokerRefused: something is missing or contradicts the blueprint; the sentence says what to run.
+        MessagingError: the connection is lost.
+    """
+    if declare:
+        try:
+            await _make(link, blueprint)
+        except ChannelRefused as refusal:
+            if refusal.code == CONTRADICTION:
+                raise BrokerRefused(
+                    f"{refusal}; it was made with other settings: delete it when it is empty, then {REMEDY}"
+                ) from refusal
+            if refusal.code != FORBIDDEN:
+                raise
+        else:
+            return
+    missing = await _missing(link, blueprint)
+    if missing and declare:
+        with suppress(ChannelRefused):
+            await _make(link, blueprint.only(missing))
+            return
+    if missing:
+        raise BrokerRefused(f"{next(iter(missing.values()))}; {REMEDY}")
+
+
+async def missing_parts(link: Link, blueprint: Blueprint) -> list[str]:
+    """Look for every exchange and queue, and write a sentence for each that is not there.
+
+    Bindings cannot be looked at over AMQP 0-9-1; their consumer makes them again every minute.
+    """
+    return list((await _missing(link, blueprint)).values())
+
+
+async def _missing(link: Link, blueprint: Blueprint) -> dict[str, str]:
+    """Look for every exchange and queue; return by name a sentence for each that is not there."""
+    sentences = {}
+    wanted = [("exchange", name) for name in blueprint.exchanges]
+    wanted += [("queue", queue.name) for queue in blueprint.queues]
+    channel = None
+    for kind, name in wanted:
+        channel = channel if channel and channel.is_open else await link.channel()
+        try:
+            await _look(channel, kind, name)
+        except ChannelRefused as refusal:
+            reason = "does not exist" if refusal.code == NOT_FOUND else f"cannot be used: {refusal}"
+            sentences[name] = f"the {kind} {name} {reason}"
+    if channel:
+        channel.close()
+    return sentences
+
+
+async def _make(link: Link, blueprint: Blueprint) -> None:
+    channel = await link.channel()
+    try:
+        for name in blueprint.exchanges:
+            await channel.declare_exchange(name)
+        for queue in blueprint.queues:
+            await channel.declare_queue(queue.name, queue.arguments, durable=True)
+        for binding in blueprint.bindings:
+            await channel.bind(binding.queue, binding.exchange, binding.key)
+    finally:
+        channel.close()
+
+
+async def _look(channel: Channel, kind: str, name: str) -> None:
+    if kind == "exchange":
+        await channel.declare_exchange(name, passive=True)
+    else:
+        await channel.declare_queue(name, passive=True)

@@ -1,0 +1,40 @@
+"""Whether the queues that must hear an event are there; the log's binding makes `mandatory` blind to it."""
+
+import time
+from collections.abc import Iterable
+
+from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.refusals import ChannelRefused
+
+
+class Presence:
+    """Remembers for a short while which queues were seen; an absence is looked up every time."""
+
+    def __init__(self, link: Link, believed_s: float) -> None:
+        self._link, self._believed_s = link, believed_s
+        self._seen: dict[str, float] = {}
+        self._channel: Channel | None = None
+
+    def forget(self) -> None:
+        """Believe nothing any more, as after a reconnect."""
+        self._seen.clear()
+
+    def unsure(self, names: Iterable[str]) -> list[str]:
+        """Name those that must be looked for."""
+        oldest = time.monotonic() - self._believed_s
+        return [name for name in names if self._seen.get(name, oldest) <= oldest]
+
+    async def missing(self, names: Iterable[str]) -> set[str]:
+        """Look for these queues, and name those that are not there."""
+        absent = set()
+        for name in names:
+            if self._channel is None or not self._channel.is_open:
+                self._channel = await self._link.channel()
+            try:
+                await self._channel.declare_queue(name, passive=True)
+            except ChannelRefused:
+                absent.add(name)
+            else:
+                self._seen[name] = time.monotonic()
+        return absent

@@ -1,0 +1,178 @@
+"""What every consumer has in common: a channel that comes back, jobs for threads, and an orderly end."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from pika.spec import BasicProperties
+
+from datauploader.errors import BrokerUnreachable, MessagingError
+from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.owner import Owner
+from datauploader.messaging.rabbit.supervision import keep
+from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.workers import Workers
+
+log = structlog.get_logger()
+
+_MARGIN_S = 0.5
+"""What the owner's thread may take beyond a deadline to say that it has passed."""
+
+
+_CANCEL_S = 2.0
+"""What a broker that does not answer may take to stop delivering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it came, with the channel that alone may carry its verdict: that is the connection's epoch."""
+
+    channel: Channel
+    tag: int
+    properties: BasicProperties
+    body: bytes
+    exchange: str
+    key: str
+    """The key that it was published with, and that its sender therefore had a right to."""
+
+
+Settle = Callable[[], Awaitable[None] | None]
+"""What the owner's thread has to do after a job: at once, or by awaiting what it returns."""
+
+
+class Source(Protocol):
+    """What makes one consumer different from another."""
+
+    async def attach(
+        self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
+    ) -> None:
+        """Declare what is needed, and begin to consume on the channel."""
+
+    async def heal(self) -> None:
+        """Put right what somebody may have deleted."""
+
+    def work(self, received: Received, stopping: threading.Event) -> Settle:
+        """Do the work for a message, in a worker's thread, and return what is left for the owner's."""
+
+
+class Subscription:
+    """A running consumer; also the `Consumer` that the port returns."""
+
+    def __init__(self, source: Source, link: Link, owner: Owner, tuning: Tuning, *, tag: str, workers: int) -> None:
+        """Begin to consume."""
+        self._source, self._link, self._owner, self._tuning, self._tag = source, link, owner, tuning, tag
+        self._workers = Workers(workers, tag)
+        self._channel: Channel | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._settled: deque[Settle | None] = deque()
+        self._woken = False
+        self._pending = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopped: Future[None] = Future()
+        self.stopping = threading.Event()
+        self.trouble: MessagingError | None = BrokerUnreachable(f"{tag} does not consume yet")
+        owner.call(self._begin)
+
+    def stop(self, deadline_s: float = 10.0) -> None:
+        """See `Consumer.stop`."""
+        self.stopping.set()
+        if self._owner.call(self._stop_soon, time.monotonic() + deadline_s):
+            try:
+                self._stopped.result(deadline_s + _MARGIN_S)
+            except TimeoutError:
+                log.warning("consumer_left_behind", consumer=self._tag)
+        self._workers.end()
+
+    async def finish(self, until: float) -> None:
+        """Take nothing new, wait for the running jobs and their verdicts, close the channel."""
+        self.stopping.set()
+        if self._channel is not None and self._channel.is_open:
+            await self._quietly(self._channel.cancel(self._tag), min(until, time.monotonic() + _CANCEL_S))
+        await self._quietly(self._idle.wait(), until)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._pending:
+            log.warning("handlers_left_running", consumer=self._tag, count=self._pending)
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _begin(self) -> None:
+        if not self.stopping.is_set():
+            self._task = self._owner.start(keep(self._session, self._note, self._tuning))
+
+    def _stop_soon(self, until: float) -> None:
+        self._owner.start(self.finish(until))
+
+    async def _session(self) -> None:
+        """Consume on one channel until it ends."""
+        self._channel = channel = await self._link.channel()
+        try:
+            await self._source.attach(channel, lambda *message: self._received(channel, *message), self._tag)
+            self.trouble = None
+            while True:
+                await channel.until_ended(self._tuning.heal_s)
+                await self._source.heal()
+        finally:
+            channel.close()
+
+    def _received(self, channel: Channel, method: Any, properties: BasicProperties, body: bytes) -> None:
+        received = Received(channel, method.delivery_tag, properties, body, method.exchange, method.routing_key)
+        self._pending += 1
+        self._idle.clear()
+        self._workers.submit(lambda: self._work(received))
+
+    def _work(self, received: Received) -> None:
+        """Run in a worker's thread; a message of a lost channel is not begun, the broker delivers it again."""
+        stale = self.stopping.is_set() or not received.channel.is_open
+        self._settled.append(None if stale else self._source.work(received, self.stopping))
+        if not self._woken:
+            self._woken = True
+            self._owner.call(self._settle_all)
+
+    def _settle_all(self) -> None:
+        """Settle what the workers have done; they wake the owner's thread once for all that is there by then."""
+        self._woken = False
+        while self._settled:
+            settle = self._settled.popleft()
+            try:
+                step = settle() if settle is not None else None
+            except MessagingError as error:
+                log.info("verdict_lost", consumer=self._tag, problem=str(error))
+                step = None
+            if step is None:
+                self._done()
+            else:
+                self._owner.start(self._settle_later(step))
+
+    async def _settle_later(self, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except MessagingError as error:
+            log.info("verdict_lost", consumer=self._tag, problem=str(error))
+        finally:
+            self._done()
+
+    def _done(self) -> None:
+        self._pending -= 1
+        if not self._pending:
+            self._idle.set()
+
+    def _note(self, error: MessagingError) -> None:
+        if str(error) != str(self.trouble) and self._link.trouble is None:
+            log.warning("consumer_interrupted", consumer=self._tag, problem=str(error))
+        self.trouble = error
+
+    async def _quietly(self, step: Awaitable[object], until: float) -> None:
+        try:
+            await asyncio.wait_for(step, max(0.0, until - time.monotonic()))
+        except (TimeoutError, MessagingError):
+            log.debug("consumer_stop_step_skipped", consumer=self._tag)

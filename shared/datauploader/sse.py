@@ -1,0 +1,67 @@
+"""Server-sent events as they come over the wire (WHATWG HTML, 9.2), read in pieces of any size."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from datauploader.errors import Refused
+
+LARGEST_LINE = 4 * 1024 * 1024
+_LINE_END = re.compile(r"\r\n|\n|\r")
+"""Only these end a line; `str.splitlines` would also cut at U+2028, which stands in file names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One event: its kind, its position and its data."""
+
+    event: str
+    data: dict[str, Any]
+    id: str = ""
+
+
+def read_events(pieces: Iterable[bytes]) -> Iterator[ServerEvent]:
+    """Yield the events; comments and events without data pass unseen, and half an event at the end is dropped.
+
+    Raises:
+        Refused: the data are no JSON object, or a line does not end.
+    """
+    fields: dict[str, str] = {}
+    data: list[str] = []
+    for line in _lines(pieces):
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            data.append(value)
+        elif line and name:
+            fields[name] = value
+        elif not line:
+            if data:
+                yield ServerEvent(fields.get("event", "message"), _parse("\n".join(data)), fields.get("id", ""))
+            fields, data = {}, []
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    rest = ""
+    for piece in pieces:
+        rest += decoder.decode(piece)
+        ends_in_cr = rest.endswith("\r")  # the \n that belongs to it may be in the next piece
+        *lines, rest = _LINE_END.split(rest[:-1] if ends_in_cr else rest)
+        rest += "\r" if ends_in_cr else ""
+        if len(rest) > LARGEST_LINE:
+            raise Refused("the gateway sent a line without an end", "Check that the address is a gateway's.")
+        yield from lines
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise Refused("the gateway sent an event that is no JSON object", "Update this program or the gateway.")
+    return document

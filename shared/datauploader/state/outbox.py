@@ -1,0 +1,235 @@
+"""Events that a transaction decided to send, kept until the broker has taken them."""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import structlog
+
+from datauploader.contracts.envelope import Event, decode, encode
+from datauploader.contracts.model import EventData
+from datauploader.crashing import crash_point
+from datauploader.errors import BrokerRefused, ContractError, MessagingError
+from datauploader.state.store import Schema, Store
+
+log = structlog.get_logger()
+
+SCHEMA = Schema(
+    "outbox",
+    ("CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, body BLOB NOT NULL);",),
+)
+WINDOW = 500
+"""Events that may be on their way to the broker at once."""
+PAUSE_S = 1.0
+"""How long the relay waits after the broker was away."""
+REFUSED_PAUSE_S = 5.0
+"""How often one of the events is tried again that the broker does not let pass; all of them once one has passed."""
+
+Publish = Callable[[Event[EventData]], "Future[None]"]
+
+
+class Outbox:
+    """The table and the thread that empties it; an event leaves only when the broker has confirmed it."""
+
+    def __init__(self, store: Store, publish: Publish) -> None:
+        self._store = store
+        self._publish = publish
+        self._change = threading.Condition()
+        self._fresh = True
+        self._give_up_at: float | None = None
+        self._cursor = 0
+        """The largest row id that was read; a row that failed sets it back."""
+        self._sent: set[int] = set()
+        self._aside: dict[int, None] = {}
+        """Rows that nobody takes now, first the one that was not tried for longest; the window does not count them."""
+        self._refusal = ""
+        self._probed: int | None = None
+        self._timer: threading.Timer | None = None
+        self._confirmed: list[int] = []
+        self._trouble = ""
+        self._stumbled = False
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    @staticmethod
+    def put(db: sqlite3.Connection, event: Event[EventData]) -> None:
+        """Keep an event, as part of the caller's transaction; call `wake` after the commit."""
+        db.execute("INSERT INTO outbox (event_id, body) VALUES (?, ?)", (event.id, encode(event)))
+
+    @property
+    def trouble(self) -> str:
+        """The sentence of the last failure, "" when the latest attempt went through."""
+        return self._trouble or (self._refusal if self._aside else "")
+
+    def waiting(self) -> int:
+        """Count the events that the broker has not confirmed yet."""
+        with self._store.reading() as db:
+            return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    def start(self) -> None:
+        """Begin to send what is there, what a former run left included."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there may be something new."""
+        with self._change:
+            self._fresh = True
+            self._change.notify()
+
+    def stop(self, deadline_s: float = 5.0) -> None:
+        """Send what can be sent before the deadline; the rest stays in the table."""
+        with self._change:
+            self._give_up_at = time.monotonic() + deadline_s
+            self._change.notify()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def _run(self) -> None:
+        while not self._finished():
+            try:
+                self._turn()
+            except sqlite3.DatabaseError as error:  # a full disk, or a damaged one; the rows are still there
+                self._stumble(error)
+            with self._change:
+                if self._stumbled or (not self._fresh and not self._confirmed):
+                    self._change.wait(PAUSE_S)
+        with contextlib.suppress(sqlite3.DatabaseError):
+            self._delete_confirmed()
+
+    def _turn(self) -> None:
+        self._delete_confirmed()
+        for row in self._unsent():
+            self._send(row["id"], row["body"])
+        if self._stumbled:
+            self._stumbled, self._trouble = False, ""
+
+    def _stumble(self, error: sqlite3.DatabaseError) -> None:
+        if not self._stumbled:
+            log.error("outbox_not_written", problem=str(error))
+        self._stumbled = True
+        self._trouble = (
+            f"the state file cannot be used ({error}): make room on its disk, and it goes on by itself; "
+            "a damaged one is set aside at the next start"
+        )
+
+    def _finished(self) -> bool:
+        with self._change:
+            if self._give_up_at is None:
+                return False
+            idle = not self._fresh and not self._sent and not self._confirmed
+            return idle or bool(self._trouble) or time.monotonic() > self._give_up_at
+
+    def _unsent(self) -> list[sqlite3.Row]:
+        with self._change:
+            room = WINDOW - len(self._sent)
+            cursor = self._cursor
+            self._fresh = room <= 0
+        if room <= 0:
+            return []
+        with self._store.reading() as db:
+            query = "SELECT id, body FROM outbox WHERE id > ? ORDER BY id LIMIT ?"
+            found = db.execute(query, (cursor, WINDOW)).fetchall()
+        with self._change:
+            open_ = [row for row in found if row["id"] not in self._sent and row["id"] not in self._aside]
+            rows = open_[:room]
+            if found:
+                self._fresh = True
+            if found and self._cursor == cursor:  # else a row has failed meanwhile, and is read again from there
+                self._cursor = (rows if len(open_) > room else found)[-1]["id"]
+        return rows
+
+    def _send(self, row_id: int, body: bytes) -> None:
+        with self._change:
+            self._sent.add(row_id)
+        try:
+            event = decode(body)
+        except ContractError as error:  # written by a newer release; it must not hold up the others
+            if self._set_aside(row_id, f"an event waits for the release that wrote it: {error}"):
+                log.error("outbox_row_unreadable", row=row_id, problem=str(error))  # noqa: TRY400 - a sentence
+            return
+        self._publish(event).add_done_callback(lambda future: self._settled(row_id, event, future))
+        crash_point("outbox.published")
+
+    def _settled(self, row_id: int, event: Event[EventData], future: "Future[None]") -> None:
+        error = future.exception() if not future.cancelled() else MessagingError("publishing was cancelled")
+        if error is None:
+            with self._change:
+                self._confirmed.append(row_id)
+                self._trouble = ""
+                if row_id == self._probed:
+                    self._let_back_in()
+                self._change.notify()
+            return
+        if isinstance(error, BrokerRefused):
+            if self._set_aside(row_id, str(error)):
+                log.warning("publish_refused", type=type(event.data).name, event_id=event.id, problem=str(error))
+            return
+        if str(error) != self._trouble:
+            log.warning("publish_failed", type=type(event.data).name, event_id=event.id, problem=str(error))
+        self._trouble = str(error) or type(error).__name__
+        _later(PAUSE_S, self._again, row_id)
+
+    def _set_aside(self, row_id: int, why: str) -> bool:
+        """Let others go past a row that nobody takes; return whether the reason is new."""
+        with self._change:
+            self._sent.discard(row_id)
+            self._aside[row_id] = None
+            self._probed = None if self._probed == row_id else self._probed
+            fresh, self._refusal = why != self._refusal, why
+            if self._timer is None:
+                self._timer = _later(REFUSED_PAUSE_S, self._probe)
+            self._change.notify()
+        return fresh
+
+    def _probe(self) -> None:
+        """Try one of the rows that were set aside."""
+        with self._change:
+            self._timer = None
+            if self._aside and self._probed is None:
+                self._probed = next(iter(self._aside))
+                del self._aside[self._probed]
+                self._read_again_from(self._probed)
+
+    def _let_back_in(self) -> None:
+        """Try all that was set aside, because one of them has passed."""
+        self._probed = None
+        if self._aside:
+            first = min(self._aside)
+            self._aside.clear()
+            self._read_again_from(first)
+
+    def _read_again_from(self, row_id: int) -> None:
+        self._cursor = min(self._cursor, row_id - 1)
+        self._fresh = True
+        self._change.notify()
+
+    def _again(self, row_id: int) -> None:
+        with self._change:
+            self._sent.discard(row_id)
+            self._read_again_from(row_id)
+
+    def _delete_confirmed(self) -> None:
+        with self._change:
+            done, self._confirmed = self._confirmed, []
+        if not done:
+            return
+        crash_point("outbox.confirmed")
+        try:
+            with self._store.transaction() as db:
+                db.executemany("DELETE FROM outbox WHERE id = ?", [(row_id,) for row_id in done])
+        except sqlite3.DatabaseError:
+            with self._change:
+                self._confirmed = done + self._confirmed
+            raise
+        crash_point("outbox.deleted")
+        with self._change:
+            self._sent.difference_update(done)
+
+
+def _later(seconds: float, step: Callable[..., None], *arguments: int) -> threading.Timer:
+    timer = threading.Timer(seconds, step, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer

@@ -1,0 +1,214 @@
+"""One SQLite file in WAL mode: opened with care, migrated step by step, written by one thread at a time."""
+
+import secrets
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from datauploader.errors import StateFromTheFuture, StateUnavailable
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of one component: each step is an SQL script, run once, in order, never edited afterwards."""
+
+    component: str
+    steps: tuple[str, ...]
+
+
+class Store:
+    """A service's state file; a damaged one is set aside and a new one begun.
+
+    Durability: `synchronous=NORMAL`, so a killed process loses nothing and a power cut at most the last
+    transactions. What these said is said again, because a station repeats what has no receipt.
+    """
+
+    def __init__(self, path: Path | None, schemas: Sequence[Schema]) -> None:
+        """Open or make the file at `path`; None keeps the state in memory only.
+
+        Raises:
+            StateFromTheFuture: a newer release has written the file.
+            StateUnavailable: the file cannot be opened or written.
+        """
+        self.path = path
+        self.damaged: Path | None = None
+        """Where a damaged predecessor was put, if there was one; what it held must be found again."""
+        self.forgetful = False
+        """The file was begun without what a predecessor may have held, and `remembered` was not called yet."""
+        self._lock = threading.RLock()
+        try:
+            self._write = self._begin(schemas)
+        except sqlite3.DatabaseError as error:
+            if path is None or self.damaged is None:
+                raise
+            _set_aside(path, self.damaged)
+            log.warning("state_file_damaged", path=str(path), set_aside=str(self.damaged), problem=str(error))
+            self._write = self._begin(schemas)
+        self._read = self._write if path is None else self._connect()
+        self._read_lock = self._lock if path is None else threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the writing connection inside one transaction: all of it is kept, or nothing.
+
+        A nested one is undone alone when it fails; whether it is kept, the outermost decides.
+        """
+        with self._lock:
+            nested = self._write.in_transaction
+            self._write.execute("SAVEPOINT nested" if nested else "BEGIN IMMEDIATE")
+            try:
+                yield self._write
+            except BaseException:
+                self._write.execute("ROLLBACK TO nested" if nested else "ROLLBACK")
+                if nested:
+                    self._write.execute("RELEASE nested")
+                raise
+            self._write.execute("RELEASE nested" if nested else "COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection for looking things up; it sees what is committed and does not wait for writers."""
+        with self._read_lock:
+            yield self._read
+
+    def remembered(self) -> None:
+        """Note that what the file should hold was found again; until then each start finds it `forgetful`."""
+        with self.transaction() as db:
+            db.execute("PRAGMA user_version = 0")
+        self.forgetful = False
+
+    def forget(self) -> None:
+        """Note that the file lacks what another one has heard meanwhile: it is `forgetful` like a new one."""
+        with self.transaction() as db:
+            db.execute("PRAGMA user_version = 1")
+        self.forgetful = True
+
+    @property
+    def identity(self) -> str:
+        """A number that tells this file from any other, drawn when it was begun."""
+        with self.reading() as db:
+            return str(db.execute("PRAGMA application_id").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file; the store cannot be used afterwards."""
+        with self._lock, self._read_lock:
+            self._read.close()
+            self._write.close()
+
+    def _begin(self, schemas: Sequence[Schema]) -> sqlite3.Connection:
+        """Open the file, see whether it is sound, and bring its tables up to date."""
+        connection = self._open()
+        try:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)  # noqa: TRY301 - the same end as for what SQLite raises
+            self._write = connection
+            self._migrate(schemas)
+        except BaseException as error:
+            self._give_up(connection, error)
+            raise
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return self._connect()
+        except (OSError, sqlite3.OperationalError) as error:
+            if self.damaged is not None:
+                raise
+            raise StateUnavailable(
+                f"the state file {self.path} cannot be used ({error}): see that its folder may be written by this "
+                "account, that its disk has room, and that no other process holds it"
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            ":memory:" if self.path is None else self.path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=30,
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA foreign_keys=ON")
+        except sqlite3.DatabaseError as error:
+            self._give_up(connection, error)
+            raise
+        return connection
+
+    def _give_up(self, connection: sqlite3.Connection, error: BaseException) -> None:
+        """Close a connection; SQLite removes the log of a damaged file then, so that is copied before."""
+        if self.path is not None and _is_damage(error):
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+            self.damaged = self.path.with_name(f"{self.path.name}.damaged-{stamp}")
+            with suppress(FileNotFoundError):
+                shutil.copyfile(_log_of(self.path), _log_of(self.damaged))
+        connection.close()
+
+    def _migrate(self, schemas: Sequence[Schema]) -> None:
+        with self.transaction() as db:
+            db.execute("CREATE TABLE IF NOT EXISTS schema (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+            versions: dict[str, int] = dict(db.execute("SELECT component, version FROM schema").fetchall())
+            self._refuse_the_future(versions, {schema.component: len(schema.steps) for schema in schemas})
+            if not versions:  # new, or emptied by a power cut: it may have to be filled again
+                db.execute("PRAGMA user_version = 1")
+            if not db.execute("PRAGMA application_id").fetchone()[0]:
+                db.execute(f"PRAGMA application_id = {secrets.randbelow(2**31 - 1) + 1}")
+            self.forgetful = bool(db.execute("PRAGMA user_version").fetchone()[0])
+            for schema in schemas:
+                for step in schema.steps[versions.get(schema.component, 0) :]:
+                    for statement in _statements(step):
+                        db.execute(statement)
+                db.execute(
+                    "INSERT INTO schema VALUES (?, ?) ON CONFLICT (component) DO UPDATE SET version = excluded.version",
+                    (schema.component, len(schema.steps)),
+                )
+
+    def _refuse_the_future(self, versions: dict[str, int], known: dict[str, int]) -> None:
+        for component, version in versions.items():
+            if version > known.get(component, 0):
+                raise StateFromTheFuture(
+                    f"{self.path} was written by a newer release (schema {component} {version}, this release knows "
+                    f"{known.get(component, 'none')}): install that release again, or move the file away to begin anew"
+                )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script; `executescript` would commit the migration's transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Tell damage from what passes by itself: SQLite calls a corrupt file and a foreign one plain DatabaseErrors."""
+    return type(error) is sqlite3.DatabaseError or "disk I/O" in str(error)
+
+
+def _log_of(path: Path) -> Path:
+    """Return where SQLite keeps the latest transactions of a database file."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _set_aside(path: Path, aside: Path) -> None:
+    """Rename a damaged file, so that a person can still read it and its log."""
+    path.rename(aside)
+    for left in (_log_of(path), path.with_name(f"{path.name}-shm")):
+        left.unlink(missing_ok=True)

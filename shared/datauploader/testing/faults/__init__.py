@@ -1,0 +1,33 @@
+"""A bad network on demand: a TCP proxy on loopback that delays, cuts, stalls, swallows and corrupts."""
+
+from datauploader.testing.faults.proxy import FaultProxy
+from datauploader.testing.faults.refusal import RefusingServer
+from datauploader.testing.faults.toxics import (
+    Bandwidth,
+    Direction,
+    DropResponse,
+    FlipAfter,
+    FlipByte,
+    Latency,
+    LimitData,
+    Reset,
+    Slice,
+    Stall,
+    Toxic,
+)
+
+__all__ = [
+    "Bandwidth",
+    "Direction",
+    "DropResponse",
+    "FaultProxy",
+    "FlipAfter",
+    "FlipByte",
+    "Latency",
+    "LimitData",
+    "RefusingServer",
+    "Reset",
+    "Slice",
+    "Stall",
+    "Toxic",
+]

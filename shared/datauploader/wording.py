@@ -1,0 +1,90 @@
+"""Amounts, times and names as people read them; names from outside cannot steer the terminal."""
+
+from datetime import datetime
+
+from datauploader.answers import UploadStatus
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_STEP = 1000
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_SOON = 10
+
+
+def safe(text: str) -> str:
+    r"""Write everything that does not print on one line, or reverses it, as an escape such as `\x1b`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def size(amount: float) -> str:
+    """Write an amount of bytes in decimal units with three figures: `1.25 GB`."""
+    unit = 0
+    while amount >= _STEP - 0.5 and unit < len(_UNITS) - 1:
+        amount /= _STEP
+        unit += 1
+    if unit == 0:
+        return f"{amount:.0f} B"
+    digits = 2 if amount < 10 else 1 if amount < 100 else 0  # noqa: PLR2004 - three figures
+    return f"{amount:.{digits}f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time that is left no more exactly than it is known."""
+    if seconds < _SOON:
+        return "a few seconds"
+    if seconds < 2 * _MINUTE:
+        return f"{round(seconds / 10) * 10} s"
+    if seconds < 2 * _HOUR:
+        return f"{round(seconds / _MINUTE)} min"
+    if seconds < 2 * _DAY:
+        return f"{round(seconds / _HOUR)} h"
+    return f"{round(seconds / _DAY)} days"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Write `1 file`, `2 files`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def local(moment: datetime | None) -> str:
+    """Write a moment in the reader's own time."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""
+
+
+def state(upload: UploadStatus) -> str:
+    """Say in a word or two how an upload is."""
+    if upload.paused and not upload.over:
+        return "paused"
+    if upload.closing and upload.state == "open":
+        return "closing"
+    names = {"open": "uploading", "sealed": "finishing", "refused": "refused by the catalogue"}
+    return names.get(upload.state, upload.state)
+
+
+def left(upload: UploadStatus) -> str:
+    """Say how long it will still take, if that is known, or why it is not."""
+    if upload.over or upload.needs_person or upload.paused:
+        return ""
+    open_end = upload.mode == "sync" and upload.state == "open" and not upload.closing
+    if upload.seconds_left is not None:
+        return f"{duration(upload.seconds_left)} {'for what is there' if open_end else 'left'}"
+    return "" if open_end else "time left not known yet"
+
+
+def sentence(upload: UploadStatus) -> str:
+    """Say how an upload ended, or what it waits for, and what to do."""
+    counts = upload.counts
+    failed, done = count(counts.failed.files, "file"), count(counts.catalogued.files, "file")
+    proof = f"{counts.unverified.files:,} of them not verified" if counts.unverified.files else "all verified"
+    endings = {
+        "completed": f"Complete: {done}, {size(counts.catalogued.bytes)}, {proof}.",
+        "cancelled": f"Cancelled; {count(counts.stored.files, 'file')} stored before stay stored.",
+        "rejected": "The station cannot do this upload.",
+        "refused": f"The catalogue refuses the dataset; when that is mended: datauploader retry {upload.id}",
+    }
+    if upload.state in endings:
+        return endings[upload.state]
+    if upload.needs_person:
+        return f"{failed} could not be uploaded; see them with: datauploader files {upload.id} --state failed"
+    if upload.mode == "sync" and upload.state == "open" and not upload.closing:
+        return f"New files go on being uploaded until: datauploader close {upload.id}"
+    return ""

@@ -1,0 +1,102 @@
+"""The event log: a late consumer reads it from the start, from an offset, from a time."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from datauploader.errors import Park
+from datauploader.messaging.ports import Start
+
+
+@pytest.fixture
+def history(bus, new_event):
+    """Give five events that were published before anyone read."""
+    events = [new_event() for _ in range(5)]
+    for event in events:
+        bus.publish(event).result(10)
+    return [event.id for event in events]
+
+
+def test_a_late_reader_gets_everything_from_the_start(bus, history, recorder, new_event):
+    """In order, with rising offsets, and on with what arrives later."""
+    reader = recorder()
+    bus.replay(Start(first=True), reader)
+    reader.wait_for(5)
+    assert reader.ids == history
+    later = new_event()
+    bus.publish(later).result(5)
+    reader.wait_for(6)
+    assert reader.ids[-1] == later.id
+    offsets = [delivery.offset for delivery in reader.deliveries]
+    assert offsets == sorted(set(offsets))
+
+
+def test_a_reader_goes_on_from_an_offset(bus, history, recorder):
+    """The entry at the offset is the first."""
+    whole, rest = recorder(), recorder()
+    bus.replay(Start(first=True), whole)
+    offset = whole.wait_for(5)[3].offset
+    bus.replay(Start(offset=offset), rest)
+    rest.wait_for(2)
+    assert rest.ids == history[3:]
+
+
+def test_a_reader_goes_on_from_a_time(bus, history, recorder, new_event, eventually):
+    """What was logged in an earlier second is left out; the broker knows seconds only."""
+    second = int(datetime.now(UTC).timestamp())
+    eventually(lambda: datetime.now(UTC).timestamp() > second + 1, "the next second")
+    start = datetime.now(UTC).replace(microsecond=0)
+    later = new_event()
+    bus.publish(later).result(5)
+    reader = recorder()
+    bus.replay(Start(time=start), reader)
+    reader.wait_for(1)
+    assert reader.ids == [later.id]
+
+
+def test_an_entry_is_repeated_until_its_handler_has_it(bus, history, recorder, soon):
+    """A reader that asks for more time gets the same entry again, before the next."""
+    reader = recorder(soon(), soon())
+    bus.replay(Start(first=True), reader)
+    reader.wait_for(7)
+    assert reader.ids == [history[0]] * 2 + history
+    assert [delivery.attempt for delivery in reader.deliveries[:3]] == [1, 2, 3]
+
+
+def test_an_entry_that_cannot_be_handled_is_passed(bus, history, recorder):
+    """The log has no parked messages; the reader goes on."""
+    reader = recorder(Park("not this one"), ValueError("nor this"))
+    bus.replay(Start(first=True), reader)
+    reader.wait_for(5)
+    assert reader.ids == history
+
+
+def test_a_stopped_reader_reads_no_more(bus, history, recorder, new_event):
+    """Also in the middle of a wait for another attempt."""
+    reader, other = recorder(), recorder()
+    consumer = bus.replay(Start(first=True), reader)
+    reader.wait_for(5)
+    consumer.stop(5)
+    bus.replay(Start(first=True), other)
+    bus.publish(new_event()).result(5)
+    other.wait_for(6)
+    assert len(reader.deliveries) == 5
+
+
+def test_stopping_a_reader_ends_its_wait(bus, history):
+    """A handler that asks for ten minutes does not hold the stop up."""
+    from datetime import timedelta
+
+    from datauploader.errors import Retry
+
+    seen = threading.Event()
+
+    def handler(_delivery):
+        seen.set()
+        raise Retry("much later", timedelta(minutes=10))
+
+    consumer = bus.replay(Start(first=True), handler)
+    assert seen.wait(10)
+    consumer.stop(5)
+    bus.close(5)

@@ -1,0 +1,44 @@
+"""RabbitMQ only: a queue whose consumers must share one state is not split between two."""
+
+import threading
+
+import pytest
+
+from datauploader.messaging.ports import Ownership
+
+pytestmark = pytest.mark.rabbitmq
+
+
+class Claim:
+    """A state, and what was said of its claim."""
+
+    def __init__(self, state: str) -> None:
+        self.held, self.lost = threading.Event(), threading.Event()
+        self.ownership = Ownership(state, held=self.held.set, lost=self.lost.set)
+
+
+@pytest.mark.fault("F43")
+def test_a_queue_belongs_to_the_state_of_its_consumers_until_they_are_gone(
+    rabbit, quick, queue, recorder, new_event, eventually
+):
+    """Another state gets nothing, is told so, and takes over later; a second consumer with the same state shares."""
+    first, twin, other = (Claim(state) for state in ("1", "1", "2"))
+    handlers = {claim: recorder() for claim in (first, twin, other)}
+    buses = {claim: rabbit.bus(f"catalog {number}", tuning=quick) for number, claim in enumerate(handlers)}
+    consumers = {}
+    for claim, handler in handlers.items():
+        consumers[claim] = buses[claim].consume(queue, handler, prefetch=1, ownership=claim.ownership)
+        assert (claim.lost if claim is other else claim.held).wait(15)
+    eventually(lambda: "another state folder" in str(consumers[other].trouble), "the reason is said")
+    assert not buses[other].health().ok
+    for _ in range(20):
+        buses[first].publish(new_event()).result(10)
+    eventually(lambda: len(handlers[first].ids) + len(handlers[twin].ids) == 20, "all are heard")
+    assert handlers[first].ids
+    assert handlers[twin].ids
+    assert not other.held.is_set()
+    consumers[first].stop(5)
+    consumers[twin].stop(5)
+    assert other.held.wait(20)
+    buses[first].publish(new_event()).result(10)
+    assert len(handlers[other].wait_for(1)) == 1

@@ -1,0 +1,284 @@
+"""RabbitMQ only: what somebody deletes, blocks or cuts off comes back by itself."""
+
+import threading
+from dataclasses import replace
+
+import pika
+import pytest
+
+from datauploader.contracts.questions import MayUpload, UploadRight
+from datauploader.contracts.uploads import UploadSealed
+from datauploader.errors import BrokerUnreachable, Park, Unroutable
+from datauploader.messaging.ports import Start
+from datauploader.messaging.topology import EVENTS, LOG, catalog_queue, retry_name
+
+pytestmark = pytest.mark.rabbitmq
+
+
+@pytest.fixture
+def management(rabbitmq_server):
+    """Give the management API."""
+    return rabbitmq_server.management
+
+
+@pytest.fixture
+def vhost(rabbitmq_vhost):
+    """Give the name of the test's virtual host."""
+    return rabbitmq_vhost.vhost
+
+
+@pytest.fixture
+def cut(rabbitmq_server, vhost):
+    """Give a cut through all connections of the test."""
+    return lambda: rabbitmq_server.ctl("close_all_connections", "--vhost", vhost, "cut by a test")
+
+
+@pytest.fixture
+def bus(rabbit):
+    """Give a service's connection."""
+    return rabbit.bus()
+
+
+@pytest.mark.fault("F23")
+def test_a_deleted_queue_is_made_again(bus, queue, management, vhost, consume, recorder, new_event, eventually):
+    """Its consumer makes it, binds it and goes on."""
+    handler = recorder()
+    consume(bus, queue, handler)
+    management.delete_queue(vhost, queue.name)
+    eventually(lambda: not bus.health().ok, "the loss is seen")
+    eventually(lambda: bus.health().ok, "the queue is made again")
+    bus.publish(new_event()).result(5)
+    handler.wait_for(1)
+
+
+@pytest.mark.fault("F22")
+def test_a_deleted_binding_is_made_again(bus, queue, management, vhost, consume, recorder, new_event, eventually):
+    """At the next turn of the consumer's own check."""
+    handler = recorder()
+    consume(bus, queue, handler)
+    path = ("bindings", vhost, "e", EVENTS, "q", queue.name)
+    management.delete(*path, management.get(*path)[0]["properties_key"])
+    eventually(lambda: management.get(*path), "the binding is made again")
+    bus.publish(new_event()).result(5)
+    handler.wait_for(1)
+
+
+@pytest.mark.fault("F22")
+def test_a_required_queue_that_is_deleted_holds_its_events_back(
+    rabbit, management, vhost, consume, recorder, new_event, eventually
+):
+    """Beyond the short while in which it is believed to be there, nothing is published into the void."""
+    consumer = consume(rabbit.bus("catalog x"), catalog_queue(), recorder())
+    consumer.stop(5)
+    sealed = UploadSealed(upload_id="upload-0001", files=0, bytes=0, left_out=0, manifest_sha256="0" * 64)
+    bus = rabbit.bus()
+    bus.publish(new_event(sealed)).result(5)
+    management.delete_queue(vhost, catalog_queue().name)
+    eventually(lambda: isinstance(bus.publish(new_event(sealed)).exception(5), Unroutable), "publishing fails")
+
+
+@pytest.mark.parametrize("name", [LOG, retry_name(0.1)], ids=["log", "retry"])
+def test_what_all_share_is_made_again_with_the_next_connection(
+    rabbit, name, management, vhost, queue, consume, recorder, soon, new_event
+):
+    """A restart of any service is enough."""
+    consume(rabbit.bus(), queue, recorder())
+    management.delete_queue(vhost, name)
+    handler = recorder(soon())
+    bus = rabbit.bus("harvester x")
+    consume(bus, queue, handler)
+    assert name in [found["name"] for found in management.queues(vhost)]
+
+
+@pytest.mark.fault("F25")
+def test_a_handler_that_outlives_three_heartbeats_is_acknowledged_once(rabbit, queue, consume, recorder, new_event):
+    """The connection's owner keeps the heart beating while a handler works."""
+    handler, over = recorder(), threading.Event()
+
+    def slow(delivery):
+        handler(delivery)
+        if len(handler.deliveries) == 1:
+            over.wait(3.5)
+
+    bus = rabbit.bus(query="?heartbeat=1")
+    consume(bus, queue, slow)
+    first, second = new_event(), new_event()
+    for event in (first, second):
+        bus.publish(event).result(5)
+    handler.wait_for(2)
+    assert handler.ids == [first.id, second.id]
+    assert all(delivery.attempt == 1 for delivery in handler.deliveries)
+
+
+def test_a_verdict_of_an_old_connection_is_dropped(rabbit, queue, cut, consume, recorder, new_event, eventually):
+    """The message comes again over the new one, whose channel the late verdict does not harm."""
+    handler, release = recorder(), threading.Event()
+
+    def held(delivery):
+        handler(delivery)
+        if len(handler.deliveries) == 1:
+            release.wait(20)
+
+    bus = rabbit.bus()
+    consume(bus, queue, held, workers=2)
+    event = new_event()
+    bus.publish(event).result(5)
+    handler.wait_for(1)
+    cut()
+    handler.wait_for(2)
+    assert (handler.ids, handler.deliveries[1].attempt) == ([event.id] * 2, 2)
+    release.set()
+    later = new_event()
+    eventually(lambda: bus.health().ok, "the bus is back")
+    bus.publish(later).result(5)
+    handler.wait_for(3)
+    assert handler.ids == [event.id, event.id, later.id]
+
+
+@pytest.mark.fault("F20")
+def test_a_lost_connection_fails_what_is_unconfirmed(rabbit, cut, new_event, eventually):
+    """Every future has an outcome; those that failed say that nothing is known, and the next ones succeed."""
+    bus = rabbit.bus()
+    bus.publish(new_event()).result(5)
+    futures = []
+    stop = threading.Event()
+
+    def publish():
+        while not stop.wait(0.001):
+            futures.append(bus.publish(new_event()))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    cut()
+    eventually(lambda: any(f.done() and f.exception() for f in futures) or len(futures) > 5000, "a future fails")
+    stop.set()
+    publisher.join()
+    outcomes = [future.exception(10) for future in futures]
+    assert all(error is None or isinstance(error, BrokerUnreachable) for error in outcomes)
+    eventually(lambda: bus.health().ok, "the bus is back")
+    bus.publish(new_event()).result(5)
+
+
+def test_a_reader_of_the_log_goes_on_where_it_was(rabbit, cut, recorder, new_event, eventually):
+    """After a lost connection nothing is read twice and nothing is passed over."""
+    reader, bus = recorder(), rabbit.bus()
+    events = [new_event() for _ in range(6)]
+    for event in events[:3]:
+        bus.publish(event).result(5)
+    bus.replay(Start(first=True), reader)
+    reader.wait_for(3)
+    cut()
+    eventually(lambda: not bus.health().ok, "the loss is seen")
+    eventually(lambda: bus.health().ok, "the bus is back")
+    for event in events[3:]:
+        bus.publish(event).result(5)
+    reader.wait_for(6)
+    assert reader.ids == [event.id for event in events]
+
+
+@pytest.mark.fault("F24")
+def test_a_message_that_kills_its_consumer_each_time_is_parked_by_the_broker(
+    rabbit, bus, queue, consume, recorder, new_event, eventually
+):
+    """No consumer of ours lives to say so; the reason tells what that looks like, and a replay gives it a chance."""
+    consume(bus, queue, recorder()).stop(5)
+    event = new_event()
+    bus.publish(event).result(5)
+    connection = pika.BlockingConnection(pika.URLParameters(rabbit.address.url))
+    channel = connection.channel()
+
+    def died():
+        method, _, _ = channel.basic_get(queue.name)
+        if method:
+            channel.basic_reject(method.delivery_tag, requeue=True)
+        return bus.parked(queue)
+
+    eventually(died, "the broker parks it")
+    connection.close()
+    (message,) = bus.parked(queue)
+    assert (message.id, message.queue) == (event.id, queue.name)
+    assert "its consumer crashed" in message.reason
+    handler = recorder()
+    consume(bus, queue, handler)
+    assert bus.replay_parked(queue, [event.id]) == 1
+    handler.wait_for(1)
+    assert not bus.parked(queue)
+
+
+@pytest.mark.fault("F23")
+def test_a_retry_waits_for_a_queue_that_was_deleted_meanwhile(
+    rabbit, queue, management, vhost, rabbitmq_server, consume, recorder, soon, new_event, eventually
+):
+    """The message stays in the ladder until its queue is there again; the broker tries every three minutes."""
+    rabbitmq_server.ctl("eval", "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 500).")
+    bus, handler, heir = rabbit.bus(), recorder(soon()), recorder()
+    consumer = consume(bus, queue, handler)
+    event = new_event()
+    bus.publish(event).result(5)
+    handler.wait_for(1)
+    consumer.stop(5)
+    management.delete_queue(vhost, queue.name)
+    over = threading.Event()
+    timer = threading.Timer(3 * 0.1, over.set)
+    timer.start()
+    eventually(over.is_set, "the delay is over while there is no queue")
+    consume(rabbit.bus("harvester y"), queue, heir)
+    heir.wait_for(1)
+    assert (heir.ids, heir.deliveries[0].attempt) == ([event.id], 2)
+
+
+@pytest.mark.fault("F23")
+def test_a_consumer_learns_that_its_queue_was_not_there(
+    bus, queue, management, vhost, cut, consume, recorder, new_event, eventually
+):
+    """At first, and when somebody has deleted it; not when the connection alone was lost."""
+    times, handler, release = [], recorder(), threading.Event()
+
+    def held(delivery):
+        handler(delivery)
+        release.wait(20)
+
+    consume(bus, queue, held, workers=2, on_new=lambda: times.append("new"))
+    bus.publish(new_event()).result(5)
+    handler.wait_for(1)
+    cut()
+    handler.wait_for(2)  # over a new connection
+    assert times == ["new"]
+    release.set()
+    management.delete_queue(vhost, queue.name)
+    eventually(lambda: len(times) > 1, "the consumer learns of it")
+    bus.publish(new_event()).result(5)
+    handler.wait_for(3)
+
+
+@pytest.mark.fault("F23")
+@pytest.mark.parametrize("what", ["retry", "parked"])
+def test_the_ways_of_a_verdict_are_made_again_when_they_are_missing(
+    rabbit, queue, management, vhost, consume, recorder, soon, new_event, eventually, quick, what
+):
+    """Somebody has deleted a step of the ladder, or the parked queue; nothing needs a restart for that."""
+    handler = recorder(*([soon()] if what == "retry" else [Park("no")] * 2))
+    bus = rabbit.bus(tuning=replace(quick, heal_s=3600))
+    consume(bus, queue, handler)
+    management.delete_queue(vhost, retry_name(0.1) if what == "retry" else queue.parked)
+    bus.publish(new_event()).result(5)
+    handler.wait_for(2)
+    eventually(lambda: len(bus.parked(queue)) == (what == "parked"), "it is parked once, or not at all")
+
+
+@pytest.mark.fault("F19")
+def test_answers_come_to_a_queue_of_a_new_name_after_each_reconnect(rabbit, management, vhost, cut, eventually):
+    """The broker may hold the last one for a connection that it still believes alive, and would refuse its name."""
+
+    def answers():
+        return {queue["name"] for queue in management.queues(vhost) if queue["name"].startswith("answers.")}
+
+    def ask():
+        return asker.ask(MayUpload(user_id="1101", investigation="1"), UploadRight, timeout_s=1).exception(5) is None
+
+    rabbit.bus("catalog x").answer("catalog", lambda _: UploadRight(allowed=True))
+    asker = rabbit.bus("gateway x")
+    eventually(ask, "the question is answered")
+    before = answers()
+    cut()
+    eventually(lambda: ask() and answers() - before, "an answer comes to another queue", 30)

@@ -1,0 +1,314 @@
+"""The view of an upload is the same whatever the order of its events and however often each comes (F26)."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datauploader.contracts import (
+    CataloguedFile,
+    DatasetCompleted,
+    DatasetEnsured,
+    DatasetRefused,
+    DatasetSpec,
+    Destination,
+    Event,
+    EventData,
+    FailedFile,
+    FileCatalogued,
+    FileFailed,
+    FileLeftOut,
+    FileReady,
+    FileReleased,
+    FileStored,
+    FileVersion,
+    LeftOutFile,
+    Person,
+    Station,
+    StoredFile,
+    TransferProgressed,
+    UploadCancelled,
+    UploadControlled,
+    UploadOpened,
+    UploadRequested,
+    UploadScanned,
+    UploadSealed,
+)
+from datauploader_gateway.view.facts import VERIFIED, Failure, FileFacts, LeftOut
+from datauploader_gateway.view.fold import Before, Register, fold, wanted
+from datauploader_gateway.view.summary import Upload, summarise
+
+ID = "u-12345678"
+STATION = Station(facility="elettra", beamline="xrd1", station="ws01")
+THERE = Destination(remote="archive", location="1/scan")
+ANNA = Person(id="7", name="Anna")
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def at(seconds: float, data: EventData) -> Event[EventData]:
+    """Build an event of a moment."""
+    return Event(data=data, station=STATION, service="test", time=START + timedelta(seconds=seconds))
+
+
+def version(path: str, revision: int = 1, size: int = 10, digest: str = "a") -> FileVersion:
+    """Build a version of a file."""
+    sha256 = (digest * 64)[:64]
+    return FileVersion.of(path.encode(), size=size, mtime_ns=1, sha256=sha256, revision=revision)
+
+
+def requested() -> UploadRequested:
+    """Build the request of an upload."""
+    return UploadRequested(
+        upload_id=ID, investigation="1", dataset=DatasetSpec(name="scan"), root="/data", mode="sync",
+        destination=THERE, requested_by=ANNA,
+    )  # fmt: skip
+
+
+def ready(*files: FileVersion) -> FileReady:
+    """Announce versions."""
+    return FileReady(upload_id=ID, root="/data", destination=THERE, files=files)
+
+
+def stored(*files: FileVersion, state: str = "verified") -> FileStored:
+    """Say that versions are stored."""
+    kept = tuple(StoredFile(file=f, object=f.path, state=state, method="read back") for f in files)
+    return FileStored(upload_id=ID, destination=THERE, files=kept)
+
+
+def catalogued(*files: FileVersion, state: str = "verified") -> FileCatalogued:
+    """Say that versions are datafiles."""
+    known = tuple(CataloguedFile(file=f, state=state) for f in files)
+    return FileCatalogued(upload_id=ID, dataset_id="d", files=known)
+
+
+def failed(*files: FileVersion, final: bool = True, detail: str = "no room") -> FileFailed:
+    """Say that versions are not stored."""
+    words = tuple(FailedFile(file=f, reason="storage-full", detail=detail, final=final) for f in files)
+    return FileFailed(upload_id=ID, files=words)
+
+
+@dataclass
+class Memory:
+    """The view in dictionaries: what the writer does in Redis."""
+
+    registers: dict[str, Register] = field(default_factory=dict)
+    files: dict[bytes, FileFacts] = field(default_factory=dict)
+    failures: dict[bytes, Failure] = field(default_factory=dict)
+    left_out: dict[bytes, LeftOut] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def apply(self, event: Event[EventData]) -> bool:
+        """Fold one event, looking up only what it wants."""
+        want = wanted(event)
+        changes = fold(
+            Before(
+                {k: self.registers[k] for k in want.registers if k in self.registers},
+                {k: self.files[k] for k in want.files if k in self.files},
+                {k: self.failures[k] for k in want.failures if k in self.failures},
+                {k: self.left_out[k] for k in want.left_out if k in self.left_out},
+            ),
+            event,
+        )
+        self.registers |= changes.registers
+        self.files |= changes.files
+        self.left_out |= changes.left_out
+        for path, word in changes.failures.items():
+            if word is None:
+                self.failures.pop(path, None)
+            else:
+                self.failures[path] = word
+        self.counts.update(changes.counts)
+        return bool(changes)
+
+    def shown(self) -> tuple[object, ...]:
+        """Return everything that people can see of it."""
+        files = {
+            path: (f.order, f.size, f.state, f.proof, f.released, self._told(path, f)) for path, f in self.files.items()
+        }
+        left = {path: (word.reason, word.detail) for path, word in self.left_out.items() if not word.returned}
+        return summarise(ID, self.registers, self.counts), files, left, +self.counts
+
+    def upload(self) -> Upload:
+        """Return the summary."""
+        found = summarise(ID, self.registers, self.counts)
+        assert found is not None
+        return found
+
+    def _told(self, path: bytes, facts: FileFacts) -> tuple[str, bool] | None:
+        word = self.failures.get(path)
+        if facts.state not in ("failed", "retrying") or word is None or word.order != facts.order:
+            return None
+        return word.detail, word.final
+
+
+PATHS = ("a.tif", "b/c.nxs", "d.log")
+VERSIONS = st.builds(version, st.sampled_from(PATHS), st.integers(0, 3), st.integers(0, 5), st.sampled_from("ab"))
+SOME = st.lists(VERSIONS, min_size=1, max_size=4)
+PROOFS = st.sampled_from(("verified", "unverified"))
+SAID = st.one_of(
+    SOME.map(lambda f: ready(*f)),
+    st.builds(lambda f, s: stored(*f, state=s), SOME, PROOFS),
+    st.builds(lambda f, s: catalogued(*f, state=s), SOME, PROOFS),
+    st.builds(lambda f, e, d: failed(*f, final=e, detail=d), SOME, st.booleans(), st.sampled_from(("one", "two"))),
+    SOME.map(lambda f: FileReleased(upload_id=ID, files=tuple(f))),
+    st.builds(
+        lambda p, r: FileLeftOut(upload_id=ID, files=(LeftOutFile(path=p, reason="excluded", detail="", returned=r),)),
+        st.sampled_from(PATHS),
+        st.booleans(),
+    ),
+    st.builds(
+        lambda n, s: UploadScanned(upload_id=ID, files=n, bytes=n, settling=s, left_out=0),
+        st.integers(0, 9),
+        st.integers(0, 3),
+    ),
+    st.builds(
+        lambda a: UploadControlled(upload_id=ID, action=a, requested_by=ANNA),
+        st.sampled_from(("pause", "resume", "close", "retry", "cancel")),
+    ),
+    st.just(UploadOpened(upload_id=ID)),
+    st.builds(lambda n: TransferProgressed(upload_id=ID, waiting=n, bytes_per_s=n), st.integers(0, 9)),
+    st.just(UploadSealed(upload_id=ID, files=3, bytes=30, left_out=0, manifest_sha256="0" * 64)),
+    st.just(DatasetEnsured(upload_id=ID, investigation_id="1", dataset_id="d", url="https://vuo/d")),
+    st.just(DatasetRefused(upload_id=ID, reason="closed", detail="the investigation is closed")),
+    st.just(DatasetCompleted(upload_id=ID, dataset_id="d", files=3, bytes=30, manifest_sha256="0" * 64)),
+    st.just(UploadCancelled(upload_id=ID)),
+)
+HISTORIES = st.lists(st.tuples(st.integers(0, 6), SAID), max_size=12).map(
+    lambda said: [at(0, requested()), *(at(seconds, data) for seconds, data in said)]
+)
+
+
+@pytest.mark.fault("F26")
+@settings(max_examples=150, deadline=None)
+@given(HISTORIES, st.randoms(use_true_random=False))
+def test_any_order_and_any_repetition_of_events_gives_the_same_view(
+    history: list[Event[EventData]], chance: random.Random
+) -> None:
+    """Every event once in order, and every event up to three times shuffled, end in the same view."""
+    once, often = Memory(), Memory()
+    for event in history:
+        once.apply(event)
+    shuffled = [event for event in history for _ in range(chance.randint(1, 3))]
+    chance.shuffle(shuffled)
+    for event in shuffled:
+        often.apply(event)
+    assert once.shown() == often.shown()
+
+
+@settings(max_examples=80, deadline=None)
+@given(HISTORIES)
+def test_counts_are_what_the_files_are(history: list[Event[EventData]]) -> None:
+    """The running counts equal a count of all files made afterwards."""
+    view = Memory()
+    for event in history:
+        view.apply(event)
+    counted: Counter[str] = Counter()
+    for facts in view.files.values():
+        for word, size in facts.counts.items():
+            counted[f"{word}.files"] += 1
+            counted[f"{word}.bytes"] += size
+    counted["left_out.files"] = sum(not word.returned for word in view.left_out.values())
+    assert +view.counts == +counted
+
+
+def told(*said: EventData) -> Memory:
+    """Fold a request and then these, a second apart."""
+    view = Memory()
+    for second, data in enumerate((requested(), *said)):
+        view.apply(at(second, data))
+    return view
+
+
+def test_a_repeated_event_changes_nothing() -> None:
+    """The second time there is nothing to write."""
+    view, event = told(), at(5, ready(version("a")))
+    assert view.apply(event)
+    assert not view.apply(event)
+
+
+def test_a_new_version_begins_again_and_the_old_one_no_longer_counts() -> None:
+    """After a catalogued first version, a ready second one is only ready, with its own size."""
+    one, two = version("a", 1, 10), version("a", 2, 25, "b")
+    view = told(ready(one), stored(one), catalogued(one), ready(two))
+    counts = view.upload().counts
+    assert (counts.ready.files, counts.ready.bytes, counts.stored.files, counts.catalogued.files) == (1, 25, 0, 0)
+
+
+def test_a_receipt_for_an_old_version_does_not_move_the_new_one() -> None:
+    """`file.stored` of revision 1 after `file.ready` of revision 2 changes nothing."""
+    one, two = version("a", 1), version("a", 2, digest="b")
+    assert told(ready(one), ready(two), stored(one)).files[b"a"].state == "ready"
+
+
+def test_a_file_that_failed_and_was_stored_later_is_stored() -> None:
+    """Success outlives failure, whichever is heard first."""
+    one = version("a")
+    counts = told(ready(one), failed(one), stored(one)).upload().counts
+    assert (counts.failed.files, counts.verified.files) == (0, 1)
+
+
+def test_a_failure_that_is_tried_again_is_not_final() -> None:
+    """The latest word on a failure counts."""
+    one = version("a")
+    counts = told(failed(one, final=True), failed(one, final=False, detail="storage away")).upload().counts
+    assert (counts.failed.files, counts.retrying.files) == (0, 1)
+
+
+def test_an_upload_goes_through_its_states() -> None:
+    """requested, open, sealed, completed; and then it is over."""
+    sealed = UploadSealed(upload_id=ID, files=1, bytes=10, left_out=0, manifest_sha256="0" * 64)
+    completed = DatasetCompleted(upload_id=ID, dataset_id="d", files=1, bytes=10, manifest_sha256="0" * 64, url="u")
+    steps = (UploadOpened(upload_id=ID), sealed, completed)
+    states = [told(*steps[:n]).upload().state for n in range(4)]
+    assert states == ["requested", "open", "sealed", "completed"]
+    assert told(*steps).upload().over
+
+
+def test_a_sealed_upload_with_failed_files_waits_for_a_person() -> None:
+    """Nothing moves until somebody retries."""
+    good, bad = version("a"), version("b")
+    sealed = UploadSealed(upload_id=ID, files=2, bytes=20, left_out=0, manifest_sha256="0" * 64)
+    view = told(UploadOpened(upload_id=ID), ready(good, bad), sealed, stored(good), failed(bad))
+    assert view.upload().needs_person
+    assert view.upload().troubles == ("1 file failed: no room",)
+
+
+def test_a_refusal_is_taken_back_by_a_later_success() -> None:
+    """The catalogue may come to another opinion; the latest counts."""
+    refused = DatasetRefused(upload_id=ID, reason="closed", detail="the investigation is closed", hint="Open it.")
+    ensured = DatasetEnsured(upload_id=ID, investigation_id="1", dataset_id="d", url="https://vuo/d")
+    assert told(UploadOpened(upload_id=ID), refused).upload().troubles == ("the investigation is closed. Open it.",)
+    upload = told(UploadOpened(upload_id=ID), refused, ensured).upload()
+    assert (upload.state, upload.dataset_url) == ("open", "https://vuo/d")
+
+
+def test_a_name_of_any_bytes_is_kept_byte_for_byte() -> None:
+    """Two names that look alike as text are two files."""
+    one = FileVersion.of(b"\xff.tif", size=1, mtime_ns=1, sha256="a" * 64, revision=1)
+    two = FileVersion.of(b"\xfe.tif", size=1, mtime_ns=1, sha256="a" * 64, revision=1)
+    assert set(told(ready(one, two)).files) == {b"\xff.tif", b"\xfe.tif"}
+
+
+def test_a_file_keeps_its_whole_digest_and_how_it_was_verified() -> None:
+    """A receipt tells both; packing loses nothing."""
+    one = version("a")
+    facts = told(ready(one), stored(one)).files[b"a"]
+    assert FileFacts.unpack(facts.pack()) == facts
+    assert (facts.sha256, facts.proof, facts.methods) == (one.sha256, "verified", ("read back",))
+
+
+def test_what_an_older_release_kept_is_completed_and_not_counted_twice() -> None:
+    """Four bytes of a digest were enough before; the same version, heard again, adds the rest."""
+    one = version("a")
+    view = told(ready(one), stored(one))
+    view.files[b"a"] = FileFacts(one.revision, one.size, bytes.fromhex(one.sha256[:8]), VERIFIED)
+    assert FileFacts.unpack(view.files[b"a"].pack()) == view.files[b"a"]
+    assert view.files[b"a"].sha256 == ""
+    view.apply(at(9, catalogued(one)))
+    counts = view.upload().counts
+    assert (view.files[b"a"].sha256, view.files[b"a"].state) == (one.sha256, "catalogued")
+    assert (counts.ready.files, counts.verified.files, counts.catalogued.files) == (1, 1, 1)

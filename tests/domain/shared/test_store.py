@@ -1,0 +1,293 @@
+"""One state file: all or nothing, migrated in steps, refused when it is from the future, set aside when damaged."""
+
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+
+from datauploader.errors import StateFromTheFuture, StateUnavailable
+from datauploader.state import Schema, Store
+
+ONE = Schema("notes", ("CREATE TABLE note (text TEXT NOT NULL);",))
+TWO = Schema("notes", (*ONE.steps, "ALTER TABLE note ADD COLUMN stars INTEGER NOT NULL DEFAULT 1;"))
+
+
+class Accident(Exception):
+    """What goes wrong in a test."""
+
+
+def texts(store: Store) -> list[str]:
+    """Read all notes."""
+    with store.reading() as db:
+        return [row["text"] for row in db.execute("SELECT text FROM note ORDER BY rowid")]
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request, tmp_path):
+    """Open a state file, and the kind that lives in memory."""
+    store = Store(tmp_path / "state" / "x.sqlite" if request.param == "file" else None, [ONE])
+    yield store
+    store.close()
+
+
+def write(store: Store, text: str) -> None:
+    """Write one note."""
+    with store.transaction() as db:
+        db.execute("INSERT INTO note VALUES (?)", (text,))
+
+
+def test_what_a_transaction_wrote_is_kept(store) -> None:
+    """After the block the row is there for readers."""
+    write(store, "a")
+    assert texts(store) == ["a"]
+
+
+def test_a_transaction_that_fails_leaves_nothing(store) -> None:
+    """The exception passes through, and the store works on."""
+    with pytest.raises(Accident), store.transaction() as db:  # noqa: PT012 - the block is what fails
+        db.execute("INSERT INTO note VALUES ('a')")
+        raise Accident
+    write(store, "b")
+    assert texts(store) == ["b"]
+
+
+def test_a_nested_transaction_shares_the_fate_of_the_outer_one(store) -> None:
+    """The inner block commits nothing by itself."""
+    with pytest.raises(Accident), store.transaction() as outer:  # noqa: PT012 - the block is what fails
+        outer.execute("INSERT INTO note VALUES ('a')")
+        with store.transaction() as inner:
+            inner.execute("INSERT INTO note VALUES ('b')")
+        raise Accident
+    assert texts(store) == []
+
+
+def test_a_nested_transaction_that_fails_cannot_be_half_kept(store) -> None:
+    """An outer block that swallows the inner failure must not keep the inner half."""
+    with store.transaction() as outer:
+        outer.execute("INSERT INTO note VALUES ('outer')")
+        with pytest.raises(Accident), store.transaction() as inner:  # noqa: PT012 - the block is what fails
+            inner.execute("INSERT INTO note VALUES ('half')")
+            raise Accident
+    assert texts(store) == ["outer"]
+
+
+def test_readers_see_only_what_is_committed_and_do_not_wait(tmp_path) -> None:
+    """A long write does not hold up a page that looks something up."""
+    store = Store(tmp_path / "x.sqlite", [ONE])
+    seen: list[list[str]] = []
+    with store.transaction() as db:
+        db.execute("INSERT INTO note VALUES ('a')")
+        reader = threading.Thread(target=lambda: seen.append(texts(store)))
+        reader.start()
+        reader.join(5)
+        assert seen == [[]], "the reader waited for the writer, or saw what was not committed"
+    assert texts(store) == ["a"]
+    store.close()
+
+
+def test_many_threads_write_one_after_the_other(store) -> None:
+    """No write is lost and none meets a locked database."""
+    threads = [threading.Thread(target=lambda n=n: [write(store, f"{n}.{i}") for i in range(25)]) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(texts(store))) == 200
+
+
+def test_a_file_is_migrated_step_by_step_and_keeps_its_rows(tmp_path) -> None:
+    """A newer release runs only the steps that are missing."""
+    old = Store(tmp_path / "x.sqlite", [ONE])
+    write(old, "a")
+    old.close()
+
+    new = Store(tmp_path / "x.sqlite", [TWO])
+
+    with new.reading() as db:
+        assert [tuple(row) for row in db.execute("SELECT text, stars FROM note")] == [("a", 1)]
+    new.close()
+    Store(tmp_path / "x.sqlite", [TWO]).close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path) -> None:
+    """Half a migration would fit no release."""
+    old = Store(tmp_path / "x.sqlite", [ONE])
+    write(old, "a")
+    old.close()
+    broken = Schema("notes", (*ONE.steps, "CREATE TABLE other (x);\nINSERT INTO nowhere VALUES (1);"))
+
+    with pytest.raises(sqlite3.OperationalError):
+        Store(tmp_path / "x.sqlite", [broken])
+
+    again = Store(tmp_path / "x.sqlite", [TWO])
+    assert texts(again) == ["a"]
+    with again.reading() as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'other'").fetchone()[0] == 0
+    again.close()
+
+
+def test_a_file_of_a_newer_release_is_refused_with_a_sentence_and_untouched(tmp_path) -> None:
+    """A downgrade must not write into tables that it does not know."""
+    path = tmp_path / "x.sqlite"
+    Store(path, [TWO]).close()
+
+    with pytest.raises(StateFromTheFuture, match="newer release") as caught:
+        Store(path, [ONE])
+
+    assert str(path) in str(caught.value)
+    Store(path, [TWO]).close()
+
+
+def test_a_file_with_tables_of_a_newer_release_is_refused_as_well(tmp_path) -> None:
+    """A component that this release does not know was not written by it."""
+    path = tmp_path / "x.sqlite"
+    Store(path, [ONE, Schema("drafts", ("CREATE TABLE draft (text TEXT NOT NULL);",))]).close()
+    with pytest.raises(StateFromTheFuture, match="drafts 1"):
+        Store(path, [ONE])
+
+
+def test_a_file_that_cannot_be_opened_is_a_sentence(tmp_path) -> None:
+    """Where the folder should be lies a file."""
+    (tmp_path / "state").write_text("no folder")
+    with pytest.raises(StateUnavailable, match="cannot be used"):
+        Store(tmp_path / "state" / "x.sqlite", [ONE])
+    (tmp_path / "y.sqlite").mkdir()
+    with pytest.raises(StateUnavailable, match="cannot be used"):
+        Store(tmp_path / "y.sqlite", [ONE])
+
+
+@pytest.mark.fault("F28")
+@pytest.mark.parametrize("damage", ["rubbish", "truncated", "overwritten page"])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begun(tmp_path, damage) -> None:
+    """The service runs on; what the file held is found again, and the damaged one is kept for a person."""
+    path = tmp_path / "x.sqlite"
+    store = Store(path, [ONE])
+    with store.transaction() as db:
+        db.executemany("INSERT INTO note VALUES (?)", [("x" * 500,)] * 200)
+    store.close()
+    sound = path.read_bytes()
+    spoilt = {
+        "rubbish": b"no database at all" * 100,
+        "truncated": sound[: len(sound) // 2],
+        "overwritten page": sound[:4096] + b"\xff" * 8192 + sound[12288:],
+    }[damage]
+    path.write_bytes(spoilt)
+
+    again = Store(path, [ONE])
+
+    assert again.damaged is not None
+    assert again.damaged.read_bytes()[:100] == spoilt[:100]
+    assert texts(again) == []
+    write(again, "new")
+    again.close()
+
+
+@pytest.mark.fault("F28")
+def test_a_new_file_is_forgetful_until_it_is_filled_whatever_kills_the_process_before(tmp_path) -> None:
+    """Restoring takes a while; a start after one that was interrupted begins it again."""
+    path = tmp_path / "x.sqlite"
+    for _ in range(2):
+        store = Store(path, [ONE])
+        assert store.forgetful
+        store.close()
+    store = Store(path, [ONE])
+    store.remembered()
+    assert not store.forgetful
+    store.close()
+    again = Store(path, [ONE])
+    assert not again.forgetful
+    again.close()
+
+
+@pytest.mark.fault("F28")
+def test_a_state_has_an_identity_of_its_own_and_can_forget_again(tmp_path) -> None:
+    """It stays with the file; a file that has missed something begins as a new one does."""
+    first, other = (Store(tmp_path / name, [ONE]) for name in ("a.sqlite", "b.sqlite"))
+    assert first.identity != other.identity
+    first.remembered()
+    first.forget()
+    identity = first.identity
+    first.close()
+    again = Store(tmp_path / "a.sqlite", [ONE])
+    assert (again.identity, again.forgetful) == (identity, True)
+    again.close()
+    other.close()
+
+
+@pytest.mark.fault("F28")
+def test_a_file_that_a_power_cut_left_empty_is_forgetful(tmp_path) -> None:
+    """No bytes are a sound database, and nothing that it held is there."""
+    path = tmp_path / "x.sqlite"
+    store = Store(path, [ONE])
+    store.remembered()
+    write(store, "a")
+    store.close()
+    path.write_bytes(b"")
+    again = Store(path, [ONE])
+    assert again.forgetful
+    assert texts(again) == []
+    again.close()
+
+
+@pytest.mark.fault("F28")
+def test_what_lies_beside_a_damaged_file_is_kept_with_it(tmp_path) -> None:
+    """The log of a killed process holds its latest transactions; nothing is deleted."""
+    path = tmp_path / "x.sqlite"
+    store = Store(path, [ONE])
+    with store.transaction() as db:
+        db.executemany("INSERT INTO note VALUES (?)", [("x" * 500,)] * 200)
+    store.close()
+    store = Store(path, [ONE])
+    write(store, "a")
+    kept = (tmp_path / "x.sqlite-wal").read_bytes()
+    store.close()
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    (tmp_path / "x.sqlite-wal").write_bytes(kept)
+
+    again = Store(path, [ONE])
+
+    assert again.damaged is not None
+    assert again.damaged.with_name(f"{again.damaged.name}-wal").read_bytes() == kept
+    assert again.forgetful
+    again.close()
+
+
+def test_a_sound_file_is_not_called_damaged(tmp_path) -> None:
+    """Opening again keeps everything."""
+    first = Store(tmp_path / "x.sqlite", [ONE])
+    write(first, "a")
+    first.close()
+    again = Store(tmp_path / "x.sqlite", [ONE])
+    assert again.damaged is None
+    assert texts(again) == ["a"]
+    again.close()
+
+
+def test_what_a_killed_process_committed_is_there(tmp_path) -> None:
+    """A file whose log was never checkpointed is read with its log."""
+    path = tmp_path / "x.sqlite"
+    store = Store(path, [ONE])
+    write(store, "a")
+    copy = tmp_path / "copy.sqlite"
+    for suffix in ("", "-wal"):
+        (tmp_path / f"copy.sqlite{suffix}").write_bytes((tmp_path / f"x.sqlite{suffix}").read_bytes())
+    store.close()
+
+    after = Store(copy, [ONE])
+
+    assert texts(after) == ["a"]
+    after.close()
+
+
+def test_a_file_that_somebody_else_holds_is_not_set_aside(tmp_path) -> None:
+    """Being locked is no damage: two processes on one file must not throw it away."""
+    path = tmp_path / "x.sqlite"
+    Store(path, [ONE]).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        second = threading.Thread(target=lambda: Store(path, [ONE]).close())
+        second.start()
+        other.execute("ROLLBACK")
+        second.join(10)
+    assert sorted(p.name for p in tmp_path.iterdir() if "damaged" in p.name) == []

@@ -1,0 +1,86 @@
+"""Standing rules: what they match, what comes of it, and how a wrong one is refused."""
+
+import pytest
+
+from datauploader.errors import ConfigurationError
+from datauploader_watcher.domain.rules import Rule, Target, upload_id
+
+
+def rule(pattern: str, **templates: str) -> Rule:
+    """Parse a rule with the usual templates."""
+    usual = {"investigation": "{investigation}", "dataset": "{dataset}", "location": "{investigation}/{dataset}"}
+    return Rule.parse("xrd1", pattern, **{**usual, **templates})
+
+
+def test_each_level_below_the_fixed_part_has_its_placeholder():
+    """The usual rule of a beamline."""
+    parsed = rule("/data/{investigation}/{dataset}/**")
+    assert parsed.prefix == "/data"
+    assert parsed.level(0, "20260101") == {"investigation": "20260101"}
+    assert parsed.level(1, "run 1") == {"dataset": "run 1"}
+    assert parsed.target({"investigation": "20260101", "dataset": "run 1"}) == Target(
+        "20260101", "run 1", "20260101/run 1"
+    )
+
+
+def test_a_name_may_hold_several_placeholders_and_literals():
+    """Facilities put much into one name."""
+    parsed = rule("/data/{year}/p{investigation}_*/raw-{dataset}", location="{year}/{investigation}/{dataset}")
+    assert parsed.level(1, "p77_anna") == {"investigation": "77"}
+    assert parsed.level(1, "77_anna") is None
+    assert parsed.level(2, "raw-5") == {"dataset": "5"}
+    assert parsed.level(2, "raw-") is None
+
+
+def test_a_windows_pattern_is_read():
+    """Drives and backslashes."""
+    parsed = rule("C:\\data\\{investigation}\\{dataset}\\**")
+    assert parsed.prefix == "C:/data"
+    assert len(parsed.levels) == 2
+
+
+def test_a_constant_dataset_name_is_allowed():
+    """Some beamlines have one dataset for each investigation."""
+    parsed = rule("/data/{investigation}", dataset="raw", location="{investigation}")
+    assert parsed.target({"investigation": "9"}) == Target("9", "raw", "9")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "templates", "problem"),
+    [
+        ("data/{investigation}/{dataset}", {}, "absolute path"),
+        ("/data/fixed", {}, "no placeholder"),
+        ("/data/**/{investigation}/{dataset}", {}, "only at its end"),
+        ("/data/../{investigation}/{dataset}", {}, "only at its end"),
+        ("/data//{investigation}/{dataset}", {}, "no empty"),
+        ("/data/{investigation}/{dataset", {}, "brace"),
+        ("/data/{investigation}/data}set", {}, "brace"),
+        ("/data/{investigation}/{}", {}, "no placeholder"),
+        ("/data/{investigation}/{Data Set}", {}, "no placeholder"),
+        ("/data/{dataset}/{dataset}", {}, "stands twice"),
+        ("/data/{investigation}", {}, "{dataset}"),
+        ("/data/{investigation}/{dataset}", {"location": "{proposal}/{dataset}"}, "{proposal}"),
+        ("/data/{investigation}/{dataset}", {"location": ""}, "empty"),
+        ("/data/{investigation}/{dataset}", {"dataset": "{dataset"}, "brace"),
+    ],
+)
+def test_a_wrong_rule_is_refused_by_name(pattern, templates, problem):
+    """The sentence names the rule and what is wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        rule(pattern, **templates)
+    assert "xrd1" in str(caught.value)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["con", "a:b", "trailing.", "a\x1bb", "x" * 201])
+def test_a_folder_whose_name_cannot_be_a_dataset_is_explained(name):
+    """No upload with a name that no storage holds."""
+    with pytest.raises(ValueError, match=r"name"):
+        rule("/data/{investigation}/{dataset}").target({"investigation": "1", "dataset": name})
+
+
+def test_a_folder_has_one_upload_id_for_each_time_it_is_opened():
+    """The same at every look, another one after a close."""
+    first = upload_id("e.x.w", "xrd1", b"/data/1/2", 1)
+    assert first == upload_id("e.x.w", "xrd1", b"/data/1/2", 1)
+    assert len({first, upload_id("e.x.w", "xrd1", b"/data/1/2", 2), upload_id("e.x.w", "xrd2", b"/data/1/2", 1)}) == 3

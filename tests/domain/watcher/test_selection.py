@@ -1,0 +1,109 @@
+"""Patterns as in .gitignore, on names of any bytes."""
+
+import re
+import time
+
+import pytest
+
+from datauploader_watcher.domain.selection import ALWAYS_EXCLUDED, EXCLUDED, NOT_INCLUDED, Selection
+from datauploader_watcher.errors import BadPattern
+from datauploader_watcher.settings import TEMPORARY_NAMES
+
+
+def test_without_patterns_everything_belongs():
+    """Nothing is left out by itself."""
+    selection = Selection()
+    assert selection.omits(b"any/thing") is None
+    assert selection.omits(b"any", folder=True) is None
+    assert not selection.marks(b"any")
+
+
+def test_include_concerns_files_and_lets_folders_through():
+    """What is wanted may lie deep."""
+    selection = Selection(include=("*.h5", "raw/**/*.tif"))
+    assert selection.omits(b"a.h5") is None
+    assert selection.omits(b"deep/er/a.h5") is None
+    assert selection.omits(b"raw/x/y.tif") is None
+    assert selection.omits(b"y.tif") == NOT_INCLUDED
+    assert selection.omits(b"deep", folder=True) is None
+
+
+def test_exclude_wins_over_include():
+    """Leaving out is the safer reading."""
+    selection = Selection(include=("*.h5",), exclude=("test*",))
+    assert selection.omits(b"test1.h5") == EXCLUDED
+    assert selection.omits(b"scan1.h5") is None
+
+
+def test_an_excluded_folder_is_told_from_a_file_of_the_same_name():
+    """A pattern that ends with a slash means folders."""
+    selection = Selection(exclude=("cache/",))
+    assert selection.omits(b"cache", folder=True) == EXCLUDED
+    assert selection.omits(b"cache") is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b".scan.tmp", b"a.part", b"deep/a.h5.partial", b"notes.txt~", b".~lock.report.odt#", b"Thumbs.db", b".DS_Store",
+     b"~$thesis.docx", b".a.swp", b".nfs0001"],
+)  # fmt: skip
+def test_temporary_names_are_left_out(name):
+    """The default list covers what editors, browsers, offices and instruments leave."""
+    assert Selection(always_exclude=TEMPORARY_NAMES).omits(name) == ALWAYS_EXCLUDED
+
+
+@pytest.mark.parametrize("name", [b"scan.tmp", b"part.h5", b"a.h5", b"til~de", b"Thumbs.db.h5", b"new\nline", b"\xff"])
+def test_names_that_only_look_alike_belong(name):
+    """The list must not take data away."""
+    assert Selection(always_exclude=TEMPORARY_NAMES).omits(name) is None
+
+
+def test_a_list_of_names_with_a_path_in_it_still_works():
+    """An administrator may write any pattern into the default list."""
+    selection = Selection(always_exclude=("*.log", "/top/only/*", "!keep.log"))
+    assert selection.omits(b"a.log") == ALWAYS_EXCLUDED
+    assert selection.omits(b"keep.log") is None
+    assert selection.omits(b"top/only/x") == ALWAYS_EXCLUDED
+    assert selection.omits(b"sub/top/only/x") is None
+
+
+def test_a_newline_in_a_name_does_not_end_what_a_pattern_matches():
+    """Names may hold any byte but a slash and NUL."""
+    selection = Selection(include=("data/**/*.h5",))
+    assert selection.omits(b"data/a\nb/c\nd.h5") is None
+
+
+def test_the_marker_is_a_pattern():
+    """A writer may say that it is done under any name."""
+    selection = Selection(marker="*.done")
+    assert selection.marks(b"deep/scan.done")
+    assert not selection.marks(b"scan.h5")
+
+
+@pytest.mark.parametrize("pattern", ["", "   ", "#comment", "!"])
+def test_what_is_no_pattern_is_named(pattern):
+    """The message quotes the pattern."""
+    with pytest.raises(BadPattern, match=re.escape(repr(pattern))):
+        Selection(exclude=(pattern,))
+
+
+@pytest.mark.attack("S24")
+@pytest.mark.parametrize(
+    "pattern", ["*a*a*a*ab", "x/*a*a*a*a*b", "**/a/**/a/**/b", "a/" * 60 + "b", "**a**a**a**ab"], ids=lambda p: p[:20]
+)
+def test_a_pattern_that_could_stop_the_station_is_refused(pattern):
+    """Its time would grow with a high power of the length of a name, and everybody's files would wait."""
+    with pytest.raises(BadPattern, match="too many wildcards"):
+        Selection(exclude=(pattern,))
+
+
+@pytest.mark.attack("S24")
+@pytest.mark.parametrize("pattern", ["*a*a*ab", "**/*a*a*ab/**/x", "**/a/**/b", "*a*a*ab/x", "[!b]*a*a*b"])
+def test_the_worst_pattern_that_is_allowed_costs_little(pattern):
+    """On the worst name that a disk can hold, a thousand levels deep."""
+    selection = Selection(exclude=(pattern,))
+    worst = [b"a" * 255, b"/".join([b"a" * 80] * 12), b"a/" * 500 + b"a"]
+    began = time.process_time()
+    for path in worst:
+        selection.omits(path)
+    assert time.process_time() - began < 2.0

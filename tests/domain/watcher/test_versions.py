@@ -1,0 +1,85 @@
+"""What a finished file means beside what the ledger has of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datauploader_watcher.domain.versions import (
+    SAFE,
+    Digests,
+    Fresh,
+    Kept,
+    Known,
+    Repeat,
+    Stamp,
+    join,
+    judge,
+    split,
+    stamp,
+    version,
+)
+
+ONE = Digests(b"\x01" * 32, b"\x01" * 16)
+TWO = Digests(b"\x02" * 32, b"\x02" * 16)
+SEEN = Stamp(5, 1_000, 3)
+
+
+def known(
+    state: str, *, seen: Stamp = SEEN, mtime_ns: int = 1_000, digests: Digests = ONE, revision: int = 50
+) -> Known:
+    """Return a version as the ledger has it."""
+    return Known(SEEN, state, 1_000, ONE, 50)
+
+
+def test_an_unknown_file_is_a_new_version_dated_now():
+    """Revisions are nanoseconds, so that they go on after the state was lost."""
+    assert judge(None, SEEN, ONE, 1234) == Fresh(1234)
+
+
+@pytest.mark.fault("F17")
+def test_other_bytes_are_a_new_version_with_a_higher_revision_whatever_the_clock_says():
+    """A clock that was set back does not let revisions go back."""
+    assert judge(known("stored"), SEEN, TWO, 10) == Fresh(51)
+    assert judge(known("stored"), SEEN, TWO, 99) == Fresh(99)
+
+
+def test_the_same_bytes_under_another_time_are_new_only_while_they_are_not_stored():
+    """Who moves a file compares its time."""
+    touched = Stamp(5, 2_000, 3)
+    assert judge(known("announced"), touched, ONE, 99) == Fresh(99)
+    for state in SAFE:
+        assert judge(known(state), touched, ONE, 99) == Kept()
+
+
+def test_the_same_file_with_another_inode_is_kept():
+    """A drive that was mounted anew numbers its files anew."""
+    remounted = Stamp(5, 1_000, 99)
+    for state in ("ready", "announced", "failed", "stored", "catalogued"):
+        assert judge(known(state), remounted, ONE, 99) == Kept()
+
+
+def test_a_suspect_with_the_announced_bytes_is_announced_again():
+    """Whoever could not read it may try again."""
+    assert judge(known("suspect"), SEEN, ONE, 99) == Repeat()
+    assert judge(known("gone"), SEEN, ONE, 99) == Repeat()
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_every_inode_fits_the_ledger(inode):
+    """NTFS and FUSE use all 64 bits; the column has a sign."""
+    assert 0 <= stamp(1, 1, inode).inode < 2**63
+
+
+@given(st.lists(st.binary(min_size=1, max_size=8).filter(lambda b: b"/" not in b and b"\0" not in b), min_size=1))
+def test_paths_split_and_join(parts):
+    """A path is a folder and a name."""
+    path = b"/".join(parts)
+    folder, name = split(path)
+    assert join(folder, name) == path
+    assert name == parts[-1]
+
+
+@given(st.binary(min_size=1, max_size=60).filter(lambda b: b"\0" not in b and b"/" not in b and b not in (b".", b"..")))
+def test_a_version_carries_any_name(name):
+    """Bytes that are no UTF-8 travel beside what is shown."""
+    assert version(name, 1, 2, ONE, 3).raw == name

@@ -1,0 +1,195 @@
+"""A case of the fault campaign: a facility of real processes, one upload in it, a fault, and what the oracle says."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from datauploader.answers import StationService, UploadStatus
+from datauploader.client import Gateway
+from datauploader.contracts.names import unpack
+from datauploader.testing.waiting import eventually
+from datauploader_sandbox.campaign import Record
+from datauploader_sandbox.detector.ledger import Ledger
+from datauploader_sandbox.facility import Facility
+from datauploader_sandbox.oracle.evidence import Receipt
+from datauploader_sandbox.run import Run
+from datauploader_sandbox.witness import Witness
+
+Start = Callable[..., "Case"]
+
+
+class Case(Run):
+    """A run that something happens to."""
+
+    def __init__(self, facility: Facility, ledger: Path, witness: Witness, record: Record) -> None:
+        """Begin to watch."""
+        super().__init__(facility, ledger)
+        self._witness, self._record = witness, record
+        self._healed = time.monotonic()
+
+    @property
+    def services(self) -> Any:
+        """The services' processes."""
+        return self.facility.processes
+
+    @property
+    def server(self) -> dict[str, Any]:
+        """The private `rabbitmq` and `redis`."""
+        return self.facility.servers
+
+    @property
+    def proxy(self) -> dict[str, Any]:
+        """The fault proxies, by what they stand before."""
+        return self.facility.proxies
+
+    def beside(self, name: str) -> "Case":
+        """Begin another run in the same facility, with a ledger of its own."""
+        return Case(self.facility, self.ledger.with_name(f"{name}.jsonl"), self._witness, self._record)
+
+    @property
+    def claims(self) -> Sequence[Receipt]:
+        """What was claimed of stored files."""
+        return self._witness.claims
+
+    def until_catalogued(self, upload: str, files: int, within_s: float = 60.0) -> UploadStatus:
+        """Wait until so many files are catalogued."""
+        what = f"{files} files are catalogued"
+        return self.until(upload, lambda status: status.counts.catalogued.files >= files, what, within_s)
+
+    def left_out(self, upload: str) -> dict[str, str]:
+        """Return what is not uploaded, with the reasons."""
+        address = f"{self.facility.url}/api/v1/uploads/{upload}/left-out?limit=500"
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
+        return {item["path"]: item["reason"] for item in answer.json()["items"]}
+
+    def watcher(self) -> StationService:
+        """Return what the watcher said last of itself."""
+        with Gateway(self.facility.url, self.token) as gateway:
+            (station,) = gateway.stations().items
+        return next(one for one in station.services if one.service == "watcher")
+
+    def receipts(self, upload: str) -> list[Receipt]:
+        """Return what the gateway's receipt says of each stored file: what a person has in hand in the end."""
+        address = f"{self.facility.url}/api/v1/uploads/{upload}/receipt"
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
+        files = [file for file in answer.raise_for_status().json()["file_list"] if file["proof"]]
+        return [
+            Receipt(unpack(file["path"], file["path_b64"]), file["sha256"], file["proof"] == "verified")
+            for file in files
+        ]
+
+    def heal(self) -> None:
+        """Say that the fault ends now: recovery is counted from here."""
+        self._healed = time.monotonic()
+
+    def recover(self, *uploads: str, datasets: Sequence[str] = ("run",), close: bool = True) -> list[UploadStatus]:
+        """Close the uploads, wait until they are complete, and have the oracle judge each dataset."""
+        if close:
+            for upload in uploads:
+                self.control(upload, "close")
+        statuses = [self.completed(upload) for upload in uploads]
+        self._record.recovered(time.monotonic() - self._healed)
+        for dataset in datasets:
+            said = [receipt for upload in uploads for receipt in self.receipts(upload)]
+            verdict = self.verdict(dataset, [*self._witness.of(*uploads), *said])
+            self._record.verdict(verdict)
+            assert verdict.holds, json.dumps({name: getattr(verdict, name) for name in verdict.counts}, indent=1)
+        return statuses
+
+
+class Scribe:
+    """Writes files as a test wants them, and keeps the ledger that the oracle reads."""
+
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
+        """Write below a folder."""
+        self.folder, self.ledger = folder, ledger
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a whole file, or write it anew."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        self.wrote(path)
+        return path
+
+    def write_many(self, names: Iterable[str]) -> None:
+        """Write small files, each with a content of its own."""
+        for name in names:
+            self.write(name, f"content of {name}".encode())
+
+    def wrote(self, path: Path, *, resting: bool = False) -> None:
+        """Note what a file holds now."""
+        self.ledger.wrote(path, resting=resting)
+
+
+@pytest.fixture
+def scribe(tmp_path: Path) -> Iterator[Callable[[Case], Scribe]]:
+    """Return a function that gives a case its writer; where files are written is up to it."""
+    with ExitStack() as stack:
+
+        def begin(run: Case, folder: Path | None = None) -> Scribe:
+            where = folder or run.facility.watched
+            return Scribe(where, stack.enter_context(Ledger(run.ledger, where)))
+
+        yield begin
+
+
+class Stage:
+    """A facility that serves one run after the other; after one that went wrong the next one gets a new facility."""
+
+    def __init__(self, folders: Callable[[], Path], **how: Any) -> None:
+        """Begin with none; `how` are arguments of `Facility`."""
+        self._folders, self._how = folders, {"broker": "rabbitmq"} | how
+        self._stack = ExitStack()
+        self._facility: Facility | None = None
+
+    @contextmanager
+    def run(self, dataset: str, record: Record) -> Iterator[Case]:
+        """Give a run to one dataset."""
+        if self._facility is None:
+            self._facility = self._stack.enter_context(Facility(folder=self._folders() / "facility", **self._how))
+            self._witness = self._stack.enter_context(Witness(self._facility.broker_address))
+        try:
+            yield eventually(lambda: self._case(dataset, record), within_s=60, every_s=0.2, what="somebody can sign in")
+        except BaseException:
+            self.close()
+            raise
+
+    def _case(self, dataset: str, record: Record) -> Case | None:
+        assert self._facility is not None
+        try:
+            return Case(self._facility, self._facility.folder / f"{dataset}.jsonl", self._witness, record)
+        except httpx.HTTPStatusError:
+            return None  # the catalog was started again just now
+
+    def close(self) -> None:
+        """End the facility."""
+        self._facility = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a facility that the tests of a module share."""
+    made = Stage(lambda: tmp_path_factory.mktemp("stage"), settings={"watcher": {"allow_delete": True}})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def case(tmp_path: Path, record: Record) -> Iterator[Start]:
+    """Return a function that starts a facility on real parts; its arguments are those of `Facility`."""
+    with ExitStack() as stack:
+
+        def begin(**how: Any) -> Case:
+            facility = stack.enter_context(Facility(folder=tmp_path / "facility", **{"broker": "rabbitmq"} | how))
+            witness = stack.enter_context(Witness(facility.broker_address))
+            return Case(facility, tmp_path / "ledger.jsonl", witness, record)
+
+        yield begin

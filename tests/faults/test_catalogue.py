@@ -1,0 +1,167 @@
+"""F42 to F45: the catalogue loses answers, fails or refuses while files are uploaded, and two catalogs speak to it."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from datauploader.client import Gateway
+from datauploader.testing.faults import DropResponse
+from datauploader.testing.waiting import eventually
+from datauploader_sandbox.detector import Detector, Plan
+
+from .conftest import Case
+
+PLAN = Plan(scans=1, frames=3, seconds_per_frame=0.05)
+
+
+def folder(run: Case, name: str) -> Path:
+    """Make a folder of its own for a dataset."""
+    made = run.facility.watched / name
+    made.mkdir()
+    return made
+
+
+def fail(run: Case, procedure: str, kind: str, **more: Any) -> None:
+    """Let the double fail."""
+    plan = {"procedure": f"datauploader.{procedure}", "kind": kind, **more}
+    httpx.post(f"{run.facility.vuo.url}/_double/faults", json=plan).raise_for_status()
+
+
+def fired(run: Case) -> list[int]:
+    """Return how often each planned fault has struck."""
+    return [plan["fired"] for plan in httpx.get(f"{run.facility.vuo.url}/_double/faults").json()]
+
+
+def end_faults(run: Case) -> None:
+    """Let the double be well again."""
+    httpx.delete(f"{run.facility.vuo.url}/_double/faults").raise_for_status()
+    run.heal()
+
+
+def troubles(run: Case, upload: str) -> tuple[str, ...]:
+    """Return what the gateway shows to be wrong with an upload."""
+    with Gateway(run.facility.url, run.token) as gateway:
+        return gateway.upload(upload).troubles
+
+
+def stored(run: Case, upload: str) -> int:
+    """Count the files of an upload that the storage is known to hold."""
+    with Gateway(run.facility.url, run.token) as gateway:
+        return gateway.upload(upload).counts.verified.files
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F42")
+def test_whatever_answer_is_lost_there_is_one_dataset_with_its_files(case) -> None:
+    """Each step of the catalogue has its effect, and the answer does not arrive; every step is taken once."""
+    run = case()
+    steps = ("create_dataset", "add_datafiles", "add_parameters", "complete_dataset")
+    for step in steps:
+        fail(run, step, "lost")
+    upload = run.request()
+    Detector(run.facility.watched, run.ledger, PLAN).run()
+    run.control(upload, "close")
+    eventually(lambda: fired(run) == [1] * len(steps), within_s=60, every_s=0.1, what="every answer is lost once")
+    run.heal()
+    run.recover(upload)
+    assert len(run.catalogue()["datasets"]) == 1
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F42")
+def test_answers_that_the_network_swallows_double_nothing(case) -> None:
+    """The connection breaks after every request; the same datafiles are registered twice and are there once."""
+    run = case(proxied=("catalogue",))
+    upload = run.request()
+    Detector(run.facility.watched, run.ledger, Plan(mode="burst", files=3)).run()
+    run.until_catalogued(upload, 3)
+    run.services.pause("catalog")
+    Detector(run.facility.watched, run.ledger, PLAN).run()
+    eventually(lambda: stored(run, upload) > 3, within_s=60, every_s=0.1, what="files are stored")
+    with run.proxy["catalogue"].having(DropResponse()):
+        run.services.resume("catalog")
+        eventually(lambda: said_twice(run), within_s=60, every_s=0.1, what="datafiles are registered twice")
+    run.heal()
+    run.recover(upload)
+
+
+def said_twice(run: Case) -> bool:
+    """Tell whether the catalogue has heard of the same datafiles more than once."""
+    return any(file["registrations"] > 1 for found in run.catalogue()["datasets"] for file in found["datafiles"])
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F43")
+def test_two_catalogs_that_create_the_same_dataset_at_once_make_one(case) -> None:
+    """Both processes have heard that it is absent before either creates it; later they share the work."""
+    run = case()
+    run.services.start("catalog#2", DATAUPLOADER_ALONE="false")  # else the lock of the first one keeps it out
+    eventually(lambda: "service_started" in run.services.log("catalog#2"), within_s=30, what="a second catalog works")
+    fail(run, "find_dataset", "slow", seconds=8.0, times=2)
+    upload = run.request()
+    Detector(run.facility.watched, run.ledger, Plan(scans=4, frames=10, seconds_per_frame=0.05)).run()
+    eventually(lambda: run.catalogue()["duplicates"], within_s=60, every_s=0.1, what="the slower one meets a conflict")
+    run.heal()
+    run.recover(upload)
+    assert len(run.catalogue()["datasets"]) == 1
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F43")
+def test_a_catalog_with_a_state_of_its_own_waits_until_the_other_one_is_gone_and_misses_nothing(case) -> None:
+    """Two of them would split one queue; the one that is over then waits in its turn, and says why."""
+    run = case()
+    run.services.start("catalog#2", DATAUPLOADER_STATE_DIR=str(run.facility.folder / "state-2"))
+    waits = "another state folder"
+    eventually(lambda: waits in run.services.log("catalog#2"), within_s=30, what="the second catalog waits")
+    upload = run.request()
+    Detector(run.facility.watched, run.ledger, Plan("burst", files=10)).run()
+    eventually(lambda: run.catalogued() > 5, within_s=60, what="some files are catalogued")
+    run.services.kill("catalog")
+    Detector(run.facility.watched, run.ledger, PLAN).run()
+    run.heal()
+    (status,) = run.recover(upload)
+    run.services.start("catalog")
+    eventually(lambda: waits in run.services.log("catalog"), within_s=30, what="the first one waits now")
+    assert status.counts.catalogued.files == run.catalogued()
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F44")
+@pytest.mark.parametrize("how", [{"kind": "error"}, {"kind": "timeout", "seconds": 40.0}], ids=["500", "timeout"])
+def test_nothing_is_created_while_nobody_knows_what_exists(case, how: dict[str, Any]) -> None:
+    """The look-up fails or is never answered: files travel on, nothing is created, and all is made up for later."""
+    run = case(settings={"catalog": {"vuo": {"timeout": 1.0}}})
+    fail(run, "find_dataset", times=-1, **how)
+    upload = run.request()
+    Detector(run.facility.watched, run.ledger, PLAN).run()
+    run.control(upload, "close")
+    eventually(lambda: fired(run)[0] >= 6, within_s=60, every_s=0.1, what="it was looked for in more than one turn")
+    eventually(lambda: stored(run, upload), within_s=60, every_s=0.1, what="files are stored meanwhile")
+    assert run.catalogue()["datasets"] == []
+    end_faults(run)
+    run.recover(upload, close=False)
+    assert run.catalogue()["duplicates"] == {}
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F45")
+def test_a_dataset_that_is_refused_is_shown_and_does_not_hold_up_the_others(case) -> None:
+    """One dataset is refused for good; another one becomes complete meanwhile; after a retry the first one as well."""
+    run = case()
+    other = run.beside("other")
+    fail(run, "create_dataset", "error", status=422, times=-1, match="refused")
+    uploads = []
+    for one, name in ((run, "refused"), (other, "welcome")):
+        place = folder(one, name)
+        uploads.append(one.request(name, path=str(place.resolve())))
+        Detector(place, one.ledger, PLAN).run()
+        one.control(uploads[-1], "close")
+    other.recover(uploads[1], datasets=("welcome",), close=False)
+    shown = eventually(lambda: troubles(run, uploads[0]), within_s=30, every_s=0.1, what="the refusal is shown")
+    assert "refuses the dataset" in " ".join(shown)
+    end_faults(run)
+    run.control(uploads[0], "retry")
+    run.recover(uploads[0], datasets=("refused",), close=False)

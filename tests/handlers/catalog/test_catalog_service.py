@@ -1,0 +1,474 @@
+"""The catalog service with its real handlers, ledger and workers, on the memory engine and the memory catalogue."""
+
+import itertools
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from pydantic import ValidationError
+
+from datauploader.config import Settings
+from datauploader.contracts import (
+    DatasetCompleted,
+    DatasetEnsured,
+    DatasetRefused,
+    DatasetSpec,
+    Destination,
+    Event,
+    EventData,
+    ExtractedFile,
+    FileCatalogued,
+    FileStored,
+    FileVersion,
+    MetadataExtracted,
+    Parameter,
+    Person,
+    Station,
+    StoredFile,
+    UploadControlled,
+    UploadRequested,
+    UploadSealed,
+)
+from datauploader.contracts.model import Travelling
+from datauploader.contracts.questions import (
+    Identity,
+    Investigations,
+    ListInvestigations,
+    MayUpload,
+    Question,
+    UploadRight,
+    WhoIs,
+)
+from datauploader.contracts.uploads import manifest_digest
+from datauploader.errors import QuestionRefused
+from datauploader.messaging import connect
+from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
+from datauploader.service import Context
+from datauploader.state import Store, inbox, outbox
+from datauploader.testing.waiting import eventually
+from datauploader_catalog import ledger
+from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
+from datauploader_catalog.app import CatalogService
+from datauploader_catalog.ports import Investigation, User
+from datauploader_catalog.settings import CatalogSettings
+
+HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
+THERE = Station(facility="elettra", beamline="xrd2", station="ws01")
+UPLOAD = "upload-0001"
+D = TypeVar("D", bound=EventData)
+DESTINATION = Destination(remote="store", location="20260101/run1")
+
+
+class World:
+    """A catalog service and everything around it that it hears and says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalogue = MemoryCatalogue()
+        anna = User("1101", "anna", 1, 1)
+        mine = Investigation("20260101", "20260101", "1", "Grains", "/experiments/20260101")
+        self.catalogue.seed("session-anna", anna, [mine])
+        self.folder, self.url = folder, f"memory://{uuid.uuid4()}"
+        self.heard: list[Event[EventData]] = []
+        self.outside = connect(self.url, name="test")
+        self.outside.consume(gateway_queue(), lambda delivery: self.heard.append(delivery.event))
+        for queue in (watcher_queue(HERE), transfer_queue(HERE), watcher_queue(THERE), transfer_queue(THERE)):
+            self.outside.consume(queue, lambda _delivery: None)
+        self.start()
+
+    def start(self, **more: object) -> None:
+        """Start the service on its state."""
+        self.bus = connect(self.url, name="catalog")
+        settings = CatalogSettings.model_validate({"adapter": "memory", **more})
+        self.service = CatalogService(Context(Settings(state_dir=self.folder), self.bus), self.catalogue, settings)
+        self.service.start()
+
+    def stop(self) -> None:
+        """Stop the service."""
+        self.service.stop(5.0)
+        self.bus.close()
+
+    def say(self, data: EventData, station: Station = HERE) -> None:
+        """Publish an event as another service would."""
+        self.outside.publish(Event(data=data, station=station, service="test")).result(5)
+
+    def parked(self) -> list[str]:
+        """Return why messages were set aside."""
+        return [message.reason for message in self.outside.parked(catalog_queue())]
+
+    def await_(self, kind: type[D], count: int = 1) -> list[D]:
+        """Wait for so many events of a kind."""
+
+        def found() -> list[D]:
+            events = [event.data for event in list(self.heard) if isinstance(event.data, kind)]
+            return events if len(events) >= count else []
+
+        return eventually(found, what=f"{count} {kind.__name__}")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A running catalog service."""
+    made = World(tmp_path)
+    yield made
+    made.stop()
+    made.outside.close()
+
+
+def requested(upload_id: str = UPLOAD, user: str = "1101", investigation: str = "20260101") -> UploadRequested:
+    """A request for the dataset run1."""
+    return UploadRequested(
+        upload_id=upload_id,
+        investigation=investigation,
+        dataset=DatasetSpec(name="run1", description="first run", parameters=(Parameter(name="energy", value=9.5),)),
+        root="/data/run1",
+        mode="batch",
+        destination=DESTINATION,
+        requested_by=Person(id=user),
+    )
+
+
+_revisions = itertools.count(1)
+
+
+def version(name: str, digit: str = "a") -> FileVersion:
+    """A version of a file, newer than any before."""
+    return FileVersion.of(name.encode(), size=10, mtime_ns=5, sha256=digit * 64, revision=next(_revisions))
+
+
+def stored(*files: FileVersion, upload_id: str = UPLOAD) -> FileStored:
+    """The news that these are on the storage."""
+    facts = [StoredFile(file=f, object=f"{DESTINATION.location}/{f.path}", state="verified", method="t") for f in files]
+    return FileStored(upload_id=upload_id, destination=DESTINATION, files=tuple(facts))
+
+
+def sealed(*files: FileVersion, upload_id: str = UPLOAD) -> UploadSealed:
+    """The manifest of exactly these files."""
+    digest = manifest_digest((f.raw, f.sha256) for f in files)
+    size = sum(f.size for f in files)
+    return UploadSealed(upload_id=upload_id, files=len(files), bytes=size, left_out=0, manifest_sha256=digest)
+
+
+def test_a_requested_dataset_with_its_files_becomes_a_complete_dataset(world: World) -> None:
+    """Request, stored files and seal lead to one complete dataset with exactly these datafiles."""
+    files = [version("a.h5", "a"), version("b/c.h5", "b")]
+    world.say(requested())
+    world.say(stored(*files))
+    world.say(sealed(*files))
+    completed = world.await_(DatasetCompleted)[0]
+    assert completed.files == 2
+    (dataset,) = world.catalogue.datasets.values()
+    assert dataset.complete
+    assert set(world.catalogue.datafiles[dataset.id]) == {"a.h5", "b/c.h5"}
+    assert world.catalogue.parameters[dataset.id, ""]["energy"].value == 9.5
+    assert [f.file.path for f in world.await_(FileCatalogued)[0].files] == ["a.h5", "b/c.h5"]
+
+
+ORDERS = list(itertools.permutations(range(3)))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_order_of_request_files_and_seal_does_not_matter(world: World, order: tuple[int, ...]) -> None:
+    """Messages overtake each other; the dataset is complete all the same, once."""
+    file = version("a.h5")
+    news = [requested(), stored(file), sealed(file)]
+    for index in order:
+        world.say(news[index])
+    world.await_(DatasetCompleted)
+    assert len(world.catalogue.datasets) == 1
+
+
+@pytest.mark.fault("F26")
+def test_every_event_three_times_changes_nothing(world: World) -> None:
+    """Duplicates with the same and with other ids lead to one dataset and one completion."""
+    file = version("a.h5")
+    for _ in range(3):
+        for data in (requested(), stored(file), sealed(file)):
+            world.say(data)
+    world.await_(FileCatalogued)
+    world.await_(DatasetCompleted)
+    assert len(world.catalogue.datasets) == 1
+    assert not world.catalogue.duplicates
+    assert len({event.id for event in world.heard if isinstance(event.data, DatasetCompleted)}) == 1
+
+
+@pytest.mark.fault("F26")
+def test_an_older_version_never_replaces_a_newer_one(world: World) -> None:
+    """The news of the first version arrives after that of the second."""
+    old, new = version("a.h5", "a"), version("a.h5", "b")
+    world.say(requested())
+    world.say(stored(new))
+    world.await_(FileCatalogued)
+    world.say(stored(old))
+    world.say(sealed(new))
+    world.await_(DatasetCompleted)
+    (files,) = world.catalogue.datafiles.values()
+    assert files["a.h5"].checksum == "b" * 64
+
+
+def test_a_manifest_with_another_version_does_not_complete_the_dataset(world: World) -> None:
+    """Count and names agree, but one file is not the one that was sealed."""
+    old, new = version("a.h5", "a"), version("a.h5", "b")
+    world.say(requested())
+    world.say(stored(old))
+    world.say(sealed(new))
+    world.await_(FileCatalogued)
+    eventually(lambda: any("manifest" in check.detail for check in world.service.checks()), what="the reason is shown")
+    assert not any(dataset.complete for dataset in world.catalogue.datasets.values())
+    world.say(stored(new))
+    world.await_(DatasetCompleted)
+
+
+@pytest.mark.fault("F42", "F44")
+@pytest.mark.parametrize("kind", [Fault.UNAVAILABLE, Fault.UNREADABLE, Fault.LOST])
+@pytest.mark.parametrize("operation", ["find_dataset", "create_dataset", "add_datafiles", "complete_dataset"])
+def test_it_goes_on_by_itself_when_the_catalogue_comes_back(world: World, kind: Fault, operation: str) -> None:
+    """A catalogue that is away, unreadable, or whose answer is lost delays one step and doubles nothing."""
+    world.catalogue.fail(operation, kind)
+    file = version("a.h5")
+    for data in (requested(), stored(file), sealed(file)):
+        world.say(data)
+    world.await_(DatasetCompleted)
+    assert len(world.catalogue.datasets) == 1
+    assert not world.catalogue.duplicates
+
+
+@pytest.mark.fault("F45")
+def test_a_permanent_refusal_is_told_and_other_uploads_flow(world: World) -> None:
+    """One dataset is refused for good; the next one completes, and a retry takes the first one up again."""
+    world.catalogue.fail("create_dataset", Fault.REFUSED, match="run1")
+    world.say(requested())
+    refused = world.await_(DatasetRefused)[0]
+    assert refused.detail
+    other = requested("upload-0002").model_copy(update={"dataset": DatasetSpec(name="run2")})
+    file = version("a.h5")
+    for data in (other, stored(file, upload_id="upload-0002"), sealed(file, upload_id="upload-0002")):
+        world.say(data)
+    assert world.await_(DatasetCompleted)[0].upload_id == "upload-0002"
+    world.say(UploadControlled(upload_id=UPLOAD, action="retry", requested_by=Person(id="1101")))
+    assert UPLOAD in {event.upload_id for event in world.await_(DatasetEnsured, 2)}
+
+
+@pytest.mark.attack("S30")
+@pytest.mark.parametrize(("user", "investigation"), [("9999", "20260101"), ("1101", "unknown"), ("rule:x", "unknown")])
+def test_membership_is_checked_again_where_the_effect_happens(world: World, user: str, investigation: str) -> None:
+    """A forged request for somebody else's investigation makes nothing in the catalogue."""
+    world.say(requested(user=user, investigation=investigation))
+    assert world.await_(DatasetRefused)[0].hint
+    assert not world.catalogue.datasets
+
+
+@pytest.mark.attack("S30")
+def test_a_station_puts_nothing_into_the_dataset_of_another(world: World) -> None:
+    """Files, manifest, metadata and requests of another station are set aside with the reason."""
+    mine, theirs = version("a.h5"), version("forged.h5")
+    title = ExtractedFile(file=mine, parameters=(Parameter(name="title", value="forged"),))
+    world.say(requested())
+    world.await_(DatasetEnsured)
+    again = requested().model_copy(update={"investigation": "other"})
+    extracted = MetadataExtracted(upload_id=UPLOAD, harvester="nexus", files=(title,))
+    for data in (stored(theirs), sealed(theirs), extracted, again):
+        world.say(data, THERE)
+    eventually(lambda: len(world.parked()) == 4, what=f"all four are parked, not {world.parked()}")
+    assert all(f"{THERE.key} speaks about upload {UPLOAD}" in reason for reason in world.parked())
+    world.say(stored(mine))
+    world.say(sealed(mine))
+    world.await_(DatasetCompleted)
+    (files,) = world.catalogue.datafiles.values()
+    assert set(files) == {"a.h5"}
+
+
+@pytest.mark.attack("S30")
+def test_what_another_station_said_before_the_request_is_not_taken_over(world: World) -> None:
+    """Somebody who guesses an upload's name beforehand gains nothing, and stops nobody."""
+    mine, theirs = version("a.h5"), version("forged.h5")
+    world.say(stored(theirs), THERE)
+    world.say(sealed(theirs), THERE)
+    world.say(requested())
+    world.say(stored(mine))
+    world.say(sealed(mine))
+    world.await_(DatasetCompleted)
+    (files,) = world.catalogue.datafiles.values()
+    assert set(files) == {"a.h5"}
+
+
+@pytest.mark.attack("S30")
+def test_whom_nobody_asked_for_in_the_log_does_not_stop_its_reading(world: World) -> None:
+    """The request is older than the log, and a stranger has spoken first: the rest is heard all the same."""
+    world.say(stored(version("forged.h5")), THERE)
+    world.say(stored(version("a.h5")))
+    world.stop()
+    for path in world.folder.glob("catalog.sqlite*"):
+        path.unlink()
+    world.start()
+    world.say(requested("upload-0002"))
+    eventually(lambda: not world.service._store.forgetful, what="the log is read to its end")
+
+
+@pytest.mark.attack("S19")
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b"])
+def test_no_object_outside_its_folder_can_be_said(name: str) -> None:
+    """The contract refuses it, so that no consumer meets it."""
+    with pytest.raises(ValidationError, match="not a path below"):
+        StoredFile(file=version("a.h5"), object=name, state="verified", method="t")
+
+
+def test_what_harvesters_read_is_attached_when_the_datafile_is_there(world: World) -> None:
+    """Metadata that arrive before their datafile wait for it."""
+    file = version("a.h5")
+    title = Parameter(name="title", value="a scan")
+    extracted = ExtractedFile(file=file, parameters=(title,))
+    world.say(requested())
+    world.say(MetadataExtracted(upload_id=UPLOAD, harvester="nexus", files=(extracted,)))
+    world.await_(DatasetEnsured)
+    world.say(stored(file))
+    (dataset_id,) = world.catalogue.datasets
+    found = eventually(lambda: world.catalogue.parameters.get((dataset_id, "a.h5")), what="the parameters")
+    assert found["title"].value == "a scan"
+
+
+def test_a_repeated_announcement_is_answered_with_its_receipt_again(world: World) -> None:
+    """A station that lost its receipts hears them again, without another call to the catalogue."""
+    file = version("a.h5")
+    world.say(requested())
+    world.say(stored(file))
+    world.await_(FileCatalogued)
+    world.say(stored(file))
+    first, second = world.await_(FileCatalogued, 2)
+    assert first.files == second.files
+
+
+def test_what_was_not_told_before_a_stop_is_told_after_the_start(world: World) -> None:
+    """The service stops while the catalogue is away, and goes on where it was."""
+    world.catalogue.fail("find_dataset", Fault.UNAVAILABLE, times=1000)
+    file = version("a.h5")
+    for data in (requested(), stored(file), sealed(file)):
+        world.say(data)
+    eventually(lambda: any(not check.ok for check in world.service.checks()), what="the catalogue is seen to be away")
+    world.stop()
+    world.catalogue.heal()
+    world.start()
+    world.await_(DatasetCompleted)
+
+
+@pytest.mark.fault("F28")
+def test_a_lost_ledger_is_filled_from_the_event_log(world: World) -> None:
+    """Without its state file the service hears everything again and makes nothing twice."""
+    file = version("a.h5")
+    world.say(requested())
+    world.say(stored(file))
+    world.await_(FileCatalogued)
+    world.stop()
+    for path in world.folder.glob("catalog.sqlite*"):
+        path.unlink()
+    world.start()
+    world.say(sealed(file))
+    world.await_(DatasetCompleted)
+    assert len(world.catalogue.datasets) == 1
+
+
+@pytest.mark.fault("F40")
+def test_a_death_while_the_log_is_heard_is_made_up_for_by_the_next_start(world: World) -> None:
+    """The state file is there and holds nothing yet: that is how such a death leaves it."""
+    file = version("a.h5")
+    world.say(requested())
+    world.say(stored(file))
+    world.await_(FileCatalogued)
+    world.stop()
+    for path in world.folder.glob("catalog.sqlite*"):
+        path.unlink()
+    Store(world.folder / "catalog.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA]).close()
+    world.start()
+    world.say(sealed(file))
+    world.await_(DatasetCompleted)
+    assert len(world.catalogue.datasets) == 1
+
+
+@pytest.mark.fault("F23")
+def test_a_seal_that_is_said_again_is_answered_again(world: World) -> None:
+    """Whoever repeats it has not heard that the dataset is complete; the dataset stays as it is."""
+    file = version("a.h5")
+    for data in (requested(), stored(file), sealed(file)):
+        world.say(data)
+    world.await_(DatasetCompleted)
+    world.say(sealed(file))
+    first, second = world.await_(DatasetCompleted, 2)
+    assert first == second
+    assert len(world.catalogue.datasets) == 1
+
+
+@pytest.mark.fault("F28")
+def test_the_log_is_read_once_and_not_at_every_start(world: World) -> None:
+    """A start after one that has read it to its end believes the state file."""
+    world.say(requested())
+    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    world.stop()
+    world.start()
+    assert not world.service._store.forgetful
+
+
+@pytest.mark.attack("S30")
+@pytest.mark.parametrize(("owner", "kind"), [("1101", DatasetEnsured), ("9999", DatasetRefused)])
+def test_a_standing_rule_reaches_what_its_owner_may(world: World, owner: str, kind: type[EventData]) -> None:
+    """The deployment says who answers for the rules of a station; the catalogue decides about that person."""
+    world.stop()
+    world.start(rule_owners={HERE.key: owner})
+    world.say(requested(user="rule:scans"))
+    assert world.await_(kind)
+
+
+@pytest.mark.fault("F43")
+def test_what_another_catalog_has_heard_meanwhile_is_found_in_the_log(world: World) -> None:
+    """Its queue belonged to one with another state for a while; then it comes back here."""
+    world.say(requested())
+    world.await_(DatasetEnsured)
+    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    for consumer in world.service._consumers:
+        consumer.stop(5)
+    world.service._in_turn(world.service._miss)
+    eventually(lambda: world.service._store.forgetful, what="it knows that it misses something")
+    file = version("a.h5")
+    world.say(stored(file))
+    world.say(sealed(file))
+    world.service._in_turn(world.service._take_over)
+    world.await_(DatasetCompleted)
+
+
+def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
+    """The state file cannot be written for a while; health says so, and all goes on afterwards."""
+    world.catalogue.fail("add_datafiles", Fault.UNAVAILABLE, times=1000)
+    file = version("a.h5")
+    for data in (requested(), stored(file), sealed(file)):
+        world.say(data)
+    eventually(lambda: any(not check.ok for check in world.service.checks()), what="the catalogue is seen to be away")
+    world.service._store._write.execute("PRAGMA query_only = ON")
+    eventually(lambda: any("state file" in check.detail for check in world.service.checks()), what="the disk is full")
+    world.catalogue.heal()
+    world.service._store._write.execute("PRAGMA query_only = OFF")
+    world.await_(DatasetCompleted)
+
+
+A = TypeVar("A", bound=Travelling)
+
+
+def ask(world: World, question: Question, answer: type[A]) -> A:
+    """Ask the service over the broker."""
+    return world.outside.ask(question, answer).result(5)
+
+
+def test_it_answers_who_may_do_what(world: World) -> None:
+    """Identity, rights and investigations come from the catalogue; a refusal carries its own words."""
+    assert ask(world, MayUpload(user_id="1101", investigation="20260101"), UploadRight) == UploadRight(
+        allowed=True, base_dir="experiments/20260101"
+    )
+    assert not ask(world, MayUpload(user_id="9999", investigation="20260101"), UploadRight).allowed
+    assert ask(world, WhoIs(session="session-anna"), Identity).user_id == "1101"
+    assert [i.id for i in ask(world, ListInvestigations(user_id="1101"), Investigations).items] == ["20260101"]
+    with pytest.raises(QuestionRefused) as refusal:
+        ask(world, WhoIs(session="stolen"), Identity)
+    assert refusal.value.code == "not-signed-in"
+    world.catalogue.fail("authorise", Fault.UNAVAILABLE)
+    with pytest.raises(QuestionRefused) as refusal:
+        ask(world, MayUpload(user_id="1101", investigation="20260101"), UploadRight)
+    assert refusal.value.code == "unavailable"

@@ -1,0 +1,224 @@
+"""The other commands: what they print for people and for programs, and their exit codes."""
+
+import json
+
+import pytest
+
+PROBLEM = {"type": "x", "title": "T", "detail": "There is a \x1b[31mproblem[/red].", "hint": "Do this."}
+
+COMMANDS = [
+    ("whoami",), ("investigations",), ("status",), ("status", "u-0001"), ("files", "u-0001"), ("station", "list"),
+    ("close", "u-0001"), ("pause", "u-0001"), ("resume", "u-0001"), ("cancel", "u-0001"), ("retry", "u-0001"),
+    ("describe", "u-0001"), ("describe", "u-0001", "--description", "x"),
+    ("watch", "u-0001"), ("upload", ".", "-i", "1", "-d", "x"),
+]  # fmt: skip
+every_command = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+
+
+@every_command
+def test_what_the_gateway_says_reaches_the_person(run, gateway, command) -> None:
+    """Harmless for the terminal, with what to do, never as a traceback."""
+    gateway.failing = (403, PROBLEM)
+    ran = run(*command)
+    assert ran.code == 4, ran
+    assert "There is a \\x1b[31mproblem[/red]." in ran.err
+    assert "Do this." in ran.err
+    assert "Traceback" not in ran.err
+    assert "\x1b" not in ran.err + ran.out
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, 4), (403, 4), (404, 1), (409, 1), (422, 2), (429, 1), (500, 1), (502, 5), (503, 5), (504, 5)],
+)
+def test_each_kind_of_problem_has_its_exit_code(run, gateway, status, code) -> None:
+    """A script needs not read."""
+    gateway.failing = (status, PROBLEM)
+    assert run("close", "u-0001").code == code
+
+
+@pytest.mark.parametrize("command", [("close", "u-0001"), ("watch", "u-0001"), ("login", "-u", "x")], ids=" ".join)
+def test_a_gateway_that_does_not_answer_is_unreachable(run, surroundings, command) -> None:
+    """Exit code 5 and what to check."""
+    surroundings.setenv("DATAUPLOADER_GATEWAY", "http://127.0.0.1:1")
+    ran = run(*command, stdin="secret\n")
+    assert ran.code == 5, ran
+    assert "does not answer" in ran.err
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"items": 3}', b"null", b'"x"'])
+def test_an_answer_of_somebody_else_is_a_sentence(run, gateway, surroundings, body) -> None:
+    """A proxy's page with status 200 is no gateway."""
+    gateway.failing = (200, json.loads(body) if body[0:1] != b"<" else {"html": 1})
+    ran = run("investigations")
+    assert ran.code == 1
+    assert "did not answer as a gateway" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("upload",), ("upload", "x"), ("nonsense",), ("status", "--nonsense"), ("files",), ("status", "--most", "0"),
+     ("run",), ("run", "nonsense"), ("parked",), ("topology", "check"), ("parked", "list")],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_is_two(run, arguments) -> None:
+    """What cannot be understood, or is not configured, is exit code 2."""
+    ran = run(*arguments)
+    assert ran.code == 2, ran
+    assert "Traceback" not in ran.err
+
+
+def test_errors_are_json_for_programs(run, gateway) -> None:
+    """With --json the error is one object on stderr."""
+    gateway.failing = (403, PROBLEM)
+    ran = run("investigations", "--json")
+    assert json.loads(ran.err) == {"error": PROBLEM["detail"], "hint": "Do this.", "exit": 4}
+    assert ran.out == ""
+
+
+def test_wrong_fields_are_listed(run, gateway) -> None:
+    """Each with its own line."""
+    gateway.failing = (
+        422,
+        {"detail": "The request is wrong.", "errors": [{"field": "mode", "message": "no such mode"}]},
+    )
+    ran = run("status")
+    assert "  mode: no such mode" in ran.err
+
+
+def test_names_from_outside_cannot_steer_the_terminal(run) -> None:
+    """Neither ANSI codes nor markup of the printing library."""
+    ran = run("investigations")
+    assert ran.code == 0
+    assert ran.out.startswith("20250001\tStrain [red]in\\x1b[31m films\topen\t")
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] not in ("watch", "files")], ids=" ".join)
+def test_json_is_one_object_with_everything_that_the_gateway_said(run, command) -> None:
+    """Fields that this release does not know included."""
+    ran = run(*command, "--json")
+    assert ran.code == 0, ran
+    document = json.loads(ran.out)
+    if command[0] == "investigations":
+        assert document["items"][0]["new"] == 1
+
+
+def test_the_list_of_uploads_can_be_cut(run, gateway) -> None:
+    """Tab-separated in a pipe."""
+    gateway.uploads["u-0002"] = gateway.completed() | {"id": "u-0002"}
+    rows = [row.split("\t") for row in run("status").out.splitlines()]
+    assert [row[0] for row in rows] == ["u-0001", "u-0002"]
+    assert rows[1][3:7] == ["completed", "10/10", "10.0 kB", ""]
+
+
+@pytest.mark.parametrize(("state", "code"), [("running", 0), ("done", 0), ("partly", 3), ("failed", 1)])
+def test_the_status_of_one_upload_is_its_exit_code(run, gateway, state, code) -> None:
+    """So that a script can wait for it."""
+    stuck = {"state": "sealed", "needs_person": True, "found": 4, "failed": 2}
+    gateway.uploads["u-0001"] = {
+        "running": gateway.upload(found=4, stored=1),
+        "done": gateway.completed(),
+        "partly": gateway.upload(**stuck, stored=2),
+        "failed": gateway.upload(**stuck),
+    }[state]
+    gateway.files = [file("a\nb.tif", "failed", detail="The storage is full.", hint="Make room.")]
+    ran = run("status", "u-0001")
+    assert ran.code == code, ran
+    if state in ("partly", "failed"):
+        lines = ran.out.splitlines()
+        assert lines[1] == "  failed a\\nb.tif  The storage is full. Make room."
+        assert lines[2] == "  … and 1 more failed"
+        assert "datauploader files u-0001 --state failed" in ran.out
+
+
+def file(path: str, state: str, **more: str) -> dict:
+    """Describe a file."""
+    return {"path": path, "size": 1000, "revision": 1, "state": state, "proof": None, **more}
+
+
+def test_all_files_are_listed_page_by_page(run, gateway) -> None:
+    """And only those that were asked for."""
+    gateway.files = [file(f"f{n}", "failed" if n < 3 else "verified") for n in range(7)]
+    assert len(run("files", "u-0001").out.splitlines()) == 7
+    failed = run("files", "u-0001", "--state", "failed", "--json").out.splitlines()
+    assert [json.loads(line)["path"] for line in failed] == ["f0", "f1", "f2"]
+
+
+def test_an_upload_id_cannot_reach_another_route(run, gateway) -> None:
+    """Slashes in an id stay in the id."""
+    run("status", "../me")
+    assert gateway.asked[-1][1] != "/api/v1/me"
+
+
+def test_steering_says_what_happens(run, gateway) -> None:
+    """The right action is asked for."""
+    for action in ("close", "pause", "resume", "cancel", "retry"):
+        ran = run(action, "u-0001")
+        assert ran.code == 0
+        assert gateway.asked[-1][:2] == ("POST", f"/api/v1/uploads/u-0001/{action}")
+        assert "u-0001 (scan1)" in ran.out
+
+
+def test_watching_prints_steady_lines_in_a_pipe(run, gateway) -> None:
+    """Not one for each event: changes of state and failures at once, the rest every ten seconds."""
+    gateway.events = [("upload", gateway.upload(found=1000, stored=n)) for n in range(200)]
+    gateway.events += [
+        ("files", {"upload": "u-0001", "state": "failed", "files": 1, "paths": ["a\x1b.tif"], "detail": "Full."}),
+        ("upload", gateway.upload(found=1000, stored=999, failed=1, state="sealed")),
+        ("end", gateway.completed(1000)),
+    ]
+    ran = run("watch", "u-0001")
+    assert ran.code == 0, ran
+    lines = ran.out.splitlines()
+    assert len(lines) < 8, lines
+    assert "u-0001 failed: a\\x1b.tif: Full." in lines
+    assert (
+        "u-0001 scan1 finishing: 1 file failed, 0 of 1,000 files, 999 kB of 1.00 MB, time left not known yet" in lines
+    )
+    assert lines[-1] == "Complete: 1,000 files, 1.00 MB, all verified."
+
+
+def test_version_names_what_is_installed(run) -> None:
+    """Every distribution of ours."""
+    assert "ceric-datauploader 0.1.0" in run("version").out
+    assert json.loads(run("version", "--json").out)["ceric-datauploader"] == "0.1.0"
+
+
+def test_config_check_finds_wrong_and_unread_settings(run, surroundings) -> None:
+    """Wrong is exit code 2; a variable that nobody reads is shown."""
+    assert run("config", "check").code == 0
+    surroundings.setenv("DATAUPLOADER_BROKR", "x")
+    surroundings.setenv("DATAUPLOADER_HEALTH_PORT", "many")
+    ran = run("config", "check")
+    assert ran.code == 2
+    assert "DATAUPLOADER_HEALTH_PORT" in ran.out.splitlines()[1]
+    assert "DATAUPLOADER_BROKR  nothing here reads it" in ran.out
+
+
+def test_doctor_looks_at_everything_and_finds_it_well(run, gateway, surroundings, tmp_path) -> None:
+    """State folder, gateway, clock, watched folders, rclone and a remote that it really writes to."""
+    (tmp_path / "data").mkdir()
+    surroundings.setenv("DATAUPLOADER_WATCHER_ROOTS", json.dumps([str(tmp_path / "data")]))
+    remote = {"type": "local", "base": str(tmp_path / "storage")}
+    surroundings.setenv("DATAUPLOADER_REMOTES", json.dumps({"store": remote}))
+    (tmp_path / "storage").mkdir()
+    ran = run("doctor", "--json")
+    found = {check["name"]: check for check in json.loads(ran.out)["checks"]}
+    assert ran.code == 0, ran
+    wanted = {"clock", "gateway redis", "state folder", "rclone", "remote store", f"watch root {tmp_path / 'data'}"}
+    assert wanted <= set(found)
+
+
+def test_doctor_says_what_is_wrong_first_and_what_to_do(run, surroundings, tmp_path) -> None:
+    """Each trouble with its remedy, and the rest is looked at all the same."""
+    surroundings.setenv("DATAUPLOADER_GATEWAY", "http://no-such-host.invalid")
+    surroundings.setenv("DATAUPLOADER_STATE_DIR", "/proc/nowhere")
+    surroundings.setenv("DATAUPLOADER_WATCHER_ROOTS", json.dumps([str(tmp_path / "gone")]))
+    ran = run("doctor")
+    assert ran.code == 1
+    wrong = [line for line in ran.out.splitlines() if line.startswith("wrong")]
+    assert wrong == ran.out.splitlines()[: len(wrong)], "what is wrong comes first"
+    assert "/proc/nowhere cannot be written to" in ran.out
+    assert "no-such-host.invalid has no address" in ran.out
+    assert "it cannot be read (No such file or directory); is the drive there" in ran.out
+    assert "none is defined; write a table [remotes.<name>]" in ran.out

@@ -1,0 +1,77 @@
+"""The command `harvest`: try a harvester on files here, and on what the event log says was stored before."""
+
+import json
+
+import h5py
+import pytest
+
+from datauploader.messaging import connect
+from datauploader.messaging.topology import facility_queues, harvester_queue
+from datauploader.testing import builders
+from datauploader.testing.waiting import eventually
+
+URL = "memory://harvest"
+
+
+@pytest.fixture
+def nexus(tmp_path):
+    """Write a small NeXus file on a storage."""
+    path = tmp_path / "store" / "20250001" / "scan1" / "a.nxs"
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        entry = file.create_group("entry")
+        entry.attrs["NX_class"] = "NXentry"
+        entry["title"] = "vanadium"
+    return path
+
+
+@pytest.fixture
+def bus(surroundings, tmp_path):
+    """Connect to the broker that the command line will find, with one file that was stored before."""
+    surroundings.setenv("DATAUPLOADER_BROKER", URL)
+    surroundings.setenv("DATAUPLOADER_HARVESTERS_MOUNTS", json.dumps({"storage": str(tmp_path / "store")}))
+    bus = connect(URL, name="test")
+    yield bus
+    bus.close()
+
+
+@pytest.fixture
+def extracted(bus, nexus):
+    """Publish that the file was stored; give what is said about it then."""
+    found = []
+    for queue in facility_queues([builders.HERE]):
+        bus.consume(queue, lambda _: None)
+    bus.consume(harvester_queue("test", ["#.metadata.extracted.v1"]), lambda delivery: found.append(delivery.event))
+    bus.publish(builders.event(builders.file_stored(builders.file_version("a.nxs")))).result(5)
+    return found
+
+
+def test_a_harvester_is_tried_on_a_file_without_publishing_anything(run, nexus) -> None:
+    """For people and for programs; a file that it cannot read is a sentence and an exit code."""
+    assert "title: vanadium" in run("harvest", "try", "nexus-harvester", str(nexus)).out
+    shown = json.loads(run("harvest", "try", "nexus-harvester", str(nexus), "--json").out)
+    assert {"name": "title", "value": "vanadium"}.items() <= shown["parameters"][0].items()
+    other = nexus.with_name("b.nxs")
+    other.write_text("no HDF5")
+    ran = run("harvest", "try", "nexus-harvester", str(other))
+    assert ran.code == 1
+    assert "nexus could not read it" in ran.err
+
+
+def test_what_was_stored_before_is_read_from_the_event_log(run, extracted) -> None:
+    """A dry run says it, a real one publishes it once."""
+    dry = run("harvest", "replay", "nexus-harvester", "--since", "1h", "--dry-run")
+    assert "title: vanadium" in dry.out
+    assert "1 file read, 0 with a problem, nothing published." in dry.err
+    assert not extracted
+    assert run("harvest", "replay", "nexus-harvester", "--since", "1h").code == 0
+    eventually(lambda: extracted, what="the metadata")
+    assert [event.data.harvester for event in extracted] == ["nexus"]
+
+
+def test_a_wrong_name_or_span_is_told(run, bus) -> None:
+    """With what there is, and how it is written."""
+    ran = run("harvest", "replay", "watcher")
+    assert ran.code == 2
+    assert "watcher is no harvester" in ran.err
+    assert "such as 7d" in run("harvest", "replay", "nexus-harvester", "--since", "soon").err

@@ -1,0 +1,219 @@
+"""What operators and beamline staff see of the facility, and what operators do about parked messages."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from datauploader.contracts import UploadRequested
+from datauploader.contracts.stations import Disk, Root
+from datauploader.errors import Park
+from datauploader.messaging.topology import catalog_queue
+from datauploader.testing.servers.ports import free_port
+from datauploader.testing.waiting import eventually
+
+HERE, THERE = "elettra.xrd1.ws01", "elettra.xrd2.ws01"
+
+
+class Consumer:
+    """Somebody who parks what comes until told otherwise, and keeps what it was given."""
+
+    def __init__(self, facility: Any) -> None:
+        self.seen: list[str] = []
+        self.well = threading.Event()
+        facility.bus.consume(catalog_queue(), self)
+
+    def __call__(self, delivery: Any) -> None:
+        """Take a delivery."""
+        self.seen.append(delivery.event.id)
+        if not self.well.is_set():
+            raise Park("the catalogue refuses <b>this</b>")
+
+
+@pytest.fixture
+def parked(facility: Any, scene: Any) -> tuple[Consumer, str]:
+    """Give a consumer that has parked one request, and its id."""
+    consumer = Consumer(facility)
+    answer = facility.client("anna").post("/api/v1/uploads", json=scene.wish())
+    assert answer.status_code == 201
+    eventually(lambda: facility.bus.parked(catalog_queue()), what="the request is parked")
+    return consumer, consumer.seen[0]
+
+
+def seen(facility: Any, name: str = "otto") -> Any:
+    """Return what this person sees."""
+    answer = facility.client(name).get("/api/v1/operations")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_facility_without_trouble_is_called_well(facility: Any, scene: Any) -> None:
+    """All stations report, every queue has a consumer, nothing is parked."""
+    facility.bus.consume(catalog_queue(), lambda _: None)
+    for station in (scene.STATION, scene.OTHER):
+        consume_of(facility, station)
+        facility.say(scene.report(), station)
+    found = eventually(lambda: (now := seen(facility))["well"] and now, what="all is well", within_s=10)
+    assert found["summary"] == "All is well."
+    assert {check["name"] for check in found["checks"]} == {"broker", "redis", "view", "catalogue", "outbox"}
+    assert all(queue["there"] and queue["consumers"] for queue in found["queues"])
+
+
+def consume_of(facility: Any, station: Any) -> None:
+    """Consume both queues of a station."""
+    from datauploader.messaging.topology import transfer_queue, watcher_queue
+
+    for queue in (watcher_queue(station), transfer_queue(station)):
+        facility.bus.consume(queue, lambda _: None)
+
+
+def test_what_is_wrong_comes_first_and_in_one_sentence(facility: Any, scene: Any, parked: Any) -> None:
+    """A silent station, a full disk, a queue without a consumer, a parked message."""
+    roots = (Root(path="/data", present=True, free_bytes=10, total_bytes=10_000),)
+    disk = Disk(free_bytes=1, total_bytes=1000)
+    said = scene.report(roots=roots, state_disk=disk, scanned_entries=77, overflows=2, troubles=("Look at the drive.",))
+    facility.say(said, scene.STATION)
+    found = eventually(
+        lambda: (now := seen(facility)) and [s for s in now["stations"] if s["services"]] and now, what="the report"
+    )
+    whats = [trouble["what"] for trouble in found["troubles"]]
+    assert f"a disk of {HERE} is nearly full" in whats
+    assert f"the disk of watcher's state on {HERE} is nearly full" in whats
+    assert f"station {THERE} has never been heard of" in whats
+    assert f"nobody consumes transfer.{HERE}" in whats
+    assert "1 message is parked in catalog.work" in whats
+    assert found["summary"].startswith(f"{len(whats)} things are wrong: ")
+    assert not found["well"]
+    service = next(s for s in found["stations"] if s["station"] == HERE)["services"][0]
+    assert (service["scanned_entries"], service["overflows"], service["age_s"] < 60) == (77, 2, True)
+    assert (service["roots"][0]["total_bytes"], service["state_disk"]["free_bytes"]) == (10_000, 1)
+
+
+@pytest.mark.attack("S8")
+def test_staff_see_the_stations_of_their_beamline_and_nothing_else(facility: Any, scene: Any) -> None:
+    """Neither the queues nor the checks nor another beamline's stations."""
+    found = seen(facility, "stella")
+    stations = [station["station"] for station in found["stations"]]
+    assert HERE in stations
+    assert all(station.startswith("elettra.xrd1.") for station in stations)
+    assert (found["queues"], found["checks"], found["parked_in_reach"]) == ([], [], False)
+    assert not any(THERE in trouble["what"] for trouble in found["troubles"])
+
+
+@pytest.mark.attack("S31")
+@pytest.mark.parametrize("name", ["anna", "stella"])
+def test_parked_messages_are_for_operators_alone(facility: Any, parked: Any, name: str) -> None:
+    """Whoever tries is refused and recorded, and nothing happens."""
+    _, ident = parked
+    place = f"/api/v1/operations/parked/catalog.work/{ident}"
+    client = facility.client(name)
+    answers = [client.get("/api/v1/operations/parked"), client.get(place)]
+    answers += [client.post(f"{place}/{verb}") for verb in ("replay", "drop")]
+    assert [answer.status_code for answer in answers] == [403] * 4
+    assert [answer.json()["type"].rpartition("/")[2] for answer in answers] == ["not-allowed"] * 4
+    assert len(facility.bus.parked(catalog_queue())) == 1
+    refused = [one for one in audited(facility) if one["what"].startswith("refused: ")]
+    assert [one["what"] for one in refused] == [
+        "refused: read parked messages", "refused: read a parked message", "refused: replay a parked message",
+        "refused: drop a parked message",
+    ]  # fmt: skip
+    assert {one["who"] for one in refused} == {{"anna": "7", "stella": "20"}[name]}
+
+
+def test_a_user_sees_no_operations(facility: Any) -> None:
+    """The answer says whose business it is."""
+    answer = facility.client("anna").get("/api/v1/operations")
+    assert (answer.status_code, answer.json()["detail"]) == (403, "operations are for operators and beamline staff")
+
+
+def audited(facility: Any) -> list[dict[str, str]]:
+    """Return what is recorded."""
+    entries = facility.redis().xrange("datauploader:audit")
+    return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in entries]
+
+
+def test_an_operator_reads_a_parked_message(facility: Any, parked: Any) -> None:
+    """The list has the reason and the beginning, the message itself its body."""
+    _, ident = parked
+    client = facility.client("otto")
+    (item,) = client.get("/api/v1/operations/parked").json()["items"]
+    assert (item["id"], item["queue"], item["reason"]) == (ident, "catalog.work", "the catalogue refuses <b>this</b>")
+    assert (item["replayable"], len(item["trace_id"]), len(item["body"])) == (True, 32, 400)
+    whole = client.get(f"/api/v1/operations/parked/catalog.work/{ident}").json()
+    assert len(whole["body"]) == whole["body_bytes"] > 400
+    assert UploadRequested.name in whole["body"]
+
+
+def test_a_replayed_message_is_handled_once_more_and_recorded(facility: Any, parked: Any) -> None:
+    """Who did it, what and where from."""
+    consumer, ident = parked
+    consumer.well.set()
+    client = facility.client("otto")
+    answer = client.post(f"/api/v1/operations/parked/catalog.work/{ident}/replay")
+    assert answer.json() == {"messages": 1}
+    eventually(lambda: consumer.seen == [ident, ident], what="it is handled once more")
+    assert client.get("/api/v1/operations/parked").json() == {"items": []}
+    (entry,) = [one for one in audited(facility) if one["what"] == "parked message: replay"]
+    assert entry == {
+        "what": "parked message: replay", "who": "30", "address": "127.0.0.1", "queue": "catalog.work",
+        "message": ident,
+    }  # fmt: skip
+    again = client.post(f"/api/v1/operations/parked/catalog.work/{ident}/replay")
+    assert (again.status_code, again.json()["type"].rpartition("/")[2]) == (404, "not-found")
+
+
+def test_a_dropped_message_is_gone_and_recorded(facility: Any, parked: Any) -> None:
+    """Nobody is given it again."""
+    consumer, ident = parked
+    client = facility.client("otto")
+    assert client.post(f"/api/v1/operations/parked/catalog.work/{ident}/drop").json() == {"messages": 1}
+    assert not facility.bus.parked(catalog_queue())
+    assert [one["message"] for one in audited(facility) if one["what"] == "parked message: drop"] == [ident]
+    assert consumer.seen == [ident]
+
+
+@pytest.mark.attack("S10")
+def test_a_page_of_another_site_replays_nothing(facility: Any, parked: Any) -> None:
+    """An operator's session is no use to it."""
+    _, ident = parked
+    answer = facility.client("otto").post(
+        f"/api/v1/operations/parked/catalog.work/{ident}/replay", headers={"Origin": "https://evil.example"}
+    )
+    assert answer.status_code == 403
+    assert len(facility.bus.parked(catalog_queue())) == 1
+
+
+def test_an_unknown_queue_is_not_found(facility: Any) -> None:
+    """Only the facility's own queues can be asked for."""
+    answer = facility.client("otto").post("/api/v1/operations/parked/somebody.elses/1/drop")
+    assert answer.status_code == 404
+
+
+def test_links_and_harvesters_come_from_the_settings(open_facility: Any) -> None:
+    """A link that is no web address is refused at the start."""
+    facility = open_facility(
+        broker_page="https://rabbit.facility.eu/", grafana_page="https://grafana.facility.eu/d/1", harvesters=("nexus",)
+    )
+    found = seen(facility)
+    assert found["links"] == {"broker": "https://rabbit.facility.eu/", "grafana": "https://grafana.facility.eu/d/1"}
+    assert [queue["there"] for queue in found["queues"] if queue["name"] == "harvester.nexus"] == [False]
+
+
+def test_an_identity_provider_that_is_away_is_told_and_keeps_nothing_from_work(open_facility: Any, scene: Any) -> None:
+    """It stands among the checks of the operators, and not among those that make the gateway unready."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    settings = {"issuer": nowhere, "client_id": "gateway", "client_secret": "s", "name": "Elettra"}
+    facility = open_facility(oidc=settings)
+    checks = {check["name"]: check for check in seen(facility)["checks"]}
+    assert not checks["identity provider"]["ok"]
+    assert checks["identity provider"]["detail"]
+    ready = facility.client().get("/health/ready").json()
+    assert ready["ok"]
+    assert "identity provider" not in {check["name"] for check in ready["checks"]}
+
+
+@pytest.mark.usefixtures("provider")
+def test_an_identity_provider_that_answers_is_well(signing_in: Any) -> None:
+    """Asked at its own address."""
+    checks = {check["name"]: check for check in seen(signing_in())["checks"]}
+    assert checks["identity provider"] == {"name": "identity provider", "ok": True, "detail": ""}

@@ -1,0 +1,216 @@
+"""Files that change while they are uploaded: a version is never announced half, never closed by another's receipt."""
+
+import hashlib
+import os
+import threading
+import time
+
+import pytest
+
+from datauploader.contracts import FileReady, UploadScanned, UploadSealed
+from datauploader.contracts.uploads import manifest_digest
+
+
+def sha256(data: bytes) -> str:
+    """Return the digest that must be announced."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.fault("F10")
+def test_a_file_modified_after_its_announcement_is_announced_again_with_a_higher_revision(world):
+    """The second version supersedes the first; the first one's receipts do not close it."""
+    path = world.write("scan.dat", b"first")
+    world.start()
+    world.request("sync")
+    first = world.wait_announced("scan.dat")[b"scan.dat"]
+    path.write_bytes(b"second, longer")
+    world.wait_until(lambda: world.announced()[b"scan.dat"].sha256 == sha256(b"second, longer"), "the new version")
+    second = world.announced()[b"scan.dat"]
+    assert second.revision > first.revision
+    world.store(first)
+    world.catalogue(first)
+    world.store(second)
+    world.wait_until(lambda: world.states() == {"stored": 1})
+    world.catalogue(first)
+    world.catalogue(second)
+    world.wait_until(lambda: world.states() == {"catalogued": 1})
+
+
+@pytest.mark.fault("F9")
+def test_a_growing_file_is_not_announced_before_it_rests(world):
+    """A writer that never pauses for the quiet period keeps its file from being announced."""
+    path = world.write("slow.dat", b"")
+    world.start()
+    world.request("sync", quiet_period_s=0.6)
+    stop = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not stop.wait(0.05):
+                file.write(b"x" * 100)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    world.wait_until(lambda: path.stat().st_size > 3000, "three seconds of writing")
+    assert not world.events(FileReady)
+    stop.set()
+    writer.join()
+    announced = world.wait_announced("slow.dat")[b"slow.dat"]
+    assert announced.sha256 == sha256(path.read_bytes())
+
+
+@pytest.mark.fault("F12")
+def test_a_temporary_name_is_never_announced_and_leaves_no_record(world):
+    """Instruments write under a temporary name and rename: only the final name counts."""
+    world.start()
+    world.request("sync", quiet_period_s=0.3)
+    world.write("run.h5.part", b"data")
+    (world.root / "run.h5.part").replace(world.root / "run.h5")
+    world.wait_announced("run.h5")
+    world.control("close")
+    assert world.wait_for(UploadSealed)[0].left_out == 0
+    assert not world.left_out()
+
+
+@pytest.mark.fault("F12")
+def test_a_file_renamed_before_it_is_finished_is_announced_under_its_new_name_alone(world):
+    """The old name is dropped without a trace."""
+    world.start()
+    world.request("sync", quiet_period_s=8)
+    old = world.write("tmp0001", b"data")
+    world.wait_until(lambda: any(e.settling for e in world.events(UploadScanned)), "the file is seen")
+    old.replace(world.root / "final.dat")
+    world.wait_announced("final.dat")
+
+
+def test_a_touched_file_is_announced_again_only_while_it_is_not_stored(world):
+    """Whoever moves a file compares its time; once it is stored the same bytes are no new version."""
+    path = world.write("a.dat")
+    world.start()
+    world.request("sync")
+    first = world.wait_announced("a.dat")[b"a.dat"]
+    os.utime(path, ns=(1, 1_000_000_000))
+    world.wait_until(lambda: world.announced()[b"a.dat"].revision > first.revision, "announced with its new time")
+    second = world.announced()[b"a.dat"]
+    assert second.mtime_ns == 1_000_000_000
+    world.store(second)
+    world.wait_until(lambda: world.states() == {"stored": 1})
+    os.utime(path, ns=(1, 2_000_000_000))
+    world.control("close")
+    world.wait_for(UploadSealed)
+    assert world.announced()[b"a.dat"] == second
+
+
+@pytest.mark.fault("F11")
+def test_a_file_whose_bytes_changed_behind_its_time_is_found_when_transfer_says_so(world):
+    """Same size, same time, other bytes: the failure has the file read again, and the new bytes are announced."""
+    path = world.write("a.dat", b"AAAA")
+    before = path.stat()
+    world.start()
+    world.request("sync")
+    first = world.wait_announced("a.dat")[b"a.dat"]
+    with path.open("r+b") as file:
+        file.write(b"BBBB")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    world.wait_until(lambda: world.states() == {"announced": 1})
+    world.fail(first, "source-changed")
+    world.wait_until(lambda: world.announced()[b"a.dat"].sha256 == sha256(b"BBBB"), "the bytes as they are")
+
+
+@pytest.mark.fault("F13")
+def test_a_file_deleted_before_it_is_stored_ends_as_gone(world):
+    """The failure is looked into; the file is really away, so it goes on the record and off the seal."""
+    path = world.write("a.dat")
+    world.write("b.dat")
+    world.start()
+    world.request()
+    files = world.wait_announced("a.dat", "b.dat")
+    first = world.wait_for(UploadSealed)[0]
+    assert first.files == 2
+    path.unlink()
+    world.fail(files[b"a.dat"], "source-gone")
+    second = world.wait_for(UploadSealed, 2)[1]
+    assert (second.files, second.left_out) == (1, 1)
+    assert world.left_out() == {b"a.dat": "gone"}
+    assert world.states() == {"gone": 1, "announced": 1}
+
+
+def sealed(world, content: bytes):
+    """Return the manifest of an upload that is one file with this content."""
+    world.control("close")
+    seal = world.wait_for(UploadSealed)[-1]
+    assert (seal.files, seal.bytes, seal.left_out) == (1, len(content), 0)
+    return seal.manifest_sha256 == manifest_digest([(b"a.dat", sha256(content))])
+
+
+def test_what_is_stored_counts_when_the_version_after_it_is_gone(world):
+    """The storage and the catalogue have the first version, so the manifest must have it as well."""
+    path = world.write("a.dat", b"one")
+    world.start()
+    world.request("sync")
+    first = world.wait_announced("a.dat")[b"a.dat"]
+    world.store(first)
+    world.catalogue(first)
+    path.write_bytes(b"second")
+    world.wait_until(lambda: world.announced()[b"a.dat"].sha256 == sha256(b"second"), "the second version")
+    path.unlink()
+    world.fail(world.announced()[b"a.dat"], "source-gone")
+    world.wait_until(lambda: world.left_out() == {b"a.dat": "gone"})
+    assert sealed(world, b"one")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before it is gone", "after it is gone"])
+def test_a_receipt_for_an_older_version_counts_when_the_newer_one_is_gone(world, late: bool):
+    """The first version was on its way when the second one was announced; its receipt comes early or late."""
+    path = world.write("a.dat", b"one")
+    world.start()
+    world.request("sync")
+    first = world.wait_announced("a.dat")[b"a.dat"]
+    path.write_bytes(b"second")
+    world.wait_until(lambda: world.announced()[b"a.dat"].sha256 == sha256(b"second"), "the second version")
+    path.unlink()
+    receipts = [lambda: world.store(first), lambda: world.fail(world.announced()[b"a.dat"], "source-gone")]
+    for receipt in reversed(receipts) if late else receipts:
+        receipt()
+    world.wait_until(lambda: world.states() == {"catalogued": 1})
+    assert sealed(world, b"one")
+
+
+@pytest.mark.fault("F13")
+def test_a_file_that_is_still_there_is_announced_again_when_transfer_calls_it_gone(world):
+    """What one machine does not see may be a matter of its mount."""
+    world.write("a.dat")
+    world.start()
+    world.request()
+    file = world.wait_announced("a.dat")[b"a.dat"]
+    world.fail(file, "source-gone")
+    world.wait_for(FileReady, 2)
+    assert world.announced()[b"a.dat"] == file
+
+
+@pytest.mark.fault("F10")
+def test_a_sealed_upload_announces_what_transfer_found_changed_and_seals_again(world):
+    """After the seal nothing is looked for, but what a receipt names is looked into."""
+    path = world.write("a.dat", b"one")
+    world.start()
+    world.request()
+    file = world.wait_announced("a.dat")[b"a.dat"]
+    first = world.wait_for(UploadSealed)[0]
+    path.write_bytes(b"other")
+    world.fail(file, "source-changed")
+    second = world.wait_for(UploadSealed, 2)[1]
+    assert second.manifest_sha256 != first.manifest_sha256
+    assert second.bytes == 5
+
+
+def test_a_file_that_was_written_and_closed_waits_for_a_quarter_of_the_period(world):
+    """Its writer is done, and the system says so; the whole period is for those of whom nobody says it."""
+    world.start()
+    world.request("sync", quiet_period_s=8)
+    world.wait_until(lambda: world.watcher.glance.entries == 0 and world.upload_state() == "open")
+    world.write("first.dat")
+    world.wait_announced("first.dat", within_s=30)
+    began = time.monotonic()
+    world.write("second.dat")
+    world.wait_announced("first.dat", "second.dat")
+    assert time.monotonic() - began < 6

@@ -1,0 +1,145 @@
+"""Reading and hashing: fair between uploads, never fooled by a file that changes, ended at any moment."""
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from datauploader.testing.waiting import eventually
+from datauploader_watcher.adapters.disk import LocalDisk, stamp_of
+from datauploader_watcher.adapters.hashing import SMALL, Hashers, Outcome
+from datauploader_watcher.domain.settling import Wanted
+from datauploader_watcher.domain.versions import Stamp
+from datauploader_watcher.errors import Vanished
+
+
+class Bench:
+    """Hashing threads over a folder, and what came of them."""
+
+    def __init__(self, folder: Path, workers: int = 1, *, sha1: bool = False) -> None:
+        self.folder, self.disk = folder, LocalDisk(os.fsencode(folder))
+        self.outcomes: list[Outcome] = []
+        self.hashers = Hashers(workers, self.outcomes.extend, sha1=sha1)
+        self.hashers.start()
+
+    def hash(self, *names: str, upload: int = 1) -> None:
+        """Have files read as they are now."""
+        self.hashers.hash(upload, self.disk, [Wanted(name.encode(), self.stamp(name)) for name in names])
+
+    def stamp(self, name: str) -> Stamp:
+        """Look at a file."""
+        return stamp_of((self.folder / name).stat())
+
+    def of(self, name: str) -> Outcome | None:
+        """Return what came of a file."""
+        return next((outcome for outcome in self.outcomes if outcome.path == name.encode()), None)
+
+    def wait(self, name: str, within_s: float = 15) -> Outcome:
+        """Wait for what comes of a file."""
+        return eventually(lambda: self.of(name), within_s=within_s, what=name)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Give one hashing thread."""
+    made = Bench(tmp_path)
+    yield made
+    made.hashers.stop(5)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000_000, SMALL, SMALL + 1, 80 * 2**20])
+def test_digests_are_right_at_every_size(tmp_path, size):
+    """Empty, small, at the border, and in several slices."""
+    bench = Bench(tmp_path, sha1=True)
+    data = os.urandom(size)
+    (tmp_path / "file").write_bytes(data)
+    bench.hash("file")
+    digests = bench.wait("file").digests
+    assert digests.sha256 == hashlib.sha256(data).digest()
+    assert digests.md5 == hashlib.md5(data).digest()
+    assert digests.sha1 == hashlib.sha1(data).digest()
+    bench.hashers.stop(5)
+
+
+def test_many_huge_files_of_one_upload_do_not_keep_another_waiting(bench):
+    """One thread, three sparse files of 100 GiB, and a small file of another upload."""
+    for number in range(3):
+        with (bench.folder / f"huge{number}").open("wb") as file:
+            file.truncate(100 * 2**30)
+    bench.hash("huge0", "huge1", "huge2", upload=1)
+    (bench.folder / "small").write_bytes(b"x")
+    bench.hash("small", upload=2)
+    assert bench.wait("small").digests
+    (bench.folder / "own").write_bytes(b"x")
+    bench.hash("own", upload=1)
+    assert bench.wait("own").digests
+
+
+@pytest.mark.fault("F10")
+def test_a_file_that_grows_while_it_is_read_is_told_as_changed(bench):
+    """What was read belongs to no version."""
+    path = bench.folder / "growing"
+    with path.open("wb") as file:
+        file.truncate(4 * 2**30)
+    bench.hash("growing")
+    with path.open("ab") as file:
+        file.write(b"more")
+    outcome = bench.wait("growing", 30)
+    assert outcome.digests is None
+    assert outcome.changed == bench.stamp("growing")
+
+
+@pytest.mark.fault("F12")
+def test_a_file_that_is_replaced_under_its_name_is_told_as_changed(bench):
+    """The descriptor still shows the old one; the name does not."""
+    path = bench.folder / "a"
+    path.write_bytes(b"old")
+    seen = bench.stamp("a")
+    os.utime(bench.folder, None)
+    (bench.folder / "b").write_bytes(b"new")
+    os.utime(bench.folder / "b", ns=(seen.mtime_ns, seen.mtime_ns))
+    (bench.folder / "b").replace(path)
+    bench.hashers.hash(1, bench.disk, [Wanted(b"a", seen)])
+    assert bench.wait("a").changed == bench.stamp("a")
+
+
+def test_a_file_that_is_gone_and_a_folder_that_is_gone_are_told(bench):
+    """Each with the same problem, none without an outcome."""
+    bench.hashers.hash(1, bench.disk, [Wanted(b"gone", Stamp(1, 1, 1)), Wanted(b"no/folder", Stamp(1, 1, 1))])
+    assert isinstance(bench.wait("gone").problem, Vanished)
+    assert isinstance(bench.wait("no/folder").problem, Vanished)
+
+
+def test_an_upload_that_is_over_is_forgotten(bench):
+    """A cancelled upload's huge file is left at the next slice, and its descriptor closed."""
+    with (bench.folder / "huge").open("wb") as file:
+        file.truncate(100 * 2**30)
+    bench.hash("huge", upload=1)
+    eventually(lambda: open_files(bench.folder), what="the file is open")
+    bench.hashers.forget(1)
+    eventually(lambda: not open_files(bench.folder), what="the file is closed")
+
+
+def open_files(folder: Path) -> list[str]:
+    """List this process's open files in a folder."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(descriptor.readlink()))
+    return [name for name in found if name.startswith(f"{folder}/")]
+
+
+def test_stopping_takes_less_than_a_second_while_a_huge_file_is_read(bench):
+    """The next block is the last one."""
+    with (bench.folder / "huge").open("wb") as file:
+        file.truncate(100 * 2**30)
+    bench.hash("huge")
+    eventually(lambda: open_files(bench.folder))
+    began = time.monotonic()
+    bench.hashers.stop(5)
+    assert time.monotonic() - began < 2
+    assert not [thread for thread in threading.enumerate() if thread in bench.hashers._threads]

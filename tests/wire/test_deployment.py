@@ -1,0 +1,155 @@
+"""The files of the deployment agree with each other: variables, images, users, and the settings that they name."""
+
+import json
+import re
+import runpy
+import tomllib
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from datauploader.contracts.address import Station
+from datauploader.messaging.topology import EVENTS, facility_queues
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+HERE, ELSEWHERE = "elettra.xrd1.ws01", "elettra.xrd1.ws02"
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The functions of make_env.py."""
+    return runpy.run_path(str(ROOT / "deploy" / "make_env.py"))
+
+
+@pytest.fixture
+def made(script, tmp_path):
+    """Run make_env.py for these options, in a folder of its own, and read what it wrote."""
+
+    def make(*, sandbox: bool = True, station: str = HERE, add: tuple[str, ...] = ()):
+        env, site = tmp_path / ".env", tmp_path / "site"
+        script["make"](Namespace(sandbox=sandbox, station=station, add_station=list(add), env=env, site=site))
+        return script["read_env"](env), site
+
+    return make
+
+
+def test_every_variable_of_the_compose_file_is_explained_in_the_example():
+    """Who reads .env.example has seen everything that can be set."""
+    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE + (ROOT / "deploy" / "compose.tls.yml").read_text("utf-8")))
+    explained = set(re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+    assert used - {"COMPOSE_PROJECT_NAME"} <= explained
+    assert explained <= used | {"BROKER_PUBLIC_URL"}
+
+
+@pytest.mark.attack("S14", "S26")
+def test_the_example_holds_no_secret():
+    """Nobody runs with a password that is in the repository."""
+    secrets = re.findall(r"^(\w*(?:PASSWORD|SECRET\w*))=(.*)$", EXAMPLE, re.MULTILINE)
+    assert len(secrets) == 10
+    assert all(not value for _, value in secrets), secrets
+
+
+def test_every_service_of_ours_is_built_by_the_dockerfile():
+    """A target that the compose file names is there."""
+    targets = set(re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"target: ([a-z-]+)", COMPOSE)) <= targets
+
+
+@pytest.mark.attack("S14")
+def test_secrets_differ_and_stay_when_it_runs_again(made):
+    """A second run changes no password, or every service would be locked out; the provider's secret is none of ours."""
+    first, _ = made()
+    assert first["OIDC_CLIENT_SECRET"] == ""
+    second, _ = made(station="", add=(ELSEWHERE,))
+    secrets = [value for name, value in first.items() if name.endswith(("PASSWORD", "SECRET", "SECRET_KEY")) and value]
+    assert len(set(secrets)) == 9
+    assert min(map(len, secrets)) >= 40
+    assert {name: second[name] for name in first if name != "STATIONS"} == {
+        name: value for name, value in first.items() if name != "STATIONS"
+    }
+    assert json.loads(second["STATIONS"]) == [HERE, ELSEWHERE]
+
+
+def test_a_real_facility_gets_no_invented_secret_of_others(made):
+    """VUO's secret comes from VUO; an invented one would only fail later."""
+    values, _ = made(sandbox=False)
+    assert values["VUO_SECRET"] == values["ARCHIVE_SECRET_KEY"] == ""
+
+
+@pytest.mark.attack("S26")
+def test_no_file_is_readable_by_others_on_the_host(made):
+    """Containers' users read the files; on the host only the folder's owner comes that far."""
+    _, site = made(add=(ELSEWHERE,))
+    assert (site.parent / ".env").stat().st_mode & 0o777 == 0o600
+    assert site.stat().st_mode & 0o777 == 0o700
+    assert (site / "stations" / f"{ELSEWHERE}.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_each_station_has_a_user_of_its_name_and_its_queues(made):
+    """The broker knows a station before its machine is switched on."""
+    values, site = made(add=(ELSEWHERE,))
+    document = json.loads((site / "definitions.json").read_text("utf-8"))
+    assert {user["name"] for user in document["users"]} == {
+        "catalog", "gateway", "operations", "operator", "nexus", HERE, ELSEWHERE,
+    }  # fmt: skip
+    stations = [Station.parse(text) for text in json.loads(values["STATIONS"])]
+    assert {queue.name for queue in facility_queues(stations)} <= {queue["name"] for queue in document["queues"]}
+
+
+@pytest.mark.attack("S13")
+@pytest.mark.parametrize(
+    ("user", "key", "allowed"),
+    [
+        ("gateway", f"{HERE}.upload.requested.v1", True),
+        ("gateway", f"{HERE}.station.reported.v1", True),
+        ("gateway", f"{HERE}.dataset.completed.v1", False),
+        ("catalog", f"{HERE}.dataset.completed.v1", True),
+        ("catalog", f"{HERE}.upload.requested.v1", False),
+        (HERE, f"{HERE}.file.ready.v1", True),
+        (HERE, f"{HERE}.dataset.completed.v1", False),
+        (HERE, f"{ELSEWHERE}.file.ready.v1", False),
+    ],
+)
+def test_each_user_may_say_what_its_services_say_and_nothing_else(made, user, key, allowed):
+    """The broker would refuse a heartbeat as well as a forgery."""
+    _, site = made()
+    document = json.loads((site / "definitions.json").read_text("utf-8"))
+    rules = [rule for rule in document["topic_permissions"] if rule["exchange"] == EVENTS and rule["user"] == user]
+    assert [bool(re.search(rule["write"], key)) for rule in rules] == [allowed]
+
+
+def test_a_station_elsewhere_finds_its_password_in_its_own_file(made):
+    """The file is all that the workstation needs, and stays the same."""
+    _, site = made(add=(ELSEWHERE,))
+    path = site / "stations" / f"{ELSEWHERE}.env"
+    first = path.read_text("utf-8")
+    made(station="")
+    assert path.read_text("utf-8") == first
+    assert f"DATAUPLOADER_BROKER=amqps://{ELSEWHERE}:" in first
+
+
+def test_a_changed_configuration_is_kept(made):
+    """Whoever edited the site's configuration finds it as it was."""
+    _, site = made()
+    (site / "datauploader.toml").write_text("# mine\n", encoding="utf-8")
+    made()
+    assert (site / "datauploader.toml").read_text("utf-8") == "# mine\n"
+
+
+def test_a_station_that_is_none_is_refused_before_anything_is_written(script, tmp_path):
+    """A mistyped name leaves no half-made site."""
+    with pytest.raises(ValueError, match="station"):
+        script["make"](
+            Namespace(sandbox=False, station="ws01", add_station=[], env=tmp_path / ".env", site=tmp_path / "site")
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["sandbox.toml", "datauploader.example.toml"])
+def test_the_configuration_files_are_toml_with_known_tables(name):
+    """A table that no service reads would be a setting without effect."""
+    document = tomllib.loads((ROOT / "deploy" / name).read_text("utf-8"))
+    assert set(document) <= {"remotes", "watcher", "catalog", "gateway", "transfer", "harvesters"}
