@@ -85,9 +85,11 @@ def catalogued(*files: FileVersion, state: str = "verified") -> FileCatalogued:
     return FileCatalogued(upload_id=ID, dataset_id="d", files=known)
 
 
-def failed(*files: FileVersion, final: bool = True, detail: str = "no room") -> FileFailed:
+def failed(
+    *files: FileVersion, final: bool = True, detail: str = "no room", reason: str = "storage-full"
+) -> FileFailed:
     """Say that versions are not stored."""
-    words = tuple(FailedFile(file=f, reason="storage-full", detail=detail, final=final) for f in files)
+    words = tuple(FailedFile(file=f, reason=reason, detail=detail, final=final) for f in files)
     return FileFailed(upload_id=ID, files=words)
 
 
@@ -275,6 +277,16 @@ def test_a_sealed_upload_with_failed_files_waits_for_a_person() -> None:
     view = told(UploadOpened(upload_id=ID), ready(good, bad), sealed, stored(good), failed(bad))
     assert view.upload().needs_person
     assert view.upload().troubles == ("1 file failed: no room",)
+
+
+def test_a_file_that_was_renamed_before_it_was_stored_calls_for_nobody() -> None:
+    """The station looks where it went; meanwhile the upload goes on."""
+    good, renamed = version("a"), version("b")
+    sealed = UploadSealed(upload_id=ID, files=1, bytes=10, left_out=1, manifest_sha256="0" * 64)
+    gone = failed(renamed, reason="source-gone")
+    upload = told(UploadOpened(upload_id=ID), ready(good, renamed), sealed, stored(good), gone).upload()
+    assert not upload.needs_person
+    assert upload.counts.failed.files == 0
 
 
 def test_a_refusal_is_taken_back_by_a_later_success() -> None:

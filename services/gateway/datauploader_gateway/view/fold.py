@@ -75,6 +75,8 @@ _REGISTERS: dict[type[EventData], str] = {
     FileFailed: "failure",
 }
 _STEERING = {"pause": "pause", "resume": "pause", "close": "close", "cancel": "cancel", "retry": "retry"}
+STATION_LOOKS = frozenset(("source-gone", "source-changed"))
+"""Reasons of a failure that no person need mend: the watcher looks, and announces the file anew or leaves it out."""
 _SHOWN = 10
 """Paths that a live message names."""
 
@@ -282,12 +284,13 @@ def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[str,
     _, facts = _newest(changes, before, failed.file)
     if facts is None:
         return
-    new = Failure(facts.order, said, failed.reason, failed.detail, failed.hint, failed.final)
+    final = failed.final and failed.reason not in STATION_LOOKS
+    new = Failure(facts.order, said, failed.reason, failed.detail, failed.hint, final)
     old = changes.failures[path] if path in changes.failures else before.failures.get(path)
     if old is not None and old.order == new.order and _rank(old) >= _rank(new):
         _replace(changes, before, path, facts)
         return
-    _replace(changes, before, path, facts.judged(final=failed.final))
+    _replace(changes, before, path, facts.judged(final=final))
     changes.failures[path] = new
 
 

@@ -14,20 +14,17 @@ from datauploader_transfer.domain.remotes import Remote
 
 __all__ = ["wanted_pause"]
 
-_ADDRESSES = {"webdav": "url", "s3": "endpoint"}
-"""Which option of a backend holds its address."""
 _REFUSALS = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 _WITHIN_S = 5.0
 
 
 def wanted_pause(remote: Remote) -> float | None:
     """Return the seconds of pause that a storage asks for; None where it asks for none or cannot be asked."""
-    address = remote.options.get(_ADDRESSES.get(remote.type, ""), "")
-    if not address.startswith(("http://", "https://")):
+    if not remote.url.startswith(("http://", "https://")):
         return None
     try:
         with httpx.Client(auth=_user(remote), timeout=_WITHIN_S, verify=ssl.create_default_context()) as client:
-            answer = client.head(address)
+            answer = client.head(remote.url)
     except (httpx.HTTPError, httpx.InvalidURL):
         return None
     if answer.status_code not in _REFUSALS:

@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -13,6 +14,7 @@ import structlog
 from datauploader_transfer.adapters.binary import find_rclone
 from datauploader_transfer.adapters.busy import Busy
 from datauploader_transfer.adapters.counting import Counting
+from datauploader_transfer.adapters.knock import knock
 from datauploader_transfer.adapters.pause import wanted_pause
 from datauploader_transfer.adapters.portion import Portion
 from datauploader_transfer.adapters.rc import Rc
@@ -81,13 +83,15 @@ class RcloneMover:
     ) -> list[Outcome]:
         """Move the items, portion by portion; see the port."""
         settled: dict[int, Outcome] = {}  # by identity: keys belong to the caller and may repeat
+        away = knock(self._remotes[remote]) if remote in self._remotes else ""
         for item in items:
-            if (refusal := self._refusal(remote, item)) is not None:
+            refusal = self._refusal(remote, item) or (outcomes.failed(item, away) if away else None)
+            if refusal is not None:
                 settled[id(item)] = refusal
         moved = 0
         wanted = [item for item in items if id(item) not in settled]
         for portion in portions(wanted, self._settings.portions):
-            watch = self._watch(cancel, on_progress, moved)
+            watch = self._watch(remote, cancel, on_progress, moved)
             found = self._with_pause(remote, self._move_portion(remote, portion, watch))
             for item, outcome in zip(portion, found, strict=True):
                 settled[id(item)] = outcome
@@ -99,7 +103,7 @@ class RcloneMover:
     def hash_stored(self, remote: str, target: str, algorithms: Sequence[str]) -> Stored | None:
         """Hash a stored object again; see the port."""
         storage = self._storage(remote)
-        watch = self._watch(None, None, 0)
+        watch = self._watch(remote)
         size = storage.look([checked_target(target)], watch)[0]
         found: Stored | Failed | None = size if isinstance(size, Failed) else None
         if isinstance(size, int):
@@ -117,12 +121,14 @@ class RcloneMover:
         """Remove rclone's temporary objects of these targets; see the port."""
         storage = self._storage(remote)
         with self._busy.holding(remote, (place(target) for target in targets)):
-            self._sweep(storage, targets, self._watch(None, None, 0))
+            self._sweep(storage, targets, self._watch(remote))
 
     def check(self, remote: str) -> Health:
         """Write a small file to the remote and remove it again; see the port."""
         try:
             storage = self._storage(remote)
+            if away := knock(self._remotes[remote]):
+                raise RcloneRefused(away)
             self._write_probe(storage)
         except TransferError as error:
             failure = classify(str(error))
@@ -197,10 +203,16 @@ class RcloneMover:
                     break
         return [outcomes.failed(item, watch.reason or text) for item in portion]
 
-    def _watch(self, cancel: Event | None, on_progress: Callable[[int], None] | None, moved: int) -> Watch:
+    def _watch(
+        self,
+        remote: str,
+        cancel: Event | None = None,
+        on_progress: Callable[[int], None] | None = None,
+        moved: int = 0,
+    ) -> Watch:
         cancels = (self._closing, cancel) if cancel else (self._closing,)
         on_bytes = (lambda size: on_progress(moved + size)) if on_progress else None
-        return Watch(self._settings.stall_s, cancels, on_bytes)
+        return Watch(self._settings.stall_s, cancels, on_bytes, partial(knock, self._remotes[remote]))
 
     def _storage(self, remote: str) -> Storage:
         storage = self._storages.get(remote)

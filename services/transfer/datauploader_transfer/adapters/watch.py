@@ -5,11 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
 
-from datauploader_transfer.domain.failures import asks_for_pause
+from datauploader_transfer.domain.failures import is_about_storage
 
 __all__ = ["Watch"]
 
 _KNOCKING_S = 1.0
+"""How long a storage that refuses may be tried in vain before the rest of a call is given up: each further file would
+be tried ten times more."""
+_DOUBT_S = 2.0
+"""After how much silence, and how often then, the storage's door is knocked at: rclone tells of no refusal before a
+file's last try, and between the tries of all files together it waits two seconds each time."""
 
 
 @dataclass(slots=True)
@@ -19,10 +24,13 @@ class Watch:
     stall_s: float = 45.0
     cancels: tuple[Event, ...] = ()
     on_bytes: Callable[[int], None] | None = None
+    knock: Callable[[], str] = lambda: ""
+    """Says why nobody answers at the storage's address, "" where somebody does or there is no address."""
     reason: str = ""
     _best: tuple[int, int] = (0, 0)
     _moved_at: float = field(default_factory=time.monotonic)
-    _busy: str = ""
+    _knocked_at: float = 0.0
+    _away: str = ""
     _expected: int = 0
     _allowance_s: float = 0.0
 
@@ -33,12 +41,12 @@ class Watch:
         """
         self._best, self._moved_at = (0, 0), time.monotonic()
         self._expected, self._allowance_s = expected, allowance_s
-        self._busy = ""
+        self._away = ""
 
     def heard(self, error: str) -> None:
-        """Take note of what the storage has refused with, after every repetition that rclone makes by itself."""
-        if asks_for_pause(error):
-            self._busy = error
+        """Take note of what a file has failed with, after every repetition that rclone makes by itself."""
+        if is_about_storage(error):
+            self._away = error
 
     def saw(self, finished: int, moved: int) -> None:
         """Take note of how many files are finished and how many bytes have moved.
@@ -54,13 +62,18 @@ class Watch:
 
     def must_end(self) -> bool:
         """Tell whether the work is to be ended now, and keep the reason."""
+        now, allowed = time.monotonic(), self._allowed()
+        silent = now - self._moved_at
+        if silent > _DOUBT_S and now - self._knocked_at > _DOUBT_S:
+            self._knocked_at = now
+            self._away = self.knock() or self._away
         if any(cancel.is_set() for cancel in self.cancels):
             self.reason = "job stopped"
-        elif self._busy and time.monotonic() - self._moved_at > _KNOCKING_S:
-            self.reason = self._busy  # every further file would knock ten times more
-        elif time.monotonic() - self._moved_at > self._patience():
-            self.reason = f"timeout: nothing moved for {self._patience():.0f} s"
+        elif self._away and silent > _KNOCKING_S:
+            self.reason = self._away
+        elif silent > self.stall_s + allowed:
+            self.reason = f"timeout: nothing moved for {self.stall_s + allowed:.0f} s"
         return bool(self.reason)
 
-    def _patience(self) -> float:
-        return self.stall_s + (self._allowance_s if self._best[1] >= self._expected else 0)
+    def _allowed(self) -> float:
+        return self._allowance_s if self._best[1] >= self._expected else 0

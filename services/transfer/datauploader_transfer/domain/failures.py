@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from datauploader_transfer.ports import State
 
-__all__ = ["Failure", "asks_for_pause", "classify"]
+__all__ = ["Failure", "classify", "is_about_storage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,9 @@ _MEANINGS = tuple((re.compile("|".join(signs), re.IGNORECASE), failure) for fail
 _RETRY_AFTER = re.compile(r"(?:retry.?after|try again in)\D{0,12}(\d+(?:\.\d+)?)", re.IGNORECASE)
 
 
-def asks_for_pause(text: str) -> bool:
-    """Tell whether a storage said with this that it is asked too often, or not able to answer for now."""
-    return any(sign.search(text) for sign, failure in _MEANINGS if failure is _BUSY) or "503" in text
+def is_about_storage(text: str) -> bool:
+    """Tell whether an error says that the storage is away or asks for a pause, whichever file is sent next."""
+    return classify(text).state is State.UNREACHABLE
 
 
 def classify(text: str) -> Failure:

@@ -15,6 +15,8 @@ SOURCE = "source"
 
 _NAME = re.compile(r"[a-z0-9_-]+")
 _WORD = re.compile(r"[a-z0-9_]+")
+_URLS = {"webdav": "url", "s3": "endpoint"}
+"""Which option of a backend holds its address."""
 _FIELDS = {"type", "base", "options", "secrets", "read_back", "in_parallel"}
 
 
@@ -33,6 +35,11 @@ class Remote:
     secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     read_back: bool = True
     in_parallel: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Return the address of a storage that answers over HTTP, "" of any other."""
+        return self.options.get(_URLS.get(self.type, ""), "")
 
     @property
     def fs(self) -> str:

@@ -97,6 +97,8 @@ class FaultProxy:
         self._connections.add(task)
         try:
             await ProxiedConnection(reader, writer, self._toxics).run(self._upstream)
+        except asyncio.CancelledError:
+            pass  # by `_cut`, and nobody waits for this task: asyncio would log it as a mistake
         finally:
             self._connections.discard(task)
 
