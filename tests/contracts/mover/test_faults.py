@@ -212,16 +212,20 @@ def test_a_storage_that_goes_away_is_noticed_before_its_files_were_all_tried(tmp
     """Left to itself, rclone tries each file ten times, and waits two seconds between the tries of all together."""
     items = [files.write(f"folder {n}/f", b"data") for n in range(100)]
     late = Latency(direction=Direction.DOWN, seconds=0.2)
-    with webdav(tmp_path / "storage") as definition, FaultProxy(port_of(definition)) as proxy, proxy.having(late):
-        with rclone_mover("dav", through(definition, proxy.port)) as mover:
-            found = []
-            move = threading.Thread(target=lambda: found.extend(mover.move("dav", items)))
-            move.start()
-            eventually(lambda: late.hits > 50, within_s=PATIENCE_S, what="the move is under way")
-            proxy.refuse()
-            proxy.cut()
-            move.join(PATIENCE_S)
-            assert not move.is_alive()
+    with (
+        webdav(tmp_path / "storage") as definition,
+        FaultProxy(port_of(definition)) as proxy,
+        proxy.having(late),
+        rclone_mover("dav", through(definition, proxy.port)) as mover,
+    ):
+        found = []
+        move = threading.Thread(target=lambda: found.extend(mover.move("dav", items)))
+        move.start()
+        eventually(lambda: late.hits > 50, within_s=PATIENCE_S, what="the move is under way")
+        proxy.refuse()
+        proxy.cut()
+        move.join(PATIENCE_S)
+        assert not move.is_alive()
     assert {outcome.state for outcome in found} == {State.UNREACHABLE}, found[0]
     assert "refused" in found[-1].detail
 
