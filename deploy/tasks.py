@@ -96,7 +96,8 @@ def faults(arguments: Sequence[str]) -> int:
     options += [argument for argument in arguments if argument != "--quick"]
     if not arguments:
         options += ["--fault-report=docs/faults.md"]  # with a space, pytest takes a page that is there for tests
-    return call(BIN / "python", "-m", "pytest", "-q", "--timeout", "3600", "--durations", "15", *options)
+    pytest = [BIN / "python", "-m", "pytest", *SIDE_BY_SIDE, "-q", "--timeout", "3600", "--durations", "15"]
+    return call(*pytest, *options)
 
 
 def audit(_arguments: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ import datauploader
 from datauploader.contracts import Event, Person, Station, UploadControlled
 from datauploader.messaging import connect
 from datauploader.testing.waiting import eventually
+from datauploader_gateway.view import keys
 from datauploader_sandbox.campaign import Record
 from datauploader_sandbox.facility import STATION
 
@@ -138,8 +139,7 @@ def view_lost(dying: Dying) -> None:
     dying.request()
     dying.write()
     redis = dying.run.server["redis"]
-    for key in ("view", f"upload:{dying.upload}", f"files:{dying.upload}"):
-        redis.command("DEL", f"datauploader:{key}")
+    redis.command("DEL", keys.MARKER, keys.upload(dying.upload), keys.files(dying.upload))
     dying.arm()
     dying.revive()
     dying.judge()

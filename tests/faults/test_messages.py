@@ -133,7 +133,9 @@ def test_every_message_three_times_and_shuffled_changes_nothing(case, channel) -
     """Before each service starts, all that waits for it is tripled and shuffled; states only move forward."""
     run = case(services=("watcher", "transfer", "catalog", "gateway"))
     upload = run.request()
-    run.opened(upload)
+    (run.facility.watched / "first.dat").write_bytes(b"first")
+    run.wrote("first.dat")
+    run.until_catalogued(upload, 1)  # by then the station has asked the catalog, which it does before it seals
     for service in ("transfer", "catalog"):
         run.services.kill(service)
     with Detector(run.facility.watched, run.ledger, Plan(scans=4, frames=10, seconds_per_frame=0.1)) as detector:

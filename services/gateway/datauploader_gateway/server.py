@@ -86,7 +86,8 @@ class WebServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+                runner.run(self._server.serve(sockets=[self._socket]))
         except BaseException as error:  # noqa: BLE001 - the starting thread tells it
             self._failed = error
 

@@ -34,6 +34,8 @@ BREATH_S = 0.02
 WAIT_FOR_OUTBOX_S = 0.05
 WAIT_FOR_DRIVE_S = 0.03
 AFTER_TROUBLE_S = 2.0
+TROUBLE_SHOWN_S = 30.0
+"""How long nothing must go wrong before a trouble is over: on a full disk small writes still succeed in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Loop:
         self._overflows = 0
         self._outbox_full = False
         self._trouble = ""
+        self._trouble_at = 0.0
+        self._failed = False
         self._ended = threading.Event()
         self._wrote = False
         self.glance = Glance(clock.monotonic())
@@ -89,7 +93,7 @@ class Loop:
         while not self._ended.is_set():
             try:
                 self._turn(self.mailbox.take())
-                self._trouble = ""
+                self._went_well()
             except sqlite3.OperationalError as error:
                 self._cannot_write(error)
             except Exception:  # the loop's boundary: a defect must be heard of, and must not end the watching
@@ -184,6 +188,11 @@ class Loop:
             self._watching.count()
             self._works.forget_old()
 
+    def _went_well(self) -> None:
+        self._failed = False
+        if self._trouble and self._clock.monotonic() - self._trouble_at >= TROUBLE_SHOWN_S:
+            self._trouble = ""
+
     def _cannot_write(self, error: sqlite3.OperationalError) -> None:
         """Go on when the state file cannot be written (a full disk): what was not kept is found again by a scan."""
         if not self._trouble:
@@ -193,14 +202,14 @@ class Loop:
         )
 
     def _start_over(self, trouble: str) -> None:
-        self._trouble = trouble
+        self._trouble, self._trouble_at, self._failed = trouble, self._clock.monotonic(), True
         for work in self._works:
             work.forget()
         self._chores_at = self._clock.monotonic() + AFTER_TROUBLE_S
 
     def _pause(self) -> float:
         """Say how long there is nothing to do without any news."""
-        if self._trouble:
+        if self._failed:
             return AFTER_TROUBLE_S
         now = self._clock.monotonic()
         times: list[float | None] = [self._chores_at, now + CHORES_S, self._standing.due]

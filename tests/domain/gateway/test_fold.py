@@ -289,6 +289,20 @@ def test_a_file_that_was_renamed_before_it_was_stored_calls_for_nobody() -> None
     assert upload.counts.failed.files == 0
 
 
+def test_a_file_that_was_announced_and_is_left_out_now_is_none_of_the_uploads_files() -> None:
+    """It is on the list of what is left out, and counts again when it has come back."""
+    one, gone = version("a"), version("b")
+    left, back = (
+        FileLeftOut(upload_id=ID, files=(LeftOutFile(path="b", reason="gone", detail="", returned=returned),))
+        for returned in (False, True)
+    )
+    story = (UploadOpened(upload_id=ID), ready(one, gone), failed(gone, reason="source-gone"), left)
+    assert told(*story).upload().counts.ready.files == 1
+    assert told(*story).upload().troubles == ()
+    assert told(*story, back, ready(version("b", 2))).upload().counts.ready.files == 2
+    assert told(*story, stored(gone)).upload().counts.stored.files == 1
+
+
 def test_a_refusal_is_taken_back_by_a_later_success() -> None:
     """The catalogue may come to another opinion; the latest counts."""
     refused = DatasetRefused(upload_id=ID, reason="closed", detail="the investigation is closed", hint="Open it.")

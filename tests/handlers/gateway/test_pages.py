@@ -124,7 +124,8 @@ def test_names_from_outside_are_text_on_every_page(facility: Any, scene: Any) ->
     odd = FileVersion.of(name.encode(), size=1, mtime_ns=1, sha256="1" * 64, revision=1)
     bad = FailedFile(file=odd, reason="conflict", detail=reason, final=True)
     facility.say(FileFailed(upload_id=upload_id, files=(bad,)))
-    facility.say(FileLeftOut(upload_id=upload_id, files=(LeftOutFile(path=name, reason="excluded", detail=reason),)))
+    left = LeftOutFile(path=f"{name}.out", reason="excluded", detail=reason)
+    facility.say(FileLeftOut(upload_id=upload_id, files=(left,)))
     client = facility.client("anna")
     for address in (f"{page}/files", f"{page}/left-out"):
         eventually(lambda: SHOWN in html.unescape(client.get(address).text), what=f"the name on {address}")  # noqa: B023

@@ -14,6 +14,8 @@ METHODS = {"backend sha256": 1 << 7, "backend sha1": 1 << 8, "backend md5": 1 <<
 """How a stored version was verified, as `file.stored` says it."""
 ANOTHER_WAY = 1 << 11
 """In words that this release does not know."""
+LEFT_OUT = 1 << 12
+"""It is on the record as left out now, whatever version of it was announced."""
 
 State = Literal["failed", "retrying", "ready", "unverified", "verified", "catalogued"]
 STATES: tuple[State, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
@@ -77,6 +79,15 @@ class FileFacts:
         """Return the same version with this verdict on its failure instead of an earlier one."""
         return replace(self, facts=self.facts & ~FINAL | FAILED | (FINAL if final else 0))
 
+    def marked(self, *, left_out: bool) -> Self:
+        """Return the same version as left out now, or not."""
+        return replace(self, facts=self.facts | LEFT_OUT if left_out else self.facts & ~LEFT_OUT)
+
+    @property
+    def belongs(self) -> bool:
+        """Whether it is one of the upload's files: what is left out is so only if a version of it is stored."""
+        return self.proof is not None or not self.facts & LEFT_OUT
+
     @property
     def proof(self) -> Literal["verified", "unverified"] | None:
         """How sure it is that the storage holds this version; None while it does not."""
@@ -109,6 +120,8 @@ class FileFacts:
     @property
     def counts(self) -> Mapping[str, int]:
         """What this file adds to the counts of its upload."""
+        if not self.belongs:
+            return {}
         words = ["ready"]
         if self.proof is not None:
             words += ["stored", self.proof]

@@ -2,7 +2,8 @@
 
 Three rules make it so. A file's facts are only added to its newest version (`FileFacts`). Everything that
 is said more than once, such as a scan, is a register in which the latest time stays. Counts are what the changed files
-contribute now, less what they contributed before.
+contribute now, less what they contributed before; a file that was announced, is left out now and of which nothing is
+stored contributes nothing.
 """
 
 import json
@@ -72,7 +73,6 @@ _REGISTERS: dict[type[EventData], str] = {
     DatasetAnnotated: "annotated",
     InvestigationDescribed: "described",
     InvestigationAnnotated: "annotated",
-    FileFailed: "failure",
 }
 _STEERING = {"pause": "pause", "resume": "pause", "close": "close", "cancel": "cancel", "retry": "retry"}
 STATION_LOOKS = frozenset(("source-gone", "source-changed"))
@@ -117,8 +117,8 @@ class Changes:
 
     registers: dict[str, Register] = field(default_factory=dict)
     files: dict[bytes, FileFacts] = field(default_factory=dict)
-    moves: dict[bytes, tuple[State | None, State]] = field(default_factory=dict)
-    """Files that changed their state: from what, to what."""
+    moves: dict[bytes, tuple[State | None, State | None]] = field(default_factory=dict)
+    """Files that changed their state: from what, to what; None: it is none of the upload's files."""
     failures: dict[bytes, Failure | None] = field(default_factory=dict)
     """None: an older version's failure that no longer matters."""
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
@@ -147,15 +147,15 @@ def stamp(moment: datetime) -> str:
 def wanted(event: Event[EventData]) -> Wanted:
     """Name what `fold` needs to know for this event."""
     data = event.data
-    name = _register_of(data)
-    registers = ("last", name) if name else ("last",)
-    if isinstance(data, FileLeftOut):
-        return Wanted(registers, left_out=tuple(file.raw for file in data.files))
-    paths = tuple(version.raw for version, _ in _news(data))
+    registers = ("last", *_said(data))
     if isinstance(data, FileFailed):
         paths = tuple(failed.file.raw for failed in data.files)
-        return Wanted(registers, files=paths, failures=paths)
-    return Wanted(registers, files=paths)
+        return Wanted(registers, files=paths, failures=paths, left_out=paths)
+    if isinstance(data, FileLeftOut):
+        paths = tuple(file.raw for file in data.files)
+    else:
+        paths = tuple(version.raw for version, _ in _news(data))
+    return Wanted(registers, files=paths, left_out=paths)
 
 
 def fold(before: Before, event: Event[EventData]) -> Changes:
@@ -178,7 +178,8 @@ def summary_of_moves(changes: Changes) -> list[dict[str, object]]:
     """Describe the files that changed their state, a line for each new state, for those who watch."""
     groups: dict[State, list[bytes]] = {}
     for path, (_, now) in changes.moves.items():
-        groups.setdefault(now, []).append(path)
+        if now is not None:
+            groups.setdefault(now, []).append(path)
     return [
         {
             "state": state,
@@ -191,18 +192,32 @@ def summary_of_moves(changes: Changes) -> list[dict[str, object]]:
     ]
 
 
-def _register_of(data: EventData) -> str:
-    if isinstance(data, UploadControlled):
-        return _STEERING[data.action]
-    return _REGISTERS.get(type(data), "")
+def _said(data: EventData) -> dict[str, Mapping[str, Any]]:
+    """Return the registers that an event sets, with what it says in each."""
+    if isinstance(data, FileFailed):
+        return _failures(data)
+    name = _STEERING[data.action] if isinstance(data, UploadControlled) else _REGISTERS.get(type(data), "")
+    return {name: data.model_dump(mode="json")} if name else {}
+
+
+def _failures(data: FileFailed) -> dict[str, Mapping[str, Any]]:
+    """Return one failure of those that wait for a person, and one of those that do not."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for file in data.files:
+        said = file.model_dump(mode="json", include={"reason", "detail", "hint", "final"})
+        found.setdefault("failure" if _is_final(file) else "retrying", said)
+    return found
+
+
+def _is_final(failed: FailedFile) -> bool:
+    return failed.final and failed.reason not in STATION_LOOKS
 
 
 def _set_registers(changes: Changes, before: Before, event: Event[EventData]) -> None:
-    data, time = event.data, stamp(event.time)
+    time = stamp(event.time)
     candidates = {"last": Register(time, "", "")}
-    if name := _register_of(data):
-        said = _first_failure(data) if isinstance(data, FileFailed) else data.model_dump(mode="json")
-        candidates[name] = Register(*_moment(event), data.name, said, event.station.key)
+    for name, said in _said(event.data).items():
+        candidates[name] = Register(*_moment(event), event.data.name, said, event.station.key)
     for register, value in candidates.items():
         known = before.registers.get(register)
         if known is None or (known.time, known.event_id) < (value.time, value.event_id):
@@ -215,10 +230,6 @@ def _moment(event: Event[EventData]) -> tuple[str, str]:
     if isinstance(data, DatasetAnnotated | InvestigationAnnotated):
         return stamp(data.said), data.word
     return stamp(event.time), event.id
-
-
-def _first_failure(data: FileFailed) -> dict[str, Any]:
-    return data.files[0].model_dump(mode="json", include={"reason", "detail", "hint", "final"})
 
 
 def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
@@ -260,17 +271,28 @@ def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[Fil
 
 def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> None:
     then = changes.files.get(path) or before.files.get(path)
+    now = now.marked(left_out=_is_left_out(changes, before, path))
     if now == then:
         return
     if then is not None and then.order != now.order and then.facts:
         changes.failures[path] = None
     changes.files[path] = now
-    first = before.files.get(path)
+    first, last = _shown(before.files.get(path)), _shown(now)
     changes.moves.pop(path, None)
-    if first is None or first.state != now.state:
-        changes.moves[path] = (first.state if first else None, now.state)
+    if first != last:
+        changes.moves[path] = (first, last)
     _count(changes, then, -1)
     _count(changes, now, +1)
+
+
+def _shown(facts: FileFacts | None) -> State | None:
+    """Return under which state a file is listed, None where it is not."""
+    return facts.state if facts is not None and facts.belongs else None
+
+
+def _is_left_out(changes: Changes, before: Before, path: bytes) -> bool:
+    word = changes.left_out.get(path) or before.left_out.get(path)
+    return word is not None and not word.returned
 
 
 def _count(changes: Changes, facts: FileFacts | None, sign: int) -> None:
@@ -284,7 +306,7 @@ def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[str,
     _, facts = _newest(changes, before, failed.file)
     if facts is None:
         return
-    final = failed.final and failed.reason not in STATION_LOOKS
+    final = _is_final(failed)
     new = Failure(facts.order, said, failed.reason, failed.detail, failed.hint, final)
     old = changes.failures[path] if path in changes.failures else before.failures.get(path)
     if old is not None and old.order == new.order and _rank(old) >= _rank(new):
@@ -308,3 +330,5 @@ def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[
         return
     changes.left_out[path] = new
     changes.counts["left_out.files"] += (not new.returned) - (old is not None and not old.returned)
+    if (known := changes.files.get(path) or before.files.get(path)) is not None:
+        _replace(changes, before, path, known)

@@ -188,11 +188,11 @@ def _troubles(registers: Registers, state: UploadState, counts: Counts) -> list[
         found += _said(registers, "scan").get("troubles", [])
     if trouble := _said(registers, "speed").get("trouble"):
         found.append(trouble)
-    if counts.failed.files or counts.retrying.files:
-        number, word = (
-            (counts.failed.files, "failed") if counts.failed.files else (counts.retrying.files, "being tried again")
-        )
-        found.append(f"{number} file{'s' * (number != 1)} {word}: {_sentence(_said(registers, 'failure'))}")
+    if number := counts.failed.files:
+        found.append(f"{number} file{'s' * (number != 1)} failed: {_sentence(_said(registers, 'failure'))}")
+    elif number := counts.retrying.files:
+        sentence = _sentence(_said(registers, "retrying", "failure"))
+        found.append(f"{number} file{'s' * (number != 1)} being tried again: {sentence}")
     return found
 
 

@@ -199,7 +199,8 @@ def _move(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
     for path, (then, now) in changes.moves.items():
         if then is not None:
             leaving.setdefault(then, []).append(path)
-        arriving.setdefault(now, {})[path] = 0
+        if now is not None:
+            arriving.setdefault(now, {})[path] = 0
     for state, paths in leaving.items():
         pipe.zrem(keys.in_state(upload_id, state), *paths)
     for state, scores in arriving.items():

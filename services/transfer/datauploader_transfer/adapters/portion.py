@@ -1,5 +1,7 @@
 """One portion of a move, step by step: source, destination, copy, proof."""
 
+import shutil
+import time
 from collections.abc import Sequence
 
 from datauploader.crashing import crash_point
@@ -8,6 +10,7 @@ from datauploader_transfer.adapters.source import digest_of_start, fault_of_sour
 from datauploader_transfer.adapters.storage import Failed, Storage
 from datauploader_transfer.adapters.watch import Watch
 from datauploader_transfer.domain import outcomes
+from datauploader_transfer.domain.failures import NOTHING_READ
 from datauploader_transfer.errors import RcloneRefused
 from datauploader_transfer.ports import Item, Outcome, Stored
 
@@ -16,6 +19,7 @@ __all__ = ["Portion"]
 _ATTEMPTS = 2
 _SOURCE_WITHIN_S = 10.0
 """How long the disk that holds the files may take to say what they are."""
+_GLANCE_S = 0.2
 
 
 class Portion:
@@ -29,6 +33,8 @@ class Portion:
         self._settled: dict[int, Outcome] = {}
         self._overwrite: set[int] = set()
         self._patience = Patience(_SOURCE_WITHIN_S)
+        self._glance = Patience(_GLANCE_S)
+        self._owed_since: float | None = None
 
     def run(self) -> list[Outcome]:
         """Move everything and return one outcome for each item, in order."""
@@ -38,6 +44,21 @@ class Portion:
         for attempt in range(1, _ATTEMPTS + 1):
             self._send_and_prove(last=attempt == _ATTEMPTS)
         return [self._settled[i] for i in range(len(self._items))]
+
+    def silence(self) -> str:
+        """Say that the drive which holds the files has hung for a while, "" where it has not; itself it takes no time.
+
+        Its size is asked for, because no memory of names answers that instead of the drive.
+        """
+        try:
+            self._glance.ask("source", lambda: shutil.disk_usage(self._items[0].source.parent))
+        except NoAnswer:
+            self._owed_since = self._owed_since or time.monotonic()
+            return NOTHING_READ if time.monotonic() - self._owed_since > _SOURCE_WITHIN_S else ""
+        except OSError:
+            pass  # the outcome of the file tells more
+        self._owed_since = None
+        return ""
 
     def _faults(self) -> Sequence[Outcome | None]:
         try:
@@ -118,7 +139,7 @@ class Portion:
         self._prove(sent, group, last=last)
 
     def _why_not_sent(self, item: Item, error: str) -> Outcome:
-        return self._fault(item) or outcomes.failed(item, error)
+        return (self._fault(item) if error != NOTHING_READ else None) or outcomes.failed(item, error)
 
     def _prove(self, sent: Sequence[int], group: str, *, last: bool) -> None:
         objects = [(self._items[i].target, self._items[i].size) for i in sent]

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 _TICK_S = 0.25
 _END_S = 10.0
+_NEWS_S = 5.0
+"""How long rclone may take to say how a call gets on, or to note that it is to end; one that hangs does neither."""
 _CANCELED = "context canceled"
 
 
@@ -46,14 +48,14 @@ class Rc:
         """Return a new name under which rclone counts what belongs together."""
         return f"move-{next(self._groups)}"
 
-    def call(self, path: str, **parameters: object) -> Answer:
-        """Make one call and return its answer.
+    def call(self, path: str, *, within_s: float | None = None, **parameters: object) -> Answer:
+        """Make one call and return its answer, however long it takes or within some seconds.
 
         Raises:
             RcloneRefused: rclone answered with an error.
-            RcloneGone: rclone died.
+            RcloneGone: rclone died, or did not answer in time.
         """
-        answer = self._one((path, parameters))
+        answer = self._one((path, parameters), within_s)
         if "error" in answer:
             raise RcloneRefused(str(answer["error"]))
         return answer
@@ -92,21 +94,23 @@ class Rc:
 
     def stats(self, group: str) -> Answer:
         """Return what rclone has counted for a group."""
-        return self.call("core/stats", group=group)
+        return self.call("core/stats", within_s=_NEWS_S, group=group)
 
     def close(self) -> None:
         """Let the threads of unfinished calls go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _watched(self, send: Callable[[], T], group: str, watch: Watch) -> T:
+        generation = self._rcd.generation
         future = self._pool.submit(send)
         while not wait([future], _TICK_S).done:
+            if generation != self._rcd.generation:
+                raise RcloneGone("rclone hung and was given up; it is started again by itself.")
             self._look(group, watch)
             if watch.must_end():
                 self._end(group)
                 if not wait([future], _END_S).done:
-                    self._rcd.restart()
-                break
+                    self._rcd.restart(generation)
         return future.result()
 
     def _look(self, group: str, watch: Watch) -> None:
@@ -118,16 +122,17 @@ class Rc:
 
     def _end(self, group: str) -> None:
         with contextlib.suppress(RcloneGone, RcloneRefused):
-            self.call("job/stopgroup", group=group)
+            self.call("job/stopgroup", within_s=_NEWS_S, group=group)
 
-    def _one(self, call: Call) -> Answer:
+    def _one(self, call: Call, within_s: float | None = None) -> Answer:
         path, parameters = call
         client = self._rcd.client()
+        timeout = httpx.USE_CLIENT_DEFAULT if within_s is None else within_s
         try:
             if _needs_query(parameters):
-                response = client.post(f"/{path}?{_query(parameters)}")
+                response = client.post(f"/{path}?{_query(parameters)}", timeout=timeout)
             else:
-                response = client.post(f"/{path}", json=parameters)
+                response = client.post(f"/{path}", json=parameters, timeout=timeout)
             answer: Answer = response.json()
         except (httpx.TransportError, json.JSONDecodeError) as error:
             raise RcloneGone(f"rclone ended during {path}; it is started again by itself.") from error

@@ -41,6 +41,7 @@ _FLAGS = (
 )
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _START_S = 20.0
+_DIES_WITHIN_S = 2.0
 _SETTLED_S = 60.0
 _OWN_PREFIXES = ("RCLONE_", "DATAUPLOADER_")
 
@@ -65,8 +66,10 @@ class Rcd:
         self._fatal: TransferError | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._client = self._new_client()
-        self._keeper = threading.Thread(target=self._keep, name="rcd-keeper", daemon=True)
-        self._keeper.start()
+        self._changing = threading.Lock()
+        self.generation = 0
+        """Goes up when an rclone was given up: a call to an earlier one has no answer any more."""
+        self._keeper = self._new_keeper()
 
     @property
     def pid(self) -> int | None:
@@ -94,11 +97,23 @@ class Rcd:
             self._closing.wait(0.02)
         return self._client
 
-    def restart(self) -> None:
-        """Kill the running rclone, which hangs; the next one is started by itself."""
-        self._ready.clear()
-        if self._process:
+    def restart(self, generation: int) -> None:
+        """Kill the rclone of this generation, which hangs; the next one is started by itself.
+
+        One that waits for a drive which does not answer cannot even be killed: it is given up, and dies with the drive.
+        """
+        with self._changing:
+            if generation != self.generation or self._process is None or self._closing.is_set():
+                return
+            self._ready.clear()
             self._process.kill()
+            try:
+                self._process.wait(_DIES_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                log.warning("rclone_given_up", pid=self._process.pid)
+                self.generation += 1
+                self._client = self._new_client()  # the old one's connections lead to the old rclone
+                self._keeper = self._new_keeper()
 
     def close(self) -> None:
         """End rclone and remove the private folder."""
@@ -110,16 +125,21 @@ class Rcd:
         self._client.close()
         self._private.close()
 
-    def _keep(self) -> None:
+    def _new_keeper(self) -> threading.Thread:
+        keeper = threading.Thread(target=self._keep, args=(self.generation,), name="rcd-keeper", daemon=True)
+        keeper.start()
+        return keeper
+
+    def _keep(self, generation: int) -> None:
         fails = 0
-        while not self._closing.is_set() and self._fatal is None:
+        while not self._closing.is_set() and self._fatal is None and generation == self.generation:
             started = time.monotonic()
-            self._run_once()
+            self._run_once(generation)
             fails = 0 if time.monotonic() - started > _SETTLED_S else fails + 1
             pause = _PAUSES_S[min(fails, len(_PAUSES_S)) - 1] if fails else 0
             self._closing.wait(pause)
 
-    def _run_once(self) -> None:
+    def _run_once(self, generation: int) -> None:
         self._socket.unlink(missing_ok=True)  # a stale one keeps rclone from starting
         with self._spawn() as process:
             self._process = process
@@ -132,7 +152,8 @@ class Rcd:
             except TransferError as error:
                 log.warning("rclone_start_failed", error=str(error))
             finally:
-                self._ready.clear()
+                if generation == self.generation:
+                    self._ready.clear()
                 self._put_down(process)
         if not self._closing.is_set():
             log.warning("rclone_ended", code=process.returncode)

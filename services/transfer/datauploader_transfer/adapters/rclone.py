@@ -193,7 +193,9 @@ class RcloneMover:
                 try:
                     if text:  # what the attempt before has left would stay if the file has changed meanwhile
                         self._sweep(storage, [item.target for item in portion], watch)
-                    return Portion(storage, portion, watch, read_back=read_back).run()
+                    attempt = Portion(storage, portion, watch, read_back=read_back)
+                    watch.knock = partial(_who_is_silent, attempt, self._remotes[remote])
+                    return attempt.run()
                 except RcloneGone as error:
                     text = f"connection lost: {error}"
                     log.warning("portion_interrupted", remote=remote, files=len(portion), error=str(error))
@@ -246,6 +248,10 @@ class RcloneMover:
                 self._unusable[name] = str(error)
                 log.warning("remote_unusable", remote=name, error=str(error))
         client.post("/core/bwlimit", json={"rate": _rate(self._bytes_per_s)})
+
+
+def _who_is_silent(attempt: Portion, remote: Remote) -> str:
+    return attempt.silence() or knock(remote)
 
 
 def _define(client: httpx.Client, name: str, kind: str, options: Mapping[str, str]) -> None:

@@ -13,8 +13,8 @@ _KNOCKING_S = 1.0
 """How long a storage that refuses may be tried in vain before the rest of a call is given up: each further file would
 be tried ten times more."""
 _DOUBT_S = 2.0
-"""After how much silence, and how often then, the storage's door is knocked at: rclone tells of no refusal before a
-file's last try, and between the tries of all files together it waits two seconds each time."""
+"""After how much silence, and how often then, we look for ourselves who does not answer: rclone tells of no refusal
+before a file's last try, and between the tries of all files together it waits two seconds each time."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Watch:
     cancels: tuple[Event, ...] = ()
     on_bytes: Callable[[int], None] | None = None
     knock: Callable[[], str] = lambda: ""
-    """Says why nobody answers at the storage's address, "" where somebody does or there is no address."""
+    """Says who does not answer: the storage's address, or the drive with the files; "" where both do."""
     reason: str = ""
     _best: tuple[int, int] = (0, 0)
     _moved_at: float = field(default_factory=time.monotonic)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from datauploader_transfer.ports import State
 
-__all__ = ["Failure", "classify", "is_about_storage"]
+__all__ = ["NOTHING_READ", "Failure", "classify", "is_about_storage"]
+
+NOTHING_READ = "the drive has not answered"
+"""What we say, not rclone, of a source that hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,12 @@ _GROWN = Failure(
     "Nothing to do: its newest version is uploaded when it has settled.",
     retryable=False,
 )
+_SILENT_SOURCE = Failure(
+    State.FAILED,
+    "The drive that holds the file does not answer.",
+    "Check the network and the server of this drive; the file is sent when it answers again.",
+    retryable=True,
+)
 _STOPPED = Failure(
     State.STOPPED,
     "The upload was stopped.",
@@ -84,6 +93,7 @@ _OTHER = Failure(
 
 # In this order: a specific text may be wrapped into a general one.
 _SIGNS: tuple[tuple[Failure, tuple[str, ...]], ...] = (
+    (_SILENT_SOURCE, (NOTHING_READ,)),
     (_FULL, ("no space left", "disk quota exceeded", "insufficient storage", r"\b507\b", "quota ?exceeded")),
     (_FULL, ("not enough space", "storage ?full", "remaining disk space")),
     (_GROWN, ("source file is being updated", "can't copy - source", "size changed")),

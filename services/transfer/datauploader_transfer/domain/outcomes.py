@@ -1,6 +1,6 @@
 """The sentences in which a person is told what became of a file."""
 
-from datauploader_transfer.domain.failures import Failure, classify
+from datauploader_transfer.domain.failures import NOTHING_READ, Failure, classify
 from datauploader_transfer.ports import Item, Outcome, State, Stored
 
 __all__ = [
@@ -73,13 +73,7 @@ def source_changed(item: Item) -> Outcome:
 
 def source_silent(item: Item) -> Outcome:
     """Report that the drive with the file does not answer."""
-    return Outcome(
-        item.key,
-        State.FAILED,
-        "The drive that holds the file does not answer.",
-        "Check the network and the server of this drive; the file is sent when it answers again.",
-        retryable=True,
-    )
+    return failed(item, NOTHING_READ)
 
 
 def source_unreadable(item: Item, why: str) -> Outcome:
