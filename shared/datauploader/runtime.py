@@ -1,5 +1,6 @@
 """One process and the services in it: built, started, watched by signals, stopped within their time."""
 
+import gc
 import signal
 import threading
 import time
@@ -20,6 +21,8 @@ from datauploader.state import FolderLock
 
 log = structlog.get_logger()
 
+COLLECT_AT = (5_000, 20, 200)
+"""When Python looks for garbage in rings: each look at everything stopped a gateway with 500 streams for 0.9 s."""
 STOP_S = 9.0
 """Seconds that all services of a process have together to stop; an init system waits ten."""
 
@@ -136,6 +139,9 @@ def run(names: Sequence[str], settings: Settings) -> int:
     except MessagingError as error:
         log.error("cannot_start", problem=str(error))  # noqa: TRY400 - a sentence, not a traceback
         return 5
+    gc.collect()
+    gc.freeze()  # what was built at the start stays; nobody need look through it again
+    gc.set_threshold(*COLLECT_AT)
     while not ending.wait(1.0):  # a wait without end would keep Windows from seeing Ctrl-C
         pass
     runtime.stop()

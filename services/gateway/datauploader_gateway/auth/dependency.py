@@ -29,10 +29,10 @@ class Caller:
         """Tell whether the session or token is still good, and its person still let in, without prolonging it."""
         ticket = self.ticket
         if ticket.by != "access-token":
-            kept = await parts.sessions.check(self.secret, touch=False)
+            stands = await parts.sessions.stands(self.secret, ticket)
         else:
-            kept = None if ticket.expires <= datetime.now(UTC) or await parts.sessions.signed_out(ticket) else ticket
-        return kept is not None and as_now(parts, kept) is not None
+            stands = ticket.expires > datetime.now(UTC) and not await parts.sessions.signed_out(ticket)
+        return stands and as_now(parts, ticket) is not None
 
 
 def cookie_name(*, secure: bool) -> str:

@@ -97,6 +97,12 @@ class Sessions:
             )
         return ticket
 
+    async def stands(self, secret: str, ticket: Ticket) -> bool:
+        """Tell whether a ticket that was good before still is: one question, because open streams ask it often."""
+        key = (keys.token if ticket.by == "token" else keys.session)(_digest(secret))
+        kept, since = await self._redis.mget(key, keys.signed_out(ticket.user.id))
+        return kept is not None and ticket.expires > datetime.now(UTC) and not _made_before(ticket, since)
+
     async def end(self, secret: str) -> None:
         """Take a session or token back at once."""
         ticket = await self.check(secret, touch=False)
@@ -114,8 +120,7 @@ class Sessions:
 
     async def signed_out(self, ticket: Ticket) -> bool:
         """Tell whether its person was signed out everywhere since it was made."""
-        since = await self._redis.get(keys.signed_out(ticket.user.id))
-        return since is not None and ticket.created <= datetime.fromisoformat(text(since))
+        return _made_before(ticket, await self._redis.get(keys.signed_out(ticket.user.id)))
 
     async def tokens(self, user: User) -> list[Ticket]:
         """List somebody's tokens that are still good, oldest first."""
@@ -142,6 +147,10 @@ class Sessions:
 
     def _idle(self, ticket: Ticket, now: datetime) -> int:
         return max(1, min(self._idle_s, int((ticket.expires - now).total_seconds())))
+
+
+def _made_before(ticket: Ticket, since: bytes | str | None) -> bool:
+    return since is not None and ticket.created <= datetime.fromisoformat(text(since))
 
 
 def _digest(secret: str) -> str:

@@ -3,6 +3,7 @@
 # ruff: noqa: FAST003 - the dependency UploadInSight reads upload_id
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import AsyncIterable, AsyncIterator
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 router = APIRouter(tags=["live"])
 
 CHECK_S = 4.0
-"""How often a stream looks whether its session is still good; a revoked one must be quiet within five seconds."""
+"""How often a stream looks at least whether its session is good; a revoked one must be quiet within five seconds."""
 _POSITION = re.compile(r"\d{1,20}-\d{1,20}")
 
 LastEventId = Annotated[str, Header(alias="Last-Event-ID", description="Go on behind this position.")]
@@ -62,14 +63,14 @@ async def all_events(who: SignedIn, parts: UseParts, last_event_id: LastEventId 
 async def while_signed_in(batches: AsyncIterator[Batch], who: Caller, parts: Parts) -> AsyncIterator[Batch]:
     """Pass batches on until the session is over; without Redis nobody can say that it is not."""
     coming = asyncio.ensure_future(anext(batches, None))
-    check_at = time.monotonic() + CHECK_S
+    check_at = _next_check()
     try:
         while True:
             await asyncio.wait([coming], timeout=max(0.0, check_at - time.monotonic()))
             if time.monotonic() >= check_at:
                 if not await who.still_signed_in(parts):
                     return
-                check_at = time.monotonic() + CHECK_S
+                check_at = _next_check()
             if coming.done():
                 if (batch := coming.result()) is None:
                     return
@@ -79,6 +80,11 @@ async def while_signed_in(batches: AsyncIterator[Batch], who: Caller, parts: Par
         log.warning("stream_ends", problem=str(error))
     finally:
         coming.cancel()
+
+
+def _next_check() -> float:
+    """Choose the moment: many streams that began together must not all look together."""
+    return time.monotonic() + CHECK_S * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 def position_of(text: str) -> str:
