@@ -33,7 +33,7 @@ def test_a_burst_into_new_folders_is_found_to_the_last_file(world):
 @pytest.mark.fault("F6")
 def test_without_any_events_the_timer_finds_everything(world):
     """Polling alone sees what is written."""
-    world.start(poll=True, poll_interval_s=0.2)
+    world.start(poll=True, poll_interval_s=0.2, scan_interval_s=60)
     world.request("sync")
     world.write("deep/er/late.dat")
     world.wait_announced("deep/er/late.dat")
