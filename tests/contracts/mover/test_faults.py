@@ -230,6 +230,16 @@ def test_a_storage_that_goes_away_is_noticed_before_its_files_were_all_tried(tmp
     assert "refused" in found[-1].detail
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:many", "http://127.0.0.1:70000"])
+def test_an_address_that_cannot_be_one_is_an_outcome_and_no_crash(files, url):
+    """Whoever mistyped a port reads it in a sentence."""
+    with rclone_mover("dav", {"type": "webdav", "options": {"url": url}}) as mover:
+        (found,) = mover.move("dav", [files.write("f", b"data")])
+        assert not mover.check("dav").writable
+    assert found.state is not State.VERIFIED
+    assert found.detail
+
+
 def test_wrong_credentials_are_refused_and_not_retried(tmp_path, files):
     """The sentence tells whom to ask."""
     with (

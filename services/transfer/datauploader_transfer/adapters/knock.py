@@ -16,13 +16,14 @@ _WITHIN_S = 3.0
 
 def knock(remote: Remote) -> str:
     """Return why nothing listens at the storage's address; "" where it does, or where none is known."""
-    place = _place(remote)
-    if place is None:
-        return ""
     try:
-        socket.create_connection(place, timeout=_WITHIN_S).close()
+        place = _place(remote)
+        if place is not None:
+            socket.create_connection(place, timeout=_WITHIN_S).close()
+    except (ValueError, OverflowError):
+        return ""  # a port or a name that cannot be one: rclone says so, with the remote
     except OSError as error:
-        return f"dial tcp {place[0]}:{place[1]}: {error.strerror or error}"
+        return f"dial tcp {remote.url or remote.options['host']}: {error.strerror or error}"
     return ""
 
 
