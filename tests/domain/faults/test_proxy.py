@@ -1,5 +1,6 @@
 """The fault proxy does to a connection what its toxics say, and nothing when there are none."""
 
+import gc
 import socket
 import threading
 import time
@@ -220,3 +221,19 @@ def test_toxics_work_on_open_connections(proxy: FaultProxy) -> None:
             assert read(client, 1) == b"`"
         client.sendall(b"a")
         assert read(client, 1) == b"a"
+
+
+def test_who_comes_while_it_stops_to_listen_is_served_or_cut(proxy: FaultProxy) -> None:
+    """A connection that was taken on in the very moment of refusing is closed like any other, never left lying."""
+    for _ in range(40):
+        waiting = [socket.socket() for _ in range(8)]
+        coming = [threading.Thread(target=one.connect_ex, args=((LOOPBACK, proxy.port),)) for one in waiting]
+        for thread in coming:
+            thread.start()
+        proxy.refuse()
+        proxy.cut()
+        for thread, one in zip(coming, waiting, strict=True):
+            thread.join(10)
+            one.close()
+        proxy.accept()
+    gc.collect()

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from datauploader.testing.faults.toxics import (
     Chunk,
@@ -24,18 +25,20 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class ProxiedConnection:
     """Carry the bytes of one client to the server and back."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, toxics: Sequence[Toxic]) -> None:
-        self._reader = reader
-        self._writers = [writer]
+    def __init__(self, client: socket.socket, toxics: Sequence[Toxic]) -> None:
+        self._client = client
         self._toxics = toxics
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def run(self, upstream: int) -> None:
         """Serve until both directions have ended, a toxic ends the connection, or the proxy cuts it."""
         try:
             try:
-                reader, writer = await asyncio.open_connection(LOOPBACK, upstream)
-                self._writers.append(writer)
-                await self._pump_both(reader, writer)
+                from_client, to_client = await self._streams(sock=self._client)
+                from_server, to_server = await self._streams(host=LOOPBACK, port=upstream)
+                async with asyncio.TaskGroup() as pumps:
+                    pumps.create_task(self._pump(Direction.UP, from_client, to_server))
+                    pumps.create_task(self._pump(Direction.DOWN, from_server, to_client))
             except* CloseConnection:
                 pass
             except* (ResetConnection, OSError):
@@ -44,10 +47,10 @@ class ProxiedConnection:
         finally:
             self._reset()
 
-    async def _pump_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with asyncio.TaskGroup() as pumps:
-            pumps.create_task(self._pump(Direction.UP, self._reader, writer))
-            pumps.create_task(self._pump(Direction.DOWN, reader, self._writers[0]))
+    async def _streams(self, **where: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(**where)
+        self._writers.append(writer)
+        return reader, writer
 
     async def _pump(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         waiting: asyncio.Queue[Chunk | None] = asyncio.Queue(READ_AHEAD)

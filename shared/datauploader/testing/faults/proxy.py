@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -23,7 +24,7 @@ class FaultProxy:
         self._upstream = upstream
         self._toxics: list[Toxic] = []
         self._connections: set[asyncio.Task[None]] = set()
-        self._listener: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"fault proxy {self.port}", daemon=True)
 
@@ -83,24 +84,27 @@ class FaultProxy:
         self._loop.close()
 
     async def _listen(self) -> None:
+        """Accept by ourselves: asyncio's server forgets whom it accepted in the moment in which it is closed."""
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+            self._listener = socket.create_server((LOOPBACK, self.port), backlog=100)
+            self._listener.setblocking(False)
+            self._loop.add_reader(self._listener, self._take_on, self._listener)
 
     async def _stop_listening(self) -> None:
         if self._listener is not None:
+            self._loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    def _take_on(self, listener: socket.socket) -> None:
         try:
-            await ProxiedConnection(reader, writer, self._toxics).run(self._upstream)
-        except asyncio.CancelledError:
-            pass  # by `_cut`, and nobody waits for this task: asyncio would log it as a mistake
-        finally:
-            self._connections.discard(task)
+            client, _ = listener.accept()
+        except OSError:
+            return  # gone again before it was its turn
+        task = self._loop.create_task(ProxiedConnection(client, self._toxics).run(self._upstream))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(lambda _: client.close())  # here, since a task that was cut early never ran
 
     async def _cut(self) -> None:
         tasks = tuple(self._connections)
