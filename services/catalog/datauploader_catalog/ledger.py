@@ -65,6 +65,10 @@ SCHEMA = Schema(
             station TEXT NOT NULL              -- the only one that may speak about the upload
         ) WITHOUT ROWID;
         """,
+        """
+        CREATE INDEX uploads_open ON uploads (state) WHERE state IN ('wanted', 'ensured');
+        CREATE INDEX uploads_later ON uploads (due) WHERE due > 0;
+        """,
     ),
 )
 
@@ -171,17 +175,34 @@ def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int)
 
 
 def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | None:
-    """Return an upload that has something to be told to the catalogue now, the one that waits longest first."""
+    """Return an upload that has something to be told to the catalogue now, the one that waits longest first.
+
+    Each kind of work has an index of its own, so that finished uploads are not gone through.
+    """
     skip = tuple(busy)
     marks = ",".join("?" * len(skip))
     row = db.execute(
-        "SELECT u.* FROM uploads u WHERE u.due <= ? AND u.state != 'refused' "  # noqa: S608 - only question marks
-        f"AND u.upload_id NOT IN ({marks}) AND (u.state = 'wanted' "
-        "OR EXISTS (SELECT 1 FROM datafiles d WHERE d.upload_id = u.upload_id AND d.registered = 0) "
-        "OR EXISTS (SELECT 1 FROM parameters p JOIN datafiles d USING (upload_id, path) "
-        "WHERE p.upload_id = u.upload_id AND d.registered = 1) "
-        "OR (u.state = 'ensured' AND EXISTS (SELECT 1 FROM seals s WHERE s.upload_id = u.upload_id AND s.files = "
-        "(SELECT count(*) FROM datafiles d WHERE d.upload_id = u.upload_id)))) ORDER BY u.due LIMIT 1",
+        f"""
+        WITH RECURSIVE with_files (upload_id) AS (
+            SELECT min(upload_id) FROM datafiles INDEXED BY datafiles_wanted WHERE registered = 0
+            UNION ALL SELECT (
+                SELECT min(d.upload_id) FROM datafiles d INDEXED BY datafiles_wanted
+                WHERE d.registered = 0 AND d.upload_id > with_files.upload_id
+            ) FROM with_files WHERE with_files.upload_id IS NOT NULL
+        ), with_work (upload_id) AS (
+            SELECT upload_id FROM uploads INDEXED BY uploads_open WHERE state IN ('wanted', 'ensured') AND (
+                state = 'wanted' OR EXISTS (
+                    SELECT 1 FROM seals s WHERE s.upload_id = uploads.upload_id
+                    AND s.files = (SELECT count(*) FROM datafiles d WHERE d.upload_id = uploads.upload_id)
+                )
+            )
+            UNION SELECT upload_id FROM with_files
+            UNION SELECT upload_id FROM parameters p CROSS JOIN datafiles d USING (upload_id, path)
+            WHERE d.registered = 1
+        )
+        SELECT u.* FROM with_work CROSS JOIN uploads u USING (upload_id)
+        WHERE u.due <= ? AND u.state != 'refused' AND u.upload_id NOT IN ({marks}) ORDER BY u.due LIMIT 1
+        """,  # noqa: S608 - only question marks
         (now, *skip),
     ).fetchone()
     return row and _upload(row)
@@ -189,7 +210,9 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
 
 def next_due(db: sqlite3.Connection, now: float) -> float | None:
     """Return when the next upload that waits for its next attempt is due."""
-    row = db.execute("SELECT min(due) FROM uploads WHERE due > ? AND state != 'refused'", (now,)).fetchone()
+    # the first bound is the one that is sought: the other only says that the index holds it
+    query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0 AND state != 'refused'"
+    row = db.execute(query, (now,)).fetchone()
     return row[0] if row[0] is not None else None
 
 
@@ -231,7 +254,8 @@ def wanted_parameters(
 def complete_manifest(db: sqlite3.Connection, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:
     """Return the seal when the registered files are exactly those of the manifest, or what is missing for that."""
     seal: sqlite3.Row | None = db.execute("SELECT * FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
-    if seal is None:
+    held = "SELECT count(*) FROM datafiles WHERE upload_id = ?"
+    if seal is None or db.execute(held, (upload_id,)).fetchone()[0] != seal["files"]:
         return "incomplete"
     rows = db.execute("SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)).fetchall()
     if len(rows) != seal["files"] or not all(row["registered"] for row in rows):

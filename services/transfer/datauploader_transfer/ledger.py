@@ -57,6 +57,7 @@ SCHEMA = Schema(
             time TEXT NOT NULL                 -- when it was said: an older word that comes late changes nothing
         ) WITHOUT ROWID;
         """,
+        "CREATE INDEX jobs_later ON jobs (due) WHERE state = 'waiting' AND due > 0;",
     ),
 )
 
@@ -156,10 +157,24 @@ def retry(db: sqlite3.Connection, upload_id: str, paths: Sequence[bytes] = ()) -
 
 
 def candidates(db: sqlite3.Connection, now: float) -> list[str]:
-    """Return the uploads that have something to move now."""
+    """Return the uploads that have something to move now.
+
+    From one upload that waits to the next, so that neither finished uploads nor waiting files are gone through.
+    """
     rows = db.execute(
-        "SELECT upload_id FROM uploads u WHERE state = 'open' AND EXISTS "
-        "(SELECT 1 FROM jobs j WHERE j.upload_id = u.upload_id AND j.state = 'waiting' AND j.due <= ?)",
+        """
+        WITH RECURSIVE waiting (upload_id) AS (
+            SELECT min(upload_id) FROM jobs INDEXED BY jobs_waiting WHERE state = 'waiting'
+            UNION ALL SELECT (
+                SELECT min(j.upload_id) FROM jobs j INDEXED BY jobs_waiting
+                WHERE j.state = 'waiting' AND j.upload_id > waiting.upload_id
+            ) FROM waiting WHERE waiting.upload_id IS NOT NULL
+        )
+        SELECT u.upload_id FROM waiting CROSS JOIN uploads u USING (upload_id) WHERE u.state = 'open' AND EXISTS (
+            SELECT 1 FROM jobs j INDEXED BY jobs_waiting
+            WHERE j.upload_id = u.upload_id AND j.state = 'waiting' AND j.due <= ?
+        )
+        """,
         (now,),
     )
     return [row["upload_id"] for row in rows]
@@ -167,7 +182,9 @@ def candidates(db: sqlite3.Connection, now: float) -> list[str]:
 
 def next_due(db: sqlite3.Connection, now: float) -> float | None:
     """Return when the next job that waits for another attempt is due."""
-    row = db.execute("SELECT min(due) FROM jobs WHERE state = 'waiting' AND due > ?", (now,)).fetchone()
+    # the first bound is the one that is sought: the other only says that the index holds it
+    query = "SELECT min(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > ? AND due > 0"
+    row = db.execute(query, (now,)).fetchone()
     return float(row[0]) if row[0] is not None else None
 
 
@@ -253,10 +270,10 @@ def put_back(db: sqlite3.Connection, upload_id: str, files: Iterable[FileVersion
 
 
 def backlog(db: sqlite3.Connection) -> dict[str, tuple[int, str]]:
-    """Count what waits or moves, by upload, with the upload's state."""
+    """Count what waits, by upload, with the upload's state; what is in a mover's hands is not counted."""
     rows = db.execute(
-        "SELECT u.upload_id, u.state, count(j.path) AS waiting FROM uploads u "
-        "JOIN jobs j ON j.upload_id = u.upload_id AND j.state IN ('waiting', 'moving') GROUP BY u.upload_id"
+        "SELECT u.upload_id, u.state, count(*) AS waiting FROM jobs j INDEXED BY jobs_waiting "
+        "CROSS JOIN uploads u USING (upload_id) WHERE j.state = 'waiting' GROUP BY j.upload_id"
     )
     return {row["upload_id"]: (row["waiting"], row["state"]) for row in rows}
 

@@ -45,14 +45,16 @@ class Reporter:
             self._progress(backlog)
             if time.monotonic() >= next_report:
                 next_report = time.monotonic() + self._report_interval_s
-                self._report(sum(count for count, _ in backlog.values()))
+                self._report(sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values()))
 
     def _progress(self, backlog: dict[str, tuple[int, str]]) -> None:
         """Tell about each upload that moves or waits, and once more when it has just ended."""
         moved, now = self._worker.moved_bytes(), time.monotonic()
-        active = set(backlog) | self._worker.moving()
+        moving = self._worker.moving()
+        active = set(backlog) | set(moving)
         for upload_id in active | self._active:
             waiting, state = backlog.get(upload_id, (0, "open"))
+            waiting += moving.get(upload_id, 0)
             with self._store.reading() as db:
                 upload = ledger.upload(db, upload_id)
             before, had = self._last.get(upload_id, (now - INTERVAL_S, 0))

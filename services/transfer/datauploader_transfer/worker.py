@@ -96,10 +96,10 @@ class Worker:
         with self._change:
             return dict(self._moved)
 
-    def moving(self) -> set[str]:
-        """Return the uploads of which something moves now."""
+    def moving(self) -> dict[str, int]:
+        """Count the files that move now, by upload."""
         with self._change:
-            return {upload_id for upload_id, paths in self._busy.items() if paths}
+            return {upload_id: len(paths) for upload_id, paths in self._busy.items() if paths}
 
     def _run(self) -> None:
         while (taken := self._patiently(self._take)) is not None:

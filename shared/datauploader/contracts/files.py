@@ -1,6 +1,7 @@
 """What is said about files: this version is ready, stored, failed, catalogued, left out, released."""
 
 import hashlib
+from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field
@@ -45,7 +46,7 @@ class FileVersion(FilePath):
             sha256=sha256, md5=md5, sha1=sha1, revision=revision,
         )  # fmt: skip
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name this version by its content: the same file state gives the same key wherever it is seen."""
         parts = (self.raw, b"%d" % self.size, b"%d" % self.mtime_ns, self.sha256.encode())

@@ -1,5 +1,6 @@
 """How a file is named in what travels: relative to the root of its upload, whatever its bytes are."""
 
+from functools import cached_property
 from typing import Self
 
 from pydantic import model_validator
@@ -23,7 +24,7 @@ class FilePath(Travelling):
             check_relative(raw.decode("utf-8", "surrogateescape"))
         return self
 
-    @property
+    @cached_property
     def raw(self) -> bytes:
         """The bytes of the path."""
         return unpack(self.path, self.path_b64)

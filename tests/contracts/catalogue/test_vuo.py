@@ -295,7 +295,8 @@ def test_small_gateways_get_small_batches(make_vuo) -> None:
 
 def test_neither_session_nor_secret_nor_hash_is_logged_or_told(make_vuo, caplog) -> None:
     """Not at the finest level, not by httpx, not in an error."""
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "httpx", "httpcore"):  # the last two may have been quietened by a test before
+        caplog.set_level(logging.DEBUG, name)
     world = make_vuo(secret=SECRET)
     told = []
     for call in (

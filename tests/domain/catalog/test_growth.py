@@ -1,0 +1,42 @@
+"""What the catalog looks up costs no more in a ledger that is full of finished datasets."""
+
+import pytest
+
+from datauploader.contracts import StoredFile
+from datauploader.state import Store
+from datauploader.testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
+from datauploader.testing.effort import effort
+from datauploader_catalog import ledger
+
+FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
+
+
+@pytest.fixture
+def store() -> Store:
+    """An empty ledger."""
+    return Store(None, [ledger.SCHEMA])
+
+
+def add(store: Store, upload_id: str, *, registered: bool) -> None:
+    """Put a sealed dataset into the ledger, finished or with all its files wanted."""
+    stored: list[StoredFile] = list(file_stored(*FILES, upload_id=upload_id).files)
+    with store.transaction() as db:
+        ledger.add_upload(db, event(upload_requested(upload_id)))
+        ledger.add_seal(db, event(upload_sealed(FILES, upload_id)))
+        ledger.add_stored(db, upload_id, stored)
+        if registered:
+            ledger.mark_registered(db, upload_id, stored)
+            db.execute("UPDATE uploads SET state = 'completed', due = 5 WHERE upload_id = ?", (upload_id,))
+
+
+def test_finding_what_is_due_does_not_go_through_what_is_finished(store: Store) -> None:
+    """With fifty finished datasets of 200 files it takes hardly more steps than with none."""
+    add(store, "open-0001", registered=False)
+    with store.reading() as db:
+        alone = effort(db, lambda: (ledger.due(db, 10, ()), ledger.next_due(db, 10)))
+        for number in range(50):
+            add(store, f"finished-{number:04}", registered=True)
+        found = ledger.due(db, 10, ())
+        assert found is not None
+        assert found.upload_id == "open-0001"
+        assert effort(db, lambda: (ledger.due(db, 10, ()), ledger.next_due(db, 10))) < alone + 100

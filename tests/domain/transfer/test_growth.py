@@ -1,0 +1,58 @@
+"""What the transfer looks up costs no more in a ledger that is full of finished uploads, or of waiting files."""
+
+import pytest
+
+from datauploader.contracts import FileVersion
+from datauploader.state import Store
+from datauploader.testing.builders import event, file_ready, file_stored, file_version
+from datauploader.testing.effort import effort
+from datauploader_transfer import ledger
+
+FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
+
+
+@pytest.fixture
+def store() -> Store:
+    """An empty ledger."""
+    return Store(None, [ledger.SCHEMA])
+
+
+def add(store: Store, upload_id: str, *files: FileVersion, stored: bool) -> None:
+    """Put an upload into the ledger, with its files stored or waiting."""
+    with store.transaction() as db:
+        for start in range(0, len(files), 100):
+            ledger.add_ready(db, event(file_ready(*files[start : start + 100], upload_id=upload_id)))
+        if stored:
+            for fact in file_stored(*files, upload_id=upload_id).files:
+                ledger.mark_stored(db, upload_id, fact)
+
+
+def test_finding_what_to_move_does_not_go_through_what_is_stored(store: Store) -> None:
+    """With fifty finished uploads of 200 files it takes hardly more steps than with none."""
+    add(store, "open-0001", *FILES[:50], stored=False)
+    with store.reading() as db:
+
+        def look() -> object:
+            return ledger.candidates(db, 10), ledger.next_due(db, 10), ledger.backlog(db)
+
+        alone = effort(db, look)
+        for number in range(50):
+            add(store, f"finished-{number:04}", *FILES, stored=True)
+        assert look() == (["open-0001"], None, {"open-0001": (50, "open")})
+        assert effort(db, look) < alone + 100
+
+
+def test_finding_what_to_move_does_not_go_through_what_waits(store: Store) -> None:
+    """Each batch is found in as many steps, whether fifty files wait or two hundred."""
+    with store.reading() as db:
+
+        def look() -> object:
+            return ledger.candidates(db, 10), ledger.next_due(db, 10)
+
+        add(store, "open-0001", *FILES[:50], stored=False)
+        few = effort(db, look)
+        add(store, "open-0001", *FILES, stored=False)
+        with store.transaction() as writing:
+            for file in FILES[:150]:
+                ledger.mark_failed(writing, "open-0001", file, reason="unreachable", due=5)
+        assert effort(db, look) < few + 100
