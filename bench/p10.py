@@ -26,6 +26,7 @@ from datauploader_sandbox.run import Run
 
 PAUSE_S = 0.02
 """Between an answer and the next question."""
+_MESSAGE, _END = b'data: <div class="headline', b"event: end"
 
 
 def main() -> int:
@@ -134,10 +135,12 @@ async def watch(url: str, token: str, streams: int) -> int:
             print(f"a stream was answered {answer!r}", file=sys.stderr)
         if seen["streams"] == streams:
             opened.set()
-        while line := await reader.readline():
-            seen["bytes"] += len(line)
-            seen["messages"] += line.startswith(b'data: <div class="headline')
-            if line.startswith(b"event: end"):
+        tail = b""
+        while data := await reader.read(65536):  # in large pieces: a browser's work is not done on this machine
+            seen["bytes"] += len(data)
+            tail, text = data[-len(_END) :], tail + data
+            seen["messages"] += data.count(_MESSAGE)
+            if _END in text:
                 seen["ended"] += 1
                 break
         writer.close()

@@ -82,7 +82,7 @@ class Facility:
         self.broker = broker
         self.services = tuple(services)
         self.url = ""
-        self.broker_address = ""
+        self.broker_address = self.redis_address = ""
         """The broker itself, whatever stands before it for the services."""
         self._token = ""
         self._changes = settings or {}
@@ -101,7 +101,7 @@ class Facility:
         self.vuo = VuoDouble(state=self.folder / "vuo.sqlite", seed=default_seed(BASE_DIR))
         self._remote = self._start_storage()
         addresses = self._start_servers() | {"catalogue": self.vuo.url}
-        self.broker_address = addresses["broker"]
+        self.broker_address, self.redis_address = addresses["broker"], addresses["redis"]
         for name in self._proxied:
             if name != "storage":
                 addresses[name] = self._behind_a_proxy(name, addresses[name])
@@ -167,7 +167,8 @@ class Facility:
 
     def _start_servers(self) -> dict[str, str]:
         if self.broker == "memory":
-            return {"broker": f"memory://{secrets.token_hex(4)}", "redis": "memory://"}
+            here = f"memory://{secrets.token_hex(4)}"  # not what an earlier facility of this process has left
+            return {"broker": here, "redis": here}
         from datauploader.testing.servers import RabbitServer, RedisServer  # noqa: PLC0415 - memory:// needs neither
 
         for server in (RabbitServer(), RedisServer(appendonly=True)):

@@ -16,7 +16,7 @@ Come = Callable[..., Visitor]
 @pytest.fixture(scope="module", autouse=True)
 def scenery(site: Any) -> Scenery:
     """Put the uploads into the view."""
-    made = Scenery()
+    made = Scenery(site.facility.redis_address)
     furnish(made)
     return made
 

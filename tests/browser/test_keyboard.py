@@ -23,7 +23,7 @@ _FOCUSED = """() => {
 @pytest.fixture(scope="module", autouse=True)
 def scenery(site: Site) -> Scenery:
     """Put the uploads into the view."""
-    made = Scenery()
+    made = Scenery(site.facility.redis_address)
     furnish(made, thousands=1)
     return made
 

@@ -21,7 +21,7 @@ Sees = Callable[[Shown], Visitor]
 @pytest.fixture(scope="module")
 def sees(chromium: Chromium, site: Site) -> Iterator[Sees]:
     """Return a function that shows a page to the person who is to see it; everybody comes once."""
-    furnish(Scenery(), thousands=1)
+    furnish(Scenery(site.facility.redis_address), thousands=1)
     folder = site.facility.watched / "today"
     folder.mkdir()
     (folder / "one.dat").write_text("one")

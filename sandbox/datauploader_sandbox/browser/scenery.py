@@ -42,7 +42,7 @@ _REMOTE = "store"
 class Scenery:
     """Speaks for a station that does not run."""
 
-    def __init__(self, redis_url: str = "memory://", now: datetime | None = None) -> None:
+    def __init__(self, redis_url: str, now: datetime | None = None) -> None:
         """Write into the view that is kept there, as if it were `now`."""
         self._writer = ViewWriter(redisdoor.connect(redis_url), kept_s=86_400)
         self.now = now or datetime.now(UTC)

@@ -47,7 +47,7 @@ def _take(folder: Path, pictures: Path) -> None:
     Detector(watched / "today", folder / "ledger.jsonl", Plan(scans=3, frames=4, seconds_per_frame=0)).run()
     try:
         with Site(folder / "site", provider=True, watched=watched) as site, Chromium() as chromium:
-            furnish(Scenery(now=DAY))
+            furnish(Scenery(site.facility.redis_address, DAY))
             for size in (DESK, PHONE):
                 _photograph(site, chromium, pictures, size)
     finally:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from datauploader_gateway import problems
+from datauploader_gateway.auth.dependency import still_signed_in
 from datauploader_gateway.middleware import Surroundings
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.routes import (
@@ -104,8 +106,10 @@ def build(settings: GatewaySettings, make_parts: Callable[[], Parts]) -> Gateway
         parts: Parts = make_parts()
         app.state.parts = parts
         parts.live.start()
+        parts.guard.start(partial(still_signed_in, parts))
         parts.post.start()
         yield
+        parts.guard.close()
         parts.live.close()
         await parts.post.close()
         if parts.provider is not None:

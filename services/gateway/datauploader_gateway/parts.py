@@ -1,7 +1,7 @@
 """Everything that requests are answered with, made once when the gateway starts."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from redis.asyncio import Redis
@@ -10,6 +10,7 @@ from datauploader.config import Settings
 from datauploader.messaging.ports import Bus
 from datauploader_gateway.audit import Audit
 from datauploader_gateway.auth.accounts import Accounts
+from datauploader_gateway.auth.guard import Guard
 from datauploader_gateway.auth.oidc.attempts import Attempts
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.sessions import Sessions
@@ -50,6 +51,8 @@ class Parts:
     receipts: ReceiptDesk
     writer: ViewWriter
     live: Live
+    guard: Guard[Any]
+    """Of whoever watches (`auth.dependency.Caller`)."""
     post: Post
     health: Health
     board: Board

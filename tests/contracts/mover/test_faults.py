@@ -154,6 +154,13 @@ def test_rclone_dies_with_its_parent_even_when_that_is_killed(tmp_path):
         eventually(lambda: not alive(pid), what="rclone is gone")
 
 
+def test_rclone_yields_to_what_instruments_write_and_people_wait_for(tmp_path):
+    """It runs with a higher nice value than the service that started it."""
+    with rclone_mover("store", {"type": "local", "base": str(tmp_path)}) as mover:
+        mover.limit(None)
+        assert os.getpriority(os.PRIO_PROCESS, mover.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
+
+
 def test_secrets_are_neither_in_the_arguments_nor_on_the_disk(tmp_path):
     """The process list shows no secret; the private folder is ours alone."""
     definition = {"type": "webdav", "options": {"url": "http://127.0.0.1:1"}, "secrets": {"pass": "canary-1"}}

@@ -1,5 +1,6 @@
 """What a route needs to know about its caller: signed in or not, as whom, and which upload they may see."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -25,14 +26,11 @@ class Caller:
     secret: str
     address: str
 
-    async def still_signed_in(self, parts: Parts) -> bool:
-        """Tell whether the session or token is still good, and its person still let in, without prolonging it."""
-        ticket = self.ticket
-        if ticket.by != "access-token":
-            stands = await parts.sessions.stands(self.secret, ticket)
-        else:
-            stands = ticket.expires > datetime.now(UTC) and not await parts.sessions.signed_out(ticket)
-        return stands and as_now(parts, ticket) is not None
+
+async def still_signed_in(parts: Parts, callers: Sequence[Caller]) -> list[bool]:
+    """Tell whose session or token is still good, and its person still let in, without prolonging it."""
+    standing = await parts.sessions.standing([(who.secret, who.ticket) for who in callers])
+    return [stands and as_now(parts, who.ticket) is not None for stands, who in zip(standing, callers, strict=True)]
 
 
 def cookie_name(*, secure: bool) -> str:

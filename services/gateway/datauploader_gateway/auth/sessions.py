@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -97,11 +98,17 @@ class Sessions:
             )
         return ticket
 
-    async def stands(self, secret: str, ticket: Ticket) -> bool:
-        """Tell whether a ticket that was good before still is: one question, because open streams ask it often."""
-        key = (keys.token if ticket.by == "token" else keys.session)(_digest(secret))
-        kept, since = await self._redis.mget(key, keys.signed_out(ticket.user.id))
-        return kept is not None and ticket.expires > datetime.now(UTC) and not _made_before(ticket, since)
+    async def standing(self, held: Sequence[tuple[str, Ticket]]) -> list[bool]:
+        """Tell which tickets that were good before still are, by their secrets: one question for all of them."""
+        own = [None if ticket.by == "access-token" else self._key(secret, ticket) for secret, ticket in held]
+        out = [keys.signed_out(ticket.user.id) for _, ticket in held]
+        asked = list(dict.fromkeys([*filter(None, own), *out]))
+        kept = dict(zip(asked, await self._redis.mget(asked) if asked else (), strict=True))
+        now = datetime.now(UTC)
+        return [
+            (key is None or kept[key] is not None) and ticket.expires > now and not _made_before(ticket, kept[since])
+            for (_, ticket), key, since in zip(held, own, out, strict=True)
+        ]
 
     async def end(self, secret: str) -> None:
         """Take a session or token back at once."""
@@ -140,6 +147,10 @@ class Sessions:
             return False
         await self._redis.hdel(keys.tokens_of(user.id), token_id)
         return bool(await self._redis.delete(keys.token(text(digest))))
+
+    @staticmethod
+    def _key(secret: str, ticket: Ticket) -> str:
+        return (keys.token if ticket.by == "token" else keys.session)(_digest(secret))
 
     @property
     def _touch_s(self) -> float:

@@ -2,11 +2,10 @@
 
 # ruff: noqa: FAST003 - the dependency UploadInSight reads upload_id
 
-import asyncio
-import random
 import re
-import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 
 import structlog
@@ -17,14 +16,12 @@ from redis.exceptions import RedisError
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
-from datauploader_gateway.view.live import Batch, Message
+from datauploader_gateway.view.live import Batch, Leash, Message
 
 log = structlog.get_logger()
 
 router = APIRouter(tags=["live"])
 
-CHECK_S = 4.0
-"""How often a stream looks at least whether its session is good; a revoked one must be quiet within five seconds."""
 _POSITION = re.compile(r"\d{1,20}-\d{1,20}")
 
 LastEventId = Annotated[str, Header(alias="Last-Event-ID", description="Go on behind this position.")]
@@ -41,8 +38,9 @@ async def upload_events(
     upload: UploadInSight, who: SignedIn, parts: UseParts, last_event_id: LastEventId = ""
 ) -> AsyncIterable[ServerSentEvent]:
     """Send `upload`, `files` and `progress` as they happen, and `end` when the upload is over."""
-    async for batch in while_signed_in(parts.live.upload(upload.id, position_of(last_event_id)), who, parts):
-        for message in batch:
+    stream = partial(parts.live.upload, upload.id, position_of(last_event_id))
+    async for batch in while_signed_in(stream, who, parts):
+        for message in batch.messages:
             yield _event(message)
 
 
@@ -54,37 +52,23 @@ async def upload_events(
 )
 async def all_events(who: SignedIn, parts: UseParts, last_event_id: LastEventId = "") -> AsyncIterable[ServerSentEvent]:
     """Send `upload` and `station` as they change, of everything that the caller may see."""
-    async for batch in while_signed_in(parts.live.everything(position_of(last_event_id)), who, parts):
-        for message in batch:
+    async for batch in while_signed_in(partial(parts.live.everything, position_of(last_event_id)), who, parts):
+        for message in batch.messages:
             if message.upload is None or who.user.may_see(message.upload):
                 yield _event(message)
 
 
-async def while_signed_in(batches: AsyncIterator[Batch], who: Caller, parts: Parts) -> AsyncIterator[Batch]:
+async def while_signed_in(
+    stream: Callable[[Leash], AsyncGenerator[Batch]], who: Caller, parts: Parts
+) -> AsyncIterator[Batch]:
     """Pass batches on until the session is over; without Redis nobody can say that it is not."""
-    coming = asyncio.ensure_future(anext(batches, None))
-    check_at = _next_check()
-    try:
-        while True:
-            await asyncio.wait([coming], timeout=max(0.0, check_at - time.monotonic()))
-            if time.monotonic() >= check_at:
-                if not await who.still_signed_in(parts):
-                    return
-                check_at = _next_check()
-            if coming.done():
-                if (batch := coming.result()) is None:
-                    return
-                yield batch
-                coming = asyncio.ensure_future(anext(batches, None))
-    except RedisError as error:
-        log.warning("stream_ends", problem=str(error))
-    finally:
-        coming.cancel()
-
-
-def _next_check() -> float:
-    """Choose the moment: many streams that began together must not all look together."""
-    return time.monotonic() + CHECK_S * random.uniform(0.5, 1)  # noqa: S311 - no secret
+    with parts.guard.watching(who) as leash:
+        try:
+            async with aclosing(stream(leash)) as batches:
+                async for batch in batches:
+                    yield batch
+        except RedisError as error:
+            log.warning("stream_ends", problem=str(error))
 
 
 def position_of(text: str) -> str:

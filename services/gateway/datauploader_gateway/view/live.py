@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,8 +42,44 @@ class Message:
     """What it is about, for deciding who may see it; None: everybody."""
 
 
-Batch = Sequence[Message]
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What is told together, in one object for all who watch; an empty one only says that the stream still lives."""
+
+    messages: Sequence[Message] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Nothing more will be told."""
+        return any(message.event == "end" for message in self.messages)
+
+
+Queue = asyncio.Queue[Batch | None]
 Build = Callable[[Entries], Awaitable[Batch]]
+
+
+class Leash:
+    """By which the reader of a stream is reached from elsewhere."""
+
+    def __init__(self) -> None:
+        """Begin with nobody at its end."""
+        self._queue: Queue | None = None
+        self.over = False
+
+    def tie(self, queue: Queue) -> None:
+        """Say where the reader waits."""
+        self._queue = queue
+
+    def tug(self) -> None:
+        """Let the reader show that it still lives."""
+        if self._queue is not None and self._queue.empty():
+            self._queue.put_nowait(Batch())
+
+    def end(self) -> None:
+        """End the stream."""
+        self.over = True
+        if self._queue is not None:
+            _end(self._queue)
 
 
 class Live:
@@ -70,42 +106,36 @@ class Live:
         for feed in list(self._feeds.values()):
             feed.end()
 
-    async def upload(self, upload_id: str, after: str) -> AsyncIterator[Batch]:
+    async def upload(self, upload_id: str, after: str, leash: Leash) -> AsyncGenerator[Batch]:
         """Yield what happens to one upload, from a position on; ends when it is over."""
         key = keys.live(upload_id)
         if not after or not await redisdoor.entries(self._redis, key, f"({after}", count=1):
             after = await redisdoor.newest(self._redis, key)
-            greeting = _state_messages(await self._reader.upload(upload_id), after)
+            greeting = Batch(_state_messages(await self._reader.upload(upload_id), after))
             yield greeting
-            if _ends(greeting):
+            if greeting.ends:
                 return
-        async for batch in self._watch(key, self._of_upload(upload_id), after):
-            if _ends(batch):
-                yield await self._with_rest(key, batch)
-                return
+        async for batch in self._watch(key, self._of_upload(upload_id), after, leash):
             yield batch
+            if batch.ends:
+                return
 
-    async def _with_rest(self, key: str, batch: Batch) -> Batch:
-        """Put what was said since the batch was read before its end: the upload may have ended meanwhile."""
-        rest = await redisdoor.entries(self._redis, key, f"({batch[-1].position}")
-        said = [message for entry in rest for message in _entry_messages(*entry)]
-        return [*(m for m in batch if m.event != "end"), *said, *(m for m in batch if m.event == "end")]
-
-    async def everything(self, after: str) -> AsyncIterator[Batch]:
+    async def everything(self, after: str, leash: Leash) -> AsyncGenerator[Batch]:
         """Yield what happens to all uploads and stations, from a position on."""
-        async for batch in self._watch(keys.ALL_LIVE, self._of_all, after):
+        async for batch in self._watch(keys.ALL_LIVE, self._of_all, after, leash):
             yield batch
 
-    async def _watch(self, key: str, build: Build, after: str) -> AsyncIterator[Batch]:
+    async def _watch(self, key: str, build: Build, after: str, leash: Leash) -> AsyncGenerator[Batch]:
         now = await redisdoor.newest(self._redis, key)
         feed = self._feeds.get(key)
         if feed is None:
             feed = self._feeds[key] = _Feed(self._redis, key, build, now)
         with metrics.STREAMS.track_inprogress(), feed.subscription() as queue:
+            leash.tie(queue)
             try:
                 if after and _order(after) < _order(feed.position):
                     yield await build(await redisdoor.entries(self._redis, key, f"({after}", feed.position))
-                while not self._closing and (batch := await queue.get()) is not None:
+                while not (self._closing or leash.over) and (batch := await queue.get()) is not None:
                     yield batch
             finally:
                 if feed.unwatched_but_for(queue):
@@ -134,8 +164,12 @@ class Live:
 
     def _of_upload(self, upload_id: str) -> Build:
         async def build(entries: Entries) -> Batch:
+            upload = await self._reader.upload(upload_id)
+            if upload is not None and upload.over:  # what was said since the entries were read came before its end
+                rest = await redisdoor.entries(self._redis, keys.live(upload_id), f"({entries[-1][0].decode()}")
+                entries = [*entries, *rest]
             messages = [message for position, entry in entries for message in _entry_messages(position, entry)]
-            return messages + _state_messages(await self._reader.upload(upload_id), entries[-1][0].decode())
+            return Batch(messages + _state_messages(upload, entries[-1][0].decode()))
 
         return build
 
@@ -148,7 +182,7 @@ class Live:
         if named:
             known = await self._reader.stations(self._stations, datetime.now(UTC))
             messages += [Message("station", s.model_dump_json(), position) for s in known if s.station in named]
-        return messages
+        return Batch(messages)
 
 
 class _Feed:
@@ -159,14 +193,14 @@ class _Feed:
         self.position = position
         self.changed = asyncio.Event()
         self.changed.set()  # something may have come since the position was read
-        self._queues: set[asyncio.Queue[Batch | None]] = set()
+        self._queues: set[Queue] = set()
         self._over = False
         self._task = asyncio.create_task(self._run())
 
     def subscription(self) -> "_Subscription":
         return _Subscription(self._queues)
 
-    def unwatched_but_for(self, queue: "asyncio.Queue[Batch | None]") -> bool:
+    def unwatched_but_for(self, queue: Queue) -> bool:
         return self._queues <= {queue}
 
     def stop(self) -> None:
@@ -213,11 +247,11 @@ class _Feed:
 class _Subscription:
     """Somebody's place in a feed."""
 
-    def __init__(self, queues: "set[asyncio.Queue[Batch | None]]") -> None:
+    def __init__(self, queues: set[Queue]) -> None:
         self._queues = queues
-        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()
+        self._queue: Queue = asyncio.Queue()
 
-    def __enter__(self) -> "asyncio.Queue[Batch | None]":
+    def __enter__(self) -> Queue:
         self._queues.add(self._queue)
         return self._queue
 
@@ -225,11 +259,7 @@ class _Subscription:
         self._queues.discard(self._queue)
 
 
-def _ends(batch: Batch) -> bool:
-    return any(message.event == "end" for message in batch)
-
-
-def _end(queue: "asyncio.Queue[Batch | None]") -> None:
+def _end(queue: Queue) -> None:
     with suppress(asyncio.QueueEmpty):
         while True:
             queue.get_nowait()
