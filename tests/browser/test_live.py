@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from datauploader_sandbox.browser.site import PASSWORD, Site
 from datauploader_sandbox.browser.visitor import Visitor
@@ -184,6 +184,21 @@ def test_a_page_whose_stream_does_not_even_begin_tries_again(visitor: Come, begi
     with anna.page.expect_request(LIVE):
         anna.page.clock.run_for(5000)
     expect(anna.page.locator("#interrupted")).to_be_hidden()
+    scene.write("one.dat")
+    expect(stored(anna)).to_contain_text("1 of 1 file stored")
+
+
+def test_a_page_whose_scripts_come_slowly_is_live_as_well(visitor: Come, begin: Begin) -> None:
+    """The part that reads streams comes long after the part that looks for what wants one."""
+    scene = begin("slowly")
+    anna = visitor("anna")
+    held: list[Route] = []
+    anna.page.route("**/hx-sse.js", lambda route: held.append(route))  # noqa: PLW0108 - Playwright wants a function
+    anna.page.goto(anna.url + scene.path, wait_until="commit")
+    anna.page.wait_for_function("() => window.htmx !== undefined", polling=20)
+    anna.page.evaluate("() => new Promise((done) => setTimeout(done, 100))")  # whatever it has put off for a moment
+    with anna.page.expect_request(LIVE):
+        held[0].continue_()
     scene.write("one.dat")
     expect(stored(anna)).to_contain_text("1 of 1 file stored")
 
