@@ -63,8 +63,11 @@ class Parts:
     """There when `datauploader desktop` runs this gateway."""
 
 
-def parts_of(request: Request) -> Parts:
-    """Find the parts of the application that answers this request."""
+async def parts_of(request: Request) -> Parts:
+    """Find the parts of the application that answers this request.
+
+    Not a plain function, nor is any other dependency: FastAPI would hand each request to a thread for it.
+    """
     parts = request.app.state.parts
     assert isinstance(parts, Parts)
     return parts

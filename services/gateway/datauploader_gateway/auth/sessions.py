@@ -16,8 +16,13 @@ from datauploader_gateway.view import keys
 TOKEN_PREFIX = "du_"  # noqa: S105 - the beginning of every token, no secret
 _LONGEST_S = 366 * 24 * 3600
 """No token and no session lives longer."""
+_REMEMBERED = 10_000
+"""Sessions and tokens of which it is remembered whose they are, so that one question tells all about them."""
 _TOUCH_S = 60
 """Seconds between two writes of when a session or token was last used."""
+
+
+_Kept = bytes | str | None
 
 
 class Ticket(BaseModel):
@@ -47,6 +52,7 @@ class Sessions:
         self._redis = client
         self._idle_s = idle_s
         self._longest_s = longest_s
+        self._whose: dict[str, str] = {}  # by the key of a session or token; that never changes
 
     async def open(
         self, user: User, method: Method, claims: dict[str, tuple[str, ...]] | None = None, id_token: str = ""
@@ -81,13 +87,16 @@ class Sessions:
         """Return the ticket behind a secret, None if there is none any more."""
         is_token = secret.startswith(TOKEN_PREFIX)
         key = (keys.token if is_token else keys.session)(_digest(secret))
-        kept = await self._redis.get(key)
+        kept, since = await self._kept(key)
         if kept is None:
             return None
         ticket, now = Ticket.model_validate_json(kept), datetime.now(UTC)
         if ticket.expires <= now or ticket.by != ("token" if is_token else "session"):
             return None
-        if await self.signed_out(ticket):
+        if key not in self._whose:
+            since = await self._redis.get(keys.signed_out(ticket.user.id))
+            self._remember(key, ticket.user.id)
+        if _made_before(ticket, since):
             return None
         if touch and (ticket.last_used is None or (now - ticket.last_used).total_seconds() > self._touch_s):
             used = ticket.model_copy(update={"last_used": now})
@@ -97,6 +106,18 @@ class Sessions:
                 key, used.model_dump_json(), ex=left_s if is_token else self._idle(used, now), xx=True
             )
         return ticket
+
+    async def _kept(self, key: str) -> tuple[_Kept, _Kept]:
+        """Return what is kept under a key, and, where it is known whose it is, since when they are signed out."""
+        if (user_id := self._whose.get(key)) is None:
+            return await self._redis.get(key), None
+        kept, since = await self._redis.mget(key, keys.signed_out(user_id))
+        return kept, since
+
+    def _remember(self, key: str, user_id: str) -> None:
+        if len(self._whose) >= _REMEMBERED:
+            self._whose.clear()
+        self._whose[key] = user_id
 
     async def standing(self, held: Sequence[tuple[str, Ticket]]) -> list[bool]:
         """Tell which tickets that were good before still are, by their secrets: one question for all of them."""
@@ -160,7 +181,7 @@ class Sessions:
         return max(1, min(self._idle_s, int((ticket.expires - now).total_seconds())))
 
 
-def _made_before(ticket: Ticket, since: bytes | str | None) -> bool:
+def _made_before(ticket: Ticket, since: _Kept) -> bool:
     return since is not None and ticket.created <= datetime.fromisoformat(text(since))
 
 

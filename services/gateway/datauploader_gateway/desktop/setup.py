@@ -57,7 +57,7 @@ class Setup:
         self.saved.clear()
 
 
-def _setup_of(request: Request) -> Setup:
+async def _setup_of(request: Request) -> Setup:
     """Find what the pages share, for those who may see them.
 
     Raises:

@@ -18,7 +18,7 @@ DOOR = "/desktop/open"
 COOKIE = "datauploader-desktop"
 
 
-def door_of(parts: UseParts) -> DesktopDoor:
+async def door_of(parts: UseParts) -> DesktopDoor:
     """Find the door.
 
     Raises:
