@@ -40,6 +40,8 @@ class Site:
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.provider = IdentityProvider(self.url, _at_the_provider(), "localhost") if provider else None
+        self.accounts = folder / "accounts.toml"
+        """Who may sign in with a name and a password."""
         self.facility: Facility
 
     def __enter__(self) -> Self:
@@ -54,11 +56,14 @@ class Site:
         """Stop it."""
         self._stack.close()
 
+    def let_in(self, *names: str) -> None:
+        """Give accounts to these people and to no others."""
+        self.accounts.write_text("\n".join(_account(name, PEOPLE[name]) for name in names), encoding="utf-8")
+
     def _start(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)
-        accounts = self._folder / "accounts.toml"
-        accounts.write_text("\n".join(_account(name, known) for name, known in PEOPLE.items()), encoding="utf-8")
-        gateway: dict[str, Any] = {"port": self._port, "accounts": accounts, "attempts_per_account": 1000}
+        self.let_in(*PEOPLE)
+        gateway: dict[str, Any] = {"port": self._port, "accounts": self.accounts, "attempts_per_account": 1000}
         if self.provider is not None:
             self._stack.enter_context(self.provider)
             gateway["oidc"] = {

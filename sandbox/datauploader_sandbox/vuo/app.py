@@ -37,6 +37,10 @@ def create(store: Store, secret: str) -> FastAPI:
     async def state() -> dict[str, Any]:
         return store.state()
 
+    @app.delete("/_double/investigations/{investigation_id}")
+    async def close(investigation_id: str, reason: str) -> None:
+        store.close_investigation(investigation_id, reason)
+
     @app.delete("/_double/state")
     async def forget() -> dict[str, Any]:
         store.forget()

@@ -67,6 +67,11 @@ class Store:
             self._db.execute(f"DELETE FROM {table}")
         self._sow()
 
+    def close_investigation(self, investigation_id: str, reason: str) -> None:
+        """Let nobody upload there any more."""
+        query = "UPDATE investigations SET active = 0, reason = ? WHERE id = ?"
+        self._db.execute(query, (reason, investigation_id))
+
     def users(self) -> list[sqlite3.Row]:
         """Return everybody."""
         return self._all("SELECT * FROM users ORDER BY id")
