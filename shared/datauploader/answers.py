@@ -225,6 +225,15 @@ class Destination(Answer):
     partial: bool = False
 
 
+class Conflicts(Answer):
+    """Files that would meet an object of the same name that is not ours."""
+
+    differing: int = 0
+    first: tuple[str, ...] = ()
+    same_size: int = 0
+    partial: bool = False
+
+
 class UploadPreview(Answer):
     """What an upload would take and meet."""
 
@@ -240,4 +249,5 @@ class UploadPreview(Answer):
     trouble: str = ""
     destination: Destination | None = None
     destination_trouble: str = ""
+    conflicts: Conflicts | None = None
     seconds: float | None = None

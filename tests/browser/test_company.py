@@ -66,6 +66,26 @@ def test_two_scientists_upload_the_same_folder_and_each_gets_a_dataset(visitor: 
         assert {path.name for path in stored.iterdir()} == {"one.dat", "two.dat"}
 
 
+def test_what_somebody_else_has_put_at_the_destination_is_named_before_anything_begins(
+    visitor: Come, site: Site
+) -> None:
+    """The review says which file would be in the way; an earlier upload of one's own is not."""
+    folder = folder_with(site, "occupied", "free.dat", "taken.dat")
+    theirs = site.facility.storage / "experiments" / "20260101" / "occupied" / "taken.dat"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("somebody else's")
+    anna = visitor("anna")
+    choose(anna, folder, "occupied")
+    expect(anna.page.locator("section.review")).to_contain_text("1 file would meet another file of the same name there")
+    expect(anna.page.locator("section.review")).to_contain_text("such as taken.dat")
+    theirs.unlink()
+    anna.button("Start sync").click()
+    expect(anna.page.locator("#upload .big")).to_contain_text("2 of 2 files stored")
+    choose(anna, folder, "occupied")
+    expect(anna.page.locator("section.review")).to_contain_text("The destination holds 2 objects")
+    expect(anna.page.locator("section.review")).to_contain_text("None of them is in the way of a file here.")
+
+
 def test_two_windows_show_the_same(visitor: Come, site: Site, run: Run) -> None:
     """What is done in one is seen in the other, and undone there."""
     upload_id = begin(run, folder_with(site, "windows", "one.dat"), "windows")

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from datauploader.contracts import Destination, Station, UploadRequested
-from datauploader.contracts.previews import DestinationContent, FoundValues, Preview, Refused
+from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview, Refused
 from datauploader.contracts.questions import (
     CreateInvestigation,
     Folder,
@@ -129,8 +129,8 @@ class Questions:
         except MessagingError as error:
             raise StationSilent(f"{station}: {error}") from error
 
-    async def preview(self, station: Station, request: UploadRequested) -> Preview:
-        """Ask a station what an upload would find.
+    async def preview(self, station: Station, request: UploadRequested, held: tuple[HeldObject, ...] = ()) -> Preview:
+        """Ask a station what an upload would find, and which of it meets what the storage holds.
 
         Raises:
             NotAllowed: the folder is not for uploads, or what is asked for is not allowed there.
@@ -138,7 +138,7 @@ class Questions:
             StationBusy: it counts for others.
             StationSilent: there was no answer.
         """
-        question = PreviewUpload(request=request, within_s=self._work_s)
+        question = PreviewUpload(request=request, within_s=self._work_s, held=held)
         found = await self._station(question, Preview, station)
         if found.refused is not None:
             raise _rejection(found.refused)

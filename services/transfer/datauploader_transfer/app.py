@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from datauploader.config import load
 from datauploader.contracts import Station
+from datauploader.contracts.files import MOST_FILES
 from datauploader.contracts.model import Travelling
-from datauploader.contracts.names import unescape
-from datauploader.contracts.previews import DestinationContent
+from datauploader.contracts.names import escape, unescape
+from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import HashStored, LookAtDestination, Question, StoredHash
 from datauploader.errors import ConfigurationError, QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
@@ -17,7 +18,7 @@ from datauploader.state import Outbox, Store, inbox, outbox
 from datauploader_transfer import handlers, ledger
 from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
-from datauploader_transfer.ports import Mover
+from datauploader_transfer.ports import Contents, Mover
 from datauploader_transfer.progress import Reporter
 from datauploader_transfer.recalling import recall
 from datauploader_transfer.settings import TransferSettings
@@ -25,6 +26,10 @@ from datauploader_transfer.worker import Worker
 
 _LONGEST = 1000
 """Characters of a name that a person is shown."""
+_FIRST = 5
+"""Names that a person is shown."""
+_ROOM = 20_000
+"""Characters of the names in one answer, which is a message."""
 
 
 class TransferService:
@@ -103,10 +108,30 @@ class TransferService:
         found = self._mover.contents(
             question.remote, question.location, most=question.most, within_s=question.within_s
         )  # fmt: skip
-        first = tuple(name[:_LONGEST] for name in found.first)
+        foreign, all_named = self._foreign(question, found)
         return DestinationContent(
-            exists=found.exists, objects=found.objects, bytes=found.bytes, first=first, partial=found.partial
+            exists=found.exists, objects=found.objects, bytes=found.bytes, partial=found.partial,
+            first=tuple(name[:_LONGEST] for name, _ in found.held[:_FIRST]),
+            foreign=foreign, foreign_partial=found.partial or not all_named,
         )  # fmt: skip
+
+    def _foreign(self, question: LookAtDestination, found: Contents) -> tuple[tuple[HeldObject, ...], bool]:
+        """Name the objects that we never wrote, as many as an answer holds, and say whether these are all."""
+        held = {escape(os.fsencode(name)): size for name, size in found.held}
+        objects = {ledger.object_path(question.location, path): path for path in held}
+        with self._store.reading() as db:
+            digests = ledger.written(db, question.remote, list(objects))
+        ours = {path for name, path in objects.items() if digests[name]}
+        named: list[HeldObject] = []
+        room = _ROOM
+        for path, size in held.items():
+            if path in ours:
+                continue
+            room -= len(path)
+            if room < 0 or len(named) == MOST_FILES:
+                return tuple(named), False
+            named.append(HeldObject(path=path, size=size))
+        return tuple(named), len(found.held) == found.objects
 
 
 def create(context: Context) -> TransferService:

@@ -88,13 +88,20 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Count what lies below a folder; `partial`: the bounds were met first. `first` are paths below the folder."""
+    """Count what lies below a folder; `partial`: the bounds were met first.
+
+    `held` are the first objects, by their paths below the folder, with their bytes.
+    """
 
     exists: bool
     objects: int
     bytes: int
-    first: tuple[str, ...]
+    held: tuple[tuple[str, int], ...]
     partial: bool
+
+
+MOST_HELD = 1000
+"""Objects that `Contents` names."""
 
 
 class Mover(Protocol):

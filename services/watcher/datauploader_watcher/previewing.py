@@ -3,9 +3,9 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from datauploader.contracts.names import display
+from datauploader.contracts.names import display, escape
 from datauploader.contracts.previews import LeftOutGroup, Overlap, Preview, Refused
 from datauploader.contracts.questions import PreviewUpload
 from datauploader.contracts.uploads import UploadRequested
@@ -57,7 +57,8 @@ class Previews:
             raise QuestionRefused("busy", "this station is counting for others now; try again in a few seconds")
         try:
             plan = self.plan(question.request)
-            sketch = Sketch(plan, question.request, self._ground.clock.now_ns(), self._neighbours(plan, deadline))
+            held = {one.path: one.size for one in question.held}
+            sketch = Sketch(plan, question.request, self._ground.clock.now_ns(), self._neighbours(plan, deadline), held)
             entries, partial = walk(self._ground, plan, sketch, question.most_entries, deadline)
             return sketch.answer(entries, partial=partial)
         except Refusal as refusal:
@@ -161,8 +162,18 @@ def _above(path: bytes) -> list[bytes]:
 class Sketch:
     """What a dry run has seen: `Findings` of a walk that leaves no trace."""
 
-    def __init__(self, plan: Plan, request: UploadRequested, now_ns: int, neighbours: Sequence[Neighbour]) -> None:
-        """Begin with nothing seen."""
+    def __init__(
+        self,
+        plan: Plan,
+        request: UploadRequested,
+        now_ns: int,
+        neighbours: Sequence[Neighbour],
+        held: Mapping[str, int],
+    ) -> None:
+        """Begin with nothing seen; `held` are the sizes of what the storage has, by escaped paths below the root."""
+        self._held = held
+        self._same_size = self._differing = 0
+        self._differing_first: list[str] = []
         self._selection: Selection = plan.selection
         self._root, self._neighbours, self._now_ns = plan.root, neighbours, now_ns
         self._young_ns = int(max(request.quiet_period_s, YOUNG_S) * 1e9)
@@ -186,10 +197,18 @@ class Sketch:
             self._settling += 1
             if len(self._settling_first) < EXAMPLES:
                 self._settling_first.append(shown(path))
+        if self._held and (size := self._held.get(escape(path))) is not None:
+            self._meet(path, same=size == seen.size)
         if self._neighbours:
             full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
             for neighbour in self._neighbours:
                 neighbour.see(full)
+
+    def _meet(self, path: bytes, *, same: bool) -> None:
+        self._same_size += same
+        self._differing += not same
+        if not same and len(self._differing_first) < FIRST:
+            self._differing_first.append(shown(path))
 
     def expects(self, path: bytes) -> bool:  # noqa: ARG002 - as `Findings` has it
         """Nothing is known beforehand."""
@@ -229,6 +248,7 @@ class Sketch:
             files=self._files, bytes=self._bytes, first=tuple(self._first), left_out=self._left_out(),
             settling=self._settling, settling_first=tuple(self._settling_first), oldest_mtime_ns=oldest,
             newest_mtime_ns=newest, overlaps=tuple(one.overlap() for one in self._neighbours if one.files),
+            differing=self._differing, differing_first=tuple(self._differing_first), same_size=self._same_size,
             entries=entries, partial=partial or bool(self._trouble), trouble=self._trouble[:LONGEST],
         )  # fmt: skip
 

@@ -76,7 +76,7 @@ class Rested(Sketch):
 
     def __init__(self, plan: Plan, question: ReadValues, now_ns: int) -> None:
         """Begin with none."""
-        super().__init__(plan, question.request, now_ns, ())
+        super().__init__(plan, question.request, now_ns, (), {})
         self._before_ns = now_ns - int(max(question.request.quiet_period_s, YOUNG_S) * 1e9)
         self.files: list[bytes] = []
 

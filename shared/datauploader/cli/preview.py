@@ -27,6 +27,9 @@ def _rows(preview: UploadPreview) -> Iterator[tuple[str, str]]:
     yield "From", preview.path
     yield "To", f"{preview.remote}: {preview.location}"
     yield "Already there", _destination(preview)
+    if (met := preview.conflicts) and met.differing:
+        least_met = "at least " if met.partial else ""
+        yield "In the way", f"{least_met}{count(met.differing, 'other file')} of the same name ({', '.join(met.first)})"
     for group in preview.left_out:
         yield "Left out", f"{least}{group.count:,}: {group.detail} ({', '.join(group.examples)})"
     if preview.settling:

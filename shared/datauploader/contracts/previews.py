@@ -4,6 +4,7 @@ from pydantic import Field
 
 from datauploader.contracts.datasets import Parameter
 from datauploader.contracts.model import Sentence, Travelling, UploadId
+from datauploader.contracts.names import RelativePath
 
 
 class LeftOutGroup(Travelling):
@@ -34,6 +35,15 @@ class Refused(Travelling):
     hint: Sentence = ""
 
 
+class HeldObject(Travelling):
+    """An object of a storage."""
+
+    path: RelativePath
+    """Below the location that was asked about, as `names.escape` writes it."""
+    size: int = Field(ge=0)
+    """Bytes."""
+
+
 class Preview(Travelling):
     """What an upload would find on the station now."""
 
@@ -48,6 +58,11 @@ class Preview(Travelling):
     oldest_mtime_ns: int | None = None
     newest_mtime_ns: int | None = None
     overlaps: tuple[Overlap, ...] = ()
+    differing: int = Field(default=0, ge=0)
+    """Files of which the storage holds an object of the same name and another size, of those that were named."""
+    differing_first: tuple[str, ...] = ()
+    same_size: int = Field(default=0, ge=0)
+    """Files of which it holds one of the same name and size: whether they differ shows when they are uploaded."""
     entries: int = Field(default=0, ge=0)
     """Entries of folders that were looked at."""
     partial: bool = False
@@ -67,6 +82,10 @@ class DestinationContent(Travelling):
     bytes: int = Field(default=0, ge=0)
     first: tuple[str, ...] = ()
     """Some objects, by their paths below the location."""
+    foreign: tuple[HeldObject, ...] = ()
+    """Objects that this transfer never wrote, so that it would not overwrite them."""
+    foreign_partial: bool = False
+    """There may be more of them."""
     partial: bool = False
     """There may be more: the question's bounds were met first."""
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from datauploader.contracts.files import MOST_FILES, StoredFile
 from datauploader.contracts.model import Sentence, Travelling, UploadId, Word
 from datauploader.contracts.names import Location, Name, RelativePath
-from datauploader.contracts.previews import DestinationContent, FoundValues, Preview
+from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview
 from datauploader.contracts.uploads import UploadRequested
 
 
@@ -178,6 +178,8 @@ class PreviewUpload(Question):
     most_entries: int = Field(default=200_000, ge=1, le=1_000_000)
     within_s: float = Field(default=3.0, gt=0, le=20)
     """After so many entries or seconds the answer is partial."""
+    held: tuple[HeldObject, ...] = Field(default=(), max_length=MOST_FILES)
+    """What the storage holds where the files would go, to be told which of them meet one of these."""
 
 
 class ReadValues(Question):

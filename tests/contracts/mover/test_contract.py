@@ -251,7 +251,7 @@ def test_what_a_folder_holds_already_is_counted_within_bounds(bench, files):
         bench.plant(name, b"12345")
     found = bench.mover.contents(bench.remote, f"{files.prefix}scan", most=100, within_s=10)
     assert (found.exists, found.objects, found.bytes, found.partial) == (True, 2, 10, False)
-    assert found.first == ("a.dat", "deep/er/b.dat")
+    assert found.held == (("a.dat", 5), ("deep/er/b.dat", 5))
     assert bench.mover.contents(bench.remote, f"{files.prefix}scan", most=1, within_s=10).partial
     nothing = bench.mover.contents(bench.remote, f"{files.prefix}nowhere", most=100, within_s=10)
     assert (nothing.exists, nothing.objects, nothing.partial) == (False, 0, False)

@@ -9,7 +9,15 @@ import httpx
 import pytest
 
 from datauploader.contracts import Parameter
-from datauploader.contracts.previews import DestinationContent, FoundValue, FoundValues, LeftOutGroup, Overlap, Preview
+from datauploader.contracts.previews import (
+    DestinationContent,
+    FoundValue,
+    FoundValues,
+    HeldObject,
+    LeftOutGroup,
+    Overlap,
+    Preview,
+)
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder, LookAtDestination, PreviewUpload, Question
 from datauploader.testing.waiting import eventually
 
@@ -33,6 +41,7 @@ class Station:
         self.asked: list[Question] = []
         self.seen = Preview(
             files=3, bytes=3_000_000, first=(MARKUP,), settling=1, settling_first=("a",), newest_mtime_ns=10**18,
+            differing=2, differing_first=(MARKUP,),
             left_out=(LeftOutGroup(reason="excluded", detail="a pattern", count=2, examples=("x.tmp",)),),
         )  # fmt: skip
         facility.bus.answer("watcher", self.answer, station=scene.STATION)
@@ -46,7 +55,8 @@ class Station:
         if isinstance(question, PreviewUpload):
             return self.seen
         if isinstance(question, LookAtDestination):
-            return DestinationContent(exists=True, objects=7, bytes=70)
+            foreign = (HeldObject(path="theirs.dat", size=1),)
+            return DestinationContent(exists=True, objects=7, bytes=70, foreign=foreign)
         found = {"sample": "LaB6", "cooled": True, "title": "Thin films"}
         values = [FoundValue(parameter=Parameter(name=n, value=v), source="run.nxs") for n, v in found.items()]
         return FoundValues(values=tuple(values), files=1)
@@ -99,7 +109,15 @@ def test_an_upload_is_put_together_reviewed_and_begun_without_scripts(place: Any
     chosen = client.post("/new", data=form(scene, draft))
     assert (chosen.status_code, chosen.headers["location"]) == (303, f"/new/review?draft={draft}")
     said = words(client.get(chosen.headers["location"]))
-    for part in ("Nothing has begun yet", "scan1", "3.00 MB", "2 left out", "a pattern", "7 objects", "conflict"):
+    for part in (
+        "Nothing has begun yet",
+        "scan1",
+        "3.00 MB",
+        "2 left out",
+        "a pattern",
+        "7 objects",
+        "2 files would meet another file",
+    ):
         assert part in said
     assert client.get("/api/v1/uploads").json()["items"] == []
     begun = client.post("/new/start", data={"draft": draft})

@@ -9,6 +9,7 @@ from datauploader.contracts.previews import (
     DestinationContent,
     FoundValue,
     FoundValues,
+    HeldObject,
     LeftOutGroup,
     Overlap,
     Preview,
@@ -87,6 +88,21 @@ def test_it_says_what_the_station_and_the_storage_say(facility: Any, scene: Any,
     assert facility.client("anna").get("/api/v1/uploads").json()["items"] == []
 
 
+def test_it_names_what_is_in_the_way_at_the_destination(facility: Any, scene: Any, around: Surroundings) -> None:
+    """What is not ours there goes to the station, which knows the files; without any there is nothing in the way."""
+    assert preview(facility, scene).json()["conflicts"] == {
+        "differing": 0, "first": [], "same_size": 0, "partial": False,
+    }  # fmt: skip
+    theirs = (HeldObject(path="a.dat", size=3),)
+    around.there = DestinationContent(exists=True, objects=7, bytes=70, foreign=theirs, foreign_partial=True)
+    around.found = FOUND.model_copy(update={"differing": 1, "differing_first": ("a.dat",)})
+    said = preview(facility, scene).json()
+    assert said["conflicts"] == {"differing": 1, "first": ["a.dat"], "same_size": 0, "partial": True}
+    assert [one.held for one in around.asked if isinstance(one, PreviewUpload)][-1] == theirs
+    around.there = DestinationContent(exists=True, objects=9_999, bytes=70, foreign_partial=True)
+    assert preview(facility, scene).json()["conflicts"] is None
+
+
 @pytest.mark.attack("S8", "S17", "S19")
 @pytest.mark.parametrize(
     ("changes", "status", "word"),
@@ -160,7 +176,7 @@ def test_another_persons_upload_of_the_same_files_is_told_without_its_name(
 def test_the_time_is_estimated_from_what_moves_now_on_the_same_way(
     facility: Any, scene: Any, around: Surroundings
 ) -> None:
-    """And is left out where only a part was counted."""
+    """Or from the best ten seconds of what moved there last; it is left out where only a part was counted."""
     facility.say(
         UploadRequested(
             upload_id="u-12345678", investigation="100", dataset=DatasetSpec(name="d"), root="/data", mode="sync",
@@ -169,6 +185,8 @@ def test_the_time_is_estimated_from_what_moves_now_on_the_same_way(
     )  # fmt: skip
     facility.say(TransferProgressed(upload_id="u-12345678", bytes_per_s=100_000.0, waiting=0))
     eventually(lambda: preview(facility, scene).json()["seconds"] == 30.0, what="an estimate")
+    facility.say(TransferProgressed(upload_id="u-12345678", bytes_per_s=0.0, waiting=0))
+    eventually(lambda: preview(facility, scene).json()["seconds"] == 300.0, what="an estimate from what has moved")
     around.found = FOUND.model_copy(update={"partial": True})
     assert preview(facility, scene).json()["seconds"] is None
 

@@ -28,7 +28,7 @@ from datauploader.contracts import (
     UploadControlled,
 )
 from datauploader.contracts.files import FailedFile, StoredFile
-from datauploader.contracts.previews import DestinationContent
+from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import HashStored, LookAtDestination, StoredHash
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect
@@ -398,6 +398,24 @@ def _movers() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("mover")}
 
 
+def test_what_we_have_written_ourselves_is_not_foreign_at_the_destination(world):
+    """A newer version may replace it; anybody else's is named, and where there are too many, that is said."""
+    world.announce(world.write("ours.h5", b"data"))
+    world.stored()
+    world.storage.objects["20260101/run1/theirs.h5"] = b"other"
+
+    def ask() -> DestinationContent:
+        question = LookAtDestination(remote="store", location="20260101/run1")
+        return world.outside.ask(question, DestinationContent, station=HERE).result(10)
+
+    assert ask().foreign == (HeldObject(path="theirs.h5", size=5),)
+    assert not ask().foreign_partial
+    world.storage.objects |= {f"20260101/run1/{number:03}{'x' * 190}": b"" for number in range(200)}
+    many = ask()
+    assert many.foreign_partial
+    assert 50 < len(many.foreign) < 200
+
+
 def test_what_the_destination_holds_is_answered(world):
     """Objects, bytes and some names; a storage that is down is no empty one."""
     world.storage.objects |= {"20260101/run1/a": b"12345", "20260101/run2/b": b"1"}
@@ -406,7 +424,8 @@ def test_what_the_destination_holds_is_answered(world):
         question = LookAtDestination(remote="store", location="20260101/run1")
         return world.outside.ask(question, DestinationContent, station=HERE).result(10)
 
-    assert ask() == DestinationContent(exists=True, objects=1, bytes=5, first=("a",))
+    foreign = (HeldObject(path="a", size=5),)
+    assert ask() == DestinationContent(exists=True, objects=1, bytes=5, first=("a",), foreign=foreign)
     world.storage.down = "connection refused"
     with pytest.raises(QuestionRefused):
         ask()

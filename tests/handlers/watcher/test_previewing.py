@@ -7,7 +7,7 @@ import time
 import pytest
 
 from datauploader.contracts import DatasetSpec, FileLeftOut, UploadRequested
-from datauploader.contracts.previews import Preview
+from datauploader.contracts.previews import HeldObject, Preview
 from datauploader.contracts.questions import PreviewUpload
 from datauploader.errors import QuestionRefused
 from datauploader_watcher.adapters.disk import LocalDisk
@@ -55,6 +55,18 @@ def test_it_counts_what_would_go_and_what_would_not(world, tmp_path):
     assert groups["symlink-outside", 1].examples == ("link",)
     assert groups["special-file", 1].examples == ("pipe",)
     assert abs(found.newest_mtime_ns / 1e9 - (time.time() - 3600)) < 60
+
+
+def test_it_names_the_files_that_meet_another_one_at_the_destination(world):
+    """By the name that they would have there; the same size tells nothing yet, another one does."""
+    for name in ("same.dat", "differs.dat", "free.dat", b"odd\xff.dat"):
+        old(world, name)
+    world.start()
+    held = (("same.dat", 7), ("differs.dat", 8), (r"odd\xff.dat", 1), ("elsewhere/free.dat", 7))
+    named = tuple(HeldObject(path=path, size=size) for path, size in held)
+    found = world.outside.ask(PreviewUpload(request=wish(world), held=named), Preview, station=HERE).result(20)
+    assert (found.differing, found.same_size) == (2, 1)
+    assert sorted(found.differing_first) == ["differs.dat", "odd\N{REPLACEMENT CHARACTER}.dat"]
 
 
 def test_what_it_counts_is_what_the_upload_takes(world):

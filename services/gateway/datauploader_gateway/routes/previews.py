@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from datauploader.contracts import Event, UploadRequested
 from datauploader.contracts.previews import DestinationContent, FoundValues, LeftOutGroup, Overlap, Preview
@@ -19,6 +19,8 @@ from datauploader_gateway.view import keys
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 
+_PAST = 3
+"""Uploads of which it is remembered how fast they were."""
 _LATEST = 50
 """Uploads in which a speed is looked for."""
 
@@ -29,6 +31,27 @@ class Together(BaseModel):
     upload: str | None = Field(description="Null where it is another person's, which the caller may not see.")
     mine: bool
     files: int
+
+
+class Destination(BaseModel):
+    """What the storage holds already where the files would go."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    exists: bool
+    objects: int
+    bytes: int
+    first: tuple[str, ...] = Field(description="Some objects, by their paths below the location.")
+    partial: bool = Field(description="There may be more.")
+
+
+class Conflicts(BaseModel):
+    """Files that would meet an object of the same name which no upload of this facility has written."""
+
+    differing: int = Field(description="Of another size: these are not uploaded until one of the two is gone.")
+    first: tuple[str, ...] = Field(description="Some of them.")
+    same_size: int = Field(description="Of the same size: their content is compared when they are uploaded.")
+    partial: bool = Field(description="Not everything was compared: there may be more.")
 
 
 class UploadPreview(BaseModel):
@@ -49,9 +72,10 @@ class UploadPreview(BaseModel):
     together_with: tuple[Together, ...]
     partial: bool = Field(description="Counting was ended early: there may be more.")
     trouble: str
-    destination: DestinationContent | None = Field(description="Null where the storage did not say; see below.")
+    destination: Destination | None = Field(description="Null where the storage did not say; see below.")
     destination_trouble: str
-    seconds: float | None = Field(description="Estimated from what moves now on the same way; null: not known.")
+    conflicts: Conflicts | None = Field(description="Null where nothing could be compared.")
+    seconds: float | None = Field(description="Estimated from what moves, or moved last, on this way; null: unknown.")
 
 
 @router.post("/preview", responses=documented(401, 403, 413, 422, 503, 504), summary="Try an upload without beginning")
@@ -83,6 +107,7 @@ async def preview_upload(
         _destination(event, parts) if destination else _not_asked(),
         _speed(event, parts),
     )
+    conflicts = await _conflicts(event, parts, there) if there else None
     return UploadPreview(
         path=event.data.root,
         sources=event.data.sources,
@@ -91,7 +116,8 @@ async def preview_upload(
         oldest=_time(found.oldest_mtime_ns),
         newest=_time(found.newest_mtime_ns),
         together_with=await _together(found, user, parts),
-        destination=there,
+        destination=there and Destination.model_validate(there),
+        conflicts=conflicts,
         destination_trouble=trouble,
         seconds=round(found.bytes / speed, 1) if speed and found.bytes and not found.partial else None,
         **found.model_dump(include=_CARRIED),
@@ -108,17 +134,32 @@ async def _destination(event: Event[UploadRequested], parts: Parts) -> tuple[Des
         return None, problem.detail
 
 
+async def _conflicts(event: Event[UploadRequested], parts: Parts, there: DestinationContent) -> Conflicts | None:
+    """Have the station compare its files with what is not ours at the destination, by names and sizes."""
+    if not there.foreign:
+        return None if there.foreign_partial else Conflicts(differing=0, first=(), same_size=0, partial=False)
+    try:
+        found = await parts.questions.preview(event.station, event.data, there.foreign)
+    except Problem:
+        return None  # the storage's own number stands; the files are compared when they are uploaded
+    return Conflicts(
+        differing=found.differing, first=found.differing_first, same_size=found.same_size,
+        partial=there.foreign_partial or found.partial,
+    )  # fmt: skip
+
+
 async def _not_asked() -> tuple[None, str]:
     return None, ""
 
 
 async def _speed(event: Event[UploadRequested], parts: Parts) -> float | None:
-    """Return the speed of the newest upload that moves files from this station to this remote now."""
-    for upload in await parts.reader.latest(keys.UPLOADS, _LATEST):
-        same_way = upload.station == event.station.key and upload.remote == event.data.destination.remote
-        if same_way and upload.speed > 0:
-            return upload.speed
-    return None
+    """Return how fast files move from this station to this remote now, or how fast the last ones did at their best."""
+    way = event.station.key, event.data.destination.remote
+    latest = await parts.reader.latest(keys.UPLOADS, _LATEST)
+    same_way = [upload for upload in latest if (upload.station, upload.remote) == way]
+    now = next((upload.speed for upload in same_way if upload.speed > 0), None)
+    flows = [await parts.reader.flow(upload.id) for upload in same_way[:_PAST]] if now is None else []
+    return now or max((flow.fastest for flow in flows), default=None)
 
 
 async def _together(found: Preview, user: User, parts: Parts) -> tuple[Together, ...]:

@@ -41,6 +41,11 @@ class Flow:
         """Write it compactly, at most 976 bytes."""
         return _HEAD.pack(self.width_s, self.first) + struct.pack(f"<{len(self.amounts)}Q", *self.amounts)
 
+    @property
+    def fastest(self) -> float:
+        """Bytes per second in the step in which most moved."""
+        return max(self.amounts, default=0) / self.width_s
+
     def adding(self, at: float, amount: int) -> "Flow":
         """Return the series with these bytes at this time, in seconds since 1970; in any order the same."""
         at = min(max(at, 0.0), _LATEST)

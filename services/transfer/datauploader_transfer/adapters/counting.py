@@ -8,11 +8,9 @@ from datauploader.patience import NoAnswer, in_a_thread
 from datauploader_transfer.adapters.storage import Entries, Storage
 from datauploader_transfer.domain.failures import classify
 from datauploader_transfer.errors import RcloneRefused
-from datauploader_transfer.ports import Contents
+from datauploader_transfer.ports import MOST_HELD, Contents
 
 __all__ = ["Counting"]
-
-_FIRST = 5
 
 
 class Counting:
@@ -28,7 +26,7 @@ class Counting:
     def count(self, remote: str, storage: Storage, folder: str, *, most: int, within_s: float) -> Contents:
         """Count the objects below a folder; see `Mover.contents`."""
         deadline = time.monotonic() + within_s
-        waiting, first = deque([folder]), list[str]()
+        waiting, held = deque([folder]), list[tuple[str, int]]()
         objects = size = 0
         exists = False
         while waiting and objects < most and time.monotonic() < deadline:
@@ -42,9 +40,9 @@ class Counting:
             exists = exists or bool(entries)
             waiting.extend(f"{path}/{name}" for name, bytes_ in entries if bytes_ is None)
             files = [(f"{path}/{name}", max(bytes_, 0)) for name, bytes_ in entries if bytes_ is not None]
-            first += [name.removeprefix(f"{folder}/") for name, _ in files[: _FIRST - len(first)]]
+            held += [(name.removeprefix(f"{folder}/"), bytes_) for name, bytes_ in files[: MOST_HELD - len(held)]]
             objects, size = objects + len(files), size + sum(bytes_ for _, bytes_ in files)
-        return Contents(exists, objects, size, tuple(first), partial=bool(waiting))
+        return Contents(exists, objects, size, tuple(held), partial=bool(waiting))
 
     def _list(self, remote: str, storage: Storage, path: str, deadline: float) -> Entries:
         if remote in self._late and not self._late[remote].done():

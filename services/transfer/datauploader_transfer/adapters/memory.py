@@ -11,7 +11,7 @@ from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.leftovers import leftovers
 from datauploader_transfer.domain.targets import checked_target
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneRefused
-from datauploader_transfer.ports import Contents, Health, Item, Outcome, Stored
+from datauploader_transfer.ports import MOST_HELD, Contents, Health, Item, Outcome, Stored
 
 __all__ = ["MemoryMover", "MemoryStorage"]
 
@@ -102,7 +102,8 @@ class MemoryMover:
         }
         names = sorted(below, key=lambda name: (name.count("/"), name))[:most]
         size = sum(below[name] for name in names)
-        return Contents(bool(below), len(names), size, tuple(names[:5]), partial=len(names) < len(below))
+        held = tuple((name, below[name]) for name in names[:MOST_HELD])
+        return Contents(bool(below), len(names), size, held, partial=len(names) < len(below))
 
     def sweep(self, remote: str, targets: Sequence[str]) -> None:
         """Remove the objects that stand for half of these; see the port."""
