@@ -22,6 +22,7 @@ class Heartbeat:
         """Report as a service of this station."""
         self._bus, self._station, self._interval_s = bus, station, interval_s
         self._due = 0.0
+        self._said = ""
 
     def event(self, trouble: str = "", *, stopping: bool = False) -> Event[StationReported]:
         """Build a report."""
@@ -33,9 +34,10 @@ class Heartbeat:
         return Event(data=data, station=self._station, service=SERVICE)
 
     def beat(self, trouble: str) -> None:
-        """Report if it is time."""
-        if time.monotonic() < self._due:
+        """Report if it is time, or if a trouble has come or gone."""
+        if time.monotonic() < self._due and trouble == self._said:
             return
+        self._said = trouble
         self._due = time.monotonic() + self._interval_s
         try:
             self._bus.publish(self.event(trouble))
