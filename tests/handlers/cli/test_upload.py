@@ -194,7 +194,8 @@ def previewed(**changes) -> dict:
         "left_out": [{"reason": "excluded", "detail": "a pattern", "count": 2, "examples": ["x\x1b[31m.tmp"]}],
         "together_with": [{"upload": None, "mine": False, "files": 1}], "partial": False, "trouble": "",
         "destination": {"exists": True, "objects": 7, "bytes": 70, "first": [], "partial": True},
-        "destination_trouble": "", "seconds": 60.0, **changes,
+        "destination_trouble": "", "seconds": 60.0,
+        "conflicts": {"differing": 2, "first": ["a", "b"], "same_size": 1, "partial": True}, **changes,
     }  # fmt: skip
 
 
@@ -205,6 +206,7 @@ def test_a_dry_run_tells_and_begins_nothing(run, gateway, tmp_path) -> None:
     assert ran.code == 0, ran
     assert "3 files, 3.00 MB" in ran.out
     assert "at least 7 objects" in ran.out
+    assert "at least 2 other files of the same name (a, b)" in ran.out
     assert "x\\x1b[31m.tmp" in ran.out
     assert "another person's upload: 1 file" in ran.out
     assert [path for method, path, _ in gateway.asked if method == "POST"] == ["/api/v1/uploads/preview"]
