@@ -189,6 +189,11 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
                 SELECT min(d.upload_id) FROM datafiles d INDEXED BY datafiles_wanted
                 WHERE d.registered = 0 AND d.upload_id > with_files.upload_id
             ) FROM with_files WHERE with_files.upload_id IS NOT NULL
+        ), with_parameters (upload_id) AS (
+            SELECT min(upload_id) FROM parameters
+            UNION ALL SELECT (
+                SELECT min(p.upload_id) FROM parameters p WHERE p.upload_id > with_parameters.upload_id
+            ) FROM with_parameters WHERE with_parameters.upload_id IS NOT NULL
         ), with_work (upload_id) AS (
             SELECT upload_id FROM uploads INDEXED BY uploads_open WHERE state IN ('wanted', 'ensured') AND (
                 state = 'wanted' OR EXISTS (
@@ -197,8 +202,10 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
                 )
             )
             UNION SELECT upload_id FROM with_files
-            UNION SELECT upload_id FROM parameters p CROSS JOIN datafiles d USING (upload_id, path)
-            WHERE d.registered = 1
+            UNION SELECT upload_id FROM with_parameters WHERE EXISTS (
+                SELECT 1 FROM parameters p CROSS JOIN datafiles d USING (upload_id, path)
+                WHERE p.upload_id = with_parameters.upload_id AND d.registered = 1
+            )
         )
         SELECT u.* FROM with_work CROSS JOIN uploads u USING (upload_id)
         WHERE u.due <= ? AND u.state != 'refused' AND u.upload_id NOT IN ({marks}) ORDER BY u.due LIMIT 1

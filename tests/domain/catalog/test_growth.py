@@ -29,6 +29,26 @@ def add(store: Store, upload_id: str, *, registered: bool) -> None:
             db.execute("UPDATE uploads SET state = 'completed', due = 5 WHERE upload_id = ?", (upload_id,))
 
 
+def test_what_a_harvester_read_is_due_once_its_file_is_registered(store: Store) -> None:
+    """Of many parameters of one upload only the first that can be told is looked for."""
+    add(store, "open-0001", registered=True)
+    with store.transaction() as db:
+        ledger.add_parameters(db, "elsewhere", FILES[0], [])
+    with store.reading() as db:
+        assert ledger.due(db, 10, ()) is None
+    with store.transaction() as db:
+        for file in FILES[:50]:
+            ledger.add_parameters(db, "open-0001", file, [])
+    with store.reading() as db:
+        found = ledger.due(db, 10, ())
+        assert found is not None
+        few = effort(db, lambda: ledger.due(db, 10, ()))
+        with store.transaction() as more:
+            for file in FILES[50:]:
+                ledger.add_parameters(more, "open-0001", file, [])
+        assert effort(db, lambda: ledger.due(db, 10, ())) < few + 100
+
+
 def test_finding_what_is_due_does_not_go_through_what_is_finished(store: Store) -> None:
     """With fifty finished datasets of 200 files it takes hardly more steps than with none."""
     add(store, "open-0001", registered=False)
