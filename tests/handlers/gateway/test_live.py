@@ -82,6 +82,22 @@ def test_the_stream_of_everything_shows_each_what_they_may_see(facility: Any, sc
     eventually(lambda: {d["id"] for k, _, d in streams["bruno"].events if k == "upload"} == {other_id})
 
 
+@pytest.mark.parametrize("path", ["/uploads/{}/live", "/live", "/api/v1/uploads/{}/events", "/api/v1/events"])
+def test_a_stream_whose_browser_has_gone_is_let_go(facility: Any, scene: Any, path: str) -> None:
+    """Nothing is kept for it; the gateway's own counter says so."""
+    client, upload_id = begin(facility, scene)
+
+    def streams() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith("datauploader_gateway_streams ")).split()[1])
+
+    before = streams()
+    with client.stream("GET", path.format(upload_id), timeout=20) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        eventually(lambda: streams() == before + 1, what="the stream is open")
+    eventually(lambda: streams() == before, what="the stream is let go")
+
+
 def test_a_stream_ends_with_its_session(facility: Any, scene: Any) -> None:
     """A revoked session is refused within about five seconds."""
     client, upload_id = begin(facility, scene)
