@@ -138,8 +138,9 @@ async def watch(url: str, token: str, streams: int) -> int:
         tail = b""
         while data := await reader.read(65536):  # in large pieces: a browser's work is not done on this machine
             seen["bytes"] += len(data)
-            tail, text = data[-len(_END) :], tail + data
-            seen["messages"] += data.count(_MESSAGE)
+            text = tail + data
+            tail = text[1 - len(_MESSAGE) :]  # too short to hold a whole one, which would be counted twice
+            seen["messages"] += text.count(_MESSAGE)
             if _END in text:
                 seen["ended"] += 1
                 break

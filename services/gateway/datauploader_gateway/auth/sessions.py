@@ -86,14 +86,15 @@ class Sessions:
     async def check(self, secret: str, *, touch: bool = True) -> Ticket | None:
         """Return the ticket behind a secret, None if there is none any more."""
         is_token = secret.startswith(TOKEN_PREFIX)
-        key = (keys.token if is_token else keys.session)(_digest(secret))
-        kept, since = await self._kept(key)
+        key = _key(secret, is_token=is_token)
+        user_id = self._whose.get(key)
+        kept, since = await self._kept(key, user_id)
         if kept is None:
             return None
         ticket, now = Ticket.model_validate_json(kept), datetime.now(UTC)
         if ticket.expires <= now or ticket.by != ("token" if is_token else "session"):
             return None
-        if key not in self._whose:
+        if user_id is None:  # not "is not known": another request may have remembered it since we asked
             since = await self._redis.get(keys.signed_out(ticket.user.id))
             self._remember(key, ticket.user.id)
         if _made_before(ticket, since):
@@ -107,9 +108,9 @@ class Sessions:
             )
         return ticket
 
-    async def _kept(self, key: str) -> tuple[_Kept, _Kept]:
+    async def _kept(self, key: str, user_id: str | None) -> tuple[_Kept, _Kept]:
         """Return what is kept under a key, and, where it is known whose it is, since when they are signed out."""
-        if (user_id := self._whose.get(key)) is None:
+        if user_id is None:
             return await self._redis.get(key), None
         kept, since = await self._redis.mget(key, keys.signed_out(user_id))
         return kept, since
@@ -121,7 +122,10 @@ class Sessions:
 
     async def standing(self, held: Sequence[tuple[str, Ticket]]) -> list[bool]:
         """Tell which tickets that were good before still are, by their secrets: one question for all of them."""
-        own = [None if ticket.by == "access-token" else self._key(secret, ticket) for secret, ticket in held]
+        own = [
+            None if ticket.by == "access-token" else _key(secret, is_token=ticket.by == "token")
+            for secret, ticket in held
+        ]
         out = [keys.signed_out(ticket.user.id) for _, ticket in held]
         asked = list(dict.fromkeys([*filter(None, own), *out]))
         kept = dict(zip(asked, await self._redis.mget(asked) if asked else (), strict=True))
@@ -169,10 +173,6 @@ class Sessions:
         await self._redis.hdel(keys.tokens_of(user.id), token_id)
         return bool(await self._redis.delete(keys.token(text(digest))))
 
-    @staticmethod
-    def _key(secret: str, ticket: Ticket) -> str:
-        return (keys.token if ticket.by == "token" else keys.session)(_digest(secret))
-
     @property
     def _touch_s(self) -> float:
         return min(_TOUCH_S, self._idle_s / 4)
@@ -183,6 +183,10 @@ class Sessions:
 
 def _made_before(ticket: Ticket, since: _Kept) -> bool:
     return since is not None and ticket.created <= datetime.fromisoformat(text(since))
+
+
+def _key(secret: str, *, is_token: bool) -> str:
+    return (keys.token if is_token else keys.session)(_digest(secret))
 
 
 def _digest(secret: str) -> str:

@@ -46,7 +46,7 @@ class Destination(BaseModel):
 
 
 class Conflicts(BaseModel):
-    """Files that would meet an object of the same name which no upload of this facility has written."""
+    """Files that would meet an object of the same name which the station's own transfer has never written."""
 
     differing: int = Field(description="Of another size: these are not uploaded until one of the two is gone.")
     first: tuple[str, ...] = Field(description="Some of them.")
