@@ -1,11 +1,12 @@
 """Several people, several windows, and rights that end in the middle: what was allowed goes on, nothing else begins."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from datauploader_sandbox.browser.site import PASSWORD, PEOPLE, Site
 from datauploader_sandbox.browser.visitor import Visitor
@@ -45,6 +46,53 @@ def choose(person: Visitor, folder: Path, dataset: str) -> None:
     page.get_by_label("Name", exact=True).fill(dataset)
     person.button("Review").click()
     expect(person.heading("Review")).to_be_visible()
+
+
+def test_what_is_listed_of_one_station_cannot_be_ticked_once_another_is_chosen(visitor: Come, site: Site) -> None:
+    """The former listing goes at once, not when the new one comes and takes the tick with it."""
+    folder = folder_with(site, "awaited", "one.dat")
+    anna = visitor("anna")
+    page = anna.open("/new")
+    box = page.get_by_label(f"Choose folder {folder.name}", exact=True)
+    expect(box).to_be_visible()
+    held: list[Route] = []
+    page.route("**/new/folder?*", lambda route: held.append(route), times=1)  # noqa: PLW0108 - Playwright wants a function
+    with page.expect_request("**/new/folder?*"):
+        page.get_by_label("Station", exact=True).select_option("sandbox.xrd1.ws01")
+    expect(box).to_have_count(0)
+    held[0].continue_()
+    page.get_by_label("Investigation", exact=True).select_option("20260101")
+    box.check()
+    anna.button("Review").click()
+    expect(anna.heading("Review")).to_be_visible()
+
+
+def test_a_tick_holds_while_the_gateway_is_slow_and_the_listing_changes(visitor: Come, site: Site) -> None:
+    """What was ticked goes out of the listing before anything is kept: it is uploaded; what was unticked is not."""
+    folder = folder_with(site, "slow", *(f"{number:03}.dat" for number in range(201)))
+    anna = visitor("anna")
+    page = anna.open("/new")
+    page.get_by_label("Investigation", exact=True).select_option("20260101")
+    page.get_by_text(folder.name, exact=True).click()
+    for sent in ("found", "keep", "values"):
+        page.route(f"**/new/{sent}", lambda route: None)  # never answered
+    tick = (
+        page.get_by_role("checkbox", name=re.compile("^007.dat")),
+        page.get_by_role("checkbox", name=re.compile("^100.dat")),
+    )
+    for box in tick:
+        box.check()
+    search = page.get_by_label("Find by name in")
+    search.fill("150")
+    expect(tick[0]).to_have_count(0)
+    search.fill("dat")
+    expect(tick[0]).to_be_checked()
+    tick[1].uncheck()
+    search.fill("150")
+    expect(tick[0]).to_have_count(0)
+    anna.button("Review").click()
+    expect(page.locator("section.review")).to_contain_text("007.dat")
+    expect(page.locator("section.review")).not_to_contain_text("100.dat")
 
 
 def test_two_scientists_upload_the_same_folder_and_each_gets_a_dataset(visitor: Come, site: Site) -> None:
