@@ -143,6 +143,8 @@ class Counts(Answer):
     catalogued: Amount = Amount()
     failed: Amount = Amount()
     retrying: Amount = Amount()
+    released: Amount = Amount()
+    """Their local copies were removed on request."""
 
 
 class UploadStatus(Answer):

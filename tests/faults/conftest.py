@@ -8,19 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pika
 import pytest
 
 from datauploader.answers import StationService, UploadStatus
 from datauploader.client import Gateway
+from datauploader.contracts import Station
 from datauploader.contracts.names import unpack
+from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.campaign import Record
 from datauploader_sandbox.detector.ledger import Ledger
-from datauploader_sandbox.facility import Facility
+from datauploader_sandbox.facility import STATION, Facility
 from datauploader_sandbox.oracle.evidence import Receipt
 from datauploader_sandbox.run import Run
 from datauploader_sandbox.witness import Witness
 
+HERE = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
+QUEUES = (catalog_queue(), transfer_queue(HERE), watcher_queue(HERE), gateway_queue())
+"""What the services take their work from."""
 Start = Callable[..., "Case"]
 
 
@@ -67,6 +73,16 @@ class Case(Run):
         address = f"{self.facility.url}/api/v1/uploads/{upload}/left-out?limit=500"
         answer = httpx.get(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
         return {item["path"]: item["reason"] for item in answer.json()["items"]}
+
+    def parked(self) -> int:
+        """Count the messages that were set aside for people."""
+        connection = pika.BlockingConnection(pika.URLParameters(self.facility.broker_address))
+        try:
+            channel = connection.channel()
+            counted = [channel.queue_declare(queue.parked, passive=True) for queue in QUEUES]
+            return sum(one.method.message_count for one in counted)
+        finally:
+            connection.close()
 
     def watcher(self) -> StationService:
         """Return what the watcher said last of itself."""

@@ -9,6 +9,7 @@ from datauploader.client import Gateway
 from datauploader.errors import GatewayUnreachable, Refused
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_sandbox.oracle import read_ledger
 
 from .conftest import Case
 
@@ -87,17 +88,19 @@ class Dying:
         self.run.services.start(self.service, **self._environment)
         self.run.heal()
 
-    def judge(self) -> None:
-        """Wait until everything is well, and let the oracle judge."""
+    def judge(self, *, close: bool = True) -> None:
+        """Wait until everything is well, have the oracle judge, and see that nothing was left for people to do."""
         self.run.facility.wait()
-        if not self._closed:
+        if close and not self._closed:
             self.close()
         self.run.recover(self.upload, datasets=(self.dataset,), close=False)
+        assert not self.run.parked()
 
     def judge_unseen(self) -> None:
         """Do the same for a dataset that nobody who is signed in here asked for."""
         eventually(self._complete, within_s=120, every_s=0.2, what=f"{self.dataset} is complete in the catalogue")
         self.run.recover(datasets=(self.dataset,))
+        assert not self.run.parked()
 
     def _complete(self) -> bool:
         return [d["complete"] for d in self.run.catalogue()["datasets"] if d["name"] == self.dataset] == [True]
@@ -106,6 +109,10 @@ class Dying:
         """Return what the gateway shows to be wrong with the upload."""
         with Gateway(self.run.facility.url, self.run.token) as gateway:
             return gateway.upload(self.upload).troubles
+
+    def written(self) -> int:
+        """Count the files that must be stored."""
+        return len(read_ledger(self.run.ledger))
 
     def remaining(self) -> list[Path]:
         """List the local files that are still there."""

@@ -10,16 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datauploader.contracts import FileReady, Station
+from datauploader.contracts import FileReady
 from datauploader.errors import GatewayUnreachable
 from datauploader.messaging import Start, connect
 from datauploader.messaging.topology import EVENTS, catalog_queue, gateway_queue, transfer_queue, watcher_queue
 from datauploader.testing.faults import DropResponse
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
-from datauploader_sandbox.facility import STATION
 
-HERE = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
+from .conftest import HERE
+
 IMPATIENT = {"watcher": {"receipt_patience_s": 5.0}, "gateway": {"request_patience_s": 5.0}}
 """A message that a fault has destroyed is said again after so long; two minutes are the default."""
 A_CONFIRM = b"\x00\x3c\x00\x50"

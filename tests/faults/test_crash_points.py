@@ -12,18 +12,16 @@ import httpx
 import pytest
 
 import datauploader
-from datauploader.contracts import Event, Person, Station, UploadControlled
+from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadControlled, UploadRequested
 from datauploader.messaging import connect
 from datauploader.testing.waiting import eventually
 from datauploader_gateway.view import keys
 from datauploader_sandbox.campaign import Record
-from datauploader_sandbox.facility import STATION
 
-from .conftest import Case, Stage
+from .conftest import HERE, Case, Stage
 from .dying import Dying
 
 REPOSITORY = Path(datauploader.__file__).parents[2]
-HERE = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
 
 
 def usual(dying: Dying) -> None:
@@ -37,7 +35,7 @@ def usual(dying: Dying) -> None:
 
 
 def releasing(dying: Dying) -> None:
-    """The upload removes local copies when its dataset is complete; in the end none is left, and all are stored."""
+    """The upload removes local copies when its dataset is complete; in the end none is left, and that is told."""
     dying.arm()
     dying.request(delete_after=True)
     dying.write()
@@ -45,6 +43,8 @@ def releasing(dying: Dying) -> None:
     dying.revive()
     dying.judge()
     eventually(lambda: not dying.remaining(), within_s=60, what="the local copies are gone")
+    files = dying.written()
+    dying.run.until(dying.upload, lambda status: status.counts.released.files == files, "all are told to be gone", 60)
 
 
 def describing(dying: Dying) -> None:
@@ -64,7 +64,16 @@ def describing(dying: Dying) -> None:
         said = httpx.get(address, headers=headers, timeout=30).json()
         return (said["description"], said["state"]) == (words["description"], "catalogued")
 
-    eventually(told, within_s=60, what="the catalogue has the words")
+    eventually(told, within_s=60, what="the gateway says that the catalogue has the words")
+    (dataset,) = [one for one in dying.run.catalogue()["datasets"] if one["name"] == dying.dataset]
+    assert dataset["description"] == words["description"]
+    assert dying.run.parameters(dying.dataset, "energy") == [8.5]
+
+
+def harvested(dying: Dying) -> None:
+    """The catalog dies between what a harvester has read and its note of having told it; the catalogue has it all."""
+    usual(dying)
+    assert len(dying.run.parameters(dying.dataset, "title")) == 1
 
 
 def refused(dying: Dying) -> None:
@@ -116,6 +125,18 @@ def without_memory(dying: Dying) -> None:
     dying.judge()
 
 
+def tidied(dying: Dying) -> None:
+    """A stored file is removed, the station loses its state file, and dies when it has asked what the catalog has."""
+    dying.request()
+    dying.write()
+    dying.run.until_catalogued(dying.upload, dying.written())
+    dying.remaining()[0].unlink()
+    lose_memory(dying.run, dying.service)
+    dying.arm()
+    dying.revive()
+    dying.judge()
+
+
 def station_without_memory(dying: Dying) -> None:
     """The station loses its state file, and the gateway dies while it says its requests again."""
     dying.request()
@@ -146,16 +167,22 @@ def view_lost(dying: Dying) -> None:
 
 
 def early(dying: Dying) -> None:
-    """An order for an upload that nobody knows waits for its turn, again and again."""
+    """An order to close comes before the request, and the watcher dies while it puts it off; it closes the upload."""
+    dying.write()
     dying.arm()
-    dying.request()
-    order = UploadControlled(upload_id=f"unknown-{dying.dataset}", action="resume", requested_by=Person(id="1101"))
+    dying.upload, anna = f"u-{dying.dataset}", Person(id="1101")
+    request = UploadRequested(
+        upload_id=dying.upload, investigation="20260101", dataset=DatasetSpec(name=dying.dataset),
+        root=str(dying.folder.resolve()), mode="sync", quiet_period_s=1.0, requested_by=anna,
+        destination=Destination(remote="store", location=f"experiments/20260101/{dying.dataset}"),
+    )  # fmt: skip
+    order = UploadControlled(upload_id=dying.upload, action="close", requested_by=anna)
     bus = connect(dying.run.facility.broker_address, name="stranger")
     bus.publish(Event(data=order, station=HERE, service="gateway")).result(10)
-    bus.close()
     dying.revive()
-    dying.write()
-    dying.judge()
+    bus.publish(Event(data=request, station=HERE, service="gateway")).result(10)
+    bus.close()
+    dying.judge(close=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +213,7 @@ PLACES = (
     Place("watcher", "watcher.released", releasing),
     Place("watcher", "watcher.rule-asked", by_rule),
     Place("watcher", "watcher.forgot", without_memory),
-    Place("watcher", "watcher.recalled"),
+    Place("watcher", "watcher.recalled", tidied),
     Place("transfer", "inbox.handled"),
     Place("transfer", "inbox.committed"),
     Place("transfer", "outbox.published"),
@@ -206,7 +233,7 @@ PLACES = (
     Place("catalog", "catalog.ensured-noted"),
     Place("catalog", "catalog.registered", quick=True),
     Place("catalog", "catalog.registered-noted"),
-    Place("catalog", "catalog.described"),
+    Place("catalog", "catalog.described", harvested),
     Place("catalog", "catalog.completed"),
     Place("catalog", "catalog.completed-noted"),
     Place("catalog", "catalog.refused", refused),

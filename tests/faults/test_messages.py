@@ -11,16 +11,15 @@ import pika
 import pytest
 
 from datauploader.config import CONFIG_VARIABLE
-from datauploader.contracts import DatasetSpec, Destination, Event, Person, Station, UploadRequested, encode
+from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadRequested, encode
 from datauploader.messaging.rabbit.message import SAID_BY
-from datauploader.messaging.topology import PARKED, catalog_queue, gateway_queue, transfer_queue, watcher_queue
+from datauploader.messaging.topology import PARKED, catalog_queue
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
-from datauploader_sandbox.facility import STATION
 from datauploader_sandbox.processes import PROGRAM
 
-HERE = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
-QUEUES = (catalog_queue().name, transfer_queue(HERE).name, watcher_queue(HERE).name, gateway_queue().name)
+from .conftest import HERE, QUEUES
+
 UNKNOWN = b'{"specversion": "1.0", "id": "x1", "source": "urn:datauploader:a:b:c:d", "time": "2026-01-01T00:00:00Z", \
 "type": "eu.ceric.datauploader.file.ready.v9", "data": {}}'
 BOMBS = {
@@ -73,12 +72,12 @@ def test_poison_is_parked_with_its_reason_and_keeps_nobody_from_work(case, chann
     run.opened(upload)
     before = {name: run.services.memory(name) for name in ("watcher", "transfer", "catalog", "gateway")}
     sink = channel(run)
-    for name in QUEUES:
+    for name in (queue.name for queue in QUEUES):
         for body in BOMBS.values():
             sink.basic_publish("", name, body, mandatory=True)
     Detector(run.facility.watched, run.ledger, Plan("burst", files=100, file_size=2000)).run()
     expected = len(QUEUES) * len(BOMBS)
-    eventually(lambda: _parked(run) >= expected, within_s=60, what=f"{expected} messages are parked")
+    eventually(lambda: run.parked() >= expected, within_s=60, what=f"{expected} messages are parked")
     run.heal()
     run.recover(upload)
     found = command(run, "parked", "list")
@@ -90,11 +89,6 @@ def test_poison_is_parked_with_its_reason_and_keeps_nobody_from_work(case, chann
     assert command(run, "parked", "list") == []
     grown = {name: run.services.memory(name) - was for name, was in before.items()}
     assert all(growth < MOST_GROWTH for growth in grown.values()), grown
-
-
-def _parked(run) -> int:
-    queues = run.server["rabbitmq"].management.queues("/")
-    return sum(queue.get("messages", 0) for queue in queues if queue["name"].endswith(".parked"))
 
 
 @pytest.mark.campaign
@@ -145,7 +139,9 @@ def test_every_message_three_times_and_shuffled_changes_nothing(case, channel) -
     run.control(upload, "close")
     management, sink, dice = run.server["rabbitmq"].management, channel(run), random.Random(26)
     eventually(lambda: _sealed(run, upload), within_s=60, what="the station has said everything")
-    for service, queue in zip(("transfer", "catalog", "watcher", "gateway"), _in_turn(), strict=True):
+    for service, queue in zip(
+        ("transfer", "catalog", "watcher", "gateway"), (queue.name for queue in QUEUES), strict=True
+    ):
         if run.services.runs(service):
             run.services.kill(service)
             run.services.start(service) if service == "transfer" else None
@@ -156,10 +152,6 @@ def test_every_message_three_times_and_shuffled_changes_nothing(case, channel) -
     run.heal()
     run.facility.wait()
     run.recover(upload, close=False)
-
-
-def _in_turn() -> tuple[str, ...]:
-    return transfer_queue(HERE).name, catalog_queue().name, watcher_queue(HERE).name, gateway_queue().name
 
 
 def _sealed(run, upload: str) -> bool:

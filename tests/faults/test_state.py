@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.contracts import Station
 from datauploader.messaging.definitions import BrokerUser, definitions
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
-from datauploader_sandbox.facility import STATION
+
+from .conftest import HERE
 
 FILES = {
     "watcher": "watcher.sqlite3",
@@ -131,10 +131,9 @@ def test_a_station_without_its_state_and_without_the_files_that_it_has_uploaded_
 
 def as_station(run) -> str:
     """Make a broker user with the rights that our definitions give to a station, and return its address."""
-    station = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
     server = run.server["rabbitmq"]
     server.ctl("add_user", "ws01", "correct-horse-7319")
-    document = definitions([station], [BrokerUser("ws01", "station", station=station)])
+    document = definitions([HERE], [BrokerUser("ws01", "station", station=HERE)])
     (rights,) = document["permissions"]
     server.ctl("set_permissions", "ws01", rights["configure"], rights["write"], rights["read"])
     for one in document["topic_permissions"]:
