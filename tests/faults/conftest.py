@@ -15,7 +15,7 @@ from datauploader.answers import StationService, UploadStatus
 from datauploader.client import Gateway
 from datauploader.contracts import Station
 from datauploader.contracts.names import unpack
-from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
+from datauploader.messaging.topology import Queue, catalog_queue, gateway_queue, transfer_queue, watcher_queue
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.campaign import Record
 from datauploader_sandbox.detector.ledger import Ledger
@@ -76,11 +76,20 @@ class Case(Run):
 
     def parked(self) -> int:
         """Count the messages that were set aside for people."""
+        with self._channel() as channel:
+            counted = [channel.queue_declare(queue.parked, passive=True) for queue in QUEUES]
+        return sum(one.method.message_count for one in counted)
+
+    def purge(self, queue: Queue) -> None:
+        """Have the broker lose what a queue holds."""
+        with self._channel() as channel:
+            channel.queue_purge(queue.name)
+
+    @contextmanager
+    def _channel(self) -> Iterator[Any]:
         connection = pika.BlockingConnection(pika.URLParameters(self.facility.broker_address))
         try:
-            channel = connection.channel()
-            counted = [channel.queue_declare(queue.parked, passive=True) for queue in QUEUES]
-            return sum(one.method.message_count for one in counted)
+            yield connection.channel()
         finally:
             connection.close()
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datauploader.client import Gateway
 from datauploader.errors import GatewayUnreachable, Refused
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
@@ -76,8 +75,8 @@ class Dying:
 
         return eventually(attempt, within_s=SOON_S, every_s=0.2, what="the gateway takes it")[0]
 
-    def revive(self) -> None:
-        """See the service dead at the point, by SIGKILL, and start it again as usual."""
+    def revive(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """See the service dead at the point, by SIGKILL, do something, and start it again as usual."""
         if self._died:
             return
         code = self.run.services.ended(self.service, SOON_S)
@@ -85,6 +84,7 @@ class Dying:
         assert code == -signal.SIGKILL, f"{self.service} ended with exit code {code}: {words}"
         assert self._count("crash_point_reached") > self._deaths, f"it was not at {self.point}: {words}"
         self._died = True
+        meanwhile()
         self.run.services.start(self.service, **self._environment)
         self.run.heal()
 
@@ -94,6 +94,8 @@ class Dying:
         if close and not self._closed:
             self.close()
         self.run.recover(self.upload, datasets=(self.dataset,), close=False)
+        files = self.written()
+        self.run.until(self.upload, lambda status: status.counts.catalogued.files == files, "all are told", SOON_S)
         assert not self.run.parked()
 
     def judge_unseen(self) -> None:
@@ -104,11 +106,6 @@ class Dying:
 
     def _complete(self) -> bool:
         return [d["complete"] for d in self.run.catalogue()["datasets"] if d["name"] == self.dataset] == [True]
-
-    def troubles(self) -> tuple[str, ...]:
-        """Return what the gateway shows to be wrong with the upload."""
-        with Gateway(self.run.facility.url, self.run.token) as gateway:
-            return gateway.upload(self.upload).troubles
 
     def written(self) -> int:
         """Count the files that must be stored."""

@@ -14,6 +14,7 @@ import pytest
 import datauploader
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadControlled, UploadRequested
 from datauploader.messaging import connect
+from datauploader.messaging.topology import transfer_queue
 from datauploader.testing.waiting import eventually
 from datauploader_gateway.view import keys
 from datauploader_sandbox.campaign import Record
@@ -76,6 +77,16 @@ def harvested(dying: Dying) -> None:
     assert len(dying.run.parameters(dying.dataset, "title")) == 1
 
 
+def addressed(dying: Dying) -> None:
+    """The catalog dies when it has made the dataset; people are told its address all the same, long before the end."""
+    dying.arm()
+    dying.request()
+    dying.revive()
+    dying.run.until(dying.upload, lambda status: status.dataset_url, "the dataset's address is told", 60)
+    dying.write()
+    dying.judge()
+
+
 def refused(dying: Dying) -> None:
     """The catalogue refuses the dataset for good, until somebody has it tried again."""
     fault = {"procedure": "datauploader.create_dataset", "kind": "error", "status": 422, "times": -1}
@@ -86,7 +97,7 @@ def refused(dying: Dying) -> None:
     dying.write()
     dying.revive()
     dying.run.facility.wait()
-    eventually(dying.troubles, within_s=30, what="the refusal is shown")
+    dying.run.until(dying.upload, lambda status: status.state == "refused", "the refusal is shown", 30)
     httpx.delete(f"{double}/_double/faults").raise_for_status()
     dying.insist(lambda: dying.run.control(dying.upload, "retry"))
     dying.judge()
@@ -105,13 +116,13 @@ def by_rule(dying: Dying) -> None:
 
 
 def reminding(dying: Dying) -> None:
-    """Nobody moves files for longer than the watcher's patience, so it announces them again."""
-    dying.run.services.pause("transfer")
+    """What was announced is lost with what transfer's queue held, and the watcher dies while it announces it again."""
+    dying.run.services.kill("transfer")
     dying.arm(DATAUPLOADER_WATCHER_RECEIPT_PATIENCE_S="2")
     dying.request()
     dying.write()
-    dying.revive()
-    dying.run.services.resume("transfer")
+    dying.revive(meanwhile=lambda: dying.run.purge(transfer_queue(HERE)))
+    dying.run.services.start("transfer")
     dying.judge()
 
 
@@ -199,9 +210,9 @@ class Place:
 PLACES = (
     Place("watcher", "inbox.handled"),
     Place("watcher", "inbox.committed", passes=2),
-    Place("watcher", "outbox.published", passes=2),
+    Place("watcher", "outbox.published", passes=4),
     Place("watcher", "outbox.confirmed"),
-    Place("watcher", "outbox.deleted", passes=2),
+    Place("watcher", "outbox.deleted", passes=5),
     Place("watcher", "retry.moved", early),
     Place("watcher", "watcher.opened"),
     Place("watcher", "watcher.announcing"),
@@ -224,13 +235,13 @@ PLACES = (
     Place("transfer", "transfer.copied"),
     Place("transfer", "transfer.verified"),
     Place("transfer", "transfer.settled"),
-    Place("catalog", "inbox.handled", passes=2),
+    Place("catalog", "inbox.handled"),
     Place("catalog", "inbox.committed"),
-    Place("catalog", "outbox.published"),
-    Place("catalog", "outbox.confirmed"),
-    Place("catalog", "outbox.deleted"),
+    Place("catalog", "outbox.published", passes=2),
+    Place("catalog", "outbox.confirmed", passes=2),
+    Place("catalog", "outbox.deleted", passes=2),
     Place("catalog", "catalog.ensured"),
-    Place("catalog", "catalog.ensured-noted"),
+    Place("catalog", "catalog.ensured-noted", addressed),
     Place("catalog", "catalog.registered", quick=True),
     Place("catalog", "catalog.registered-noted"),
     Place("catalog", "catalog.described", harvested),
@@ -246,7 +257,7 @@ PLACES = (
     Place("gateway", "gateway.taking-in"),
     Place("gateway", "gateway.taken-in"),
     Place("gateway", "gateway.order-kept"),
-    Place("gateway", "gateway.folding", passes=2),
+    Place("gateway", "gateway.folding", passes=6),
     Place("gateway", "gateway.folded", passes=3),
     Place("gateway", "gateway.reminded", station_without_memory),
     Place("gateway", "gateway.rebuilding", view_lost),

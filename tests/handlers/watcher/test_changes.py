@@ -73,6 +73,18 @@ def test_a_temporary_name_is_never_announced_and_leaves_no_record(world):
 
 
 @pytest.mark.fault("F12")
+def test_a_temporary_name_that_stays_is_left_out(world):
+    """Its writer has died perhaps; somebody can read that it lies there, and why it is not uploaded."""
+    world.write("dead.h5.part")
+    world.write("run.h5")
+    world.start()
+    world.request(quiet_period_s=0.2)
+    assert world.wait_for(UploadSealed)[0].left_out == 1
+    assert set(world.announced()) == {b"run.h5"}
+    assert world.left_out() == {b"dead.h5.part": "excluded"}
+
+
+@pytest.mark.fault("F12")
 def test_a_file_renamed_before_it_is_finished_is_announced_under_its_new_name_alone(world):
     """The old name is dropped without a trace."""
     world.start()

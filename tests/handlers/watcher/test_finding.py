@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from watchdog.observers import inotify_c
 
-from datauploader.contracts import FileReady, UploadSealed
+from datauploader.contracts import FileReady, UploadScanned, UploadSealed
 
 DETECTOR = """
 import sys
@@ -48,6 +49,28 @@ def test_new_nested_folders_are_found_at_once(world):
     for name in names:
         world.write(name)
     world.wait_announced(*names)
+
+
+@pytest.mark.fault("F4")
+def test_what_appears_in_a_new_folder_before_it_is_watched_is_found(world, tmp_path, monkeypatch):
+    """The system tells of the new folder, and watches others in its place: it is looked at again, as is its parent."""
+    add, blind = inotify_c.inotify_add_watch, iter(range(9))
+
+    def misled(descriptor, path, mask):
+        if b"new" in path:
+            elsewhere = tmp_path / f"elsewhere{next(blind)}"
+            elsewhere.mkdir()
+            path = os.fsencode(elsewhere)
+        return add(descriptor, path, mask)
+
+    monkeypatch.setattr(inotify_c, "inotify_add_watch", misled)
+    world.start(scan_interval_s=60, poll_interval_s=60)
+    world.request("sync", quiet_period_s=0.2)
+    world.wait_until(lambda: world.upload_state() == "open")
+    for number, name in enumerate(("new/one.dat", "new/two.dat", "new/newer/three.dat", "new/newer/four.dat"), 1):
+        world.write(name)
+        world.wait_until(lambda seen=number: world.events(UploadScanned)[-1].files == seen, f"{name} is seen")
+    world.wait_announced("new/one.dat", "new/two.dat", "new/newer/three.dat", "new/newer/four.dat")
 
 
 @pytest.mark.fault("F3")
