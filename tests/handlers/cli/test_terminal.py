@@ -9,8 +9,11 @@ import time
 
 import pytest
 
-OWN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
-"""Makes the terminal the session's own, so that Ctrl-C reaches the program."""
+OWN = (
+    "import fcntl, signal, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.default_int_handler)"
+)
+"""Makes the terminal the session's own, so that Ctrl-C reaches the program, also from tests in the background."""
 PROGRAM = [sys.executable, "-c", f"{OWN}; from datauploader.cli import main; raise SystemExit(main())"]
 
 
