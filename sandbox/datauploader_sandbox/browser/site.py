@@ -1,5 +1,7 @@
 """A facility whose pages people look at: they sign in with a name, a VUO session, or at the identity provider."""
 
+import os
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -57,8 +59,9 @@ class Site:
         self._stack.close()
 
     def let_in(self, *names: str) -> None:
-        """Give accounts to these people and to no others."""
+        """Give accounts to these people and to no others, at once: as if the file had been written a while ago."""
         self.accounts.write_text("\n".join(_account(name, PEOPLE[name]) for name in names), encoding="utf-8")
+        os.utime(self.accounts, (time.time() - 60,) * 2)
 
     def _start(self) -> Self:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -89,6 +91,7 @@ def test_an_account_of_the_file_gives_its_role_to_who_signs_in_elsewhere(signing
     facility = signing_in()
     accounts = facility.settings.accounts
     accounts.write_text(accounts.read_text() + '\n[[account]]\nname = "m"\nuser_id = "mallory"\nrole = "operator"\n')
+    os.utime(accounts, (time.time() - 60,) * 2)
     browser.sign_in(start(facility), "mallory")
     assert me(browser, facility)["user"]["role"] == "operator"
 

@@ -1,5 +1,7 @@
 """Signing in: right, wrong, too often, from elsewhere, without Redis; sessions and tokens."""
 
+import os
+import time
 from typing import Any
 
 import pytest
@@ -147,6 +149,8 @@ def test_a_removed_account_is_nobody(facility: Any) -> None:
     text = accounts.read_text()
     start = text.index('[[account]]\nname = "bruno"')
     accounts.write_text(text[:start] + text[text.index("[[account]]", start + 1) :])
+    assert client.get("/api/v1/me").status_code == 200, "who is still writing has not said anything yet"
+    os.utime(accounts, (time.time() - 60,) * 2)
     assert client.get("/api/v1/me").status_code == 401
 
 

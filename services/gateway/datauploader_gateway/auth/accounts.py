@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ from datauploader.errors import ConfigurationError
 from datauploader_gateway.auth.person import Beamline, Role, User
 from datauploader_gateway.mail.settings import is_address
 
+SETTLES_S = 1.0
+"""For so long after a file was written to it does not count yet: many editors empty a file before they fill it."""
 _HASHER = PasswordHasher()
 
 
@@ -21,6 +24,10 @@ def _address(text: str) -> str:
     if text and not is_address(text):
         raise ValueError("email must be one plain mail address")
     return text
+
+
+_Version = tuple[int, int]
+"""When a file was written last (nanoseconds since 1970), and how long it is (bytes)."""
 
 
 class Account(BaseModel):
@@ -66,7 +73,7 @@ class Accounts:
         """
         self._path = path
         self._lock = threading.Lock()
-        self._read_at: tuple[int, int] = (-1, -1)
+        self._read_at: _Version | None = None
         self._anybodys = ""
         """Some account's hash, verified for unknown names so that they take as long as known ones."""
         self._by_name: dict[str, Account] = {}
@@ -104,18 +111,24 @@ class Accounts:
         if self._path is None:
             return
         try:
-            status = self._path.stat()
-            version = (status.st_mtime_ns, status.st_size)
+            version = _version(self._path)
             with self._lock:
-                if version == self._read_at:
+                if version == self._read_at or (self._read_at and 0 <= time.time() - version[0] / 1e9 < SETTLES_S):
                     return
                 found = _parse(self._path)
+                if self._read_at and _version(self._path) != version:  # somebody has begun to write
+                    return
                 self._by_name = {account.name: account for account in found}
                 self._by_id = {account.user_id: account for account in found}
                 self._anybodys = next((a.password.get_secret_value() for a in found if a.password), "")
                 self._read_at = version
         except OSError as error:
             raise ConfigurationError(f"the accounts file {self._path} cannot be read: {error.strerror}") from error
+
+
+def _version(path: Path) -> _Version:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _parse(path: Path) -> tuple[Account, ...]:
