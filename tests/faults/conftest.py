@@ -25,7 +25,7 @@ from datauploader_sandbox.run import Run
 from datauploader_sandbox.witness import Witness
 
 HERE = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
-QUEUES = (catalog_queue(), transfer_queue(HERE), watcher_queue(HERE), gateway_queue())
+QUEUES = (transfer_queue(HERE), catalog_queue(), watcher_queue(HERE), gateway_queue())
 """What the services take their work from."""
 Start = Callable[..., "Case"]
 

@@ -139,9 +139,7 @@ def test_every_message_three_times_and_shuffled_changes_nothing(case, channel) -
     run.control(upload, "close")
     management, sink, dice = run.server["rabbitmq"].management, channel(run), random.Random(26)
     eventually(lambda: _sealed(run, upload), within_s=60, what="the station has said everything")
-    for service, queue in zip(
-        ("transfer", "catalog", "watcher", "gateway"), (queue.name for queue in QUEUES), strict=True
-    ):
+    for service, queue in zip(("transfer", "catalog", "watcher", "gateway"), [one.name for one in QUEUES], strict=True):
         if run.services.runs(service):
             run.services.kill(service)
             run.services.start(service) if service == "transfer" else None

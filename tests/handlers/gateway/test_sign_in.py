@@ -62,6 +62,19 @@ def test_guessing_is_slowed_down_but_the_owner_gets_in_from_elsewhere(open_facil
 
 
 @pytest.mark.attack("S9")
+def test_who_tries_while_the_catalogue_is_silent_has_not_guessed(facility: Any) -> None:
+    """Somebody presses the button again and again; when it answers they are let in, and guesses are still counted."""
+    client, vuo = facility.client(), {"method": "vuo", "vuo_session": "good-session"}
+    answerers = dict(facility.broker.answerers)
+    facility.broker.answerers.clear()
+    assert [client.post("/api/v1/session", json=vuo).status_code for _ in range(7)] == [503] * 7
+    facility.broker.answerers.update(answerers)
+    wrong = vuo | {"vuo_session": "guessed"}
+    assert [client.post("/api/v1/session", json=wrong).status_code for _ in range(6)] == [401] * 5 + [429]
+    assert client.post("/api/v1/session", json=vuo).status_code == 200
+
+
+@pytest.mark.attack("S9")
 def test_many_addresses_do_not_help_a_guesser_and_do_not_lock_the_owner_out(open_facility: Any, scene: Any) -> None:
     """Strangers together have few tries; an address that the account was used from goes on working."""
     facility = open_facility(trusted_proxies=("127.0.0.1",), attempts_from_strangers=4)

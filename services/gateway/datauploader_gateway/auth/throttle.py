@@ -105,6 +105,11 @@ class Throttle:
         if not await self._acquainted(account, address):
             await self._limiter.hit(self._strangers, account)
 
+    async def unjudged(self, account: str, address: str) -> None:
+        """Take an attempt back that nobody could judge, because whoever knows does not answer: it was no guess."""
+        key, expiry = self._pair.key_for(account, address), self._pair.get_expiry()
+        await self._limiter.storage.incr(key, expiry, -1)
+
     async def succeeded(self, account: str, address: str) -> None:
         """Remember that the owner uses this address."""
         await self._limiter.clear(self._pair, account, address)

@@ -13,7 +13,7 @@ from datauploader_gateway.auth.dependency import SignedIn, address_of, give_cook
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.auth.person import Method, User
 from datauploader_gateway.auth.sessions import Ticket
-from datauploader_gateway.errors import NotAllowed, WrongCredentials
+from datauploader_gateway.errors import CatalogueAway, NotAllowed, WrongCredentials
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 
@@ -80,6 +80,7 @@ async def sign_in(parts: Parts, credentials: LocalCredentials | VuoCredentials, 
     Raises:
         WrongCredentials: nobody's.
         TooManyAttempts: there were too many wrong ones.
+        CatalogueAway: nobody can tell at the moment.
     """
     account = _account(credentials)
     await parts.throttle.admit(account, address)
@@ -89,6 +90,9 @@ async def sign_in(parts: Parts, credentials: LocalCredentials | VuoCredentials, 
         await parts.throttle.failed(account, address)
         metrics.SIGN_INS.labels(credentials.method, "wrong").inc()
         await parts.audit.record("sign-in refused", who=account, address=address, method=credentials.method)
+        raise
+    except CatalogueAway:
+        await parts.throttle.unjudged(account, address)
         raise
     await parts.throttle.succeeded(account, address)
     metrics.SIGN_INS.labels(credentials.method, "right").inc()
