@@ -25,8 +25,11 @@ from datauploader_sandbox.run import Run
 from datauploader_sandbox.witness import Witness
 
 HERE = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
-QUEUES = (transfer_queue(HERE), catalog_queue(), watcher_queue(HERE), gateway_queue())
-"""What the services take their work from."""
+QUEUES = {
+    "transfer": transfer_queue(HERE), "catalog": catalog_queue(), "watcher": watcher_queue(HERE),
+    "gateway": gateway_queue(),
+}  # fmt: skip
+"""What each service takes its work from."""
 Start = Callable[..., "Case"]
 
 
@@ -77,7 +80,7 @@ class Case(Run):
     def parked(self) -> int:
         """Count the messages that were set aside for people."""
         with self._channel() as channel:
-            counted = [channel.queue_declare(queue.parked, passive=True) for queue in QUEUES]
+            counted = [channel.queue_declare(queue.parked, passive=True) for queue in QUEUES.values()]
         return sum(one.method.message_count for one in counted)
 
     def purge(self, queue: Queue) -> None:

@@ -72,7 +72,7 @@ def test_poison_is_parked_with_its_reason_and_keeps_nobody_from_work(case, chann
     run.opened(upload)
     before = {name: run.services.memory(name) for name in ("watcher", "transfer", "catalog", "gateway")}
     sink = channel(run)
-    for name in (queue.name for queue in QUEUES):
+    for name in (queue.name for queue in QUEUES.values()):
         for body in BOMBS.values():
             sink.basic_publish("", name, body, mandatory=True)
     Detector(run.facility.watched, run.ledger, Plan("burst", files=100, file_size=2000)).run()
@@ -139,7 +139,7 @@ def test_every_message_three_times_and_shuffled_changes_nothing(case, channel) -
     run.control(upload, "close")
     management, sink, dice = run.server["rabbitmq"].management, channel(run), random.Random(26)
     eventually(lambda: _sealed(run, upload), within_s=60, what="the station has said everything")
-    for service, queue in zip(("transfer", "catalog", "watcher", "gateway"), [one.name for one in QUEUES], strict=True):
+    for service, queue in ((service, taken_from.name) for service, taken_from in QUEUES.items()):
         if run.services.runs(service):
             run.services.kill(service)
             run.services.start(service) if service == "transfer" else None

@@ -23,6 +23,7 @@ _TOUCH_S = 60
 
 
 _Kept = bytes | str | None
+"""What Redis has under a key, None for nothing."""
 
 
 class Ticket(BaseModel):
