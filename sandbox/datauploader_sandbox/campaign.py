@@ -64,6 +64,17 @@ FAULTS = {
     "F44": "catalogue error on an existence check",
     "F45": "permanent refusal for one dataset",
     "F46": "random sequences of faults",
+    "F47": "two uploads, one dataset or object",
+    "F48": "bytes that change behind unchanged stamps",
+    "F49": "an original that may not go",
+    "F50": "the former version while its successor is sent",
+    "F51": "a path that leads out of its root",
+    "F52": "a storage that takes two names for one",
+    "F53": "state, Redis or a server put back from a copy",
+    "F54": "clocks that were ahead and are put right",
+    "F55": "two machines with one name, a batch of nothing",
+    "F56": "written after the seal",
+    "F57": "old news told as now",
 }
 """The numbers of the campaign's table, and their names."""
 _PAGE = """\

@@ -34,6 +34,7 @@ def say_ready(db: sqlite3.Connection, upload: Upload, root: bytes, rows: Sequenc
             root=display(root),
             root_b64=pack(root),
             destination=upload.request.destination,
+            continues=upload.request.continues,
             files=batch,
         )
         say(db, upload, data, *keys)

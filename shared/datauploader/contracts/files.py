@@ -69,6 +69,8 @@ class FileReady(EventData):
     """Absolute path on the station below which the paths lie."""
     root_b64: str | None = None
     destination: Destination
+    continues: tuple[UploadId, ...] = Field(default=(), max_length=50)
+    """See `UploadRequested.continues`."""
     files: tuple[FileVersion, ...] = Field(min_length=1, max_length=MOST_FILES)
 
 

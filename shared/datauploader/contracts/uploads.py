@@ -57,6 +57,10 @@ class UploadRequested(EventData):
     """Close a sync upload by itself after so long without any change."""
     delete_after: bool = False
     """Remove local copies whose stored copy was hashed again; only where the station allows it."""
+    continues: tuple[UploadId, ...] = Field(default=(), max_length=50)
+    """Earlier uploads of the same dataset whose objects this one may replace: it goes on with them."""
+    without: tuple[UploadId, ...] = Field(default=(), max_length=50)
+    """Earlier uploads of this station whose files are left out where they have not changed since."""
 
 
 class UploadControlled(EventData):
