@@ -87,8 +87,9 @@ Run: {when:%Y-%m-%d %H:%M} UTC, {machine}; tests chosen by `{chosen}`. \
 Runs: {runs}, failed: {failed}, judged by the oracle: {judged}.
 Recovery p95: {p95}.
 
-| # | Fault | Runs | Failed | Judged | Recovered, p50 | max | Lost | Duplicated | Wrong | Unexpected | False verified |
-|---|---|---|---|---|---|---|---|---|---|---|---|"""
+| # | Fault | Runs | Failed | Judged | Recovered, p50 | max | Lost | Duplicated | Wrong | Unexpected | False verified \
+| False complete |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 @dataclass(slots=True)
@@ -163,7 +164,7 @@ def _row(number: str, name: str, tally: Tally) -> str:
     spans = tally.recovered_s
     found = [
         str(tally.found[kind]) if tally.judged else "-"
-        for kind in ("lost", "duplicated", "wrong", "unexpected", "false_verified")
+        for kind in ("lost", "duplicated", "wrong", "unexpected", "false_verified", "false_complete")
     ]
     p50, most = (f"{statistics.median(spans):.1f} s", f"{max(spans):.1f} s") if spans else ("-", "-")
     cells = [number, name, str(tally.runs), str(tally.failed), str(tally.judged), p50, most, *found]

@@ -139,7 +139,9 @@ class Run:
 
         return eventually(values, within_s=60, what=f"{at_least} values of {name}")
 
-    def verdict(self, dataset: str = "run", receipts: Sequence[Receipt] = ()) -> Verdict:
+    def verdict(
+        self, dataset: str = "run", receipts: Sequence[Receipt] = (), broken: Sequence[str] = ()
+    ) -> Verdict:  # fmt: skip
         """Let the oracle compare what was written with what is stored, catalogued and, by receipts, said."""
         (stored,) = (path for path in self.facility.storage.rglob(dataset) if path.is_dir())
         evidence = Evidence(
@@ -147,6 +149,8 @@ class Run:
             stored=read_directory(stored),
             catalogue=read_catalogue(self.catalogue(), dataset),
             receipts=receipts,
+            kept={content.sha256 for content in read_directory(self.facility.watched).values()},
+            broken=broken,
         )
         assert evidence.ledger, "the generator wrote nothing, so this run proves nothing"
         return judge(evidence)

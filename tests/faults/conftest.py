@@ -20,6 +20,7 @@ from datauploader.testing.waiting import eventually
 from datauploader_sandbox.campaign import Record
 from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_sandbox.facility import STATION, Facility
+from datauploader_sandbox.guard import Guard
 from datauploader_sandbox.oracle.evidence import Receipt
 from datauploader_sandbox.run import Run
 from datauploader_sandbox.witness import Witness
@@ -36,10 +37,11 @@ Start = Callable[..., "Case"]
 class Case(Run):
     """A run that something happens to."""
 
-    def __init__(self, facility: Facility, ledger: Path, witness: Witness, record: Record) -> None:
+    def __init__(self, facility: Facility, ledger: Path, witness: Witness, guard: Guard, record: Record) -> None:
         """Begin to watch."""
         super().__init__(facility, ledger)
         self._witness, self._record = witness, record
+        self.guard = guard
         self._healed = time.monotonic()
 
     @property
@@ -59,7 +61,7 @@ class Case(Run):
 
     def beside(self, name: str) -> "Case":
         """Begin another run in the same facility, with a ledger of its own."""
-        return Case(self.facility, self.ledger.with_name(f"{name}.jsonl"), self._witness, self._record)
+        return Case(self.facility, self.ledger.with_name(f"{name}.jsonl"), self._witness, self.guard, self._record)
 
     @property
     def claims(self) -> Sequence[Receipt]:
@@ -125,10 +127,16 @@ class Case(Run):
         self._record.recovered(time.monotonic() - self._healed)
         for dataset in datasets:
             said = [receipt for upload in uploads for receipt in self.receipts(upload)]
-            verdict = self.verdict(dataset, [*self._witness.of(*uploads), *said])
+            verdict = self.verdict(dataset, [*self._witness.of(*uploads), *said], self.guard.look())
             self._record.verdict(verdict)
             assert verdict.holds, json.dumps({name: getattr(verdict, name) for name in verdict.counts}, indent=1)
         return statuses
+
+
+def stays_complete(guard: Guard) -> None:
+    """See that every dataset that was ever complete still is what the catalogue was told."""
+    broken = guard.look()
+    assert not broken, broken[:10]
 
 
 class Scribe:
@@ -183,8 +191,10 @@ class Stage:
         if self._facility is None:
             self._facility = self._stack.enter_context(Facility(folder=self._folders() / "facility", **self._how))
             self._witness = self._stack.enter_context(Witness(self._facility.broker_address))
+            self._guard = self._stack.enter_context(Guard(self._facility))
         try:
             yield eventually(lambda: self._case(dataset, record), within_s=60, every_s=0.2, what="somebody can sign in")
+            stays_complete(self._guard)
         except BaseException:
             self.close()
             raise
@@ -192,7 +202,8 @@ class Stage:
     def _case(self, dataset: str, record: Record) -> Case | None:
         assert self._facility is not None
         try:
-            return Case(self._facility, self._facility.folder / f"{dataset}.jsonl", self._witness, record)
+            ledger = self._facility.folder / f"{dataset}.jsonl"
+            return Case(self._facility, ledger, self._witness, self._guard, record)
         except httpx.HTTPStatusError:
             return None  # the catalog was started again just now
 
@@ -213,11 +224,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture
 def case(tmp_path: Path, record: Record) -> Iterator[Start]:
     """Return a function that starts a facility on real parts; its arguments are those of `Facility`."""
+    guards: list[Guard] = []
     with ExitStack() as stack:
 
         def begin(**how: Any) -> Case:
             facility = stack.enter_context(Facility(folder=tmp_path / "facility", **{"broker": "rabbitmq"} | how))
             witness = stack.enter_context(Witness(facility.broker_address))
-            return Case(facility, tmp_path / "ledger.jsonl", witness, record)
+            guards.append(stack.enter_context(Guard(facility)))
+            return Case(facility, tmp_path / "ledger.jsonl", witness, guards[-1], record)
 
         yield begin
+        for guard in guards:
+            stays_complete(guard)

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields, replace
 
 from datauploader_sandbox.oracle.evidence import Content, Datafile, Receipt, Written
@@ -15,6 +16,10 @@ class Evidence:
     stored: Mapping[bytes, Content] | None = None
     catalogue: Sequence[Datafile] | None = None
     receipts: Sequence[Receipt] = ()
+    kept: AbstractSet[str] | None = None
+    """The digests of what lies on the writer's disk at the end."""
+    broken: Sequence[str] = ()
+    """What was found of datasets that were complete and did not stay so; see `promises`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,7 @@ class Verdict:
     wrong: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     false_verified: list[str] = field(default_factory=list)
+    false_complete: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
@@ -47,7 +53,20 @@ def judge(evidence: Evidence) -> Verdict:
     if evidence.catalogue is not None:
         _judge_catalogue(ledger, evidence.catalogue, verdict)
     verdict.false_verified.extend(_false_claims(evidence))
+    verdict.false_complete.extend(evidence.broken)
+    verdict.lost.extend(_nowhere(evidence))
     return verdict
+
+
+def _nowhere(evidence: Evidence) -> Iterator[str]:
+    """Find files that are called stored, and whose last closed bytes are neither on the storage nor on the disk."""
+    if evidence.stored is None or evidence.kept is None:
+        return
+    somewhere = evidence.kept | {content.sha256 for content in evidence.stored.values()}
+    for path in sorted({receipt.path for receipt in evidence.receipts}):
+        written = evidence.ledger.get(path)
+        if written and written.final and not written.gone and written.final.sha256 not in somewhere:
+            yield f"{shown(path)} is called stored, and what was written last exists nowhere"
 
 
 def _with_choices_made(evidence: Evidence) -> dict[bytes, Written]:

@@ -19,7 +19,7 @@ def read_directory(root: Path) -> dict[bytes, Content]:
         for name in names:
             path = os.path.join(folder, name)  # noqa: PTH118 - names are bytes here
             if os.path.isfile(path) and not os.path.islink(path):  # noqa: PTH113, PTH114 - as above
-                found[os.path.relpath(path, start)] = _hash_file(path)
+                found[os.path.relpath(path, start)] = hash_file(path)
     return found
 
 
@@ -37,7 +37,8 @@ def read_remote(rclone: Path, configuration: Path, remote: str) -> dict[bytes, C
         return read_directory(Path(fetched))
 
 
-def _hash_file(path: bytes) -> Content:
+def hash_file(path: bytes) -> Content:
+    """Read a file and say what it holds."""
     digest, size = hashlib.sha256(), 0
     with open(path, "rb") as file:  # noqa: PTH123 - names are bytes here
         while block := file.read(BLOCK):

@@ -1,5 +1,6 @@
 """The oracle finds each kind of damage, and is content with a sound run."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.oracle import Evidence, judge, read_catalogue, read_ledger
 from datauploader_sandbox.oracle.__main__ import main
 from datauploader_sandbox.oracle.evidence import Content, Datafile, Receipt, Written
+from datauploader_sandbox.oracle.promises import Promises, watch
 
 A, B, OLD, TORN = Content("a" * 64, 10), Content("b" * 64, 20), Content("c" * 64, 5), Content("d" * 64, 7)
 LEDGER = {
@@ -154,3 +156,79 @@ def test_it_reads_a_storage_back_through_rclone(tmp_path: Path) -> None:
     damaged = subprocess.run(command, capture_output=True, text=True, check=False)
     assert damaged.returncode == 1
     assert "wrong: storage: 'acquisition.log' holds bytes that never existed" in damaged.stdout
+
+
+@pytest.mark.parametrize(
+    ("kept", "stored", "lost"),
+    [
+        ({A.sha256}, {**STORED, b"a": OLD}, False),
+        (set(), {**STORED, b"elsewhere": A, b"a": OLD}, False),
+        (set(), {**STORED, b"a": OLD}, True),
+    ],
+)
+def test_bytes_that_are_called_stored_must_be_somewhere(kept, stored, lost) -> None:
+    """What was written last lies on the writer's disk or anywhere on the storage while its file is called stored."""
+    verdict = judge(Evidence(LEDGER, stored, None, RECEIPTS, kept=kept))
+    says = "'a' is called stored, and what was written last exists nowhere"
+    assert (says in verdict.lost) is lost
+
+
+def complete(*files: tuple[str, bytes], complete: bool = True) -> dict[str, Any]:
+    """Write a catalogue's state with one dataset."""
+    datafiles = [
+        {
+            "path": name,
+            "location": f"store:x/{name}",
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size": len(content),
+        }
+        for name, content in files
+    ]
+    return {"datasets": [{"investigation_id": "1", "name": "ds", "complete": complete, "datafiles": datafiles}]}
+
+
+@pytest.fixture
+def promises(tmp_path: Path) -> Promises:
+    """Keep two objects, one with a byte in its name that is no text, and promise them."""
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"one")
+    (folder / os.fsdecode(b"\xff")).write_bytes(b"two")
+    made = Promises(tmp_path)
+    assert made.look(complete(("a", b"one"), ("\\xff", b"two"))) == []
+    return made
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: path.unlink(), "storage: 'a' of the complete 1/ds is missing"),
+        (lambda path: path.write_bytes(b"ONE"), "storage: 'a' of the complete 1/ds holds other bytes"),
+    ],
+)
+def test_a_complete_dataset_must_stay_as_it_was(promises, tmp_path, damage, says) -> None:
+    """An object that is altered or lost later is found, is never forgotten, and is found without a catalogue."""
+    whole = (tmp_path / "x" / "a").read_bytes()
+    damage(tmp_path / "x" / "a")
+    assert promises.look({"datasets": []}) == [says]
+    (tmp_path / "x" / "a").write_bytes(whole)
+
+    def away() -> dict[str, Any]:
+        raise ConnectionError
+
+    assert watch(promises, away) == [says]
+
+
+def test_a_complete_dataset_must_not_be_changed_in_the_catalogue(promises) -> None:
+    """Another checksum under the same path, after the dataset was complete, is a broken promise."""
+    assert promises.look(complete(("a", b"other"))) == [
+        "catalogue: 'a' of 1/ds was changed after the dataset was complete"
+    ]
+
+
+def test_what_is_not_complete_promises_nothing_and_what_a_test_damages_is_excused(promises, tmp_path) -> None:
+    """Only complete datasets are held to; a test may damage an object on purpose when it says so."""
+    assert promises.look(complete(("never", b""), complete=False)) == []
+    promises.excuse(tmp_path / "x" / "a")
+    (tmp_path / "x" / "a").unlink()
+    assert promises.look({"datasets": []}) == []
