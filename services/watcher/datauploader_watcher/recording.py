@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -72,7 +73,8 @@ class Recorder:
 
     def _settled(self, work: Work, outcome: Outcome) -> Candidate | None:
         assert outcome.digests is not None
-        return work.settling.finish(outcome.path, outcome.asked, outcome.digests, self._clock.monotonic())
+        now = self._clock.monotonic()
+        return work.settling.finish(outcome.path, outcome.asked, outcome.digests, now, writer=outcome.writer)
 
     def _finished(
         self, work: Work, outcome: Outcome, candidate: Candidate, records: list[LeftOutFile], fresh: list[Row]
@@ -84,11 +86,12 @@ class Recorder:
         known = None if candidate.fresh else Files.find_in(self._db, folder, name)
         verdict = judge(known, outcome.asked, outcome.digests, self._now_ns)
         if isinstance(verdict, Kept):
-            Files.restamp(self._db, folder, name, outcome.asked)
+            Files.restamp(self._db, folder, name, outcome.asked, writer=outcome.writer)
         elif isinstance(verdict, Fresh):
-            fresh.append(new_row(folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision))
+            row = new_row(folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision)
+            fresh.append(replace(row, writer=outcome.writer))
         else:
-            Files.ready_again(self._db, folder, name, outcome.asked)
+            Files.ready_again(self._db, folder, name, outcome.asked, writer=outcome.writer)
             work.ready = True
 
     def _problem(self, work: Work, path: bytes, problem: FolderError, records: list[LeftOutFile]) -> None:

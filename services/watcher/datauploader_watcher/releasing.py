@@ -151,9 +151,10 @@ class Releaser:
         except FolderError as problem:
             self._keep(row, str(problem), kept)
             return True
-        if now != row.stamp:
+        if not row.stamp.agrees(now):
             self._keep(row, "it has changed since it was uploaded", kept)
-        return now != row.stamp
+            return True
+        return False
 
     def _remove(self, upload: Upload, disk: Disk, row: Row) -> str:
         """Remove a file that still is what was uploaded; return why it was not removed."""

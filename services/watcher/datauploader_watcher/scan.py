@@ -2,14 +2,14 @@
 
 import os
 import stat
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Protocol
 
 from datauploader.state import Store
-from datauploader_watcher.adapters.disk import Disk, Page, explain
+from datauploader_watcher.adapters.disk import Disk, Page, changed_ns, explain, stamp_of
 from datauploader_watcher.domain.selection import Omission
-from datauploader_watcher.domain.versions import SIGNED, Stamp, join, stamp
+from datauploader_watcher.domain.versions import SIGNED, Stamp, join
 from datauploader_watcher.errors import FolderError, RootLost, Vanished
 from datauploader_watcher.ledger.files import Files, KnownRow
 
@@ -61,6 +61,7 @@ class Scan:
         starts: list[Start],
         *,
         deep: bool,
+        again: Collection[bytes] = (),
     ) -> None:
         """Prepare a walk.
 
@@ -72,11 +73,12 @@ class Scan:
             findings: is told what is seen.
             starts: where to begin.
             deep: enter every folder, not only new ones.
+            again: files to tell of although the ledger knows them like this; may change meanwhile.
         """
         self._disk, self._store, self._upload = disk, store, upload
         self._omits, self._findings = omits, findings
         self._stack = list(starts)
-        self._deep = deep
+        self._deep, self._again = deep, again
         self._doubtful: set[bytes] = set()
         self._walk = self._run()
         self.entries = 0
@@ -113,7 +115,8 @@ class Scan:
                 if not after:
                     number = self._opened(folder)
                 known = self._known(number, after, page, only)
-                self._compare(folder, page, known)
+                if news := self._compare(folder, page, known):
+                    self._learn(number, news)
                 if only is None:
                     self._missing(folder, page.names, known)
                 after = page.names[-1] if page.names else b""
@@ -136,7 +139,9 @@ class Scan:
                 return Files.known(db, number, after, page.last)
             return Files.known_names(db, number, page.names)
 
-    def _compare(self, folder: bytes, page: Page, known: Mapping[bytes, KnownRow]) -> None:
+    def _compare(self, folder: bytes, page: Page, known: Mapping[bytes, KnownRow]) -> list[tuple[int, bytes]]:
+        """Compare a page; return times of change, with the names, that older releases did not keep."""
+        news: list[tuple[int, bytes]] = []
         prefix = folder + b"/" if folder else b""
         get = known.get
         for name, seen in zip(page.names, page.looks, strict=True):
@@ -149,16 +154,26 @@ class Scan:
                 and row[1] == seen.st_size
                 and row[3] == seen.st_ino & SIGNED
                 and row[4] != "gone"
+                and (row[6] == seen.st_ctime_ns or not row[6])
+                and not (self._again and prefix + name in self._again)
             ):
-                continue  # known as it is: the way of almost every file, a million times
+                # known as it is: the way of almost every file, a million times
+                if not row[6] and (changed := changed_ns(seen)):
+                    news.append((changed, name))
             else:
                 self._unknown(prefix + name, seen, row)
+        return news
+
+    def _learn(self, folder: int | None, news: list[tuple[int, bytes]]) -> None:
+        if folder is not None:
+            with self._store.transaction() as db:
+                Files.learn_changed(db, folder, news)
 
     def _unknown(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
         if not stat.S_ISREG(seen.st_mode):
             self._other(path, seen.st_mode, row)
             return
-        now = stamp(seen.st_size, seen.st_mtime_ns, seen.st_ino)
+        now = stamp_of(seen)
         if row is None or row[4] == "left-out":
             self._new(path, now, row)
         else:

@@ -7,6 +7,7 @@ from datauploader.contracts.uploads import UploadScanned, UploadSealed, manifest
 from datauploader_watcher.domain.receipts import patience
 from datauploader_watcher.ledger.files import Files, Tally
 from datauploader_watcher.ledger.uploads import Upload, Uploads
+from datauploader_watcher.lingering import notes
 from datauploader_watcher.publishing import say
 from datauploader_watcher.work import Work
 
@@ -74,14 +75,16 @@ def seal_again(db: sqlite3.Connection, upload: Upload, now: float, first_patienc
 def _sealed(db: sqlite3.Connection, upload: Upload, manifest: str) -> UploadSealed:
     files, size, omitted = _counts(Files.tallies(db, upload.number))
     return UploadSealed(
-        upload_id=upload.upload_id, files=files, bytes=size, left_out=omitted, manifest_sha256=manifest
+        upload_id=upload.upload_id, files=files, bytes=size, left_out=omitted, manifest_sha256=manifest,
+        notes=notes(db, upload),
     )  # fmt: skip
 
 
 def scanned(db: sqlite3.Connection, work: Work) -> UploadScanned:
     """Count what belongs to an upload now, finished or not."""
     fresh = [candidate.stamp.size for candidate in work.settling.candidates() if candidate.fresh]
-    troubles = tuple(sentence for sentence in (work.away, work.upload.trouble, work.upload.recall) if sentence)
+    sentences = (work.away, work.upload.trouble, work.upload.recall, *work.lingering)
+    troubles = tuple(sentence for sentence in sentences if sentence)
     return counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
 
 

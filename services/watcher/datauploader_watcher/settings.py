@@ -76,6 +76,10 @@ class WatcherSettings(SectionSettings):
     """Part of the quiet period that is enough after the writer has closed the file."""
     closed_quiet_least_s: float = Field(default=0.25, ge=0)
     """The least quiet period after a close."""
+    seal_patience_s: float = Field(default=30.0, ge=0)
+    """How long a closed upload waits for files that other programs still have open; then they are taken as they are."""
+    restless_after_s: float = Field(default=60.0, ge=0)
+    """How long a file of a closed upload may go on changing before people are told its name."""
     hash_workers: int = Field(default=2, ge=1, le=64)
     """Threads that read and hash."""
     sha1: bool = False

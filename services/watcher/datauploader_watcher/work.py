@@ -81,6 +81,16 @@ class Work:
         self.visits = Visits(sources, clock)
         self._closed: set[bytes] = set()
         """Files that were closed before they were first looked at."""
+        self._touched: set[bytes] = set()
+        """Files that somebody has written to: they are read again, whatever a look at them says."""
+        self.closing_at = clock.monotonic()
+        """When it was closed, or taken up closing."""
+        self.held_until: tuple[float, str] | None = None
+        """Until when programs may keep it from being sealed (monotonic), and that moment as people read it."""
+        self.taken: set[bytes] = set()
+        """Files that were read for the last time although a program has them open."""
+        self.lingering: tuple[str, ...] = ()
+        """Sentences about files that keep it from being sealed."""
         self._store, self._clock, self._interval = store, clock, interval
         self._quiet = quiet
         self._scans: deque[Scan] = deque()
@@ -105,6 +115,7 @@ class Work:
             self.stirred = True
             self._full_missed = True
             self.visits.again(split(path)[0])
+        self._touched.discard(path)
         if path in self._closed:
             self._closed.discard(path)
             self.settling.closed(path, now)
@@ -125,6 +136,7 @@ class Work:
         if path in self.omissions or (row is not None and row[5] == omission.reason):
             return
         self.settling.drop(path)
+        self._touched.discard(path)
         due = self._clock.monotonic() + max(self._quiet.open_s, 1.0)
         self.omissions[path] = Pending(omission, due, folder)
 
@@ -155,11 +167,14 @@ class Work:
 
     def mark(self, path: bytes, *, folder: bool, closed: bool = False) -> None:
         """Have a path looked at soon, because something says that it has changed."""
-        if not self.visits.mark(path, folder=folder) or not closed:
+        if not self.visits.mark(path, folder=folder) or folder:
             return
-        if path in self.settling:
-            self.settling.closed(path, self._clock.monotonic())
-        else:  # written and closed before the first look at it
+        if self.settling.touched(path):
+            if closed:
+                self.settling.closed(path, self._clock.monotonic())
+            return
+        self._touched.add(path)
+        if closed:  # written and closed before the first look at it
             self._closed.add(path)
 
     def rescan(self) -> None:
@@ -180,6 +195,7 @@ class Work:
 
     def forget(self) -> None:
         """Forget everything that is not in the ledger, and find it again."""
+        self._touched.update(self.settling.known())  # a look at them may say nothing
         self.settling.clear()
         self.omissions.clear()
         self.returned.clear()
@@ -258,7 +274,8 @@ class Work:
         self._full = self._scan(list(self.sources), deep=True)
 
     def _scan(self, starts: list[Start], *, deep: bool) -> Scan:
-        return Scan(self.disk, self._store, self.upload.number, self.selection, self, starts, deep=deep)
+        again = self._touched
+        return Scan(self.disk, self._store, self.upload.number, self.selection, self, starts, deep=deep, again=again)
 
     def _advance(self, scan: Scan) -> bool:
         before = scan.entries
@@ -275,6 +292,7 @@ class Work:
     def _end_full(self) -> None:
         now = self._clock.monotonic()
         self._closed.clear()
+        self._touched.clear()  # what is left belongs to names that are not there any more
         self._full = None
         self.scanned_all = self.scanned_all or self._full_counts
         often = self.polled or self._full_missed  # who has missed something may miss more

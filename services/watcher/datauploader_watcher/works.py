@@ -14,6 +14,7 @@ from datauploader_watcher.errors import FolderError, Refusal, Vanished
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import Files
 from datauploader_watcher.ledger.uploads import OPEN, Upload, Uploads
+from datauploader_watcher.lingering import Lingering
 from datauploader_watcher.opening import Plan
 from datauploader_watcher.publishing import say
 from datauploader_watcher.recording import Recorder
@@ -40,6 +41,7 @@ class Works:
         self._entries = 0
         """Entries that uploads looked at which are over."""
         self._patience = Patience()
+        self._lingering = Lingering(ground.clock, ground.settings)
         self._unanswered = False
         """An upload of a former run cannot be taken up yet, because its drive does not answer."""
 
@@ -124,7 +126,7 @@ class Works:
     def _seal(self, work: Work) -> None:
         now, patience_s = self._clock.now_ns() / 1e9, self._settings.receipt_patience_s
         with self._store.transaction() as db:
-            if not may_seal(db, work):
+            if not may_seal(db, work) or self._lingering.holds(db, work):
                 return
             self._count(db, work)
             manifest = seal(db, work.upload, now, patience_s)
@@ -149,6 +151,7 @@ class Works:
 
     def _count(self, db: sqlite3.Connection, work: Work) -> None:
         work.stirred, work.counted_at = False, self._clock.monotonic()
+        self._lingering.speak(work)
         counts = scanned(db, work)
         if self._said.get(work.upload.number) != counts:
             self._said[work.upload.number] = counts
@@ -231,6 +234,7 @@ class Works:
             self._watching.leave(work)
             work.rest()
         elif upload.closing and not was.closing:
+            work.closing_at = self._clock.monotonic()
             work.rescan()
 
     def _let_go(self, number: int) -> None:

@@ -127,6 +127,8 @@ class UploadSealed(EventData):
     left_out: int = Field(ge=0)
     manifest_sha256: Sha256
     """See `manifest_digest`."""
+    notes: tuple[str, ...] = Field(default=(), max_length=20)
+    """Sentences that belong to the record, such as which files a program still had open when they were taken."""
 
 
 class UploadCancelled(EventData):

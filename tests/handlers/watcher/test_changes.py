@@ -1,6 +1,7 @@
 """Files that change while they are uploaded: a version is never announced half, never closed by another's receipt."""
 
 import hashlib
+import mmap
 import os
 import threading
 import time
@@ -226,3 +227,104 @@ def test_a_file_that_was_written_and_closed_waits_for_a_quarter_of_the_period(wo
     world.write("second.dat")
     world.wait_announced("first.dat", "second.dat")
     assert time.monotonic() - began < 6
+
+
+def catalogued(world, content: bytes, **request: object):
+    """Bring a sync upload of one file to where its only version is in the catalogue; return path and version."""
+    path = world.write("a.dat", content)
+    world.start()
+    world.request("sync", **request)
+    version = world.wait_announced("a.dat")[b"a.dat"]
+    world.store(version)
+    world.catalogue(version)
+    world.wait_until(lambda: world.states() == {"catalogued": 1})
+    return path, version
+
+
+def write_behind_the_time(path, content: bytes) -> None:
+    """Write in place and put the modification time back, as `cp -p`, `touch -r` and `rsync --times --inplace` do."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+@pytest.mark.fault("F48")
+@pytest.mark.parametrize("poll", [True, False], ids=["by scanning", "by events"])
+def test_bytes_that_changed_behind_size_and_time_are_a_new_version_although_the_old_one_is_stored(world, poll):
+    """Nobody can put back the time of the last change; without events it alone tells."""
+    world.settings |= {"poll": poll, "poll_interval_s": 0.2}
+    path, first = catalogued(world, b"AAAA")
+    write_behind_the_time(path, b"BBBB")
+    world.wait_until(lambda: world.announced()[b"a.dat"].sha256 == sha256(b"BBBB"), "the bytes as they are")
+    assert world.announced()[b"a.dat"].revision > first.revision
+
+
+@pytest.mark.fault("F48")
+def test_a_write_through_a_memory_map_is_a_new_version_although_no_stamp_shows_it(world):
+    """The pages were dirty already, so the system notes no time; the map was open when the file was read."""
+    path = world.write("a.dat", bytes(8192))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as view:
+        view[0:4] = b"AAAA"
+        world.start(seal_patience_s=30)
+        world.request("sync")
+        first = world.wait_announced("a.dat")[b"a.dat"]
+        world.store(first)
+        world.catalogue(first)
+        world.wait_until(lambda: world.states() == {"catalogued": 1})
+        before = path.stat()
+        view[0:4] = b"BBBB"
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        now = bytes(view)
+    world.wait_until(lambda: world.announced()[b"a.dat"].sha256 == sha256(now), "the bytes as they are")
+
+
+@pytest.mark.fault("F48")
+def test_a_file_that_is_only_touched_by_others_is_read_again_and_stays_the_same_version(world):
+    """A change of its permissions is no new version; the ledger knows the file as it is afterwards."""
+    path, first = catalogued(world, b"AAAA")
+    path.chmod(0o600)
+
+    def known() -> bool:
+        with world.watcher.store.reading() as db:
+            return bool(db.execute("SELECT ctime_ns = ? FROM files", (path.stat().st_ctime_ns,)).fetchone()[0])
+
+    world.wait_until(known, "the new time of change in the ledger")
+    assert world.announced()[b"a.dat"] == first
+    assert world.files_announced == 1
+    assert world.states() == {"catalogued": 1}
+
+
+@pytest.mark.fault("F48")
+def test_an_event_has_a_stored_file_read_again_even_if_a_look_says_nothing(world, monkeypatch):
+    """On a drive that keeps no time of change, an event is all there is."""
+    monkeypatch.setattr("datauploader_watcher.scan.changed_ns", lambda _: 0)
+    monkeypatch.setattr("datauploader_watcher.adapters.disk.changed_ns", lambda _: 0)
+    world.settings |= {"scan_interval_s": 3600.0}
+    path, first = catalogued(world, b"AAAA")
+    write_behind_the_time(path, b"BBBB")
+    world.wait_until(lambda: world.announced()[b"a.dat"].sha256 == sha256(b"BBBB"), "the bytes as they are")
+    assert world.announced()[b"a.dat"].revision > first.revision
+
+
+@pytest.mark.fault("F48")
+def test_a_ledger_of_an_older_release_learns_the_times_of_change_without_reading_anything(world, monkeypatch):
+    """After an upgrade nothing is read again; from the first scan on a change is seen."""
+    world.settings |= {"poll": True, "poll_interval_s": 0.2}
+    path, first = catalogued(world, b"AAAA")
+    with world.watcher.store.transaction() as db:
+        db.execute("UPDATE files SET ctime_ns = 0")
+    world.stop()
+    read: list[int] = []
+    monkeypatch.setattr("datauploader_watcher.adapters.hashing.has_writer", read.append)
+    world.start()
+
+    def learned() -> int:
+        with world.watcher.store.reading() as db:
+            return int(db.execute("SELECT ctime_ns FROM files").fetchone()[0])
+
+    world.wait_until(lambda: learned() == path.stat().st_ctime_ns)
+    assert not read
+    write_behind_the_time(path, b"BBBB")
+    world.wait_until(lambda: world.announced()[b"a.dat"].revision > first.revision)

@@ -227,7 +227,12 @@ def _seen(look: Callable[[bytes], os.stat_result], name: bytes) -> os.stat_resul
 
 def stamp_of(seen: os.stat_result) -> Stamp:
     """Return what a look at a file says."""
-    return stamp(seen.st_size, seen.st_mtime_ns, seen.st_ino)
+    return stamp(seen.st_size, seen.st_mtime_ns, seen.st_ino, changed_ns(seen))
+
+
+def changed_ns(seen: os.stat_result) -> int:
+    """Return when anything of a file was changed last; 0 on Windows, where the field is the time of its creation."""
+    return 0 if os.name == "nt" else seen.st_ctime_ns
 
 
 def look(disk: Disk, path: bytes) -> os.stat_result:

@@ -6,11 +6,12 @@ import stat
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from datauploader_watcher.adapters.disk import Disk, OpenFolder, explain, stamp_of
+from datauploader_watcher.adapters.sharing import has_writer
 from datauploader_watcher.domain.settling import Wanted
 from datauploader_watcher.domain.versions import Digests, Stamp, split
 from datauploader_watcher.errors import Busy, FolderError
@@ -38,6 +39,8 @@ class Outcome:
     """Set when it was exactly that, before, during and after the reading."""
     changed: Stamp | None = None
     problem: FolderError | None = None
+    writer: bool = False
+    """A program had it open for writing when the reading began: it may write on without any trace in the stamp."""
 
 
 class _Sums:
@@ -69,6 +72,7 @@ class _Job:
     files: Sequence[Wanted]
     sums: _Sums | None = None
     descriptor: int | None = None
+    writer: bool = False
 
 
 @dataclass(slots=True)
@@ -183,17 +187,19 @@ class Hashers:
                 before = _regular(descriptor)
                 if before != seen:
                     return Outcome(job.upload, path, seen, changed=before)
+                writer = has_writer(descriptor) is True
                 sums = _Sums(sha1=self._sha1)
                 while data := os.read(descriptor, BLOCK):
                     sums.update(data)
-                return _verdict(job.upload, path, seen, descriptor, opened.stat(name), sums)
+                outcome = _verdict(job.upload, path, seen, descriptor, opened.stat(name), sums)
+                return replace(outcome, writer=writer)
             finally:
                 os.close(descriptor)
         except OSError as error:
             return Outcome(job.upload, path, seen, problem=explain(error, path))
 
     def _large(self, key: tuple[int, bool], job: _Job) -> None:
-        path, seen, _ = job.files[0]
+        path, seen = job.files[0][:2]
         try:
             outcome = self._slice(job, path, split(path)[1], seen)
         except OSError as error:
@@ -211,6 +217,7 @@ class Hashers:
         if job.descriptor is None:
             with job.disk.folder(job.folder) as opened:
                 job.descriptor = opened.open(name)
+            job.writer = has_writer(job.descriptor) is True
             job.sums = _Sums(sha1=self._sha1)
         assert job.sums is not None
         now = _regular(job.descriptor)
@@ -222,7 +229,8 @@ class Hashers:
             data = os.read(job.descriptor, BLOCK)
             if not data:
                 with job.disk.folder(job.folder) as opened:
-                    return _verdict(job.upload, path, seen, job.descriptor, opened.stat(name), job.sums)
+                    outcome = _verdict(job.upload, path, seen, job.descriptor, opened.stat(name), job.sums)
+                return replace(outcome, writer=job.writer)
             job.sums.update(data)
         return None
 
@@ -235,7 +243,7 @@ def _once_more(job: _Job, opened: OpenFolder, file: Wanted) -> Outcome:
         return Outcome(job.upload, file.path, file.stamp, problem=explain(error, file.path))
     if now != file.stamp:
         return Outcome(job.upload, file.path, file.stamp, changed=now)
-    return Outcome(job.upload, file.path, file.stamp, digests=file.digests)
+    return Outcome(job.upload, file.path, file.stamp, digests=file.digests, writer=file.writer)
 
 
 def _verdict(

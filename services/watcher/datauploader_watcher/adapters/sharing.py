@@ -1,7 +1,17 @@
-"""Windows' way of saying that somebody writes: an open that denies writers fails while there is one."""
+"""Whether somebody has a file open for writing: Windows says it when a file is opened, Linux when a lease is asked for.
 
+A read lease (`man 2 fcntl`) is given only while no process has the file open for writing, a writable memory map
+included. Who opens it for writing later waits until the lease is given back, and its holder can see that.
+"""
+
+import errno
 import os
+import signal
 import sys
+import time
+from pathlib import Path
+
+from datauploader_watcher.adapters.mounts import is_network
 
 SHARING_VIOLATION = 32
 LOCK_VIOLATION = 33
@@ -20,6 +30,77 @@ def long_path(path: str) -> str:
     if text.startswith("\\\\"):
         return "\\\\?\\UNC\\" + text[2:]
     return "\\\\?\\" + text
+
+
+def has_writer(descriptor: int) -> bool | None:
+    """Tell whether a program has the file open for writing now; None where this system, drive or account cannot."""
+    free = take_lease(descriptor)
+    if free:
+        give_lease_back(descriptor)
+    return None if free is None else not free
+
+
+if sys.platform == "linux":
+    import fcntl
+
+    _FDINFO, _MOUNTS = Path("/proc/self/fdinfo"), Path("/proc/self/mountinfo")
+    _REMEMBERED_S = 10.0
+    _kinds: dict[int, tuple[float, str | None]] = {}
+
+    def take_lease(descriptor: int) -> bool | None:
+        """Take a read lease on a file that is open for reading; False while somebody writes, None where none is given.
+
+        An account that neither owns the file nor has the capability CAP_LEASE is given none, and a lease on a drive
+        with writers elsewhere would say nothing about those.
+        """
+        kind = _kind(descriptor)
+        if kind is None or is_network(kind):
+            return None
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # ignored by default; SIGIO would end the process
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            return False if error.errno == errno.EAGAIN else None
+        return True
+
+    def holds_lease(descriptor: int) -> bool:
+        """Tell whether the lease stands, and nobody waits to open the file for writing."""
+        return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK
+
+    def give_lease_back(descriptor: int) -> None:
+        """Let writers in again."""
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def _kind(descriptor: int) -> str | None:
+        """Return the type of the file system that a file lies on, None where nobody says it."""
+        device = os.fstat(descriptor).st_dev
+        known = _kinds.get(device)
+        if known is None or known[0] < time.monotonic():
+            known = _kinds[device] = (time.monotonic() + _REMEMBERED_S, _look_up(descriptor))
+        return known[1]
+
+    def _look_up(descriptor: int) -> str | None:
+        try:
+            mount = next(
+                line.split()[1] for line in (_FDINFO / str(descriptor)).read_text().splitlines() if "mnt_id" in line
+            )
+            rows = (line.split() for line in _MOUNTS.read_text(errors="replace").splitlines())
+            return next(row[row.index("-") + 1] for row in rows if row[0] == mount)
+        except (OSError, StopIteration, ValueError):
+            return None
+
+else:
+
+    def take_lease(descriptor: int) -> bool | None:  # noqa: ARG001 - as on Linux
+        """Other systems give no leases."""
+        return None
+
+    def holds_lease(descriptor: int) -> bool:  # noqa: ARG001 - as on Linux
+        """There is none."""
+        return False
+
+    def give_lease_back(descriptor: int) -> None:
+        """There is none."""
 
 
 if sys.platform == "win32":

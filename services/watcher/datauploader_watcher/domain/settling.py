@@ -40,6 +40,15 @@ class Candidate:
     """Attempts to read it that failed in a row."""
     digests: Digests | None = None
     """Of a reading before the end of the rest; they count if the last look finds the file as it was."""
+    writer: bool = False
+    """A program had it open for writing when that reading began."""
+    again: bool = False
+    """Somebody has written to it since the reading began that goes on."""
+    since: float = 0.0
+    """When it was first seen unfinished, on the monotonic clock."""
+    changed_at: float = 0.0
+    changes: int = 0
+    """How often it was found changed since."""
 
 
 class Wanted(NamedTuple):
@@ -48,6 +57,8 @@ class Wanted(NamedTuple):
     path: bytes
     stamp: Stamp
     digests: Digests | None = None
+    writer: bool = False
+    """A program had it open for writing when it was read."""
 
 
 class Settling:
@@ -80,6 +91,10 @@ class Settling:
         """Go through all unfinished files."""
         return iter(self._open.values())
 
+    def known(self) -> list[bytes]:
+        """Name those of which the ledger has a version."""
+        return [path for path, one in self._open.items() if not one.fresh]
+
     def see(
         self, path: bytes, stamp: Stamp, now: float, *, fresh: bool, at_once: bool = False, calm: bool = False
     ) -> bool:
@@ -97,8 +112,27 @@ class Settling:
         if known is not None and known.stamp == stamp:
             return False
         rests_until = now if at_once else now + self._quiet.open_s
-        self._put(path, Candidate(stamp, now if calm else rests_until, rests_until, fresh))
+        candidate = Candidate(stamp, now if calm else rests_until, rests_until, fresh, since=now, changed_at=now)
+        self._put(path, _after(known, candidate))
         return True
+
+    def touched(self, path: bytes) -> bool:
+        """Take note that somebody has written: what was read of it so far does not count; False where it is not here.
+
+        The stamps need not show it: whoever writes may put the time back, and a memory map may leave it as it is.
+        """
+        known = self._open.get(path)
+        if known is not None:
+            self._open[path] = replace(known, digests=None, again=path in self._reading)
+        return known is not None
+
+    def restless(self, since: float, seen_after: float) -> list[bytes]:
+        """Name what was unfinished at a moment already, and has changed until another one, in order of the names."""
+        return sorted(
+            path
+            for path, one in self._open.items()
+            if one.changes and one.since <= since and one.changed_at >= seen_after
+        )
 
     def closed(self, path: bytes, now: float) -> None:
         """Take note that the writer has closed the file: from now on a shorter quiet period is enough."""
@@ -116,10 +150,12 @@ class Settling:
             if known is None or known.due != at or path in self._reading:
                 continue
             self._reading.add(path)
-            due.append(Wanted(path, known.stamp, known.digests))
+            due.append(Wanted(path, known.stamp, known.digests, known.writer))
         return due
 
-    def finish(self, path: bytes, stamp: Stamp, digests: Digests, now: float) -> Candidate | None:
+    def finish(
+        self, path: bytes, stamp: Stamp, digests: Digests, now: float, *, writer: bool = False
+    ) -> Candidate | None:
         """Judge a look that found a file as it was: what is finished, or None where it has changed, or must rest on."""
         self._reading.discard(path)
         known = self._open.get(path)
@@ -128,8 +164,12 @@ class Settling:
         if known.stamp != stamp:
             self._put(path, known)
             return None
+        if known.again:
+            rests_until = now + self._quiet.open_s
+            self._put(path, replace(known, due=rests_until, rests_until=rests_until, digests=None, again=False))
+            return None
         if now < known.rests_until:
-            self._put(path, replace(known, due=known.rests_until, digests=digests))
+            self._put(path, replace(known, due=known.rests_until, digests=digests, writer=writer))
             return None
         del self._open[path]
         return known
@@ -140,7 +180,8 @@ class Settling:
         known = self._open.get(path)
         if known is not None:
             rests_until = now + self._quiet.open_s
-            self._put(path, Candidate(stamp, rests_until, rests_until, known.fresh))
+            candidate = Candidate(stamp, rests_until, rests_until, known.fresh, since=now, changed_at=now)
+            self._put(path, _after(known, candidate))
 
     def failed(self, path: bytes, now: float) -> bool:
         """Take note that it could not be read; True when that has become worth a record."""
@@ -149,7 +190,7 @@ class Settling:
         if known is None:
             return False
         wait = min(LONGEST_RETRY_S, max(self._quiet.open_s, 1.0) * 2**known.failures)
-        self._put(path, replace(known, due=now + wait, failures=known.failures + 1))
+        self._put(path, replace(known, due=now + wait, failures=known.failures + 1, again=False))
         return known.failures + 1 == TRIES_BEFORE_RECORD
 
     def drop(self, path: bytes) -> None:
@@ -167,3 +208,8 @@ class Settling:
         self._open[path] = candidate
         if path not in self._reading:
             heapq.heappush(self._heap, (candidate.due, path))
+
+
+def _after(known: Candidate | None, candidate: Candidate) -> Candidate:
+    """Carry over since when a file is unfinished, and how often it has changed."""
+    return candidate if known is None else replace(candidate, since=known.since, changes=known.changes + 1)

@@ -9,16 +9,26 @@ SIGNED = 0x7FFF_FFFF_FFFF_FFFF
 
 
 class Stamp(NamedTuple):
-    """What one look at a file says; two equal ones mean that nobody wrote in between. A tuple, for speed."""
+    """What one look at a file says. A tuple, for speed.
+
+    Anybody may set the modification time, nobody the time of the last change: two equal stamps mean that nobody wrote
+    in between, unless through a memory map that was there before (`man 2 msync`).
+    """
 
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
+    """When anything of the file was changed last; 0 where that is not known (Windows, rows of older releases)."""
+
+    def agrees(self, seen: "Stamp") -> bool:
+        """Tell whether a look finds the file as this one did; a time of change that is not known is not compared."""
+        return self[:3] == seen[:3] and (self.ctime_ns == seen.ctime_ns or not (self.ctime_ns and seen.ctime_ns))
 
 
-def stamp(size: int, mtime_ns: int, inode: int) -> Stamp:
+def stamp(size: int, mtime_ns: int, inode: int, ctime_ns: int = 0) -> Stamp:
     """Build a stamp whose inode fits a signed 64-bit column (NTFS and FUSE use all 64 bits)."""
-    return Stamp(size, mtime_ns, inode & SIGNED)
+    return Stamp(size, mtime_ns, inode & SIGNED, ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)

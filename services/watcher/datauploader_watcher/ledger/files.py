@@ -9,8 +9,8 @@ from datauploader_watcher.domain.versions import Digests, Known, Stamp, join, ve
 from datauploader_watcher.ledger.held import Held
 from datauploader_watcher.ledger.schema import PENDING, TO_DO
 
-KnownRow = tuple[bytes, int, int, int, str, str | None]
-"""Name, size, mtime_ns, inode, state, reason: what a scan compares with the disk."""
+KnownRow = tuple[bytes, int, int, int, str, str | None, int]
+"""Name, size, mtime_ns, inode, state, reason, ctime_ns: what a scan compares with the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Row:
     digests: Digests
     object: str | None = None
     reason: str | None = None
+    writer: bool = False
+    """A program had it open for writing when it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,9 @@ class Tally:
     bytes: int = 0
 
 
-_COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size, f.mtime_ns, f.inode,
-    f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason"""
+_COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size, f.mtime_ns, f.inode, f.ctime_ns,
+    f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason, f.writer"""
+_KNOWN = "name, size, mtime_ns, inode, state, reason, ctime_ns"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
 
 
@@ -62,7 +65,7 @@ class Files:
     @staticmethod
     def known(db: sqlite3.Connection, folder: int, after: bytes, last: bytes | None) -> dict[bytes, KnownRow]:
         """Return what is known in a folder, of the names after `after` up to `last` (None: to the end)."""
-        query = "SELECT name, size, mtime_ns, inode, state, reason FROM files WHERE folder = ? AND name > ?"
+        query = f"SELECT {_KNOWN} FROM files WHERE folder = ? AND name > ?"  # noqa: S608 - constants only
         cursor = db.cursor()
         cursor.row_factory = None
         rows = cursor.execute(query + " AND name <= ?", (folder, after, last)) if last is not None else cursor.execute(
@@ -73,7 +76,7 @@ class Files:
     @staticmethod
     def known_names(db: sqlite3.Connection, folder: int, names: Iterable[bytes]) -> dict[bytes, KnownRow]:
         """Return what is known of these names in a folder."""
-        query = "SELECT name, size, mtime_ns, inode, state, reason FROM files WHERE folder = ? AND name = ?"
+        query = f"SELECT {_KNOWN} FROM files WHERE folder = ? AND name = ?"  # noqa: S608 - constants only
         cursor = db.cursor()
         cursor.row_factory = None
         found = (cursor.execute(query, (folder, name)).fetchone() for name in names)
@@ -86,7 +89,7 @@ class Files:
         if row is None or row["sha256"] is None:
             return None
         return Known(
-            Stamp(row["size"], row["mtime_ns"], row["inode"]),
+            _stamp(row),
             row["state"],
             row["version_mtime_ns"],
             Digests(row["sha256"], row["md5"], row["sha1"]),
@@ -110,19 +113,20 @@ class Files:
         state, attempts = ("announced", 1) if announced else ("ready", 0)
         now, due_at = announced or (None, None)
         db.executemany(
-            """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, state, revision, version_mtime_ns,
-                                  attempts, announced_at, due_at, sha256, md5, sha1)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, ctime_ns, state, revision,
+                                  version_mtime_ns, attempts, announced_at, due_at, sha256, md5, sha1, writer)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (folder, name) DO UPDATE SET
-                size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, state = excluded.state,
+                size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+                ctime_ns = excluded.ctime_ns, state = excluded.state,
                 revision = excluded.revision, version_mtime_ns = excluded.version_mtime_ns,
                 attempts = excluded.attempts, announced_at = excluded.announced_at, due_at = excluded.due_at,
-                sha256 = excluded.sha256, md5 = excluded.md5, sha1 = excluded.sha1, object = NULL, reason = NULL,
-                detail = NULL""",
+                sha256 = excluded.sha256, md5 = excluded.md5, sha1 = excluded.sha1, writer = excluded.writer,
+                object = NULL, reason = NULL, detail = NULL""",
             [
                 (
                     row.folder, row.name, upload, *row.stamp, state, row.version.revision, row.version.mtime_ns,
-                    attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1,
+                    attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1, row.writer,
                 )
                 for row in rows
             ],
@@ -148,17 +152,30 @@ class Files:
         return db.execute(query, (folder, name)).rowcount == 1
 
     @staticmethod
-    def restamp(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp) -> None:
-        """Note what the disk says now of a file whose bytes have not changed."""
-        query = "UPDATE files SET mtime_ns = ?, inode = ? WHERE folder = ? AND name = ?"
-        db.execute(query, (seen.mtime_ns, seen.inode, folder, name))
+    def restamp(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp, *, writer: bool = False) -> None:
+        """Note what the disk says now of a file whose bytes have not changed, and whether a program may write on."""
+        query = "UPDATE files SET mtime_ns = ?, inode = ?, ctime_ns = ?, writer = ? WHERE folder = ? AND name = ?"
+        db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, folder, name))
 
     @staticmethod
-    def ready_again(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp) -> None:
+    def learn_changed(db: sqlite3.Connection, folder: int, news: Iterable[tuple[int, bytes]]) -> None:
+        """Note times of change, with the names, where an older release kept none."""
+        query = "UPDATE files SET ctime_ns = ? WHERE folder = ? AND name = ? AND ctime_ns = 0"
+        db.executemany(query, [(changed, folder, name) for changed, name in news])
+
+    @staticmethod
+    def ready_again(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp, *, writer: bool = False) -> None:
         """Have the same version announced once more."""
-        query = """UPDATE files SET state = 'ready', mtime_ns = ?, inode = ?, due_at = NULL, reason = NULL,
-            detail = NULL WHERE folder = ? AND name = ?"""
-        db.execute(query, (seen.mtime_ns, seen.inode, folder, name))
+        query = """UPDATE files SET state = 'ready', mtime_ns = ?, inode = ?, ctime_ns = ?, writer = ?,
+            due_at = NULL, reason = NULL, detail = NULL WHERE folder = ? AND name = ?"""
+        db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, folder, name))
+
+    @staticmethod
+    def written(db: sqlite3.Connection, upload: int) -> list[Row]:
+        """List versions that a program had open for writing when they were read, in order of their paths."""
+        query = f"""SELECT {_COLUMNS} {_FROM} WHERE f.upload = ? AND f.writer = 1 AND f.sha256 IS NOT NULL
+            AND f.state <> 'gone'"""
+        return sorted((_row(row) for row in db.execute(query, (upload,))), key=lambda row: row.path)
 
     @staticmethod
     def in_state(db: sqlite3.Connection, upload: int, state: str, most: int) -> list[Row]:
@@ -272,12 +289,17 @@ def _row(row: sqlite3.Row) -> Row:
         path=path,
         state=row["state"],
         attempts=row["attempts"],
-        stamp=Stamp(row["size"], row["mtime_ns"], row["inode"]),
+        stamp=_stamp(row),
         version=version(path, row["size"], row["version_mtime_ns"], digests, row["revision"]),
         digests=digests,
         object=row["object"],
         reason=row["reason"],
+        writer=bool(row["writer"]),
     )
+
+
+def _stamp(row: sqlite3.Row) -> Stamp:
+    return Stamp(row["size"], row["mtime_ns"], row["inode"], row["ctime_ns"])
 
 
 def new_row(folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int) -> Row:

@@ -106,4 +106,12 @@ CREATE INDEX uploads_recall ON uploads (state) WHERE recall IS NOT NULL;
 """
 """Why it is not known yet what the catalog has of the upload, '' before it was asked; NULL once it is known."""
 
-SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH))
+_CHANGED = """
+ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN writer INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX files_written ON files (upload) WHERE writer = 1;
+"""
+"""When anything of the file was changed last, as the disk said it (0: not known, and learned at the next scan), and
+whether a program had it open for writing when it was read."""
+
+SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED))

@@ -1,0 +1,128 @@
+"""Files that other programs still write when their upload is to be sealed: waited for, taken as they are, named."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+
+from datauploader.contracts.names import display
+from datauploader.wording import count
+from datauploader_watcher.adapters.disk import Disk, look, stamp_of
+from datauploader_watcher.adapters.sharing import has_writer, is_locked
+from datauploader_watcher.clock import Clock
+from datauploader_watcher.domain.versions import split
+from datauploader_watcher.errors import FolderError
+from datauploader_watcher.ledger.files import Files
+from datauploader_watcher.ledger.uploads import Upload
+from datauploader_watcher.settings import WatcherSettings
+from datauploader_watcher.work import Work
+
+NAMED = 3
+"""Files that a sentence names."""
+RECENT_S = 30.0
+"""A file that has rested for longer is being read, or waits for that, and is not being written."""
+
+
+class Lingering:
+    """Decides about the seal of one upload after the other, as far as open files are concerned."""
+
+    def __init__(self, clock: Clock, settings: WatcherSettings) -> None:
+        """Take how long to wait, and after what time to speak."""
+        self._clock = clock
+        self._patience_s, self._restless_after_s = settings.seal_patience_s, settings.restless_after_s
+
+    def holds(self, db: sqlite3.Connection, work: Work) -> bool:
+        """Tell whether the seal waits: for programs that have files open, or for their files to be read again.
+
+        What a program had open when it was read may have changed without a trace. It is read again when the program
+        has closed it, at the latest when the patience ends, and then counts as it is.
+        """
+        written = [row for row in Files.written(db, work.upload.number) if row.path not in work.taken]
+        if work.upload.state != "open" or not written:
+            work.lingering = ()
+            return False
+        until, shown = work.held_until = work.held_until or self._until()
+        over = self._clock.monotonic() >= until
+        still = [] if over else [row.path for row in written if _is_written(work.disk, row.path)]
+        waiting = False
+        for row in written:
+            if row.path not in still:
+                waiting |= self._read_again(work, row.path, last=over)
+        work.lingering = (_held(still, shown),) if still else ()
+        return bool(still) or waiting
+
+    def speak(self, work: Work) -> None:
+        """Name the files that have not rested for a while, although their upload is closed."""
+        now = self._clock.monotonic()
+        if not work.upload.closing or work.upload.state != "open" or now - work.closing_at < self._restless_after_s:
+            return
+        restless = work.settling.restless(now - self._restless_after_s, now - RECENT_S)
+        if restless or not work.at_rest:
+            work.lingering = (_restless(restless),) if restless else ()
+
+    def _read_again(self, work: Work, path: bytes, *, last: bool) -> bool:
+        """Have a file read once more; False where it is not there, or cannot be looked at."""
+        if last:
+            work.taken.add(path)
+        try:
+            seen = look(work.disk, path)
+        except FolderError:
+            work.taken.add(path)
+            return False
+        now = self._clock.monotonic()
+        work.settling.see(path, stamp_of(seen), now, fresh=False, at_once=last)
+        work.settling.closed(path, now)
+        return True
+
+    def _until(self) -> tuple[float, str]:
+        at = self._clock.now_ns() / 1e9 + self._patience_s
+        return self._clock.monotonic() + self._patience_s, time.strftime("%H:%M", time.localtime(at))
+
+
+def notes(db: sqlite3.Connection, upload: Upload) -> tuple[str, ...]:
+    """Say which files of a sealed upload a program still had open when they were read for the last time."""
+    paths = [row.path for row in Files.written(db, upload.number)]
+    if not paths:
+        return ()
+    one = len(paths) == 1
+    sentence = (
+        f"{_names(paths)} {'was' if one else 'were'} still open in another program when the dataset was sealed; "
+        f"{'it was' if one else 'they were'} taken as {'it was' if one else 'they were'} then."
+    )
+    return (sentence,)
+
+
+def _held(paths: Sequence[bytes], until: str) -> str:
+    one = len(paths) == 1
+    return (
+        f"{_names(paths)} {'is' if one else 'are'} still open in another program; the dataset is sealed when "
+        f"{'it is' if one else 'they are'} closed, at the latest at {until}."
+    )
+
+
+def _restless(paths: Sequence[bytes]) -> str:
+    one = len(paths) == 1
+    return (
+        f"{_names(paths)} {'is' if one else 'are'} still being written, so the dataset cannot be sealed: stop the "
+        f"program that writes {'it' if one else 'them'}, or cancel this upload and begin one that leaves "
+        f"{'it' if one else 'them'} out."
+    )
+
+
+def _names(paths: Sequence[bytes]) -> str:
+    named = ", ".join(display(path) for path in paths[:NAMED])
+    return f"{named} and {count(len(paths) - NAMED, 'other file')}" if len(paths) > NAMED else named
+
+
+def _is_written(disk: Disk, path: bytes) -> bool:
+    """Tell whether a program has a file open for writing; where nobody can tell, it counts as closed."""
+    folder, name = split(path)
+    try:
+        with disk.folder(folder) as opened:
+            descriptor = opened.open(name)
+            try:
+                return has_writer(descriptor) is True
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        return is_locked(error)
