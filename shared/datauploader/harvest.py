@@ -10,7 +10,7 @@ A harvester's distribution names a factory in the entry-point group `datauploade
 import fnmatch
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -31,6 +31,7 @@ from datauploader.contracts import (
     decode,
     encode,
 )
+from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import unescape
 from datauploader.contracts.registry import topic
@@ -49,6 +50,10 @@ _SCHEMA = Schema(
     ("CREATE TABLE wanted (id INTEGER PRIMARY KEY, cause BLOB NOT NULL, stored TEXT NOT NULL);",),
 )
 MOST_PARAMETERS = 500
+LONGEST_TEXT = 4000
+"""Characters of a text value; what is longer is shortened."""
+_LARGEST_BITS = 1024
+"""Of a whole number."""
 
 
 class HarvesterSettings(SectionSettings):
@@ -175,36 +180,68 @@ class HarvesterService:
     def _harvest(self, row_id: int, cause: bytes, document: str) -> None:
         event, stored = decode(cause), StoredFile.model_validate_json(document)
         assert isinstance(event.data, FileStored)
-        fact = extract(self._kind, self._mounts, event, stored)
+        found = extract(self._kind, self._mounts, event, stored)
         with self._store.transaction() as db:
             db.execute("DELETE FROM wanted WHERE id = ?", (row_id,))
-            Outbox.put(db, fact)
+            for fact in told(self._kind, event, found):
+                Outbox.put(db, fact)
         self._outbox.wake()
 
 
-def extract(kind: Kind, mounts: dict[str, Path], event: Event[EventData], stored: StoredFile) -> Event[EventData]:
-    """Read one of the files of a file.stored; return what there is to publish, a problem included."""
+def extract(kind: Kind, mounts: dict[str, Path], event: Event[EventData], stored: StoredFile) -> ExtractedFile:
+    """Read one of the files of a file.stored; return what it says, a problem included."""
     assert isinstance(event.data, FileStored)
     base = mounts.get(event.data.destination.remote)
     if base is None:
         problem = f"remote {event.data.destination.remote} cannot be read here: add it to mounts in [harvesters]"
-        found = ExtractedFile(file=stored.file, problem=problem)
-    else:
-        path = base / Path(unescape(stored.object).decode("utf-8", "surrogateescape"))
-        parameters, problem = read_file(kind, path)
-        found = ExtractedFile(file=stored.file, parameters=parameters, problem=problem[:2000])
-    fact = MetadataExtracted(upload_id=event.data.upload_id, harvester=kind.name, files=(found,))
-    identity = natural_id(MetadataExtracted, fact.upload_id, kind.name, stored.file.key)
-    return event.follow(fact, service=f"{kind.name}-harvester", id=identity)
+        return ExtractedFile(file=stored.file, problem=problem)
+    path = base / Path(unescape(stored.object).decode("utf-8", "surrogateescape"))
+    parameters, problem = read_file(kind, path)
+    return ExtractedFile(file=stored.file, parameters=parameters, problem=problem[:2000])
+
+
+def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[Event[EventData]]:
+    """Yield what there is to publish of one file: its parameters in as many events as they need."""
+
+    def fact(parameters: tuple[Parameter, ...]) -> MetadataExtracted:
+        one = found.model_copy(update={"parameters": parameters})
+        return MetadataExtracted(upload_id=event.data.upload_id, harvester=kind.name, files=(one,))
+
+    facts = split(found.parameters, fact) if found.parameters else iter((fact(()),))
+    for number, data in enumerate(facts):
+        further = (str(number),) if number else ()
+        identity = natural_id(MetadataExtracted, data.upload_id, kind.name, found.file.key, *further)
+        yield event.follow(data, service=f"{kind.name}-harvester", id=identity)
 
 
 def read_file(kind: Kind, path: Path) -> tuple[tuple[Parameter, ...], str]:
     """Read one file; return what it says about itself, and why that is not everything."""
     try:
-        return tuple(kind.read(path))[:MOST_PARAMETERS], ""
+        return _bounded(tuple(kind.read(path))[:MOST_PARAMETERS])
     except (OSError, ValueError) as error:
         log.warning("file_not_read", path=str(path), problem=str(error))
         return (), f"{kind.name} could not read it: {error}"
     except Exception as error:  # a plug-in's own mistake must not stop the others' files
         log.exception("harvester_failed", path=str(path))
         return (), f"{kind.name} failed: {type(error).__name__}"
+
+
+def _bounded(parameters: tuple[Parameter, ...]) -> tuple[tuple[Parameter, ...], str]:
+    """Return the parameters with values that an event has room for, and which of them are not whole."""
+    kept: list[Parameter] = []
+    short: list[str] = []
+    left_out: list[str] = []
+    for one in parameters:
+        value = one.value
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            short.append(one.name)
+            kept.append(one.model_copy(update={"value": f"{value[: LONGEST_TEXT - 1]}…"}))
+        elif isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
+            left_out.append(one.name)
+        else:
+            kept.append(one)
+    said = [
+        f"only the first {LONGEST_TEXT} characters are kept of: {', '.join(short)}" if short else "",
+        f"left out, because these numbers are too large: {', '.join(left_out)}" if left_out else "",
+    ]
+    return tuple(kept), "; ".join(filter(None, said))

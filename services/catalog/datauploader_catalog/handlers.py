@@ -5,17 +5,16 @@ from datetime import timedelta
 from typing import TypeVar
 
 from datauploader.contracts import (
-    CataloguedFile,
     DatasetDescribed,
     Event,
     EventData,
-    FileCatalogued,
     FileStored,
     InvestigationDescribed,
     MetadataExtracted,
     UploadControlled,
     UploadRequested,
     UploadSealed,
+    receipts,
 )
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
@@ -90,12 +89,8 @@ def stored(unit: Unit, event: Event[FileStored]) -> None:
     if not known:
         return
     row = unit.db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (event.data.upload_id,)).fetchone()
-    receipt = FileCatalogued(
-        upload_id=event.data.upload_id,
-        dataset_id=row["dataset_id"],
-        files=tuple(CataloguedFile(file=item.file, state=item.state) for item in known),
-    )
-    unit.follow(receipt, id=natural_id(FileCatalogued, event.data.upload_id, *(item.file.key for item in known)))
+    for receipt, identity in receipts.of_catalogued(event.data.upload_id, row["dataset_id"], known):
+        unit.follow(receipt, id=identity)
 
 
 def sealed(unit: Unit, event: Event[UploadSealed]) -> None:

@@ -8,20 +8,18 @@ from collections.abc import Sequence
 import structlog
 
 from datauploader.contracts import (
-    CataloguedFile,
     DatasetCompleted,
     DatasetEnsured,
     DatasetRefused,
     Event,
     EventData,
-    FileCatalogued,
     Parameter,
     StoredFile,
     UploadRequested,
     decode,
+    receipts,
 )
 from datauploader.contracts.envelope import natural_id
-from datauploader.contracts.files import MOST_FILES
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
 from datauploader_catalog import ledger, ports
@@ -32,8 +30,6 @@ log = structlog.get_logger()
 
 BATCH = 2000
 """Datafiles that are registered in one step; the adapter may split them further."""
-RECEIPTS = 150
-"""Files in one file.catalogued, so that the event stays well under 64 KiB."""
 LONGEST_PAUSE_S = 60.0
 
 
@@ -189,14 +185,8 @@ class Worker:
             crash_point("catalog.registered")
             with self._store.transaction() as db:
                 ledger.mark_registered(db, wanted.upload_id, batch)
-                for start in range(0, len(batch), min(RECEIPTS, MOST_FILES)):
-                    part = batch[start : start + RECEIPTS]
-                    receipt = FileCatalogued(
-                        upload_id=wanted.upload_id,
-                        dataset_id=dataset_id,
-                        files=tuple(CataloguedFile(file=s.file, state=s.state) for s in part),
-                    )
-                    self._say(db, request, receipt, *(s.file.key for s in part))
+                for receipt, identity in receipts.of_catalogued(wanted.upload_id, dataset_id, batch):
+                    Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
             crash_point("catalog.registered-noted")
             self._outbox.wake()
 

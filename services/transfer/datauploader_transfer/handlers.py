@@ -1,7 +1,6 @@
 """What transfer does when it hears something: it writes down what is to be moved."""
 
-from datauploader.contracts import Event, FileReady, FileStored, UploadControlled
-from datauploader.contracts.envelope import natural_id
+from datauploader.contracts import Event, FileReady, UploadControlled, receipts
 from datauploader.messaging import Dispatcher, Unit
 from datauploader_transfer import ledger
 from datauploader_transfer.holds import Holds
@@ -16,9 +15,8 @@ def register(dispatcher: Dispatcher, holds: Holds) -> None:
 def ready(unit: Unit, event: Event[FileReady]) -> None:
     """Versions are finished; the receipts of those that are stored already are sent once more."""
     known = ledger.add_ready(unit.db, event)
-    if known:
-        receipt = FileStored(upload_id=event.data.upload_id, destination=event.data.destination, files=tuple(known))
-        unit.follow(receipt, id=natural_id(FileStored, event.data.upload_id, *(item.file.key for item in known)))
+    for receipt, identity in receipts.of_stored(event.data.upload_id, event.data.destination, known):
+        unit.follow(receipt, id=identity)
 
 
 def controlled(unit: Unit, event: Event[UploadControlled], holds: Holds) -> None:

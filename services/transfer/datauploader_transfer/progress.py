@@ -6,6 +6,7 @@ import time
 from importlib.metadata import version
 
 from datauploader.contracts import Event, EventData, Station, StationReported, TransferProgressed, decode
+from datauploader.contracts.batching import bounded
 from datauploader.messaging import Bus
 from datauploader.state import Outbox, Store
 from datauploader_transfer import ledger
@@ -71,7 +72,7 @@ class Reporter:
 
     def _report(self, waiting: int) -> None:
         sentences = [*self._worker.holds.troubles().values(), self._outbox.trouble]
-        troubles = tuple(sentence for sentence in sentences if sentence)
+        troubles = bounded(sentence for sentence in sentences if sentence)
         fact: EventData = StationReported(
             service="transfer",
             version=version("ceric-datauploader-transfer"),

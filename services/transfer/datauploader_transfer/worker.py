@@ -16,13 +16,13 @@ from datauploader.contracts import (
     EventData,
     FailedFile,
     FileFailed,
-    FileStored,
     FileVersion,
     Station,
     StoredFile,
     decode,
+    receipts,
 )
-from datauploader.contracts.envelope import natural_id
+from datauploader.contracts.batching import split
 from datauploader.contracts.names import escape
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
@@ -39,8 +39,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-RECEIPTS = 120
-"""Files in one receipt, so that the event stays well under 64 KiB."""
 MOST_MISMATCHES = 5
 """Times that a file may arrive damaged before a person must look."""
 LONGEST_PAUSE_S = 60.0
@@ -299,14 +297,10 @@ class Worker:
         failed: Sequence[FailedFile],
     ) -> None:
         destination = Destination(remote=upload.remote, location=upload.location)
-        for start in range(0, len(stored), RECEIPTS):
-            part = stored[start : start + RECEIPTS]
-            fact: EventData = FileStored(upload_id=upload.upload_id, destination=destination, files=tuple(part))
-            identity = natural_id(FileStored, upload.upload_id, *(item.file.key for item in part))
-            Outbox.put(db, cause.follow(fact, service="transfer", id=identity))
-        for start in range(0, len(failed), RECEIPTS // 3):
-            fact = FileFailed(upload_id=upload.upload_id, files=tuple(failed[start : start + RECEIPTS // 3]))
-            Outbox.put(db, cause.follow(fact, service="transfer"))
+        for receipt, identity in receipts.of_stored(upload.upload_id, destination, stored):
+            Outbox.put(db, cause.follow(receipt, service="transfer", id=identity))
+        for failure in split(failed, lambda some: FileFailed(upload_id=upload.upload_id, files=some)):
+            Outbox.put(db, cause.follow(failure, service="transfer"))
 
     def _put_back(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
         with self._store.transaction() as db:

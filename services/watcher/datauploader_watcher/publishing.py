@@ -3,13 +3,13 @@
 import sqlite3
 from collections.abc import Sequence
 
+from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
-from datauploader.contracts.files import FileLeftOut, FileReady, LeftOutFile
+from datauploader.contracts.files import FileLeftOut, FileReady, FileVersion, LeftOutFile
 from datauploader.contracts.model import EventData
 from datauploader.contracts.names import display, pack
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox
-from datauploader_watcher.domain.batching import batches
 from datauploader_watcher.ledger.files import Row
 from datauploader_watcher.ledger.uploads import Upload
 
@@ -24,19 +24,22 @@ def say(db: sqlite3.Connection, upload: Upload, data: EventData, *parts: str) ->
 
 def say_ready(db: sqlite3.Connection, upload: Upload, root: bytes, rows: Sequence[Row]) -> int:
     """Announce versions, in as few events as they fit in; return how many that were."""
-    events = start = 0
-    for batch in batches(row.version for row in rows):
-        keys = [f"{row.version.key}.{row.attempts}" for row in rows[start : start + len(batch)]]
-        start += len(batch)
-        events += 1
-        data = FileReady(
+
+    def ready(files: tuple[FileVersion, ...]) -> FileReady:
+        return FileReady(
             upload_id=upload.upload_id,
             root=display(root),
             root_b64=pack(root),
             destination=upload.request.destination,
             continues=upload.request.continues,
-            files=batch,
+            files=files,
         )
+
+    events = start = 0
+    for data in split((row.version for row in rows), ready):
+        keys = [f"{row.version.key}.{row.attempts}" for row in rows[start : start + len(data.files)]]
+        start += len(data.files)
+        events += 1
         say(db, upload, data, *keys)
         crash_point("watcher.announcing")
     return events
@@ -49,5 +52,5 @@ def left_out(path: bytes, reason: str, detail: str, *, returned: bool = False) -
 
 def say_left_out(db: sqlite3.Connection, upload: Upload, files: Sequence[LeftOutFile]) -> None:
     """Put omissions on the record."""
-    for batch in batches(files):
-        say(db, upload, FileLeftOut(upload_id=upload.upload_id, files=batch))
+    for data in split(files, lambda some: FileLeftOut(upload_id=upload.upload_id, files=some)):
+        say(db, upload, data)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import structlog
 
+from datauploader.contracts.batching import bounded
 from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData
 from datauploader.contracts.stations import Disk, Root, StationReported
@@ -109,7 +110,7 @@ class Reporter:
             version=version("ceric-datauploader-watcher"),
             host=socket.gethostname(),
             state=state,
-            troubles=self._troubles(),
+            troubles=bounded(self._troubles()),
             roots=self._roots(),
             state_disk=self._state_disk(),
             backlog_files=sum(one.files for one in pending),

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
+from datauploader.contracts.batching import bounded
 from datauploader.contracts.uploads import UploadScanned, UploadSealed, manifest_digest
 from datauploader_watcher.domain.receipts import patience
 from datauploader_watcher.ledger.files import Files, Tally
@@ -104,7 +105,7 @@ def counts(
         bytes=size + sum(fresh),
         settling=settling,
         left_out=omitted,
-        troubles=troubles,
+        troubles=bounded(troubles),
     )
 
 

@@ -14,9 +14,9 @@ from datauploader.cli.broker import reached
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson
 from datauploader.config import load
-from datauploader.contracts import ExtractedFile, FileStored, MetadataExtracted, Parameter
+from datauploader.contracts import FileStored, Parameter
 from datauploader.errors import BadRequest
-from datauploader.harvest import Harvester, HarvesterSettings, Kind, extract, mounts, read_file
+from datauploader.harvest import Harvester, HarvesterSettings, Kind, extract, mounts, read_file, told
 from datauploader.messaging import Bus, Delivery, Start
 from datauploader.service import available, find
 from datauploader.wording import count, safe
@@ -66,12 +66,10 @@ def replay(
             if not isinstance(stored, FileStored):
                 continue
             for file in filter(kind.wants, stored.files):
-                fact = extract(kind, places, delivery.event, file)
-                assert isinstance(fact.data, MetadataExtracted)
-                found: ExtractedFile = fact.data.files[0]
+                found = extract(kind, places, delivery.event, file)
                 files, problems = files + 1, problems + bool(found.problem)
                 _show(found.file.path, found.parameters, found.problem, json=json)
-                if not dry_run:
+                for fact in () if dry_run else told(kind, delivery.event, found):
                     bus.publish(fact).result(30)
     screen.warn(f"{count(files, 'file')} read, {problems} with a problem{', nothing published' if dry_run else ''}.")
     if problems:

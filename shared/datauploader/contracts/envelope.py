@@ -19,7 +19,7 @@ from datauploader.errors import ContractError, Undecodable
 CONTENT_TYPE = "application/cloudevents+json"
 SCHEMA_BASE = "https://datauploader.ceric.eu/schemas/"
 LARGEST = 64 * 1024
-"""Bytes that an event of ours may have when encoded."""
+"""Bytes that an event of ours has at most when encoded, unless one item of its list is larger alone."""
 LARGEST_ACCEPTED = 1024 * 1024
 """Bytes beyond which a body is not even parsed."""
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "datauploader.ceric.eu")
@@ -158,6 +158,15 @@ def decode(body: bytes) -> Event[EventData]:
         causation_id=envelope.causationid or "",
         traceparent=envelope.traceparent if _TRACEPARENT.fullmatch(envelope.traceparent) else new_traceparent(),
     )
+
+
+def peek(body: bytes) -> tuple[type[EventData] | None, str]:
+    """Return the kind and the subject of a body that `decode` refuses, as far as it tells them."""
+    try:
+        document = json.loads(body)
+        return kind_of(str(document["type"])), str(document.get("subject", ""))
+    except (ContractError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None, ""
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class FileReady(EventData):
     """These versions are finished and wait to be moved."""
 
     name: ClassVar[str] = "file.ready"
+    said_again: ClassVar[bool] = True
 
     upload_id: UploadId
     root: str
@@ -92,6 +93,7 @@ class FileStored(EventData):
     """These versions are on the storage."""
 
     name: ClassVar[str] = "file.stored"
+    said_again: ClassVar[bool] = True
 
     upload_id: UploadId
     destination: Destination
@@ -132,6 +134,7 @@ class FileCatalogued(EventData):
     """These versions are datafiles of their dataset."""
 
     name: ClassVar[str] = "file.catalogued"
+    said_again: ClassVar[bool] = True
 
     upload_id: UploadId
     dataset_id: str

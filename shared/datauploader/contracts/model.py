@@ -31,6 +31,8 @@ class EventData(Travelling):
     major: ClassVar[int] = 1
     lossy: ClassVar[bool] = False
     """True for the one kind that may be lost: published transient, without confirm or re-delivery."""
+    said_again: ClassVar[bool] = False
+    """True where the source says the same again by itself until it was heard: a copy of it may be dropped."""
     deprecated: ClassVar[bool] = False
 
     upload_id: str

@@ -27,6 +27,7 @@ class StationReported(EventData):
     """One service of the station is alive, and this is how it is."""
 
     name: ClassVar[str] = "station.reported"
+    said_again: ClassVar[bool] = True
 
     upload_id: str = ""
     service: str

@@ -19,6 +19,7 @@ class TransferProgressed(EventData):
     """How far the running moves of one upload are; may be lost, the next one says more."""
 
     name: ClassVar[str] = "transfer.progressed"
+    said_again: ClassVar[bool] = True
     lossy: ClassVar[bool] = True
 
     upload_id: UploadId

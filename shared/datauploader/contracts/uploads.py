@@ -104,6 +104,7 @@ class UploadScanned(EventData):
     """What the watcher counts at the moment, at most once a second."""
 
     name: ClassVar[str] = "upload.scanned"
+    said_again: ClassVar[bool] = True
 
     upload_id: UploadId
     files: int = Field(ge=0)

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 
 import structlog
 
-from datauploader.contracts.envelope import Event, decode, encode
+from datauploader.contracts.envelope import LARGEST_ACCEPTED, Event, decode, encode, peek
 from datauploader.contracts.model import EventData
 from datauploader.crashing import crash_point
-from datauploader.errors import BrokerRefused, ContractError, MessagingError
+from datauploader.errors import BrokerRefused, ContractError, MessagingError, UnknownEvent
 from datauploader.state.store import Schema, Store
 
 log = structlog.get_logger()
@@ -55,8 +55,18 @@ class Outbox:
 
     @staticmethod
     def put(db: sqlite3.Connection, event: Event[EventData]) -> None:
-        """Keep an event, as part of the caller's transaction; call `wake` after the commit."""
-        db.execute("INSERT INTO outbox (event_id, body) VALUES (?, ?)", (event.id, encode(event)))
+        """Keep an event, as part of the caller's transaction; call `wake` after the commit.
+
+        Raises:
+            ContractError: nobody would read the event, because it is too large; nothing of the transaction may stay.
+        """
+        body = encode(event)
+        if len(body) > LARGEST_ACCEPTED:
+            raise ContractError(
+                f"{event.data.name} of {event.data.upload_id or event.station.key} would have {len(body)} bytes; "
+                f"at most {LARGEST_ACCEPTED} are taken: say it in several events"
+            )
+        db.execute("INSERT INTO outbox (event_id, body) VALUES (?, ?)", (event.id, body))
 
     @property
     def trouble(self) -> str:
@@ -145,12 +155,33 @@ class Outbox:
             self._sent.add(row_id)
         try:
             event = decode(body)
-        except ContractError as error:  # written by a newer release; it must not hold up the others
-            if self._set_aside(row_id, f"an event waits for the release that wrote it: {error}"):
-                log.error("outbox_row_unreadable", row=row_id, problem=str(error))  # noqa: TRY400 - a sentence
+        except ContractError as error:  # it must not hold up the others
+            self._unreadable(row_id, body, error)
             return
         self._publish(event).add_done_callback(lambda future: self._settled(row_id, event, future))
         crash_point("outbox.published")
+
+    def _unreadable(self, row_id: int, body: bytes, error: ContractError) -> None:
+        """Let go of a row that its source says again; set any other aside, and say truly why."""
+        kind, subject = peek(body)
+        name = kind.name if kind else "an event"
+        if len(body) > LARGEST_ACCEPTED and kind is not None and kind.said_again:  # of a release that did not split
+            log.warning("outbox_row_dropped", row=row_id, type=name, upload_id=subject, bytes=len(body))
+            with self._change:
+                self._confirmed.append(row_id)
+                self._change.notify()
+            return
+        if isinstance(error, UnknownEvent):
+            why = f"an event waits for the release that wrote it: {error}"
+        elif len(body) > LARGEST_ACCEPTED:
+            why = (
+                f"{name} of {subject or 'this station'}, which a former release wrote, is too large to be sent and is "
+                f"kept: {error}. Nothing else waits for it; tell the operator what it was about"
+            )
+        else:
+            why = f"{name} of {subject or 'this station'} in the state file cannot be read and is kept: {error}"
+        if self._set_aside(row_id, why):
+            log.error("outbox_row_unreadable", row=row_id, type=name, upload_id=subject, problem=why)
 
     def _settled(self, row_id: int, event: Event[EventData], future: "Future[None]") -> None:
         error = future.exception() if not future.cancelled() else MessagingError("publishing was cancelled")

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
-from datauploader.contracts import UploadOpened
+from datauploader.contracts import UploadOpened, UploadScanned, encode
+from datauploader.contracts.envelope import LARGEST_ACCEPTED
+from datauploader.contracts.registry import topic
 from datauploader.errors import BrokerRefused, BrokerUnreachable, ContractError
 from datauploader.state import Outbox, Store
 from datauploader.state.outbox import SCHEMA
@@ -295,6 +298,71 @@ def test_an_event_that_nobody_could_read_is_refused_where_it_is_made() -> None:
     for broken in ({"id": "two words"}, {"service": "harvester.nexus"}):
         with pytest.raises(ContractError):
             builders.event(UploadOpened(upload_id=builders.UPLOAD), **broken)
+
+
+def put_raw(store: Store, event, *, bytes_more: int = 0, kind: str = "") -> None:
+    """Leave a row as a former, or a later, release wrote it."""
+    body = encode(event)
+    if kind:
+        body = body.replace(topic(type(event.data)).encode(), kind.encode())
+    body = body[:-1] + b" " * bytes_more + b"}"
+    with store.transaction() as db:
+        db.execute("INSERT INTO outbox (event_id, body) VALUES (?, ?)", (event.id, body))
+
+
+def test_what_is_too_large_is_refused_where_it_is_said(store) -> None:
+    """In the transaction of whoever says it, of which nothing stays: it can never be set aside for that later."""
+    vast = UploadScanned(
+        upload_id=builders.UPLOAD, files=1, bytes=1, settling=0, left_out=0, troubles=("x" * LARGEST_ACCEPTED,)
+    )
+
+    def say() -> None:
+        with store.transaction() as db:
+            Outbox.put(db, builders.event(UploadOpened(upload_id=builders.UPLOAD)))
+            Outbox.put(db, builders.event(vast))
+
+    with pytest.raises(ContractError, match=f"at most {LARGEST_ACCEPTED} are taken"):
+        say()
+    assert Outbox(store, Broker().publish).waiting() == 0
+
+
+def test_a_vast_row_of_a_former_release_goes_where_its_source_says_it_again(store) -> None:
+    """Receipts are answered again: the row is dropped with a line in the log, and nothing is degraded for ever."""
+    broker = Broker()
+    put_raw(store, builders.event(builders.file_stored(builders.file_version())), bytes_more=LARGEST_ACCEPTED)
+    put(store, "next")
+    outbox = Outbox(store, broker.publish)
+    with capture_logs() as logs:
+        outbox.start()
+        until(lambda: outbox.waiting() == 0, "an empty outbox")
+        outbox.stop()
+    assert (broker.got, outbox.trouble) == (["next"], "")
+    (line,) = [one for one in logs if one["event"] == "outbox_row_dropped"]
+    assert (line["type"], line["upload_id"]) == ("file.stored", builders.UPLOAD)
+
+
+def test_any_other_row_is_kept_and_its_reason_is_the_true_one(store) -> None:
+    """Too large, or of a newer release: two sentences; neither holds up what comes after it."""
+    broker = Broker()
+    put_raw(store, builders.event(UploadOpened(upload_id=builders.UPLOAD)), bytes_more=LARGEST_ACCEPTED)
+    put(store, "next")
+    outbox = Outbox(store, broker.publish)
+    outbox.start()
+    broker.wait(lambda: broker.got == ["next"], "the next event")
+    until(lambda: outbox.waiting() == 1, "one row that is kept")
+    assert f"upload.opened of {builders.UPLOAD}" in outbox.trouble
+    assert "too large" in outbox.trouble
+    assert "waits for the release" not in outbox.trouble
+    outbox.stop()
+
+
+def test_only_what_a_newer_release_wrote_waits_for_it(store) -> None:
+    """A kind that this release does not know."""
+    put_raw(store, builders.event(UploadOpened(upload_id=builders.UPLOAD)), kind="upload.opened.v2")
+    outbox = Outbox(store, Broker().publish)
+    outbox.start()
+    until(lambda: "waits for the release that wrote it" in outbox.trouble, "the trouble")
+    outbox.stop()
 
 
 def test_a_state_file_that_cannot_be_written_delays_and_is_told(store) -> None:

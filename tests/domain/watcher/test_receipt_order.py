@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datauploader.contracts.questions import StoredHash
-from datauploader_watcher.domain.batching import MOST_BYTES, batches
 from datauploader_watcher.domain.receipts import moves, patience
 from datauploader_watcher.domain.releasing import objection
-from datauploader_watcher.domain.versions import Digests, version
+from datauploader_watcher.domain.versions import Digests
 
 RECEIPTS = ("announced", "failed", "stored", "catalogued")
 DIGESTS = Digests(b"\x01" * 32, b"\x02" * 16)
@@ -51,22 +50,6 @@ def test_patience_doubles_up_to_an_hour():
     assert [patience(120, n) for n in (0, 1, 2, 3)] == [120, 120, 240, 480]
     assert patience(120, 6) == 3600
     assert patience(120, 10_000) == 3600
-
-
-@given(
-    st.lists(
-        st.binary(min_size=1, max_size=250).filter(lambda b: b"/" not in b and b"\0" not in b and b.strip(b".")),
-        max_size=400,
-    )
-)
-def test_batches_hold_everything_in_order_and_fit(names):
-    """Names of any bytes may take six times their length in JSON."""
-    files = [version(name, 1, 2, DIGESTS, 3) for name in names]
-    made = list(batches(files))
-    assert [file for batch in made for file in batch] == files
-    for batch in made:
-        assert 0 < len(batch) <= 500
-        assert sum(len(file.model_dump_json(exclude_none=True).encode()) + 1 for file in batch) <= MOST_BYTES
 
 
 def stored(**fields) -> StoredHash:

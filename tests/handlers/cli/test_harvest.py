@@ -1,10 +1,14 @@
 """The command `harvest`: try a harvester on files here, and on what the event log says was stored before."""
 
 import json
+from pathlib import Path
 
 import h5py
 import pytest
 
+from datauploader.contracts import ExtractedFile, Parameter
+from datauploader.contracts.envelope import LARGEST, encode
+from datauploader.harvest import Kind, read_file, told
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.testing import builders
@@ -75,3 +79,22 @@ def test_a_wrong_name_or_span_is_told(run, bus) -> None:
     assert ran.code == 2
     assert "watcher is no harvester" in ran.err
     assert "such as 7d" in run("harvest", "replay", "nexus-harvester", "--since", "soon").err
+
+
+def test_a_plug_in_that_says_much_is_heard_in_parts() -> None:
+    """Long texts are shortened and named in the problem; 500 of them are several events of at most 64 KiB."""
+    said = [Parameter(name=f"p{number}", value="\u00e9" * 3000) for number in range(498)]
+    said += [Parameter(name="long", value="x" * 50_000), Parameter(name="vast", value=10**400)]
+    kind = Kind("test", ("*.nxs",), lambda _: said)
+    parameters, problem = read_file(kind, Path("a.nxs"))
+    assert len(parameters) == 499
+    assert len(str(parameters[-1].value)) == 4000
+    assert "the first 4000 characters are kept of: long" in problem
+    assert "too large: vast" in problem
+    stored = builders.event(builders.file_stored(builders.file_version("a.nxs")))
+    found = ExtractedFile(file=builders.file_version("a.nxs"), parameters=parameters, problem=problem)
+    events = list(told(kind, stored, found))
+    assert max(len(encode(event)) for event in events) <= LARGEST
+    assert [one for event in events for one in event.data.files[0].parameters] == list(parameters)
+    assert len({event.id for event in events}) == len(events) > 20
+    assert [event.id for event in told(kind, stored, found)] == [event.id for event in events]

@@ -1,5 +1,6 @@
 """Uploads over REST: asked for, refused with reasons, listed, looked into, steered; nobody sees what is another's."""
 
+import json
 from typing import Any
 
 import pytest
@@ -13,9 +14,12 @@ from datauploader.contracts import (
     UploadControlled,
     UploadRequested,
 )
+from datauploader.contracts.envelope import LARGEST, encode
+from datauploader.contracts.names import display, pack
 from datauploader.messaging.ports import Delivery
 from datauploader.messaging.topology import harvester_queue, watcher_queue
 from datauploader.testing.waiting import eventually
+from datauploader_gateway.middleware import LARGEST_BODY
 
 
 def heard(facility: Any) -> list[Any]:
@@ -148,6 +152,43 @@ def test_a_request_survives_a_broker_that_does_not_take_it_and_a_restart(facilit
     facility.broker.declare(watcher_queue(scene.STATION))
     facility.bus.consume(watcher_queue(scene.STATION), lambda delivery: events.append(delivery.event))
     assert eventually(lambda: events and events[0]).data.upload_id == upload_id
+
+
+def named(events: list[Any]) -> list[bytes]:
+    """Return the files that steering has named."""
+    return [file.raw for event in events if isinstance(event.data, UploadControlled) for file in event.data.files]
+
+
+def test_a_retry_of_many_long_names_is_said_in_several_events(facility: Any, scene: Any) -> None:
+    """A name of raw bytes takes five times its length: no event is above 64 KiB, and each file is named once."""
+    client = facility.client("anna")
+    upload_id = client.post("/api/v1/uploads", json=scene.wish(kind="folder")).json()["id"]
+    events = heard(facility)
+    raws = [b"%03d/" % number + b"\xff" * 600 for number in range(60)]
+    files = [{"path": display(raw), "path_b64": pack(raw)} for raw in raws]
+    assert client.post(f"/api/v1/uploads/{upload_id}/retry", json={"files": files}).status_code == 202
+    eventually(lambda: len(named(events)) == 60, what="all files are named")
+    assert sorted(named(events)) == raws
+    assert max(len(encode(event)) for event in events) <= LARGEST
+
+
+def test_a_request_that_no_message_holds_is_refused(facility: Any, scene: Any) -> None:
+    """Before anything is kept, with what to do instead; a thousand folders are not too many."""
+    client, as_json = facility.client("anna"), {"Content-Type": "application/json"}
+
+    def ask(longest: int) -> Any:
+        asked = scene.wish(kind="folder", sources=["語" * longest] * 1000)
+        body = json.dumps(asked, ensure_ascii=False, separators=(",", ":")).encode()
+        room = LARGEST_BODY - len(body)
+        asked["exclude"] = ["x" * 500] * min(100, room // 503)
+        body = json.dumps(asked, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(body) < LARGEST_BODY
+        return client.post("/api/v1/uploads", content=body, headers=as_json)
+
+    assert ask(300).status_code == 201
+    refused = ask(348)
+    assert refused.status_code == 422
+    assert "have room" in refused.text or "has room" in refused.text
 
 
 @pytest.mark.attack("S8")

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from datauploader.contracts import DatasetSpec, Destination, Event, Parameter, Station, UploadRequested
+from datauploader.contracts import DatasetSpec, Destination, Event, Parameter, Station, UploadRequested, encode
+from datauploader.contracts.envelope import LARGEST_ACCEPTED
 from datauploader.contracts.names import check_location, check_name
 from datauploader.contracts.questions import UploadRight
 from datauploader_gateway.auth.person import User
@@ -92,7 +93,14 @@ async def request_upload(
         )
     except ValidationError as error:
         raise InvalidRequest(error.errors(include_url=False)[0]["msg"]) from error
-    return Event(data=data, station=station, service=SERVICE, traceparent=traceparent)
+    event = Event(data=data, station=station, service=SERVICE, traceparent=traceparent)
+    if (size := len(encode(event))) > LARGEST_ACCEPTED:
+        raise InvalidRequest(
+            f"the folders, files, patterns and parameters take {size} bytes together; a request has room for "
+            f"{LARGEST_ACCEPTED}",
+            hint="Choose folders instead of single files, or make several uploads of them.",
+        )
+    return event
 
 
 _CARRIED = {"include", "exclude", "mode", "quiet_period_s", "marker", "idle_close_s", "delete_after"}

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 
 from datauploader.contracts import Event, EventData, Station, UploadControlled, UploadRequested
+from datauploader.contracts.batching import split
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
@@ -202,11 +203,15 @@ async def steer(
         raise UploadOver(f"the upload is {upload.state}, so there is nothing to {action}")
     if files and action != "retry":
         raise InvalidRequest(f"files: {action} is for the whole upload; only a retry can name files")
-    data = UploadControlled(upload_id=upload.id, action=action, requested_by=who.user.person, files=files)
-    event: Event[EventData] = Event(
-        data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=traceparent(request.scope)
-    )
-    parts.intake.accept(event)
-    await _show(event, parts)
+
+    def order(files: tuple[FilePath, ...] = ()) -> UploadControlled:
+        return UploadControlled(upload_id=upload.id, action=action, requested_by=who.user.person, files=files)
+
+    for data in split(files, order) if files else (order(),):
+        event: Event[EventData] = Event(
+            data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=traceparent(request.scope)
+        )
+        parts.intake.accept(event)
+        await _show(event, parts)
     await parts.audit.record(f"upload {action}", who=who.user.id, address=who.address, upload_id=upload.id)
     return await parts.reader.upload(upload.id) or upload
