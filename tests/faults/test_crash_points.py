@@ -18,6 +18,8 @@ from datauploader.messaging.topology import transfer_queue
 from datauploader.testing.waiting import eventually
 from datauploader_gateway.view import keys
 from datauploader_sandbox.campaign import Record
+from datauploader_sandbox.detector.ledger import Ledger
+from datauploader_transfer.domain.leftovers import BESIDE
 
 from .conftest import HERE, Case, Stage
 from .dying import Dying
@@ -159,6 +161,22 @@ def station_without_memory(dying: Dying) -> None:
     dying.judge()
 
 
+def rewriting(dying: Dying) -> None:
+    """Stored files are written anew; transfer dies where the new versions are to take the place of the old ones."""
+    dying.request()
+    dying.write()
+    dying.run.until_catalogued(dying.upload, dying.written())
+    dying.arm()
+    with Ledger(dying.run.ledger, dying.folder) as ledger:
+        for path in dying.remaining():
+            path.write_bytes(b"newer: " + path.read_bytes())
+            ledger.wrote(path)
+    dying.revive()
+    dying.judge()
+    left = [path for path in dying.run.facility.storage.rglob("*") if path.name.startswith(BESIDE)]
+    assert not left, "a successor was left beside its target"
+
+
 def lose_memory(run: Case, service: str) -> None:
     """Kill a service and remove what it remembers."""
     run.services.kill(service)
@@ -233,6 +251,8 @@ PLACES = (
     Place("transfer", "transfer.taken"),
     Place("transfer", "transfer.noted"),
     Place("transfer", "transfer.copied"),
+    Place("transfer", "transfer.beside", rewriting),
+    Place("transfer", "transfer.replaced", rewriting),
     Place("transfer", "transfer.verified"),
     Place("transfer", "transfer.settled"),
     Place("catalog", "inbox.handled"),

@@ -15,11 +15,12 @@ from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.topology import transfer_queue
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store, inbox, outbox
-from datauploader_transfer import handlers, ledger
+from datauploader_transfer import handlers, ledger, owners
 from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ports import Contents, Mover
 from datauploader_transfer.progress import Reporter
+from datauploader_transfer.provenance import Provenance
 from datauploader_transfer.recalling import recall
 from datauploader_transfer.settings import TransferSettings
 from datauploader_transfer.worker import Worker
@@ -46,7 +47,7 @@ class TransferService:
             context.settings.state_dir / "transfer.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA]
         )
         self._outbox = Outbox(self._store, context.bus.publish)
-        self._worker = Worker(self._store, self._outbox, mover, settings, here)
+        self._worker = Worker(self._store, self._outbox, mover, settings, here, Provenance(self._store, context.bus))
         self._reporter = Reporter(
             self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s
         )
@@ -116,11 +117,12 @@ class TransferService:
         )  # fmt: skip
 
     def _foreign(self, question: LookAtDestination, found: Contents) -> tuple[tuple[HeldObject, ...], bool]:
-        """Name the objects that we never wrote, as many as an answer holds, and say whether these are all."""
+        """Name the objects that may not be replaced, as many as an answer holds, and say whether these are all."""
         held = {escape(os.fsencode(name)): size for name, size in found.held}
         objects = {ledger.object_path(question.location, path): path for path in held}
         with self._store.reading() as db:
-            digests = ledger.written(db, question.remote, list(objects))
+            uploads = owners.family(db, question.continues)
+            digests = owners.replaceable(db, question.remote, list(objects), uploads)
         ours = {path for name, path in objects.items() if digests[name]}
         named: list[HeldObject] = []
         room = _ROOM

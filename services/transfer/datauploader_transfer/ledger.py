@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
 from datauploader.contracts.names import unpack
 from datauploader.state import Schema
+from datauploader_transfer import owners
 
 SCHEMA = Schema(
     "transfer",
@@ -58,6 +59,32 @@ SCHEMA = Schema(
         ) WITHOUT ROWID;
         """,
         "CREATE INDEX jobs_later ON jobs (due) WHERE state = 'waiting' AND due > 0;",
+        # What was written before this step has no owner: it is given to every upload whose place it lies in, and where
+        # these are several it may be replaced by none of them.
+        """
+        CREATE TABLE owners (
+            remote TEXT NOT NULL,
+            object TEXT NOT NULL,
+            upload_id TEXT NOT NULL,
+            digests TEXT NOT NULL,             -- of one version, in hexadecimal, with blanks between them
+            wrote INTEGER NOT NULL,            -- 1: the upload began to write it there; 0: found it, and counts on it
+            PRIMARY KEY (remote, object, upload_id, digests)
+        ) WITHOUT ROWID;
+        CREATE TABLE continuing (
+            upload_id TEXT NOT NULL,
+            earlier TEXT NOT NULL,             -- an upload of the same dataset, whose objects this one may replace
+            PRIMARY KEY (upload_id, earlier)
+        ) WITHOUT ROWID;
+        INSERT OR IGNORE INTO owners
+            SELECT w.remote, w.object, u.upload_id, w.digest, 1 FROM uploads u CROSS JOIN written w
+            ON w.remote = u.remote AND w.object >= u.location || '/' AND w.object < u.location || '0';
+        INSERT OR IGNORE INTO owners
+            SELECT u.remote, json_extract(j.stored, '$.object'), j.upload_id, trim(
+                json_extract(j.stored, '$.file.sha256') || ' ' || coalesce(json_extract(j.stored, '$.file.md5'), '')
+                || ' ' || coalesce(json_extract(j.stored, '$.file.sha1'), '')
+            ), 1 FROM jobs j CROSS JOIN uploads u USING (upload_id) WHERE j.state = 'stored';
+        DROP TABLE written;
+        """,
     ),
 )
 
@@ -97,6 +124,7 @@ def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFil
             ready.destination.location,
         ),
     )
+    owners.go_on_with(db, ready.upload_id, ready.continues)
     known: list[StoredFile] = []
     for file in ready.files:
         row = db.execute(
@@ -122,8 +150,8 @@ def recover(db: sqlite3.Connection) -> None:
     rows = db.execute(
         "SELECT remote, location, path FROM jobs JOIN uploads USING (upload_id) WHERE jobs.state = 'moving'"
     )
-    targets = [(row["remote"], target(row["location"], row["path"])) for row in rows.fetchall()]
-    db.executemany("INSERT OR IGNORE INTO cut VALUES (?, ?)", [(remote, os.fsencode(name)) for remote, name in targets])
+    for row in rows.fetchall():
+        note_cut(db, row["remote"], [target(row["location"], row["path"])])
     db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'moving'")
 
 
@@ -226,22 +254,6 @@ def take(
     return jobs
 
 
-def written(db: sqlite3.Connection, remote: str, objects: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Return the digests of what we ever began to write at these objects."""
-    found: dict[str, set[str]] = {}
-    for name in objects:
-        rows = db.execute("SELECT digest FROM written WHERE remote = ? AND object = ?", (remote, name))
-        found[name] = {row["digest"] for row in rows}
-    return {name: frozenset(digests) for name, digests in found.items()}
-
-
-def note_writing(db: sqlite3.Connection, remote: str, digests: Iterable[tuple[str, str]]) -> None:
-    """Note, before it begins, that we write a version with this digest at an object: (object, digest)."""
-    db.executemany(
-        "INSERT OR IGNORE INTO written VALUES (?, ?, ?)", [(remote, name, digest) for name, digest in digests]
-    )
-
-
 def mark_stored(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> bool:
     """Note that a version is stored; return False when a newer one of this path has come meanwhile."""
     cursor = db.execute(
@@ -269,6 +281,11 @@ def put_back(db: sqlite3.Connection, upload_id: str, files: Iterable[FileVersion
     )
 
 
+def note_cut(db: sqlite3.Connection, remote: str, targets: Iterable[str]) -> None:
+    """Note that something may lie beside these targets."""
+    db.executemany("INSERT OR IGNORE INTO cut VALUES (?, ?)", [(remote, os.fsencode(name)) for name in targets])
+
+
 def backlog(db: sqlite3.Connection) -> dict[str, tuple[int, str]]:
     """Count what waits, by upload, with the upload's state; what is in a mover's hands is not counted."""
     rows = db.execute(
@@ -279,7 +296,7 @@ def backlog(db: sqlite3.Connection) -> dict[str, tuple[int, str]]:
 
 
 def cut(db: sqlite3.Connection, remote: str) -> list[str]:
-    """Return the targets at which writing was cut off by a crash, so that something may lie beside them."""
+    """Return the targets at which writing was cut off, so that something may lie beside them."""
     return [os.fsdecode(row["target"]) for row in db.execute("SELECT target FROM cut WHERE remote = ?", (remote,))]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
-from typing import Protocol
+from typing import Literal, Protocol
 
 __all__ = ["Contents", "Health", "Item", "Mover", "Outcome", "State", "Stored"]
 
@@ -16,8 +16,8 @@ class Item:
 
     `source` and `target` are text as `os.fsdecode` gives it, so that any bytes survive (surrogateescape).
     `target` lies below the remote's base. `digests` maps algorithm to lower-case hex: always sha256 and
-    md5, maybe sha1. `replaces` holds the hex digests (any algorithm) of what we wrote at the target
-    before: overwriting one of those is no conflict.
+    md5, maybe sha1. `replaces` holds the hex digests (any algorithm) of what this upload wrote at the target
+    before, or began to write: replacing one of those is no conflict.
     """
 
     key: str
@@ -50,7 +50,8 @@ class Outcome:
     """Tell what became of one item, in a sentence for people and in fields for programs.
 
     `method` is how it was verified ("backend md5", "read back"), `algorithm` and `digest` what was found
-    at the storage. After a mismatch `digest` is what we left there: add it to the next `replaces`.
+    at the storage. After a failure `digest` is what we left there: add it to the next `replaces`. Where the target
+    was looked at and is not this version, `holds` says whether there is anything, and `found` has its digest, if known.
     """
 
     key: str
@@ -62,6 +63,8 @@ class Outcome:
     digest: str = ""
     retryable: bool = False
     retry_after_s: float | None = None
+    holds: Literal["unknown", "nothing", "other"] = "unknown"
+    found: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,18 @@ class Mover(Protocol):
         remote: str,
         items: Sequence[Item],
         *,
+        on_begin: Callable[[Sequence[Item]], None] | None = None,
         on_progress: Callable[[int], None] | None = None,
         cancel: Event | None = None,
     ) -> list[Outcome]:
         """Move the items and return one outcome for each, in their order; block until then.
 
+        What is at a target and may be replaced (see `Item.replaces`) stays there until its successor lies beside it and
+        is proved. Where the source is no longer the version that was announced, the target is looked at: the outcome
+        is `verified` if that version is there after all, else it says what is.
+
+        `on_begin` is called with items before the first byte of them is written, once or more often; not with those
+        whose version is at the target already. What it raises ends the call.
         `on_progress` is called about once a second with the bytes moved so far in this call. Setting
         `cancel` ends the call soon, with `stopped` for what was not finished.
         """
@@ -135,8 +145,10 @@ class Mover(Protocol):
             TransferError: the remote cannot be asked, or did not answer in time.
         """
 
-    def sweep(self, remote: str, targets: Sequence[str]) -> None:
-        """Remove what attempts that were cut off have left beside these objects.
+    def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
+        """Remove what attempts that were cut off have left beside these objects, given with our digests of each.
+
+        An object of ours that lies beside a target that is not there was on its way over it: it is brought there.
 
         Raises:
             TransferError: the remote cannot be asked.

@@ -1,6 +1,6 @@
-"""Finds again in the event log what a lost state file knew alone: which versions we began to write, and where.
+"""Finds again in the event log what a lost state file knew alone: which upload began to write which versions where.
 
-Without it an object that holds an older version of ours is taken for somebody else's, and a person must look.
+Where the broker does not let us read it, the catalog is asked before an object is taken for somebody else's.
 """
 
 import threading
@@ -15,7 +15,7 @@ from datauploader.contracts.names import escape
 from datauploader.errors import BrokerRefused
 from datauploader.messaging.ports import Bus, Delivery, Start
 from datauploader.state import Store
-from datauploader_transfer import ledger
+from datauploader_transfer import ledger, owners
 
 log = structlog.get_logger()
 
@@ -40,13 +40,13 @@ class _Reader:
             self.ended.set()
         elif isinstance(event.data, FileReady) and event.station in self._stations:
             destination = event.data.destination
-            written = [
-                (ledger.object_path(destination.location, escape(file.raw)), digest)
+            versions = [
+                (ledger.object_path(destination.location, escape(file.raw)), file.digests.values())
                 for file in event.data.files
-                for digest in file.digests.values()
             ]
             with self._store.transaction() as db:
-                ledger.note_writing(db, destination.remote, written)
+                owners.go_on_with(db, event.data.upload_id, event.data.continues)
+                owners.recall(db, destination.remote, event.data.upload_id, versions)
 
 
 def recall(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:
@@ -60,7 +60,7 @@ def _read(store: Store, bus: Bus, reader: _Reader, then: Callable[[], None]) -> 
     while not reader.ended.wait(LOOK_S):
         trouble = consumer.trouble
         if isinstance(trouble, BrokerRefused):
-            log.warning("log_not_readable", problem=str(trouble), effect="older versions of ours count as conflicts")
+            log.warning("log_not_readable", problem=str(trouble), effect="the catalog is asked instead")
             break
         if trouble is not None:
             reader.heard_at = time.monotonic()  # the broker is away: that is no end

@@ -27,11 +27,14 @@ from datauploader.contracts.names import escape
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
 from datauploader.state import Outbox, Store
-from datauploader_transfer import ledger
+from datauploader_transfer import ledger, owners
+from datauploader_transfer.attempt import Attempt
+from datauploader_transfer.domain.outcomes import failed as not_sent
 from datauploader_transfer.domain.outcomes import source_silent
-from datauploader_transfer.errors import TransferError
+from datauploader_transfer.errors import BadRemote, TransferError
 from datauploader_transfer.holds import Holds
 from datauploader_transfer.ports import Item, Mover, Outcome, State
+from datauploader_transfer.provenance import Provenance, Word
 from datauploader_transfer.roots import Unmapped, locate
 from datauploader_transfer.settings import TransferSettings
 
@@ -44,6 +47,7 @@ MOST_MISMATCHES = 5
 LONGEST_PAUSE_S = 60.0
 LOOK_AGAIN_S = 1.0
 """How often an upload is thought of again that waits and cannot be taken."""
+STORED = (State.VERIFIED, State.UNVERIFIED)
 REMOTE_TROUBLES = (State.UNREACHABLE, State.STORAGE_FULL)
 """States that say something about the remote, not about the file."""
 
@@ -51,10 +55,18 @@ REMOTE_TROUBLES = (State.UNREACHABLE, State.STORAGE_FULL)
 class Worker:
     """Threads that move batches; uploads take turns, a path is in one batch at a time."""
 
-    def __init__(self, store: Store, outbox: Outbox, mover: Mover, settings: TransferSettings, here: Station) -> None:
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        mover: Mover,
+        settings: TransferSettings,
+        here: Station,
+        provenance: Provenance,
+    ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._mover = store, outbox, mover
-        self._settings, self._here = settings, here
+        self._settings, self._here, self._provenance = settings, here, provenance
         self.holds = Holds()
         self._patience = Patience()
         self._change = threading.Condition()
@@ -161,9 +173,9 @@ class Worker:
         return upload, jobs
 
     def _move(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
-        self._sweep(upload.remote)
         cause = decode(upload.cause)
-        items, unmapped = self._items(upload, jobs, cause.station)
+        attempt = Attempt(upload, cause, {job.file.key: job for job in jobs}, self._sweep(upload.remote))
+        items, refused = self._items(attempt)
         seen = 0
 
         def progress(moved: int) -> None:
@@ -172,34 +184,49 @@ class Worker:
                 self._moved[upload.upload_id] += max(0, moved - seen)
             seen = moved
 
+        def begin(some: Sequence[Item]) -> None:
+            with self._store.transaction() as db:
+                versions = [(attempt.object(item.key), item.digests.values()) for item in some]
+                owners.note(db, upload.remote, upload.upload_id, versions, wrote=True)
+            attempt.begun.update(item.key for item in some)
+            crash_point("transfer.noted")
+
         if not items:
             outcomes = []
         elif self._source_answers(upload, items):
-            outcomes = self._mover.move(upload.remote, items, on_progress=progress, cancel=self._cancel)
+            outcomes = self._mover.move(
+                upload.remote, items, on_begin=begin, on_progress=progress, cancel=self._cancel
+            )  # fmt: skip
         else:
             outcomes = [source_silent(item) for item in items]
         crash_point("transfer.verified")
-        by_key = {job.file.key: job for job in jobs}
-        results = [(by_key[outcome.key], outcome) for outcome in [*outcomes, *unmapped]]
+        results = [(attempt.jobs[outcome.key], outcome) for outcome in [*outcomes, *refused]]
         with self._change:
-            done = sum(j.file.size for j, o in results if o.state in (State.VERIFIED, State.UNVERIFIED))
+            done = sum(j.file.size for j, o in results if o.state in STORED)
             self._moved[upload.upload_id] += max(0, done - seen)
-        self._settle(upload, cause, results)
+        with self._store.reading() as db:
+            unclear = attempt.has_unclear(db, results)
+        if unclear:
+            attempt.conflicts = self._provenance.judge(upload, cause.station, attempt.began)
+        self._settle(attempt, results)
 
-    def _sweep(self, remote: str) -> None:
-        """Remove what a former run left half written; a storage that cannot be asked now is asked before the next."""
+    def _sweep(self, remote: str) -> dict[str, str]:
+        """Put in order what former attempts left half written; return the targets that must wait for that, and why."""
         with self._sweeping:
             with self._store.reading() as db:
-                targets = ledger.cut(db, remote)
+                targets = {
+                    target: owners.known(db, remote, escape(os.fsencode(target))) for target in ledger.cut(db, remote)
+                }
             if not targets:
-                return
+                return {}
             try:
                 self._mover.sweep(remote, targets)
             except TransferError as error:
                 log.warning("leftovers_not_removed", remote=remote, error=str(error))
-                return
+                return {} if isinstance(error, BadRemote) else dict.fromkeys(targets, str(error))
             with self._store.transaction() as db:
                 ledger.mark_swept(db, remote, targets)
+            return {}
 
     def _source_answers(self, upload: ledger.Upload, items: Sequence[Item]) -> bool:
         """Find out whether the drive of an upload hangs, before this thread does."""
@@ -210,58 +237,71 @@ class Worker:
             return False
         return True
 
-    def _items(
-        self, upload: ledger.Upload, jobs: Sequence[ledger.Job], station: Station
-    ) -> tuple[list[Item], list[Outcome]]:
-        names = {job.file.key: ledger.object_path(upload.location, escape(job.file.raw)) for job in jobs}
-        with self._store.transaction() as db:
-            ours = ledger.written(db, upload.remote, list(names.values()))
-            digests = [(names[job.file.key], digest) for job in jobs for digest in job.file.digests.values()]
-            ledger.note_writing(db, upload.remote, digests)
-        crash_point("transfer.noted")
+    def _items(self, attempt: Attempt) -> tuple[list[Item], list[Outcome]]:
+        upload, station = attempt.upload, attempt.cause.station
+        with self._store.reading() as db:
+            attempt.uploads = owners.family(db, [upload.upload_id])
+            objects = [attempt.object(key) for key in attempt.jobs]
+            ours = owners.replaceable(db, upload.remote, objects, attempt.uploads)
         settings = self._settings
-        items, unmapped = [], []
-        for job in jobs:
+        items, refused = [], []
+        for key, job in attempt.jobs.items():
             file = job.file
             try:
                 source = locate(upload.root, file.raw, station, self._here, settings.root_maps, settings.roots)
             except Unmapped as error:
-                unmapped.append(Outcome(file.key, State.REFUSED, str(error), "Tell the operator."))
+                refused.append(Outcome(key, State.REFUSED, str(error), "Tell the operator."))
                 continue
-            target = ledger.target(upload.location, file.raw)
-            items.append(Item(file.key, source, target, file.size, file.mtime_ns, file.digests, ours[names[file.key]]))
-        return items, unmapped
+            target, replaces = attempt.target(key), ours[attempt.object(key)]
+            item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces)
+            if target in attempt.unswept:
+                refused.append(not_sent(item, attempt.unswept[target]))
+                continue
+            items.append(item)
+            if replaces:
+                attempt.replacing.add(key)
+        return items, refused
 
-    def _settle(
-        self, upload: ledger.Upload, cause: Event[EventData], results: Sequence[tuple[ledger.Job, Outcome]]
-    ) -> None:
+    def _settle(self, attempt: Attempt, results: Sequence[tuple[ledger.Job, Outcome]]) -> None:
         """Write down and say what became of a batch, in one transaction."""
-        now = time.time()
+        now, upload = time.time(), attempt.upload
         stored: list[StoredFile] = []
         failed: list[FailedFile] = []
         with self._store.transaction() as db:
             for job, outcome in results:
-                name = ledger.object_path(upload.location, escape(job.file.raw))
-                if outcome.state in (State.VERIFIED, State.UNVERIFIED):
+                name = attempt.object(job.file.key)
+                if outcome.state in STORED:
+                    if job.file.key not in attempt.begun:
+                        versions = [(name, job.file.digests.values())]
+                        owners.note(db, upload.remote, upload.upload_id, versions, wrote=False)
                     fact = _stored(job.file, name, outcome)
                     if ledger.mark_stored(db, upload.upload_id, fact):
                         stored.append(fact)
                 elif outcome.state is State.STOPPED:
-                    ledger.put_back(db, upload.upload_id, [job.file])
+                    self._put_back(upload, [job])
                 else:
-                    if outcome.digest:
-                        ledger.note_writing(db, upload.remote, [(name, outcome.digest)])
-                    failed += self._fail(db, upload, job, outcome, now)
-            self._say(db, cause, upload, stored, failed)
+                    failed += self._fail(db, attempt, job, outcome, now)
+            self._say(db, attempt.cause, upload, stored, failed)
         crash_point("transfer.settled")
         if stored:
             self.holds.well(upload.remote)
         self._outbox.wake()
 
     def _fail(
-        self, db: sqlite3.Connection, upload: ledger.Upload, job: ledger.Job, outcome: Outcome, now: float
+        self, db: sqlite3.Connection, attempt: Attempt, job: ledger.Job, outcome: Outcome, now: float
     ) -> list[FailedFile]:
         """Note one failure; return what is to be said, nothing when it was said before."""
+        upload = attempt.upload
+        if outcome.digest:
+            versions = [(attempt.object(job.file.key), [outcome.digest])]
+            owners.note(db, upload.remote, upload.upload_id, versions, wrote=True)
+        if job.file.key in attempt.replacing:
+            ledger.note_cut(db, upload.remote, [attempt.target(job.file.key)])
+        if outcome.state is State.CONFLICT:
+            outcome, word = attempt.conflict(db, job, outcome)
+            if word is Word.AGAIN:
+                ledger.put_back(db, upload.upload_id, [job.file])
+                return []
         due = self._next_try(upload, job, outcome, now)
         if not ledger.mark_failed(db, upload.upload_id, job.file, reason=outcome.state.value, due=due):
             return []
@@ -271,15 +311,7 @@ class Worker:
         (log.info if ordinary else log.warning)(
             "file_not_stored", path=job.file.path, reason=outcome.state.value, detail=outcome.detail, final=due is None
         )
-        return [
-            FailedFile(
-                file=job.file,
-                reason=outcome.state.value,
-                detail=outcome.detail[:2000],
-                hint=outcome.hint[:2000],
-                final=due is None,
-            )
-        ]
+        return [attempt.failed(db, job, outcome, final=due is None)]
 
     def _next_try(self, upload: ledger.Upload, job: ledger.Job, outcome: Outcome, now: float) -> float | None:
         if not outcome.retryable or (outcome.state is State.MISMATCH and job.attempts + 1 >= MOST_MISMATCHES):
@@ -303,8 +335,10 @@ class Worker:
             Outbox.put(db, cause.follow(failure, service="transfer"))
 
     def _put_back(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
+        """Let jobs wait again; what an attempt at them has left is put in order before the next."""
         with self._store.transaction() as db:
             ledger.put_back(db, upload.upload_id, [job.file for job in jobs])
+            ledger.note_cut(db, upload.remote, [ledger.target(upload.location, job.file.raw) for job in jobs])
 
 
 def _stored(file: FileVersion, name: str, outcome: Outcome) -> StoredFile:

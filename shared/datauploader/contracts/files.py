@@ -110,6 +110,10 @@ class FailedFile(Travelling):
     hint: Sentence = ""
     final: bool
     """False: it is tried again by itself; True: it waits for a person (or for a new version of the file)."""
+    holds: Literal["unknown", "former", "nothing", "other"] = "unknown"
+    """What the storage had in its place when transfer looked; it looks where the file is gone or has changed."""
+    former: Sha256 | None = None
+    """Which earlier version that is, of this upload or one that it continues; with `former` only."""
 
 
 class FileFailed(EventData):

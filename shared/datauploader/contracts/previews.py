@@ -83,7 +83,7 @@ class DestinationContent(Travelling):
     first: tuple[str, ...] = ()
     """Some objects, by their paths below the location."""
     foreign: tuple[HeldObject, ...] = ()
-    """Objects that this transfer never wrote, so that it would not overwrite them."""
+    """Objects that none of the uploads that would be continued has written, so that they would not be replaced."""
     foreign_partial: bool = False
     """There may be more of them."""
     partial: bool = False

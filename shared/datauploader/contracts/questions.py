@@ -198,6 +198,8 @@ class LookAtDestination(Question):
     name: ClassVar[str] = "transfer.look-at-destination"
     remote: Word
     location: Location
+    continues: tuple[UploadId, ...] = Field(default=(), max_length=50)
+    """See `UploadRequested.continues`: what these have written there counts as one's own."""
     most: int = Field(default=10_000, ge=1, le=100_000)
     """Objects."""
     within_s: float = Field(default=3.0, gt=0, le=20)

@@ -82,9 +82,11 @@ def test_an_edit_of_the_same_size_is_sent(bench, files):
 
 @pytest.mark.fault("F36")
 def test_what_an_interrupted_upload_left_is_replaced(bench, files):
-    """An object that is the beginning of the file is a leftover: replacing it loses nothing."""
+    """An object that is the beginning of a file that we began to write there is a leftover: nothing is lost."""
     bench.plant("file.dat", b"begin")
-    assert states(bench.mover.move(bench.remote, [files.write("file.dat", b"begin and end")])) == [State.VERIFIED]
+    item = files.write("file.dat", b"begin and end")
+    item = files.item("file.dat", b"begin and end", replaces=frozenset(item.digests.values()))
+    assert states(bench.mover.move(bench.remote, [item])) == [State.VERIFIED]
     assert bench.content("file.dat") == b"begin and end"
 
 

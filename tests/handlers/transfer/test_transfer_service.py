@@ -29,7 +29,15 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.files import FailedFile, StoredFile
 from datauploader.contracts.previews import DestinationContent, HeldObject
-from datauploader.contracts.questions import HashStored, LookAtDestination, StoredHash
+from datauploader.contracts.questions import (
+    Datafiles,
+    HashStored,
+    KnownDatafile,
+    ListDatafiles,
+    LookAtDestination,
+    Question,
+    StoredHash,
+)
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, gateway_queue, watcher_queue
@@ -58,7 +66,19 @@ class World:
         self.outside.consume(gateway_queue(), lambda delivery: self.heard.append(delivery.event.data))
         for queue in (watcher_queue(HERE), catalog_queue()):
             self.outside.consume(queue, lambda _delivery: None)
+        self.catalogued: dict[str, tuple[KnownDatafile, ...]] = {}
+        self.catalog_refuses = ""
+        self.asked: list[str] = []
+        self.outside.answer_stations("catalog", self._datafiles)
         self.start()
+
+    def _datafiles(self, question: Question, _station: Station) -> Datafiles:
+        """Answer as the catalog does."""
+        assert isinstance(question, ListDatafiles)
+        self.asked.append(question.upload_id)
+        if self.catalog_refuses:
+            raise QuestionRefused(self.catalog_refuses, "ask it later")
+        return Datafiles(items=self.catalogued.get(question.upload_id, ()))
 
     def start(self) -> None:
         """Start the service on its state."""
@@ -89,10 +109,23 @@ class World:
             revision=self.revision,
         )
 
-    def announce(self, *files: FileVersion, remote: str = "store", upload_id: str = UPLOAD) -> None:
+    def announce(
+        self,
+        *files: FileVersion,
+        remote: str = "store",
+        upload_id: str = UPLOAD,
+        continues: tuple[str, ...] = (),
+    ) -> None:
         """Say that these versions are ready."""
         destination = Destination(remote=remote, location="20260101/run1")
-        self.say(FileReady(upload_id=upload_id, root=str(self.source), destination=destination, files=files))
+        ready = FileReady(
+            upload_id=upload_id,
+            root=str(self.source),
+            destination=destination,
+            continues=continues,
+            files=files,
+        )
+        self.say(ready)
 
     def say(self, data: EventData) -> None:
         """Publish an event as another service would."""
@@ -399,13 +432,13 @@ def _movers() -> set[str]:
 
 
 def test_what_we_have_written_ourselves_is_not_foreign_at_the_destination(world):
-    """A newer version may replace it; anybody else's is named, and where there are too many, that is said."""
+    """A continued upload may replace it; anybody else's is named, and where there are too many, that is said."""
     world.announce(world.write("ours.h5", b"data"))
     world.stored()
     world.storage.objects["20260101/run1/theirs.h5"] = b"other"
 
     def ask() -> DestinationContent:
-        question = LookAtDestination(remote="store", location="20260101/run1")
+        question = LookAtDestination(remote="store", location="20260101/run1", continues=(UPLOAD,))
         return world.outside.ask(question, DestinationContent, station=HERE).result(10)
 
     assert ask().foreign == (HeldObject(path="theirs.h5", size=5),)

@@ -2,16 +2,16 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
 from datauploader_transfer.adapters.source import digest_of_start, fault_of_source
 from datauploader_transfer.domain import outcomes
-from datauploader_transfer.domain.leftovers import leftovers
+from datauploader_transfer.domain.leftovers import beside, leftovers
 from datauploader_transfer.domain.targets import checked_target
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneRefused
-from datauploader_transfer.ports import MOST_HELD, Contents, Health, Item, Outcome, Stored
+from datauploader_transfer.ports import MOST_HELD, Contents, Health, Item, Outcome, State, Stored
 
 __all__ = ["MemoryMover", "MemoryStorage"]
 
@@ -65,6 +65,7 @@ class MemoryMover:
         remote: str,
         items: Sequence[Item],
         *,
+        on_begin: Callable[[Sequence[Item]], None] | None = None,
         on_progress: Callable[[int], None] | None = None,
         cancel: Event | None = None,
     ) -> list[Outcome]:
@@ -73,7 +74,7 @@ class MemoryMover:
         moved = 0
         for item in items:
             stopped = self.closed or (cancel is not None and cancel.is_set())
-            found.append(outcomes.failed(item, "job stopped") if stopped else self._move_one(remote, item))
+            found.append(outcomes.failed(item, "job stopped") if stopped else self._move_one(remote, item, on_begin))
             moved += item.size
             if on_progress:
                 on_progress(moved)
@@ -105,14 +106,20 @@ class MemoryMover:
         held = tuple((name, below[name]) for name in names[:MOST_HELD])
         return Contents(bool(below), len(names), size, held, partial=len(names) < len(below))
 
-    def sweep(self, remote: str, targets: Sequence[str]) -> None:
-        """Remove the objects that stand for half of these; see the port."""
-        objects = self._storage(remote).objects
-        for target in targets:
-            folder, _, name = target.rpartition("/")
-            beside = [other.rpartition("/")[2] for other in objects if other.rpartition("/")[0] == folder]
-            for left in leftovers(name, beside):
-                del objects[f"{folder}/{left}"]
+    def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
+        """Remove the objects that stand for half of these, or bring them there; see the port."""
+        storage = self._storage(remote)
+        if storage.down:
+            raise RcloneRefused(storage.down)
+        for target, ours in targets.items():
+            folder, name = target.rpartition("/")[0], beside(target)
+            names = [other.rpartition("/")[2] for other in storage.objects if other.rpartition("/")[0] == folder]
+            for whole in (target, name):
+                for left in leftovers(whole.rpartition("/")[2], names):
+                    del storage.objects[f"{folder}/{left}"]
+            content = storage.objects.pop(name, None)
+            if content is not None and target not in storage.objects and ours & _digests(content):
+                storage.objects[target] = content
 
     def check(self, remote: str) -> Health:
         """Tell what the switches say; see the port."""
@@ -136,7 +143,7 @@ class MemoryMover:
             raise BadRemote(f"There is no storage called {remote!r} here; known are: {', '.join(self.storages)}.")
         return self.storages[remote]
 
-    def _move_one(self, remote: str, item: Item) -> Outcome:
+    def _move_one(self, remote: str, item: Item, on_begin: Callable[[Sequence[Item]], None] | None) -> Outcome:
         try:
             storage, target = self._storage(remote), checked_target(item.target)
         except (BadRemote, BadTarget) as error:
@@ -144,7 +151,28 @@ class MemoryMover:
         if storage.down:
             return outcomes.failed(item, storage.down)
         with self._lock:
-            return fault_of_source(item) or _known(storage, target, item) or _sent(storage, target, item)
+            outcome = fault_of_source(item) or _known(storage, target, item)
+            if outcome is None:
+                if on_begin:
+                    on_begin([item])
+                outcome = _sent(storage, target, item)
+            lost = outcome.state in (State.SOURCE_GONE, State.SOURCE_CHANGED)
+            return _look(storage, target, item, outcome) if lost else outcome
+
+
+def _digests(content: bytes) -> set[str]:
+    return {hashlib.new(kind, content, usedforsecurity=False).hexdigest() for kind in ("sha256", "md5", "sha1")}
+
+
+def _look(storage: MemoryStorage, target: str, item: Item, outcome: Outcome) -> Outcome:
+    """Say what is there in place of a version that cannot be sent any more, or that it is there after all."""
+    if target not in storage.objects:
+        return replace(outcome, holds="nothing")
+    stored = storage.hash(target, item.digests, read_back=True)
+    assert stored is not None
+    if item.digests[stored.algorithm] == stored.digest:
+        return outcomes.verified(item, stored)
+    return replace(outcome, holds="other", found=stored.digest)
 
 
 def _known(storage: MemoryStorage, target: str, item: Item) -> Outcome | None:
@@ -156,20 +184,23 @@ def _known(storage: MemoryStorage, target: str, item: Item) -> Outcome | None:
     if item.digests[stored.algorithm] == stored.digest:
         return outcomes.verified(item, stored)
     size = len(storage.objects[target])
-    beginning = size < item.size and digest_of_start(item, size, stored.algorithm) == stored.digest
-    return None if stored.digest in item.replaces or beginning else outcomes.conflict(item)
+    ours = stored.digest in item.replaces or (
+        item.replaces and size < item.size and digest_of_start(item, size, stored.algorithm) == stored.digest
+    )
+    return None if ours else outcomes.conflict(item, found=stored.digest)
 
 
 def _sent(storage: MemoryStorage, target: str, item: Item) -> Outcome:
+    """Send the item, beside its predecessor where there is one, and move it there once it is proved."""
     content = item.source.read_bytes()
-    if error := storage.put(target, content):
+    place = beside(target) if target in storage.objects else target
+    if error := storage.put(place, content):
         return outcomes.failed(item, error)
-    stored = storage.hash(target, item.digests, read_back=storage.read_back)
-    if stored is None:
-        return outcomes.unverified(item)
-    if item.digests[stored.algorithm] == stored.digest:
-        return outcomes.verified(item, stored)
-    del storage.objects[target]
+    stored = storage.hash(place, item.digests, read_back=storage.read_back)
+    if stored is None or item.digests[stored.algorithm] == stored.digest:
+        storage.objects[target] = storage.objects.pop(place)
+        return outcomes.verified(item, stored) if stored else outcomes.unverified(item)
+    del storage.objects[place]
     if hashlib.sha256(content).hexdigest() != item.digests["sha256"]:
         return outcomes.source_changed(item)
     return outcomes.mismatch(item, stored, left=False)

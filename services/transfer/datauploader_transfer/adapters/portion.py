@@ -2,7 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
@@ -11,8 +12,9 @@ from datauploader_transfer.adapters.storage import Failed, Storage
 from datauploader_transfer.adapters.watch import Watch
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.failures import NOTHING_READ
+from datauploader_transfer.domain.leftovers import beside
 from datauploader_transfer.errors import RcloneRefused
-from datauploader_transfer.ports import Item, Outcome, Stored
+from datauploader_transfer.ports import Item, Outcome, State, Stored
 
 __all__ = ["Portion"]
 
@@ -20,18 +22,32 @@ _ATTEMPTS = 2
 _SOURCE_WITHIN_S = 10.0
 """How long the disk that holds the files may take to say what they are."""
 _GLANCE_S = 0.2
+_MOVED_AWAY = (State.SOURCE_GONE, State.SOURCE_CHANGED)
 
 
 class Portion:
-    """Bring the items to one storage and settle each of them with an outcome."""
+    """Bring the items to one storage and settle each of them with an outcome.
 
-    def __init__(self, storage: Storage, items: Sequence[Item], watch: Watch, *, read_back: bool) -> None:
+    What may be replaced is not written over: its successor is sent and proved beside it, and moved over it then.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        items: Sequence[Item],
+        watch: Watch,
+        *,
+        read_back: bool,
+        on_begin: Callable[[Sequence[Item]], None] | None = None,
+    ) -> None:
         self._storage = storage
         self._items = items
         self._watch = watch
         self._read_back = read_back
+        self._on_begin = on_begin or (lambda _items: None)
         self._settled: dict[int, Outcome] = {}
-        self._overwrite: set[int] = set()
+        self._replace: set[int] = set()
+        self._left: dict[int, Stored] = {}
         self._patience = Patience(_SOURCE_WITHIN_S)
         self._glance = Patience(_GLANCE_S)
         self._owed_since: float | None = None
@@ -43,7 +59,8 @@ class Portion:
         self._face_destination()
         for attempt in range(1, _ATTEMPTS + 1):
             self._send_and_prove(last=attempt == _ATTEMPTS)
-        return [self._settled[i] for i in range(len(self._items))]
+        self._look_for_lost([i for i, outcome in self._settled.items() if outcome.state in _MOVED_AWAY])
+        return [self._told(i) for i in range(len(self._items))]
 
     def silence(self) -> str:
         """Say that the drive which holds the files has hung for a while, "" where it has not; itself it takes no time.
@@ -95,7 +112,7 @@ class Portion:
         compared = []
         for i, size in present:
             item = self._items[i]
-            if size > item.size and not item.replaces:
+            if size != item.size and not item.replaces:
                 self._settle(i, outcomes.conflict(item))
             else:
                 compared.append((i, size))
@@ -117,48 +134,86 @@ class Portion:
             self._settle(i, outcomes.conflict(item))
         elif _equal(item, stored):
             self._settle(i, outcomes.verified(item, stored))
-        elif stored.digest in item.replaces or _is_beginning(item, size, stored):
-            self._overwrite.add(i)
+        elif stored.digest in item.replaces or (item.replaces and _is_beginning(item, size, stored)):
+            self._replace.add(i)
         else:
-            self._settle(i, outcomes.conflict(item))
+            self._settle(i, outcomes.conflict(item, found=stored.digest))
+
+    def _sent_as(self, i: int) -> Item:
+        """Return the item with the target to which its bytes go first."""
+        item = self._items[i]
+        return replace(item, target=beside(item.target)) if i in self._replace else item
 
     def _send_and_prove(self, *, last: bool) -> None:
         waiting = self._open()
         if not waiting:
             return
         group = self._storage.new_group()
-        items = [self._items[i] for i in waiting]
-        answers = self._storage.copy(items, [i in self._overwrite for i in waiting], group, self._watch)
+        items = [self._sent_as(i) for i in waiting]
+        self._on_begin([self._items[i] for i in waiting])
+        answers = self._storage.copy(items, [i in self._replace for i in waiting], group, self._watch)
         crash_point("transfer.copied")
         sent = []
         for i, answer in zip(waiting, answers, strict=True):
             if "error" in answer:
-                self._settle(i, self._why_not_sent(self._items[i], str(answer["error"])))
+                self._settle(i, self._why_not_sent(i, str(answer["error"])))
             else:
                 sent.append(i)
         self._prove(sent, group, last=last)
 
-    def _why_not_sent(self, item: Item, error: str) -> Outcome:
-        return (self._fault(item) if error != NOTHING_READ else None) or outcomes.failed(item, error)
+    def _why_not_sent(self, i: int, error: str) -> Outcome:
+        fault = self._fault(self._items[i]) if error != NOTHING_READ else None
+        if fault and i in self._replace:
+            self._removed(self._sent_as(i).target)
+        return fault or outcomes.failed(self._items[i], error)
 
     def _prove(self, sent: Sequence[int], group: str, *, last: bool) -> None:
-        objects = [(self._items[i].target, self._items[i].size) for i in sent]
+        objects = [(self._sent_as(i).target, self._items[i].size) for i in sent]
         found = self._storage.hash(objects, self._watch, kinds=self._kinds(sent), read_back=self._read_back)
+        proved: list[tuple[int, Outcome]] = []
         differing = []
         for i, stored in zip(sent, found, strict=True):
             item = self._items[i]
             if isinstance(stored, Failed):
                 self._settle(i, outcomes.failed(item, stored.text))
-            elif stored is None:
-                self._settle(i, self._fault(item) or outcomes.unverified(item))
-            elif _equal(item, stored):
-                self._settle(i, outcomes.verified(item, stored))
+            elif stored is None and (fault := self._fault(item)):
+                self._settle(i, fault)
+                if i in self._replace:
+                    self._removed(self._sent_as(i).target)
+            elif stored is None or _equal(item, stored):
+                proved.append((i, outcomes.verified(item, stored) if stored else outcomes.unverified(item)))
             else:
                 differing.append((i, stored))
+        self._put([(i, outcome) for i, outcome in proved if i in self._replace])
+        self._settled.update((i, outcome) for i, outcome in proved if i not in self._replace)
         if differing:
             all_ours = self._storage.sent(group) >= len(sent)
             for i, stored in differing:
-                self._face_difference(i, stored, ours=all_ours or i in self._overwrite, last=last)
+                self._face_difference(i, stored, ours=all_ours or i in self._replace, last=last)
+
+    def _put(self, proved: Sequence[tuple[int, Outcome]]) -> None:
+        """Move what lies proved beside its target over that, and look there once more."""
+        if not proved:
+            return
+        crash_point("transfer.beside")
+        items = [self._items[i] for i, _ in proved]
+        pairs = [(beside(item.target), item.target) for item in items]
+        answers = self._storage.move(pairs, sum(item.size for item in items), self._watch)
+        crash_point("transfer.replaced")
+        objects = [(item.target, item.size) for item in items]
+        kinds = self._kinds([i for i, _ in proved])
+        found = self._storage.hash(objects, self._watch, kinds=kinds, read_back=False)
+        unasked = [item.target for item, stored in zip(items, found, strict=True) if stored is None]
+        sizes = dict(zip(unasked, self._storage.look(unasked, self._watch), strict=True))
+        for (i, outcome), answer, stored in zip(proved, answers, found, strict=True):
+            item, error = self._items[i], str(answer.get("error", ""))
+            if isinstance(stored, Stored):
+                right = _equal(item, stored)
+            else:
+                right = not error and sizes.get(item.target) == item.size
+            if right and error:
+                self._removed(beside(item.target))
+            self._settle(i, outcome if right else outcomes.failed(item, error or _why_wrong(stored)))
 
     def _face_difference(self, i: int, stored: Stored, *, ours: bool, last: bool) -> None:
         """Remove what we stored wrongly, and send it once more where the source is still right."""
@@ -168,13 +223,45 @@ class Portion:
             return
         fault = self._fault(item)
         right = fault is None and still_holds(item)
-        left = not self._removed(item.target)
-        if left:
-            self._overwrite.add(i)
+        if not self._removed(self._sent_as(i).target) and i not in self._replace:
+            self._left[i] = stored
+            self._replace.add(i)
         if not right:
-            self._settle(i, outcomes.source_changed(item))
+            self._settle(i, fault or outcomes.source_changed(item))
         elif last:
-            self._settle(i, outcomes.mismatch(item, stored, left=left))
+            self._settle(i, outcomes.mismatch(item, self._left.get(i, stored), left=i in self._left))
+
+    def _look_for_lost(self, lost: Sequence[int]) -> None:
+        """Find out what the storage holds in place of versions that cannot be sent any more."""
+        sizes = self._storage.look([self._items[i].target for i in lost], self._watch)
+        seen = dict(zip(lost, sizes, strict=True))
+        there = [(i, size) for i, size in seen.items() if isinstance(size, int)]
+        objects = [(self._items[i].target, size) for i, size in there]
+        kinds = self._kinds([i for i, _ in there])
+        found = self._storage.hash(objects, self._watch, kinds=kinds, read_back=True)
+        hashes = dict(zip([i for i, _ in there], found, strict=True))
+        for i, size in seen.items():
+            self._settle(i, self._lost(i, size if isinstance(size, Failed) else hashes.get(i), there=size is not None))
+
+    def _lost(self, i: int, found: Stored | Failed | None, *, there: bool) -> Outcome:
+        item, outcome = self._items[i], self._settled[i]
+        if isinstance(found, Failed):
+            failure = outcomes.failed(item, found.text)
+            return failure if failure.retryable else outcome  # it is not known what the storage holds, and will not be
+        if found is None:
+            return replace(outcome, holds="other" if there else "nothing")
+        return (
+            outcomes.verified(item, found)
+            if _equal(item, found)
+            else replace(outcome, holds="other", found=found.digest)
+        )
+
+    def _told(self, i: int) -> Outcome:
+        """Return what became of an item, with what it left at its target."""
+        outcome = self._settled[i]
+        if i in self._left and outcome.state not in (State.VERIFIED, State.UNVERIFIED):
+            return replace(outcome, digest=self._left[i].digest)
+        return outcome
 
     def _removed(self, target: str) -> bool:
         try:
@@ -182,6 +269,10 @@ class Portion:
         except RcloneRefused:
             return False
         return True
+
+
+def _why_wrong(stored: Stored | Failed | None) -> str:
+    return stored.text if isinstance(stored, Failed) else "what was moved there is not what lies there"
 
 
 def _equal(item: Item, stored: Stored) -> bool:

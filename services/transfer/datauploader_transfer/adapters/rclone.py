@@ -20,6 +20,7 @@ from datauploader_transfer.adapters.portion import Portion
 from datauploader_transfer.adapters.rc import Rc
 from datauploader_transfer.adapters.rcd import Rcd
 from datauploader_transfer.adapters.storage import Failed, Storage
+from datauploader_transfer.adapters.sweeping import sweep
 from datauploader_transfer.adapters.watch import Watch
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.failures import classify
@@ -78,6 +79,7 @@ class RcloneMover:
         remote: str,
         items: Sequence[Item],
         *,
+        on_begin: Callable[[Sequence[Item]], None] | None = None,
         on_progress: Callable[[int], None] | None = None,
         cancel: Event | None = None,
     ) -> list[Outcome]:
@@ -92,7 +94,7 @@ class RcloneMover:
         wanted = [item for item in items if id(item) not in settled]
         for portion in portions(wanted, self._settings.portions):
             watch = self._watch(remote, cancel, on_progress, moved)
-            found = self._with_pause(remote, self._move_portion(remote, portion, watch))
+            found = self._with_pause(remote, self._move_portion(remote, portion, watch, on_begin))
             for item, outcome in zip(portion, found, strict=True):
                 settled[id(item)] = outcome
             moved += sum(item.size for item in portion)
@@ -117,11 +119,11 @@ class RcloneMover:
         storage = self._storage(remote)
         return self._counting.count(remote, storage, checked_target(folder), most=most, within_s=within_s)
 
-    def sweep(self, remote: str, targets: Sequence[str]) -> None:
-        """Remove rclone's temporary objects of these targets; see the port."""
+    def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
+        """Remove what was left beside these targets, or bring it there; see the port."""
         storage = self._storage(remote)
         with self._busy.holding(remote, (place(target) for target in targets)):
-            self._sweep(storage, targets, self._watch(remote))
+            sweep(storage, targets, self._watch(remote))
 
     def check(self, remote: str) -> Health:
         """Write a small file to the remote and remove it again; see the port."""
@@ -177,13 +179,9 @@ class RcloneMover:
             for outcome in found
         ]
 
-    @staticmethod
-    def _sweep(storage: Storage, targets: Sequence[str], watch: Watch) -> None:
-        for left in storage.leftovers(targets, watch):
-            storage.remove(left)
-            log.info("leftover_removed", object=left)
-
-    def _move_portion(self, remote: str, portion: Sequence[Item], watch: Watch) -> list[Outcome]:
+    def _move_portion(
+        self, remote: str, portion: Sequence[Item], watch: Watch, on_begin: Callable[[Sequence[Item]], None] | None
+    ) -> list[Outcome]:
         storage, read_back = self._storage(remote), self._remotes[remote].read_back
         text = ""
         with self._busy.holding(remote, (place(item.target) for item in portion)):
@@ -192,8 +190,8 @@ class RcloneMover:
                     break
                 try:
                     if text:  # what the attempt before has left would stay if the file has changed meanwhile
-                        self._sweep(storage, [item.target for item in portion], watch)
-                    attempt = Portion(storage, portion, watch, read_back=read_back)
+                        sweep(storage, {item.target: _ours(item) for item in portion}, watch)
+                    attempt = Portion(storage, portion, watch, read_back=read_back, on_begin=on_begin)
                     watch.knock = partial(_who_is_silent, attempt, self._remotes[remote])
                     return attempt.run()
                 except RcloneGone as error:
@@ -248,6 +246,10 @@ class RcloneMover:
                 self._unusable[name] = str(error)
                 log.warning("remote_unusable", remote=name, error=str(error))
         client.post("/core/bwlimit", json={"rate": _rate(self._bytes_per_s)})
+
+
+def _ours(item: Item) -> frozenset[str]:
+    return item.replaces.union(item.digests.values())
 
 
 def _who_is_silent(attempt: Portion, remote: Remote) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from datauploader_transfer.adapters.rc import Answer, Call, Rc
 from datauploader_transfer.adapters.watch import Watch
-from datauploader_transfer.domain.leftovers import leftovers
+from datauploader_transfer.domain.leftovers import beside, leftovers
 from datauploader_transfer.domain.names import needs_bytes, standard
 from datauploader_transfer.domain.remotes import SOURCE, Remote
 from datauploader_transfer.domain.tuning import PREFERRED, Tuning
@@ -28,6 +28,8 @@ _CROWDED = 20
 _REMEMBERED = 10_000
 _PLAIN = {"noModTime": True, "noMimeType": True, "filesOnly": True}
 _OVERWRITE = {"IgnoreExisting": False, "IgnoreTimes": True}
+_OVER = {"NoCheckDest": True}
+"""Makes rclone move an object over another as if there were none: else it deletes that one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,20 @@ class Storage:
         calls = [self._copy_call(item, over) for item, over in zip(items, overwrite, strict=True)]
         return self._many(calls, watch, group)
 
+    def move(self, pairs: Sequence[tuple[str, str]], size: int, watch: Watch) -> list[Answer]:
+        """Move objects (from, to) of so many bytes together over what lies there."""
+        watch.begin(0, size / _ASSEMBLING)
+        how = _OVER if self._tuning.moves_over else _OVERWRITE
+        fs = self._remote.fs
+        calls: list[Call] = [
+            (
+                "operations/movefile",
+                {"srcFs": fs, "srcRemote": standard(source), "dstFs": fs, "dstRemote": standard(goal), "_config": how},
+            )
+            for source, goal in pairs
+        ]
+        return self._many(calls, watch)
+
     def hash(
         self, objects: Sequence[tuple[str, int]], watch: Watch, *, kinds: Iterable[str], read_back: bool
     ) -> list[Stored | Failed | None]:
@@ -119,8 +135,12 @@ class Storage:
             names = folders[_folder(target)]
             if isinstance(names, Failed):
                 raise RcloneRefused(names.text)
-            beside = leftovers(standard(target.rpartition("/")[2]), names)
-            found += [f"{_folder(target)}/{name}".removeprefix("/") for name in beside]
+            partial = [
+                other
+                for name in (target, beside(target))
+                for other in leftovers(standard(name.rpartition("/")[2]), names)
+            ]
+            found += [f"{_folder(target)}/{name}".removeprefix("/") for name in partial]
         return found
 
     def probe(self, source: Path, target: str, watch: Watch) -> Answer:

@@ -1,9 +1,13 @@
-"""Which objects are what an attempt left behind that was cut off: rclone's temporary names."""
+"""Which objects are what an attempt left behind that was cut off: rclone's temporary names, and our own."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 
-__all__ = ["SUFFIX", "leftovers"]
+__all__ = ["BESIDE", "SUFFIX", "beside", "leftovers"]
+
+BESIDE = ".du-next-"
+"""How the name begins under which a newer version is sent and proved before it takes its predecessor's place."""
 
 SUFFIX = ".du.partial"
 """What rclone puts behind a name while it sends a file: nobody else's, so that it may be removed without a question."""
@@ -13,6 +17,13 @@ _ADDED = len(".01234567") + len(SUFFIX)
 _LONG = 100
 """Of a name with more bytes rclone drops the end, so that it does not grow by the suffix."""
 _LONGEST_CHARACTER = 4
+
+
+def beside(target: str) -> str:
+    """Return where the successor of an object is sent: in the same folder, so that a renaming brings it there."""
+    folder, slash, _ = target.rpartition("/")
+    digits = hashlib.sha256(target.encode(errors="surrogateescape")).hexdigest()[:16]
+    return f"{folder}{slash}{BESIDE}{digits}"
 
 
 def leftovers(name: str, listed: Iterable[str]) -> list[str]:

@@ -40,14 +40,17 @@ def unverified(item: Item) -> Outcome:
     )
 
 
-def conflict(item: Item, *, just_now: bool = False) -> Outcome:
-    """Report that something foreign stands where the file should go."""
+def conflict(item: Item, *, found: str = "", just_now: bool = False) -> Outcome:
+    """Report that something that is not ours stands where the file should go; `found` is its digest, where known."""
     when = "appeared there during the upload" if just_now else "is already there"
     return Outcome(
         item.key,
         State.CONFLICT,
-        f"A different file {when} under the name {item.target!r}. It was left as it is.",
+        f"A different file {when} under the name {item.target!r}, which this upload has not written. "
+        "It was left as it is.",
         "Choose another dataset name, or have the file at the storage moved away, then retry.",
+        holds="other",
+        found=found,
     )
 
 

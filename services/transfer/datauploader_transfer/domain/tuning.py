@@ -18,21 +18,24 @@ class Tuning:
     Objects smaller than `read_back_below` bytes are read back although the storage offers a hash,
     because there one round trip costs less than asking. `makes_folders`: folders are made before the
     files, one after the other, because files that all make the same folder at once fail (423 Locked).
+    `moves_over`: an object is moved over another one as the storage itself does that, in one step where it can;
+    elsewhere rclone deletes the other one first, because some storages refuse, or keep both.
     """
 
     in_parallel: int = 8
     options: Mapping[str, str] = field(default_factory=dict)
     read_back_below: int = 0
     makes_folders: bool = False
+    moves_over: bool = False
 
 
 _TUNING = {
     # Raw: rclone's own encoding of local names is not reversible for names that hold its quoting
     # characters. More than four at once gained nothing on two cores.
-    "local": Tuning(in_parallel=4, options={"encoding": "Raw"}),
+    "local": Tuning(in_parallel=4, options={"encoding": "Raw"}, moves_over=True),
     # The backend sleeps 10 ms between calls by default: 33 ms a file instead of 1.4 ms. Not 0, from
     # which its pauses after a busy answer could not grow.
-    "webdav": Tuning(options={"pacer_min_sleep": "100us"}, makes_folders=True),
+    "webdav": Tuning(options={"pacer_min_sleep": "100us"}, makes_folders=True, moves_over=True),
     # no_head, no_check_bucket: 2.5 s became 1.7 s for 2,000 files. Safe, because the object is asked
     # for its hash afterwards. disable_checksum: without it a large object shows an md5 that the client
     # itself had attached, which proves nothing; with it such an object has no hash and is read back.
@@ -43,11 +46,12 @@ _TUNING = {
             "no_check_bucket": "true",
             "disable_checksum": "true",
             "encoding": "Slash,InvalidUtf8,Dot,Ctl,Del",
-        }
+        },
+        moves_over=True,
     ),
     # Asking for a hash opens a shell session at the server for every file (tens of milliseconds); a small
     # object is read back in less.
-    "sftp": Tuning(options={"encoding": "Raw"}, read_back_below=8 * 1024**2, makes_folders=True),
+    "sftp": Tuning(options={"encoding": "Raw"}, read_back_below=8 * 1024**2, makes_folders=True, moves_over=True),
 }
 
 
@@ -59,4 +63,5 @@ def tuning_for(remote: Remote) -> Tuning:
         options={**tuned.options, **remote.options},
         read_back_below=tuned.read_back_below,
         makes_folders=tuned.makes_folders,
+        moves_over=tuned.moves_over,
     )

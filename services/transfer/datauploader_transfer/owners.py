@@ -1,0 +1,82 @@
+"""Whose an object is: which uploads wrote which versions there, and which found theirs there and count on it."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+
+Version = tuple[str, Iterable[str]]
+"""An object, and the digests of one version at it."""
+
+
+def go_on_with(db: sqlite3.Connection, upload_id: str, earlier: Iterable[str]) -> None:
+    """Note that an upload continues earlier ones, whose objects it may replace."""
+    db.executemany("INSERT OR IGNORE INTO continuing VALUES (?, ?)", [(upload_id, other) for other in earlier])
+
+
+def family(db: sqlite3.Connection, uploads: Iterable[str]) -> frozenset[str]:
+    """Return these uploads and all that they continue."""
+    found: set[str] = set()
+    todo = set(uploads)
+    while todo:
+        found |= todo
+        rows = [db.execute("SELECT earlier FROM continuing WHERE upload_id = ?", (one,)).fetchall() for one in todo]
+        todo = {str(row["earlier"]) for some in rows for row in some} - found
+    return frozenset(found)
+
+
+def note(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version], *, wrote: bool) -> None:
+    """Note versions that an upload begins to write, or (`wrote` False) has found at an object and counts on."""
+    db.executemany(
+        "INSERT INTO owners VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (remote, object, upload_id, digests) DO UPDATE SET wrote = max(wrote, excluded.wrote)",
+        [(remote, name, upload_id, " ".join(sorted(set(digests))), wrote) for name, digests in versions],
+    )
+
+
+def recall(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
+    """Note versions that an upload announced once: it wrote what no other had announced for the object before."""
+    ours = family(db, [upload_id])
+    for name, digests in versions:
+        known = set(digests)
+        taken = any(known & set(digests) for upload, digests, _ in _rows(db, remote, name) if upload not in ours)
+        note(db, remote, upload_id, [(name, known)], wrote=not taken)
+
+
+def replaceable(
+    db: sqlite3.Connection, remote: str, objects: Sequence[str], uploads: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """Return, by object, the digests that may be replaced there: these uploads wrote them, and no other needs them."""
+    found = {}
+    for name in objects:
+        ours: set[str] = set()
+        theirs: set[str] = set()
+        for upload_id, digests, wrote in _rows(db, remote, name):
+            if upload_id not in uploads:
+                theirs.update(digests)
+            elif wrote:
+                ours.update(digests)
+        found[name] = frozenset(ours - theirs)
+    return found
+
+
+def known(db: sqlite3.Connection, remote: str, name: str) -> frozenset[str]:
+    """Return the digests of every version that any upload had at an object."""
+    return frozenset(digest for _, digests, _ in _rows(db, remote, name) for digest in digests)
+
+
+def former(db: sqlite3.Connection, remote: str, name: str, uploads: Collection[str], digest: str) -> str | None:
+    """Return the SHA-256 of the version of these uploads that an object with this digest (of any kind) is."""
+    versions = [digests for upload, digests, _ in _rows(db, remote, name) if upload in uploads and digest in digests]
+    return next((one for digests in versions for one in digests if len(one) == _SHA256), None)
+
+
+def is_anothers(db: sqlite3.Connection, remote: str, name: str, uploads: Collection[str], digest: str) -> bool:
+    """Tell whether an upload that is none of these wrote, or counts on, what has this digest."""
+    return any(upload not in uploads and digest in digests for upload, digests, _ in _rows(db, remote, name))
+
+
+_SHA256 = 64
+
+
+def _rows(db: sqlite3.Connection, remote: str, name: str) -> list[tuple[str, list[str], bool]]:
+    query = "SELECT upload_id, digests, wrote FROM owners WHERE remote = ? AND object = ?"
+    return [(row[0], row[1].split(), bool(row[2])) for row in db.execute(query, (remote, name))]

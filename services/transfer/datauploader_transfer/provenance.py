@@ -1,0 +1,94 @@
+"""Asks the catalog what an upload has stored, before an object is called somebody else's: a ledger may have lost it."""
+
+import threading
+import time
+from enum import StrEnum
+
+import structlog
+
+from datauploader.contracts import Station
+from datauploader.contracts.questions import Datafiles, ListDatafiles
+from datauploader.errors import BrokerRefused, MessagingError, QuestionRefused
+from datauploader.messaging.ports import Bus
+from datauploader.state import Store
+from datauploader_transfer import ledger, owners
+
+log = structlog.get_logger()
+
+ANSWER_S = 10.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+"""Between two questions about one upload, when nobody has answered."""
+
+
+class Word(StrEnum):
+    """What a conflict comes to."""
+
+    FINAL = "final"
+    """The catalog was asked before the attempt: the object is not ours."""
+    AGAIN = "again"
+    """It has told meanwhile what the upload stored: another attempt will know."""
+    UNANSWERED = "unanswered"
+    """It has not answered: nothing is known yet."""
+
+
+class Provenance:
+    """Asks about each upload once in the life of this process."""
+
+    def __init__(self, store: Store, bus: Bus) -> None:
+        """Take where the answers are kept, and whom to ask."""
+        self._store, self._bus = store, bus
+        self._lock = threading.Lock()
+        self._asked: dict[str, float] = {}
+        self._later: dict[str, tuple[float, float]] = {}
+        """By upload: not before when it is asked about again (monotonic seconds), and how long to wait after that."""
+
+    def judge(self, upload: ledger.Upload, station: Station, began: float) -> Word:
+        """Say what conflicts of an attempt come to that began then (monotonic seconds); ask first where need be."""
+        with self._lock:
+            if upload.upload_id not in self._asked and not self._ask(upload, station):
+                return Word.UNANSWERED
+            return Word.AGAIN if began < self._asked[upload.upload_id] else Word.FINAL
+
+    def _ask(self, upload: ledger.Upload, station: Station) -> bool:
+        """Note what the catalog says that this upload, and those it continues, have stored; False without an answer."""
+        due, wait_s = self._later.get(upload.upload_id, (0.0, FIRST_WAIT_S))
+        if due > time.monotonic():
+            return False
+        try:
+            self._note_all(upload, station)
+        except BrokerRefused as error:
+            log.warning("catalog_not_asked", problem=str(error))
+        except MessagingError as error:
+            log.warning("catalog_does_not_answer", upload_id=upload.upload_id, problem=str(error))
+            self._later[upload.upload_id] = (time.monotonic() + wait_s, min(LONGEST_WAIT_S, wait_s * 2))
+            return False
+        self._asked[upload.upload_id] = time.monotonic()
+        self._later.pop(upload.upload_id, None)
+        return True
+
+    def _note_all(self, upload: ledger.Upload, station: Station) -> None:
+        with self._store.reading() as db:
+            uploads = owners.family(db, [upload.upload_id])
+        for upload_id in sorted(uploads):
+            try:
+                files = self._note(upload, upload_id, station)
+            except QuestionRefused as error:
+                if error.code == "unavailable":
+                    raise
+                log.warning("catalog_refuses", upload_id=upload_id, problem=str(error))
+            else:
+                log.info("owner_recalled", upload_id=upload_id, files=files)
+
+    def _note(self, upload: ledger.Upload, upload_id: str, station: Station) -> int:
+        """Note what one upload has stored, page by page."""
+        count, after = 0, ""
+        while True:
+            question = ListDatafiles(upload_id=upload_id, after=after)
+            page = self._bus.ask(question, Datafiles, station=station, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+            stored = [item.stored for item in page.items if item.stored.object.startswith(f"{upload.location}/")]
+            with self._store.transaction() as db:
+                versions = [(one.object, one.file.digests.values()) for one in stored]
+                owners.note(db, upload.remote, upload_id, versions, wrote=True)
+            count, after = count + len(stored), page.next
+            if not after:
+                return count
