@@ -13,6 +13,7 @@ from datauploader.errors import Retry
 from datauploader.messaging import Dispatcher, Unit
 from datauploader_watcher.domain.receipts import patience
 from datauploader_watcher.ledger.files import Files
+from datauploader_watcher.ledger.held import LOST, Held
 from datauploader_watcher.ledger.receipts import Receipt, apply, excuse
 from datauploader_watcher.ledger.uploads import OPEN, Upload, Uploads
 from datauploader_watcher.loop import Loop
@@ -107,7 +108,8 @@ class Handlers:
                 excuse(unit.db, upload.number, one.file, one.reason, one.detail, due_at)
                 continue
             state = "suspect" if one.reason in LOOK_AGAIN else "failed"
-            apply(unit.db, upload.number, Receipt(one.file, state, reason=one.reason, detail=one.detail))
+            reason = LOST if Held.looked(unit.db, upload.number, one) and state == "suspect" else one.reason
+            apply(unit.db, upload.number, Receipt(one.file, state, reason=reason, detail=one.detail))
 
     def refused(self, unit: Unit, event: Event[DatasetRefused]) -> None:
         """Show that the catalogue will not have the dataset."""

@@ -25,6 +25,10 @@ log = structlog.get_logger()
 
 NEVER_HELD = "it was removed or renamed before it could be stored"
 OLDER_HELD = "its newest version was removed or renamed before it could be stored; the one before it is stored"
+NEITHER_HELD = (
+    "its newest version was removed or renamed before it could be stored, and the one before it is not on the storage"
+    " any more: neither of them is there"
+)
 TAKEN_BACK = {
     "gone": "it is not there any more",
     "unreadable": "it can be read now",
@@ -125,7 +129,8 @@ class Recorder:
             if not held:
                 Files.set_state(self._db, folder, name, "gone")
             Uploads.reseal(self._db, work.upload.number)
-            records.append(left_out(path, "gone", OLDER_HELD if held else NEVER_HELD))
+            missing = NEITHER_HELD if Held.lost(self._db, folder, name) else NEVER_HELD
+            records.append(left_out(path, "gone", OLDER_HELD if held else missing))
 
     def _still_out(self, work: Work, path: bytes, pending: Pending, records: list[LeftOutFile]) -> None:
         """Look once more at what was to be left out a while ago."""

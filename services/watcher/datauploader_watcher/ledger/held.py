@@ -3,7 +3,11 @@
 import sqlite3
 from collections.abc import Iterable
 
-from datauploader.contracts.files import FileVersion
+from datauploader.contracts.files import FailedFile, FileVersion
+from datauploader_watcher.domain.versions import split
+
+LOST = "former-lost"
+"""The reason of a version that failed while the one before it was not on the storage any more either."""
 
 
 class Held:
@@ -31,6 +35,26 @@ class Held:
             WHERE excluded.revision > held.revision""",
             (folder, name, file.size, file.revision, file.mtime_ns, *digests, stored_as),
         )
+
+    @staticmethod
+    def looked(db: sqlite3.Connection, upload: int, failed: FailedFile) -> bool:
+        """Forget what transfer has looked for and not found in place of a version; tell whether there was such a one.
+
+        An older transfer does not say what it found (`unknown`): then what was stored still counts.
+        """
+        if failed.holds == "unknown":
+            return False
+        directory, name = split(failed.file.raw)
+        former = bytes.fromhex(failed.former) if failed.holds == "former" and failed.former else b""
+        query = """DELETE FROM held WHERE name = ? AND revision < ? AND sha256 <> ?
+            AND folder = (SELECT id FROM folders WHERE upload = ? AND path = ?)"""
+        return db.execute(query, (name, failed.file.revision, former, upload, directory)).rowcount == 1
+
+    @staticmethod
+    def lost(db: sqlite3.Connection, folder: int, name: bytes) -> bool:
+        """Tell whether the version before this one was looked for and not found."""
+        query = "SELECT 1 FROM files WHERE folder = ? AND name = ? AND reason = ?"
+        return db.execute(query, (folder, name, LOST)).fetchone() is not None
 
     @staticmethod
     def restore(db: sqlite3.Connection, folder: int, name: bytes) -> bool:

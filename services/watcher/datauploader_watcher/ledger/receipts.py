@@ -7,7 +7,7 @@ from datauploader.contracts.files import FileVersion
 from datauploader_watcher.domain.receipts import moves
 from datauploader_watcher.domain.versions import split
 from datauploader_watcher.ledger.files import Files
-from datauploader_watcher.ledger.held import Held
+from datauploader_watcher.ledger.held import LOST, Held
 from datauploader_watcher.ledger.uploads import Uploads
 
 HELD = ("stored", "catalogued")
@@ -38,7 +38,8 @@ def apply(db: sqlite3.Connection, upload: int, receipt: Receipt, *, adopt: bool 
     """
     directory, name = split(receipt.file.raw)
     row = db.execute(
-        """SELECT f.folder, f.state, f.revision, f.sha256, f.attempts FROM files f JOIN folders d ON d.id = f.folder
+        """SELECT f.folder, f.state, f.revision, f.sha256, f.attempts, f.reason
+        FROM files f JOIN folders d ON d.id = f.folder
         WHERE d.upload = ? AND d.path = ? AND f.name = ?""",
         (upload, directory, name),
     ).fetchone()
@@ -81,7 +82,12 @@ def _adopt(db: sqlite3.Connection, upload: int, receipt: Receipt) -> bool:
 
 
 def _superseded(db: sqlite3.Connection, upload: int, row: sqlite3.Row, name: bytes, receipt: Receipt) -> None:
-    """Remember an older version that is stored: the newer one may be gone before it is."""
+    """Remember an older version that is stored: the newer one may be gone before it is.
+
+    Not what transfer has looked for since: such a receipt comes late.
+    """
+    if row["reason"] == LOST:
+        return
     Held.heard(db, row["folder"], name, receipt.file, receipt.object)
     if row["state"] == "gone" and Held.restore(db, row["folder"], name):
         Uploads.reseal(db, upload)
