@@ -17,6 +17,7 @@ from datauploader_watcher.clock import Clock, SystemClock
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.handlers import Handlers
 from datauploader_watcher.ledger import SCHEMA
+from datauploader_watcher.ledger.places import Places
 from datauploader_watcher.loop import Glance, Loop
 from datauploader_watcher.opening import Opening
 from datauploader_watcher.publishing import SERVICE
@@ -44,7 +45,7 @@ class Watcher:
         self._bus = context.bus
         self.store = Store(path, (INBOX, OUTBOX, SCHEMA))
         self._outbox = Outbox(self.store, self._bus.publish)
-        opening = Opening(settings, tuple(context.settings.remotes))
+        opening = Opening(settings, tuple(context.settings.remotes), Places(self.store, settings.roots))
         self._here = context.settings.here
         ground = Ground(self._here, self.store, self._outbox, settings, opening, clock or SystemClock(), disks)
         self._loop = Loop(ground, Standing(ground))

@@ -13,6 +13,7 @@ from datauploader.contracts.names import display
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder
 from datauploader.errors import QuestionRefused
 from datauploader.patience import NoAnswer, Patience
+from datauploader_watcher.adapters.disk import Disk, LocalDisk, OpenFolder
 from datauploader_watcher.opening import Opening
 
 LISTING_S = 5.0
@@ -64,13 +65,14 @@ class Folders:
             raise QuestionRefused("bad-path", "no folder can have this name") from error
         if not self._opening.allows(path):
             raise QuestionRefused("outside-roots", f"{question.path} is not below a folder that this station allows")
+        disk = LocalDisk(path)
         try:
-            names = self._kept.names(path)
+            with disk.folder(b"") as opened:
+                return _page(question, disk, opened, self._kept.names(path, opened))
         except PermissionError:
             return _unreadable(question, "The upload service may not read this folder.")
         except OSError as error:
             return _unreadable(question, f"The folder cannot be read: {error.strerror}.")
-        return _page(question, path, names)
 
     def _roots(self) -> Folder:
         roots = tuple(
@@ -80,9 +82,9 @@ class Folders:
 
 
 class Listing(NamedTuple):
-    """The names of a folder when it had this time of change."""
+    """The names of a folder when it was this one, with this time of change."""
 
-    changed_ns: int
+    was: tuple[int, int, int]
     read_at: float
     names: Names
 
@@ -95,14 +97,15 @@ class Kept:
         self._listings: OrderedDict[bytes, Listing] = OrderedDict()
         self._lock = threading.Lock()
 
-    def names(self, path: bytes) -> Names:
+    def names(self, path: bytes, opened: OpenFolder) -> Names:
         """Return the names in a folder, folders first; OSError as the system raises it."""
-        changed_ns = os.stat(path).st_mtime_ns  # noqa: PTH116 - bytes
+        seen = opened.stat(b".")
+        now = seen.st_dev, seen.st_ino, seen.st_mtime_ns
         with self._lock:
             kept = self._listings.get(path)
-        if kept is not None and kept.changed_ns == changed_ns and time.monotonic() - kept.read_at < KEPT_S:
+        if kept is not None and kept.was == now and time.monotonic() - kept.read_at < KEPT_S:
             return kept.names
-        listing = Listing(changed_ns, time.monotonic(), _names(path))
+        listing = Listing(now, time.monotonic(), _names(opened))
         with self._lock:
             self._keep(path, listing)
         return listing.names
@@ -115,30 +118,27 @@ class Kept:
             self._listings.popitem(last=False)
 
 
-def _names(path: bytes) -> Names:
-    with os.scandir(path) as entries:
-        names = [(not entry.is_dir(follow_symlinks=False), entry.name) for entry in entries]
-    names.sort()
-    return names
+def _names(opened: OpenFolder) -> Names:
+    return sorted((not is_folder, name) for name, is_folder in opened.entries())
 
 
 def _unreadable(question: ListFolder, detail: str) -> Folder:
     return Folder(path=question.path, readable=False, detail=detail)
 
 
-def _page(question: ListFolder, path: bytes, names: Names) -> Folder:
+def _page(question: ListFolder, disk: Disk, opened: OpenFolder, names: Names) -> Folder:
     if wanted := question.contains.casefold():
         names = [one for one in names if wanted in display(one[1]).casefold()]
     page = names[question.offset : question.offset + question.limit]
-    entries = [one for _, name in page if (one := _entry(path, name)) is not None]
+    entries = [one for _, name in page if (one := _entry(opened, name)) is not None]
     if question.counts:
-        entries = _counted(path, entries, [name for is_file, name in page if not is_file])
+        entries = _counted(disk, entries, [name for is_file, name in page if not is_file])
     return Folder(path=question.path, entries=tuple(entries), total=len(names))
 
 
-def _entry(folder: bytes, name: bytes) -> FolderEntry | None:
+def _entry(opened: OpenFolder, name: bytes) -> FolderEntry | None:
     try:
-        seen = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - bytes
+        seen = opened.stat(name)
     except FileNotFoundError:
         return None
     except OSError:
@@ -154,21 +154,21 @@ _KINDS: tuple[tuple[Literal["file", "folder", "link"], Callable[[int], bool]], .
 )  # fmt: skip
 
 
-def _counted(folder: bytes, entries: list[FolderEntry], names: Sequence[bytes]) -> list[FolderEntry]:
+def _counted(disk: Disk, entries: list[FolderEntry], names: Sequence[bytes]) -> list[FolderEntry]:
     """Count what the folders of a page hold themselves, as far as that goes quickly."""
     end = time.monotonic() + COUNTED_S
-    counts = {display(name): _count(os.path.join(folder, name), end) for name in names}  # noqa: PTH118 - bytes
+    counts = {display(name): _count(disk, name, end) for name in names}
     return [
         one.model_copy(update={"entries": counts.get(one.name)}) if one.kind == "folder" else one for one in entries
     ]
 
 
-def _count(path: bytes, end: float) -> int | None:
+def _count(disk: Disk, name: bytes, end: float) -> int | None:
     if time.monotonic() > end:
         return None
     try:
-        with os.scandir(path) as entries:
-            count = sum(1 for _ in islice(entries, MOST_COUNTED + 1))
+        with disk.folder(name) as opened:
+            count = sum(1 for _ in islice(opened.entries(), MOST_COUNTED + 1))
     except OSError:
         return None
     return count if count <= MOST_COUNTED else None

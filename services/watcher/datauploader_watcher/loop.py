@@ -57,7 +57,7 @@ class Loop:
         """Prepare, without starting a thread."""
         settings, clock = ground.settings, ground.clock
         self._store, self._outbox, self._clock, self._settings = ground.store, ground.outbox, clock, settings
-        self._standing = standing
+        self._standing, self._opening = standing, ground.opening
         self.mailbox = Mailbox()
         self._hashers = Pools(settings.hash_workers, self.mailbox.outcomes, sha1=settings.sha1)
         self._watching = Watching(settings, self.mailbox)
@@ -230,5 +230,5 @@ class Loop:
 
     def _troubles(self) -> tuple[str, ...]:
         of_works = [sentence for work in self._works for sentence in (work.away, work.unheard)]
-        sentences = (self._trouble, self._watching.short, *of_works, *self._standing.troubles)
+        sentences = (self._trouble, self._watching.short, *of_works, *self._opening.troubles, *self._standing.troubles)
         return tuple(sentence for sentence in sentences if sentence)

@@ -1,19 +1,29 @@
 """Whether an upload can be done on this station, and in which words it is refused."""
 
+import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
+from datauploader import nofollow
 from datauploader.contracts.uploads import UploadRequested
-from datauploader_watcher.adapters.disk import is_below
+from datauploader.patience import NoAnswer, Patience
+from datauploader_watcher.adapters.disk import Disk, Disks, LocalDisk, is_below
 from datauploader_watcher.adapters.mounts import mount_point
+from datauploader_watcher.barred import BarredDisk
 from datauploader_watcher.domain.selection import Selection
 from datauploader_watcher.domain.versions import split
 from datauploader_watcher.errors import BadPattern, Refusal
+from datauploader_watcher.ledger.places import Places
+from datauploader_watcher.ledger.uploads import Upload
 from datauploader_watcher.scan import Start
 from datauploader_watcher.settings import RuleSettings, WatcherSettings
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +34,63 @@ class Plan:
     mount: bytes
     sources: tuple[Start, ...]
     selection: Selection
+    barred: bool = False
+    """The root is not below the station's `roots` any more."""
+
+    def disk(self, disks: Disks) -> Disk:
+        """Return what the files are read through; of a barred root nothing can be."""
+        return BarredDisk(self.root) if self.barred else disks(self.root, self.mount)
+
+    @property
+    def places(self) -> str:
+        """The sources as the ledger keeps them."""
+        return json.dumps(
+            [
+                (os.fsdecode(folder), None if names is None else [os.fsdecode(name) for name in sorted(names)])
+                for folder, names in self.sources
+            ]
+        )
 
 
 class Opening:
     """The rules of this station for requests."""
 
-    def __init__(self, settings: WatcherSettings, remotes: Sequence[str]) -> None:
-        """Take the station's settings and the names of the facility's remotes (none: not known here)."""
+    def __init__(self, settings: WatcherSettings, remotes: Sequence[str], places: Places) -> None:
+        """Take the station's settings, the names of the facility's remotes (none: not known here), and its memory."""
         self._settings = settings
         self._remotes = tuple(remotes)
+        self._patience = Patience()
+        self._places = places
+        self._real: dict[Path, bytes] = {}
+        self._moved: dict[Path, str] = {}
+        for root in settings.roots:
+            self._where(root)
 
     @property
     def roots(self) -> tuple[Path, ...]:
         """The folders that uploads may come from."""
         return self._settings.roots
 
-    def check_rule(self, rule: RuleSettings, prefix: str) -> None:
-        """Check what a standing rule will ask for, before it does.
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Sentences about roots that lead elsewhere than they did."""
+        return tuple(self._moved.values())
+
+    def check_rule(self, rule: RuleSettings, prefix: str) -> bytes:
+        """Check what a standing rule will ask for, before it does, and return where its folders really are.
 
         Raises:
             BadPattern: says what is wrong with it.
         """
-        if not self.allows(os.path.realpath(os.fsencode(prefix))):
+        real = os.path.realpath(os.fsencode(prefix))
+        if not self.allows(real):
             raise BadPattern(f"{prefix} is not below any of the station's `roots`; add it there")
         if self._remotes and rule.remote not in self._remotes:
             raise BadPattern(f"there is no remote {rule.remote!r}; write one of {', '.join(sorted(self._remotes))}")
         if rule.delete_after and not self._settings.allow_delete:
             raise BadPattern("delete_after needs allow_delete = true in [watcher]")
         Selection(include=rule.include, exclude=rule.exclude, marker=rule.marker)
+        return real
 
     def plan(self, request: UploadRequested) -> Plan:
         """Check a request and work out where to look.
@@ -76,10 +115,12 @@ class Opening:
             ) from error
         return Plan(root, mount_point(root), sources, selection)
 
-    def resumed(self, request: UploadRequested, mount: bytes) -> Plan:
-        """Return the plan of an upload that was taken up in a former run, whatever is away now."""
-        root = os.path.realpath(os.fsencode(request.root))
-        return Plan(root, mount, self._sources(root, request, missing_ok=True), self.selection(request))
+    def resumed(self, upload: Upload) -> Plan:
+        """Return the plan of an upload that was taken up in a former run, whatever is away or leads elsewhere now."""
+        request = upload.request
+        root = upload.root or os.path.realpath(os.fsencode(request.root))
+        sources = _remembered(upload.sources) if upload.root else self._former_sources(root, request)
+        return Plan(root, upload.mount, sources, self.selection(request), barred=not self.allows(root))
 
     def selection(self, request: UploadRequested) -> Selection:
         """Read the patterns of a request.
@@ -123,18 +164,46 @@ class Opening:
         return root
 
     def allows(self, path: bytes) -> bool:
-        """Tell whether a resolved path lies below one of the station's roots.
+        """Tell whether a resolved path lies below one of the station's roots, as they were when the service started."""
+        return any(is_below(path, self._where(root)) for root in self._settings.roots)
 
-        A root is asked where it really is only when no name says it: another one may lie on a drive that hangs.
+    def _where(self, root: Path) -> bytes:
+        """Return where a root really is, or was when it was first seen: whoever swaps it for a link is not believed.
+
+        One on a drive that hangs counts by its name until the drive has answered.
         """
-        roots = [os.fsencode(one) for one in self._settings.roots]
-        return any(is_below(path, one) for one in roots) or any(is_below(path, os.path.realpath(one)) for one in roots)
+        if root not in self._real:
+            name = os.fsencode(root)
+            try:
+                now, there = self._patience.ask(root, lambda: _resolved(name), "where")
+            except NoAnswer:
+                return name
+            known = self._places.get(name)
+            if known is None and there:
+                self._places.put(name, now)
+            if known not in (None, now):
+                self._moved[root] = (
+                    f"{root} in `roots` led to {os.fsdecode(known or b'')} and leads to {os.fsdecode(now)} now, which "
+                    "is not believed: put it back, or write in `roots` the folder that you mean, without links."
+                )
+                log.warning("root_leads_elsewhere", problem=self._moved[root])
+            self._real[root] = known or now
+        return self._real[root]
+
+    def _former_sources(self, root: bytes, request: UploadRequested) -> tuple[Start, ...]:
+        """Find the sources of an upload that was opened by a version which did not remember where they were."""
+        try:
+            return self._sources(root, request, missing_ok=True)
+        except Refusal:  # one of them leads out now: by its name it is found to be a link, and left out
+            return self._sources(root, request, missing_ok=True, resolve=os.path.normpath)
 
     @staticmethod
-    def _sources(root: bytes, request: UploadRequested, *, missing_ok: bool) -> tuple[Start, ...]:
+    def _sources(
+        root: bytes, request: UploadRequested, *, missing_ok: bool, resolve: Callable[[bytes], bytes] = os.path.realpath
+    ) -> tuple[Start, ...]:
         starts: dict[bytes, set[bytes] | None] = {}
         for source in request.sources:
-            folder, name = _source(root, source, missing_ok=missing_ok)
+            folder, name = _source(root, source, resolve, missing_ok=missing_ok)
             if name is None:
                 starts[folder] = None
             elif (names := starts.setdefault(folder, set())) is not None:
@@ -142,12 +211,17 @@ class Opening:
         return tuple((folder, None if names is None else frozenset(names)) for folder, names in starts.items())
 
 
+def _resolved(root: bytes) -> tuple[bytes, bool]:
+    """Return where a root is now, and whether it is there."""
+    return os.path.realpath(root), os.path.isdir(root)  # noqa: PTH112 - bytes
+
+
 def _check_readable(root: bytes, text: str) -> None:
     try:
-        if not stat.S_ISDIR(os.stat(root).st_mode):  # noqa: PTH116 - bytes
+        if not stat.S_ISDIR(nofollow.look(root).st_mode):
             raise Refusal("root-missing", f"{text} is a file, not a folder.", "Choose the folder that holds it.")
-        with os.scandir(root):
-            pass
+        with LocalDisk(root).folder(b"") as opened:
+            opened.stat(b".")
     except PermissionError as error:
         raise Refusal(
             "root-unreadable",
@@ -162,10 +236,12 @@ def _check_readable(root: bytes, text: str) -> None:
         ) from error
 
 
-def _source(root: bytes, source: str, *, missing_ok: bool) -> tuple[bytes, bytes | None]:
+def _source(
+    root: bytes, source: str, resolve: Callable[[bytes], bytes], *, missing_ok: bool
+) -> tuple[bytes, bytes | None]:
     """Return where to look for a source: a folder, and a name in it where it is a file."""
     raw = os.fsencode(source.replace("\\", "/") if os.name == "nt" else source)
-    full = os.path.realpath(os.path.join(root, raw))  # noqa: PTH118 - bytes
+    full = resolve(os.path.join(root, raw))  # noqa: PTH118 - bytes
     if raw.startswith(b"/") or not is_below(full, root):
         raise Refusal(
             "source-outside",
@@ -173,8 +249,19 @@ def _source(root: bytes, source: str, *, missing_ok: bool) -> tuple[bytes, bytes
             "Choose files and folders below that folder; links that lead out of it are not followed.",
         )
     relative = full[len(root) :].strip(b"/\\").replace(os.fsencode(os.sep), b"/")
-    if not relative or os.path.isdir(full):  # noqa: PTH112 - bytes
+    try:
+        seen = nofollow.look(full)
+    except OSError:
+        seen = None
+    if not relative or (seen and stat.S_ISDIR(seen.st_mode)):
         return relative, None
-    if os.path.lexists(full) or missing_ok:
+    if seen or missing_ok:
         return split(relative)
     raise Refusal("source-missing", f"{source} does not exist.", "Check the name, then start the upload again.")
+
+
+def _remembered(places: str) -> tuple[Start, ...]:
+    return tuple(
+        (os.fsencode(folder), None if names is None else frozenset(os.fsencode(name) for name in names))
+        for folder, names in json.loads(places)
+    )

@@ -93,7 +93,7 @@ class Previews:
     def _neighbour(self, upload: Upload) -> "Neighbour | None":
         root = upload.request.root
         try:
-            there = self._patience.ask(root, lambda: self._ground.opening.resumed(upload.request, upload.mount))
+            there = self._patience.ask(root, lambda: self._ground.opening.resumed(upload))
         except (NoAnswer, Refusal, OSError, ValueError):
             return None
         return Neighbour(upload, there)

@@ -29,6 +29,9 @@ NEITHER_HELD = (
     "its newest version was removed or renamed before it could be stored, and the one before it is not on the storage"
     " any more: neither of them is there"
 )
+BARRED_NEVER_HELD = "the administrator has taken its folder out of `roots` before it was stored"
+BARRED_OLDER_HELD = f"{BARRED_NEVER_HELD}; the version before it is stored"
+BARRED_AT_ONCE = 500
 TAKEN_BACK = {
     "gone": "it is not there any more",
     "unreadable": "it can be read now",
@@ -119,6 +122,19 @@ class Recorder:
         records: list[LeftOutFile] = []
         self._problem(work, path, Vanished("it is not there"), records)
         say_left_out(self._db, work.upload, records)
+
+    def barred(self, work: Work) -> None:
+        """Leave out what was found in a root that may not be read any more, and is not on its way to the storage."""
+        records: list[LeftOutFile] = []
+        for state in ("ready", "suspect", "failed"):
+            for row in Files.in_state(self._db, work.upload.number, state, BARRED_AT_ONCE):
+                held = Held.restore(self._db, row.folder, row.name)
+                if not held:
+                    Files.set_state(self._db, row.folder, row.name, "gone")
+                records.append(left_out(row.path, "barred", BARRED_OLDER_HELD if held else BARRED_NEVER_HELD))
+        if records:
+            Uploads.reseal(self._db, work.upload.number)
+            say_left_out(self._db, work.upload, records)
 
     def _gone(self, work: Work, path: bytes, records: list[LeftOutFile]) -> None:
         """Note that a file is not there, where somebody says that it must be."""

@@ -85,7 +85,7 @@ class Releaser:
 
     def _release(self, upload: Upload) -> bool:
         """Work off one upload; True when something is left for later."""
-        disk = self._disks(self._opening.resumed(upload.request, upload.mount).root, upload.mount)
+        disk = self._opening.resumed(upload).disk(self._disks)
         kept: list[str] = []
         while not self._stopping:
             with self._store.reading() as db:

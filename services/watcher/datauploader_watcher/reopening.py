@@ -49,9 +49,9 @@ def changed_since(store: Store, row: RuleFolder, opening: Opening) -> bool:
         upload = Uploads.get(db, row.upload_id)
     if upload is None:
         return False
-    plan = opening.resumed(upload.request, upload.mount)
+    plan = opening.resumed(upload)
     difference = _Difference()
-    disk = LocalDisk(plan.root, plan.mount)
+    disk = plan.disk(LocalDisk)
     scan = Scan(disk, store, upload.number, plan.selection, difference, list(plan.sources), deep=True)
     while not difference.found and scan.step():
         pass

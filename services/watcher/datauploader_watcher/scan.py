@@ -6,6 +6,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Protocol
 
+from datauploader.nofollow import leads_elsewhere
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import Disk, Page, changed_ns, explain, stamp_of
 from datauploader_watcher.domain.selection import Omission
@@ -171,7 +172,7 @@ class Scan:
 
     def _unknown(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
         if not stat.S_ISREG(seen.st_mode):
-            self._other(path, seen.st_mode, row)
+            self._other(path, seen, row)
             return
         now = stamp_of(seen)
         if row is None or row[4] == "left-out":
@@ -188,12 +189,13 @@ class Scan:
         else:
             self._findings.omit(path, omission, row)
 
-    def _other(self, path: bytes, mode: int, row: KnownRow | None) -> None:
-        if stat.S_ISDIR(mode):
+    def _other(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
+        leads = leads_elsewhere(seen)
+        if stat.S_ISDIR(seen.st_mode) and not leads:
             self._subfolder(path, row)
         elif (omission := self._omits.omits(path)) is not None:
             self._findings.omit(path, omission, row)
-        elif stat.S_ISLNK(mode):
+        elif leads:
             self._findings.omit(path, self._link(path), row)
         else:
             self._findings.omit(path, SPECIAL, row)

@@ -34,12 +34,18 @@ def close_by_itself(db: sqlite3.Connection, work: Work, now: float) -> bool:
     return True
 
 
+def may_close(work: Work) -> bool:
+    """Tell whether nothing more is to be found; of a root that is barred a person must say that it is enough."""
+    closing = work.upload.closing
+    return closing == "asked" if work.barred else bool(closing) and work.scanned_all
+
+
 def may_seal(db: sqlite3.Connection, work: Work) -> bool:
     """Tell whether every file has been seen, is finished, and was announced, and what the catalog has is known."""
     upload = work.upload
     if upload.paused or upload.recall is not None or not work.at_rest:
         return False
-    if upload.state == "open" and not (upload.closing and work.scanned_all):
+    if upload.state == "open" and not may_close(work):
         return False
     if upload.state == "sealed" and upload.manifest:
         return False

@@ -15,7 +15,9 @@ from datauploader.crashing import crash_point
 from datauploader.errors import ConfigurationError
 from datauploader.patience import NoAnswer, Patience, in_a_thread
 from datauploader.state import Outbox
+from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.domain.rules import Rule, Target, upload_id
+from datauploader_watcher.domain.versions import join
 from datauploader_watcher.errors import BadPattern
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.rules import RuleFolder, RuleFolders
@@ -33,6 +35,8 @@ LOOK_SHARE = 20
 class _Standing:
     settings: RuleSettings
     rule: Rule
+    disk: LocalDisk
+    """Where the rule's folders really are."""
 
 
 class Standing:
@@ -81,7 +85,7 @@ class Standing:
         if not self._rules or now < self._due:
             return
         for one in self._rules:
-            for folder, values in self._folders(one.rule):
+            for folder, values in self._folders(one):
                 self._found(one, folder, values)
             self._reopen(one)
         took = self._clock.monotonic() - now
@@ -99,15 +103,15 @@ class Standing:
             location=settings.location,
         )
         try:
-            self._opening.check_rule(settings, rule.prefix)
+            real = self._opening.check_rule(settings, rule.prefix)
         except BadPattern as error:
             raise ConfigurationError(f"[[watcher.rules]] {settings.name}: {error}") from error
-        return _Standing(settings, rule)
+        return _Standing(settings, rule, LocalDisk(real))
 
-    def _folders(self, rule: Rule) -> list[tuple[bytes, dict[str, str]]]:
+    def _folders(self, one: _Standing) -> list[tuple[bytes, dict[str, str]]]:
         """List the folders that fit a rule; an answer that comes late is taken at a later look round."""
         try:
-            return self._patience.ask(rule.name, lambda: _fitting(rule), "folders")
+            return self._patience.ask(one.rule.name, lambda: _fitting(one), "folders")
         except NoAnswer:
             return []
 
@@ -196,24 +200,25 @@ class Standing:
         return values
 
 
-def _fitting(rule: Rule) -> list[tuple[bytes, dict[str, str]]]:
+def _fitting(one: _Standing) -> list[tuple[bytes, dict[str, str]]]:
     """Go through the folders that fit a rule now."""
-    level: list[tuple[bytes, dict[str, str]]] = [(os.fsencode(rule.prefix), {})]
-    for depth in range(len(rule.levels)):
+    prefix = os.fsencode(one.rule.prefix)
+    level: list[tuple[bytes, dict[str, str]]] = [(b"", {})]
+    for depth in range(len(one.rule.levels)):
         level = [
             (path, {**values, **more})
             for folder, values in level
-            for path, name in _subfolders(folder)
-            if (more := rule.level(depth, name)) is not None
+            for path, name in _subfolders(one.disk, folder)
+            if (more := one.rule.level(depth, name)) is not None
         ]
-    return level
+    return [(os.path.join(prefix, path.replace(b"/", os.fsencode(os.sep))), values) for path, values in level]  # noqa: PTH118 - bytes
 
 
-def _subfolders(folder: bytes) -> Sequence[tuple[bytes, str]]:
+def _subfolders(disk: LocalDisk, folder: bytes) -> Sequence[tuple[bytes, str]]:
     """List the folders in a folder that have a name that can be shown; links are not followed."""
     try:
-        with os.scandir(folder) as entries:
-            found = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        with disk.folder(folder) as opened:
+            found = sorted(name for name, is_folder in opened.entries() if is_folder)
     except OSError:
         return ()
-    return [(path, os.fsdecode(path).rpartition(os.sep)[2]) for path in sorted(found)]
+    return [(join(folder, name), os.fsdecode(name)) for name in found]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import Disk
+from datauploader_watcher.barred import BARRED
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.domain.selection import Omission, Selection
 from datauploader_watcher.domain.settling import Quiet, Settling
@@ -53,15 +54,18 @@ class Work:
         quiet: Quiet,
         interval: Interval,
         sources: tuple[Start, ...],
+        barred: bool = False,
     ) -> None:
-        """Begin, with everything still to be scanned."""
+        """Begin, with everything still to be scanned; nothing, where the root is barred."""
         self.upload, self.disk, self.selection = upload, disk, selection
         self.settling = Settling(quiet)
         self.sources = sources
         self.omissions: dict[bytes, Pending] = {}
         self.returned: dict[bytes, str] = {}
         """Records to take back, with the reason that they carried."""
-        self.lost = ""
+        self.barred = barred
+        """The root may not be read any more."""
+        self.lost = BARRED if barred else ""
         """The sentence while the root is away."""
         self.unheard, self.unheard_at = "", 0.0
         """The sentence while nobody answers what was announced, and since when (seconds since 1970)."""
@@ -217,6 +221,8 @@ class Work:
     @property
     def at_rest(self) -> bool:
         """Nothing is unfinished, and nothing waits to be looked at."""
+        if self.barred:
+            return True
         busy = self.visits or self._scans or self._full or self.omissions or self.returned
         return not busy and not len(self.settling) and not self.lost
 

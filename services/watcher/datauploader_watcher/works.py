@@ -1,5 +1,6 @@
 """The open uploads: taken up from the ledger, refused, looked into where a receipt says so, sealed, let go."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from datauploader.contracts.uploads import UploadOpened, UploadRejected, UploadS
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
 from datauploader_watcher.adapters.disk import look, stamp_of
+from datauploader_watcher.barred import BARRED
 from datauploader_watcher.domain.settling import Quiet
 from datauploader_watcher.errors import FolderError, Refusal, Vanished
 from datauploader_watcher.ground import Ground
@@ -18,7 +20,7 @@ from datauploader_watcher.lingering import Lingering
 from datauploader_watcher.opening import Plan
 from datauploader_watcher.publishing import say
 from datauploader_watcher.recording import Recorder
-from datauploader_watcher.sealing import close_by_itself, may_seal, scanned, seal, seal_again
+from datauploader_watcher.sealing import close_by_itself, may_close, may_seal, scanned, seal, seal_again
 from datauploader_watcher.watching import Watching
 from datauploader_watcher.work import Interval, Work
 
@@ -91,6 +93,8 @@ class Works:
             closed = False
             for work in self:
                 self._look_into_suspects(db, work)
+                if work.barred and may_close(work):
+                    Recorder(db, self._clock).barred(work)
                 closed |= close_by_itself(db, work, self._clock.monotonic())
                 work.stirred = True
         if closed or self._unanswered:
@@ -112,7 +116,7 @@ class Works:
     def seal(self) -> None:
         """Seal the open uploads that are complete."""
         for work in self:
-            if work.upload.state == "open" and work.upload.closing and work.scanned_all and work.at_rest:
+            if work.upload.state == "open" and may_close(work) and work.at_rest:
                 self._seal(work)
 
     def _seal_anew(self, work: Work) -> None:
@@ -173,6 +177,7 @@ class Works:
         closing = "batch" if upload.request.mode == "batch" else ""
         with self._store.transaction() as db:
             Uploads.open(db, upload.number, plan.mount, closing)
+            Uploads.set_place(db, upload.number, plan.root, plan.places)
             say(db, upload, UploadOpened(upload_id=upload.upload_id), "")
             opened = Uploads.get(db, upload.upload_id)
         assert opened is not None
@@ -197,19 +202,22 @@ class Works:
         try:
             plan = self._patience.ask(
                 upload.request.root,
-                lambda: self._opening.resumed(upload.request, upload.mount),
+                lambda: self._opening.resumed(upload),
                 ("resume", upload.number),
             )
         except NoAnswer:
             self._unanswered = True
             return
+        if not upload.root:
+            with self._store.transaction() as db:
+                Uploads.set_place(db, upload.number, plan.root, plan.places)
         self._begin(upload, plan)
 
     def _begin(self, upload: Upload, plan: Plan) -> None:
         settings = self._settings
         work = Work(
             upload,
-            self._disks(plan.root, plan.mount),
+            plan.disk(self._disks),
             plan.selection,
             self._store,
             self._clock,
@@ -220,9 +228,12 @@ class Works:
             ),
             interval=Interval(settings.scan_interval_s, settings.poll_interval_s),
             sources=plan.sources,
+            barred=plan.barred,
         )
         self._works[upload.number] = work
-        if upload.state == "open":
+        if plan.barred:
+            log.warning("root_barred", upload_id=upload.upload_id, root=os.fsdecode(plan.root), hint=BARRED)
+        elif upload.state == "open":
             self._watching.take(work)
         else:
             work.rest()

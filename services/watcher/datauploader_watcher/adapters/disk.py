@@ -10,22 +10,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
+import structlog
+
+from datauploader import nofollow
 from datauploader_watcher.adapters.mounts import is_mounted
 from datauploader_watcher.adapters.sharing import is_locked, open_denying_writers
 from datauploader_watcher.domain.versions import Stamp, stamp
 from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
 
-_BY_DESCRIPTOR = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.listdir in os.supports_fd
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_FILE = (
-    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-)  # fmt: skip
+log = structlog.get_logger()
+
 _ENCODING = sys.getfilesystemencoding()
 PAGE = 1000
 """Entries of a folder that are looked at in one go."""
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM}
+_SWAPPED = (
+    "is not the folder that it was: a part of its path is a link or a file now, and links are not followed; put the "
+    "folder back"
+)
 
 
 class OpenFolder(Protocol):
@@ -37,6 +40,9 @@ class OpenFolder(Protocol):
 
     def names(self) -> list[bytes]:
         """Return the names of all entries, in order of their bytes."""
+
+    def entries(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield the names of all entries, in no order, and whether each is a folder itself and no link to one."""
 
     def open(self, name: bytes) -> int:
         """Open a file for reading and return its descriptor; a link is refused, a FIFO does not block."""
@@ -98,9 +104,11 @@ class LocalDisk:
     silent = False
 
     def __init__(self, root: bytes, mount: bytes = b"") -> None:
-        """Take a root; `mount` is the mount point that must still be one (b"": not known)."""
+        """Take a resolved root; `mount` is the mount point that must still be one (b"": not known)."""
         self.root = root
         self._mount = mount
+        self._identity: tuple[int, int] | None = None
+        """Device and inode of the root when it was last checked: a remount changes both, so another is only told."""
 
     def check(self) -> None:
         """See `Disk.check`."""
@@ -108,28 +116,27 @@ class LocalDisk:
         if self._mount and not is_mounted(self._mount):
             raise RootLost(f"nothing is mounted at {os.fsdecode(self._mount)}; connect the drive or mount it again")
         try:
-            if not stat.S_ISDIR(os.stat(self.root).st_mode):  # noqa: PTH116 - bytes
-                raise RootLost(f"{name} is no folder any more")
+            seen = nofollow.look(self.root)
+        except NotADirectoryError as error:
+            raise RootLost(f"{name} {_SWAPPED}") from error
         except OSError as error:
             raise RootLost(
                 f"{name} cannot be reached ({error.strerror}); connect the drive or mount it again"
             ) from error
+        if not stat.S_ISDIR(seen.st_mode):
+            raise RootLost(f"{name} {_SWAPPED}")
+        if self._identity not in (None, (seen.st_dev, seen.st_ino)):
+            log.warning("root_is_another_folder", root=name, hint="it was made anew, mounted again or put in its place")
+        self._identity = seen.st_dev, seen.st_ino
 
     @contextmanager
     def folder(self, path: bytes) -> Iterator[OpenFolder]:
         """See `Disk.folder`."""
-        if not _BY_DESCRIPTOR:
-            yield _PathFolder(self.root, path)
+        if not nofollow.BY_DESCRIPTOR:
+            yield _PathFolder(self.root, path, self._mount)
             return
-        descriptor = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
-        try:
-            for part in path.split(b"/") if path else ():
-                inner = os.open(part, _FOLDER, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = inner
+        with nofollow.folder(self.root + b"/" + path) as descriptor:
             yield _DescriptorFolder.of(descriptor)
-        finally:
-            os.close(descriptor)
 
     def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:
         """See `Disk.pages`; this one always answers."""
@@ -158,8 +165,8 @@ class LocalDisk:
     def leads_inside(self, path: bytes) -> bool:
         """See `Disk.leads_inside`."""
         full = os.path.join(self.root, path)  # noqa: PTH118 - bytes
-        target = os.path.realpath(full)
-        return is_below(target, os.path.realpath(self.root)) and os.path.lexists(target) and target != full
+        target = os.path.realpath(full)  # only its name is wanted; nothing there is read
+        return is_below(target, self.root) and os.path.lexists(target) and target != full
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +185,13 @@ class _DescriptorFolder:
         names = os.listdir(self.descriptor)  # noqa: PTH208 - a descriptor
         return sorted([name.encode(_ENCODING, "surrogateescape") for name in names])  # what os.fsencode does
 
+    def entries(self) -> Iterator[tuple[bytes, bool]]:
+        with os.scandir(self.descriptor) as found:
+            for entry in found:
+                yield entry.name.encode(_ENCODING, "surrogateescape"), entry.is_dir(follow_symlinks=False)
+
     def open(self, name: bytes) -> int:
-        return os.open(name, _FILE, dir_fd=self.descriptor)
+        return os.open(name, nofollow.FILE, dir_fd=self.descriptor)
 
     def unlink(self, name: bytes) -> None:
         os.unlink(name, dir_fd=self.descriptor)
@@ -187,29 +199,39 @@ class _DescriptorFolder:
 
 @dataclass(frozen=True, slots=True)
 class _PathFolder:
-    """A folder by its path: Windows. Every look checks that no part of the path leads elsewhere."""
+    """A folder by its path: Windows. Every look first looks at every part, that none is a link or a junction."""
 
     root: bytes
     path: bytes
+    mount: bytes
 
     def names(self) -> list[bytes]:
         return sorted(os.listdir(self._inside(b"")))  # noqa: PTH208 - bytes
+
+    def entries(self) -> Iterator[tuple[bytes, bool]]:
+        with os.scandir(self._inside(b"")) as found:
+            for entry in found:
+                yield entry.name, _is_folder(entry)
 
     @property
     def stat(self) -> Callable[[bytes], os.stat_result]:
         return lambda name: os.lstat(self._inside(name))
 
     def open(self, name: bytes) -> int:
-        return open_denying_writers(os.fsdecode(self._inside(name)), _FILE)
+        return open_denying_writers(os.fsdecode(self._inside(name)), nofollow.FILE)
 
     def unlink(self, name: bytes) -> None:
         os.unlink(self._inside(name))  # noqa: PTH108 - paths are bytes here
 
     def _inside(self, name: bytes) -> bytes:
         folder = os.path.join(self.root, self.path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
-        if not is_below(os.path.realpath(folder), os.path.realpath(self.root)):
-            raise FileNotFoundError(errno.ENOENT, "a part of the path is a link that leads out of the root")
+        nofollow.check_parts(folder, mount=self.mount)
         return os.path.join(folder, name) if name else folder  # noqa: PTH118 - bytes
+
+
+def _is_folder(entry: "os.DirEntry[bytes]") -> bool:
+    """Tell it of an entry on Windows, where a junction looks like one."""
+    return entry.is_dir(follow_symlinks=False) and not nofollow.leads_elsewhere(entry.stat(follow_symlinks=False))
 
 
 def is_below(path: bytes, root: bytes) -> bool:

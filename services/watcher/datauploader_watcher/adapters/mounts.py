@@ -22,7 +22,7 @@ def mount_point(path: bytes, mounts: Path = _MOUNTS) -> bytes:
     table = _table(mounts)
     if table is not None:
         return max((point for point, _ in table if _is_on(here, point) and point != b"/"), key=len, default=b"")
-    while not os.path.ismount(here):
+    while not os.path.ismount(os.fsdecode(here)):  # on Windows it takes no bytes
         here = os.path.dirname(here)  # noqa: PTH120 - bytes
     return b"" if os.path.dirname(here) == here and os.name != "nt" else here  # noqa: PTH120 - bytes
 
@@ -42,7 +42,7 @@ def file_system(path: bytes, mounts: Path = _MOUNTS) -> str:
 def is_mounted(point: bytes, mounts: Path = _MOUNTS) -> bool:
     """Tell whether something is mounted at a place, without asking the place itself where there is a table."""
     table = _table(mounts)
-    return os.path.ismount(point) if table is None else any(one == point for one, _ in table)
+    return os.path.ismount(os.fsdecode(point)) if table is None else any(one == point for one, _ in table)
 
 
 def is_network(kind: str) -> bool:

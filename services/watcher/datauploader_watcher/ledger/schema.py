@@ -114,4 +114,15 @@ CREATE INDEX files_written ON files (upload) WHERE writer = 1;
 """When anything of the file was changed last, as the disk said it (0: not known, and learned at the next scan), and
 whether a program had it open for writing when it was read."""
 
-SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED))
+_PLACES = """
+ALTER TABLE uploads ADD COLUMN root BLOB NOT NULL DEFAULT x'';
+ALTER TABLE uploads ADD COLUMN sources TEXT NOT NULL DEFAULT '';
+CREATE TABLE places (
+    root BLOB PRIMARY KEY,
+    real BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+"""Where the upload's folder and sources really were when it was opened: a link put there later leads nowhere.
+And where each of the station's `roots` was when it was first seen."""
+
+SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES))

@@ -26,6 +26,10 @@ class Upload:
     """What closes it: `batch`, `asked`, `marker` or `idle`; "" while it is open-ended."""
     mount: bytes
     """The mount point that the root lay on when the upload was opened."""
+    root: bytes
+    """Where the root really was when the upload was opened, without any link; b"" while it is not known."""
+    sources: str
+    """What below it was to be uploaded then, as `opening` writes it; "" while that is not known."""
     trouble: str
     """A sentence about the whole upload, such as why the catalogue refuses it."""
     manifest: str
@@ -91,9 +95,14 @@ class Uploads:
         db.execute(query, (mount, closing, number))
 
     @staticmethod
+    def set_place(db: sqlite3.Connection, number: int, root: bytes, sources: str) -> None:
+        """Remember where the root and the sources really are."""
+        db.execute("UPDATE uploads SET root = ?, sources = ? WHERE id = ?", (root, sources, number))
+
+    @staticmethod
     def set_closing(db: sqlite3.Connection, number: int, why: str) -> None:
-        """Close an upload: what is there is still taken, then it is sealed; the first reason stays."""
-        db.execute("UPDATE uploads SET closing = ? WHERE id = ? AND closing = ''", (why, number))
+        """Close an upload: what is there is still taken, then it is sealed; the first reason stays, or a person's."""
+        db.execute("UPDATE uploads SET closing = ? WHERE id = ? AND (closing = '' OR ?1 = 'asked')", (why, number))
 
     @staticmethod
     def set_paused(db: sqlite3.Connection, number: int, paused: bool, said: datetime) -> None:
@@ -143,6 +152,8 @@ def _read(row: sqlite3.Row) -> Upload:
         paused=bool(row["paused"]),
         closing=row["closing"],
         mount=row["mount"],
+        root=row["root"],
+        sources=row["sources"],
         trouble=row["trouble"],
         manifest=row["manifest"],
         seals=row["seals"],

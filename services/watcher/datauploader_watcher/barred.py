@@ -1,0 +1,50 @@
+"""A folder of an open upload that the administrator has taken out of `roots`: nothing in it is read any more."""
+
+import errno
+import os
+from collections.abc import Generator
+from typing import NoReturn
+
+from datauploader_watcher.adapters.disk import Page
+from datauploader_watcher.errors import RootLost
+
+BARRED = (
+    "the administrator has taken this folder out of `roots`, so nothing in it is read any more; close the upload "
+    "(what is stored stays), or have the folder put back"
+)
+
+
+class BarredDisk:
+    """A `Disk` that gives nothing out: its root is lost for as long as the service runs."""
+
+    place = b""
+    silent = False
+
+    def __init__(self, root: bytes) -> None:
+        """Take the root, for its name."""
+        self.root = root
+
+    def check(self) -> None:
+        """Say why it is lost."""
+        raise RootLost(f"{os.fsdecode(self.root)}: {BARRED}")
+
+    def folder(self, path: bytes) -> NoReturn:
+        """Refuse."""
+        raise PermissionError(errno.EACCES, BARRED, path)
+
+    def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:  # noqa: ARG002 - as `Disk` has it
+        """Refuse."""
+        self.folder(path)
+        yield None
+
+    def look(self, path: bytes) -> os.stat_result:
+        """Refuse."""
+        self.folder(path)
+
+    def lists(self, path: bytes) -> bool:  # noqa: ARG002 - as `Disk` has it
+        """Nothing can be listed."""
+        return False
+
+    def leads_inside(self, path: bytes) -> bool:  # noqa: ARG002 - as `Disk` has it
+        """No link is looked at."""
+        return False
