@@ -2,6 +2,7 @@
 
 from datauploader.config import Settings
 from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
+from datauploader_transfer.adapters.source import raise_limit
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Mover
 from datauploader_transfer.settings import TransferSettings
@@ -13,6 +14,7 @@ def connect(common: Settings, settings: TransferSettings) -> Mover:
     Raises:
         TransferError: a remote's definition cannot be used, or rclone is missing or too old.
     """
+    raise_limit()
     remotes = parse_remotes(common.remotes)
     rclone = RcloneSettings(binary=settings.rclone, bytes_per_s=settings.bandwidth_bytes_per_s)
     return RcloneMover(remotes, rclone)

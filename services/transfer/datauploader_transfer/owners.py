@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 
+from datauploader_transfer.ports import UNPROVED
+
 Version = tuple[str, Iterable[str]]
 """An object, and the digests of one version at it."""
 
@@ -54,8 +56,14 @@ def replaceable(
                 theirs.update(digests)
             elif wrote:
                 ours.update(digests)
-        found[name] = frozenset(ours - theirs)
+        found[name] = frozenset(ours - theirs - ({UNPROVED} if theirs else set()))
     return found
+
+
+def forget_unproved(db: sqlite3.Connection, remote: str, name: str, uploads: Iterable[str]) -> None:
+    """Forget that something of these uploads that nobody has proved may lie at an object."""
+    query = "DELETE FROM owners WHERE remote = ? AND object = ? AND upload_id = ? AND digests = ?"
+    db.executemany(query, [(remote, name, upload_id, UNPROVED) for upload_id in uploads])
 
 
 def known(db: sqlite3.Connection, remote: str, name: str) -> frozenset[str]:

@@ -1,13 +1,18 @@
 """What the service asks of whatever moves files, and in which words it is answered."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
-__all__ = ["Contents", "Health", "Item", "Mover", "Outcome", "State", "Stored"]
+__all__ = ["UNPROVED", "Begin", "Contents", "Health", "Item", "Mover", "Outcome", "State", "Stored"]
+
+
+UNPROVED = "unproved"
+"""Stands among an item's `replaces` where nothing was at the target when we began to write there, and what we wrote was
+never proved: whatever lies there now is ours to replace or remove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,7 @@ class Item:
     """Name one file version to move.
 
     `source` and `target` are text as `os.fsdecode` gives it, so that any bytes survive (surrogateescape).
+    No part of `source` is a link: one that has become a link since is never followed.
     `target` lies below the remote's base. `digests` maps algorithm to lower-case hex: always sha256 and
     md5, maybe sha1. `replaces` holds the hex digests (any algorithm) of what this upload wrote at the target
     before, or began to write: replacing one of those is no conflict.
@@ -65,6 +71,12 @@ class Outcome:
     retry_after_s: float | None = None
     holds: Literal["unknown", "nothing", "other"] = "unknown"
     found: str = ""
+    unproved: bool = False
+    """Something that we wrote where nothing was may lie at the target, and nobody has hashed it."""
+
+
+Begin = Callable[[Sequence[Item], Collection[str]], None]
+"""Hears which items are written next, and the keys of those of them that are written where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,7 @@ class Mover(Protocol):
         remote: str,
         items: Sequence[Item],
         *,
-        on_begin: Callable[[Sequence[Item]], None] | None = None,
+        on_begin: Begin | None = None,
         on_progress: Callable[[int], None] | None = None,
         cancel: Event | None = None,
     ) -> list[Outcome]:
@@ -125,10 +137,10 @@ class Mover(Protocol):
         is proved. Where the source is no longer the version that was announced, the target is looked at: the outcome
         is `verified` if that version is there after all, else it says what is.
 
-        `on_begin` is called with items before the first byte of them is written, once or more often; not with those
-        whose version is at the target already. What it raises ends the call.
-        `on_progress` is called about once a second with the bytes moved so far in this call. Setting
-        `cancel` ends the call soon, with `stopped` for what was not finished.
+        `on_begin` is called with items before the first byte of them is written, once or more often, and with the keys
+        of those of them at whose targets nothing lies; not with those whose version is at the target already. What it
+        raises ends the call. `on_progress` is called about once a second with the bytes moved so far in this call.
+        Setting `cancel` ends the call soon, with `stopped` for what was not finished.
         """
 
     def hash_stored(self, remote: str, target: str, algorithms: Sequence[str]) -> Stored | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from datauploader.contracts import Station
+from datauploader.patience import NoAnswer, Patience
 
 
 class RootMap(BaseModel):
@@ -26,32 +27,46 @@ class Unmapped(Exception):
     """A station's folder is not known on this machine; the message says how to make it known."""
 
 
-def locate(
-    root: bytes, path: bytes, station: Station, here: Station, maps: Sequence[RootMap], roots: Sequence[Path] = ()
-) -> Path:
-    """Return the local path of a station's file.
+class Places:
+    """The places of this machine that files may come from, each where it really was when the service started."""
 
-    Raises:
-        Unmapped: the station is another machine and no map covers its folder, or it is this one and names a folder
-            that is below none of `roots`.
-    """
-    for entry in maps:
-        if Station.parse(entry.station) == station and (rest := _below(os.fsdecode(root), entry.from_)) is not None:
-            return entry.to.joinpath(*rest, *os.fsdecode(path).split("/"))
-    if station != here:
-        raise Unmapped(
-            f"{os.fsdecode(root)} of {station} is not known on this machine: add it to root_maps in [transfer]"
-        )
-    if roots and not _allowed(os.path.normpath(os.fsdecode(root)), roots):
-        raise Unmapped(f"{os.fsdecode(root)} is below none of the folders in roots of [transfer]: add it there")
-    return Path(os.fsdecode(root), *os.fsdecode(path).split("/"))
+    def __init__(self, here: Station, maps: Sequence[RootMap], roots: Sequence[Path] = ()) -> None:
+        """Take this machine's station, where others' folders are mounted, and which of its own may be read (none: any).
 
+        A place on a drive that hangs counts by its name until the drive has answered.
+        """
+        self._here, self._maps, self._roots = here, tuple(maps), tuple(roots)
+        self._patience = Patience()
+        self._real: dict[Path, Path] = {}
+        for place in (*(entry.to for entry in maps), *roots):
+            self._where(place)
 
-def _allowed(root: str, roots: Sequence[Path]) -> bool:
-    """Tell whether a folder lies below one of the roots; these are asked where they really are only if need be."""
-    return any(Path(root).is_relative_to(one) for one in roots) or any(
-        Path(root).is_relative_to(os.path.realpath(one)) for one in roots
-    )
+    def locate(self, root: bytes, path: bytes, station: Station) -> Path:
+        """Return the local path of a station's file, no part of which may be a link.
+
+        Raises:
+            Unmapped: the station is another machine and no map covers its folder, or it is this one and names a folder
+                that is below none of the roots.
+        """
+        name, parts = os.fsdecode(root), os.fsdecode(path).split("/")
+        for entry in self._maps:
+            if Station.parse(entry.station) == station and (rest := _below(name, entry.from_)) is not None:
+                return self._where(entry.to).joinpath(*rest, *parts)
+        if station != self._here:
+            raise Unmapped(f"{name} of {station} is not known on this machine: add it to root_maps in [transfer]")
+        if self._roots and not any(
+            Path(os.path.normpath(name)).is_relative_to(self._where(one)) for one in self._roots
+        ):
+            raise Unmapped(f"{name} is below none of the folders in roots of [transfer]: add it there")
+        return Path(name, *parts)
+
+    def _where(self, place: Path) -> Path:
+        if place not in self._real:
+            try:
+                self._real[place] = Path(self._patience.ask(place, lambda: os.path.realpath(place), "where"))
+            except NoAnswer:
+                return place
+        return self._real[place]
 
 
 def _below(root: str, prefix: str) -> list[str] | None:

@@ -5,11 +5,14 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
+from datauploader import nofollow
 from datauploader.contracts import (
     Destination,
     Event,
@@ -33,9 +36,9 @@ from datauploader_transfer.domain.outcomes import failed as not_sent
 from datauploader_transfer.domain.outcomes import source_silent
 from datauploader_transfer.errors import BadRemote, TransferError
 from datauploader_transfer.holds import Holds
-from datauploader_transfer.ports import Item, Mover, Outcome, State
+from datauploader_transfer.ports import UNPROVED, Item, Mover, Outcome, State
 from datauploader_transfer.provenance import Provenance, Word
-from datauploader_transfer.roots import Unmapped, locate
+from datauploader_transfer.roots import Places, Unmapped
 from datauploader_transfer.settings import TransferSettings
 
 log = structlog.get_logger()
@@ -66,7 +69,8 @@ class Worker:
     ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._mover = store, outbox, mover
-        self._settings, self._here, self._provenance = settings, here, provenance
+        self._settings, self._provenance = settings, provenance
+        self._places = Places(here, settings.root_maps, settings.roots)
         self.holds = Holds()
         self._patience = Patience()
         self._change = threading.Condition()
@@ -184,10 +188,12 @@ class Worker:
                 self._moved[upload.upload_id] += max(0, moved - seen)
             seen = moved
 
-        def begin(some: Sequence[Item]) -> None:
+        def begin(some: Sequence[Item], new: Collection[str]) -> None:
             with self._store.transaction() as db:
                 versions = [(attempt.object(item.key), item.digests.values()) for item in some]
                 owners.note(db, upload.remote, upload.upload_id, versions, wrote=True)
+                unproved = [(attempt.object(key), (UNPROVED,)) for key in new]
+                owners.note(db, upload.remote, upload.upload_id, unproved, wrote=True)
             attempt.begun.update(item.key for item in some)
             crash_point("transfer.noted")
 
@@ -198,7 +204,7 @@ class Worker:
                 upload.remote, items, on_begin=begin, on_progress=progress, cancel=self._cancel
             )  # fmt: skip
         else:
-            outcomes = [source_silent(item) for item in items]
+            outcomes = [replace(source_silent(item), unproved=UNPROVED in item.replaces) for item in items]
         crash_point("transfer.verified")
         results = [(attempt.jobs[outcome.key], outcome) for outcome in [*outcomes, *refused]]
         with self._change:
@@ -231,7 +237,7 @@ class Worker:
     def _source_answers(self, upload: ledger.Upload, items: Sequence[Item]) -> bool:
         """Find out whether the drive of an upload hangs, before this thread does."""
         try:
-            self._patience.ask(upload.root, lambda: os.path.lexists(items[0].source))
+            self._patience.ask(upload.root, lambda: _is_there(items[0].source))
         except NoAnswer:
             log.warning("source_does_not_answer", root=os.fsdecode(upload.root))
             return False
@@ -243,19 +249,19 @@ class Worker:
             attempt.uploads = owners.family(db, [upload.upload_id])
             objects = [attempt.object(key) for key in attempt.jobs]
             ours = owners.replaceable(db, upload.remote, objects, attempt.uploads)
-        settings = self._settings
         items, refused = [], []
         for key, job in attempt.jobs.items():
             file = job.file
             try:
-                source = locate(upload.root, file.raw, station, self._here, settings.root_maps, settings.roots)
+                source = self._places.locate(upload.root, file.raw, station)
             except Unmapped as error:
-                refused.append(Outcome(key, State.REFUSED, str(error), "Tell the operator."))
+                left = UNPROVED in ours[attempt.object(key)]
+                refused.append(Outcome(key, State.REFUSED, str(error), "Tell the operator.", unproved=left))
                 continue
             target, replaces = attempt.target(key), ours[attempt.object(key)]
             item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces)
             if target in attempt.unswept:
-                refused.append(not_sent(item, attempt.unswept[target]))
+                refused.append(replace(not_sent(item, attempt.unswept[target]), unproved=UNPROVED in replaces))
                 continue
             items.append(item)
             if replaces:
@@ -270,6 +276,8 @@ class Worker:
         with self._store.transaction() as db:
             for job, outcome in results:
                 name = attempt.object(job.file.key)
+                if not outcome.unproved:
+                    owners.forget_unproved(db, upload.remote, name, attempt.uploads)
                 if outcome.state in STORED:
                     if job.file.key not in attempt.begun:
                         versions = [(name, job.file.digests.values())]
@@ -339,6 +347,14 @@ class Worker:
         with self._store.transaction() as db:
             ledger.put_back(db, upload.upload_id, [job.file for job in jobs])
             ledger.note_cut(db, upload.remote, [ledger.target(upload.location, job.file.raw) for job in jobs])
+
+
+def _is_there(source: Path) -> bool:
+    try:
+        nofollow.look(os.fsencode(source))
+    except OSError:
+        return False
+    return True
 
 
 def _stored(file: FileVersion, name: str, outcome: Outcome) -> StoredFile:

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from datauploader_transfer.errors import TransferError
-from datauploader_transfer.ports import State
+from datauploader_transfer.ports import UNPROVED, State
 
 NAMES = [
     b"new\nline",
@@ -80,6 +80,39 @@ def test_an_edit_of_the_same_size_is_sent(bench, files):
     assert bench.content("file.dat") == b"BBBB"
 
 
+@pytest.mark.fault("F51")
+@pytest.mark.parametrize("left", [b"torn", b"longer than what was announced"])
+def test_what_we_wrote_and_never_proved_is_replaced(bench, files, left):
+    """Nothing was there before, so whatever lies there is ours, though nobody knows its digest."""
+    bench.plant("file.dat", left)
+    item = files.write("file.dat", b"announced", replaces=frozenset({UNPROVED}))
+    (found,) = bench.mover.move(bench.remote, [item])
+    assert found.state is State.VERIFIED, found
+    assert not found.unproved
+    assert bench.content("file.dat") == b"announced"
+
+
+@pytest.mark.fault("F51")
+def test_what_we_wrote_and_never_proved_is_removed_when_its_source_is_gone(bench, files):
+    """Nobody will ever announce it again."""
+    bench.plant("file.dat", b"torn")
+    item = files.write("file.dat", b"announced", replaces=frozenset({UNPROVED}))
+    item.source.unlink()
+    (found,) = bench.mover.move(bench.remote, [item])
+    assert found.state is State.SOURCE_GONE
+    assert not found.unproved
+    assert bench.content("file.dat") is None
+
+
+def test_what_is_written_where_nothing_is_is_said_before(bench, files):
+    """Once for a new object, not for one that is there already."""
+    begun: list[str] = []
+    bench.plant("there", b"same")
+    items = [files.write("there", b"same"), files.write("new", b"new")]
+    bench.mover.move(bench.remote, items, on_begin=lambda _some, new: begun.extend(new))
+    assert begun == ["new"]
+
+
 @pytest.mark.fault("F36")
 def test_what_an_interrupted_upload_left_is_replaced(bench, files):
     """An object that is the beginning of a file that we began to write there is a leftover: nothing is lost."""
@@ -139,7 +172,7 @@ def test_a_symlink_is_not_followed(bench, files):
 
 @pytest.mark.attack("S20")
 def test_a_folder_that_was_swapped_for_a_link_gives_nothing_away(bench, files):
-    """Size and time of another file may be made to fit; its content does not stay on the storage."""
+    """Size and time of another file may be made to fit; a link on the way is not followed, and so it is never read."""
     item = files.write("folder/file", b"mine is so long")
     secret = files.root / "elsewhere" / "file"
     secret.parent.mkdir()
@@ -148,7 +181,7 @@ def test_a_folder_that_was_swapped_for_a_link_gives_nothing_away(bench, files):
     item.source.unlink()
     item.source.parent.rmdir()
     item.source.parent.symlink_to(secret.parent)
-    assert states(bench.mover.move(bench.remote, [item])) == [State.SOURCE_CHANGED]
+    assert states(bench.mover.move(bench.remote, [item])) == [State.SOURCE_GONE]
     assert bench.content("folder/file") is None
 
 

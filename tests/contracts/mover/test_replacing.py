@@ -56,7 +56,7 @@ def test_only_what_is_written_is_said_to_be_begun(bench, files):
     items = [files.write(name, name[:-4].encode()) for name in ("same.dat", "new.dat")]
     items.append(files.write("other.dat", b"mine!"))
     begun: list[str] = []
-    found = bench.mover.move(bench.remote, items, on_begin=lambda some: begun.extend(item.key for item in some))
+    found = bench.mover.move(bench.remote, items, on_begin=lambda some, _new: begun.extend(item.key for item in some))
     assert [outcome.state for outcome in found] == [State.VERIFIED, State.VERIFIED, State.CONFLICT]
     assert begun == ["new.dat"]
 
@@ -64,7 +64,7 @@ def test_only_what_is_written_is_said_to_be_begun(bench, files):
 def test_nothing_is_written_when_that_cannot_be_noted(bench, files):
     """Else nobody would know afterwards whose it is."""
 
-    def fails(_items: object) -> None:
+    def fails(_items: object, _new: object) -> None:
         raise OSError("no space left on the disk of the state file")
 
     with pytest.raises(OSError, match="state file"):

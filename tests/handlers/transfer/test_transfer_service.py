@@ -45,7 +45,7 @@ from datauploader.service import Context
 from datauploader.testing.waiting import eventually
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
 from datauploader_transfer.app import TransferService
-from datauploader_transfer.roots import RootMap, Unmapped, locate
+from datauploader_transfer.roots import Places, RootMap, Unmapped
 from datauploader_transfer.settings import TransferSettings
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
@@ -340,6 +340,35 @@ def test_what_a_crash_left_half_written_is_swept_before_anything_else_moves(worl
     assert set(world.storage.objects) == {"20260101/run1/a", "20260101/run1/b.0a1b2c3d.du.partial"}
 
 
+@pytest.mark.fault("F51")
+@pytest.mark.parametrize("gone", [False, True], ids=["replaced", "source gone"])
+def test_what_was_written_and_never_proved_is_no_foreign_file_afterwards(world: World, *, gone: bool) -> None:
+    """The batch breaks off after something nobody has announced has arrived; at the next try it is known as ours."""
+    name = "20260101/run1/a"
+
+    def broken(_content: bytes) -> bytes:
+        world.storage.objects[name] = b"what nobody has announced, and longer than it"
+        world.storage.damage = None
+        if gone:
+            (world.source / "a").unlink()
+        raise RuntimeError("the process ends here")
+
+    world.storage.damage = broken
+    world.announce(world.write("a", b"announced"))
+    if gone:
+        assert world.failed()[0].reason == "source-gone"
+        assert not world.storage.objects
+    else:
+        world.stored()
+        assert world.storage.objects == {name: b"announced"}
+    eventually(lambda: not _unproved(world), what="nothing is unproved any more")
+
+
+def _unproved(world: World) -> list[tuple[str]]:
+    with closing(sqlite3.connect(world.state / "transfer.sqlite")) as db:
+        return db.execute("SELECT object FROM owners WHERE digests = 'unproved'").fetchall()
+
+
 @pytest.mark.parametrize(
     ("root", "expected"),
     [("D:\\data\\run1", "/mnt/ws02/run1/a"), ("d:/DATA/Run1", "/mnt/ws02/Run1/a"), ("D:\\other", None)],
@@ -350,9 +379,9 @@ def test_a_stations_folder_is_found_where_it_is_mounted(root: str, expected: str
     maps = [RootMap.model_validate({"station": "elettra.xrd1.ws02", "from": "D:\\data", "to": "/mnt/ws02"})]
     if expected is None:
         with pytest.raises(Unmapped, match="root_maps"):
-            locate(root.encode(), b"a", station, HERE, maps)
+            Places(HERE, maps).locate(root.encode(), b"a", station)
     else:
-        assert locate(root.encode(), b"a", station, HERE, maps) == Path(expected)
+        assert Places(HERE, maps).locate(root.encode(), b"a", station) == Path(expected)
 
 
 @pytest.mark.attack("S30")
@@ -362,10 +391,11 @@ def test_a_station_has_files_moved_from_its_roots_alone(tmp_path: Path) -> None:
     real.mkdir()
     link.symlink_to(real)
     for roots in ((real,), (link,)):
-        assert locate(bytes(real / "run1"), b"a", HERE, HERE, (), roots) == real / "run1" / "a"
+        places = Places(HERE, (), roots)
+        assert places.locate(bytes(real / "run1"), b"a", HERE) == real / "run1" / "a"
         for root in (b"/etc", bytes(real) + b"/../../etc", bytes(real) + b"-2"):
             with pytest.raises(Unmapped, match="below none of the folders in roots"):
-                locate(root, b"passwd", HERE, HERE, (), roots)
+                places.locate(root, b"passwd", HERE)
 
 
 def steering(action: str, at: datetime) -> Event[EventData]:

@@ -6,12 +6,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
-from datauploader_transfer.adapters.source import digest_of_start, fault_of_source
+from datauploader_transfer.adapters.source import digest_of_start, fault_of_source, read
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.leftovers import beside, leftovers
 from datauploader_transfer.domain.targets import checked_target
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneRefused
-from datauploader_transfer.ports import MOST_HELD, Contents, Health, Item, Outcome, State, Stored
+from datauploader_transfer.ports import (
+    MOST_HELD,
+    UNPROVED,
+    Begin,
+    Contents,
+    Health,
+    Item,
+    Outcome,
+    State,
+    Stored,
+)
 
 __all__ = ["MemoryMover", "MemoryStorage"]
 
@@ -65,7 +75,7 @@ class MemoryMover:
         remote: str,
         items: Sequence[Item],
         *,
-        on_begin: Callable[[Sequence[Item]], None] | None = None,
+        on_begin: Begin | None = None,
         on_progress: Callable[[int], None] | None = None,
         cancel: Event | None = None,
     ) -> list[Outcome]:
@@ -143,7 +153,7 @@ class MemoryMover:
             raise BadRemote(f"There is no storage called {remote!r} here; known are: {', '.join(self.storages)}.")
         return self.storages[remote]
 
-    def _move_one(self, remote: str, item: Item, on_begin: Callable[[Sequence[Item]], None] | None) -> Outcome:
+    def _move_one(self, remote: str, item: Item, on_begin: Begin | None) -> Outcome:
         try:
             storage, target = self._storage(remote), checked_target(item.target)
         except (BadRemote, BadTarget) as error:
@@ -151,10 +161,13 @@ class MemoryMover:
         if storage.down:
             return outcomes.failed(item, storage.down)
         with self._lock:
-            outcome = fault_of_source(item) or _known(storage, target, item)
+            outcome = fault_of_source(item)
+            if outcome is not None and UNPROVED in item.replaces:
+                storage.objects.pop(target, None)
+            outcome = outcome or _known(storage, target, item)
             if outcome is None:
                 if on_begin:
-                    on_begin([item])
+                    on_begin([item], () if target in storage.objects else (item.key,))
                 outcome = _sent(storage, target, item)
             lost = outcome.state in (State.SOURCE_GONE, State.SOURCE_CHANGED)
             return _look(storage, target, item, outcome) if lost else outcome
@@ -184,7 +197,7 @@ def _known(storage: MemoryStorage, target: str, item: Item) -> Outcome | None:
     if item.digests[stored.algorithm] == stored.digest:
         return outcomes.verified(item, stored)
     size = len(storage.objects[target])
-    ours = stored.digest in item.replaces or (
+    ours = not {stored.digest, UNPROVED}.isdisjoint(item.replaces) or (
         item.replaces and size < item.size and digest_of_start(item, size, stored.algorithm) == stored.digest
     )
     return None if ours else outcomes.conflict(item, found=stored.digest)
@@ -192,7 +205,7 @@ def _known(storage: MemoryStorage, target: str, item: Item) -> Outcome | None:
 
 def _sent(storage: MemoryStorage, target: str, item: Item) -> Outcome:
     """Send the item, beside its predecessor where there is one, and move it there once it is proved."""
-    content = item.source.read_bytes()
+    content = read(item)
     place = beside(target) if target in storage.objects else target
     if error := storage.put(place, content):
         return outcomes.failed(item, error)

@@ -2,19 +2,27 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
-from datauploader_transfer.adapters.source import digest_of_start, fault_of_source, still_holds, why_unread
+from datauploader_transfer.adapters.rc import Answer
+from datauploader_transfer.adapters.source import (
+    Sources,
+    at_once,
+    digest_of_start,
+    fault_of_source,
+    still_holds,
+    why_unread,
+)
 from datauploader_transfer.adapters.storage import Failed, Storage
 from datauploader_transfer.adapters.watch import Watch
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.failures import NOTHING_READ
 from datauploader_transfer.domain.leftovers import beside
 from datauploader_transfer.errors import RcloneRefused
-from datauploader_transfer.ports import Item, Outcome, State, Stored
+from datauploader_transfer.ports import Begin, Item, Outcome, State, Stored
 
 __all__ = ["Portion"]
 
@@ -38,16 +46,19 @@ class Portion:
         watch: Watch,
         *,
         read_back: bool,
-        on_begin: Callable[[Sequence[Item]], None] | None = None,
+        on_begin: Begin | None = None,
+        unproved: set[int] | None = None,
     ) -> None:
         self._storage = storage
         self._items = items
         self._watch = watch
         self._read_back = read_back
-        self._on_begin = on_begin or (lambda _items: None)
+        self._on_begin = on_begin or (lambda _items, _new: None)
         self._settled: dict[int, Outcome] = {}
         self._replace: set[int] = set()
         self._left: dict[int, Stored] = {}
+        self._unproved = set[int]() if unproved is None else unproved
+        """What was written where nothing was, and is not proved: also by an attempt or a run before this one."""
         self._patience = Patience(_SOURCE_WITHIN_S)
         self._glance = Patience(_GLANCE_S)
         self._owed_since: float | None = None
@@ -56,6 +67,7 @@ class Portion:
         """Move everything and return one outcome for each item, in order."""
         for i, fault in enumerate(self._faults()):
             self._settle(i, fault)
+        self._drop_unproved()
         self._face_destination()
         for attempt in range(1, _ATTEMPTS + 1):
             self._send_and_prove(last=attempt == _ATTEMPTS)
@@ -105,14 +117,25 @@ class Portion:
                 self._settle(i, outcomes.failed(self._items[i], size.text))
             elif size is not None:
                 present.append((i, size))
+            else:
+                self._unproved.discard(i)
         self._judge_present(present)
+
+    def _drop_unproved(self) -> None:
+        """Remove what we wrote and never proved, of files whose source is gone or has changed since."""
+        left = [i for i in self._settled if i in self._unproved]
+        if not left:
+            return
+        for i, size in zip(left, self._storage.look([self._items[i].target for i in left], self._watch), strict=True):
+            if size is None or (isinstance(size, int) and self._removed(self._items[i].target)):
+                self._unproved.discard(i)
 
     def _judge_present(self, present: Sequence[tuple[int, int]]) -> None:
         """Decide for each object that is there: it is ours already, may be replaced, or is foreign."""
         compared = []
         for i, size in present:
             item = self._items[i]
-            if size != item.size and not item.replaces:
+            if size != item.size and not item.replaces and i not in self._unproved:
                 self._settle(i, outcomes.conflict(item))
             else:
                 compared.append((i, size))
@@ -133,11 +156,15 @@ class Portion:
         elif stored is None:
             self._settle(i, outcomes.conflict(item))
         elif _equal(item, stored):
-            self._settle(i, outcomes.verified(item, stored))
-        elif stored.digest in item.replaces or (item.replaces and _is_beginning(item, size, stored)):
+            self._prove_one(i, stored)
+        elif i in self._unproved or stored.digest in item.replaces or self._begins_with(item, size, stored):
             self._replace.add(i)
         else:
             self._settle(i, outcomes.conflict(item, found=stored.digest))
+
+    @staticmethod
+    def _begins_with(item: Item, size: int, stored: Stored) -> bool:
+        return bool(item.replaces) and _is_beginning(item, size, stored)
 
     def _sent_as(self, i: int) -> Item:
         """Return the item with the target to which its bytes go first."""
@@ -149,17 +176,50 @@ class Portion:
         if not waiting:
             return
         group = self._storage.new_group()
-        items = [self._sent_as(i) for i in waiting]
-        self._on_begin([self._items[i] for i in waiting])
-        answers = self._storage.copy(items, [i in self._replace for i in waiting], group, self._watch)
+        some = at_once()
+        answers: dict[int, Answer] = {}
+        for start in range(0, len(waiting), some):
+            answers |= self._send(waiting[start : start + some], group)
         crash_point("transfer.copied")
-        sent = []
-        for i, answer in zip(waiting, answers, strict=True):
+        for i, answer in answers.items():
             if "error" in answer:
                 self._settle(i, self._why_not_sent(i, str(answer["error"])))
-            else:
-                sent.append(i)
-        self._prove(sent, group, last=last)
+        self._prove([i for i, answer in answers.items() if "error" not in answer], group, last=last)
+
+    def _send(self, chosen: Sequence[int], group: str) -> dict[int, Answer]:
+        """Have some files copied, each from what is held open of it; settle those that cannot be opened."""
+        if self._watch.reason:
+            return {i: {"error": self._watch.reason} for i in chosen}
+        sources = Sources()
+        try:
+            held: dict[int, Item] = {}
+            for i, found in zip(chosen, self._opened(chosen, sources), strict=True):
+                if isinstance(found, Outcome):
+                    self._settle(i, found)
+                else:
+                    held[i] = found
+            return self._copy(held, group)
+        finally:
+            sources.close()
+
+    def _copy(self, held: Mapping[int, Item], group: str) -> dict[int, Answer]:
+        if not held:
+            return {}
+        new = held.keys() - self._replace
+        self._on_begin([self._items[i] for i in held], {self._items[i].key for i in new})
+        self._unproved |= new
+        overwrite = [i in self._replace for i in held]
+        answers = dict(zip(held, self._storage.copy(list(held.values()), overwrite, group, self._watch), strict=True))
+        if not self._watch.reason:  # what rclone itself has given up it has tidied up as well
+            self._unproved -= {i for i in new if "error" in answers[i]}
+        return answers
+
+    def _opened(self, chosen: Sequence[int], sources: Sources) -> Sequence[Item | Outcome]:
+        items = [self._sent_as(i) for i in chosen]
+        try:
+            return self._patience.ask("source", lambda: [sources.open(item) for item in items])
+        except NoAnswer:
+            return [outcomes.source_silent(item) for item in items]
 
     def _why_not_sent(self, i: int, error: str) -> Outcome:
         fault = self._fault(self._items[i]) if error != NOTHING_READ else None
@@ -185,7 +245,9 @@ class Portion:
             else:
                 differing.append((i, stored))
         self._put([(i, outcome) for i, outcome in proved if i in self._replace])
-        self._settled.update((i, outcome) for i, outcome in proved if i not in self._replace)
+        for i, outcome in proved:
+            if i not in self._replace:
+                self._settle_proved(i, outcome)
         if differing:
             all_ours = self._storage.sent(group) >= len(sent)
             for i, stored in differing:
@@ -213,11 +275,23 @@ class Portion:
                 right = not error and sizes.get(item.target) == item.size
             if right and error:
                 self._removed(beside(item.target))
-            self._settle(i, outcome if right else outcomes.failed(item, error or _why_wrong(stored)))
+            if right:
+                self._settle_proved(i, outcome)
+            else:
+                self._settle(i, outcomes.failed(item, error or _why_wrong(stored)))
+
+    def _prove_one(self, i: int, stored: Stored) -> None:
+        self._settle_proved(i, outcomes.verified(self._items[i], stored))
+
+    def _settle_proved(self, i: int, outcome: Outcome) -> None:
+        self._settle(i, outcome)
+        if outcome.state is State.VERIFIED:
+            self._unproved.discard(i)
 
     def _face_difference(self, i: int, stored: Stored, *, ours: bool, last: bool) -> None:
         """Remove what we stored wrongly, and send it once more where the source is still right."""
         item = self._items[i]
+        self._unproved.discard(i)
         if not ours:
             self._settle(i, outcomes.conflict(item, just_now=True))
             return
@@ -258,7 +332,7 @@ class Portion:
 
     def _told(self, i: int) -> Outcome:
         """Return what became of an item, with what it left at its target."""
-        outcome = self._settled[i]
+        outcome = replace(self._settled[i], unproved=i in self._unproved)
         if i in self._left and outcome.state not in (State.VERIFIED, State.UNVERIFIED):
             return replace(outcome, digest=self._left[i].digest)
         return outcome

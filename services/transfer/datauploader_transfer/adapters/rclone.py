@@ -19,6 +19,7 @@ from datauploader_transfer.adapters.pause import wanted_pause
 from datauploader_transfer.adapters.portion import Portion
 from datauploader_transfer.adapters.rc import Rc
 from datauploader_transfer.adapters.rcd import Rcd
+from datauploader_transfer.adapters.source import BY_NUMBER
 from datauploader_transfer.adapters.storage import Failed, Storage
 from datauploader_transfer.adapters.sweeping import sweep
 from datauploader_transfer.adapters.watch import Watch
@@ -29,7 +30,7 @@ from datauploader_transfer.domain.remotes import SOURCE, Remote
 from datauploader_transfer.domain.targets import checked_target, place
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneGone, RcloneRefused, TransferError
-from datauploader_transfer.ports import Contents, Health, Item, Outcome, State, Stored
+from datauploader_transfer.ports import UNPROVED, Begin, Contents, Health, Item, Outcome, State, Stored
 
 __all__ = ["RcloneMover", "RcloneSettings"]
 
@@ -79,7 +80,7 @@ class RcloneMover:
         remote: str,
         items: Sequence[Item],
         *,
-        on_begin: Callable[[Sequence[Item]], None] | None = None,
+        on_begin: Begin | None = None,
         on_progress: Callable[[int], None] | None = None,
         cancel: Event | None = None,
     ) -> list[Outcome]:
@@ -89,7 +90,7 @@ class RcloneMover:
         for item in items:
             refusal = self._refusal(remote, item) or (outcomes.failed(item, away) if away else None)
             if refusal is not None:
-                settled[id(item)] = refusal
+                settled[id(item)] = replace(refusal, unproved=UNPROVED in item.replaces)
         moved = 0
         wanted = [item for item in items if id(item) not in settled]
         for portion in portions(wanted, self._settings.portions):
@@ -180,10 +181,10 @@ class RcloneMover:
         ]
 
     def _move_portion(
-        self, remote: str, portion: Sequence[Item], watch: Watch, on_begin: Callable[[Sequence[Item]], None] | None
+        self, remote: str, portion: Sequence[Item], watch: Watch, on_begin: Begin | None
     ) -> list[Outcome]:
         storage, read_back = self._storage(remote), self._remotes[remote].read_back
-        text = ""
+        text, unproved = "", {i for i, item in enumerate(portion) if UNPROVED in item.replaces}
         with self._busy.holding(remote, (place(item.target) for item in portion)):
             for _ in range(_ATTEMPTS):
                 if watch.must_end():
@@ -191,7 +192,9 @@ class RcloneMover:
                 try:
                     if text:  # what the attempt before has left would stay if the file has changed meanwhile
                         sweep(storage, {item.target: _ours(item) for item in portion}, watch)
-                    attempt = Portion(storage, portion, watch, read_back=read_back, on_begin=on_begin)
+                    attempt = Portion(
+                        storage, portion, watch, read_back=read_back, on_begin=on_begin, unproved=unproved
+                    )
                     watch.knock = partial(_who_is_silent, attempt, self._remotes[remote])
                     return attempt.run()
                 except RcloneGone as error:
@@ -201,7 +204,10 @@ class RcloneMover:
                 except RcloneRefused as error:
                     text = str(error)
                     break
-        return [outcomes.failed(item, watch.reason or text) for item in portion]
+        return [
+            replace(outcomes.failed(item, watch.reason or text), unproved=i in unproved)
+            for i, item in enumerate(portion)
+        ]
 
     def _watch(
         self,
@@ -237,7 +243,8 @@ class RcloneMover:
             source.unlink(missing_ok=True)
 
     def _define_everything(self, client: httpx.Client) -> None:
-        _define(client, SOURCE, "local", {"encoding": "Raw"})
+        links = {"copy_links": "true"} if BY_NUMBER else {}  # the one link that leads to a file which we hold open
+        _define(client, SOURCE, "local", {"encoding": "Raw", **links})
         for name, remote in self._remotes.items():
             secret = {key: value.get_secret_value() for key, value in remote.secrets.items()}
             try:

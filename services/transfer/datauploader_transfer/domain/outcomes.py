@@ -10,6 +10,7 @@ __all__ = [
     "refused",
     "source_changed",
     "source_gone",
+    "source_led_away",
     "source_silent",
     "source_unreadable",
     "unverified",
@@ -61,6 +62,16 @@ def source_gone(item: Item) -> Outcome:
         State.SOURCE_GONE,
         "The file is no longer on the workstation's disk.",
         "If it was renamed, its new name is uploaded by itself.",
+    )
+
+
+def source_led_away(item: Item) -> Outcome:
+    """Report that the way to the file leads through a link, which might lead anywhere."""
+    return Outcome(
+        item.key,
+        State.SOURCE_GONE,
+        "The file is no longer at its place: a part of its path is a link or a file now, and links are not followed.",
+        "Put the folder back. Where this machine has the station's folder behind a link, name its place in root_maps.",
     )
 
 

@@ -1,0 +1,149 @@
+"""What the real mover sends is what was looked at, wherever the names lead by then."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from datauploader_transfer.adapters.rclone import RcloneMover
+from datauploader_transfer.adapters.source import Sources, at_once
+from datauploader_transfer.adapters.storage import Storage
+from datauploader_transfer.domain.remotes import parse_remotes
+from datauploader_transfer.ports import Item, Outcome, State
+
+from .conftest import BASE, local
+
+pytestmark = pytest.mark.storage
+SECRET = b"their so secret"
+MINE = b"mine is so long"
+
+
+class Between(RcloneMover):
+    """The real mover, where something happens before its first look at the storage, and around its copy."""
+
+    before_look: Callable[[], object] = staticmethod(lambda: None)
+    before_copy: Callable[[], object] = staticmethod(lambda: None)
+    after_copy: Callable[[], object] = staticmethod(lambda: None)
+
+    def _storage(self, remote: str) -> Storage:
+        mover, inner = self, super()._storage(remote)
+
+        class Hooked(Storage):
+            def __init__(self) -> None:
+                self.__dict__ = inner.__dict__
+
+            def look(self, *arguments):
+                once, mover.before_look = mover.before_look, staticmethod(lambda: None)
+                once()
+                return super().look(*arguments)
+
+            def copy(self, *arguments):
+                mover.before_copy()
+                answers = super().copy(*arguments)
+                mover.after_copy()
+                return answers
+
+        return Hooked()
+
+
+@contextmanager
+def between(tmp_path: Path) -> Iterator[Between]:
+    """Give such a mover over a folder."""
+    with local(tmp_path / "storage") as definition:
+        mover = Between(parse_remotes({"disk": definition}))
+        try:
+            yield mover
+        finally:
+            mover.close()
+
+
+def swap(files, item: Item, part: str) -> None:
+    """Put a link to something secret in the place of the file, or of a folder above it; size and time fit."""
+    elsewhere = files.root.parent / "elsewhere" / "above" / "folder"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "file").write_bytes(SECRET)
+    os.utime(elsewhere / "file", ns=(item.mtime_ns, item.mtime_ns))
+    place, goal = {
+        "file": (item.source, elsewhere / "file"),
+        "folder": (item.source.parent, elsewhere),
+        "above": (item.source.parent.parent, elsewhere.parent),
+    }[part]
+    place.rename(place.with_name("away"))
+    place.symlink_to(goal)
+
+
+@pytest.mark.fault("F51")
+@pytest.mark.attack("S20")
+@pytest.mark.parametrize("part", ["file", "folder", "above"])
+def test_what_is_swapped_between_the_look_and_the_copy_never_arrives(tmp_path, files, part):
+    """Not for a moment: what was opened is sent, and is the version that was announced."""
+    item = files.write("above/folder/file", MINE, target="file")
+    stored = tmp_path / "storage" / BASE / "file"
+    arrived: list[bytes] = []
+    with between(tmp_path) as mover:
+        mover.before_copy = lambda: swap(files, item, part)
+        mover.after_copy = lambda: arrived.append(stored.read_bytes())
+        (found,) = mover.move("disk", [item])
+    assert arrived == [MINE]
+    assert found.state is State.VERIFIED, found
+
+
+@pytest.mark.fault("F51")
+@pytest.mark.attack("S20")
+@pytest.mark.parametrize("part", ["file", "folder", "above"])
+def test_what_is_swapped_before_it_is_opened_is_not_sent(tmp_path, files, part):
+    """After the first look at the file, before it is held: nothing is copied at all."""
+    item = files.write("above/folder/file", MINE, target="file")
+    arrived: list[Path] = []
+    with between(tmp_path) as mover:
+        mover.before_look = lambda: swap(files, item, part)
+        mover.after_copy = lambda: arrived.extend((tmp_path / "storage").rglob("file"))
+        (found,) = mover.move("disk", [item])
+    assert not arrived
+    assert found.state is State.SOURCE_GONE, found
+    assert "link" in found.detail
+
+
+@pytest.mark.fault("F51")
+def test_more_files_than_may_be_held_open_are_sent_and_none_stays_open(tmp_path, files):
+    """As many at a time as the limit of this process bears; afterwards as few are open as before."""
+    items = [files.write(f"d/{n}", b"%d" % n) for n in range(3 * at_once() + 1)]
+    with between(tmp_path) as mover:
+        mover.check("disk")
+        before = _open_sources(files.root)
+        found = mover.move("disk", items)
+        assert {outcome.state for outcome in found} == {State.VERIFIED}
+        assert _open_sources(files.root) == before == []
+
+
+def test_a_file_that_is_opened_after_the_copy_is_over_is_closed_again(files):
+    """A drive that has hung answers into the void."""
+    item = files.write("file", MINE)
+    sources = Sources()
+    assert isinstance(held := sources.open(item), Item)
+    assert held.source.read_bytes() == MINE
+    sources.close()
+    assert isinstance(sources.open(item), Outcome)
+    assert not _open_sources(files.root)
+
+
+def test_what_is_held_open_has_a_number_that_nothing_else_gets(files):
+    """Two copies after each other use different ones, so who asks late for the first finds nothing there."""
+    numbers = []
+    for _ in range(2):
+        sources = Sources()
+        numbers.append(int(sources.open(files.write("file", MINE)).source.name))
+        sources.close()
+    with (files.root / "file").open() as other:
+        assert other.fileno() < min(numbers)
+    assert numbers[0] != numbers[1]
+
+
+def _open_sources(root: Path) -> Sequence[str]:
+    names = []
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            names.append(str(one.readlink()))
+    return [name for name in names if name.startswith(str(root))]
