@@ -238,6 +238,7 @@ PLACES = (
     Place("watcher", "watcher.sealing"),
     Place("watcher", "watcher.sealed"),
     Place("watcher", "watcher.unlinking", releasing),
+    Place("watcher", "watcher.hidden", releasing),
     Place("watcher", "watcher.unlinked", releasing, passes=2),
     Place("watcher", "watcher.released", releasing),
     Place("watcher", "watcher.rule-asked", by_rule),

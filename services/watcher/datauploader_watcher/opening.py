@@ -21,7 +21,7 @@ from datauploader_watcher.errors import BadPattern, Refusal
 from datauploader_watcher.ledger.places import Places
 from datauploader_watcher.ledger.uploads import Upload
 from datauploader_watcher.scan import Start
-from datauploader_watcher.settings import RuleSettings, WatcherSettings
+from datauploader_watcher.settings import HIDDEN_PREFIX, RuleSettings, WatcherSettings
 
 log = structlog.get_logger()
 
@@ -132,7 +132,7 @@ class Opening:
             return Selection(
                 include=request.include,
                 exclude=request.exclude,
-                always_exclude=self._settings.default_exclude,
+                always_exclude=(*self._settings.default_exclude, f"{HIDDEN_PREFIX.decode()}*"),
                 marker=request.marker,
             )
         except BadPattern as error:

@@ -14,12 +14,12 @@ from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader_watcher.adapters.disk import Disk, look, stamp_of
 from datauploader_watcher.domain.releasing import objection
-from datauploader_watcher.domain.versions import split
 from datauploader_watcher.errors import FolderError, RootLost, Vanished
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import Files, Row
 from datauploader_watcher.ledger.uploads import Upload, Uploads
 from datauploader_watcher.publishing import say
+from datauploader_watcher.removing import CHANGED, Removal
 from datauploader_watcher.sealing import counts
 
 log = structlog.get_logger()
@@ -141,6 +141,9 @@ class Releaser:
             self._keep(row, "it is not known where the storage has it", kept)
             return True
         try:
+            if row.reason == UNLINKING and self._removal(disk, row).left_hidden():
+                self._finish(upload, disk, row, kept)
+                return True
             now = stamp_of(look(disk, row.path))
         except Vanished:
             if row.reason == UNLINKING:
@@ -152,26 +155,32 @@ class Releaser:
             self._keep(row, str(problem), kept)
             return True
         if not row.stamp.agrees(now):
-            self._keep(row, "it has changed since it was uploaded", kept)
+            self._keep(row, CHANGED, kept)
             return True
         return False
 
+    def _finish(self, upload: Upload, disk: Disk, row: Row, kept: list[str]) -> None:
+        """Deal with a file that a former run hid, and died."""
+        if why := self._removal(disk, row).finish():
+            self._keep(row, why, kept)
+        else:
+            self._released(upload, row)
+
     def _remove(self, upload: Upload, disk: Disk, row: Row) -> str:
         """Remove a file that still is what was uploaded; return why it was not removed."""
-        with self._store.transaction() as db:
-            Files.set_reason(db, row, UNLINKING)
-        crash_point("watcher.unlinking")
-        folder, name = split(row.path)
-        try:
-            with disk.folder(folder) as opened:
-                if stamp_of(opened.stat(name)) != row.stamp:
-                    return "it has changed since it was uploaded"
-                opened.unlink(name)
-        except OSError as error:
-            return f"it could not be removed: {error.strerror}"
+        if why := self._removal(disk, row).remove(lambda: self._note_removal(row)):
+            return why
         crash_point("watcher.unlinked")
         self._released(upload, row)
         return ""
+
+    def _removal(self, disk: Disk, row: Row) -> Removal:
+        return Removal(disk, row, lambda: self._stopping)
+
+    def _note_removal(self, row: Row) -> None:
+        with self._store.transaction() as db:
+            Files.set_reason(db, row, UNLINKING)
+        crash_point("watcher.unlinking")
 
     def _released(self, upload: Upload, row: Row) -> None:
         with self._store.transaction() as db:

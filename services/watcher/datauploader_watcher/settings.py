@@ -15,6 +15,10 @@ TEMPORARY_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 
 
+HIDDEN_PREFIX = b".du-release-"
+"""Begins the name that a file has for a moment while it is removed; nothing of that name is ever uploaded."""
+
+
 class RuleSettings(BaseModel):
     """A standing rule: every folder that fits the pattern becomes an upload by itself."""
 

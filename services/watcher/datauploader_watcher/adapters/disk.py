@@ -14,6 +14,7 @@ import structlog
 
 from datauploader import nofollow
 from datauploader_watcher.adapters.mounts import is_mounted
+from datauploader_watcher.adapters.removal import Hold, hold_in, hold_path, put_back
 from datauploader_watcher.adapters.sharing import is_locked, open_denying_writers
 from datauploader_watcher.domain.versions import Stamp, stamp
 from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
@@ -47,8 +48,11 @@ class OpenFolder(Protocol):
     def open(self, name: bytes) -> int:
         """Open a file for reading and return its descriptor; a link is refused, a FIFO does not block."""
 
-    def unlink(self, name: bytes) -> None:
-        """Remove a file."""
+    def hold(self, name: bytes) -> AbstractContextManager[Hold]:
+        """Open a file as `open` does, for its removal."""
+
+    def put_back(self, hidden: bytes, name: bytes) -> str:
+        """Give a file that was hidden for its removal its own name again; see `removal.put_back`."""
 
 
 class Page(NamedTuple):
@@ -193,8 +197,11 @@ class _DescriptorFolder:
     def open(self, name: bytes) -> int:
         return os.open(name, nofollow.FILE, dir_fd=self.descriptor)
 
-    def unlink(self, name: bytes) -> None:
-        os.unlink(name, dir_fd=self.descriptor)
+    def hold(self, name: bytes) -> AbstractContextManager[Hold]:
+        return hold_in(self.descriptor, name, nofollow.FILE)
+
+    def put_back(self, hidden: bytes, name: bytes) -> str:
+        return put_back(self.descriptor, hidden, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +227,11 @@ class _PathFolder:
     def open(self, name: bytes) -> int:
         return open_denying_writers(os.fsdecode(self._inside(name)), nofollow.FILE)
 
-    def unlink(self, name: bytes) -> None:
-        os.unlink(self._inside(name))  # noqa: PTH108 - paths are bytes here
+    def hold(self, name: bytes) -> AbstractContextManager[Hold]:
+        return hold_path(os.fsdecode(self._inside(name)))
+
+    def put_back(self, hidden: bytes, name: bytes) -> str:  # noqa: ARG002 - nothing is hidden here
+        return ""
 
     def _inside(self, name: bytes) -> bytes:
         folder = os.path.join(self.root, self.path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes

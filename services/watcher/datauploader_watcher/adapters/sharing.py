@@ -110,7 +110,11 @@ if sys.platform == "win32":
 
     _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     _kernel.CreateFileW.restype = wintypes.HANDLE
+    _kernel.SetFileInformationByHandle.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
     _GENERIC_READ = 0x80000000
+    _DELETE = 0x00010000
+    _SHARE_READ = 0x1
+    _DISPOSITION = 4
     _SHARE_READ_AND_DELETE = 0x1 | 0x4
     _OPEN_EXISTING = 3
     _OPEN_REPARSE_POINT = 0x00200000
@@ -124,7 +128,31 @@ if sys.platform == "win32":
             raise ctypes.WinError(ctypes.get_last_error())
         return msvcrt.open_osfhandle(handle, flags)
 
+    def open_to_remove(path: str) -> int:
+        """Open for reading and removal; OSError with `winerror` 32 while others have it open for more than reading."""
+        handle = _kernel.CreateFileW(
+            long_path(path), _GENERIC_READ | _DELETE, _SHARE_READ, None, _OPEN_EXISTING, _OPEN_REPARSE_POINT, None
+        )
+        if handle == wintypes.HANDLE(-1).value:
+            raise ctypes.WinError(ctypes.get_last_error())
+        return msvcrt.open_osfhandle(handle, os.O_RDONLY | os.O_BINARY)
+
+    def remove_when_closed(descriptor: int) -> None:
+        """Have a file that `open_to_remove` opened go when it is closed."""
+        gone = ctypes.c_ubyte(1)
+        handle = msvcrt.get_osfhandle(descriptor)
+        if not _kernel.SetFileInformationByHandle(handle, _DISPOSITION, ctypes.byref(gone), 1):
+            raise ctypes.WinError(ctypes.get_last_error())
+
 else:
+
+    def open_to_remove(path: str) -> int:
+        """Elsewhere files are held by the descriptor of their folder."""
+        raise NotImplementedError
+
+    def remove_when_closed(descriptor: int) -> None:
+        """Elsewhere files are held by the descriptor of their folder."""
+        raise NotImplementedError
 
     def open_denying_writers(path: str, flags: int) -> int:
         """Open for reading; elsewhere no open denies writers, so this one does not either."""
