@@ -34,6 +34,7 @@ class Handlers:
         """Take whom to tell."""
         self._loop, self._releaser = loop, releaser
         self._patience_s, self._may_delete = settings.receipt_patience_s, settings.allow_delete
+        self._look_again_s = settings.look_again_s
         self._changed = self._released = False
 
     def register(self, dispatcher: Dispatcher) -> None:
@@ -129,6 +130,8 @@ class Handlers:
             return
         Uploads.set_state(unit.db, upload.number, "completed")
         Uploads.heard(unit.db, upload.number, time.time())
+        if self._look_again_s:
+            Uploads.next_look(unit.db, upload.number, time.time() + self._look_again_s[0])
         if upload.request.delete_after and self._may_delete:
             Files.release(unit.db, upload.number)
             self._released = True

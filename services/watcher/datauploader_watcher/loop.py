@@ -9,6 +9,7 @@ import structlog
 
 from datauploader_watcher.adapters.hashing import Outcome
 from datauploader_watcher.adapters.pools import Pools
+from datauploader_watcher.afterwards import Afterwards
 from datauploader_watcher.announcing import MOST_WAITING, Announcer
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.mailbox import Mail, Mailbox
@@ -63,6 +64,7 @@ class Loop:
         self._watching = Watching(settings, self.mailbox)
         self._announcer = Announcer(clock, settings.receipt_patience_s)
         self._works = Works(ground, self._watching)
+        self._afterwards = Afterwards(ground)
         self._chores_at = self._count_at = 0.0
         self._overflows = 0
         self._outbox_full = False
@@ -83,6 +85,7 @@ class Loop:
     def stop(self, deadline_s: float) -> None:
         """End; what is unfinished will be found again."""
         self._ended.set()
+        self._afterwards.stop()
         self.mailbox.nudge()
         self._hashers.stop(deadline_s)
         if self._thread.is_alive():
@@ -181,6 +184,7 @@ class Loop:
 
     def _chores(self, now: float) -> None:
         self._works.chores()
+        self._afterwards.look()
         with self._store.transaction() as db:
             self._announcer.remind(db, [work for work in self._works if not work.upload.paused and not work.lost])
         if now >= self._count_at:

@@ -84,6 +84,8 @@ class WatcherSettings(SectionSettings):
     """How long a closed upload waits for files that other programs still have open; then they are taken as they are."""
     restless_after_s: float = Field(default=60.0, ge=0)
     """How long a file of a closed upload may go on changing before people are told its name."""
+    look_again_s: tuple[float, ...] = (60.0, 600.0)
+    """How long after its completion a dataset's folder is looked at again, for what came or changed; []: never."""
     hash_workers: int = Field(default=2, ge=1, le=64)
     """Threads that read and hash."""
     sha1: bool = False

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from datauploader.contracts.datasets import DatasetSpec
 from datauploader.contracts.model import EventData, Sentence, Sha256, Travelling, UploadId, Word
@@ -130,6 +130,20 @@ class UploadSealed(EventData):
     """See `manifest_digest`."""
     notes: tuple[str, ...] = Field(default=(), max_length=20)
     """Sentences that belong to the record, such as which files a program still had open when they were taken."""
+
+
+class UploadOutgrown(EventData):
+    """Some time after the dataset was complete its folder has files that are new, or not what was uploaded."""
+
+    name: ClassVar[str] = "upload.outgrown"
+
+    upload_id: UploadId
+    files: int = Field(ge=0)
+    """Files that came or changed since; 0 takes back what an earlier look said."""
+    bytes: int = Field(ge=0)
+    first: tuple[FilePath, ...] = Field(default=(), max_length=10)
+    """Some of them, in order of their paths."""
+    looked_at: AwareDatetime
 
 
 class UploadCancelled(EventData):

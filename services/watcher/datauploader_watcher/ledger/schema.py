@@ -125,4 +125,12 @@ CREATE TABLE places (
 """Where the upload's folder and sources really were when it was opened: a link put there later leads nowhere.
 And where each of the station's `roots` was when it was first seen."""
 
-SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES))
+_AFTERWARDS = """
+ALTER TABLE uploads ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE uploads ADD COLUMN look_at REAL;
+ALTER TABLE uploads ADD COLUMN later INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX uploads_look_at ON uploads (look_at) WHERE look_at IS NOT NULL;
+"""
+"""How often the folder of a complete dataset was looked at again, when it is due next, how many files it had then."""
+
+SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS))

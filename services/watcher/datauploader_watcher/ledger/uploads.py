@@ -139,6 +139,26 @@ class Uploads:
         db.execute("UPDATE uploads SET recall = ? WHERE id = ?", (recall, number))
 
     @staticmethod
+    def to_look_at(db: sqlite3.Connection, now: float, longest_s: float) -> Upload | None:
+        """Find one whose folder is due to be looked at again, or that the clock has put beyond the longest wait."""
+        query = """SELECT * FROM uploads WHERE look_at IS NOT NULL AND (look_at <= ? OR look_at > ?)
+            ORDER BY look_at LIMIT 1"""
+        row = db.execute(query, (now, now + longest_s)).fetchone()
+        return _read(row) if row else None
+
+    @staticmethod
+    def next_look(db: sqlite3.Connection, number: int, due_at: float | None) -> None:
+        """Note when its folder is looked at again, None: not any more."""
+        db.execute("UPDATE uploads SET look_at = ? WHERE id = ?", (due_at, number))
+
+    @staticmethod
+    def looked(db: sqlite3.Connection, number: int, later: int) -> tuple[int, int]:
+        """Note a look; return how many that were, and how many files had come or changed at the one before."""
+        looks, before = db.execute("SELECT looks + 1, later FROM uploads WHERE id = ?", (number,)).fetchone()
+        db.execute("UPDATE uploads SET looks = ?, later = ? WHERE id = ?", (looks, later, number))
+        return looks, before
+
+    @staticmethod
     def heard(db: sqlite3.Connection, number: int, now: float) -> None:
         """Remember that a receipt of this upload has come."""
         db.execute("UPDATE uploads SET heard_at = ? WHERE id = ?", (now, number))
