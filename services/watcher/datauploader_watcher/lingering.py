@@ -86,7 +86,7 @@ def notes(db: sqlite3.Connection, upload: Upload) -> tuple[str, ...]:
         return ()
     one = len(paths) == 1
     sentence = (
-        f"{_names(paths)} {'was' if one else 'were'} still open in another program when the dataset was sealed; "
+        f"Still open in another program when the dataset was sealed: {_names(paths)}; "
         f"{'it was' if one else 'they were'} taken as {'it was' if one else 'they were'} then."
     )
     return (sentence,)
@@ -95,7 +95,7 @@ def notes(db: sqlite3.Connection, upload: Upload) -> tuple[str, ...]:
 def _held(paths: Sequence[bytes], until: str) -> str:
     one = len(paths) == 1
     return (
-        f"{_names(paths)} {'is' if one else 'are'} still open in another program; the dataset is sealed when "
+        f"Still open in another program: {_names(paths)}; the dataset is sealed when "
         f"{'it is' if one else 'they are'} closed, at the latest at {until}."
     )
 
@@ -103,8 +103,8 @@ def _held(paths: Sequence[bytes], until: str) -> str:
 def _restless(paths: Sequence[bytes]) -> str:
     one = len(paths) == 1
     return (
-        f"{_names(paths)} {'is' if one else 'are'} still being written, so the dataset cannot be sealed: stop the "
-        f"program that writes {'it' if one else 'them'}, or cancel this upload and begin one that leaves "
+        f"Still being written: {_names(paths)}; the dataset cannot be sealed before that ends. Stop the program "
+        f"that writes {'it' if one else 'them'}, or cancel this upload and begin one that leaves "
         f"{'it' if one else 'them'} out."
     )
 

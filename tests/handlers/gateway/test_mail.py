@@ -5,6 +5,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -23,7 +24,9 @@ from datauploader.contracts import (
     FileFailed,
     FileReady,
     UploadOpened,
+    UploadOutgrown,
 )
+from datauploader.contracts.paths import FilePath
 from datauploader.errors import ConfigurationError
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually
@@ -533,3 +536,22 @@ def test_an_address_comes_from_the_accounts_file_or_a_provider_that_has_verified
         ("anna@facility.eu", "account"), ("b@uni.eu", "identity-provider"), ("9@facility.eu", "template"),
         ("10@facility.eu", "template"), ("11@facility.eu", "template"), ("", "none"), ("", "none"),
     ]  # fmt: skip
+
+
+@pytest.mark.fault("F56")
+def test_what_came_after_completion_is_told_once(with_mail: Any, scene: Any, letterbox: Letterbox) -> None:
+    """The second look finds the same and is no second mail; one that finds none is no mail at all."""
+    facility = with_mail()
+    _, upload = begin(facility, scene)
+    for data in scene.life_of(upload, 3):
+        facility.say(data)
+    letterbox.wait(1)
+    first = (FilePath(path="scan_log.txt"),)
+    for _ in range(2):
+        facility.say(UploadOutgrown(upload_id=upload, files=1, bytes=5, first=first, looked_at=datetime.now(UTC)))
+    mail = letterbox.wait(2)[1]
+    assert mail["Subject"] == "1 file came after dataset scan1 was complete"
+    assert "scan_log.txt" in text_of(mail)
+    assert f"{facility.gateway.url}/new?from={upload}" in text_of(mail)
+    facility.say(UploadOutgrown(upload_id=upload, files=0, bytes=0, looked_at=datetime.now(UTC)))
+    nothing_more(facility, scene, letterbox)

@@ -20,6 +20,7 @@ from datauploader.contracts.previews import (
 )
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder, LookAtDestination, PreviewUpload, Question
 from datauploader.testing.waiting import eventually
+from datauploader_gateway.web.drafting import further
 
 HTMX = {"HX-Request": "true"}
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -394,3 +395,32 @@ def test_a_station_that_is_silent_shows_no_other_stations_folders(place: Any, sc
     assert (answer.status_code, "hx-retarget" in answer.headers) == (504, False)
     assert "Try again" in words(answer)
     assert "/data" not in answer.text
+
+
+@pytest.mark.fault("F56")
+def test_what_came_later_is_uploaded_from_a_form_that_is_filled_in(place: Any, scene: Any) -> None:
+    """The folder, its patterns and a further name; what the earlier upload has is left out by the station."""
+    client = place.client("anna")
+    draft = token(client)
+    client.post("/new", data=form(scene, draft))
+    client.post("/new/start", data={"draft": draft})
+    earlier = client.get("/api/v1/uploads").json()["items"][0]["id"]
+    first = client.get(f"/new?from={earlier}")
+    assert first.status_code == 303
+    shown = client.get(first.headers["location"])
+    assert "are left out where they have not changed" in words(shown)
+    assert 'value="scan1 (2)"' in shown.text
+    sent = form(scene, first.headers["location"].rpartition("=")[2], pick=[], paths="/data/scan1", dataset="scan1 (2)")
+    client.post("/new", data=sent)
+    client.get(f"/new/review?draft={sent['draft']}")
+    asked = {one.request.without for one in place.station_answers.asked if isinstance(one, PreviewUpload)}
+    assert asked == {(earlier,)}
+    client.post("/new/start", data={"draft": sent["draft"]})
+    newest = client.get("/api/v1/uploads").json()["items"][0]
+    assert (newest["dataset"], newest["path"]) == ("scan1 (2)", "/data/scan1")
+    assert client.get("/new?from=nobodys-upload").status_code == 404
+
+
+def test_a_further_name_counts_on() -> None:
+    """`run (2)` is followed by `run (3)`."""
+    assert [further(name) for name in ("run", "run (2)", "run (x)")] == ["run (2)", "run (3)", "run (x) (2)"]

@@ -5,6 +5,7 @@ import html
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,11 @@ from datauploader.contracts import (
     StoredFile,
     UploadCancelled,
     UploadOpened,
+    UploadOutgrown,
+    UploadScanned,
     UploadSealed,
 )
+from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.testing.waiting import eventually
 
@@ -124,7 +128,11 @@ def test_a_complete_dataset_has_a_complete_receipt(desk: Desk) -> None:
     answer = desk.hear(*whole_life(desk.id, files)).get()
     receipt = answer.json()
     assert (receipt["complete"], receipt["doubts"]) == (True, [])
-    assert receipt["says"] == "The dataset is complete: 4 files stored, verified and in the catalogue."
+    sealed = f"{receipt['sealed'][:10]} {receipt['sealed'][11:16]} UTC"
+    assert receipt["says"] == (
+        f"The dataset is complete as it was sealed on {sealed}: 4 files stored, verified and in the catalogue."
+    )
+    assert receipt["notes"] == []
     assert {f["path"]: f["sha256"] for f in receipt["file_list"]} == {f.path: f.sha256 for f in files}
     assert {f["proof"] for f in receipt["file_list"]} == {"verified"}
     assert receipt["verified_by"] == [{"method": "backend sha256", "files": 4, "bytes": 15}]
@@ -310,7 +318,8 @@ def test_the_page_shows_what_the_receipt_says(desk: Desk) -> None:
     desk.hear(*whole_life(desk.id, files))
     answer = desk.client.get(f"/uploads/{desk.id}/receipt")
     said = words(answer)
-    assert "The dataset is complete: 5 files stored, verified and in the catalogue." in said
+    assert "The dataset is complete as it was sealed" in said
+    assert "5 files stored, verified and in the catalogue." in said
     assert all(text in said for text in ("Anna Rossi", "https://vuo/d1", "10.5072/d1", "sha256sum -c", files[0].sha256))
     assert r"<img src=x>\x1b[2J.tif" in said
     assert "<img src=x>" not in answer.text
@@ -363,3 +372,57 @@ def test_the_page_switches_mail_off_and_on(open_facility: Any, scene: Any) -> No
     other = desk.facility.client("otto")
     assert "Mail about" not in words(other.get(page))
     assert other.post(f"/uploads/{desk.id}/mail", data={"on": "true"}).status_code == 403
+
+
+def outgrown(upload: str, *names: str) -> EventData:
+    """Say that these files came after the dataset was complete."""
+    first = tuple(FilePath(path=name) for name in names)
+    return UploadOutgrown(upload_id=upload, files=len(names), bytes=5, first=first, looked_at=datetime.now(UTC))
+
+
+@pytest.mark.fault("F56")
+def test_what_came_after_completion_is_a_note_and_no_doubt(desk: Desk) -> None:
+    """What was sealed stays proven; the receipt says beside it that the folder has more, on the page as well."""
+    desk.hear(*whole_life(desk.id, versions(CONTENTS)), outgrown(desk.id, "scan_log.txt"))
+    receipt = desk.get(files="false").json()
+    assert (receipt["complete"], receipt["doubts"]) == (True, [])
+    (note,) = receipt["notes"]
+    assert note.startswith("1 file in the folder came or changed after that")
+    assert "scan_log.txt" in note
+    assert html.escape(note) in desk.client.get(f"/uploads/{desk.id}/receipt").text
+    assert desk.client.get(f"/api/v1/uploads/{desk.id}").json()["later"]["first"] == ["scan_log.txt"]
+
+
+@pytest.mark.fault("F56")
+def test_the_page_never_calls_a_computer_safe_whose_folder_has_more(desk: Desk) -> None:
+    """It speaks of what was sealed and when; after a later look it names what came, and offers to upload it."""
+    desk.hear(*whole_life(desk.id, versions(CONTENTS)))
+    said = desk.client.get(f"/uploads/{desk.id}").text
+    assert "the 4 files that the dataset had when it was sealed are stored and catalogued" in said
+    assert "everything" not in said.lower()
+    desk.hear(outgrown(desk.id, "scan_log.txt"))
+    said = desk.client.get(f"/uploads/{desk.id}").text
+    assert "safe to switch this computer off" not in said
+    assert "1 file came or changed later" in said
+    assert "scan_log.txt" in said
+    assert f'href="/new?from={desk.id}"' in said
+    desk.hear(outgrown(desk.id))
+    assert "safe to switch this computer off" in desk.client.get(f"/uploads/{desk.id}").text
+
+
+@pytest.mark.fault("F56")
+def test_what_the_seal_says_of_open_files_and_what_was_kept_stand_in_the_record(desk: Desk) -> None:
+    """A file that a program still had open was taken as it was; one that could not be removed is named."""
+    files = versions(CONTENTS)
+    note = "Still open in another program when the dataset was sealed: a.tif; it was taken as it was then."
+    kept = "b-1 was kept on this station, because another program has it open for writing."
+    life = [
+        one.model_copy(update={"notes": (note,)}) if isinstance(one, UploadSealed) else one
+        for one in whole_life(desk.id, files)
+    ]
+    told = UploadScanned(upload_id=desk.id, files=4, bytes=15, settling=0, left_out=0, troubles=(kept,))
+    desk.hear(*life, told)
+    assert desk.get(files="false").json()["notes"] == [note, kept]
+    said = html.unescape(desk.client.get(f"/uploads/{desk.id}").text)
+    assert note in said
+    assert kept in said

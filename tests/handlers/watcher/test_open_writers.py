@@ -33,7 +33,7 @@ def test_a_file_that_is_open_for_writing_holds_the_seal_and_is_named_until_it_is
         world.request("sync")
         world.wait_announced("scan.h5")
         world.control("close")
-        world.wait_until(lambda: told(world, "scan.h5 is still open in another program", "at the latest at"))
+        world.wait_until(lambda: told(world, "Still open in another program: scan.h5;", "at the latest at"))
         assert not world.events(UploadSealed)
         file.write(b" and the rest")
     seal = world.wait_for(UploadSealed)[0]
@@ -51,11 +51,11 @@ def test_when_the_patience_ends_an_open_file_is_taken_as_it_is_and_the_seal_says
         world.request("sync")
         world.wait_announced("log.txt")
         world.control("close")
-        world.wait_until(lambda: told(world, "log.txt is still open"))
+        world.wait_until(lambda: told(world, "Still open", "log.txt"))
         file.write(b"two\n")
         seal = world.wait_for(UploadSealed)[0]
         assert seal.manifest_sha256 == manifest_digest([(b"log.txt", sha256(b"one\ntwo\n"))])
-        assert "log.txt was still open in another program" in seal.notes[0]
+        assert "log.txt; it was taken as it was then." in seal.notes[0]
 
 
 @pytest.mark.fault("F48")
@@ -115,7 +115,7 @@ def test_a_file_that_never_rests_is_named(world):
     writer = threading.Thread(target=scribble)
     writer.start()
     world.control("close")
-    world.wait_until(lambda: told(world, "instrument.log is still being written", "cancel"))
+    world.wait_until(lambda: told(world, "Still being written: instrument.log;", "cancel"))
     assert not world.events(UploadSealed)
     stop.set()
     writer.join()

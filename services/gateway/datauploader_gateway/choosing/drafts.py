@@ -73,6 +73,8 @@ class Draft(BaseModel):
     mode: Literal["sync", "batch"] = "sync"
     remote: str = Field(default="", max_length=63)
     delete_after: bool = False
+    without: tuple[str, ...] = Field(default=(), max_length=50)
+    """Earlier uploads whose files are left out where they have not changed."""
 
 
 class Drafts:

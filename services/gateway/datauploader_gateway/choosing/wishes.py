@@ -121,6 +121,7 @@ def _body(
             "investigation": draft.investigation, "station": draft.station, "path": one.path, "kind": one.kind,
             "sources": one.sources, "include": patterns(draft.include), "exclude": patterns(draft.exclude),
             "mode": draft.mode, "remote": draft.remote or None, "delete_after": draft.delete_after,
+            "without": draft.without,
             "dataset": DatasetBody(
                 name=name, type=draft.type.strip() or "raw", description=draft.description.strip(),
                 parameters=tuple(parameters),

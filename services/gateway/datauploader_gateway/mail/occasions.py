@@ -6,7 +6,15 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from datauploader.contracts import DatasetCompleted, DatasetRefused, Event, EventData, FileFailed, UploadRejected
+from datauploader.contracts import (
+    DatasetCompleted,
+    DatasetRefused,
+    Event,
+    EventData,
+    FileFailed,
+    UploadOutgrown,
+    UploadRejected,
+)
 from datauploader.state import Schema, Store
 from datauploader_gateway.mail.settings import MailSettings
 from datauploader_gateway.view.fold import stamp
@@ -71,6 +79,9 @@ class Occasions:
             return False
         if isinstance(data, DatasetCompleted):
             return self.add(data.upload_id, "complete", data.manifest_sha256)
+        if isinstance(data, UploadOutgrown):
+            mark = _digest(str(data.files), str(data.bytes), *(file.path for file in data.first))
+            return bool(data.files) and self.add(data.upload_id, "outgrown", mark)
         if isinstance(data, DatasetRefused | UploadRejected):
             kind = "refused" if isinstance(data, DatasetRefused) else "rejected"
             return self.add(data.upload_id, kind, _digest(data.reason, data.detail))

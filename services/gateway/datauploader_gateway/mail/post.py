@@ -149,6 +149,8 @@ def _is_so(kind: str, upload: Upload) -> bool:
     """Tell whether what has happened still holds, so that nobody is told what was mended meanwhile."""
     if kind == "complete":
         return upload.state == "completed"
+    if kind == "outgrown":
+        return upload.later is not None
     if kind == "failed":
         return bool(upload.counts.failed.files) and not upload.over
     return upload.state == kind

@@ -62,6 +62,7 @@ class Receipt(BaseModel):
     complete: bool = Field(description="The dataset is complete, and every check agrees.")
     says: str = Field(description="The same in a sentence.")
     doubts: tuple[str, ...] = Field(description="Why it is not complete, a sentence each.")
+    notes: tuple[str, ...] = Field(default=(), description="To be known, but no doubt about what was sealed.")
     made: str
     upload: str
     state: str
@@ -90,8 +91,9 @@ def write(upload: Upload, registers: Mapping[str, Register], found: Survey) -> R
     asked = registers["request"].data["dataset"]
     return Receipt(
         complete=not doubts,
-        says=_sentence(files, doubts),
+        says=_sentence(files, doubts, upload.sealed),
         doubts=doubts,
+        notes=tuple(_notes(upload)),
         made=stamp(datetime.now(UTC)),
         upload=upload.id,
         dataset=DatasetNamed.model_validate(
@@ -166,6 +168,15 @@ def _doubts(upload: Upload, registers: Mapping[str, Register], found: Survey) ->
     return doubts
 
 
+def _notes(upload: Upload) -> list[str]:
+    """List what the reader must know beside what is proven."""
+    if upload.later is None:
+        return list(upload.notes)
+    names = ", ".join(upload.later.first) + (", …" if upload.later.files > len(upload.later.first) else "")
+    came = f"{_files(upload.later.files)} in the folder came or changed after that, and this receipt is not about them"
+    return [*upload.notes, f"{came} (seen {_minute(upload.later.at)}): {names}."]
+
+
 _STATES = {
     "requested": "The station has not begun with the upload yet.",
     "open": "The upload is open: files may still come and change.",
@@ -184,17 +195,22 @@ def _unfinished(upload: Upload, found: Survey) -> list[str]:
     return doubts
 
 
-def _sentence(files: Proven, doubts: tuple[str, ...]) -> str:
+def _sentence(files: Proven, doubts: tuple[str, ...], sealed: str | None) -> str:
     total = files.verified.files + files.unverified.files
     if doubts:
         return f"This receipt is not final. {' '.join(doubts)}"
+    whole = f"The dataset is complete as it was sealed{f' on {_minute(sealed)}' if sealed else ''}"
     if files.unverified.files:
         return (
-            f"The dataset is complete with {_files(total)}, but {files.unverified.files} of them "
+            f"{whole}, with {_files(total)}, but {files.unverified.files} of them "
             f"{'was' if files.unverified.files == 1 else 'were'} not verified: nobody has compared what the storage "
             "holds with what the station read."
         )
-    return f"The dataset is complete: {_files(total)} stored, verified and in the catalogue."
+    return f"{whole}: {_files(total)} stored, verified and in the catalogue."
+
+
+def _minute(time: str) -> str:
+    return f"{time[:10]} {time[11:16]} UTC"
 
 
 def _files(number: int) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from datauploader.contracts import DatasetSpec, Destination, Event, Parameter, Station, UploadRequested, encode
 from datauploader.contracts.envelope import LARGEST_ACCEPTED
+from datauploader.contracts.model import UploadId
 from datauploader.contracts.names import check_location, check_name
 from datauploader.contracts.questions import UploadRight
 from datauploader_gateway.auth.person import User
@@ -61,6 +62,9 @@ class UploadBody(BaseModel):
     marker: Pattern | None = None
     idle_close_s: float | None = Field(default=None, gt=0)
     delete_after: bool = False
+    without: tuple[UploadId, ...] = Field(
+        default=(), max_length=50, description="Earlier uploads whose files are left out where they have not changed."
+    )
 
 
 async def request_upload(
@@ -103,7 +107,7 @@ async def request_upload(
     return event
 
 
-_CARRIED = {"include", "exclude", "mode", "quiet_period_s", "marker", "idle_close_s", "delete_after"}
+_CARRIED = {"include", "exclude", "mode", "quiet_period_s", "marker", "idle_close_s", "delete_after", "without"}
 
 
 def _remote(asked: UploadBody, parts: Parts) -> str:

@@ -34,6 +34,15 @@ class Counts(BaseModel):
     released: Amount = Amount()
 
 
+class Later(BaseModel):
+    """What came or changed in the folder after the dataset was complete."""
+
+    files: int
+    bytes: int
+    first: tuple[str, ...] = Field(description="Some of them.")
+    at: str = Field(description="When the station looked.")
+
+
 class Upload(BaseModel):
     """One upload: what was asked for, how far it is, what is wrong."""
 
@@ -68,6 +77,8 @@ class Upload(BaseModel):
     moving: tuple[MovingFile, ...] = ()
     manifest_sha256: str = ""
     troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="What belongs to the record: no trouble, but to be known.")
+    later: Later | None = Field(default=None, description="Null: nothing, or nobody has looked yet.")
 
 
 Registers = Mapping[str, Register]
@@ -113,7 +124,26 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
         moving=tuple(MovingFile.model_validate(file) for file in speed.get("moving", ())),
         manifest_sha256=_said(registers, "seal").get("manifest_sha256", ""),
         troubles=tuple(_troubles(registers, state, counts)),
+        notes=tuple(_notes(registers)),
+        later=_later(registers),
     )
+
+
+def _notes(registers: Registers) -> list[str]:
+    """Return what was said at the seal, and what the station has said since the dataset was complete."""
+    notes = list(_said(registers, "seal").get("notes", []))
+    scan, completed = registers.get("scan"), registers.get("completed")
+    if scan is not None and completed is not None and scan.time > completed.time:
+        notes += scan.data.get("troubles", [])
+    return notes
+
+
+def _later(registers: Registers) -> Later | None:
+    said = _said(registers, "later")
+    if "completed" not in registers or not said.get("files"):
+        return None
+    first = tuple(file["path"] for file in said["first"])
+    return Later(files=said["files"], bytes=said["bytes"], first=first, at=said["looked_at"])
 
 
 def _said(registers: Registers, *names: str) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """From the form of the page on which an upload is put together to a draft, and what the form shows of one."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +13,19 @@ from starlette.datastructures import FormData
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.choosing.drafts import Draft, FromFile
-from datauploader_gateway.choosing.wishes import ticked, wishes
+from datauploader_gateway.choosing.wishes import child, ticked, wishes
 from datauploader_gateway.errors import CatalogueAway, InvalidRequest, Problem
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.routes.choices import default_remote, known_stations
 from datauploader_gateway.routes.previews import UploadPreview, preview_upload
 from datauploader_gateway.routes.requests import UploadBody
 from datauploader_gateway.view import keys
+from datauploader_gateway.view.summary import Upload
 
 _TEXTS = (
     "investigation", "station", "paths", "include", "exclude", "dataset", "description", "type", "mode", "remote",
 )  # fmt: skip
+_NUMBERED = re.compile(r"(.+) \((\d{1,4})\)", re.DOTALL)
 _METADATA = "m."
 """What the names of the metadata's fields begin with."""
 
@@ -57,6 +60,7 @@ def read_form(form: FormData, before: Draft | None) -> Draft:
             {
                 **said, "picks": picks, "metadata": metadata, "split": form.get("split") == "each",
                 "delete_after": "delete_after" in form, "from_file": before.from_file if before else {},
+                "without": before.without if before else (),
             }
         )  # fmt: skip
     except ValidationError as error:
@@ -98,6 +102,27 @@ async def shown(draft: Draft, token: str, who: Caller, parts: Parts) -> dict[str
         "offer_delete": parts.settings.offer_delete_after,
         "wrong": {},
     }
+
+
+def further(name: str) -> str:
+    """Name the next dataset of the same folder: `run`, `run (2)`, `run (3)`."""
+    found = _NUMBERED.fullmatch(name)
+    return f"{found[1]} ({int(found[2]) + 1})" if found else f"{name} (2)"
+
+
+async def continued(earlier: Upload, who: Caller, parts: Parts) -> Draft:
+    """Begin a draft for what came into the folder of an upload after its dataset was complete."""
+    draft = await begun(who, parts, earlier.station, earlier.investigation)
+    asked = (await parts.reader.registers(earlier.id))["request"].data
+    whole = earlier.sources == (".",)
+    paths = [earlier.path] if whole else [child(earlier.path, source) for source in earlier.sources]
+    return draft.model_copy(
+        update={
+            "paths": "\n".join(paths), "include": "\n".join(asked["include"]), "exclude": "\n".join(asked["exclude"]),
+            "dataset": further(earlier.dataset), "type": asked["dataset"]["type"], "mode": "batch",
+            "remote": earlier.remote, "without": (earlier.id,),
+        }
+    )  # fmt: skip
 
 
 def bodies_of(draft: Draft, parts: Parts) -> list[UploadBody]:

@@ -17,8 +17,9 @@ from datauploader_gateway.routes.choices import find_station
 from datauploader_gateway.routes.requests import UploadBody, request_upload
 from datauploader_gateway.routes.uploads import begin_upload
 from datauploader_gateway.view.summary import Upload
-from datauploader_gateway.web.drafting import begun, bodies_of, read_form, shown, try_out, with_values
+from datauploader_gateway.web.drafting import begun, bodies_of, continued, read_form, shown, try_out, with_values
 from datauploader_gateway.web.rendering import page, part
+from datauploader_gateway.web.uploads import upload_on_page
 from datauploader_gateway.web.visitor import Visitor
 
 router = APIRouter(include_in_schema=False)
@@ -40,9 +41,14 @@ async def new_page(
     token: Token = "",
     station: Annotated[str, Query(max_length=200)] = "",
     investigation: Annotated[str, Query(max_length=200)] = "",
+    earlier: Annotated[str, Query(alias="from", pattern=r"^([A-Za-z0-9_-]{8,64})?$")] = "",
 ) -> Response:
-    """Show the form, as it was left or with what is probably wanted."""
+    """Show the form, as it was left, with what is probably wanted, or for what came after an upload was complete."""
     draft = await parts.drafts.load(who.user.id, token) if token else None
+    if draft is None and earlier:
+        token, draft = Drafts.new_token(), await continued(await upload_on_page(earlier, who, parts), who, parts)
+        await parts.drafts.save(who.user.id, token, draft)
+        return RedirectResponse(f"/new?draft={token}", 303)
     if draft is None:
         token, draft = Drafts.new_token(), await begun(who, parts, station, investigation)
     return page(request, parts, "new.html", who=who, **await shown(draft, token, who, parts))

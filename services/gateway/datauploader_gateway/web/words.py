@@ -75,7 +75,7 @@ def safety(upload: Upload) -> Said | None:
     if upload.state in ("cancelled", "rejected"):
         return None
     if upload.state == "completed":
-        return Said("It is safe to switch this computer off: everything is stored and catalogued.", "good")
+        return _completed(upload)
     stored = upload.counts.stored.files >= upload.counts.found.files
     if upload.state in ("sealed", "refused") and upload.sealed and stored:
         return Said(
@@ -86,6 +86,19 @@ def safety(upload: Upload) -> Said | None:
             "Everything written so far is stored. New files need this computer until you close the dataset.", ""
         )
     return Said("Leave this computer on: not everything is stored yet.", "warn")
+
+
+def _completed(upload: Upload) -> Said:
+    """Speak of what was sealed: what the folder has now is known only as far as somebody has looked."""
+    sealed = f"the {_files(upload.counts.catalogued.files)} that the dataset had when it was sealed"
+    if upload.later is None:
+        return Said(f"It is safe to switch this computer off: {sealed} are stored and catalogued.", "good")
+    came = _files(upload.later.files)
+    return Said(f"Stored and catalogued: {sealed}. {came} came or changed later and belong to no dataset yet.", "warn")
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file{'' if number == 1 else 's'}"
 
 
 def actions(upload: Upload) -> list[Button]:
