@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, St
 from datauploader.messaging.topology import catalog_queue
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store, inbox, outbox
-from datauploader_catalog import handlers, ledger, words
+from datauploader_catalog import claims, handlers, ledger, words
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.annotating import Annotator
 from datauploader_catalog.persons import Persons
@@ -38,8 +38,12 @@ class CatalogService:
         path = context.settings.state_dir / "catalog.sqlite"
         self._bus = context.bus
         self._catalogue = catalogue
-        self._answers = Answers(catalogue, settings.storage_prefix, may_create=settings.create_investigations)
-        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA])
+        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA, claims.SCHEMA])
+        with self._store.transaction() as db:
+            claims.take_over(db)
+        self._answers = Answers(
+            catalogue, settings.storage_prefix, may_create=settings.create_investigations, store=self._store
+        )
         self._outbox = Outbox(self._store, context.bus.publish)
         self._annotator = Annotator(self._store, self._outbox, catalogue)
         self._persons = Persons((*settings.gateway_users, self._bus.user), settings.rule_owners)
@@ -120,13 +124,16 @@ class CatalogService:
         """Hear everything that the event log remembers, until it was heard once to its end; the inbox drops doubles."""
         self._recalling = True
         began = datetime.now(UTC)
-        reader: list[Consumer] = []
+        reader: Future[Consumer] = Future()
 
         def hear(delivery: Delivery) -> None:
-            if delivery.event.time >= began and reader:
+            if not self._recalling:
+                return
+            if delivery.event.time >= began:
                 self._store.remembered()
                 self._recalling = False
-                threading.Thread(target=reader[0].stop, daemon=True).start()
+                self._worker.judge()
+                threading.Thread(target=lambda: reader.result().stop(), daemon=True).start()
                 return
             try:
                 self._hear(delivery)
@@ -134,8 +141,8 @@ class CatalogService:
                 raise Park(str(error)) from error
             crash_point("catalog.recalling")
 
-        reader.append(self._bus.replay(Start(first=True), hear))
-        self._consumers.append(reader[0])
+        reader.set_result(self._bus.replay(Start(first=True), hear))
+        self._consumers.append(reader.result())
 
 
 def create(context: Context) -> CatalogService:

@@ -6,6 +6,7 @@ CatalogError
 ├── BadAnswer                 try again later; the answer could not be read, the outcome is unknown
 ├── NotYetThere               try again later; what this builds upon has not been registered yet
 └── CatalogueRefused          do not try again; a person has to change something
+    ├── Taken                 the dataset's name belongs to another upload
     ├── NotAllowed            this user may not do this here
     ├── NotSignedIn           the session is not known; sign in at login_url
     └── NoSuchInvestigation   the catalogue says so itself; silence never counts as this
@@ -55,6 +56,14 @@ class CatalogueRefused(CatalogError):
     def __init__(self, message: str, *, words: str = "") -> None:
         super().__init__(message)
         self.words = words
+
+
+class Taken(CatalogueRefused):
+    """The dataset is another upload's; `reason` is the word for programs."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class NotAllowed(CatalogueRefused):

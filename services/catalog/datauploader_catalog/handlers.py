@@ -5,13 +5,16 @@ from datetime import timedelta
 from typing import TypeVar
 
 from datauploader.contracts import (
+    DatasetCompleted,
     DatasetDescribed,
+    DatasetEnsured,
     Event,
     EventData,
     FileStored,
     InvestigationDescribed,
     MetadataExtracted,
     UploadControlled,
+    UploadRejected,
     UploadRequested,
     UploadSealed,
     receipts,
@@ -19,7 +22,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
 from datauploader.messaging import Dispatcher, Unit
-from datauploader_catalog import ledger, words
+from datauploader_catalog import claims, ledger, words
 from datauploader_catalog.annotating import answer
 
 D = TypeVar("D", bound=EventData)
@@ -36,6 +39,9 @@ def register(dispatcher: Dispatcher) -> None:
     """Register a handler for every event of the catalog's queue."""
     dispatcher.on(UploadRequested, requested)
     dispatcher.on(UploadControlled, at_home(controlled))
+    dispatcher.on(UploadRejected, at_home(rejected))
+    dispatcher.on(DatasetEnsured, at_home(said_before))
+    dispatcher.on(DatasetCompleted, at_home(said_before))
     dispatcher.on(FileStored, at_home(stored), again=True)
     dispatcher.on(UploadSealed, at_home(sealed))
     dispatcher.on(MetadataExtracted, at_home(extracted))
@@ -71,16 +77,29 @@ def requested(unit: Unit, event: Event[UploadRequested]) -> None:
     if home != event.station.key and not ledger.move(unit.db, event):
         raise _foreign(event, home)
     ledger.add_upload(unit.db, event)
+    claims.add(unit.db, event)
 
 
 def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
-    """A retry asks the catalogue once more for what it has refused."""
+    """A retry asks the catalogue once more for what it has refused; who cancels keeps the dataset's name."""
+    upload_id = event.data.upload_id
+    if event.data.action == "cancel":
+        claims.cancel(unit.db, upload_id)
     if event.data.action == "retry":
-        unit.db.execute(
-            "UPDATE uploads SET state = CASE dataset_id WHEN '' THEN 'wanted' ELSE 'ensured' END, due = 0, attempts = 0"
-            " WHERE upload_id = ? AND state = 'refused'",
-            (event.data.upload_id,),
-        )
+        query = "UPDATE uploads SET state = 'wanted', due = 0, attempts = 0 WHERE upload_id = ? AND state = 'refused'"
+        if unit.db.execute(query, (upload_id,)).rowcount:
+            claims.set_state(unit.db, upload_id, "wanted")
+
+
+def rejected(unit: Unit, event: Event[UploadRejected]) -> None:
+    """The station cannot do the upload, so that its dataset's name is free."""
+    claims.set_state(unit.db, event.data.upload_id, "rejected")
+
+
+def said_before(unit: Unit, event: Event[DatasetEnsured] | Event[DatasetCompleted]) -> None:
+    """The log tells a catalog that has forgotten it which dataset an upload had."""
+    query = "UPDATE uploads SET dataset_id = ? WHERE upload_id = ? AND dataset_id = ''"
+    unit.db.execute(query, (event.data.dataset_id, event.data.upload_id))
 
 
 def stored(unit: Unit, event: Event[FileStored]) -> None:

@@ -108,6 +108,12 @@ def asked_for(db: sqlite3.Connection, event: Event[EventData]) -> bool:
     return db.execute(query, (event.data.upload_id,)).fetchone() is not None
 
 
+def is_ensured(db: sqlite3.Connection, upload_id: str) -> bool:
+    """Tell whether the upload may write its dataset, which the catalogue has."""
+    row = db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    return row is not None and row["state"] in ("ensured", "completed")
+
+
 def move(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
     """Give an upload that nobody has asked for yet to the station of this request, without what others said of it."""
     upload_id = event.data.upload_id
@@ -208,7 +214,8 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
             )
         )
         SELECT u.* FROM with_work CROSS JOIN uploads u USING (upload_id)
-        WHERE u.due <= ? AND u.state != 'refused' AND u.upload_id NOT IN ({marks}) ORDER BY u.due LIMIT 1
+        WHERE u.due <= ? AND u.state NOT IN ('refused', 'continued') AND u.upload_id NOT IN ({marks})
+        ORDER BY u.due LIMIT 1
         """,  # noqa: S608 - only question marks
         (now, *skip),
     ).fetchone()
@@ -218,7 +225,8 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
 def next_due(db: sqlite3.Connection, now: float) -> float | None:
     """Return when the next upload that waits for its next attempt is due."""
     # the first bound is the one that is sought: the other only says that the index holds it
-    query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0 AND state != 'refused'"
+    query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0"
+    query += " AND state NOT IN ('refused', 'continued')"
     row = db.execute(query, (now,)).fetchone()
     return row[0] if row[0] is not None else None
 

@@ -173,6 +173,10 @@ class Catalogue(Protocol):
         """Return the investigation with this name and visit, made if the catalogue says it is absent."""
         ...
 
+    def find_dataset(self, investigation_id: str, name: str) -> Dataset | None:
+        """Return the dataset with this name, None where the catalogue says that it is absent."""
+        ...
+
     def ensure_dataset(self, wanted: NewDataset) -> Dataset:
         """Return the dataset with this name, made if the catalogue says it is absent."""
         ...

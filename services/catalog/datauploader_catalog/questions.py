@@ -9,16 +9,20 @@ from datauploader.contracts.model import Travelling
 from datauploader.contracts.names import check_location
 from datauploader.contracts.questions import (
     CreateInvestigation,
+    DatasetState,
     Identity,
     Investigations,
     InvestigationSummary,
     ListInvestigations,
+    LookAtDataset,
     MayUpload,
     Question,
     UploadRight,
     WhoIs,
 )
 from datauploader.errors import QuestionRefused
+from datauploader.state import Store
+from datauploader_catalog import claims
 from datauploader_catalog.domain.choosing import choose
 from datauploader_catalog.errors import CatalogError, NoSuchInvestigation, NotAllowed, NotSignedIn
 from datauploader_catalog.ports import Catalogue, Investigation, NewInvestigation
@@ -35,9 +39,16 @@ class Answers:
     """Answers questions from the catalogue itself, every time anew: rights change."""
 
     def __init__(
-        self, catalogue: Catalogue, storage_prefix: str, *, may_create: bool, today: Callable[[], date] = this_day
+        self,
+        catalogue: Catalogue,
+        storage_prefix: str,
+        *,
+        may_create: bool,
+        store: Store,
+        today: Callable[[], date] = this_day,
     ) -> None:
-        """Answer from this catalogue; its base directories are told without the prefix."""
+        """Answer from this catalogue and of what was heard; its base directories are told without the prefix."""
+        self._store = store
         self._catalogue = catalogue
         self._storage_prefix = storage_prefix
         self._may_create = may_create and catalogue.may_create
@@ -68,6 +79,8 @@ class Answers:
             return self._list(question)
         if isinstance(question, CreateInvestigation):
             return self._create(question)
+        if isinstance(question, LookAtDataset):
+            return self._look(question)
         raise QuestionRefused("unknown-question", f"the catalog cannot answer {question.name}")
 
     def _list(self, question: ListInvestigations) -> Investigations:
@@ -78,6 +91,18 @@ class Answers:
             total=total,
             may_create=self._may_create,
             create_refusal="" if self._may_create else MADE_ELSEWHERE,
+        )
+
+    def _look(self, asked: LookAtDataset) -> DatasetState:
+        if self._store.forgetful:
+            raise QuestionRefused("unavailable", "the catalog is still finding again which dataset is whose")
+        held = claims.held(self._store, asked.investigation)
+        return claims.look(
+            held,
+            lambda name: self._catalogue.find_dataset(asked.investigation, name),
+            self._catalogue.dataset_url,
+            asked.dataset,
+            asked.user_id,
         )
 
     def _create(self, asked: CreateInvestigation) -> InvestigationSummary:

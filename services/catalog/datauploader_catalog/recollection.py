@@ -35,7 +35,9 @@ class Recollection:
             home = ledger.station_of(db, question.upload_id)
             if home not in (None, station.key):
                 raise QuestionRefused("not-allowed", f"{station.key} asks about an upload of another station")
-            return _page(ledger.known_files(db, question.upload_id, _raw(question.after), question.limit + 1), question)
+            found = ledger.known_files(db, question.upload_id, _raw(question.after), question.limit + 1)
+            page = _page(found, question)
+            return page.model_copy(update={"ensured": ledger.is_ensured(db, question.upload_id)})
 
 
 def _page(found: Iterator[tuple[StoredFile, bool]], question: ListDatafiles) -> Datafiles:

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -22,8 +23,8 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
-from datauploader_catalog import ledger, ports
-from datauploader_catalog.errors import CatalogError, CatalogueRefused, NotYetThere
+from datauploader_catalog import claims, ledger, ports
+from datauploader_catalog.errors import CatalogError, CatalogueRefused, NotYetThere, Taken
 from datauploader_catalog.persons import Persons
 
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 BATCH = 2000
 """Datafiles that are registered in one step; the adapter may split them further."""
 LONGEST_PAUSE_S = 60.0
+_ASK = "Ask the user office, then press retry; the files that are stored stay stored."
 
 
 def pause_s(attempts: int, retry_after: float | None) -> float:
@@ -68,6 +70,12 @@ class Worker:
         """Say that the ledger has changed."""
         with self._change:
             self._change.notify()
+
+    def judge(self) -> None:
+        """Say that everything is known again that was heard before, so that nothing waits for that any more."""
+        with self._store.transaction() as db:
+            db.execute("UPDATE uploads SET due = 0 WHERE state = 'wanted'")
+        self.wake()
 
     def stop(self, deadline_s: float) -> None:
         """Finish the running calls and begin no other."""
@@ -124,7 +132,13 @@ class Worker:
         request = decode(upload.request)
         assert isinstance(request.data, UploadRequested)
         try:
-            dataset_id = upload.dataset_id or self._ensure(request, request.data)
+            if upload.state != "wanted":
+                dataset_id = upload.dataset_id
+            elif self._may_write(request.data):
+                dataset_id = self._ensure(request, request.data, upload.dataset_id)
+            else:
+                self._well(upload.upload_id)
+                return
             self._register(request, request.data, dataset_id)
             self._describe(request.data, dataset_id)
             self._complete(request, upload, dataset_id)
@@ -138,8 +152,29 @@ class Worker:
         else:
             self._well(upload.upload_id)
 
-    def _ensure(self, request: Event[EventData], wanted: UploadRequested) -> str:
-        """Make sure that the dataset exists, and that this user may have it there."""
+    def _may_write(self, wanted: UploadRequested) -> bool:
+        """Judge whose dataset it is, and tell those who are refused; False where this upload is one of them.
+
+        Raises:
+            NotYetThere: what was heard before is still being found again, or an upload that this one goes on with is
+                being told to the catalogue.
+        """
+        if self._store.forgetful:
+            raise NotYetThere("the catalog is still finding again which dataset is whose; this waits for it")
+        with self._change:
+            if busy := self._busy.intersection(wanted.continues):
+                raise NotYetThere(f"the upload {min(busy)}, which this one goes on with, is told to the catalogue now")
+        with self._store.transaction() as db:
+            for event, refusal in claims.settle(db):
+                log.warning("dataset_refused", refused=refusal.upload_id, problem=refusal.detail)
+                self._refuse(db, event, refusal)
+            state = claims.state_of(db, wanted.upload_id)
+        crash_point("catalog.claimed")
+        self._outbox.wake()
+        return state != "refused"
+
+    def _ensure(self, request: Event[EventData], wanted: UploadRequested, before: str) -> str:
+        """Make sure that the dataset exists, and that this user may have it there; `before`: the one that it had."""
         owner = self._persons.owner(wanted, request.station)
         if owner:
             self._catalogue.authorise(owner, wanted.investigation)
@@ -156,6 +191,8 @@ class Worker:
             )
         )
         crash_point("catalog.ensured")
+        if dataset.complete and dataset.id != before:
+            raise Taken(*claims.complete(wanted.dataset.name))
         if wanted.dataset.parameters:
             self._catalogue.attach_parameters(dataset.id, parameters_of(wanted.dataset.parameters))
         fact = DatasetEnsured(
@@ -211,7 +248,8 @@ class Worker:
         """Complete the dataset when every file of the manifest is a datafile."""
         with self._store.reading() as db:
             state = db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload.upload_id,)).fetchone()["state"]
-            found = ledger.complete_manifest(db, upload.upload_id) if state == "ensured" else "incomplete"
+            wanted = state == "ensured" and not claims.is_cancelled(db, upload.upload_id)
+            found = ledger.complete_manifest(db, upload.upload_id) if wanted else "incomplete"
         if found == "incomplete":
             return
         if found == "differs":
@@ -230,6 +268,7 @@ class Worker:
         )
         with self._store.transaction() as db:
             db.execute("UPDATE uploads SET state = 'completed' WHERE upload_id = ?", (upload.upload_id,))
+            claims.set_state(db, upload.upload_id, "complete")
             self._say(db, request, fact, seal["manifest_sha256"])
         crash_point("catalog.completed-noted")
         self._outbox.wake()
@@ -238,19 +277,23 @@ class Worker:
     def _refused(self, request: Event[EventData], error: CatalogueRefused) -> None:
         log.warning("dataset_refused", problem=str(error))
         crash_point("catalog.refused")
+        taken = isinstance(error, Taken)
         fact = DatasetRefused(
             upload_id=request.data.upload_id,
-            reason=type(error).__name__.lower(),
+            reason=error.reason if isinstance(error, Taken) else type(error).__name__.lower(),
             detail=str(error)[:2000],
-            hint="Ask the user office, then press retry; the files that are stored stay stored.",
+            hint=claims.ANOTHER_NAME if taken else _ASK,
         )
         with self._store.transaction() as db:
-            db.execute(
-                "UPDATE uploads SET state = 'refused', trouble = ? WHERE upload_id = ?", (str(error), fact.upload_id)
-            )
-            self._say(db, request, fact, str(time.time_ns()))
+            claims.set_state(db, fact.upload_id, "refused")
+            self._refuse(db, request, fact)
         self._outbox.wake()
         self._well(request.data.upload_id)
+
+    def _refuse(self, db: sqlite3.Connection, request: Event[Any], fact: DatasetRefused) -> None:
+        query = "UPDATE uploads SET state = 'refused', trouble = ? WHERE upload_id = ?"
+        db.execute(query, (fact.detail, fact.upload_id))
+        self._say(db, request, fact, str(time.time_ns()))
 
     def _later(self, upload: ledger.Upload, error: CatalogError) -> None:
         with self._store.transaction() as db:

@@ -63,6 +63,15 @@ def check_relative(text: str) -> str:
     return text
 
 
+def numbered(name: str, number: int) -> str:
+    """Return the name of the so-manieth dataset beside one of this name: `run1 (2)`; too long a name is cut for it."""
+    ending = f" ({number})"
+    stem = name[: LONGEST_NAME - len(ending)]
+    while len(f"{stem}{ending}".encode()) > LONGEST_COMPONENT:
+        stem = stem[:-1]
+    return stem.rstrip() + ending
+
+
 Name = Annotated[str, AfterValidator(check_name)]
 Location = Annotated[str, AfterValidator(check_location)]
 RelativePath = Annotated[str, AfterValidator(check_relative)]

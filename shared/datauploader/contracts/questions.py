@@ -131,6 +131,49 @@ class Datafiles(Travelling):
     items: tuple[KnownDatafile, ...] = ()
     next: str = ""
     """Asks for the page after this one; "" where there is none."""
+    ensured: bool = False
+    """The upload may write its dataset: what `dataset.ensured` has said, to whom has forgotten it."""
+
+
+class LookAtDataset(Question):
+    """Ask the catalog whether this user can begin an upload that becomes this dataset."""
+
+    name: ClassVar[str] = "catalog.look-at-dataset"
+    investigation: str = Field(min_length=1, max_length=200)
+    dataset: Name
+    user_id: str = Field(min_length=1, max_length=200)
+
+
+class DatasetHolder(Travelling):
+    """The upload that a dataset belongs to now."""
+
+    upload_id: UploadId
+    person: str
+    """Identifier of who asked for it."""
+    station: str
+    state: str
+    """`open`, `unknown` (open or cancelled), `cancelled`, `complete`, `refused` or `rejected`."""
+
+
+class DatasetState(Travelling):
+    """What stands in the way of an upload that becomes this dataset, and the ways out."""
+
+    free: bool
+    """Nothing stands in the way: nobody has this dataset."""
+    reason: str = Field(default="", pattern=r"^([a-z-]{2,40})?$")
+    """Why it is not free: `dataset-complete`, `dataset-in-use` (somebody else's), `dataset-open` and
+    `dataset-continues` (both one's own; the first is still at work)."""
+    detail: Sentence = ""
+    exists: bool = False
+    """The catalogue has a dataset of this name."""
+    complete: bool = False
+    dataset_id: str = ""
+    url: str = ""
+    held_by: DatasetHolder | None = None
+    may_continue: tuple[UploadId, ...] = ()
+    """The user's own earlier uploads of this dataset, for `UploadRequested.continues`."""
+    suggestion: str = ""
+    """A free name like the one that was asked about, where that one is not free."""
 
 
 class ListFolder(Question):
@@ -229,6 +272,7 @@ QUESTIONS: dict[type[Question], type[Travelling]] = {
     ListInvestigations: Investigations,
     CreateInvestigation: InvestigationSummary,
     ListDatafiles: Datafiles,
+    LookAtDataset: DatasetState,
     ListFolder: Folder,
     PreviewUpload: Preview,
     ReadValues: FoundValues,

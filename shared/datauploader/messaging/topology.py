@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datauploader.contracts.address import Station
-from datauploader.contracts.datasets import DatasetCompleted, DatasetRefused
+from datauploader.contracts.datasets import DatasetCompleted, DatasetEnsured, DatasetRefused
 from datauploader.contracts.descriptions import DatasetDescribed, InvestigationDescribed
 from datauploader.contracts.files import FileCatalogued, FileFailed, FileReady, FileStored
 from datauploader.contracts.metadata import MetadataExtracted
 from datauploader.contracts.model import EventData
 from datauploader.contracts.registry import topic
-from datauploader.contracts.uploads import UploadControlled, UploadRequested, UploadSealed
+from datauploader.contracts.uploads import UploadControlled, UploadRejected, UploadRequested, UploadSealed
 
 EVENTS = "datauploader.events"
 """Durable topic exchange: every event."""
@@ -77,7 +77,7 @@ def _here(station: Station, *kinds: type[EventData]) -> tuple[str, ...]:
 def catalog_queue() -> Queue:
     """Everything that changes the catalogue."""
     kinds = (
-        UploadRequested, UploadControlled, FileStored, UploadSealed, MetadataExtracted,
+        UploadRequested, UploadControlled, UploadRejected, FileStored, UploadSealed, MetadataExtracted,
         DatasetDescribed, InvestigationDescribed,
     )  # fmt: skip
     needed = (UploadRequested, FileStored, UploadSealed, DatasetDescribed, InvestigationDescribed)
@@ -92,7 +92,8 @@ def gateway_queue() -> Queue:
 def watcher_queue(station: Station) -> Queue:
     """Requests to one station, and the receipts for what it announced."""
     kinds = (
-        UploadRequested, UploadControlled, FileStored, FileFailed, FileCatalogued, DatasetCompleted, DatasetRefused,
+        UploadRequested, UploadControlled, FileStored, FileFailed, FileCatalogued, DatasetEnsured, DatasetCompleted,
+        DatasetRefused,
     )  # fmt: skip
     return Queue(
         f"watcher.{station.key}",

@@ -49,6 +49,19 @@ def datafile(path: str = "a.h5", digit: str = "a", size: int = 1) -> Datafile:
     return Datafile(path, f"store:2026/{path}", size, digit * 64, 1_700_000_000_123_456_789)
 
 
+@pytest.mark.fault("F47")
+def test_a_dataset_is_found_by_its_name_and_only_looked_at(world) -> None:
+    """Absent is said in so many words; what is there tells whether it is complete; others do not have it."""
+    assert world.catalogue.find_dataset(OPEN, "scan-1") is None
+    made = world.catalogue.ensure_dataset(wanted())
+    assert world.catalogue.find_dataset(OPEN, "scan-1") == made
+    assert world.catalogue.find_dataset(BENS, "scan-1") is None
+    world.catalogue.complete_dataset(made.id)
+    found = world.catalogue.find_dataset(OPEN, "scan-1")
+    assert found is not None
+    assert (found.id, found.complete) == (made.id, True)
+
+
 def test_a_session_tells_who_it_is(world) -> None:
     """The catalogue's user id and unix account come with the session."""
     user = world.catalogue.identify(SecretStr("sandbox-session-anna"))

@@ -21,6 +21,8 @@ from datauploader.contracts import (
     Parameter,
     Person,
     Station,
+    StationReported,
+    UploadControlled,
 )
 from datauploader.contracts.questions import (
     CreateInvestigation,
@@ -44,6 +46,7 @@ HERE = builders.HERE
 THERE = Station(facility="elettra", beamline="xrd2", station="ws01")
 ANNA, EVE = Person(id="1234", name="Anna"), Person(id="666", name="Eve")
 PROPOSAL = "20250001"
+REPORT = StationReported(service="watcher", version="1", host="ws01", state="ok", interval_s=10)
 BEGAN = datetime(2026, 3, 4, 12, tzinfo=UTC)
 D = TypeVar("D", bound=EventData)
 
@@ -70,6 +73,8 @@ class World:
         settings = CatalogSettings(adapter="memory", **self.settings)
         self.service = CatalogService(Context(Settings(state_dir=self.folder), self.bus), self.catalogue, settings)
         self.service.start()
+        # a station reports every ten seconds; with such an event the catalog has read the log to its end
+        self.outside.publish(Event(REPORT, HERE, "watcher")).result(5)
 
     def stop(self) -> None:
         """Stop the service."""
@@ -250,9 +255,10 @@ def kept(world: World) -> str:
 
 
 def test_a_later_word_of_another_upload_to_the_same_dataset_is_not_undone(world: World) -> None:
-    """Two uploads fill one dataset; the earlier word arrives last."""
+    """The second goes on with the first, which was cancelled; the earlier word arrives last."""
     made = dataset(world)
-    other = builders.upload_requested(upload_id="upload-0002")
+    world.say(UploadControlled(upload_id=builders.UPLOAD, action="cancel", requested_by=ANNA))
+    other = builders.upload_requested(upload_id="upload-0002").model_copy(update={"continues": (builders.UPLOAD,)})
     world.say(other, at=-50)
     world.await_(DatasetEnsured, 2)
     world.say(about("later", upload_id="upload-0002"), at=9)

@@ -118,9 +118,15 @@ class MemoryCatalogue:
         """Find by name and visit, or create."""
         return ensure(lambda: self._find_investigation(wanted), lambda: self._create_investigation(wanted))
 
+    def find_dataset(self, investigation_id: str, name: str) -> Dataset | None:
+        """Look a dataset up by investigation and name."""
+        with self._doing("find_dataset", name):
+            return self._dataset_named(investigation_id, name)
+
     def ensure_dataset(self, wanted: NewDataset) -> Dataset:
         """Find by investigation and name, or create."""
-        return ensure(lambda: self._find_dataset(wanted), lambda: self._create_dataset(wanted))
+        key = wanted.investigation_id, wanted.name
+        return ensure(lambda: self.find_dataset(*key), lambda: self._create_dataset(wanted))
 
     def register_datafiles(self, dataset_id: str, datafiles: Sequence[Datafile]) -> None:
         """Keep the datafiles by their path; a complete dataset takes no other ones."""
@@ -195,14 +201,10 @@ class MemoryCatalogue:
             self.members[new] = {wanted.owner}
             return made
 
-    def _find_dataset(self, wanted: NewDataset) -> Dataset | None:
-        with self._doing("find_dataset", wanted.name):
-            return self._dataset_named(wanted)
-
     def _create_dataset(self, wanted: NewDataset) -> Dataset | None:
         with self._doing("create_dataset", wanted.name):
             self._open_to(wanted.owner, wanted.investigation_id)
-            if self._dataset_named(wanted):
+            if self._dataset_named(wanted.investigation_id, wanted.name):
                 self.duplicates["create_dataset"] += 1
                 return None
             made = Dataset(str(len(self.datasets) + 1), wanted.investigation_id, wanted.name, wanted.location)
@@ -215,8 +217,7 @@ class MemoryCatalogue:
         key = (wanted.name, wanted.visit)
         return next((i for i in self.known.values() if (i.name, i.visit) == key), None)
 
-    def _dataset_named(self, wanted: NewDataset) -> Dataset | None:
-        key = (wanted.investigation_id, wanted.name)
+    def _dataset_named(self, *key: str) -> Dataset | None:
         return next((d for d in self.datasets.values() if (d.investigation_id, d.name) == key), None)
 
     def _dataset(self, dataset_id: str) -> Dataset:

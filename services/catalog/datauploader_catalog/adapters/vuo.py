@@ -93,10 +93,21 @@ class VuoCatalogue:
         _require_same((wanted.name, wanted.visit), (found.name, found.visit))
         return found
 
+    def find_dataset(self, investigation_id: str, name: str) -> Dataset | None:
+        """Look the dataset up by investigation and name (assumed)."""
+        key = {"FRM_INVESTIGATION_ID": investigation_id, "FRM_NAME": name}
+        answer = _found(self._read(self._procedures.find_dataset, key))
+        if answer is None:
+            return None
+        found = vuo_answers.read_dataset(answer)
+        _require_same((investigation_id, name), (found.investigation_id, found.name))
+        return found
+
     def ensure_dataset(self, wanted: NewDataset) -> Dataset:
         """Find the dataset by investigation and name, or create it (assumed)."""
-        found = ensure(lambda: self._find_dataset(wanted), lambda: self._create_dataset(wanted))
-        _require_same((wanted.investigation_id, wanted.name), (found.investigation_id, found.name))
+        key = wanted.investigation_id, wanted.name
+        found = ensure(lambda: self.find_dataset(*key), lambda: self._create_dataset(wanted))
+        _require_same(key, (found.investigation_id, found.name))
         return found
 
     def register_datafiles(self, dataset_id: str, datafiles: Sequence[Datafile]) -> None:
@@ -176,11 +187,6 @@ class VuoCatalogue:
         }
         answer = _created(self._write(self._procedures.create_investigation, form))
         return None if answer is None else vuo_answers.read_investigation(answer.rest)
-
-    def _find_dataset(self, wanted: NewDataset) -> Dataset | None:
-        key = {"FRM_INVESTIGATION_ID": wanted.investigation_id, "FRM_NAME": wanted.name}
-        answer = _found(self._read(self._procedures.find_dataset, key))
-        return None if answer is None else vuo_answers.read_dataset(answer)
 
     def _create_dataset(self, wanted: NewDataset) -> Dataset | None:
         form = {

@@ -1,0 +1,257 @@
+"""Whose dataset it is: the first upload that asks for a name has it, and hands it on to nobody but its own person.
+
+The catalog hears every request in one queue, so it decides between two that come at the same moment. A claim is judged
+once, by the worker that is about to ensure the dataset, and never while the event log is still being read.
+"""
+
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from datauploader.contracts import DatasetRefused, Event, UploadRequested, decode
+from datauploader.contracts.names import numbered
+from datauploader.contracts.questions import DatasetHolder, DatasetState
+from datauploader.state import Schema, Store
+from datauploader_catalog.persons import RULE
+from datauploader_catalog.ports import Dataset
+
+SCHEMA = Schema(
+    "claims",
+    (
+        """
+        CREATE TABLE claims (
+            number INTEGER PRIMARY KEY,        -- in the order in which the requests were heard
+            upload_id TEXT NOT NULL UNIQUE,
+            investigation TEXT NOT NULL,
+            name TEXT NOT NULL,                -- of the dataset, in Unicode's form C
+            person TEXT NOT NULL,              -- as in requested_by
+            station TEXT NOT NULL,
+            state TEXT NOT NULL,               -- wanted, open, unknown, complete, continued, refused, rejected
+            cancelled INTEGER NOT NULL DEFAULT 0
+        );
+        CREATE INDEX claims_dataset ON claims (investigation, name);
+        CREATE INDEX claims_wanted ON claims (state) WHERE state = 'wanted';
+        """,
+    ),
+)
+_HOLD = ("open", "unknown", "complete")
+_GOES_ON = ("open", "unknown", "continued", "refused")
+"""States whose objects a later upload of the same person may replace; a rejected upload has stored nothing."""
+_MOST = 50
+"""As many uploads as one request can name."""
+_TRIES = 50
+_NUMBER = re.compile(r" \([0-9]{1,4}\)$")
+ANOTHER_NAME = "Upload under another name; what is stored stays as it is."
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One row."""
+
+    upload_id: str
+    person: str
+    station: str
+    state: str
+    cancelled: bool
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Who may go on with the dataset: a person from any station, a rule at its own alone."""
+        return owner(self.person, self.station)
+
+    @property
+    def at_work(self) -> bool:
+        """It may still write."""
+        return self.state == "open" and not self.cancelled
+
+    @property
+    def shown(self) -> str:
+        """How it stands, in one word."""
+        return "cancelled" if self.cancelled and self.state in ("open", "unknown") else self.state
+
+
+def owner(person: str, station: str) -> tuple[str, str]:
+    """Name who asks; a rule of one station has nothing to do with its namesake at another one."""
+    return (person, station) if person.startswith(RULE) else (person, "")
+
+
+def add(db: sqlite3.Connection, event: Event[UploadRequested], state: str = "wanted") -> None:
+    """Remember that an upload wants its dataset; it is judged later."""
+    data = event.data
+    db.execute(
+        "INSERT OR IGNORE INTO claims (upload_id, investigation, name, person, station, state)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            data.upload_id, data.investigation, _key(data.dataset.name), data.requested_by.id, event.station.key, state,
+        ),
+    )  # fmt: skip
+
+
+def take_over(db: sqlite3.Connection) -> None:
+    """Claim for the uploads of a state file of an earlier release what they have; nobody knows which were cancelled."""
+    query = "SELECT request, state FROM uploads WHERE upload_id NOT IN (SELECT upload_id FROM claims) ORDER BY rowid"
+    for row in db.execute(query).fetchall():
+        event = cast("Event[UploadRequested]", decode(row["request"]))
+        state = {"completed": "complete", "refused": "refused"}.get(row["state"], "unknown")
+        add(db, event, state)
+
+
+def set_state(db: sqlite3.Connection, upload_id: str, state: str) -> None:
+    """Note how an upload stands with its dataset."""
+    db.execute("UPDATE claims SET state = ? WHERE upload_id = ?", (state, upload_id))
+
+
+def cancel(db: sqlite3.Connection, upload_id: str) -> None:
+    """Note that an upload writes nothing more; its dataset stays its person's."""
+    db.execute("UPDATE claims SET cancelled = 1 WHERE upload_id = ?", (upload_id,))
+
+
+def settle(db: sqlite3.Connection) -> Iterator[tuple[Event[UploadRequested], DatasetRefused]]:
+    """Judge all that are not judged yet, in the order in which they were heard; yield those that are refused.
+
+    An upload whose dataset was ensured before, as the log says, comes first: it may have written already.
+    """
+    rows = db.execute(
+        "SELECT u.request, u.dataset_id FROM claims c JOIN uploads u USING (upload_id) WHERE c.state = 'wanted'"
+        " ORDER BY u.dataset_id = '', c.number"
+    ).fetchall()
+    for row in rows:
+        event = cast("Event[UploadRequested]", decode(row["request"]))
+        refusal = None if row["dataset_id"] else _judge(db, event)
+        set_state(db, event.data.upload_id, "refused" if refusal else "open")
+        if refusal:
+            yield event, refusal
+
+
+def state_of(db: sqlite3.Connection, upload_id: str) -> str:
+    """Return how an upload stands with its dataset, "" where nothing is known of it."""
+    row = db.execute("SELECT state FROM claims WHERE upload_id = ?", (upload_id,)).fetchone()
+    return row["state"] if row else ""
+
+
+def is_cancelled(db: sqlite3.Connection, upload_id: str) -> bool:
+    """Tell whether somebody has cancelled an upload."""
+    row = db.execute("SELECT cancelled FROM claims WHERE upload_id = ?", (upload_id,)).fetchone()
+    return bool(row and row["cancelled"])
+
+
+def complete(dataset: str) -> tuple[str, str]:
+    """Say that a dataset takes nothing more: reason and sentence."""
+    return "dataset-complete", f"The dataset {dataset} is complete already, so nothing is written into it."
+
+
+def _judge(db: sqlite3.Connection, event: Event[UploadRequested]) -> DatasetRefused | None:
+    wanted = event.data
+    me = owner(wanted.requested_by.id, event.station.key)
+    others = [
+        one for one in _claims(db, wanted.investigation, wanted.dataset.name) if one.upload_id != wanted.upload_id
+    ]
+    holders = [one for one in others if one.state in _HOLD]
+    if any(one.state == "complete" for one in holders):
+        return _refusal(wanted, *complete(wanted.dataset.name), ANOTHER_NAME)
+    mine = {one.upload_id for one in others if one.owner == me and one.state in _GOES_ON}
+    if any(one.upload_id not in wanted.continues for one in holders) or not mine.issuperset(wanted.continues):
+        detail = f"The dataset {wanted.dataset.name} belongs to another upload, so nothing is written into it."
+        return _refusal(wanted, "dataset-in-use", detail, ANOTHER_NAME)
+    if any(one.at_work for one in holders):
+        detail = f"An upload of yours still writes into the dataset {wanted.dataset.name}."
+        return _refusal(wanted, "dataset-in-use", detail, "Cancel that one first, or upload under another name.")
+    for one in holders:
+        set_state(db, one.upload_id, "continued")
+        db.execute("UPDATE uploads SET state = 'continued' WHERE upload_id = ?", (one.upload_id,))
+    return None
+
+
+def _refusal(wanted: UploadRequested, reason: str, detail: str, hint: str) -> DatasetRefused:
+    return DatasetRefused(upload_id=wanted.upload_id, reason=reason, detail=detail, hint=hint)
+
+
+def held(store: Store, investigation: str) -> Callable[[str], list[Claim]]:
+    """Return the look-up of an investigation's claims by the dataset's name."""
+
+    def of(name: str) -> list[Claim]:
+        with store.reading() as db:
+            return _claims(db, investigation, name)
+
+    return of
+
+
+def look(
+    held: Callable[[str], list[Claim]],
+    find: Callable[[str], Dataset | None],
+    url: Callable[[str], str],
+    name: str,
+    user_id: str,
+) -> DatasetState:
+    """Say what stands in the way of a new upload of this person that becomes this dataset.
+
+    Args:
+        held: the claims by the dataset's name, see `held`.
+        find: asks the catalogue for a dataset by its name.
+        url: gives the address of a dataset's page.
+        name: the dataset's.
+        user_id: who asks.
+    """
+    claims = held(name)
+    found = find(name)
+    reason, detail, holder = _in_the_way(claims, found, name, user_id)
+    mine = tuple(one.upload_id for one in claims if one.person == user_id and one.state in _GOES_ON)
+    return DatasetState(
+        free=not reason,
+        reason=reason,
+        detail=detail,
+        exists=found is not None,
+        complete=found is not None and found.complete,
+        dataset_id=found.id if found else "",
+        url=url(found.id) if found else "",
+        held_by=holder and DatasetHolder(
+            upload_id=holder.upload_id, person=holder.person, station=holder.station, state=holder.shown
+        ),
+        may_continue=mine[-_MOST:] if reason == "dataset-continues" else (),
+        suggestion=_suggest(held, find, name) if reason else "",
+    )  # fmt: skip
+
+
+def _in_the_way(
+    claims: Sequence[Claim], found: Dataset | None, name: str, user_id: str
+) -> tuple[str, str, Claim | None]:
+    holder = next((one for one in reversed(claims) if one.state in (*_HOLD, "wanted")), None)
+    if (found is not None and found.complete) or (holder is not None and holder.state == "complete"):
+        return *complete(name), holder
+    if holder is not None and holder.person != user_id:
+        return "dataset-in-use", f"Somebody else's upload writes the dataset {name}.", holder
+    if holder is not None and (holder.at_work or (holder.state == "wanted" and not holder.cancelled)):
+        return "dataset-open", f"An upload of yours is at work on the dataset {name} already.", holder
+    mine = next((one for one in reversed(claims) if one.person == user_id and one.state in _GOES_ON), None)
+    if mine is not None:
+        how = {"cancelled": "was cancelled", "refused": "was refused"}.get(mine.shown, "has not completed it")
+        detail = f"An earlier upload of yours has begun the dataset {name} and {how}; its files may be stored already."
+        return "dataset-continues", detail, mine
+    return "", "", None
+
+
+def _suggest(held: Callable[[str], list[Claim]], find: Callable[[str], Dataset | None], name: str) -> str:
+    """Return the first name of `name (2)`, `name (3)`, … that nobody has, "" where there are too many."""
+    had = _NUMBER.search(name)
+    stem, first = (name[: had.start()], int(had[0].strip(" ()")) + 1) if had else (name, 2)
+    for number in range(max(first, 2), max(first, 2) + _TRIES):
+        candidate = numbered(stem, number)
+        if not any(one.state != "rejected" for one in held(candidate)) and not find(candidate):
+            return candidate
+    return ""
+
+
+def _claims(db: sqlite3.Connection, investigation: str, name: str) -> list[Claim]:
+    rows = db.execute(
+        "SELECT * FROM claims WHERE investigation = ? AND name = ? ORDER BY number", (investigation, _key(name))
+    ).fetchall()
+    return [
+        Claim(row["upload_id"], row["person"], row["station"], row["state"], bool(row["cancelled"])) for row in rows
+    ]
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
