@@ -8,7 +8,7 @@ from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question
 from datauploader.errors import QuestionRefused
 from datauploader.state import Store
-from datauploader_catalog import ledger
+from datauploader_catalog import claims, ledger
 
 PAGE_BYTES = 256 * 1024
 """How long a page may become; a single file is always told."""
@@ -37,7 +37,9 @@ class Recollection:
                 raise QuestionRefused("not-allowed", f"{station.key} asks about an upload of another station")
             found = ledger.known_files(db, question.upload_id, _raw(question.after), question.limit + 1)
             page = _page(found, question)
-            return page.model_copy(update={"ensured": ledger.is_ensured(db, question.upload_id)})
+            ensured = ledger.is_ensured(db, question.upload_id)
+            complete = claims.state_of(db, question.upload_id) == "complete"
+            return page.model_copy(update={"ensured": ensured, "complete": complete})
 
 
 def _page(found: Iterator[tuple[StoredFile, bool]], question: ListDatafiles) -> Datafiles:

@@ -19,6 +19,7 @@ from datauploader.state import Store
 from datauploader_watcher.adapters.disk import Disk, look, stamp_of
 from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import Stamp, split
+from datauploader_watcher.earlier import REASON, Earlier, earlier_of
 from datauploader_watcher.errors import FolderError, RootLost
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import Files, KnownRow
@@ -45,7 +46,7 @@ class Later:
     def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
         """See `Findings.regular`; what was left out on purpose, or is being removed, is no news."""
         state, reason = (row[4], row[5]) if row is not None else ("", None)
-        if state == "releasing" or (state == "left-out" and reason != "unreadable"):
+        if state == "releasing" or (state == "left-out" and reason not in ("unreadable", REASON)):
             return
         if row is None or state in ("left-out", "gone", "released") or row[1] != seen.size:
             self.sizes[path] = seen.size
@@ -73,14 +74,16 @@ class Later:
         """See `Findings.lose`."""
 
 
-def compare(store: Store, number: int, plan: Plan, disk: Disk, ended: threading.Event) -> Later | None:
+def compare(
+    store: Store, number: int, plan: Plan, disk: Disk, ended: threading.Event, earlier: Earlier | None
+) -> Later | None:
     """Compare a folder with what was uploaded of it; None where it is away, or the watcher ends meanwhile.
 
     A file of the same size whose stamp has changed, or that a program had open when it was read, is read again: a
     change of its permissions is no change of the dataset.
     """
     later = Later()
-    scan = Scan(disk, store, number, plan.selection, later, list(plan.sources), deep=True)
+    scan = Scan(disk, store, number, plan.selection, later, list(plan.sources), deep=True, earlier=earlier)
     while not ended.is_set() and scan.step():
         if scan.waiting:
             ended.wait(_DRIVE_S)
@@ -161,7 +164,8 @@ class Afterwards:
     def _compare(self, upload: Upload) -> Later | None:
         ground = self._ground
         plan = ground.opening.resumed(upload)
-        return compare(ground.store, upload.number, plan, plan.disk(ground.disks), self._ended)
+        earlier = earlier_of(ground.store, plan.root, upload.request)
+        return compare(ground.store, upload.number, plan, plan.disk(ground.disks), self._ended, earlier)
 
     def _take(self, upload: Upload, result: Callable[[], Later | None]) -> None:
         try:

@@ -43,7 +43,7 @@ class Announcer:
         """Keep new versions, and announce them at once where they may; return how many events that took."""
         if not rows:
             return 0
-        if room <= 0 or work.upload.paused or work.lost:
+        if room <= 0 or not work.may_announce:
             Files.put(db, work.upload.number, rows)
             work.ready = True
             return 0

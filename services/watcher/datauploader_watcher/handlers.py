@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import structlog
 
-from datauploader.contracts.datasets import DatasetCompleted, DatasetRefused
+from datauploader.contracts.datasets import DatasetCompleted, DatasetEnsured, DatasetRefused
 from datauploader.contracts.envelope import Event
 from datauploader.contracts.files import FileCatalogued, FileFailed, FileStored
 from datauploader.contracts.uploads import UploadCancelled, UploadControlled, UploadRequested
@@ -44,6 +44,7 @@ class Handlers:
         dispatcher.on(FileStored, self.stored, again=True)
         dispatcher.on(FileCatalogued, self.catalogued, again=True)
         dispatcher.on(FileFailed, self.failed)
+        dispatcher.on(DatasetEnsured, self.ensured)
         dispatcher.on(DatasetRefused, self.refused)
         dispatcher.on(DatasetCompleted, self.completed)
         dispatcher.after_commit(self._tell)
@@ -112,12 +113,20 @@ class Handlers:
             reason = LOST if Held.looked(unit.db, upload.number, one) and state == "suspect" else one.reason
             apply(unit.db, upload.number, Receipt(one.file, state, reason=reason, detail=one.detail))
 
+    def ensured(self, unit: Unit, event: Event[DatasetEnsured]) -> None:
+        """Let the upload write its dataset: the catalogue has it, and says that it is this upload's."""
+        self._agreed(unit, event.data.upload_id, "yes", "")
+
     def refused(self, unit: Unit, event: Event[DatasetRefused]) -> None:
-        """Show that the catalogue will not have the dataset."""
-        upload = Uploads.get(unit.db, event.data.upload_id)
+        """Show that the catalogue will not have the dataset, and announce nothing more of it."""
+        sentence = f"The catalogue refuses the dataset: {event.data.detail} {event.data.hint}".strip()
+        self._agreed(unit, event.data.upload_id, "no", sentence)
+
+    def _agreed(self, unit: Unit, upload_id: str, agreed: str, trouble: str) -> None:
+        upload = Uploads.get(unit.db, upload_id)
         if upload is not None:
-            sentence = f"The catalogue refuses the dataset: {event.data.detail} {event.data.hint}".strip()
-            Uploads.set_trouble(unit.db, upload.number, sentence)
+            Uploads.set_agreed(unit.db, upload.number, agreed)
+            Uploads.set_trouble(unit.db, upload.number, trouble)
             self._changed = True
 
     def completed(self, unit: Unit, event: Event[DatasetCompleted]) -> None:

@@ -186,7 +186,7 @@ class Loop:
         self._works.chores()
         self._afterwards.look()
         with self._store.transaction() as db:
-            self._announcer.remind(db, [work for work in self._works if not work.upload.paused and not work.lost])
+            self._announcer.remind(db, [work for work in self._works if work.may_announce])
         if now >= self._count_at:
             self._count_at = now + COUNT_WATCHES_S
             self._watching.count()
@@ -219,7 +219,9 @@ class Loop:
         times: list[float | None] = [self._chores_at, now + CHORES_S, self._standing.due]
         for work in self._works:
             times.append(work.count_due)
-            if work.ready and not work.upload.paused and not work.lost:
+            if work.ready and (until := work.announces_at) is not None and until > now:
+                times.append(until)
+            elif work.ready and work.may_announce:
                 times.append(now + (WAIT_FOR_OUTBOX_S if self._outbox_full else 0))
             if work.upload.state == "open" and not self._crowded(work):
                 times.append(now if work.looking else work.next_look)

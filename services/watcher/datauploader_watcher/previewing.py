@@ -14,6 +14,7 @@ from datauploader.patience import NoAnswer, Patience
 from datauploader_watcher.adapters.disk import is_below
 from datauploader_watcher.domain.selection import Omission, Selection
 from datauploader_watcher.domain.versions import Stamp
+from datauploader_watcher.earlier import earlier_of
 from datauploader_watcher.errors import Refusal, RootLost
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import KnownRow
@@ -59,7 +60,7 @@ class Previews:
             plan = self.plan(question.request)
             held = {one.path: one.size for one in question.held}
             sketch = Sketch(plan, question.request, self._ground.clock.now_ns(), self._neighbours(plan, deadline), held)
-            entries, partial = walk(self._ground, plan, sketch, question.most_entries, deadline)
+            entries, partial = walk(self._ground, plan, question.request, sketch, question.most_entries, deadline)
             return sketch.answer(entries, partial=partial)
         except Refusal as refusal:
             return Preview(refused=Refused(reason=refusal.reason, detail=refusal.detail, hint=refusal.hint))
@@ -99,10 +100,14 @@ class Previews:
         return Neighbour(upload, there)
 
 
-def walk(ground: Ground, plan: Plan, findings: Findings, most: int, deadline: float) -> tuple[int, bool]:
+def walk(
+    ground: Ground, plan: Plan, request: UploadRequested, findings: Findings, most: int, deadline: float
+) -> tuple[int, bool]:
     """Walk as a scan does, within bounds; return the entries that were seen, and whether there may be more."""
     disk = ground.disks(plan.root, plan.mount)
-    scan = Scan(disk, ground.store, NO_UPLOAD, plan.selection, findings, starts(plan.sources), deep=False)
+    earlier = earlier_of(ground.store, plan.root, request)
+    begin = starts(plan.sources)
+    scan = Scan(disk, ground.store, NO_UPLOAD, plan.selection, findings, begin, deep=False, earlier=earlier)
     try:
         while (goes_on := scan.step()) and scan.entries < most and time.monotonic() < deadline:
             pass

@@ -12,6 +12,7 @@ from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader_watcher.ground import Ground
+from datauploader_watcher.ledger.files import Files
 from datauploader_watcher.ledger.receipts import Receipt, apply
 from datauploader_watcher.ledger.uploads import Upload, Uploads
 
@@ -97,10 +98,19 @@ class Recaller:
     def _take_over(self, upload: Upload, page: Datafiles) -> int:
         """Write a page down; only what the ledger does not have is taken over, and of that only what is newer."""
         due_at = time.time() + self._patience_s
+        over = page.complete and not upload.seals  # a ledger that is lost had sealed it
         with self._store.transaction() as db:
+            if over:
+                Files.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
             known = sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)
+            if page.ensured and not upload.agreed:
+                Uploads.set_agreed(db, upload.number, "yes")
             if not page.next:
                 Uploads.set_recall(db, upload.number, None)
+            if over and not page.next:
+                Files.forget_unstored(db, upload.number)
+                Uploads.set_state(db, upload.number, "completed")
+                Uploads.heard(db, upload.number, time.time())
         crash_point("watcher.recalled")
         return known
 

@@ -5,6 +5,7 @@ import threading
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.afterwards import compare
+from datauploader_watcher.earlier import earlier_of
 from datauploader_watcher.ledger.rules import RuleFolder
 from datauploader_watcher.ledger.uploads import Uploads
 from datauploader_watcher.opening import Opening
@@ -17,5 +18,6 @@ def changed_since(store: Store, row: RuleFolder, opening: Opening) -> bool:
     if upload is None:
         return False
     plan = opening.resumed(upload)
-    later = compare(store, upload.number, plan, plan.disk(LocalDisk), threading.Event())
+    earlier = earlier_of(store, plan.root, upload.request)
+    later = compare(store, upload.number, plan, plan.disk(LocalDisk), threading.Event(), earlier)
     return later is not None and bool(later.sizes)

@@ -11,6 +11,7 @@ from datauploader.state import Store
 from datauploader_watcher.adapters.disk import Disk, Page, changed_ns, explain, stamp_of
 from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join
+from datauploader_watcher.earlier import Earlier
 from datauploader_watcher.errors import FolderError, RootLost, Vanished
 from datauploader_watcher.ledger.files import Files, KnownRow
 
@@ -63,6 +64,7 @@ class Scan:
         *,
         deep: bool,
         again: Collection[bytes] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         """Prepare a walk.
 
@@ -75,11 +77,12 @@ class Scan:
             starts: where to begin.
             deep: enter every folder, not only new ones.
             again: files to tell of although the ledger knows them like this; may change meanwhile.
+            earlier: what is in the datasets of earlier uploads and stays out of this one.
         """
         self._disk, self._store, self._upload = disk, store, upload
         self._omits, self._findings = omits, findings
         self._stack = list(starts)
-        self._deep, self._again = deep, again
+        self._deep, self._again, self._earlier = deep, again, earlier
         self._doubtful: set[bytes] = set()
         self._walk = self._run()
         self.entries = 0
@@ -183,7 +186,10 @@ class Scan:
     def _new(self, path: bytes, now: Stamp, row: KnownRow | None) -> None:
         if row is not None and row[5] in _BY_PATTERN:
             return
-        omission = None if self._findings.expects(path) else self._omits.omits(path)
+        expected = self._findings.expects(path)
+        omission = None if expected else self._omits.omits(path)
+        if omission is None and not expected and self._earlier is not None:
+            omission = self._earlier.omits(path, now)
         if omission is None:
             self._findings.regular(path, now, row)
         else:

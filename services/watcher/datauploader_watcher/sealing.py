@@ -90,8 +90,8 @@ def _sealed(db: sqlite3.Connection, upload: Upload, manifest: str) -> UploadSeal
 def scanned(db: sqlite3.Connection, work: Work) -> UploadScanned:
     """Count what belongs to an upload now, finished or not."""
     fresh = [candidate.stamp.size for candidate in work.settling.candidates() if candidate.fresh]
-    sentences = (work.away, work.upload.trouble, work.upload.recall, *work.lingering)
-    troubles = tuple(sentence for sentence in sentences if sentence)
+    said = (work.away, work.upload.trouble, work.unagreed, work.upload.recall, *work.lingering)
+    troubles = tuple(sentence for sentence in said if sentence)
     return counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
 
 

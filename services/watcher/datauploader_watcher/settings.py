@@ -94,6 +94,9 @@ class WatcherSettings(SectionSettings):
     """Files that may wait for their quiet period at once; a scan pauses beyond it, which bounds memory."""
     receipt_patience_s: float = Field(default=120.0, gt=0)
     """How long a receipt may take before a version is announced again; doubles up to an hour."""
+    catalogue_patience_s: float = Field(default=20.0, ge=0)
+    """How long a first upload waits for the catalogue's word that its dataset is its own, before it sends new files
+    all the same; one that goes on with another, or that a rule opens again, waits for as long as it takes."""
     report_interval_s: float = Field(default=10.0, gt=0)
     """How often the station says that it is alive."""
     allow_delete: bool = False

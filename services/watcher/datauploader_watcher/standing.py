@@ -27,6 +27,8 @@ from datauploader_watcher.settings import RuleSettings
 
 log = structlog.get_logger()
 
+MOST_EARLIER = 50
+"""Earlier uploads that one request can name."""
 LOOK_SHARE = 20
 """A look round comes at the earliest after so many times its own length."""
 
@@ -141,6 +143,7 @@ class Standing:
     def _request(self, one: _Standing, folder: bytes, target: Target, *, generation: int) -> None:
         rule = one.settings
         name = upload_id(self._here.key, rule.name, folder, generation)
+        target, earlier = self._further(rule.name, folder, target, generation)
         data = UploadRequested(
             upload_id=name,
             investigation=target.investigation,
@@ -155,6 +158,7 @@ class Standing:
             marker=rule.marker,
             idle_close_s=rule.idle_close_s,
             delete_after=rule.delete_after,
+            without=earlier,
         )
         event = Event(data=data, station=self._here, service=SERVICE, id=natural_id(UploadRequested, name))
         with self._store.transaction() as db:
@@ -163,6 +167,17 @@ class Standing:
         crash_point("watcher.rule-asked")
         self._outbox.wake()
         log.info("rule_opens_upload", rule=rule.name, upload_id=name, folder=os.fsdecode(folder), generation=generation)
+
+    def _further(
+        self, rule: str, folder: bytes, target: Target, generation: int
+    ) -> tuple[Target, tuple[str, ...]]:  # fmt: skip
+        """Return what a generation becomes, and the uploads whose unchanged files it leaves out.
+
+        A complete dataset is never written to again: what is new in its folder becomes a further dataset beside it.
+        """
+        first = max(1, generation - MOST_EARLIER)
+        earlier = tuple(upload_id(self._here.key, rule, folder, number) for number in range(first, generation))
+        return target.further(generation) if earlier else target, earlier
 
     def _compare(self) -> None:
         """Begin to compare closed folders with what was uploaded of them, the rules beside each other."""
@@ -177,7 +192,7 @@ class Standing:
         return [row for row in rows if changed_since(self._store, row, self._opening)]
 
     def _reopen(self, one: _Standing) -> None:
-        """Ask for a new upload of each folder that has changed since its dataset was closed."""
+        """Ask for a further dataset of each folder that has changed since its last one was closed."""
         changed = self._comparing.get(one.settings.name)
         if changed is None or not changed.done():
             return

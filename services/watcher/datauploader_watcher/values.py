@@ -67,7 +67,7 @@ class Values:
 
     def _candidates(self, plan: Plan, question: ReadValues, deadline: float) -> list[bytes]:
         rested = Rested(plan, question, self._ground.clock.now_ns())
-        walk(self._ground, plan, rested, MOST_ENTRIES, deadline)
+        walk(self._ground, plan, question.request, rested, MOST_ENTRIES, deadline)
         return sorted(rested.files)
 
 

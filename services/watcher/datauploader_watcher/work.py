@@ -12,12 +12,15 @@ from datauploader_watcher.clock import Clock
 from datauploader_watcher.domain.selection import Omission, Selection
 from datauploader_watcher.domain.settling import Quiet, Settling
 from datauploader_watcher.domain.versions import Stamp, split
+from datauploader_watcher.earlier import Earlier
 from datauploader_watcher.errors import RootLost
 from datauploader_watcher.ledger.files import KnownRow
 from datauploader_watcher.ledger.uploads import Upload
 from datauploader_watcher.scan import Scan, Start
 from datauploader_watcher.visits import Visits
 
+HELD_TOLD_S = 2.0
+"""After so many seconds people are told that an upload waits for the catalogue."""
 COUNT_S = 1.0
 """The counts of an upload are said at most once in so many seconds."""
 SCAN_SHARE = 10
@@ -55,11 +58,16 @@ class Work:
         interval: Interval,
         sources: tuple[Start, ...],
         barred: bool = False,
+        earlier: Earlier | None = None,
+        patience_s: float = 0.0,
     ) -> None:
-        """Begin, with everything still to be scanned; nothing, where the root is barred."""
+        """Begin, with everything still to be scanned; nothing, where the root is barred.
+
+        For so long it waits for the catalogue before anything is announced.
+        """
         self.upload, self.disk, self.selection = upload, disk, selection
         self.settling = Settling(quiet)
-        self.sources = sources
+        self._earlier, self.sources = earlier, sources
         self.omissions: dict[bytes, Pending] = {}
         self.returned: dict[bytes, str] = {}
         """Records to take back, with the reason that they carried."""
@@ -77,6 +85,7 @@ class Work:
         """The marker file was seen."""
         self.scanned_all = False
         """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
+        self.begun_at, self._patience_s = clock.monotonic(), patience_s
         self.changed_at = clock.monotonic()
         self.stirred = True
         """Something has changed since the counts were said."""
@@ -227,6 +236,39 @@ class Work:
         return not busy and not len(self.settling) and not self.lost
 
     @property
+    def announces_at(self) -> float | None:
+        """Until when nothing is announced, because the catalogue has not let the upload write its dataset.
+
+        None means for as long as it does not: it has said no, or the dataset's name is one that was used before, so
+        that something could be replaced. A first upload does not stand still while the catalogue is away: transfer
+        lets it write nothing but new objects.
+        """
+        request = self.upload.request
+        if self.upload.agreed == "yes":
+            return 0.0
+        if self.upload.agreed == "no" or request.continues or request.without:
+            return None
+        return self.begun_at + self._patience_s
+
+    @property
+    def may_announce(self) -> bool:
+        """Nothing holds back what is ready."""
+        until = self.announces_at
+        held = until is None or until > self._clock.monotonic()
+        return not (held or self.upload.paused or self.lost)
+
+    @property
+    def unagreed(self) -> str:
+        """The sentence for people while the upload waits for the catalogue's word."""
+        waited = self._clock.monotonic() - self.begun_at >= HELD_TOLD_S
+        if not waited or self.upload.agreed or self.announces_at is not None:
+            return ""
+        return (
+            f"The catalogue has not said yet that this upload may write {self.upload.request.dataset.name}; "
+            "nothing is sent before that. It goes on by itself."
+        )
+
+    @property
     def looking(self) -> bool:
         """There is something to look at now."""
         return not self.lost and not self.waiting and bool(self.visits or self._scans or self._full)
@@ -280,8 +322,10 @@ class Work:
         self._full = self._scan(list(self.sources), deep=True)
 
     def _scan(self, starts: list[Start], *, deep: bool) -> Scan:
-        again = self._touched
-        return Scan(self.disk, self._store, self.upload.number, self.selection, self, starts, deep=deep, again=again)
+        return Scan(
+            self.disk, self._store, self.upload.number, self.selection, self, starts, deep=deep, again=self._touched,
+            earlier=self._earlier,
+        )  # fmt: skip
 
     def _advance(self, scan: Scan) -> bool:
         before = scan.entries

@@ -12,6 +12,7 @@ from datauploader.patience import NoAnswer, Patience
 from datauploader_watcher.adapters.disk import look, stamp_of
 from datauploader_watcher.barred import BARRED
 from datauploader_watcher.domain.settling import Quiet
+from datauploader_watcher.earlier import earlier_of
 from datauploader_watcher.errors import FolderError, Refusal, Vanished
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import Files
@@ -64,7 +65,7 @@ class Works:
 
     def to_announce(self) -> list[Work]:
         """Return the uploads that have something to announce; who was first is last the next time."""
-        works = [work for work in self._works.values() if work.ready and not work.upload.paused and not work.lost]
+        works = [work for work in self._works.values() if work.ready and work.may_announce]
         if works:
             first = works[0].upload.number
             self._works[first] = self._works.pop(first)
@@ -229,6 +230,8 @@ class Works:
             interval=Interval(settings.scan_interval_s, settings.poll_interval_s),
             sources=plan.sources,
             barred=plan.barred,
+            earlier=earlier_of(self._store, plan.root, upload.request),
+            patience_s=settings.catalogue_patience_s,
         )
         self._works[upload.number] = work
         if plan.barred:

@@ -133,6 +133,8 @@ class Datafiles(Travelling):
     """Asks for the page after this one; "" where there is none."""
     ensured: bool = False
     """The upload may write its dataset: what `dataset.ensured` has said, to whom has forgotten it."""
+    complete: bool = False
+    """Its dataset is complete, so that nothing is added to it any more."""
 
 
 class LookAtDataset(Question):

@@ -275,13 +275,14 @@ def test_who_asks_first_is_told_what_is_in_the_way_and_the_ways_out(world: World
 
 def test_a_station_that_has_forgotten_hears_whether_it_may_write(world: World) -> None:
     """The answer about its files says so, because the event is not said again."""
-    question = ListDatafiles(upload_id="upload-0001")
     begin(world)
     refusal(world, wish("upload-0002", BEN))
     eventually(lambda: not world.service._store.forgetful, what="the log is read")
 
-    def ensured(upload_id: str) -> bool:
-        asked = question.model_copy(update={"upload_id": upload_id})
-        return world.outside.ask(asked, Datafiles, station=HERE).result(5).ensured
+    def said(upload_id: str) -> tuple[bool, bool]:
+        page = world.outside.ask(ListDatafiles(upload_id=upload_id), Datafiles, station=HERE).result(5)
+        return page.ensured, page.complete
 
-    assert [ensured("upload-0001"), ensured("upload-0002")] == [True, False]
+    assert [said("upload-0001"), said("upload-0002")] == [(True, False), (False, False)]
+    complete(world)
+    assert said("upload-0001") == (True, True)

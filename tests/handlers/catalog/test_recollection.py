@@ -18,7 +18,7 @@ from datauploader.contracts import (
 from datauploader.contracts.questions import Datafiles, ListDatafiles, MayUpload
 from datauploader.errors import QuestionRefused
 from datauploader.state import Store
-from datauploader_catalog import ledger
+from datauploader_catalog import claims, ledger
 from datauploader_catalog.recollection import PAGE_BYTES, Recollection
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02")
@@ -32,7 +32,7 @@ REQUEST = UploadRequested(
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """The catalog's state, in which the upload belongs to HERE."""
-    made = Store(tmp_path / "catalog.sqlite", [ledger.SCHEMA])
+    made = Store(tmp_path / "catalog.sqlite", [ledger.SCHEMA, claims.SCHEMA])
     made.remembered()
     with made.transaction() as db:
         event = Event(data=REQUEST, station=HERE, service="gateway")
@@ -112,7 +112,7 @@ def test_a_station_is_told_nothing_of_the_uploads_of_another(store: Store) -> No
 def test_a_catalog_that_has_forgotten_itself_says_so_instead_of_nothing(tmp_path: Path) -> None:
     """Else a manifest would be made of what is left."""
     with pytest.raises(QuestionRefused) as refusal:
-        ask(Store(tmp_path / "catalog.sqlite", [ledger.SCHEMA]), ListDatafiles(upload_id=UPLOAD))
+        ask(Store(tmp_path / "catalog.sqlite", [ledger.SCHEMA, claims.SCHEMA]), ListDatafiles(upload_id=UPLOAD))
     assert refusal.value.code == "unavailable"
 
 

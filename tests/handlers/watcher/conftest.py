@@ -69,6 +69,7 @@ class World:
         self.watcher: Watcher | None = None
         self.settings: dict[str, object] = {
             "roots": (self.root,), "report_interval_s": 0.2, "scan_interval_s": 0.5, "rule_interval_s": 0.1,
+            "catalogue_patience_s": 0,
         }  # fmt: skip
 
     def start(self, *, disks: Disks = LocalDisk, clock: Clock | None = None, **settings: object) -> Watcher:

@@ -57,6 +57,23 @@ def test_it_counts_what_would_go_and_what_would_not(world, tmp_path):
     assert abs(found.newest_mtime_ns / 1e9 - (time.time() - 3600)) < 60
 
 
+@pytest.mark.fault("F47")
+def test_what_is_in_an_earlier_dataset_is_left_out_of_the_dry_run_too(world):
+    """As the upload itself would: what has not changed since stays out, with the dataset's name."""
+    old(world, "a.dat")
+    world.start()
+    world.request()
+    files = world.wait_announced("a.dat")
+    world.catalogue(*files.values())
+    world.wait_until(lambda: world.states() == {"catalogued": 1})
+    old(world, "new.dat")
+    found = preview(world, without=(UPLOAD,))
+    assert (found.files, found.first) == (1, ("new.dat",))
+    assert [(group.reason, group.examples) for group in found.left_out] == [("in-earlier-dataset", ("a.dat",))]
+    old(world, "a.dat", b"written once more")
+    assert preview(world, without=(UPLOAD,)).files == 2
+
+
 def test_it_names_the_files_that_meet_another_one_at_the_destination(world):
     """By the name that they would have there; the same size tells nothing yet, another one does."""
     for name in ("same.dat", "differs.dat", "free.dat", b"odd\xff.dat"):

@@ -1,9 +1,25 @@
 """Standing rules: a folder that fits becomes an upload by itself, once, and again when it changes after its close."""
 
+from collections.abc import Callable
+from hashlib import md5, sha256
+
 import pytest
 
-from datauploader.contracts import UploadOpened, UploadRequested, UploadSealed
+from datauploader.contracts import (
+    DatasetEnsured,
+    FileLeftOut,
+    FileReady,
+    FileStored,
+    Station,
+    StoredFile,
+    UploadOpened,
+    UploadRequested,
+    UploadSealed,
+)
+from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question, StoredHash
 from datauploader.errors import ConfigurationError
+
+from .conftest import HERE
 
 
 def rule(world, **fields) -> dict[str, object]:
@@ -41,23 +57,127 @@ def test_a_folder_that_cannot_be_a_dataset_is_told_of_and_others_go_on(world):
     world.wait_until(lambda: any("bad:name" in text for text in world.watcher.glance.troubles))
 
 
-def test_a_closed_folder_that_changes_is_uploaded_again_as_a_new_upload(world):
-    """What the scientist adds the next day must not stay on the workstation."""
-    settings = {"rules": [rule(world, idle_close_s=0.3)], "reopen_interval_s": 0.2}
-    world.start(**settings)
-    world.write("20260101/run1/a.dat")
-    seal = world.wait_for(UploadSealed)[0]
-    first = world.events(UploadRequested)[0]
-    files = list(world.announced().values())
-    world.catalogue(*files, upload_id=first.upload_id)
-    world.complete(seal)
-    world.wait_until(lambda: world.watcher.glance.uploads == 0)
-    world.write("20260101/run1/b.dat")
-    second = world.wait_for(UploadRequested, 2)[1]
+def ensure(world, upload_id: str) -> None:
+    """Say that the dataset of an upload is its own."""
+    world.say(DatasetEnsured(upload_id=upload_id, investigation_id="20260101", dataset_id="d1"))
+
+
+def uploaded(world, generation: int) -> UploadRequested:
+    """Let the latest upload of the rule be ensured, catalogued and completed, once it is sealed."""
+    request = world.wait_for(UploadRequested, generation)[-1]
+    ensure(world, request.upload_id)
+    seals = world.wait_until(lambda: [s for s in world.events(UploadSealed) if s.upload_id == request.upload_id])
+    files = {f.key: f for e in world.events(FileReady) if e.upload_id == request.upload_id for f in e.files}
+    world.catalogue(*files.values(), upload_id=request.upload_id)
+    world.complete(seals[-1])
+    world.wait_until(lambda: world.watcher.glance.uploads == 0, "the upload is over")
+    return request
+
+
+def names(world, upload_id: str) -> set[str]:
+    """Return what was announced of an upload."""
+    return {file.path for event in world.events(FileReady) if event.upload_id == upload_id for file in event.files}
+
+
+REOPENING = {"reopen_interval_s": 0.2}
+
+
+@pytest.mark.fault("F47")
+def test_a_closed_folder_that_changes_becomes_a_further_dataset_of_what_is_new(world):
+    """What is added or changed the next day arrives, and nothing is written over what the complete dataset holds."""
+    world.start(rules=[rule(world, idle_close_s=0.3)], **REOPENING)
+    for name in ("a.dat", "sub/b.dat", "c.dat"):
+        world.write(f"20260101/run1/{name}")
+    first = uploaded(world, 1)
+    world.write("20260101/run1/c.dat", b"written once more")
+    world.write("20260101/run1/sub/new.dat")
+    second = uploaded(world, 2)
     assert second.upload_id != first.upload_id
-    assert second.dataset == first.dataset
-    assert second.destination == first.destination
-    assert world.wait_for(UploadSealed, 2)[1].files == 2
+    assert (first.dataset.name, second.dataset.name) == ("run1", "run1 (2)")
+    assert second.destination.location == "20260101/run1 (2)"
+    assert (second.continues, second.without) == ((), (first.upload_id,))
+    assert names(world, second.upload_id) == {"c.dat", "sub/new.dat"}
+    left = [(f.path, f.reason, f.detail) for e in world.events(FileLeftOut) for f in e.files]
+    assert ("a.dat", "in-earlier-dataset", "it is in the dataset run1 already and has not changed since") in left
+    world.write("20260101/run1/third.dat")
+    third = uploaded(world, 3)
+    assert (third.dataset.name, third.without) == ("run1 (3)", (first.upload_id, second.upload_id))
+    assert names(world, third.upload_id) == {"third.dat"}
+    world.wait_until(lambda: world.watcher.glance.uploads == 0)
+    assert len(world.events(UploadRequested)) == 3
+
+
+@pytest.mark.fault("F47")
+def test_a_further_dataset_is_not_announced_before_the_catalogue_has_it(world):
+    """However long that takes."""
+    world.start(rules=[rule(world, idle_close_s=0.3)], **REOPENING)
+    world.write("20260101/run1/a.dat")
+    uploaded(world, 1)
+    world.write("20260101/run1/a.dat", b"written once more")
+    second = world.wait_for(UploadRequested, 2)[1]
+    world.wait_until(lambda: world.states().get("ready"), "the file is read")
+    assert not names(world, second.upload_id)
+    ensure(world, second.upload_id)
+    world.wait_until(lambda: names(world, second.upload_id) == {"a.dat"}, "it is announced")
+
+
+@pytest.mark.fault("F47")
+def test_a_name_whose_file_was_removed_after_its_upload_is_new_when_it_is_written_again(world):
+    """The instrument uses the same names every day; what it wrote the day before is on the storage alone."""
+    world.outside.answer("transfer", hashed_again(b"content"), station=HERE)
+    world.start(rules=[rule(world, idle_close_s=0.3, delete_after=True)], allow_delete=True, **REOPENING)
+    there = world.write("20260101/run1/a.dat")
+    first = world.wait_for(UploadRequested)[0]
+    ensure(world, first.upload_id)
+    seal = world.wait_for(UploadSealed)[0]
+    (file,) = world.announced().values()
+    stored = StoredFile(file=file, object="20260101/run1/a.dat", state="verified", method="test")
+    world.say(FileStored(upload_id=first.upload_id, destination=first.destination, files=(stored,)))
+    world.catalogue(file, upload_id=first.upload_id)
+    world.complete(seal)
+    world.wait_until(lambda: not there.exists(), "the local copy is removed")
+    world.write("20260101/run1/a.dat")
+    second = world.wait_for(UploadRequested, 2)[1]
+    assert second.dataset.name == "run1 (2)"
+    ensure(world, second.upload_id)
+    world.wait_until(lambda: names(world, second.upload_id) == {"a.dat"}, "it is announced")
+
+
+def hashed_again(content: bytes) -> Callable[[Question], StoredHash]:
+    """Answer as transfer does when it reads an object again."""
+    digests = {"sha256": sha256(content).hexdigest(), "md5": md5(content, usedforsecurity=False).hexdigest()}
+    return lambda _question: StoredHash(found=True, digests=digests, size=len(content))
+
+
+@pytest.mark.fault("F28", "F47")
+def test_a_station_that_has_forgotten_a_complete_dataset_does_not_write_to_it_again(world):
+    """The catalog says that it is complete; what has changed since becomes a further dataset."""
+    world.start(rules=[rule(world, idle_close_s=0.3)], **REOPENING)
+    world.write("20260101/run1/a.dat")
+    world.write("20260101/run1/b.dat")
+    first = uploaded(world, 1)
+    kept = [
+        KnownDatafile(stored=StoredFile(file=f, object=f.path, state="verified", method="test"), registered=True)
+        for f in world.announced().values()
+    ]
+    world.stop()
+    for path in world.state.glob("watcher.sqlite3*"):
+        path.unlink()
+    world.forget()
+
+    def recalled(question: ListDatafiles, _station: Station) -> Datafiles:
+        known = question.upload_id == first.upload_id
+        return Datafiles(items=tuple(kept) if known else (), ensured=known, complete=known)
+
+    world.recalled = recalled
+    world.write("20260101/run1/b.dat", b"written once more")
+    world.start(rules=[rule(world, idle_close_s=0.3)], catalogue_patience_s=20, **REOPENING)
+    second = world.wait_for(UploadRequested, 2)[1]
+    assert second.dataset.name == "run1 (2)"
+    ensure(world, second.upload_id)
+    world.wait_until(lambda: names(world, second.upload_id), "what is new is announced")
+    assert names(world, second.upload_id) == {"b.dat"}
+    assert not names(world, first.upload_id)
 
 
 @pytest.mark.parametrize(

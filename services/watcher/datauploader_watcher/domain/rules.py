@@ -4,7 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from datauploader.contracts.names import check_location, check_name
+from datauploader.contracts.names import check_location, check_name, numbered
 from datauploader.errors import ConfigurationError
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -17,6 +17,11 @@ class Target:
     investigation: str
     dataset: str
     location: str
+
+    def further(self, number: int) -> "Target":
+        """Return the so-manieth dataset of the folder, beside the first one: `run1 (2)` in `20260101/run1 (2)`."""
+        above, slash, last = self.location.rpartition("/")
+        return Target(self.investigation, numbered(self.dataset, number), above + slash + numbered(last, number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,18 @@ class Files:
         db.executemany("DELETE FROM folders WHERE id = ?", numbers)
 
     @staticmethod
+    def forget_paths(db: sqlite3.Connection, upload: int, paths: Iterable[bytes]) -> None:
+        """Forget what was found at these paths of an upload, because others know better what was uploaded of them."""
+        query = "DELETE FROM files WHERE name = ? AND folder = (SELECT id FROM folders WHERE upload = ? AND path = ?)"
+        places = (path.rpartition(b"/") for path in paths)
+        db.executemany(query, [(name, upload, folder) for folder, _, name in places])
+
+    @staticmethod
+    def forget_unstored(db: sqlite3.Connection, upload: int) -> None:
+        """Forget what an upload that is over has found and not uploaded; a later one finds it."""
+        db.execute("DELETE FROM files WHERE upload = ? AND state NOT IN ('stored', 'catalogued')", (upload,))
+
+    @staticmethod
     def withdraw(db: sqlite3.Connection, row: Row) -> None:
         """Take back a version that was to be announced: one that never was is forgotten, but for what it replaced."""
         if row.attempts == 0 and Held.restore(db, row.folder, row.name):

@@ -133,4 +133,15 @@ CREATE INDEX uploads_look_at ON uploads (look_at) WHERE look_at IS NOT NULL;
 """
 """How often the folder of a complete dataset was looked at again, when it is due next, how many files it had then."""
 
-SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS))
+_AGREED = """
+ALTER TABLE uploads ADD COLUMN agreed TEXT NOT NULL DEFAULT 'yes';
+CREATE TABLE earlier (
+    upload_id TEXT NOT NULL,
+    upload INTEGER NOT NULL REFERENCES uploads (id),
+    PRIMARY KEY (upload_id, upload)
+) WITHOUT ROWID;
+"""
+"""Whether the catalogue lets the upload write its dataset: '' not heard yet, yes, no; those of before have begun.
+Which uploads are named in `without` by which later one: their files are remembered as long as its own."""
+
+SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS, _AGREED))

@@ -36,6 +36,8 @@ class Upload:
     """The digest of the last seal."""
     seals: int
     seal_due_at: float | None
+    agreed: str
+    """Whether the catalogue lets it write its dataset: `yes`, `no`, or "" while that was not heard."""
     recall: str | None
     """Why it is not known yet what the catalog has of it, "" before it was asked; None once it is known."""
 
@@ -56,8 +58,13 @@ class Uploads:
     @staticmethod
     def add(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
         """Keep a request; False when it is known."""
-        query = "INSERT OR IGNORE INTO uploads (upload_id, event) VALUES (?, ?)"
-        return db.execute(query, (event.data.upload_id, encode(event))).rowcount == 1
+        query = "INSERT OR IGNORE INTO uploads (upload_id, event, agreed) VALUES (?, ?, '')"
+        added = db.execute(query, (event.data.upload_id, encode(event)))
+        if added.rowcount != 1:
+            return False
+        later = [(name, added.lastrowid) for name in dict.fromkeys(event.data.without)]
+        db.executemany("INSERT INTO earlier VALUES (?, ?)", later)
+        return True
 
     @staticmethod
     def get(db: sqlite3.Connection, upload_id: str) -> Upload | None:
@@ -77,8 +84,10 @@ class Uploads:
     def forgettable(db: sqlite3.Connection, before: float) -> list[int]:
         """List uploads that were over before a moment and whose files are still remembered one by one."""
         rows = db.execute(
-            """SELECT u.id FROM uploads u WHERE u.state NOT IN ('requested', 'open', 'sealed') AND u.heard_at < ?
-            AND EXISTS (SELECT 1 FROM folders d WHERE d.upload = u.id)""",
+            """SELECT u.id FROM uploads u WHERE u.state NOT IN ('requested', 'open', 'sealed') AND u.heard_at < ?1
+            AND EXISTS (SELECT 1 FROM folders d WHERE d.upload = u.id)
+            AND NOT EXISTS (SELECT 1 FROM earlier e JOIN uploads l ON l.id = e.upload WHERE e.upload_id = u.upload_id
+                AND (l.state IN ('requested', 'open', 'sealed') OR l.heard_at >= ?1))""",
             (before,),
         )
         return [row["id"] for row in rows]
@@ -110,6 +119,11 @@ class Uploads:
         time = said.astimezone(UTC).isoformat()
         query = "UPDATE uploads SET paused = ?, steered = ? WHERE id = ? AND steered <= ?"
         db.execute(query, (paused, time, number, time))
+
+    @staticmethod
+    def set_agreed(db: sqlite3.Connection, number: int, agreed: str) -> None:
+        """Note whether the catalogue lets the upload write its dataset; see `Upload.agreed`."""
+        db.execute("UPDATE uploads SET agreed = ? WHERE id = ?", (agreed, number))
 
     @staticmethod
     def set_trouble(db: sqlite3.Connection, number: int, sentence: str) -> None:
@@ -178,5 +192,6 @@ def _read(row: sqlite3.Row) -> Upload:
         manifest=row["manifest"],
         seals=row["seals"],
         seal_due_at=row["seal_due_at"],
+        agreed=row["agreed"],
         recall=row["recall"],
     )

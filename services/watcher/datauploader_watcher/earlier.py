@@ -1,0 +1,62 @@
+"""What earlier uploads of this station have put into their datasets: such a file is left out of a later one."""
+
+import os
+from collections.abc import Sequence
+
+from datauploader.contracts.uploads import UploadRequested
+from datauploader.state import Store
+from datauploader_watcher.domain.selection import Omission
+from datauploader_watcher.domain.versions import Stamp, split
+from datauploader_watcher.ledger.files import Files
+from datauploader_watcher.ledger.uploads import Uploads
+
+REASON = "in-earlier-dataset"
+IN_DATASET = ("catalogued", "releasing")
+"""States of a file that is in its dataset and lies on the station as well: once removed, one of its name is new."""
+
+
+class Earlier:
+    """The files of some uploads, by their real paths."""
+
+    def __init__(self, store: Store, root: bytes, upload_ids: Sequence[str]) -> None:
+        """Look up the uploads; one that is not known here has nothing that could be left out."""
+        self._store, self._root = store, root
+        with store.reading() as db:
+            uploads = [upload for name in upload_ids if (upload := Uploads.get(db, name)) is not None]
+        self._uploads = [
+            (one.number, one.root or os.path.realpath(os.fsencode(one.request.root)), one.request.dataset.name)
+            for one in uploads
+        ]
+
+    def omits(self, path: bytes, seen: Stamp) -> Omission | None:
+        """Say in which dataset a file is as it lies there now; None where it is new, or has changed since."""
+        for number, root, dataset in self._uploads:
+            below = self._below(root, path)
+            if below is not None and self._has(number, below, seen):
+                return Omission(REASON, f"it is in the dataset {dataset} already and has not changed since")
+        return None
+
+    def _below(self, root: bytes, path: bytes) -> bytes | None:
+        """Return the path below the root of an earlier upload, None where it does not lie there."""
+        if root == self._root:
+            return path
+        full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
+        prefix = root.rstrip(b"/\\") + os.fsencode(os.sep)
+        return full[len(prefix) :].replace(os.fsencode(os.sep), b"/") if full.startswith(prefix) else None
+
+    def _has(self, upload: int, path: bytes, seen: Stamp) -> bool:
+        folder, name = split(path)
+        with self._store.reading() as db:
+            number = Files.folder(db, upload, folder)
+            known = None if number is None else Files.find_in(db, number, name)
+        return known is not None and known.state in IN_DATASET and is_same(known.stamp, seen)
+
+
+def earlier_of(store: Store, root: bytes, request: UploadRequested) -> Earlier | None:
+    """Return what a request leaves out because it is in earlier datasets, None where it names none."""
+    return Earlier(store, root, request.without) if request.without else None
+
+
+def is_same(known: Stamp, seen: Stamp) -> bool:
+    """Tell whether a file has not changed; what the catalog had to tell has no inode (a lost state: see ADR 20)."""
+    return known.agrees(seen) or (not known.inode and (known.size, known.mtime_ns) == (seen.size, seen.mtime_ns))
