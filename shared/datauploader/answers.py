@@ -252,4 +252,5 @@ class UploadPreview(Answer):
     destination: Destination | None = None
     destination_trouble: str = ""
     conflicts: Conflicts | None = None
+    continues: tuple[str, ...] = ()
     seconds: float | None = None

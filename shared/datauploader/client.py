@@ -254,4 +254,6 @@ def _fail(answer: httpx.Response) -> NoReturn:
         hint = f"{hint} Try again in {retry_after} s.".strip()
     if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR and said.get("trace_id"):
         hint = f"{hint} The logs have more under {said['trace_id']}.".strip()
+    if answer.status_code == httpx.codes.CONFLICT and str(said.get("type", "")).endswith("/dataset-continues"):
+        hint = f"{hint} On the command line: --continue, or another --dataset.".strip()
     raise _BY_STATUS.get(answer.status_code, Refused)(detail, hint)

@@ -11,6 +11,8 @@ DataUploaderError
     ├── UploadOver, NotComplete                    409
     ├── IdempotencyKeyReused, AlreadySetUp         409
     ├── InvestigationExists, ChangedMeanwhile      409
+    ├── DatasetTaken                               409
+    │   └── DatasetComplete, DatasetInUse, DatasetOpen, DatasetContinues
     ├── TooLarge                                   413
     ├── InvalidRequest                             422
     │   └── UnknownInvestigation, UnknownRemote, UnknownStation, BadName, BadPath, StationRefuses
@@ -41,6 +43,11 @@ class Problem(DataUploaderError):
         self.detail = detail
         self.hint = self.hint if hint is None else hint
         self.retry_after_s = retry_after_s
+
+    @property
+    def more(self) -> Mapping[str, str]:
+        """What the answer says beside that, by the names of its fields."""
+        return {}
 
 
 class Forged(DataUploaderError):
@@ -138,6 +145,49 @@ class InvestigationExists(Problem):
 
     status, word, title = 409, "investigation-exists", "The investigation exists already"
     hint = "Choose another name or visit, or ask the user office to add you to it."
+
+
+class DatasetTaken(Problem):
+    """The name belongs to a dataset that this upload may not become."""
+
+    status = 409
+
+    def __init__(self, detail: str, *, suggestion: str = "", upload: str = "") -> None:
+        super().__init__(detail, hint=self.hint.format(name=f", such as “{suggestion}”" if suggestion else ""))
+        self.suggestion, self.upload = suggestion, upload
+
+    @property
+    def more(self) -> Mapping[str, str]:
+        """A name that is free, and the caller's own upload that has this one."""
+        return {"suggestion": self.suggestion, "upload": self.upload}
+
+
+class DatasetComplete(DatasetTaken):
+    """Nothing more is written into it."""
+
+    word, title = "dataset-complete", "The dataset is complete"
+    hint = "Upload under another name{name}."
+
+
+class DatasetInUse(DatasetTaken):
+    """Somebody else fills it."""
+
+    word, title = "dataset-in-use", "The dataset is somebody else's"
+    hint = "Upload under another name{name}."
+
+
+class DatasetOpen(DatasetTaken):
+    """An upload of one's own is at work on it."""
+
+    word, title = "dataset-open", "Your upload of this dataset is at work"
+    hint = "It takes what is new by itself while it is open; or cancel it first, or upload under another name{name}."
+
+
+class DatasetContinues(DatasetTaken):
+    """An upload of one's own has begun it and is at work no more."""
+
+    word, title = "dataset-continues", "You have begun this dataset before"
+    hint = "Say that this upload goes on with it, or upload under another name{name}."
 
 
 class ChangedMeanwhile(Problem):
@@ -261,6 +311,8 @@ class Told:
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[Mapping[str, str]] = ()
     """What is wrong with which field."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """See `Problem.more`."""
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
@@ -268,4 +320,6 @@ class Told:
         headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}  # noqa: PLR2004 - Unauthorized
         if problem.retry_after_s is not None:
             headers["Retry-After"] = str(problem.retry_after_s)
-        return cls(problem.word, problem.title, problem.status, problem.detail, problem.hint, headers)
+        return cls(
+            problem.word, problem.title, problem.status, problem.detail, problem.hint, headers, more=problem.more
+        )  # fmt: skip

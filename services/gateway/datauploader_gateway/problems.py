@@ -38,13 +38,17 @@ class ProblemBody(BaseModel):
     hint: str = ""
     trace_id: str
     errors: list[FieldProblem] = []
+    suggestion: str = ""
+    """With `dataset-…`: a name that is free."""
+    upload: str = ""
+    """With `dataset-…`: the caller's own upload that has the dataset."""
 
 
 _MEANINGS = {
     401: "Not signed in, or wrong credentials",
     403: "The catalogue or the role says no, or another site's page asks",
     404: "There is no such thing, or not for this person",
-    409: "It is over, not complete, exists already, was changed meanwhile, or an idempotency key was used twice",
+    409: "It is over, not complete, exists already, is taken, was changed, or an idempotency key was used twice",
     413: "The body is too large",
     422: "A field is wrong",
     429: "Too many attempts; see Retry-After",
@@ -77,7 +81,7 @@ def _render(problem: Told, scope: Scope) -> Response:
         "type": TYPES + problem.word, "title": problem.title, "status": problem.status, "detail": problem.detail,
         "hint": problem.hint, "trace_id": trace_id(scope),
     }  # fmt: skip
-    content = body | ({"errors": problem.errors} if problem.errors else {})
+    content = body | dict(problem.more) | ({"errors": problem.errors} if problem.errors else {})
     return JSONResponse(content, problem.status, problem.headers, media_type=MEDIA_TYPE)
 
 

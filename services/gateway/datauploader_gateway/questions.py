@@ -3,16 +3,18 @@
 import asyncio
 import time
 
-from datauploader.contracts import Destination, Station, UploadRequested
+from datauploader.contracts import Station, UploadRequested
 from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview, Refused
 from datauploader.contracts.questions import (
     CreateInvestigation,
+    DatasetState,
     Folder,
     Identity,
     Investigations,
     InvestigationSummary,
     ListFolder,
     ListInvestigations,
+    LookAtDataset,
     LookAtDestination,
     MayUpload,
     PreviewUpload,
@@ -78,6 +80,15 @@ class Questions:
             detail = right.detail or f"you may not upload to investigation {investigation}"
             raise NotAllowed(detail, hint="GET /api/v1/investigations lists the ones that you may upload to.")
         return right
+
+    async def dataset(self, user_id: str, investigation: str, name: str) -> DatasetState:
+        """Ask whether a new upload of somebody can become this dataset, and what stands in its way.
+
+        Raises:
+            CatalogueAway: there was no answer.
+        """
+        question = LookAtDataset(investigation=investigation, dataset=name, user_id=user_id)
+        return await self._catalog(question, DatasetState)
 
     async def investigations(self, user_id: str, text: str = "") -> Investigations:
         """Ask which investigations are somebody's; with a text, those in which all of its words stand.
@@ -155,14 +166,15 @@ class Questions:
         question = ReadValues(request=request, within_s=self._work_s)
         return await self._station(question, FoundValues, station)
 
-    async def destination(self, station: Station, destination: Destination) -> DestinationContent:
-        """Ask the transfer of a station what the storage holds already at a destination.
+    async def destination(self, station: Station, request: UploadRequested) -> DestinationContent:
+        """Ask the transfer of a station what the storage holds already where an upload would go.
 
         Raises:
             StationSilent: there was no answer, or the storage gave none.
         """
+        there = request.destination
         question = LookAtDestination(
-            remote=destination.remote, location=destination.location, within_s=self._work_s
+            remote=there.remote, location=there.location, continues=request.continues, within_s=self._work_s
         )  # fmt: skip
         return await self._station(question, DestinationContent, station)
 

@@ -26,6 +26,8 @@ def _rows(preview: UploadPreview) -> Iterator[tuple[str, str]]:
     yield "Files", f"{least}{count(preview.files, 'file')}, {size(preview.bytes)}"
     yield "From", preview.path
     yield "To", f"{preview.remote}: {preview.location}"
+    if preview.continues:
+        yield "Goes on with", safe(", ".join(preview.continues))
     yield "Already there", _destination(preview)
     if (met := preview.conflicts) and met.differing:
         least_met = "at least " if met.partial else ""
@@ -50,4 +52,4 @@ def _destination(preview: UploadPreview) -> str:
     if not there.exists:
         return "nothing"
     least = "at least " if there.partial else ""
-    return f"{least}{count(there.objects, 'object')}, {size(there.bytes)}; none that differs is overwritten"
+    return f"{least}{count(there.objects, 'object')}, {size(there.bytes)}; none of another upload is overwritten"

@@ -45,6 +45,9 @@ def upload(
     delete_after: Annotated[
         bool, typer.Option("--delete-after", help="Remove local copies once proven stored.")
     ] = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Go on with a dataset that an earlier upload of yours has begun.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen, and begin nothing.")] = False,
     gateway: AtGateway = "",
     json: AsJson = False,
@@ -66,7 +69,7 @@ def upload(
         "mode": "sync" if sync else "batch",
         "remote": remote or None,
         "delete_after": delete_after,
-    }
+    } | ({"continue_dataset": True} if go_on else {})
     with open_gateway(gateway) as connection:
         request["station"] = station or _station(connection)
         if dry_run:

@@ -194,7 +194,7 @@ def previewed(**changes) -> dict:
         "left_out": [{"reason": "excluded", "detail": "a pattern", "count": 2, "examples": ["x\x1b[31m.tmp"]}],
         "together_with": [{"upload": None, "mine": False, "files": 1}], "partial": False, "trouble": "",
         "destination": {"exists": True, "objects": 7, "bytes": 70, "first": [], "partial": True},
-        "destination_trouble": "", "seconds": 60.0,
+        "destination_trouble": "", "continues": [], "seconds": 60.0,
         "conflicts": {"differing": 2, "first": ["a", "b"], "same_size": 1, "partial": True}, **changes,
     }  # fmt: skip
 
@@ -210,6 +210,26 @@ def test_a_dry_run_tells_and_begins_nothing(run, gateway, tmp_path) -> None:
     assert "x\\x1b[31m.tmp" in ran.out
     assert "another person's upload: 1 file" in ran.out
     assert [path for method, path, _ in gateway.asked if method == "POST"] == ["/api/v1/uploads/preview"]
+
+
+@pytest.mark.fault("F47")
+def test_a_dataset_that_is_taken_is_told_with_the_ways_out(run, gateway, tmp_path) -> None:
+    """Before anything begins, in the dry run too; --continue says that it goes on with one's own."""
+    hint = "Say that this upload goes on with it, or upload under another name, such as “scan1 (2)”."
+    problem = {"title": "t", "detail": "You have begun it.", "hint": hint, "status": 409}
+    gateway.failing = (409, {**problem, "type": "https://datauploader.ceric.eu/problems/dataset-continues"})
+    for more in ((), ("--dry-run",)):
+        ran = run("upload", str(tmp_path), *BASE, *more, "--station", "elettra.xrd1.ws01")
+        assert ran.code != 0
+        assert "You have begun it." in ran.err
+        assert "scan1 (2)" in ran.err
+        assert "--continue" in ran.err
+    gateway.failing = None
+    gateway.preview = previewed(continues=["u-0000"])
+    assert "u-0000" in run("upload", str(tmp_path), *BASE, "--dry-run", "--continue").out
+    assert run("upload", str(tmp_path), *BASE, "--continue").code == 0
+    said = [body.get("continue_dataset", False) for method, _, body in gateway.asked if method == "POST"]
+    assert said == [False, False, True, True]
 
 
 def test_a_dry_run_is_one_object_for_programs(run, gateway, tmp_path) -> None:

@@ -30,6 +30,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import (
     CreateInvestigation,
+    DatasetState,
     Folder,
     FolderEntry,
     Identity,
@@ -37,6 +38,7 @@ from datauploader.contracts.questions import (
     InvestigationSummary,
     ListFolder,
     ListInvestigations,
+    LookAtDataset,
     MayUpload,
     Question,
     UploadRight,
@@ -108,6 +110,8 @@ class Catalogue:
         self.patience: int | None = None
         """How often somebody still may upload; None: always."""
         self.asked: list[Question] = []
+        self.datasets: dict[str, DatasetState] = {}
+        """Those that are not free."""
 
     def __call__(self, question: Question) -> Any:
         """Answer."""
@@ -122,6 +126,8 @@ class Catalogue:
                 self.patience -= 1
             detail = "" if allowed else f"user {question.user_id} is not on proposal {question.investigation}"
             return UploadRight(allowed=allowed, detail=detail, base_dir=self.base_dir)
+        if isinstance(question, LookAtDataset):
+            return self.datasets.get(question.dataset, DatasetState(free=True))
         if isinstance(question, CreateInvestigation):
             if self.refusal:
                 raise self.refusal

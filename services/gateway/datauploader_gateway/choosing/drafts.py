@@ -75,6 +75,16 @@ class Draft(BaseModel):
     delete_after: bool = False
     without: tuple[str, ...] = Field(default=(), max_length=50)
     """Earlier uploads whose files are left out where they have not changed."""
+    go_on: tuple[str, ...] = Field(default=(), max_length=50)
+    """Datasets that are to be gone on with, by their names."""
+    renamed: dict[str, str] = Field(default_factory=dict, max_length=50)
+    """Other names for datasets whose own are taken."""
+
+    def choosing(self, dataset: str, name: str) -> "Draft":
+        """Return the draft in which a dataset that is taken gets another name; "" goes on with it."""
+        if not name:
+            return self.model_copy(update={"go_on": (*self.go_on, dataset)[-50:]})
+        return self.model_copy(update={"renamed": {**self.renamed, dataset: name}})
 
 
 class Drafts:

@@ -116,12 +116,15 @@ def _body(
     draft: Draft, one: Chosen, parameters: Sequence[Parameter], template: str, today: date
 ) -> UploadBody:  # fmt: skip
     name = dataset_name(draft.dataset.strip() or template, one.name, today)
+    for _ in draft.renamed:  # the other name may be taken as well, and have got another one again
+        name = draft.renamed.get(name, name)
     try:
         return UploadBody.model_validate({
             "investigation": draft.investigation, "station": draft.station, "path": one.path, "kind": one.kind,
             "sources": one.sources, "include": patterns(draft.include), "exclude": patterns(draft.exclude),
             "mode": draft.mode, "remote": draft.remote or None, "delete_after": draft.delete_after,
             "without": draft.without,
+            "continue_dataset": name in draft.go_on,
             "dataset": DatasetBody(
                 name=name, type=draft.type.strip() or "raw", description=draft.description.strip(),
                 parameters=tuple(parameters),

@@ -74,11 +74,15 @@ class UploadPreview(BaseModel):
     trouble: str
     destination: Destination | None = Field(description="Null where the storage did not say; see below.")
     destination_trouble: str
+    continues: tuple[str, ...] = Field(
+        default=(),
+        description="Earlier uploads of the same dataset, whose objects newer versions may replace.",
+    )
     conflicts: Conflicts | None = Field(description="Null where nothing could be compared.")
     seconds: float | None = Field(description="Estimated from what moves, or moved last, on this way; null: unknown.")
 
 
-@router.post("/preview", responses=documented(401, 403, 413, 422, 503, 504), summary="Try an upload without beginning")
+@router.post("/preview", responses=documented(401, 403, 409, 413, 422, 503, 504), summary="Try an upload")
 async def preview(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> UploadPreview:
     """Check the wish as `POST /uploads` does, and have the station count what it would find."""
     return await preview_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
@@ -87,7 +91,7 @@ async def preview(asked: UploadBody, request: Request, who: SignedIn, parts: Use
 @router.post("/values", responses=documented(401, 403, 413, 422, 503, 504), summary="What the files say of themselves")
 async def read_values(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> FoundValues:
     """Check the wish as `POST /uploads` does, and have the station read what some of its files say."""
-    event = await request_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
+    event = await request_upload(asked, who.user, parts, traceparent=traceparent(request.scope), begins=False)
     return await parts.questions.values(event.station, event.data)
 
 
@@ -119,6 +123,7 @@ async def preview_upload(
         destination=there and Destination.model_validate(there),
         conflicts=conflicts,
         destination_trouble=trouble,
+        continues=event.data.continues,
         seconds=round(found.bytes / speed, 1) if speed and found.bytes and not found.partial else None,
         **found.model_dump(include=_CARRIED),
     )
@@ -129,7 +134,7 @@ _CARRIED = {"files", "bytes", "first", "left_out", "settling", "settling_first",
 
 async def _destination(event: Event[UploadRequested], parts: Parts) -> tuple[DestinationContent | None, str]:
     try:
-        return await parts.questions.destination(event.station, event.data.destination), ""
+        return await parts.questions.destination(event.station, event.data), ""
     except Problem as problem:
         return None, problem.detail
 

@@ -25,6 +25,7 @@ from datauploader_gateway.errors import (
 from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.routes.choices import default_remote, find_station
+from datauploader_gateway.routes.datasets import to_continue
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 _WINDOWS = re.compile(r"^([A-Za-z]:[\\/]|\\\\)")
@@ -62,15 +63,23 @@ class UploadBody(BaseModel):
     marker: Pattern | None = None
     idle_close_s: float | None = Field(default=None, gt=0)
     delete_after: bool = False
+    continue_dataset: bool = Field(
+        default=False, description="Go on with a dataset that an earlier upload of yours has begun and not completed."
+    )
     without: tuple[UploadId, ...] = Field(
-        default=(), max_length=50, description="Earlier uploads whose files are left out where they have not changed."
+        default=(),
+        max_length=50,
+        description="Earlier uploads of yours from this station: files that are in their datasets and have not changed "
+        "since are left out.",
     )
 
 
 async def request_upload(
-    asked: UploadBody, user: User, parts: Parts, *, traceparent: str, complete: bool = True
+    asked: UploadBody, user: User, parts: Parts, *, traceparent: str, complete: bool = True, begins: bool = True
 ) -> Event[UploadRequested]:
-    """Check everything that can be checked now, and build the event; `complete`: the metadata must be, too.
+    """Check everything that can be checked now, and build the event.
+
+    `complete`: the metadata must be, too; `begins`: the dataset must be free, or one to go on with.
 
     Raises:
         Problem: says what is wrong; nothing has happened then.
@@ -83,6 +92,11 @@ async def request_upload(
     _check_path(asked.path)
     right = await parts.questions.may_upload(user.id, asked.investigation)
     destination = Destination(remote=remote, location=_location(asked, right, parts))
+    await _check_without(asked, user, parts)
+    continues: tuple[str, ...] = ()
+    if begins:
+        go_on = asked.continue_dataset
+        continues = await to_continue(asked.investigation, asked.dataset.name, user, parts, go_on=go_on)
     root, sources = await _root_and_sources(asked, station, parts)
     try:
         data = UploadRequested(
@@ -93,6 +107,7 @@ async def request_upload(
             sources=sources,
             destination=destination,
             requested_by=user.person,
+            continues=continues,
             **asked.model_dump(include=_CARRIED),
         )
     except ValidationError as error:
@@ -149,6 +164,16 @@ def _check_path(path: str) -> None:
         raise BadPath(f"{path[:200]!r} is no absolute path")
     if ".." in re.split(r"[\\/]", path) or "\0" in path:
         raise BadPath(f"{path[:200]!r} must not contain '..' or a zero byte")
+
+
+async def _check_without(asked: UploadBody, user: User, parts: Parts) -> None:
+    for upload_id in asked.without:
+        upload = await parts.reader.upload(upload_id)
+        if upload is None or not user.may_see(upload) or upload.station != asked.station:
+            raise InvalidRequest(
+                f"without: {upload_id} is no upload of yours from {asked.station[:200]}",
+                hint="Name uploads of the same station that are listed for you.",
+            )
 
 
 async def _root_and_sources(asked: UploadBody, station: Station, parts: Parts) -> tuple[str, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """From the form of the page on which an upload is put together to a draft, and what the form shows of one."""
 
+import hashlib
 import re
 import time
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ class Tried:
     preview: UploadPreview | None = None
     problem: Problem | None = None
     """Why it cannot be; with no preview either, there was no time to count."""
+    begun: str = ""
+    """The upload that it has become already."""
 
 
 def read_form(form: FormData, before: Draft | None) -> Draft:
@@ -61,6 +64,7 @@ def read_form(form: FormData, before: Draft | None) -> Draft:
                 **said, "picks": picks, "metadata": metadata, "split": form.get("split") == "each",
                 "delete_after": "delete_after" in form, "from_file": before.from_file if before else {},
                 "without": before.without if before else (),
+                "go_on": before.go_on if before else (), "renamed": before.renamed if before else {},
             }
         )  # fmt: skip
     except ValidationError as error:
@@ -138,12 +142,23 @@ def bodies_of(draft: Draft, parts: Parts) -> list[UploadBody]:
 
 
 async def try_out(
-    bodies: Sequence[UploadBody], user: User, parts: Parts, *, traceparent: str, within_s: float, destination: bool
+    bodies: Sequence[UploadBody],
+    user: User,
+    parts: Parts,
+    *,
+    traceparent: str,
+    within_s: float,
+    destination: bool,
+    token: str = "",
 ) -> list[Tried]:
-    """Try the requests one after the other, as far as the time goes."""
+    """Try the requests one after the other, as far as the time goes; what the draft has begun already is not tried."""
     end = time.monotonic() + within_s
     tried: list[Tried] = []
     for body in bodies:
+        event = parts.intake.known(user.id, key_of(token, body), body.model_dump_json()) if token else None
+        if event is not None:
+            tried.append(Tried(body, begun=event.data.upload_id))
+            continue
         if tried and time.monotonic() > end:
             tried.append(Tried(body))
             continue
@@ -156,6 +171,11 @@ async def try_out(
         else:
             tried.append(Tried(body, seen))
     return tried
+
+
+def key_of(token: str, body: UploadBody) -> str:
+    """Name a request of a draft, so that it is begun once, and one that was changed is another."""
+    return f"{token}-{hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32]}"
 
 
 def with_values(draft: Draft, found: Sequence[tuple[str, str, str]], parts: Parts) -> Draft:

@@ -1,6 +1,5 @@
 """The page on which an upload is put together: choose, try, look again, begin."""
 
-import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -10,14 +9,23 @@ from starlette.responses import Response
 from datauploader.contracts import Parameter
 from datauploader_gateway.choosing.drafts import Draft, Drafts
 from datauploader_gateway.choosing.wishes import child
-from datauploader_gateway.errors import InvalidRequest, NotFound, Problem
+from datauploader_gateway.errors import DatasetTaken, InvalidRequest, NotFound, Problem
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.routes.choices import find_station
-from datauploader_gateway.routes.requests import UploadBody, request_upload
+from datauploader_gateway.routes.requests import request_upload
 from datauploader_gateway.routes.uploads import begin_upload
 from datauploader_gateway.view.summary import Upload
-from datauploader_gateway.web.drafting import begun, bodies_of, continued, read_form, shown, try_out, with_values
+from datauploader_gateway.web.drafting import (
+    begun,
+    bodies_of,
+    continued,
+    key_of,
+    read_form,
+    shown,
+    try_out,
+    with_values,
+)
 from datauploader_gateway.web.rendering import page, part
 from datauploader_gateway.web.uploads import upload_on_page
 from datauploader_gateway.web.visitor import Visitor
@@ -97,7 +105,7 @@ async def values(request: Request, who: Visitor, parts: UseParts) -> Response:
     try:
         body = bodies_of(draft, parts)[0]
         trace = traceparent(request.scope)
-        event = await request_upload(body, who.user, parts, traceparent=trace, complete=False)
+        event = await request_upload(body, who.user, parts, traceparent=trace, complete=False, begins=False)
         said = await parts.questions.values(event.station, event.data)
         trouble = said.problems
         named = [(one.parameter.name, _text(one.parameter), one.source) for one in said.values]
@@ -149,10 +157,20 @@ async def review(request: Request, who: Visitor, parts: UseParts, token: Token =
     draft = await _mine(who, parts, token)
     trace = traceparent(request.scope)
     tried = await try_out(
-        bodies_of(draft, parts), who.user, parts, traceparent=trace, within_s=REVIEW_S, destination=True
+        bodies_of(draft, parts), who.user, parts, traceparent=trace, within_s=REVIEW_S, destination=True, token=token
     )
-    ready = not any(one.problem for one in tried)
+    ready = not any(one.problem for one in tried) and not all(one.begun for one in tried)
     return page(request, parts, "review.html", who=who, draft=draft, token=token, tried=tried, ready=ready)
+
+
+@router.post("/new/dataset")
+async def choose_dataset(request: Request, who: Visitor, parts: UseParts) -> Response:
+    """Take one of the ways out where a dataset is taken: go on with it, or another name; and look again."""
+    form = await request.form()
+    token, dataset, name = (str(form.get(field, ""))[:400] for field in ("draft", "dataset", "name"))
+    draft = await _mine(who, parts, token)
+    await parts.drafts.save(who.user.id, token, draft.choosing(dataset, name))
+    return RedirectResponse(f"/new/review?draft={token}", 303)
 
 
 @router.post("/new/start")
@@ -164,7 +182,9 @@ async def start(request: Request, who: Visitor, parts: UseParts) -> Response:
     uploads: list[Upload] = []
     for body in bodies:
         try:
-            uploads.append(await begin_upload(body, request, who, parts, _key(token, body)))
+            uploads.append(await begin_upload(body, request, who, parts, key_of(token, body)))
+        except DatasetTaken:  # since the review; it is shown there, with the ways out
+            return RedirectResponse(f"/new/review?draft={token}", 303)
         except Problem as problem:
             if uploads:
                 so_far = (
@@ -189,11 +209,6 @@ async def _mine(who: Visitor, parts: Parts, token: str) -> Draft:
     if draft is None:
         raise NotFound("this draft is not kept any more", hint="Choose again what to upload.")
     return draft
-
-
-def _key(token: str, body: UploadBody) -> str:
-    """Name a request of a draft, so that it is begun once, and one that was changed is another."""
-    return f"{token}-{hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32]}"
 
 
 def _text(parameter: Parameter) -> str:
