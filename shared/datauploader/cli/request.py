@@ -69,7 +69,9 @@ def upload(
         "mode": "sync" if sync else "batch",
         "remote": remote or None,
         "delete_after": delete_after,
-    } | ({"continue_dataset": True} if go_on else {})
+    }
+    if go_on:
+        request["continue_dataset"] = True
     with open_gateway(gateway) as connection:
         request["station"] = station or _station(connection)
         if dry_run:
