@@ -92,6 +92,9 @@ def _envelope() -> dict[str, Any]:
         "correlationid": {"type": "string", "description": "The id of the event that everything began with."},
         "causationid": {"type": "string", "description": "The id of the event that caused this one."},
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
+        "statefile": {"type": "string", "description": "The number of the state file that said it."},
+        "staterun": {"type": "string", "description": "Names one opening of that file."},
+        "sequence": {"type": "string", "description": "Rises with every event of that file."},
         "data": {"type": "object"},
     }
     return {"type": "object", "required": ["specversion", "id", "source", "type", "time", "data"], "properties": texts}

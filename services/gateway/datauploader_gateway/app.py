@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 
 from datauploader.config import load
 from datauploader.errors import ConfigurationError
-from datauploader.messaging import Bus, connect
+from datauploader.messaging import Bus, Consumer, connect
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store
 from datauploader.state import outbox as outbox_state
-from datauploader_gateway import application, intake, redisdoor, unanswered
+from datauploader_gateway import application, intake, lastheard, redisdoor, unanswered
 from datauploader_gateway.audit import Audit
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.guard import Guard
@@ -40,6 +40,8 @@ from datauploader_gateway.questions import Questions
 from datauploader_gateway.receipts.desk import ReceiptDesk
 from datauploader_gateway.server import WebServer
 from datauploader_gateway.settings import GatewaySettings
+from datauploader_gateway.signing import Signer
+from datauploader_gateway.stationdesk import StationDesk
 from datauploader_gateway.view.keeper import Keeper
 from datauploader_gateway.view.live import Live
 from datauploader_gateway.view.reader import ViewReader
@@ -74,11 +76,15 @@ class Gateway:
         self._redis = redisdoor.connect(redis_url)
         self._accounts = Accounts(settings.accounts)
         path = context.settings.state_dir / f"{SERVICE}.sqlite"
-        self._store = Store(path, (outbox_state.SCHEMA, intake.SCHEMA, unanswered.SCHEMA, occasions.SCHEMA))
+        self._store = Store(
+            path, (outbox_state.SCHEMA, intake.SCHEMA, unanswered.SCHEMA, occasions.SCHEMA, lastheard.SCHEMA)
+        )
         self._outbox = Outbox(self._store, context.bus.publish)
         self._unanswered = unanswered.Unanswered(
             self._store, self._outbox, patience_s=settings.request_patience_s, kept_s=settings.kept_days * _DAY_S
         )
+        self._signer = Signer(context.settings.broker.get_secret_value())
+        self._numbers = lastheard.LastHeard(self._store)
         self._writer = ViewWriter(self._redis, kept_s=settings.kept_days * _DAY_S)
         self._letters = Letters(settings.mail.templates)
         self._occasions = Occasions(self._store, settings.mail)
@@ -91,6 +97,7 @@ class Gateway:
             self._store,
             self._unanswered,
             self._occasions,
+            self._numbers,
             heartbeat=self._heartbeat,
             interval_s=settings.watch_interval_s,
         )
@@ -98,6 +105,7 @@ class Gateway:
         self._operations = self._operations_bus()
         app = application.build(settings, self._parts)
         self._web = WebServer(app, settings.host, settings.port, trusted_proxies=settings.trusted_proxies)
+        self._desk: Consumer | None = None
         self._live: Live | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -111,6 +119,8 @@ class Gateway:
         sys.setswitchinterval(_SWITCH_S)
         self._keeper.start()
         self._outbox.start()
+        desk = StationDesk(self._store, self._outbox, self._redis, self._numbers, self._unanswered, self._signer)
+        self._desk = self._context.bus.answer_stations(SERVICE, desk)
         self._web.start()
         log.info("gateway_listens", url=self.url)
 
@@ -120,6 +130,8 @@ class Gateway:
         if self._live is not None and self._loop is not None and self._web.alive:
             self._loop.call_soon_threadsafe(self._live.close)
         self._web.stop(deadline_s * 0.6)
+        if self._desk is not None:
+            self._desk.stop(0.5)
         self._keeper.stop(max(0.1, (end - time.monotonic()) / 2))
         self._outbox.stop(max(0.1, end - time.monotonic()))
         self._store.close()
@@ -155,7 +167,7 @@ class Gateway:
         settings, context = self._settings, self._context
         client = redisdoor.connect_async(settings.redis.get_secret_value())
         reader = ViewReader(client)
-        made = intake.Intake(self._store, self._outbox, self._unanswered)
+        made = intake.Intake(self._store, self._outbox, self._unanswered, self._signer)
         questions = Questions(context.bus, settings.ask_timeout_s)
         provider = Provider(settings.oidc, settings.public_url or self.url) if settings.oidc.on else None
         self._loop = asyncio.get_running_loop()

@@ -7,6 +7,7 @@ from datauploader.contracts import Event, EventData, decode, encode
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Schema, Store
 from datauploader_gateway.errors import IdempotencyKeyReused
+from datauploader_gateway.signing import Signer
 from datauploader_gateway.unanswered import Unanswered
 
 SCHEMA = Schema(
@@ -24,9 +25,9 @@ KEPT_S = 7 * 24 * 3600.0
 class Intake:
     """Accepts events of people for publishing."""
 
-    def __init__(self, store: Store, outbox: Outbox, unanswered: Unanswered) -> None:
+    def __init__(self, store: Store, outbox: Outbox, unanswered: Unanswered, signer: Signer) -> None:
         """Keep them in this store until the outbox has sent them, and as wishes until they are answered."""
-        self._store, self._outbox, self._unanswered = store, outbox, unanswered
+        self._store, self._outbox, self._unanswered, self._signer = store, outbox, unanswered, signer
 
     @property
     def trouble(self) -> str:
@@ -39,6 +40,7 @@ class Intake:
 
     def accept(self, event: Event[EventData]) -> None:
         """Keep an event until the broker has it."""
+        event = self._signer.signed(event)
         with self._store.transaction() as db:
             Outbox.put(db, event)
             self._unanswered.keep(db, event)
@@ -66,6 +68,7 @@ class Intake:
         Raises:
             IdempotencyKeyReused: the key belongs to another request.
         """
+        event = self._signer.signed(event)
         with self._store.transaction() as db:
             db.execute("DELETE FROM intake WHERE at < ?", (time.time() - KEPT_S,))
             row = (person, key, _digest(request), encode(event), time.time())

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Literal
 
 import structlog
 
@@ -92,15 +93,18 @@ class Unanswered:
         what = "request" if isinstance(data, UploadRequested) else ""
         if isinstance(data, UploadControlled):
             what = _WHAT.get(data.action, "")
-        if not what or (isinstance(data, UploadRequested) and data.requested_by.id.startswith("rule:")):
-            return  # a station says again by itself what its rules ask for
+        if not what:
+            return
+        silent = _SILENT[what]
+        if isinstance(data, UploadRequested) and data.requested_by.id.startswith("rule:"):
+            silent = ""  # a station says again by itself what its rules ask for; one that has forgotten is told
         db.execute(
             "INSERT INTO wishes SELECT ?, ?, ?, ?, ?, ?, 1, ? WHERE NOT EXISTS"
             " (SELECT 1 FROM wishes WHERE upload_id = ?1 AND what = 'over' AND station = ?3)"
             " ON CONFLICT (upload_id, what) DO UPDATE SET event = excluded.event, time = excluded.time,"
             " silent = excluded.silent, due = excluded.due WHERE excluded.time > wishes.time",
             (
-                data.upload_id, what, event.station.key, encode(event), stamp(event.time), _SILENT[what],
+                data.upload_id, what, event.station.key, encode(event), stamp(event.time), silent,
                 time.time() + self._patience_s,
             ),
         )  # fmt: skip
@@ -126,6 +130,13 @@ class Unanswered:
             self._untold.hear(event)
         elif answer := _ANSWERS.get(type(data)):
             self._answered(event, *answer)
+
+    def knows(self, upload_id: str, station: str) -> Literal["open", "over", "nothing"]:
+        """Tell what is known of an upload of a station."""
+        with self._store.reading() as db:
+            query = "SELECT what FROM wishes WHERE upload_id = ? AND station = ? AND what IN ('request', 'over')"
+            found = {row["what"] for row in db.execute(query, (upload_id, station))}
+        return "over" if "over" in found else "open" if found else "nothing"
 
     def look(self) -> None:
         """Say again what is due, when the broker has taken all that was said before."""

@@ -13,6 +13,7 @@ from datauploader.contracts.questions import HashStored, LookAtDestination, Ques
 from datauploader.errors import ConfigurationError, QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.topology import transfer_queue
+from datauploader.past import PastGuard
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store, inbox, outbox
 from datauploader_transfer import handlers, ledger, owners
@@ -51,6 +52,9 @@ class TransferService:
         self._reporter = Reporter(
             self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s
         )
+        self._guard = PastGuard(
+            self._store, self._bus, here, self.name, end=context.end, interval_s=settings.report_interval_s
+        )
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher, self._worker.holds)
         self._dispatcher.after_commit(self._worker.wake)
@@ -58,12 +62,14 @@ class TransferService:
 
     def start(self) -> None:
         """Take up what a former run left, then the queues and the questions."""
+        self._guard.look()
         self._outbox.start()
         if self._store.forgetful:
             recall(self._store, self._bus, self._stations, self._worker.start)
         else:
             self._worker.start()
         self._reporter.start()
+        self._guard.start()
         for station in self._stations:
             self._consumers += [
                 self._bus.consume(transfer_queue(station), self._dispatcher, workers=1, prefetch=16),
@@ -74,6 +80,7 @@ class TransferService:
         """Cancel what moves; the destination tells at the next start how far it came."""
         for consumer in self._consumers:
             consumer.stop(deadline_s / 4)
+        self._guard.stop(1.0)
         self._reporter.stop(1.0)
         self._worker.stop(deadline_s / 2)
         self._outbox.stop(deadline_s / 4)
@@ -85,7 +92,7 @@ class TransferService:
             Check(f"remote {remote}", ok=False, detail=sentence)
             for remote, sentence in self._worker.holds.troubles().items()
         ]
-        return (*remotes, Check("outbox", not self._outbox.trouble, self._outbox.trouble))
+        return (*remotes, self._guard.check(), Check("outbox", not self._outbox.trouble, self._outbox.trouble))
 
     def _answer(self, question: Question) -> Travelling:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datauploader.config import load
 from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.topology import watcher_queue
+from datauploader.past import PastGuard
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store
 from datauploader.state.inbox import SCHEMA as INBOX
@@ -24,6 +25,7 @@ from datauploader_watcher.publishing import SERVICE
 from datauploader_watcher.recalling import Recaller
 from datauploader_watcher.releasing import Releaser
 from datauploader_watcher.reporting import Reporter
+from datauploader_watcher.retelling import Reteller
 from datauploader_watcher.settings import WatcherSettings
 from datauploader_watcher.standing import Standing
 
@@ -53,12 +55,17 @@ class Watcher:
         self._reporter = Reporter(ground, self._bus.publish, lambda: self.glance)
         self._dispatcher = Dispatcher(self.store, self._outbox, SERVICE)
         self._recaller = Recaller(ground, self._bus, self._loop.mailbox.reload)
+        self._guard = PastGuard(
+            self.store, self._bus, self._here, SERVICE, end=context.end, interval_s=settings.report_interval_s,
+            on_facility=Reteller(ground, self._bus, self._loop.mailbox.reload),
+        )  # fmt: skip
         Handlers(self._loop, self._releaser, settings).register(self._dispatcher)
         self._answers = Answers(ground)
         self._consumers: list[Consumer] = []
 
     def start(self) -> None:
         """Begin to listen, to look and to speak."""
+        self._guard.look()
         if self.store.forgetful:
             self._reporter.say_forgetful()
         self._outbox.start()
@@ -66,6 +73,7 @@ class Watcher:
         self._releaser.start()
         self._recaller.start()
         self._reporter.start()
+        self._guard.start()
         self._consumers = [
             self._bus.consume(watcher_queue(self._here), self._dispatcher),
             self._bus.answer(SERVICE, self._answers, station=self._here, workers=4),
@@ -80,6 +88,7 @@ class Watcher:
 
         for consumer in self._consumers:
             consumer.stop(part(0.25))
+        self._guard.stop(part(0.1))
         self._recaller.stop(part(0.25))
         self._releaser.stop(part(0.25))
         self._loop.stop(part(0.25))
@@ -94,7 +103,7 @@ class Watcher:
 
     def checks(self) -> Sequence[Check]:
         """Say how everything is that the watching depends on."""
-        return self._reporter.checks()
+        return (*self._reporter.checks(), self._guard.check())
 
 
 def create(context: Context) -> Watcher:

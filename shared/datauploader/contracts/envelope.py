@@ -26,6 +26,7 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "datauploader.ceric.eu")
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _WORD = re.compile(r"[a-z0-9_-]{1,63}")
+_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _Id = Annotated[str, StringConstraints(pattern=f"^{_ID.pattern}$")]
 """An id that fits into an AMQP property (255 bytes) and into a log line."""
@@ -44,6 +45,18 @@ def natural_id(kind: type[EventData], *parts: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Which state file an event comes from, and as which of all that this file has ever said."""
+
+    state: str
+    """The file's own number."""
+    run: str
+    """Names one opening of the file by its service."""
+    number: int
+    """Rises with every event of the file, across all its runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Event(Generic[D_co]):
     """One thing that happened, with everything that its envelope says about it."""
 
@@ -55,6 +68,8 @@ class Event(Generic[D_co]):
     correlation_id: str = ""
     causation_id: str = ""
     traceparent: str = field(default_factory=new_traceparent)
+    mark: Mark | None = field(default=None, compare=False)
+    """Set while it is sent from a state file's outbox; belongs to the sending, not to the fact."""
 
     def __post_init__(self) -> None:
         if not (_ID.fullmatch(self.id) and _WORD.fullmatch(self.service)):
@@ -106,6 +121,9 @@ class _Envelope(Travelling):
     correlationid: _Id | None = None
     causationid: _Id | None = None
     traceparent: str = ""
+    statefile: str = ""
+    staterun: str = ""
+    sequence: str = ""
     data: dict[str, Any]
 
 
@@ -125,6 +143,7 @@ def encode(event: Event[EventData]) -> bytes:
         "correlationid": event.correlation_id or event.id,
         "causationid": event.causation_id or event.id,
         "traceparent": event.traceparent,
+        **_marked(event.mark),
     }
     head = json.dumps(attributes, ensure_ascii=False)[:-1]
     return f'{head}, "data": {event.data.model_dump_json(exclude_none=True)}}}'.encode()
@@ -157,6 +176,7 @@ def decode(body: bytes) -> Event[EventData]:
         correlation_id=envelope.correlationid or "",
         causation_id=envelope.causationid or "",
         traceparent=envelope.traceparent if _TRACEPARENT.fullmatch(envelope.traceparent) else new_traceparent(),
+        mark=_mark(envelope),
     )
 
 
@@ -167,6 +187,21 @@ def peek(body: bytes) -> tuple[type[EventData] | None, str]:
         return kind_of(str(document["type"])), str(document.get("subject", ""))
     except (ContractError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None, ""
+
+
+def _marked(mark: Mark | None) -> dict[str, str]:
+    """Write a mark as attributes of our own, and its number as the extension `sequence` of CloudEvents."""
+    if mark is None:
+        return {}
+    return {"statefile": mark.state, "staterun": mark.run, "sequence": f"{mark.number:020d}"}
+
+
+def _mark(envelope: _Envelope) -> Mark | None:
+    """Read a mark; one that is not as ours are is none, because the fact is the same without it."""
+    words = (envelope.statefile, envelope.staterun)
+    if not (all(_WORD.fullmatch(word) for word in words) and _NUMBER.fullmatch(envelope.sequence)):
+        return None
+    return Mark(*words, int(envelope.sequence))
 
 
 def _parse(body: bytes) -> dict[str, Any]:

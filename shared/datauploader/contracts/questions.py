@@ -178,6 +178,43 @@ class DatasetState(Travelling):
     """A free name like the one that was asked about, where that one is not free."""
 
 
+class LastHeard(Question):
+    """Ask the gateway how far it has heard a service of the station that asks, apart from its present run."""
+
+    name: ClassVar[str] = "gateway.last-heard"
+    service: Word
+    state: Word
+    """See `Mark.state`."""
+    run: Word
+    """The run that asks; what is heard of it says nothing about its past."""
+
+
+class Heard(Travelling):
+    """How far a state file had come in the runs before; a file that is not so far is older than that."""
+
+    number: int = Field(default=0, ge=0)
+    """The highest `Mark.number` of the file's other runs; 0 where nothing was heard of them."""
+    facility: str = ""
+    """Names the gateway's own state and run: another one than the last time may have forgotten what is open."""
+
+
+class RememberUpload(Question):
+    """Tell the gateway the request of an open upload of the station that asks, in case it has forgotten it."""
+
+    name: ClassVar[str] = "gateway.remember-upload"
+    event: str = Field(max_length=900_000)
+    """The `upload.requested` as the station heard it, or said it for a rule: a CloudEvent in JSON."""
+    paused: bool = False
+    """It is held back at the station, so the gateway has to show it so."""
+
+
+class Remembered(Travelling):
+    """What the gateway knows of the upload."""
+
+    knew: Literal["open", "over", "nothing"]
+    """`nothing`: the request is said again, and the station must say again what it has said of the upload."""
+
+
 class ListFolder(Question):
     """Ask a station's watcher what lies in a folder below one of its roots."""
 
@@ -275,6 +312,8 @@ QUESTIONS: dict[type[Question], type[Travelling]] = {
     CreateInvestigation: InvestigationSummary,
     ListDatafiles: Datafiles,
     LookAtDataset: DatasetState,
+    LastHeard: Heard,
+    RememberUpload: Remembered,
     ListFolder: Folder,
     PreviewUpload: Preview,
     ReadValues: FoundValues,

@@ -61,6 +61,8 @@ class UploadRequested(EventData):
     """Earlier uploads of the same dataset whose objects this one may replace: it goes on with them."""
     without: tuple[UploadId, ...] = Field(default=(), max_length=50)
     """Earlier uploads of this station whose files are left out where they have not changed since."""
+    signature: Sha256 | None = None
+    """The gateway's proof that it has said this; None from a station's rule and from older releases."""
 
 
 class UploadControlled(EventData):

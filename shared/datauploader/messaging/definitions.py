@@ -171,11 +171,11 @@ def _rights(user: BrokerUser) -> _Rights:
             answers=r"^catalog\.questions(\.\*\.\*\.\*)?$",
         )
     return _Rights(
-        r"gateway\.view(\.parked)?|gateway\.questions",
+        r"gateway\.view(\.parked)?|gateway\.questions(\.stations)?",
         says=rf"^{_THREE_WORDS}\.(upload\.(requested|controlled)|(dataset|investigation)\.described|station\.reported)\.",
         hears=_ANYTHING,
         asks=r"^[a-z-]+\.questions(\.|$)",
-        answers=r"^gateway\.questions$",
+        answers=r"^gateway\.questions(\.\*\.\*\.\*)?$",
     )
 
 
@@ -185,6 +185,6 @@ def _station_rights(key: str) -> _Rights:
         rf"(watcher|transfer)\.{key}(\.parked)?|(watcher|transfer)\.questions\.{key}",
         says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.)",
         hears=rf"^{key}\.",
-        asks=rf"^(watcher|transfer|catalog)\.questions\.{key}$",
+        asks=rf"^(watcher|transfer|catalog|gateway)\.questions\.{key}$",
         answers=rf"^(watcher|transfer)\.questions\.{key}$",
     )

@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 
 import structlog
 
-from datauploader.contracts.envelope import LARGEST_ACCEPTED, Event, decode, encode, peek
+from datauploader.contracts.envelope import LARGEST_ACCEPTED, Event, Mark, decode, encode, peek
 from datauploader.contracts.model import EventData
 from datauploader.crashing import crash_point
 from datauploader.errors import BrokerRefused, ContractError, MessagingError, UnknownEvent
@@ -78,6 +79,13 @@ class Outbox:
         with self._store.reading() as db:
             return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
+    @staticmethod
+    def said(store: Store) -> int:
+        """Return the number of the latest event that this file ever decided to send."""
+        with store.reading() as db:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+        return int(row[0]) if row else 0
+
     def start(self) -> None:
         """Begin to send what is there, what a former run left included."""
         self._thread.start()
@@ -110,10 +118,22 @@ class Outbox:
 
     def _turn(self) -> None:
         self._delete_confirmed()
-        for row in self._unsent():
+        rows = self._unsent()
+        if rows:
+            self._keep(rows[0]["id"])
+        for row in rows:
             self._send(row["id"], row["body"])
         if self._stumbled:
             self._stumbled, self._trouble = False, ""
+
+    def _keep(self, first: int) -> None:
+        """Have on the disk what others are about to hear: a power cut must not make a file from the past of ours."""
+        try:
+            self._store.sync()
+        except sqlite3.DatabaseError:
+            with self._change:
+                self._read_again_from(first)
+            raise
 
     def _stumble(self, error: sqlite3.DatabaseError) -> None:
         if not self._stumbled:
@@ -154,7 +174,7 @@ class Outbox:
         with self._change:
             self._sent.add(row_id)
         try:
-            event = decode(body)
+            event = replace(decode(body), mark=Mark(self._store.identity, self._store.run, row_id))
         except ContractError as error:  # it must not hold up the others
             self._unreadable(row_id, body, error)
             return

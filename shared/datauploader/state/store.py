@@ -1,5 +1,6 @@
 """One SQLite file in WAL mode: opened with care, migrated step by step, written by one thread at a time."""
 
+import os
 import secrets
 import shutil
 import sqlite3
@@ -16,6 +17,9 @@ from datauploader.errors import StateFromTheFuture, StateUnavailable
 
 log = structlog.get_logger()
 
+_WHOLE, _FORGETFUL, _PAST = 0, 1, 2
+"""What `user_version` says of a file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -26,10 +30,10 @@ class Schema:
 
 
 class Store:
-    """A service's state file; a damaged one is set aside and a new one begun.
+    """A service's state file; one that is damaged, or from the past, is set aside and a new one begun.
 
     Durability: `synchronous=NORMAL`, so a killed process loses nothing and a power cut at most the last
-    transactions. What these said is said again, because a station repeats what has no receipt.
+    transactions. What others hear of a transaction is on the disk before (`sync`).
     """
 
     def __init__(self, path: Path | None, schemas: Sequence[Schema]) -> None:
@@ -44,17 +48,28 @@ class Store:
         """Where a damaged predecessor was put, if there was one; what it held must be found again."""
         self.forgetful = False
         """The file was begun without what a predecessor may have held, and `remembered` was not called yet."""
+        self.run = secrets.token_hex(4)
+        """Names this opening of the file."""
+        self.identity = ""
+        """A number that tells this file from any other, drawn when it was begun."""
+        self._schemas, self._verdict = tuple(schemas), _WHOLE
         self._lock = threading.RLock()
+        self._read_lock = self._lock if path is None else threading.RLock()
+        self._start()
+        if self._verdict == _PAST:
+            self.begin_anew()
+
+    def _start(self) -> None:
+        path = self.path
         try:
-            self._write = self._begin(schemas)
+            self._write = self._begin(self._schemas)
         except sqlite3.DatabaseError as error:
             if path is None or self.damaged is None:
                 raise
             _set_aside(path, self.damaged)
             log.warning("state_file_damaged", path=str(path), set_aside=str(self.damaged), problem=str(error))
-            self._write = self._begin(schemas)
+            self._write = self._begin(self._schemas)
         self._read = self._write if path is None else self._connect()
-        self._read_lock = self._lock if path is None else threading.RLock()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -83,20 +98,47 @@ class Store:
     def remembered(self) -> None:
         """Note that what the file should hold was found again; until then each start finds it `forgetful`."""
         with self.transaction() as db:
-            db.execute("PRAGMA user_version = 0")
+            if self._verdict == _PAST:
+                return
+            db.execute(f"PRAGMA user_version = {_WHOLE}")
         self.forgetful = False
 
     def forget(self) -> None:
         """Note that the file lacks what another one has heard meanwhile: it is `forgetful` like a new one."""
         with self.transaction() as db:
-            db.execute("PRAGMA user_version = 1")
+            db.execute(f"PRAGMA user_version = {_FORGETFUL}")
         self.forgetful = True
 
-    @property
-    def identity(self) -> str:
-        """A number that tells this file from any other, drawn when it was begun."""
-        with self.reading() as db:
-            return str(db.execute("PRAGMA application_id").fetchone()[0])
+    def condemn(self) -> None:
+        """Note that the file is older than what others have heard from it; the next opening begins anew."""
+        with self.transaction() as db:
+            db.execute(f"PRAGMA user_version = {_PAST}")
+            self._verdict = _PAST
+
+    def begin_anew(self) -> None:
+        """Set the file aside as one from the past and begin a new one, forgetful, before anybody works with it."""
+        if self.path is None:
+            return
+        with self._lock, self._read_lock:
+            aside = self._beside("past")
+            self.close()
+            _set_aside(self.path, aside)
+            log.error("state_file_is_from_the_past", path=str(self.path), set_aside=str(aside))
+            self._start()
+
+    def sync(self) -> None:
+        """Have what was committed on the disk; a commit alone leaves the last ones to the system for a while.
+
+        Raises:
+            sqlite3.OperationalError: the disk does not take it.
+        """
+        if self.path is None:
+            return
+        try:
+            with suppress(FileNotFoundError), _log_of(self.path).open("r+b") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise sqlite3.OperationalError(f"disk I/O: {error}") from error
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
@@ -151,11 +193,14 @@ class Store:
     def _give_up(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """Close a connection; SQLite removes the log of a damaged file then, so that is copied before."""
         if self.path is not None and _is_damage(error):
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-            self.damaged = self.path.with_name(f"{self.path.name}.damaged-{stamp}")
+            self.damaged = self._beside("damaged")
             with suppress(FileNotFoundError):
                 shutil.copyfile(_log_of(self.path), _log_of(self.damaged))
         connection.close()
+
+    def _beside(self, why: str) -> Path:
+        assert self.path is not None
+        return self.path.with_name(f"{self.path.name}.{why}-{datetime.now(UTC).strftime('%Y%m%dT%H%M%S%f')}")
 
     def _migrate(self, schemas: Sequence[Schema]) -> None:
         with self.transaction() as db:
@@ -163,10 +208,12 @@ class Store:
             versions: dict[str, int] = dict(db.execute("SELECT component, version FROM schema").fetchall())
             self._refuse_the_future(versions, {schema.component: len(schema.steps) for schema in schemas})
             if not versions:  # new, or emptied by a power cut: it may have to be filled again
-                db.execute("PRAGMA user_version = 1")
+                db.execute(f"PRAGMA user_version = {_FORGETFUL}")
             if not db.execute("PRAGMA application_id").fetchone()[0]:
                 db.execute(f"PRAGMA application_id = {secrets.randbelow(2**31 - 1) + 1}")
-            self.forgetful = bool(db.execute("PRAGMA user_version").fetchone()[0])
+            self.identity = str(db.execute("PRAGMA application_id").fetchone()[0])
+            self._verdict = int(db.execute("PRAGMA user_version").fetchone()[0])
+            self.forgetful = self._verdict != _WHOLE
             for schema in schemas:
                 for step in schema.steps[versions.get(schema.component, 0) :]:
                     for statement in _statements(step):
@@ -208,7 +255,7 @@ def _log_of(path: Path) -> Path:
 
 
 def _set_aside(path: Path, aside: Path) -> None:
-    """Rename a damaged file, so that a person can still read it and its log."""
+    """Rename a file that is not used any more, so that a person can still read it and its log."""
     path.rename(aside)
     for left in (_log_of(path), path.with_name(f"{path.name}-shm")):
         left.unlink(missing_ok=True)

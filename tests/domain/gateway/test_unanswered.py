@@ -160,11 +160,14 @@ def test_a_station_answers_and_ends_its_own_uploads_alone(bench: Bench) -> None:
     assert len(bench.kinds()) >= 2
 
 
-def test_what_a_rule_asks_for_is_the_station_s_own_matter(bench: Bench) -> None:
-    """It says so again by itself."""
+@pytest.mark.fault("F53")
+def test_what_a_rule_asks_for_is_the_station_s_own_matter_until_it_has_forgotten(bench: Bench) -> None:
+    """It says so again by itself; but which folders it had begun anew it cannot know without its state."""
     rule = REQUEST.data.model_copy(update={"requested_by": Person(id="rule:all")})
-    bench.hear(rule, forgetful())
+    bench.hear(rule)
     assert bench.kinds() == []
+    bench.hear(forgetful())
+    assert bench.kinds() == [UploadRequested]
 
 
 def test_a_wish_waits_ever_longer(tmp_path: Path) -> None:

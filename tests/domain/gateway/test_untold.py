@@ -22,6 +22,7 @@ from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import unanswered
 from datauploader_gateway.intake import SCHEMA, Intake
+from datauploader_gateway.signing import Signer
 from datauploader_gateway.unanswered import Unanswered
 
 WORD = builders.event(
@@ -40,7 +41,7 @@ class Bench:
         self.store = Store(folder / "x.sqlite", (outbox_state.SCHEMA, SCHEMA, unanswered.SCHEMA))
         self.outbox = Outbox(self.store, self._publish)
         self.table = Unanswered(self.store, self.outbox, patience_s=0.0, kept_s=3600)
-        self.intake = Intake(self.store, self.outbox, self.table)
+        self.intake = Intake(self.store, self.outbox, self.table, Signer("memory://"))
         self.outbox.start()
 
     def _publish(self, event: Event[EventData]) -> "Future[None]":

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import redis
@@ -16,6 +17,7 @@ from datauploader.messaging.topology import gateway_queue
 from datauploader.state import Store
 from datauploader_gateway import metrics
 from datauploader_gateway.heartbeat import Heartbeat
+from datauploader_gateway.lastheard import LastHeard
 from datauploader_gateway.mail.occasions import Occasions
 from datauploader_gateway.unanswered import Unanswered
 from datauploader_gateway.view import keys
@@ -52,11 +54,11 @@ class Keeper:
 
     def __init__(
         self, bus: Bus, client: redis.Redis, writer: ViewWriter, store: Store, unanswered: Unanswered,
-        occasions: Occasions, *, heartbeat: Heartbeat, interval_s: float,
+        occasions: Occasions, numbers: LastHeard, *, heartbeat: Heartbeat, interval_s: float,
     ) -> None:  # fmt: skip
         """Look every `interval_s`."""
         self._bus, self._redis, self._writer = bus, client, writer
-        self._store, self._unanswered, self._occasions = store, unanswered, occasions
+        self._store, self._unanswered, self._occasions, self._numbers = store, unanswered, occasions, numbers
         self._heartbeat, self._interval_s = heartbeat, interval_s
         self._ending = threading.Event()
         self._missed = threading.Event()
@@ -81,6 +83,8 @@ class Keeper:
         self._abandon_rebuild()
         if self._consumer is not None:
             self._consumer.stop(max(0.0, end - time.monotonic()))
+        with suppress(sqlite3.DatabaseError):
+            self._numbers.write()
 
     def _run(self) -> None:
         while not self._ending.is_set():
@@ -101,6 +105,7 @@ class Keeper:
             self._abandon_rebuild()
         whole = bool(self._redis.exists(keys.MARKER)) and not self._store.forgetful
         self._unanswered.look()
+        self._numbers.write()
         if not whole and self._rebuild is None:
             log.info("view_is_built_again")
             metrics.REBUILDS.inc()
@@ -158,6 +163,7 @@ class Keeper:
         try:
             self._unanswered.hear(event, live=delivery.offset is None)
             self._occasions.hear(event)
+            self._numbers.note(event)
         except sqlite3.OperationalError as error:
             raise Retry(f"the state file cannot be written: {error}", timedelta(seconds=10)) from error
         metrics.FOLDED.labels(event.data.name).inc()

@@ -1,7 +1,7 @@
 """The file versions of the uploads, folder by folder, and what was said and heard of each."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from datauploader.contracts.files import FileVersion
@@ -264,6 +264,29 @@ class Files:
         query += " AND name = ? AND folder = (SELECT id FROM folders WHERE upload = ? AND path = ?)"
         places = [(upload, name, upload, folder) for folder, _, name in (path.rpartition(b"/") for path in paths)]
         return db.executemany(query, places).rowcount
+
+    @staticmethod
+    def announce_again(db: sqlite3.Connection, upload: int, paths: Collection[bytes] | None = None) -> int:
+        """Have what is on the storage announced once more, all of it or these paths; return how many.
+
+        Whether a file is still on the disk does not matter: transfer knows what it has stored.
+        """
+        rows = db.execute(
+            """SELECT f.folder, f.name, d.path FROM files f JOIN folders d ON d.id = f.folder
+            WHERE d.upload = ? AND f.state IN ('stored', 'catalogued')""",
+            (upload,),
+        ).fetchall()
+        found = [(r["folder"], r["name"]) for r in rows if paths is None or join(r["path"], r["name"]) in paths]
+        query = "UPDATE files SET state = 'announced', due_at = 0, reason = NULL, detail = NULL"
+        db.executemany(f"{query} WHERE folder = ? AND name = ?", found)
+        return len(found)
+
+    @staticmethod
+    def left_out(db: sqlite3.Connection, upload: int) -> list[sqlite3.Row]:
+        """List what does not belong to the dataset, with the reasons: path of the folder, name, reason, detail."""
+        query = """SELECT d.path, f.name, f.reason, f.detail FROM files f JOIN folders d ON d.id = f.folder
+            WHERE d.upload = ? AND f.state IN ('left-out', 'gone') AND f.reason IS NOT NULL"""
+        return db.execute(query, (upload,)).fetchall()
 
     @staticmethod
     def tallies(db: sqlite3.Connection, upload: int | None = None) -> dict[str, Tally]:

@@ -1,0 +1,89 @@
+"""What stations ask the gateway: how far it has heard them, and whether it still knows their open uploads."""
+
+import redis
+import structlog
+
+from datauploader.contracts import Event, Station, UploadControlled, UploadRequested, decode
+from datauploader.contracts.model import Travelling
+from datauploader.contracts.questions import Heard, LastHeard, Question, Remembered, RememberUpload
+from datauploader.errors import ContractError, QuestionRefused
+from datauploader.state import Outbox, Store
+from datauploader_gateway.heartbeat import SERVICE
+from datauploader_gateway.lastheard import LastHeard as Numbers
+from datauploader_gateway.signing import Signer
+from datauploader_gateway.unanswered import Unanswered
+from datauploader_gateway.view import keys
+
+log = structlog.get_logger()
+
+RULE = "rule:"
+
+
+class StationDesk:
+    """Answers each station about itself alone; the broker vouches for who asks."""
+
+    def __init__(
+        self, store: Store, outbox: Outbox, client: redis.Redis, numbers: Numbers, unanswered: Unanswered,
+        signer: Signer,
+    ) -> None:  # fmt: skip
+        """Answer from these."""
+        self._store, self._outbox, self._redis = store, outbox, client
+        self._numbers, self._unanswered, self._signer = numbers, unanswered, signer
+
+    def __call__(self, question: Question, station: Station) -> Travelling:
+        """Answer one question of a station.
+
+        Raises:
+            QuestionRefused: with a code (`unavailable`, `not-allowed`, `invalid-question`, `unknown-question`).
+        """
+        if isinstance(question, LastHeard):
+            number = self._numbers.before(station, question.service, question.state, question.run)
+            return Heard(number=number, facility=f"{self._store.identity}.{self._store.run}")
+        if isinstance(question, RememberUpload):
+            return self._remember(_request(question, station), paused=question.paused)
+        raise QuestionRefused("unknown-question", f"the gateway does not answer {question.name} to stations")
+
+    def _remember(self, event: Event[UploadRequested], *, paused: bool) -> Remembered:
+        """Say a request again that is not known here any more, where it is proved that it was ours."""
+        upload_id = event.data.upload_id
+        if self._forgetful():
+            raise QuestionRefused("unavailable", "the gateway is still finding again what it had; ask it later")
+        knew = self._unanswered.knows(upload_id, event.station.key)
+        if knew == "over" or (knew == "open" and self._redis.exists(keys.upload(upload_id))):
+            return Remembered(knew=knew)
+        if not event.data.requested_by.id.startswith(RULE) and not self._signer.holds(event):
+            log.error("unknown_upload_without_proof", upload_id=upload_id, station=event.station.key)
+            raise QuestionRefused(
+                "not-allowed",
+                f"this facility does not know the upload {upload_id} and has no proof that "
+                f"{event.data.requested_by.id} asked for it; that person has to ask for the same dataset again",
+            )
+        with self._store.transaction() as db:
+            Outbox.put(db, event)
+            self._unanswered.keep(db, event)
+            if paused:
+                pause = UploadControlled(upload_id=upload_id, action="pause", requested_by=event.data.requested_by)
+                said = event.follow(pause, service=SERVICE)
+                Outbox.put(db, said)
+                self._unanswered.keep(db, said)
+        self._outbox.wake()
+        log.warning("upload_remembered_by_its_station", upload_id=upload_id, station=event.station.key)
+        return Remembered(knew="nothing")
+
+    def _forgetful(self) -> bool:
+        try:
+            return self._store.forgetful or not self._redis.exists(keys.MARKER)
+        except redis.RedisError as error:
+            raise QuestionRefused("unavailable", f"Redis does not answer: {error}") from error
+
+
+def _request(question: RememberUpload, station: Station) -> Event[UploadRequested]:
+    try:
+        event = decode(question.event.encode())
+    except ContractError as error:
+        raise QuestionRefused("invalid-question", f"event: {error}") from error
+    if not isinstance(event.data, UploadRequested):
+        raise QuestionRefused("invalid-question", "event: it is no upload.requested")
+    if event.station != station:
+        raise QuestionRefused("not-allowed", f"{station.key} speaks of an upload of {event.station.key}")
+    return event  # type: ignore[return-value]

@@ -1,0 +1,84 @@
+"""Tells a facility that has lost everything of the uploads that are open here, and again what was said of them."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+
+import structlog
+
+from datauploader.contracts.envelope import encode
+from datauploader.contracts.files import LeftOutFile
+from datauploader.contracts.questions import Remembered, RememberUpload
+from datauploader.contracts.uploads import UploadOpened
+from datauploader.crashing import crash_point
+from datauploader.errors import MessagingError, QuestionRefused
+from datauploader.messaging.ports import Bus
+from datauploader_watcher.domain.versions import join
+from datauploader_watcher.ground import Ground
+from datauploader_watcher.ledger.files import Files
+from datauploader_watcher.ledger.uploads import Upload, Uploads
+from datauploader_watcher.publishing import left_out, say, say_left_out
+from datauploader_watcher.sealing import counts
+
+log = structlog.get_logger()
+
+ANSWER_S = 10.0
+TAKEN_UP = ("open", "sealed")
+
+
+class Reteller:
+    """Called whenever the gateway is another one than before, or was started anew."""
+
+    def __init__(self, ground: Ground, bus: Bus, changed: Callable[[], None]) -> None:
+        """Take whom to ask, and whom to tell that uploads have changed in the ledger."""
+        self._store, self._outbox, self._bus, self._here = ground.store, ground.outbox, bus, ground.here
+        self._changed = changed
+
+    def __call__(self) -> bool:
+        """Go through the open uploads; return whether the gateway has said of each whether it knows it."""
+        with self._store.reading() as db:
+            uploads = Uploads.in_states(db, TAKEN_UP)
+        answered = [self._told(upload) for upload in uploads]
+        return all(answered)
+
+    def _told(self, upload: Upload) -> bool:
+        question = RememberUpload(event=encode(upload.event).decode(), paused=upload.paused)
+        try:
+            answer = self._bus.ask(question, Remembered, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+        except QuestionRefused as error:
+            if error.code != "not-allowed":
+                return False
+            self._troubled(upload, f"{error}".rstrip(".")[:1900])
+            return True
+        except (MessagingError, TimeoutError):
+            return False
+        if answer.knew == "nothing":
+            self._tell_again(upload)
+        return True
+
+    def _troubled(self, upload: Upload, problem: str) -> None:
+        log.error("upload_not_remembered", upload_id=upload.upload_id, problem=problem)
+        with self._store.transaction() as db:
+            Uploads.set_trouble(db, upload.number, f"{problem}.")
+        self._changed()
+
+    def _tell_again(self, upload: Upload) -> None:
+        """Say all that was said of an upload; transfer answers for what it has stored, and nothing is moved."""
+        with self._store.transaction() as db:
+            say(db, upload, UploadOpened(upload_id=upload.upload_id))
+            say(db, upload, counts(db, upload))
+            say_left_out(db, upload, _omissions(db, upload.number))
+            files = Files.announce_again(db, upload.number)
+            Uploads.reseal(db, upload.number)
+            Uploads.set_recall(db, upload.number, "")
+            Uploads.heard(db, upload.number, time.time())
+        crash_point("watcher.retold")
+        self._outbox.wake()
+        self._changed()
+        log.warning("upload_told_again", upload_id=upload.upload_id, files=files)
+
+
+def _omissions(db: sqlite3.Connection, upload: int) -> list[LeftOutFile]:
+    """List what is left out, as it was said first."""
+    rows = Files.left_out(db, upload)
+    return [left_out(join(row["path"], row["name"]), row["reason"], row["detail"] or "") for row in rows]

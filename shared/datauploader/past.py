@@ -1,0 +1,110 @@
+"""Whether a station's state file is older than what the world has heard from it: put back from a copy, most often.
+
+A file that is lost is made up for; one that is old believes what is not true any more. So it counts as lost (ADR 29).
+The gateway hears everything, and so it is asked how far it has heard this file before.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from datauploader.contracts import Station
+from datauploader.contracts.questions import Heard, LastHeard
+from datauploader.errors import MessagingError
+from datauploader.messaging.ports import Bus
+from datauploader.service import Check
+from datauploader.state import Outbox, Store
+
+log = structlog.get_logger()
+
+ANSWER_S = 3.0
+"""How long a start waits; a station works without the gateway, which is asked again later."""
+
+
+class PastGuard:
+    """Asks before anything is said, and again and again afterwards: the gateway may be away, or behind."""
+
+    def __init__(
+        self, store: Store, bus: Bus, here: Station, service: str, *, end: Callable[[], None], interval_s: float,
+        on_facility: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
+        """Guard a store.
+
+        Args:
+            store: the service's state.
+            bus: how the gateway is asked.
+            here: the station.
+            service: the service's name.
+            end: has the process end in order, where the file turns out to be old while it is used.
+            interval_s: how often it is asked.
+            on_facility: called when another gateway, or another run of it, has answered; False: call it again later.
+        """
+        self._store, self._bus, self._here, self._service = store, bus, here, service
+        self._end, self._interval_s, self._on_facility = end, interval_s, on_facility
+        self._said, self._facility, self._is_old = 0, "", False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="past", daemon=True)
+
+    def look(self) -> None:
+        """Begin anew if the file is from the past; call it before anything of it is used or said."""
+        self._said = Outbox.said(self._store)
+        heard = self._ask()
+        if heard is not None and heard.number > self._said:
+            self._store.begin_anew()
+            self._said = 0
+
+    def start(self) -> None:
+        """Go on asking in the background."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Ask nothing more."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def check(self) -> Check:
+        """Say whether the file is from the past."""
+        sentence = (
+            f"the state file {self._store.path} is older than what others have heard from it, as after putting back a "
+            f"copy: {self._service} ends and begins anew at its next start; nothing is lost, files are looked at again"
+        )
+        return Check("past", not self._is_old, sentence if self._is_old else "")
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._ended.wait(pause):
+            pause = self._interval_s
+            heard = self._ask()
+            if heard is None:
+                continue
+            if heard.number > self._said:
+                self._condemn()
+                return
+            if heard.facility != self._facility and self._told():
+                self._facility = heard.facility
+
+    def _ask(self) -> Heard | None:
+        if self._store.path is None:
+            return None
+        question = LastHeard(service=self._service, state=self._store.identity, run=self._store.run)
+        try:
+            return self._bus.ask(question, Heard, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+        except (MessagingError, TimeoutError) as error:
+            log.debug("gateway_not_asked", problem=str(error))
+            return None
+
+    def _told(self) -> bool:
+        try:
+            return self._on_facility()
+        except Exception:  # the boundary of one look: the thread must outlive it
+            log.exception("facility_not_told")
+            return False
+
+    def _condemn(self) -> None:
+        """Have the next start begin anew: what this run has built on the old file cannot be taken back now."""
+        self._is_old = True
+        log.error("state_is_from_the_past", problem=self.check().detail)
+        self._store.condemn()
+        self._end()

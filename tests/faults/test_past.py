@@ -1,0 +1,100 @@
+"""State from the past: a file, or the whole server, put back from a copy that is older than what others have heard."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datauploader.testing.waiting import eventually
+
+STATES = {"watcher": "watcher.sqlite3", "transfer": "transfer.sqlite", "catalog": "catalog.sqlite"}
+SETTINGS = {
+    "watcher": {"receipt_patience_s": 5.0, "report_interval_s": 1.0},
+    "transfer": {"report_interval_s": 1.0},
+    "gateway": {"request_patience_s": 5.0},
+}
+
+
+class Two:
+    """Two uploads of two folders, one from before the copy and one from after it."""
+
+    def __init__(self, run, scribe: Callable) -> None:
+        """Begin with the first one, of which some files are in the catalogue."""
+        self.run, self._scribe = run, scribe
+        self.states = run.facility.folder / "state"
+        self.copies = run.facility.folder / "copies"
+        self.copies.mkdir()
+        self.before = self._begin(run, "before")
+
+    def _begin(self, run, dataset: str):
+        folder = run.facility.watched / dataset
+        folder.mkdir()
+        writer = self._scribe(run, folder)
+        writer.write_many(f"{number}.dat" for number in range(5))
+        upload = run.request(dataset, path=str(folder.resolve()))
+        run.until_catalogued(upload, 5)
+        return run, writer, upload, dataset
+
+    def copy(self, service: str) -> None:
+        """Copy a state file as operations.md says: while its service is stopped."""
+        with self.run.facility.without(service):
+            shutil.copyfile(self.states / STATES[service], self.copies / STATES[service])
+
+    def go_on(self) -> None:
+        """Have a second upload, and more of the first one."""
+        self.after = self._begin(self.run.beside("after"), "after")
+        run, writer, upload, _ = self.before
+        writer.write_many(f"more-{number}.dat" for number in range(3))
+        run.until_catalogued(upload, 8)
+
+    def put_back(self, service: str) -> None:
+        """Put the copy back."""
+        with self.run.facility.without(service):
+            for old in self.states.glob(f"{STATES[service]}*"):
+                old.unlink()
+            shutil.copyfile(self.copies / STATES[service], self.states / STATES[service])
+
+    def aside(self, service: str) -> list[Path]:
+        """List what was set aside as from the past."""
+        return sorted(self.states.glob(f"{STATES[service]}.past-*"))
+
+    def finish(self) -> None:
+        """Write on in both folders, close both, and have the oracle judge."""
+        self.run.heal()
+        for _, writer, _, _ in (self.before, self.after):
+            writer.write("0.dat", b"a newer version")
+            writer.write("last.dat", b"the last file")
+        for run, _, upload, dataset in (self.before, self.after):
+            run.recover(upload, datasets=(dataset,))
+
+
+@pytest.fixture
+def two(case, scribe) -> Two:
+    """Give the first upload, half done."""
+    return Two(case(settings=SETTINGS), scribe)
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F53")
+@pytest.mark.parametrize("service", STATES)
+def test_a_state_file_put_back_from_a_copy_is_noticed_and_everything_comes_right(two: Two, service: str) -> None:
+    """Uploads and files that came after the copy are known again, and both datasets are completed."""
+    two.copy(service)
+    two.go_on()
+    two.put_back(service)
+    if service != "catalog":  # which reads the event log instead
+        eventually(lambda: two.aside(service), within_s=20, what="the old file is set aside")
+    two.finish()
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F53")
+def test_an_upload_that_a_put_back_watcher_did_not_know_can_be_cancelled(two: Two) -> None:
+    """The order does what it says, instead of being taken in and forgotten."""
+    two.copy("watcher")
+    two.go_on()
+    two.put_back("watcher")
+    run, _, upload, _ = two.after
+    run.control(upload, "cancel")
+    run.until(upload, lambda status: status.state == "cancelled", "it is cancelled", within_s=60)
