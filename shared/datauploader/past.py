@@ -26,7 +26,8 @@ class PastGuard:
     """Asks before anything is said, and again and again afterwards: the gateway may be away, or behind."""
 
     def __init__(
-        self, store: Store, bus: Bus, here: Station, service: str, *, end: Callable[[], None], interval_s: float,
+        self, store: Store, bus: Bus, here: Station | None, service: str, *,
+        end: Callable[[], None] = lambda: None, interval_s: float = 10.0,
         on_facility: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         """Guard a store.
@@ -34,7 +35,7 @@ class PastGuard:
         Args:
             store: the service's state.
             bus: how the gateway is asked.
-            here: the station.
+            here: the station; None for a service of the facility.
             service: the service's name.
             end: has the process end in order, where the file turns out to be old while it is used.
             interval_s: how often it is asked.
@@ -48,11 +49,16 @@ class PastGuard:
 
     def look(self) -> None:
         """Begin anew if the file is from the past; call it before anything of it is used or said."""
-        self._said = Outbox.said(self._store)
-        heard = self._ask()
-        if heard is not None and heard.number > self._said:
+        if self.is_old():
             self._store.begin_anew()
             self._said = 0
+
+    def is_old(self) -> bool:
+        """Ask once, and note from where the file goes on; a new one is not asked about."""
+        new = self._store.forgetful and not Outbox.said(self._store)
+        heard = None if new else self._ask()
+        self._said = Outbox.said(self._store)  # read last: who shares the file has kept what it said meanwhile
+        return heard is not None and heard.number > self._said
 
     def start(self) -> None:
         """Go on asking in the background."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -13,8 +13,9 @@ from datauploader.crashing import crash_point
 from datauploader.errors import Park
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
 from datauploader.messaging.topology import catalog_queue
+from datauploader.past import PastGuard
 from datauploader.service import Check, Context
-from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader.state import Inbox, Outbox, Store, inbox, outbox
 from datauploader_catalog import claims, handlers, ledger, words
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.annotating import Annotator
@@ -26,6 +27,10 @@ from datauploader_catalog.settings import CatalogSettings
 from datauploader_catalog.worker import Worker
 
 log = structlog.get_logger()
+
+
+MARGIN = timedelta(minutes=5)
+"""How much of the log before the file's last event is looked at again at a start: clocks differ a little."""
 
 
 class CatalogService:
@@ -55,6 +60,7 @@ class CatalogService:
         self._consumers: list[Consumer] = []
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="catalog.turns")
         self._working = self._recalling = False
+        self._guard = PastGuard(self._store, self._bus, None, self.name)
 
     def start(self) -> None:
         """Take up what a former run left, then the queue and the questions.
@@ -62,8 +68,12 @@ class CatalogService:
         A catalog that has forgotten something, or was begun beside another one with a state of its own, works only
         when the queue is its own: else both would do everything.
         """
+        if not self._store.forgetful and self._guard.is_old():
+            log.error("state_is_from_the_past", hint="it was put back from a copy: the event log is read again")
+            self._store.forget()
         if not self._store.forgetful:
             self._work()
+            self._catch_up()
         self._outbox.start()
         ownership = Ownership(
             self._store.identity,
@@ -85,6 +95,7 @@ class CatalogService:
         self._annotator.stop(deadline_s / 4)
         self._outbox.stop(deadline_s / 4)
         self._catalogue.close()
+        self._store.checkpoint()
 
     def checks(self) -> Sequence[Check]:
         """Say whether the catalogue takes what it is told and the broker what is published."""
@@ -123,17 +134,36 @@ class CatalogService:
     def _recall(self) -> None:
         """Hear everything that the event log remembers, until it was heard once to its end; the inbox drops doubles."""
         self._recalling = True
+
+        def ended() -> None:
+            self._store.remembered()
+            self._recalling = False
+            self._worker.judge()
+
+        self._read(Start(first=True), ended)
+
+    def _catch_up(self) -> None:
+        """Hear what the log has since the file's last event: a file that was put back has missed the rest."""
+        with self._store.reading() as db:
+            latest = Inbox.latest(db)
+        if latest is not None:
+            self._read(Start(time=latest - MARGIN), lambda: None, again=False)
+
+    def _read(self, start: Start, ended: Callable[[], None], *, again: bool = True) -> None:
+        """Hear the log from somewhere on up to now; with `again` also what was heard before and is answered again."""
         began = datetime.now(UTC)
         reader: Future[Consumer] = Future()
+        over = threading.Event()
 
         def hear(delivery: Delivery) -> None:
-            if not self._recalling:
+            if over.is_set():
                 return
             if delivery.event.time >= began:
-                self._store.remembered()
-                self._recalling = False
-                self._worker.judge()
+                over.set()
+                ended()
                 threading.Thread(target=lambda: reader.result().stop(), daemon=True).start()
+                return
+            if not again and self._knows(delivery):
                 return
             try:
                 self._hear(delivery)
@@ -141,8 +171,12 @@ class CatalogService:
                 raise Park(str(error)) from error
             crash_point("catalog.recalling")
 
-        reader.set_result(self._bus.replay(Start(first=True), hear))
+        reader.set_result(self._bus.replay(start, hear))
         self._consumers.append(reader.result())
+
+    def _knows(self, delivery: Delivery) -> bool:
+        with self._store.reading() as db:
+            return Inbox.knows(db, delivery.event.id)
 
 
 def create(context: Context) -> CatalogService:

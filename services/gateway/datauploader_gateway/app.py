@@ -105,7 +105,7 @@ class Gateway:
         self._operations = self._operations_bus()
         app = application.build(settings, self._parts)
         self._web = WebServer(app, settings.host, settings.port, trusted_proxies=settings.trusted_proxies)
-        self._desk: Consumer | None = None
+        self._desks: list[Consumer] = []
         self._live: Live | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -120,7 +120,10 @@ class Gateway:
         self._keeper.start()
         self._outbox.start()
         desk = StationDesk(self._store, self._outbox, self._redis, self._numbers, self._unanswered, self._signer)
-        self._desk = self._context.bus.answer_stations(SERVICE, desk)
+        self._desks = [
+            self._context.bus.answer_stations(SERVICE, desk),
+            self._context.bus.answer(SERVICE, desk.of_facility),
+        ]
         self._web.start()
         log.info("gateway_listens", url=self.url)
 
@@ -130,8 +133,8 @@ class Gateway:
         if self._live is not None and self._loop is not None and self._web.alive:
             self._loop.call_soon_threadsafe(self._live.close)
         self._web.stop(deadline_s * 0.6)
-        if self._desk is not None:
-            self._desk.stop(0.5)
+        for desk in self._desks:
+            desk.stop(0.5)
         self._keeper.stop(max(0.1, (end - time.monotonic()) / 2))
         self._outbox.stop(max(0.1, end - time.monotonic()))
         self._store.close()

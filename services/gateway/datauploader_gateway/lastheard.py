@@ -4,13 +4,19 @@ import threading
 import time
 
 from datauploader.contracts import (
+    DatasetAnnotated,
+    DatasetCompleted,
+    DatasetEnsured,
+    DatasetRefused,
     Event,
     EventData,
+    FileCatalogued,
     FileFailed,
     FileLeftOut,
     FileReady,
     FileReleased,
     FileStored,
+    InvestigationAnnotated,
     Station,
     StationReported,
     UploadCancelled,
@@ -37,13 +43,18 @@ SCHEMA = Schema(
         """,
     ),
 )
-_SAID_BY_STATIONS = frozenset(
+_SAID_BY_STATIONS: frozenset[type[EventData]] = frozenset(
     (
         UploadOpened, UploadRejected, UploadScanned, UploadSealed, UploadCancelled, FileReady, FileStored, FileFailed,
         FileLeftOut, FileReleased, StationReported,
     )
 )  # fmt: skip
-"""Events that the broker lets nobody say but the station itself: others could have it throw its state away."""
+_SAID_BY_CATALOG: frozenset[type[EventData]] = frozenset(
+    (DatasetEnsured, DatasetRefused, DatasetCompleted, DatasetAnnotated, InvestigationAnnotated, FileCatalogued)
+)
+CATALOG = "catalog"
+"""Events count that the broker lets nobody say but the station itself, or the catalog: others, such as harvesters,
+could else have them throw their states away."""
 KEPT_S = 365 * 24 * 3600.0
 """Nobody puts back a copy that is older than this."""
 
@@ -62,7 +73,8 @@ class LastHeard:
     def note(self, event: Event[EventData]) -> None:
         """Take note of how far the file was that an event comes from."""
         mark = event.mark
-        if mark is None or type(event.data) not in _SAID_BY_STATIONS:
+        own = _SAID_BY_CATALOG if event.service == CATALOG else _SAID_BY_STATIONS
+        if mark is None or type(event.data) not in own:
             return
         key = (event.station.key, event.service, mark.state, mark.run)
         with self._lock:
@@ -90,10 +102,16 @@ class LastHeard:
                     self._fresh[key] = max(number, self._fresh.get(key, 0))
             raise
 
-    def before(self, station: Station, service: str, state: str, run: str) -> int:
-        """Return the highest number that was heard of a state file in other runs than this one; 0 for none."""
+    def before(self, station: Station | None, service: str, state: str, run: str) -> int:
+        """Return the highest number that was heard of a state file in other runs than this one; 0 for none.
+
+        Without a station it is that of a service of the facility, which speaks about all stations.
+        """
         self.write()
+        query = "SELECT max(number) FROM lastheard WHERE service = ? AND state = ? AND run <> ?"
+        values = [service, state, run]
+        if station is not None:
+            query += " AND station = ?"
+            values.append(station.key)
         with self._store.reading() as db:
-            query = "SELECT max(number) FROM lastheard WHERE station = ? AND service = ? AND state = ? AND run <> ?"
-            row = db.execute(query, (station.key, service, state, run)).fetchone()
-        return int(row[0] or 0)
+            return int(db.execute(query, values).fetchone()[0] or 0)

@@ -9,6 +9,7 @@ from datauploader.contracts.questions import Heard, LastHeard, Question, Remembe
 from datauploader.errors import ContractError, QuestionRefused
 from datauploader.state import Outbox, Store
 from datauploader_gateway.heartbeat import SERVICE
+from datauploader_gateway.lastheard import CATALOG
 from datauploader_gateway.lastheard import LastHeard as Numbers
 from datauploader_gateway.signing import Signer
 from datauploader_gateway.unanswered import Unanswered
@@ -36,12 +37,25 @@ class StationDesk:
         Raises:
             QuestionRefused: with a code (`unavailable`, `not-allowed`, `invalid-question`, `unknown-question`).
         """
-        if isinstance(question, LastHeard):
-            number = self._numbers.before(station, question.service, question.state, question.run)
-            return Heard(number=number, facility=f"{self._store.identity}.{self._store.run}")
+        if isinstance(question, LastHeard) and question.service != CATALOG:
+            return self._heard(question, station)
         if isinstance(question, RememberUpload):
             return self._remember(_request(question, station), paused=question.paused)
         raise QuestionRefused("unknown-question", f"the gateway does not answer {question.name} to stations")
+
+    def of_facility(self, question: Question) -> Travelling:
+        """Answer a question of a service of the facility.
+
+        Raises:
+            QuestionRefused: the question is none of those.
+        """
+        if isinstance(question, LastHeard) and question.service == CATALOG:
+            return self._heard(question, None)
+        raise QuestionRefused("unknown-question", f"the gateway does not answer {question.name}")
+
+    def _heard(self, question: LastHeard, station: Station | None) -> Heard:
+        number = self._numbers.before(station, question.service, question.state, question.run)
+        return Heard(number=number, facility=f"{self._store.identity}.{self._store.run}")
 
     def _remember(self, event: Event[UploadRequested], *, paused: bool) -> Remembered:
         """Say a request again that is not known here any more, where it is proved that it was ours."""

@@ -85,6 +85,7 @@ class TransferService:
         self._worker.stop(deadline_s / 2)
         self._outbox.stop(deadline_s / 4)
         self._mover.close()
+        self._store.checkpoint()
 
     def checks(self) -> Sequence[Check]:
         """Say whether the remotes take files and the broker what is published."""

@@ -167,7 +167,7 @@ def _rights(user: BrokerUser) -> _Rights:
             r"catalog\.work(\.parked|\.owner)?|catalog\.questions(\.stations)?",
             says=rf"^{_THREE_WORDS}\.(dataset\.(?!described\.)[a-z-]+|investigation\.annotated|file\.catalogued)\.",
             hears=_ANYTHING,
-            asks=r"^(watcher|transfer)\.questions\.",
+            asks=r"^((watcher|transfer)\.questions\.|gateway\.questions$)",
             answers=r"^catalog\.questions(\.\*\.\*\.\*)?$",
         )
     return _Rights(

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from datetime import UTC, datetime
 
 from datauploader.state.store import Schema
 
@@ -21,6 +22,17 @@ class Inbox:
         """Remember the id; return whether it was unknown."""
         cursor = db.execute("INSERT OR IGNORE INTO inbox VALUES (?, ?)", (event_id, time.time()))
         return cursor.rowcount == 1
+
+    @staticmethod
+    def knows(db: sqlite3.Connection, event_id: str) -> bool:
+        """Tell whether an event was handled."""
+        return db.execute("SELECT 1 FROM inbox WHERE event_id = ?", (event_id,)).fetchone() is not None
+
+    @staticmethod
+    def latest(db: sqlite3.Connection) -> datetime | None:
+        """Return when an event was handled last; None before the first."""
+        (at,) = db.execute("SELECT max(seen_at) FROM inbox").fetchone()
+        return datetime.fromtimestamp(at, UTC) if at is not None else None
 
     @staticmethod
     def forget_old(db: sqlite3.Connection, *, older_than_s: float = KEPT_S) -> int:

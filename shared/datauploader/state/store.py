@@ -140,6 +140,11 @@ class Store:
         except OSError as error:
             raise sqlite3.OperationalError(f"disk I/O: {error}") from error
 
+    def checkpoint(self) -> None:
+        """Have everything in the file itself, so that a copy of it alone is whole; what cannot be done now is left."""
+        with self._lock, suppress(sqlite3.DatabaseError):
+            self._write.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
         with self._lock, self._read_lock:

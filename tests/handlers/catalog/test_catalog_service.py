@@ -1,6 +1,7 @@
 """The catalog service with its real handlers, ledger and workers, on the memory engine and the memory catalogue."""
 
 import itertools
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,10 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import (
+    Heard,
     Identity,
     Investigations,
+    LastHeard,
     ListInvestigations,
     MayUpload,
     Question,
@@ -406,6 +409,59 @@ def test_the_log_is_read_once_and_not_at_every_start(world: World) -> None:
     world.stop()
     world.start()
     assert not world.service._store.forgetful
+
+
+@pytest.mark.fault("F53")
+def test_a_ledger_from_a_copy_catches_up_with_the_event_log(world: World) -> None:
+    """What was asked for and stored since the copy is known again, and both uploads are completed; nothing twice."""
+    early, late = version("a.h5"), version("b.h5")
+    world.say(requested())
+    world.say(stored(early))
+    world.await_(FileCatalogued)
+    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    world.stop()
+    shutil.copyfile(world.folder / "catalog.sqlite", world.folder / "copy")
+    world.start()
+    world.say(stored(late))
+    world.await_(FileCatalogued, 2)
+    world.say(requested("upload-0002").model_copy(update={"dataset": DatasetSpec(name="run2")}))
+    world.await_(DatasetEnsured, 2)
+    world.stop()
+    for path in world.folder.glob("catalog.sqlite*"):
+        path.unlink()
+    shutil.copyfile(world.folder / "copy", world.folder / "catalog.sqlite")
+    before = len([event for event in world.heard if isinstance(event.data, FileCatalogued)])
+    world.start()
+    assert not world.service._store.forgetful
+    world.say(sealed(early, late))
+    world.say(sealed(upload_id="upload-0002"))
+    world.await_(DatasetCompleted, 2)
+    again = [event.data for event in world.heard if isinstance(event.data, FileCatalogued)][before:]
+    assert {one.file.path for data in again for one in data.files} <= {"b.h5"}
+    assert len(world.catalogue.datasets) == 2
+
+
+@pytest.mark.fault("F53")
+def test_a_catalog_that_the_gateway_knows_to_have_been_further_reads_the_whole_log(world: World) -> None:
+    """Whatever the clocks say; its numbers are asked for before anything is done."""
+    world.say(requested())
+    world.await_(DatasetEnsured)
+    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    world.stop()
+    asked: list[Question] = []
+
+    def gateway(question: Question) -> Heard:
+        asked.append(question)
+        return Heard(number=1000)
+
+    world.outside.answer("gateway", gateway)
+    world.start()
+    assert [type(question) for question in asked] == [LastHeard]
+    file = version("a.h5")
+    world.say(stored(file))
+    world.say(sealed(file))
+    world.await_(DatasetCompleted)
+    eventually(lambda: not world.service._store.forgetful, what="the log is read again")
 
 
 @pytest.mark.attack("S30")
