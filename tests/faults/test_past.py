@@ -1,11 +1,14 @@
 """State from the past: a file, or the whole server, put back from a copy that is older than what others have heard."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from datauploader.errors import NotFound
 from datauploader.testing.waiting import eventually
 
 STATES = {"watcher": "watcher.sqlite3", "transfer": "transfer.sqlite", "catalog": "catalog.sqlite"}
@@ -36,9 +39,16 @@ class Two:
         run.until_catalogued(upload, 5)
         return run, writer, upload, dataset
 
+    @contextmanager
+    def without(self, service: str) -> Iterator[None]:
+        """Stop a service for a while; afterwards everybody answers again."""
+        with self.run.facility.without(service):
+            yield
+        eventually(lambda: _signed_in(self.run.facility), within_s=60, every_s=0.5, what="the catalog answers")
+
     def copy(self, service: str) -> None:
         """Copy a state file as operations.md says: while its service is stopped."""
-        with self.run.facility.without(service):
+        with self.without(service):
             shutil.copyfile(self.states / STATES[service], self.copies / STATES[service])
 
     def go_on(self) -> None:
@@ -50,7 +60,7 @@ class Two:
 
     def put_back(self, service: str) -> None:
         """Put the copy back."""
-        with self.run.facility.without(service):
+        with self.without(service):
             for old in self.states.glob(f"{STATES[service]}*"):
                 old.unlink()
             shutil.copyfile(self.copies / STATES[service], self.states / STATES[service])
@@ -98,3 +108,48 @@ def test_an_upload_that_a_put_back_watcher_did_not_know_can_be_cancelled(two: Tw
     run, _, upload, _ = two.after
     run.control(upload, "cancel")
     run.until(upload, lambda status: status.state == "cancelled", "it is cancelled", within_s=60)
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F53")
+def test_a_server_that_begins_from_nothing_is_told_of_the_open_uploads_by_their_station(two: Two) -> None:
+    """Broker, Redis, catalog and gateway are new, as after restoring `.env` and the site's folder alone."""
+    two.go_on()
+    run = two.run
+    services = ("gateway", "catalog", "nexus-harvester")
+    for service in services:
+        run.services.terminate(service)
+    broker, redis = run.server["rabbitmq"], run.server["redis"]
+    broker.kill()
+    shutil.rmtree(broker.directory / "data")
+    for name in ("gateway.sqlite", "catalog.sqlite", "harvester-nexus.sqlite"):
+        for old in two.states.glob(f"{name}*"):
+            old.unlink()
+    redis.command("FLUSHALL")
+    stored = {path: path.stat().st_mtime_ns for path in run.facility.storage.rglob("*") if path.is_file()}
+    broker.start()
+    for service in services:
+        run.services.start(service)
+    run.facility.wait()
+    eventually(lambda: _signed_in(run.facility), within_s=60, every_s=0.5, what="the catalog answers")
+    for one in (two.before[0], two.after[0]):
+        one.token = run.facility.sign_in()
+    for _, _, each, _ in (two.before, two.after):
+        eventually(lambda each=each: _status(run, each) == "open", within_s=60, what="the upload is known again")
+        run.until_catalogued(each, 5)
+    assert {path: path.stat().st_mtime_ns for path in stored} == stored, "something was sent again"
+    two.finish()
+
+
+def _signed_in(facility) -> bool:
+    try:
+        return bool(facility.sign_in())
+    except httpx.HTTPStatusError:
+        return False
+
+
+def _status(run, upload: str) -> str:
+    try:
+        return run.status(upload).state
+    except NotFound:
+        return ""

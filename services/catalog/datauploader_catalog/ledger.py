@@ -104,8 +104,12 @@ def station_of(db: sqlite3.Connection, upload_id: str) -> str | None:
 
 def asked_for(db: sqlite3.Connection, event: Event[EventData]) -> bool:
     """Tell whether the request of the upload that an event speaks about is here."""
-    query = "SELECT 1 FROM uploads WHERE upload_id = ?"
-    return db.execute(query, (event.data.upload_id,)).fetchone() is not None
+    return asked(db, event.data.upload_id)
+
+
+def asked(db: sqlite3.Connection, upload_id: str) -> bool:
+    """Tell whether the request of an upload is here."""
+    return db.execute("SELECT 1 FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone() is not None
 
 
 def is_ensured(db: sqlite3.Connection, upload_id: str) -> bool:

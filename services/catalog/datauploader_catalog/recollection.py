@@ -36,10 +36,12 @@ class Recollection:
             if home not in (None, station.key):
                 raise QuestionRefused("not-allowed", f"{station.key} asks about an upload of another station")
             found = ledger.known_files(db, question.upload_id, _raw(question.after), question.limit + 1)
-            page = _page(found, question)
-            ensured = ledger.is_ensured(db, question.upload_id)
-            complete = claims.state_of(db, question.upload_id) == "complete"
-            return page.model_copy(update={"ensured": ensured, "complete": complete})
+            said = {
+                "ensured": ledger.is_ensured(db, question.upload_id),
+                "complete": claims.state_of(db, question.upload_id) == "complete",
+                "asked": ledger.asked(db, question.upload_id),
+            }
+            return _page(found, question).model_copy(update=said)
 
 
 def _page(found: Iterator[tuple[StoredFile, bool]], question: ListDatafiles) -> Datafiles:

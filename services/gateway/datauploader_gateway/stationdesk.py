@@ -40,7 +40,7 @@ class StationDesk:
         if isinstance(question, LastHeard) and question.service != CATALOG:
             return self._heard(question, station)
         if isinstance(question, RememberUpload):
-            return self._remember(_request(question, station), paused=question.paused)
+            return self._remember(_request(question, station), question)
         raise QuestionRefused("unknown-question", f"the gateway does not answer {question.name} to stations")
 
     def of_facility(self, question: Question) -> Travelling:
@@ -57,13 +57,14 @@ class StationDesk:
         number = self._numbers.before(station, question.service, question.state, question.run)
         return Heard(number=number, facility=f"{self._store.identity}.{self._store.run}")
 
-    def _remember(self, event: Event[UploadRequested], *, paused: bool) -> Remembered:
+    def _remember(self, event: Event[UploadRequested], question: RememberUpload) -> Remembered:
         """Say a request again that is not known here any more, where it is proved that it was ours."""
         upload_id = event.data.upload_id
         if self._forgetful():
             raise QuestionRefused("unavailable", "the gateway is still finding again what it had; ask it later")
         knew = self._unanswered.knows(upload_id, event.station.key)
-        if knew == "over" or (knew == "open" and self._redis.exists(keys.upload(upload_id))):
+        shown = bool(self._redis.exists(keys.upload(upload_id)))
+        if knew == "over" or (knew == "open" and shown and not question.catalog_lacks):
             return Remembered(knew=knew)
         if not event.data.requested_by.id.startswith(RULE) and not self._signer.holds(event):
             log.error("unknown_upload_without_proof", upload_id=upload_id, station=event.station.key)
@@ -75,14 +76,14 @@ class StationDesk:
         with self._store.transaction() as db:
             Outbox.put(db, event)
             self._unanswered.keep(db, event)
-            if paused:
+            if question.paused and not shown:
                 pause = UploadControlled(upload_id=upload_id, action="pause", requested_by=event.data.requested_by)
                 said = event.follow(pause, service=SERVICE)
                 Outbox.put(db, said)
                 self._unanswered.keep(db, said)
         self._outbox.wake()
         log.warning("upload_remembered_by_its_station", upload_id=upload_id, station=event.station.key)
-        return Remembered(knew="nothing")
+        return Remembered(knew="open" if shown else "nothing")
 
     def _forgetful(self) -> bool:
         try:

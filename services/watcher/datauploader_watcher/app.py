@@ -54,10 +54,11 @@ class Watcher:
         self._releaser = Releaser(ground, self._bus)
         self._reporter = Reporter(ground, self._bus.publish, lambda: self.glance)
         self._dispatcher = Dispatcher(self.store, self._outbox, SERVICE)
-        self._recaller = Recaller(ground, self._bus, self._loop.mailbox.reload)
+        reteller = Reteller(ground, self._bus, self._loop.mailbox.reload)
+        self._recaller = Recaller(ground, self._bus, self._loop.mailbox.reload, reteller.catalog_lacks)
         self._guard = PastGuard(
             self.store, self._bus, self._here, SERVICE, end=context.end, interval_s=settings.report_interval_s,
-            on_facility=Reteller(ground, self._bus, self._loop.mailbox.reload),
+            on_facility=reteller,
         )  # fmt: skip
         Handlers(self._loop, self._releaser, settings).register(self._dispatcher)
         self._answers = Answers(ground)

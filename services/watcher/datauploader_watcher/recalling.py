@@ -1,9 +1,12 @@
-"""Asks the catalog what it has of an upload that was taken up: a lost state may have known files that are gone now."""
+"""Compares with the catalog what there is of an upload: either may have forgotten what the other knows.
+
+What the ledger lacks is taken over, for its file may be gone by now; what the catalog lacks is announced again.
+"""
 
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -12,7 +15,7 @@ from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader_watcher.ground import Ground
-from datauploader_watcher.ledger.files import Files
+from datauploader_watcher.ledger.files import Files, Tally
 from datauploader_watcher.ledger.receipts import Receipt, apply
 from datauploader_watcher.ledger.uploads import Upload, Uploads
 
@@ -28,8 +31,11 @@ ANSWER_S = 20.0
 class Recaller:
     """A thread that asks about each upload once, page by page, and again when its seal has had no answer."""
 
-    def __init__(self, ground: Ground, bus: Bus, changed: Callable[[], None]) -> None:
-        """Take whom to ask, and whom to tell that uploads have changed in the ledger."""
+    def __init__(
+        self, ground: Ground, bus: Bus, changed: Callable[[], None], unknown: Callable[[Upload], bool]
+    ) -> None:  # fmt: skip
+        """Take whom to ask, whom to tell that uploads have changed, and who has a forgotten request said again."""
+        self._unknown = unknown
         self._store, self._bus, self._here, self._changed = ground.store, bus, ground.here, changed
         self._patience_s = ground.settings.receipt_patience_s
         self._ended = threading.Event()
@@ -72,47 +78,74 @@ class Recaller:
             return Uploads.to_recall(db)
 
     def _recall(self, upload: Upload) -> bool:
-        """Take over what the catalog has of one upload; False when it is to be asked again."""
-        known, after = 0, ""
-        while not self._ended.is_set():
-            try:
-                page = self._ask(upload, after)
-            except MessagingError as error:
-                self._unanswered(upload, error)
+        """Compare one upload; False when it is to be asked again."""
+        try:
+            adopted, same, asked = self._take_over(upload)
+            lacks = self._catalogued(upload) - same
+            if (lacks > 0 or upload.state == "sealed") and not asked and not self._unknown(upload):
                 return False
-            known += self._take_over(upload, page)
-            after = page.next
-            if not after:
-                break
-        else:
+            again = self._announce_again(upload) if lacks > 0 else 0
+        except MessagingError as error:
+            self._unanswered(upload, error)
             return False
-        if known:
-            log.info("files_recalled", upload_id=upload.upload_id, files=known)
+        if self._ended.is_set():
+            return False
+        with self._store.transaction() as db:
+            Uploads.set_recall(db, upload.number, None)
+        if adopted or again:
+            log.info("files_recalled", upload_id=upload.upload_id, files=adopted, announced_again=again)
         self._changed()
         return True
+
+    def _pages(self, upload: Upload) -> Iterator[Datafiles]:
+        after = ""
+        while not self._ended.is_set():
+            page = self._ask(upload, after)
+            yield page
+            after = page.next
+            if not after:
+                return
+
+    def _take_over(self, upload: Upload) -> tuple[int, int, bool]:
+        """Write down what only the catalog has; return how many that were, how many both have, and if it was asked."""
+        adopted, same, asked = 0, 0, True
+        for page in self._pages(upload):
+            asked = page.asked
+            due_at = time.time() + self._patience_s
+            over = page.complete and not upload.seals  # a ledger that is lost had sealed it
+            with self._store.transaction() as db:
+                if page.ensured and not upload.agreed:
+                    Uploads.set_agreed(db, upload.number, "yes")
+                if over:
+                    Files.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
+                adopted += sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)
+                files = [item.stored.file for item in page.items if item.registered]
+                same += sum(Files.catalogued_as(db, upload.number, file.raw, file.sha256) for file in files)
+                if over and not page.next:
+                    Files.forget_unstored(db, upload.number)
+                    Uploads.set_state(db, upload.number, "completed")
+                    Uploads.heard(db, upload.number, time.time())
+            crash_point("watcher.recalled")
+        return adopted, same, asked
+
+    def _catalogued(self, upload: Upload) -> int:
+        with self._store.reading() as db:
+            return Files.tallies(db, upload.number).get("catalogued", Tally()).files
+
+    def _announce_again(self, upload: Upload) -> int:
+        """Announce again what the catalog does not have, though it was heard to; nothing is moved for it."""
+        known = {
+            (item.stored.file.raw, item.stored.file.sha256) for page in self._pages(upload) for item in page.items
+        }  # fmt: skip
+        with self._store.transaction() as db:
+            again = Files.announce_again(db, upload.number, but=known)
+            if again:
+                Uploads.reseal(db, upload.number)
+        return again
 
     def _ask(self, upload: Upload, after: str) -> Datafiles:
         question = ListDatafiles(upload_id=upload.upload_id, after=after)
         return self._bus.ask(question, Datafiles, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
-
-    def _take_over(self, upload: Upload, page: Datafiles) -> int:
-        """Write a page down; only what the ledger does not have is taken over, and of that only what is newer."""
-        due_at = time.time() + self._patience_s
-        over = page.complete and not upload.seals  # a ledger that is lost had sealed it
-        with self._store.transaction() as db:
-            if over:
-                Files.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
-            known = sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)
-            if page.ensured and not upload.agreed:
-                Uploads.set_agreed(db, upload.number, "yes")
-            if not page.next:
-                Uploads.set_recall(db, upload.number, None)
-            if over and not page.next:
-                Files.forget_unstored(db, upload.number)
-                Uploads.set_state(db, upload.number, "completed")
-                Uploads.heard(db, upload.number, time.time())
-        crash_point("watcher.recalled")
-        return known
 
     def _unanswered(self, upload: Upload, error: MessagingError) -> None:
         refused = isinstance(error, QuestionRefused) and error.code != "unavailable"

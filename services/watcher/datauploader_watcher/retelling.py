@@ -41,8 +41,13 @@ class Reteller:
         answered = [self._told(upload) for upload in uploads]
         return all(answered)
 
-    def _told(self, upload: Upload) -> bool:
-        question = RememberUpload(event=encode(upload.event).decode(), paused=upload.paused)
+    def catalog_lacks(self, upload: Upload) -> bool:
+        """Have the request of an upload said again that the catalog has forgotten; False where nobody has answered."""
+        return self._told(upload, catalog_lacks=True)
+
+    def _told(self, upload: Upload, *, catalog_lacks: bool = False) -> bool:
+        event = encode(upload.event).decode()
+        question = RememberUpload(event=event, paused=upload.paused, catalog_lacks=catalog_lacks)
         try:
             answer = self._bus.ask(question, Remembered, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
         except QuestionRefused as error:

@@ -135,6 +135,8 @@ class Datafiles(Travelling):
     """The upload may write its dataset: what `dataset.ensured` has said, to whom has forgotten it."""
     complete: bool = False
     """Its dataset is complete, so that nothing is added to it any more."""
+    asked: bool = True
+    """Whether the catalog has heard the request of the upload."""
 
 
 class LookAtDataset(Question):
@@ -206,6 +208,8 @@ class RememberUpload(Question):
     """The `upload.requested` as the station heard it, or said it for a rule: a CloudEvent in JSON."""
     paused: bool = False
     """It is held back at the station, so the gateway has to show it so."""
+    catalog_lacks: bool = False
+    """The catalog has not heard of it: the request is said again even where the gateway knows it."""
 
 
 class Remembered(Travelling):

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from datauploader.contracts.files import FileVersion
-from datauploader_watcher.domain.versions import Digests, Known, Stamp, join, version
+from datauploader_watcher.domain.versions import Digests, Known, Stamp, join, split, version
 from datauploader_watcher.ledger.held import Held
 from datauploader_watcher.ledger.schema import PENDING, TO_DO
 
@@ -42,6 +42,7 @@ class Tally:
 _COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size, f.mtime_ns, f.inode, f.ctime_ns,
     f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason, f.writer"""
 _KNOWN = "name, size, mtime_ns, inode, state, reason, ctime_ns"
+_HELD = "'stored', 'catalogued'"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
 
 
@@ -266,20 +267,28 @@ class Files:
         return db.executemany(query, places).rowcount
 
     @staticmethod
-    def announce_again(db: sqlite3.Connection, upload: int, paths: Collection[bytes] | None = None) -> int:
-        """Have what is on the storage announced once more, all of it or these paths; return how many.
+    def announce_again(
+        db: sqlite3.Connection, upload: int, *, but: Collection[tuple[bytes, str]] = frozenset()
+    ) -> int:  # fmt: skip
+        """Have what is on the storage announced once more, all of it but these (path, SHA-256); return how many.
 
         Whether a file is still on the disk does not matter: transfer knows what it has stored.
         """
         rows = db.execute(
-            """SELECT f.folder, f.name, d.path FROM files f JOIN folders d ON d.id = f.folder
-            WHERE d.upload = ? AND f.state IN ('stored', 'catalogued')""",
-            (upload,),
+            f"SELECT f.folder, f.name, d.path, f.sha256 {_FROM} WHERE d.upload = ? AND f.state IN ({_HELD})", (upload,)
         ).fetchall()
-        found = [(r["folder"], r["name"]) for r in rows if paths is None or join(r["path"], r["name"]) in paths]
+        found = [(r["folder"], r["name"]) for r in rows if (join(r["path"], r["name"]), r["sha256"].hex()) not in but]
         query = "UPDATE files SET state = 'announced', due_at = 0, reason = NULL, detail = NULL"
         db.executemany(f"{query} WHERE folder = ? AND name = ?", found)
         return len(found)
+
+    @staticmethod
+    def catalogued_as(db: sqlite3.Connection, upload: int, path: bytes, sha256: str) -> bool:
+        """Tell whether this version of a path is in the catalogue, as far as is known here."""
+        folder, name = split(path)
+        query = f"""SELECT 1 {_FROM} WHERE d.upload = ? AND d.path = ? AND f.name = ? AND f.sha256 = ?
+            AND f.state = 'catalogued'"""
+        return db.execute(query, (upload, folder, name, bytes.fromhex(sha256))).fetchone() is not None
 
     @staticmethod
     def left_out(db: sqlite3.Connection, upload: int) -> list[sqlite3.Row]:
