@@ -131,6 +131,10 @@ class Retry(Verdict):
         self.after = after
 
 
+class BackupError(DataUploaderError):
+    """A backup cannot be written or restored; the sentence says why and what to do."""
+
+
 class StateError(DataUploaderError):
     """A service's own state file cannot be used as it is."""
 

@@ -64,6 +64,8 @@ class StationDesk:
             raise QuestionRefused("unavailable", "the gateway is still finding again what it had; ask it later")
         knew = self._unanswered.knows(upload_id, event.station.key)
         shown = bool(self._redis.exists(keys.upload(upload_id)))
+        if question.over:
+            return Remembered(knew=knew)
         if knew == "over" or (knew == "open" and shown and not question.catalog_lacks):
             return Remembered(knew=knew)
         if not event.data.requested_by.id.startswith(RULE) and not self._signer.holds(event):

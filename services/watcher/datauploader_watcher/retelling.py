@@ -9,7 +9,7 @@ import structlog
 from datauploader.contracts.envelope import encode
 from datauploader.contracts.files import LeftOutFile
 from datauploader.contracts.questions import Remembered, RememberUpload
-from datauploader.contracts.uploads import UploadOpened
+from datauploader.contracts.uploads import UploadCancelled, UploadOpened
 from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
@@ -23,7 +23,9 @@ from datauploader_watcher.sealing import counts
 log = structlog.get_logger()
 
 ANSWER_S = 10.0
-TAKEN_UP = ("open", "sealed")
+TAKEN_UP, OVER = ("open", "sealed"), ("completed", "cancelled")
+MOST_OVER = 200
+"""Uploads that are over, the latest ones, of which a facility that was put back may not have heard the end."""
 
 
 class Reteller:
@@ -32,14 +34,33 @@ class Reteller:
     def __init__(self, ground: Ground, bus: Bus, changed: Callable[[], None]) -> None:
         """Take whom to ask, and whom to tell that uploads have changed in the ledger."""
         self._store, self._outbox, self._bus, self._here = ground.store, ground.outbox, bus, ground.here
-        self._changed = changed
+        self._changed, self._patience_s = changed, ground.settings.receipt_patience_s
 
     def __call__(self) -> bool:
-        """Go through the open uploads; return whether the gateway has said of each whether it knows it."""
+        """Go through the uploads; return whether the gateway has said of each what it knows."""
         with self._store.reading() as db:
             uploads = Uploads.in_states(db, TAKEN_UP)
-        answered = [self._told(upload) for upload in uploads]
+            ended = Uploads.latest_in(db, OVER, MOST_OVER)
+        answered = [self._told(upload) for upload in uploads] + [self._ended(upload) for upload in ended]
         return all(answered)
+
+    def _ended(self, upload: Upload) -> bool:
+        """Have an upload end at a facility from the past too, which holds it open for ever else."""
+        answer = self._ask(RememberUpload(event=encode(upload.event).decode(), over=True))
+        if answer is None or answer.knew != "open":
+            return answer is not None
+        if upload.heard_at > time.time() - 2 * self._patience_s:
+            return False  # perhaps it has not heard of the end yet
+        with self._store.transaction() as db:
+            known = Files.remembered(db, upload.number)
+            if upload.state == "cancelled":
+                say(db, upload, UploadCancelled(upload_id=upload.upload_id))
+            elif known:
+                Uploads.set_state(db, upload.number, "sealed")
+        self._outbox.wake()
+        if upload.state == "completed" and known:
+            self._tell_again(upload)
+        return True
 
     def catalog_lacks(self, upload: Upload) -> bool:
         """Have the request of an upload said again that the catalog has forgotten; False where nobody has answered."""
@@ -49,17 +70,24 @@ class Reteller:
         event = encode(upload.event).decode()
         question = RememberUpload(event=event, paused=upload.paused, catalog_lacks=catalog_lacks)
         try:
-            answer = self._bus.ask(question, Remembered, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+            answer = self._ask(question)
         except QuestionRefused as error:
-            if error.code != "not-allowed":
-                return False
             self._troubled(upload, f"{error}".rstrip(".")[:1900])
             return True
-        except (MessagingError, TimeoutError):
-            return False
-        if answer.knew == "nothing":
+        if answer is not None and answer.knew == "nothing":
             self._tell_again(upload)
-        return True
+        return answer is not None
+
+    def _ask(self, question: RememberUpload) -> Remembered | None:
+        """Ask the gateway; None where it does not answer now."""
+        try:
+            return self._bus.ask(question, Remembered, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+        except QuestionRefused as error:
+            if error.code == "not-allowed":
+                raise
+            return None
+        except (MessagingError, TimeoutError):
+            return None
 
     def _troubled(self, upload: Upload, problem: str) -> None:
         log.error("upload_not_remembered", upload_id=upload.upload_id, problem=problem)

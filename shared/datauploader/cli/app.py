@@ -9,6 +9,7 @@ import typer
 from datauploader import logging
 from datauploader.cli import (
     account,
+    backup,
     checks,
     desktop,
     documents,
@@ -42,7 +43,7 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(harvest.app, name="harvest")
 app.add_typer(topology.app, name="topology")
 app.add_typer(documents.app, name="documents", hidden=True)
-for group in (checks, run, desktop):
+for group in (checks, run, backup, desktop):
     app.add_typer(group.app)
 app.add_typer(checks.config, name="config")
 

@@ -208,6 +208,8 @@ class RememberUpload(Question):
     """The `upload.requested` as the station heard it, or said it for a rule: a CloudEvent in JSON."""
     paused: bool = False
     """It is held back at the station, so the gateway has to show it so."""
+    over: bool = False
+    """It is over at the station: nothing is said again for it, but one that the gateway holds open must end."""
     catalog_lacks: bool = False
     """The catalog has not heard of it: the request is said again even where the gateway knows it."""
 

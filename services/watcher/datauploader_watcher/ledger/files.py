@@ -42,7 +42,7 @@ class Tally:
 _COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size, f.mtime_ns, f.inode, f.ctime_ns,
     f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason, f.writer"""
 _KNOWN = "name, size, mtime_ns, inode, state, reason, ctime_ns"
-_HELD = "'stored', 'catalogued'"
+_HELD = "'stored', 'catalogued', 'releasing', 'released'"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
 
 
@@ -281,6 +281,11 @@ class Files:
         query = "UPDATE files SET state = 'announced', due_at = 0, reason = NULL, detail = NULL"
         db.executemany(f"{query} WHERE folder = ? AND name = ?", found)
         return len(found)
+
+    @staticmethod
+    def remembered(db: sqlite3.Connection, upload: int) -> bool:
+        """Tell whether the files of an upload are still known one by one."""
+        return db.execute("SELECT 1 FROM folders WHERE upload = ? LIMIT 1", (upload,)).fetchone() is not None
 
     @staticmethod
     def catalogued_as(db: sqlite3.Connection, upload: int, path: bytes, sha256: str) -> bool:

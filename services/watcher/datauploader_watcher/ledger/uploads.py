@@ -38,6 +38,8 @@ class Upload:
     seal_due_at: float | None
     agreed: str
     """Whether the catalogue lets it write its dataset: `yes`, `no`, or "" while that was not heard."""
+    heard_at: float
+    """When the last receipt came, in seconds since 1970."""
     recall: str | None
     """Why it is not known yet what the catalog has of it, "" before it was asked; None once it is known."""
 
@@ -79,6 +81,12 @@ class Uploads:
         marks = ", ".join("?" * len(words))
         query = f"SELECT * FROM uploads WHERE state IN ({marks}) ORDER BY id"  # noqa: S608 - only question marks go in
         return [_read(row) for row in db.execute(query, words)]
+
+    @staticmethod
+    def latest_in(db: sqlite3.Connection, states: tuple[str, str], most: int) -> list[Upload]:
+        """List the latest uploads in two states, newest first."""
+        query = "SELECT * FROM uploads WHERE state IN (?, ?) ORDER BY id DESC LIMIT ?"
+        return [_read(row) for row in db.execute(query, (*states, most))]
 
     @staticmethod
     def forgettable(db: sqlite3.Connection, before: float) -> list[int]:
@@ -193,5 +201,6 @@ def _read(row: sqlite3.Row) -> Upload:
         seals=row["seals"],
         seal_due_at=row["seal_due_at"],
         agreed=row["agreed"],
+        heard_at=row["heard_at"],
         recall=row["recall"],
     )

@@ -54,6 +54,10 @@ class Channel:
             lambda done: self.raw.exchange_declare(name, "topic", passive=passive, durable=True, callback=done),
         )
 
+    async def delete_exchange(self, name: str) -> None:
+        """Remove an exchange with its bindings."""
+        await self._step(f"delete the exchange {name}", lambda done: self.raw.exchange_delete(name, callback=done))
+
     async def declare_queue(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, passive: bool = False, **flags: bool
     ) -> int:
