@@ -94,7 +94,12 @@ def _envelope() -> dict[str, Any]:
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
         "statefile": {"type": "string", "description": "The number of the state file that said it."},
         "staterun": {"type": "string", "description": "Names one opening of that file."},
-        "sequence": {"type": "string", "description": "Rises with every event of that file."},
+        "statenumber": {"type": "string", "description": "Rises with every event of that file."},
+        "sequence": {
+            "type": "string",
+            "pattern": "^[0-9]{1,16}$",
+            "description": "Of two events of one service the later one has the greater number, whatever its clock did.",
+        },
         "data": {"type": "object"},
     }
     return {"type": "object", "required": ["specversion", "id", "source", "type", "time", "data"], "properties": texts}

@@ -33,7 +33,8 @@ DATASET_PAUSE_S = 1.0
 
 def answer(word: words.Word, refusal: str = "") -> EventData:
     """Say what has become of a word."""
-    data, said = word.event.data, {"word": word.event.id, "said": word.event.time, "refusal": refusal[:2000]}
+    data, event = word.event.data, word.event
+    said = {"word": event.id, "said": event.time, "sequence": event.sequence, "refusal": refusal[:2000]}
     if isinstance(data, DatasetDescribed):
         return DatasetAnnotated(upload_id=data.upload_id, dataset_id=word.dataset_id, **said)
     return InvestigationAnnotated(investigation=data.investigation, **said)
@@ -47,6 +48,7 @@ class Annotator:
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
         self._change = threading.Event()
         self._stopping = False
+        self._longest_s = LONGEST_PAUSE_S
         self._trouble: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name="catalogue.words", daemon=True)
 
@@ -87,7 +89,7 @@ class Annotator:
         """Tell one word; return how long to wait for the next."""
         now = time.time()
         with self._store.reading() as db:
-            word = words.due(db, now)
+            word = words.due(db, now, self._longest_s)
             due, waiting = words.next_due(db), words.waiting(db)
         if word is not None:
             self._tell(word)
@@ -136,6 +138,7 @@ class Annotator:
 
     def _later(self, word: words.Word, error: CatalogError) -> None:
         wait = pause_s(word.attempts, error.retry_after)
+        self._longest_s = max(self._longest_s, wait)
         with self._store.transaction() as db:
             words.postpone(db, word, time.time() + wait)
         if self._trouble.get(word.subject) != str(error):

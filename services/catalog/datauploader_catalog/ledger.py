@@ -69,6 +69,10 @@ SCHEMA = Schema(
         CREATE INDEX uploads_open ON uploads (state) WHERE state IN ('wanted', 'ensured');
         CREATE INDEX uploads_later ON uploads (due) WHERE due > 0;
         """,
+        """
+        ALTER TABLE seals ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
+        UPDATE seals SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
+        """,
     ),
 )
 
@@ -141,15 +145,22 @@ def add_seal(db: sqlite3.Connection, event: Event[UploadSealed]) -> None:
     """Remember the manifest; the latest one counts, in whatever order they arrive."""
     seal = event.data
     db.execute(
-        "INSERT INTO seals VALUES (?, ?, ?, ?, ?) ON CONFLICT (upload_id) DO UPDATE SET files = excluded.files,"
-        " bytes = excluded.bytes, manifest_sha256 = excluded.manifest_sha256, time = excluded.time"
-        " WHERE excluded.time > seals.time",
-        (seal.upload_id, seal.files, seal.bytes, seal.manifest_sha256, event.time.isoformat()),
+        "INSERT INTO seals (upload_id, files, bytes, manifest_sha256, time, number) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (upload_id) DO UPDATE SET files = excluded.files, bytes = excluded.bytes,"
+        " manifest_sha256 = excluded.manifest_sha256, time = excluded.time, number = excluded.number"
+        " WHERE excluded.number > seals.number",
+        (seal.upload_id, seal.files, seal.bytes, seal.manifest_sha256, event.time.isoformat(), event.order),
     )
     # a station that says it once more has not heard that the dataset is complete: so it is completed, and said, again
     db.execute(
         "UPDATE uploads SET state = 'ensured', due = 0 WHERE upload_id = ? AND state = 'completed'", (seal.upload_id,)
     )
+
+
+def sealed_at(db: sqlite3.Connection, upload_id: str) -> int | None:
+    """Return the order of the latest seal, None where there is none."""
+    row = db.execute("SELECT number FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
+    return row and int(row[0])
 
 
 def add_stored(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile]) -> list[StoredFile]:
@@ -224,6 +235,17 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
         (now, *skip),
     ).fetchone()
     return row and _upload(row)
+
+
+def sooner(db: sqlite3.Connection, latest: float) -> None:
+    """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
+    db.execute("UPDATE uploads INDEXED BY uploads_later SET due = 0 WHERE due > ? AND due > 0", (latest,))
+
+
+def last_due(db: sqlite3.Connection) -> float | None:
+    """Return when the last upload that waits for its next attempt is due."""
+    row = db.execute("SELECT max(due) FROM uploads INDEXED BY uploads_later WHERE due > 0").fetchone()
+    return float(row[0]) if row[0] is not None else None
 
 
 def next_due(db: sqlite3.Connection, now: float) -> float | None:

@@ -40,6 +40,7 @@ class Recollection:
                 "ensured": ledger.is_ensured(db, question.upload_id),
                 "complete": claims.state_of(db, question.upload_id) == "complete",
                 "asked": ledger.asked(db, question.upload_id),
+                "sealed": ledger.sealed_at(db, question.upload_id),
             }
             return _page(found, question).model_copy(update=said)
 

@@ -1,7 +1,7 @@
 """What people said about datasets and investigations, the latest word of each, until the catalogue has it.
 
 One row for each dataset of an upload and each investigation: whatever the order in which words arrive, the one with the
-latest time, then the higher id, stays, and an earlier one is only answered.
+greatest order, then the higher id, stays, and an earlier one is only answered.
 """
 
 import sqlite3
@@ -28,6 +28,10 @@ SCHEMA = Schema(
             due REAL NOT NULL DEFAULT 0        -- seconds since 1970; not to be tried before
         ) WITHOUT ROWID;
         CREATE INDEX words_wanted ON words (due) WHERE told = 0;
+        """,
+        """
+        ALTER TABLE words ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
+        UPDATE words SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
         """,
     ),
 )
@@ -56,22 +60,23 @@ def hear(db: sqlite3.Connection, event: Described) -> Word:
     if isinstance(data, InvestigationDescribed):
         subject = f"investigation:{data.investigation}"
     db.execute(
-        "INSERT INTO words (subject, upload_id, time, event_id, event) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO words (subject, upload_id, time, event_id, event, number) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (subject) DO UPDATE SET time = excluded.time, event_id = excluded.event_id,"
-        " event = excluded.event, told = 0, refusal = '', attempts = 0, due = 0"
-        " WHERE (excluded.time, excluded.event_id) > (words.time, words.event_id)",
-        (subject, data.upload_id, _stamp(event.time), event.id, encode(event)),
+        " event = excluded.event, number = excluded.number, told = 0, refusal = '', attempts = 0, due = 0"
+        " WHERE (excluded.number, excluded.event_id) > (words.number, words.event_id)",
+        (subject, data.upload_id, _stamp(event.time), event.id, encode(event), event.order),
     )
     query = "SELECT w.*, u.dataset_id FROM words w LEFT JOIN uploads u ON u.upload_id = w.upload_id WHERE subject = ?"
     return _word(db.execute(query, (subject,)).fetchone())
 
 
-def due(db: sqlite3.Connection, now: float) -> Word | None:
-    """Return the word that waits longest for being told, and can be."""
-    row = db.execute(
-        f"SELECT w.*, u.dataset_id FROM words w {_KNOWN} AND w.due <= ? ORDER BY w.due LIMIT 1",  # noqa: S608 - ours
-        (now,),
-    ).fetchone()
+def due(db: sqlite3.Connection, now: float, longest_s: float) -> Word | None:
+    """Return the word that waits longest for being told, and can be.
+
+    What is further away than the longest pause was put there by a clock that has been put right since.
+    """
+    query = f"SELECT w.*, u.dataset_id FROM words w {_KNOWN} AND (w.due <= ? OR w.due > ?)"  # noqa: S608 - ours
+    row = db.execute(f"{query} ORDER BY w.due LIMIT 1", (now, now + longest_s)).fetchone()
     return row and _word(row)
 
 
@@ -93,9 +98,9 @@ def is_outdated(db: sqlite3.Connection, word: Word) -> bool:
         return False
     query = (
         "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE u.dataset_id = ? AND w.told = 1"
-        " AND w.refusal = '' AND (w.time, w.event_id) > (?, ?)"
+        " AND w.refusal = '' AND (w.number, w.event_id) > (?, ?)"
     )
-    return db.execute(query, (word.dataset_id, _stamp(word.event.time), word.event.id)).fetchone() is not None
+    return db.execute(query, (word.dataset_id, word.event.order, word.event.id)).fetchone() is not None
 
 
 def mark_told(db: sqlite3.Connection, word: Word, refusal: str) -> bool:

@@ -53,6 +53,8 @@ class Worker:
         self._stopping = False
         self._busy: set[str] = set()
         self._trouble: dict[str, str] = {}
+        self._longest_s = LONGEST_PAUSE_S
+        """The longest pause that there can be: longer ones are what the catalogue asked for since the start."""
         self._threads = [threading.Thread(target=self._run, name=f"catalogue.{n}", daemon=True) for n in range(threads)]
 
     @property
@@ -118,6 +120,7 @@ class Worker:
         with self._change:
             while not self._stopping:
                 now = time.time()
+                self._put_right(now)
                 with self._store.reading() as db:
                     upload = ledger.due(db, now, self._busy)
                     later = ledger.next_due(db, now)
@@ -126,6 +129,15 @@ class Worker:
                     return upload
                 self._change.wait(min(later - now, LONGEST_PAUSE_S) if later else LONGEST_PAUSE_S)
         return None
+
+    def _put_right(self, now: float) -> None:
+        """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
+        latest = now + self._longest_s
+        with self._store.reading() as db:
+            last = ledger.last_due(db)
+        if last is not None and last > latest:
+            with self._store.transaction() as db:
+                ledger.sooner(db, latest)
 
     def _advance(self, upload: ledger.Upload) -> None:
         """Do all that can be done for one upload now."""
@@ -296,6 +308,7 @@ class Worker:
         self._say(db, request, fact, str(time.time_ns()))
 
     def _later(self, upload: ledger.Upload, error: CatalogError) -> None:
+        self._longest_s = max(self._longest_s, error.retry_after or 0)
         with self._store.transaction() as db:
             row = db.execute("SELECT attempts FROM uploads WHERE upload_id = ?", (upload.upload_id,)).fetchone()
             wait = 1.0 if isinstance(error, NotYetThere) else pause_s(row["attempts"], error.retry_after)

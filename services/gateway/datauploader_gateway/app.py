@@ -89,7 +89,9 @@ class Gateway:
         self._letters = Letters(settings.mail.templates)
         self._occasions = Occasions(self._store, settings.mail)
         self._post: Post | None = None
-        self._heartbeat = Heartbeat(context.bus, context.settings.here, settings.report_interval_s)
+        self._heartbeat = Heartbeat(
+            context.bus, context.settings.here, settings.report_interval_s, self._outbox.numbered
+        )
         self._keeper = Keeper(
             context.bus,
             self._redis,

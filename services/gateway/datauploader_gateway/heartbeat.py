@@ -2,11 +2,12 @@
 
 import socket
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 
 import structlog
 
-from datauploader.contracts import Event, Station, StationReported
+from datauploader.contracts import Event, EventData, Station, StationReported
 from datauploader.errors import MessagingError
 from datauploader.messaging.ports import Bus
 
@@ -18,8 +19,12 @@ SERVICE = "gateway"
 class Heartbeat:
     """Publishes a report when one is due; a lost one does not matter, the next one says the same."""
 
-    def __init__(self, bus: Bus, station: Station, interval_s: float) -> None:
-        """Report as a service of this station."""
+    def __init__(
+        self, bus: Bus, station: Station, interval_s: float,
+        numbered: Callable[[Event[EventData]], Event[EventData]] = lambda event: event,
+    ) -> None:  # fmt: skip
+        """Report as a service of this station; `numbered` gives each report its place in what the gateway says."""
+        self._numbered = numbered
         self._bus, self._station, self._interval_s = bus, station, interval_s
         self._due = 0.0
         self._said = ""
@@ -40,6 +45,6 @@ class Heartbeat:
         self._said = trouble
         self._due = time.monotonic() + self._interval_s
         try:
-            self._bus.publish(self.event(trouble))
+            self._bus.publish(self._numbered(self.event(trouble)))
         except MessagingError as error:
             log.debug("report_not_sent", problem=str(error))

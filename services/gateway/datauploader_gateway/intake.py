@@ -5,7 +5,7 @@ import time
 
 from datauploader.contracts import Event, EventData, decode, encode
 from datauploader.crashing import crash_point
-from datauploader.state import Outbox, Schema, Store
+from datauploader.state import Outbox, Schema, Store, sequence
 from datauploader_gateway.errors import IdempotencyKeyReused
 from datauploader_gateway.signing import Signer
 from datauploader_gateway.unanswered import Unanswered
@@ -38,14 +38,16 @@ class Intake:
         """Count the accepted events that the broker does not have yet."""
         return self._outbox.waiting()
 
-    def accept(self, event: Event[EventData]) -> None:
-        """Keep an event until the broker has it."""
+    def accept(self, event: Event[EventData], after: int = 0) -> Event[EventData]:
+        """Keep an event until the broker has it; return it as it is sent, with an order greater than `after`."""
         event = self._signer.signed(event)
         with self._store.transaction() as db:
-            Outbox.put(db, event)
+            sequence.raise_to(db, after)
+            event = Outbox.put(db, event)
             self._unanswered.keep(db, event)
         crash_point("gateway.order-kept")
         self._outbox.wake()
+        return event
 
     def known(self, person: str, key: str, request: str) -> Event[EventData] | None:
         """Return the event that the same request with the same key led to before.
@@ -73,8 +75,7 @@ class Intake:
             db.execute("DELETE FROM intake WHERE at < ?", (time.time() - KEPT_S,))
             row = (person, key, _digest(request), encode(event), time.time())
             if db.execute("INSERT OR IGNORE INTO intake VALUES (?, ?, ?, ?, ?)", row).rowcount:
-                Outbox.put(db, event)
-                self._unanswered.keep(db, event)
+                self._unanswered.keep(db, Outbox.put(db, event))
             crash_point("gateway.taking-in")
         crash_point("gateway.taken-in")
         self._outbox.wake()

@@ -34,7 +34,7 @@ from datauploader.contracts import (
 )
 from datauploader.crashing import crash_point
 from datauploader.errors import Retry
-from datauploader.state import Outbox, Schema, Store
+from datauploader.state import Outbox, Schema, Store, sequence
 from datauploader_gateway import untold
 from datauploader_gateway.untold import Untold
 from datauploader_gateway.view.fold import stamp
@@ -59,6 +59,11 @@ SCHEMA = Schema(
         CREATE INDEX wishes_due ON wishes (due) WHERE silent <> '';
         """,
         untold.TABLE,
+        """
+        ALTER TABLE wishes ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
+        UPDATE wishes SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER) WHERE time <> '';
+        """,
+        untold.NUMBERS,
     ),
 )
 LONGEST_S = 3600.0
@@ -99,13 +104,15 @@ class Unanswered:
         if isinstance(data, UploadRequested) and data.requested_by.id.startswith("rule:"):
             silent = ""  # a station says again by itself what its rules ask for; one that has forgotten is told
         db.execute(
-            "INSERT INTO wishes SELECT ?, ?, ?, ?, ?, ?, 1, ? WHERE NOT EXISTS"
+            "INSERT INTO wishes (upload_id, what, station, event, time, silent, due, number)"
+            " SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS"
             " (SELECT 1 FROM wishes WHERE upload_id = ?1 AND what = 'over' AND station = ?3)"
             " ON CONFLICT (upload_id, what) DO UPDATE SET event = excluded.event, time = excluded.time,"
-            " silent = excluded.silent, due = excluded.due WHERE excluded.time > wishes.time",
+            " silent = excluded.silent, due = excluded.due, number = excluded.number"
+            " WHERE excluded.number > wishes.number",
             (
                 data.upload_id, what, event.station.key, encode(event), stamp(event.time), silent,
-                time.time() + self._patience_s,
+                time.time() + self._patience_s, event.order,
             ),
         )  # fmt: skip
 
@@ -123,6 +130,7 @@ class Unanswered:
                 self._remind(event.station.key)
         elif isinstance(data, UploadRequested | UploadControlled):
             with self._store.transaction() as db:
+                sequence.raise_to(db, event.order)  # by another gateway, or by this one before its state was lost
                 self.keep(db, event)
         elif isinstance(data, _ENDS):
             self._end(event)
@@ -146,7 +154,9 @@ class Unanswered:
         if self._untold.say_again(now):
             self._outbox.wake()
         with self._store.reading() as db:
-            due = db.execute("SELECT * FROM wishes WHERE silent <> '' AND due <= ? LIMIT 100", (now,)).fetchall()
+            # what is further away than the longest pause was put there by a clock that has been put right since
+            query = "SELECT * FROM wishes WHERE silent <> '' AND (due <= ? OR due > ?) LIMIT 100"
+            due = db.execute(query, (now, now + LONGEST_S)).fetchall()
         if not due:
             return
         with self._store.transaction() as db:
@@ -164,7 +174,7 @@ class Unanswered:
     def _remind(self, station: str) -> None:
         """Tell a station that has lost its state what it was asked for."""
         with self._store.transaction() as db:
-            query = "SELECT * FROM wishes WHERE station = ? AND what <> 'over' ORDER BY time"
+            query = "SELECT * FROM wishes WHERE station = ? AND what <> 'over' ORDER BY number"
             rows = db.execute(query, (station,)).fetchall()
             self._say(db, rows)
         crash_point("gateway.reminded")

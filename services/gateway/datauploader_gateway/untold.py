@@ -15,7 +15,7 @@ from datauploader.contracts import (
     decode,
     encode,
 )
-from datauploader.state import Outbox, Store
+from datauploader.state import Outbox, Store, sequence
 from datauploader_gateway.view.fold import stamp
 
 log = structlog.get_logger()
@@ -30,6 +30,11 @@ CREATE TABLE words (
     due REAL NOT NULL                  -- seconds since 1970
 ) WITHOUT ROWID;
 """
+NUMBERS = """
+ALTER TABLE words ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+UPDATE words SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
+"""
+"""The order of the word, which decides in place of its time."""
 LONGEST_S = 3600.0
 
 
@@ -43,27 +48,34 @@ class Untold:
     def keep(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
         """Keep a word as part of the transaction that says it, unless a later one is kept."""
         db.execute(
-            "INSERT INTO words (subject, time, event_id, event, due) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO words (subject, time, event_id, event, due, number) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (subject) DO UPDATE SET time = excluded.time, event_id = excluded.event_id,"
-            " event = excluded.event, said = 1, due = excluded.due"
-            " WHERE (excluded.time, excluded.event_id) > (words.time, words.event_id)",
-            (_subject(event.data), stamp(event.time), event.id, encode(event), time.time() + self._patience_s),
-        )
+            " event = excluded.event, said = 1, due = excluded.due, number = excluded.number"
+            " WHERE (excluded.number, excluded.event_id) > (words.number, words.event_id)",
+            (
+                _subject(event.data), stamp(event.time), event.id, encode(event), time.time() + self._patience_s,
+                event.order,
+            ),
+        )  # fmt: skip
 
     def hear(self, event: Event[EventData]) -> None:
         """Keep a word that another gateway said; forget one that the catalogue has answered."""
         data = event.data
         with self._store.transaction() as db:
             if isinstance(data, DatasetDescribed | InvestigationDescribed):
+                sequence.raise_to(db, event.order)
                 self.keep(db, event)
             elif isinstance(data, DatasetAnnotated | InvestigationAnnotated):
-                query = "DELETE FROM words WHERE subject = ? AND (time, event_id) <= (?, ?)"
-                db.execute(query, (_subject(data), stamp(data.said), data.word))
+                # its own answer may come from a catalog that does not know its number
+                query = "DELETE FROM words WHERE subject = ? AND (event_id = ? OR (number, event_id) <= (?, ?))"
+                db.execute(query, (_subject(data), data.word, data.order, data.word))
 
     def say_again(self, now: float) -> bool:
         """Say again what is due; return whether anything was."""
         with self._store.reading() as db:
-            rows = db.execute("SELECT * FROM words WHERE due <= ? LIMIT 100", (now,)).fetchall()
+            # what is further away than the longest pause was put there by a clock that has been put right since
+            query = "SELECT * FROM words WHERE due <= ? OR due > ? LIMIT 100"
+            rows = db.execute(query, (now, now + LONGEST_S)).fetchall()
         if not rows:
             return False
         with self._store.transaction() as db:

@@ -27,4 +27,4 @@ def controlled(unit: Unit, event: Event[UploadControlled], holds: Holds) -> None
         if (remote := ledger.remote_of(unit.db, upload_id)) is not None:
             holds.lift(remote)
     else:
-        ledger.steer(unit.db, upload_id, event.data.action, event.time)
+        ledger.steer(unit.db, upload_id, event.data.action, event.time, event.order)

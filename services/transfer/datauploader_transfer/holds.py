@@ -47,6 +47,13 @@ class Holds:
             hold = self._holds.get(remote)
             return hold if hold and hold.until > now else None
 
+    def put_right(self, latest: float) -> None:
+        """Let no pause reach beyond a moment: the clock was ahead when it began, and was put right."""
+        with self._lock:
+            for remote, hold in self._holds.items():
+                if hold.until > latest:
+                    self._holds[remote] = Hold(latest, hold.attempts, hold.sentence)
+
     def trouble(self, remote: str) -> str:
         """Return the sentence of what is wrong with the remote, "" when nothing is."""
         with self._lock:

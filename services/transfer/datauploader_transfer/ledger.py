@@ -85,6 +85,10 @@ SCHEMA = Schema(
             ), 1 FROM jobs j CROSS JOIN uploads u USING (upload_id) WHERE j.state = 'stored';
         DROP TABLE written;
         """,
+        """
+        ALTER TABLE steering ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
+        UPDATE steering SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
+        """,
     ),
 )
 
@@ -155,15 +159,17 @@ def recover(db: sqlite3.Connection) -> None:
     db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'moving'")
 
 
-def steer(db: sqlite3.Connection, upload_id: str, action: str, said: datetime) -> None:
-    """Pause, resume or cancel an upload, known already or not; who says so last is right."""
+def steer(db: sqlite3.Connection, upload_id: str, action: str, said: datetime, order: int) -> None:
+    """Pause, resume or cancel an upload, known already or not; the greatest order is right."""
     state = {"pause": "paused", "resume": "open", "cancel": "cancelled"}.get(action)
     if state:
         db.execute(
-            "INSERT INTO steering VALUES (?, ?, ?) ON CONFLICT (upload_id) DO UPDATE SET state = excluded.state,"
-            " time = excluded.time WHERE steering.state <> 'cancelled'"
-            " AND (excluded.time >= steering.time OR excluded.state = 'cancelled')",
-            (upload_id, state, said.astimezone(UTC).isoformat()),
+            "INSERT INTO steering (upload_id, state, time, number) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (upload_id) DO UPDATE SET state = excluded.state, time = excluded.time,"
+            " number = excluded.number"
+            " WHERE steering.state <> 'cancelled'"
+            " AND (excluded.number >= steering.number OR excluded.state = 'cancelled')",
+            (upload_id, state, said.astimezone(UTC).isoformat(), order),
         )
         db.execute(
             "UPDATE uploads SET state = (SELECT state FROM steering WHERE upload_id = ?1)"
@@ -206,6 +212,19 @@ def candidates(db: sqlite3.Connection, now: float) -> list[str]:
         (now,),
     )
     return [row["upload_id"] for row in rows]
+
+
+def last_due(db: sqlite3.Connection) -> float | None:
+    """Return when the last job that waits for another attempt is due."""
+    query = "SELECT max(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > 0"
+    row = db.execute(query).fetchone()
+    return float(row[0]) if row[0] is not None else None
+
+
+def sooner(db: sqlite3.Connection, latest: float) -> None:
+    """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
+    query = "UPDATE jobs INDEXED BY jobs_later SET due = 0 WHERE state = 'waiting' AND due > ? AND due > 0"
+    db.execute(query, (latest,))
 
 
 def next_due(db: sqlite3.Connection, now: float) -> float | None:

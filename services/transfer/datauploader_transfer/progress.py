@@ -67,7 +67,7 @@ class Reporter:
                 paused=state == "paused",
                 trouble=self._worker.holds.trouble(upload.remote) if waiting else "",
             )
-            self._bus.publish(decode(upload.cause).follow(fact, service="transfer"))
+            self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
         self._active = active
 
     def _report(self, waiting: int) -> None:
@@ -82,4 +82,4 @@ class Reporter:
             backlog_files=waiting,
             interval_s=self._report_interval_s,
         )
-        self._bus.publish(Event(data=fact, station=self._here, service="transfer"))
+        self._bus.publish(self._outbox.numbered(Event(data=fact, station=self._here, service="transfer")))

@@ -78,6 +78,8 @@ class Worker:
         self._sweeping = threading.Lock()
         self._busy: dict[str, set[bytes]] = defaultdict(set)
         self._turns: dict[str, float] = {}
+        self._longest_s = LONGEST_PAUSE_S
+        """The longest pause that there can be: longer ones are what a storage asked for since the start."""
         self._moved: dict[str, int] = defaultdict(int)
         self._threads = [
             threading.Thread(target=self._run, name=f"mover.{n}", daemon=True) for n in range(settings.movers)
@@ -144,6 +146,7 @@ class Worker:
         with self._change:
             while not self._cancel.is_set():
                 now = time.time()
+                self._put_right(now)
                 with self._store.reading() as db:
                     waiting = ledger.candidates(db, now)
                     later = ledger.next_due(db, now)
@@ -154,6 +157,16 @@ class Worker:
                 times = [t for t in (later, self.holds.next_end(now), silent) if t is not None]
                 self._change.wait(max(0.05, min([*times, now + 30.0]) - now))
         return None
+
+    def _put_right(self, now: float) -> None:
+        """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
+        latest = now + self._longest_s
+        self.holds.put_right(latest)
+        with self._store.reading() as db:
+            last = ledger.last_due(db)
+        if last is not None and last > latest:
+            with self._store.transaction() as db:
+                ledger.sooner(db, latest)
 
     def _take_from(self, upload_id: str, now: float) -> tuple[ledger.Upload, list[ledger.Job]] | None:
         with self._store.reading() as db:
@@ -322,6 +335,7 @@ class Worker:
         return [attempt.failed(db, job, outcome, final=due is None)]
 
     def _next_try(self, upload: ledger.Upload, job: ledger.Job, outcome: Outcome, now: float) -> float | None:
+        self._longest_s = max(self._longest_s, outcome.retry_after_s or 0)
         if not outcome.retryable or (outcome.state is State.MISMATCH and job.attempts + 1 >= MOST_MISMATCHES):
             return None
         if outcome.state in REMOTE_TROUBLES:

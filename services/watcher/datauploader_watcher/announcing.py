@@ -65,7 +65,7 @@ class Announcer:
         now = self._clock.now_ns() / 1e9
         for work in works:
             heard = db.execute("SELECT heard_at FROM uploads WHERE id = ?", (work.upload.number,)).fetchone()[0]
-            silent = now - heard >= self._patience_s
+            silent = not 0 <= now - heard < self._patience_s  # below 0: the clock was ahead, and was put right
             before = now if silent else now - SILENCE * self._patience_s
             rows = Files.overdue(
                 db, work.upload.number, before=before, beyond=now + 2 * LONGEST_PATIENCE_S, most=AT_ONCE

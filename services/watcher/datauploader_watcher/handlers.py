@@ -73,7 +73,7 @@ class Handlers:
             case "close":
                 Uploads.set_closing(unit.db, upload.number, "asked")
             case "pause" | "resume":
-                Uploads.set_paused(unit.db, upload.number, event.data.action == "pause", event.time)
+                Uploads.set_paused(unit.db, upload.number, event.data.action == "pause", event.order)
             case "retry":
                 Files.retry_failed(unit.db, upload.number, [file.raw for file in event.data.files])
             case "cancel":

@@ -14,6 +14,7 @@ from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDataf
 from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
+from datauploader.state import sequence
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import Files, Tally
 from datauploader_watcher.ledger.receipts import Receipt, apply
@@ -114,6 +115,8 @@ class Recaller:
             due_at = time.time() + self._patience_s
             over = page.complete and not upload.seals  # a ledger that is lost had sealed it
             with self._store.transaction() as db:
+                if page.sealed is not None:  # by a state that is lost, whose clock may have been ahead
+                    sequence.raise_to(db, page.sealed)
                 if page.ensured and not upload.agreed:
                     Uploads.set_agreed(db, upload.number, "yes")
                 if over:

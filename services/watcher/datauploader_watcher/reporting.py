@@ -97,7 +97,8 @@ class Reporter:
     def _send(self, state: Literal["starting", "ok", "degraded", "stopping"]) -> None:
         if self._sent is not None and not self._sent.done():
             return  # the broker is away; the next report says more than a pile of old ones
-        self._sent = self._publish(Event(data=self._report(state), station=self._here, service=SERVICE))
+        report: Event[EventData] = Event(data=self._report(state), station=self._here, service=SERVICE)
+        self._sent = self._publish(self._outbox.numbered(report))
         self._sent.add_done_callback(_not_taken)
 
     def _report(self, state: Literal["starting", "ok", "degraded", "stopping"]) -> StationReported:

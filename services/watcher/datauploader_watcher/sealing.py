@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from datauploader.contracts.batching import bounded
 from datauploader.contracts.uploads import UploadScanned, UploadSealed, manifest_digest
-from datauploader_watcher.domain.receipts import patience
+from datauploader_watcher.domain.receipts import LONGEST_PATIENCE_S, patience
 from datauploader_watcher.ledger.files import Files, Tally
 from datauploader_watcher.ledger.uploads import Upload, Uploads
 from datauploader_watcher.lingering import notes
@@ -65,7 +65,9 @@ def seal(db: sqlite3.Connection, upload: Upload, now: float, first_patience_s: f
 
 def seal_again(db: sqlite3.Connection, upload: Upload, now: float, first_patience_s: float) -> bool:
     """Repeat a seal that has had no answer although every file has; False where it is not due."""
-    if upload.state != "sealed" or not upload.manifest or upload.seal_due_at is None or upload.seal_due_at > now:
+    if upload.state != "sealed" or not upload.manifest or upload.seal_due_at is None:
+        return False
+    if now < upload.seal_due_at <= now + LONGEST_PATIENCE_S:  # later still: the clock was ahead, and was put right
         return False
     tallies = Files.tallies(db, upload.number)
     if upload.trouble or any(

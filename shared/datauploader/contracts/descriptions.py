@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime, Field
 
 from datauploader.contracts.datasets import Parameter
-from datauploader.contracts.model import EventData, Sentence, UploadId
+from datauploader.contracts.model import EventData, Sentence, UploadId, microseconds
 from datauploader.contracts.uploads import Person
 
 
@@ -43,6 +43,14 @@ class _Annotated(EventData):
     """Id of the event that said it."""
     said: AwareDatetime
     """Time of that event."""
+    sequence: int | None = Field(default=None, ge=0)
+    """Its number, where it had one: whether an answer is to the latest word, the numbers tell."""
+
+    @property
+    def order(self) -> int:
+        """The order of the event that is answered; see `Event.order`."""
+        return self.sequence if self.sequence is not None else microseconds(self.said)
+
     refusal: Sentence = ""
     """Why the catalogue will not have it; empty: it has it, or a later one."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AwareDatetime, ConfigDict, StringConstraints, ValidationError
 
 from datauploader.contracts.address import Station
-from datauploader.contracts.model import EventData, Travelling, Word
+from datauploader.contracts.model import EventData, Travelling, Word, microseconds
 from datauploader.contracts.registry import kind_of, topic, type_name
 from datauploader.errors import ContractError, Undecodable
 
@@ -30,6 +30,8 @@ _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _Id = Annotated[str, StringConstraints(pattern=f"^{_ID.pattern}$")]
 """An id that fits into an AMQP property (255 bytes) and into a log line."""
+_Sequence = Annotated[str, StringConstraints(pattern="^[0-9]{1,16}$")]
+"""As the sequence extension of CloudEvents wants it: text that sorts as what it counts."""
 
 D_co = TypeVar("D_co", bound=EventData, covariant=True)
 
@@ -70,6 +72,8 @@ class Event(Generic[D_co]):
     traceparent: str = field(default_factory=new_traceparent)
     mark: Mark | None = field(default=None, compare=False)
     """Set while it is sent from a state file's outbox; belongs to the sending, not to the fact."""
+    sequence: int | None = None
+    """Drawn by the state file of the one who says it, so that later ones are greater whatever the clock does."""
 
     def __post_init__(self) -> None:
         if not (_ID.fullmatch(self.id) and _WORD.fullmatch(self.service)):
@@ -81,6 +85,11 @@ class Event(Generic[D_co]):
     def routing_key(self) -> str:
         """The six words of the topic."""
         return f"{self.station.key}.{topic(type(self.data))}"
+
+    @property
+    def order(self) -> int:
+        """What tells the later of two events of one source: `sequence`, or the time of one that has none."""
+        return self.sequence if self.sequence is not None else microseconds(self.time)
 
     @property
     def trace_id(self) -> str:
@@ -123,7 +132,8 @@ class _Envelope(Travelling):
     traceparent: str = ""
     statefile: str = ""
     staterun: str = ""
-    sequence: str = ""
+    statenumber: str = ""
+    sequence: _Sequence | None = None
     data: dict[str, Any]
 
 
@@ -145,6 +155,8 @@ def encode(event: Event[EventData]) -> bytes:
         "traceparent": event.traceparent,
         **_marked(event.mark),
     }
+    if event.sequence is not None:
+        attributes["sequence"] = f"{event.sequence:016}"
     head = json.dumps(attributes, ensure_ascii=False)[:-1]
     return f'{head}, "data": {event.data.model_dump_json(exclude_none=True)}}}'.encode()
 
@@ -177,6 +189,7 @@ def decode(body: bytes) -> Event[EventData]:
         causation_id=envelope.causationid or "",
         traceparent=envelope.traceparent if _TRACEPARENT.fullmatch(envelope.traceparent) else new_traceparent(),
         mark=_mark(envelope),
+        sequence=int(envelope.sequence) if envelope.sequence is not None else None,
     )
 
 
@@ -190,18 +203,18 @@ def peek(body: bytes) -> tuple[type[EventData] | None, str]:
 
 
 def _marked(mark: Mark | None) -> dict[str, str]:
-    """Write a mark as attributes of our own, and its number as the extension `sequence` of CloudEvents."""
+    """Write a mark as attributes of our own."""
     if mark is None:
         return {}
-    return {"statefile": mark.state, "staterun": mark.run, "sequence": f"{mark.number:020d}"}
+    return {"statefile": mark.state, "staterun": mark.run, "statenumber": f"{mark.number:020d}"}
 
 
 def _mark(envelope: _Envelope) -> Mark | None:
     """Read a mark; one that is not as ours are is none, because the fact is the same without it."""
     words = (envelope.statefile, envelope.staterun)
-    if not (all(_WORD.fullmatch(word) for word in words) and _NUMBER.fullmatch(envelope.sequence)):
+    if not (all(_WORD.fullmatch(word) for word in words) and _NUMBER.fullmatch(envelope.statenumber)):
         return None
-    return Mark(*words, int(envelope.sequence))
+    return Mark(*words, int(envelope.statenumber))
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """The ground rules of everything that travels: frozen, tolerant of fields it does not know, counted in versions."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}$")]
 """One word of a routing key."""
@@ -37,3 +40,8 @@ class EventData(Travelling):
 
     upload_id: str
     """The upload that the event is about, or "" where it is about a station as a whole."""
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a time as microseconds since 1970, the unit in which sequence numbers begin."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)

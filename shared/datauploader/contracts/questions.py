@@ -137,6 +137,8 @@ class Datafiles(Travelling):
     """Its dataset is complete, so that nothing is added to it any more."""
     asked: bool = True
     """Whether the catalog has heard the request of the upload."""
+    sealed: int | None = None
+    """The order of the latest seal that the catalog has heard: the next one must be greater to count."""
 
 
 class LookAtDataset(Question):

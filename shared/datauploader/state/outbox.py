@@ -14,13 +14,17 @@ from datauploader.contracts.envelope import LARGEST_ACCEPTED, Event, Mark, decod
 from datauploader.contracts.model import EventData
 from datauploader.crashing import crash_point
 from datauploader.errors import BrokerRefused, ContractError, MessagingError, UnknownEvent
+from datauploader.state import sequence
 from datauploader.state.store import Schema, Store
 
 log = structlog.get_logger()
 
 SCHEMA = Schema(
     "outbox",
-    ("CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, body BLOB NOT NULL);",),
+    (
+        "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, body BLOB NOT NULL);",
+        "CREATE TABLE said (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);",
+    ),
 )
 WINDOW = 500
 """Events that may be on their way to the broker at once."""
@@ -55,19 +59,32 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     @staticmethod
-    def put(db: sqlite3.Connection, event: Event[EventData]) -> None:
+    def put(db: sqlite3.Connection, event: Event[EventData]) -> Event[EventData]:
         """Keep an event, as part of the caller's transaction; call `wake` after the commit.
+
+        Returns:
+            the event as it is sent: with a number, unless it has one because it was said before.
 
         Raises:
             ContractError: nobody would read the event, because it is too large; nothing of the transaction may stay.
         """
-        body = encode(event)
+        numbered = event if event.sequence is not None else replace(event, sequence=sequence.draw(db))
+        body = encode(numbered)
         if len(body) > LARGEST_ACCEPTED:
             raise ContractError(
                 f"{event.data.name} of {event.data.upload_id or event.station.key} would have {len(body)} bytes; "
                 f"at most {LARGEST_ACCEPTED} are taken: say it in several events"
             )
-        db.execute("INSERT INTO outbox (event_id, body) VALUES (?, ?)", (event.id, body))
+        db.execute("INSERT INTO outbox (event_id, body) VALUES (?, ?)", (numbered.id, body))
+        return numbered
+
+    def numbered(self, event: Event[EventData]) -> Event[EventData]:
+        """Give a number to an event that is sent past the outbox because it may be lost."""
+        try:
+            with self._store.transaction() as db:
+                return replace(event, sequence=sequence.draw(db))
+        except sqlite3.OperationalError:  # a full disk: it goes by its time
+            return event
 
     @property
     def trouble(self) -> str:

@@ -38,6 +38,7 @@ from datauploader.contracts import (
     UploadScanned,
     UploadSealed,
 )
+from datauploader.contracts.model import microseconds
 from datauploader_gateway.view.facts import VERIFIED, Failure, FileFacts, LeftOut
 from datauploader_gateway.view.fold import Before, Register, fold, wanted
 from datauploader_gateway.view.summary import Upload, summarise
@@ -49,9 +50,10 @@ ANNA = Person(id="7", name="Anna")
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def at(seconds: float, data: EventData) -> Event[EventData]:
-    """Build an event of a moment."""
-    return Event(data=data, station=STATION, service="test", time=START + timedelta(seconds=seconds))
+def at(seconds: float, data: EventData, number: int | None = None) -> Event[EventData]:
+    """Build an event of a moment, with a number or, as older releases said it, without."""
+    sequence = None if number is None else microseconds(START) + number
+    return Event(data=data, station=STATION, service="test", time=START + timedelta(seconds=seconds), sequence=sequence)
 
 
 def version(path: str, revision: int = 1, size: int = 10, digest: str = "a") -> FileVersion:
@@ -179,8 +181,9 @@ SAID = st.one_of(
     st.just(DatasetCompleted(upload_id=ID, dataset_id="d", files=3, bytes=30, manifest_sha256="0" * 64)),
     st.just(UploadCancelled(upload_id=ID)),
 )
-HISTORIES = st.lists(st.tuples(st.integers(0, 6), SAID), max_size=12).map(
-    lambda said: [at(0, requested()), *(at(seconds, data) for seconds, data in said)]
+NUMBERS = st.one_of(st.none(), st.integers(0, 6_000_000))
+HISTORIES = st.lists(st.tuples(st.integers(0, 6), SAID, NUMBERS), max_size=12).map(
+    lambda said: [at(0, requested()), *(at(seconds, data, number) for seconds, data, number in said)]
 )
 
 
@@ -223,6 +226,61 @@ def told(*said: EventData) -> Memory:
     for second, data in enumerate((requested(), *said)):
         view.apply(at(second, data))
     return view
+
+
+AHEAD_S = 7200.0
+
+
+@pytest.mark.fault("F54")
+def test_what_was_said_by_a_clock_that_was_ahead_does_not_outlive_what_is_said_after_it_was_put_right() -> None:
+    """Steering, counts, omissions, failures and troubles: the number of the one who says it decides, not its clock."""
+    one, two = version("a"), version("b")
+
+    def left(*, returned: bool) -> FileLeftOut:
+        return FileLeftOut(upload_id=ID, files=(LeftOutFile(path="b", reason="gone", detail="", returned=returned),))
+
+    pairs: list[tuple[EventData, EventData]] = [
+        (UploadControlled(upload_id=ID, action="pause", requested_by=ANNA), control("resume")),
+        (scanned(9), scanned(2)),
+        (left(returned=False), left(returned=True)),
+        (failed(one, final=True, detail="no room"), failed(one, final=False, detail="away")),
+        (progressed(9), progressed(0)),
+    ]
+    view = Memory()
+    for event in (at(0, requested()), at(0, UploadOpened(upload_id=ID)), at(0, ready(one, two))):
+        view.apply(event)
+    for number, (ahead, right) in enumerate(pairs):
+        view.apply(at(AHEAD_S, ahead, 2 * number + 1))
+        view.apply(at(number, right, 2 * number + 2))
+    upload = view.upload()
+    assert not upload.paused
+    assert (upload.counts.found.files, upload.waiting, upload.counts.ready.files) == (2, 0, 2)
+    assert (upload.counts.failed.files, upload.counts.retrying.files) == (0, 1)
+
+
+@pytest.mark.fault("F54")
+def test_what_an_older_release_kept_without_a_number_counts_by_its_time() -> None:
+    """Its registers, failures and omissions are read back with the time in the number's place."""
+    register = Register.load('["2026-03-01T00:00:01.000000Z", "id", "upload.opened", {}, "elettra.xrd1.ws01"]')
+    assert register.order[0] == microseconds(START + timedelta(seconds=1))
+    word = LeftOut.load('["2026-03-01T00:00:01.000000Z", "id", "gone", "", false]')
+    assert word.stamp == (microseconds(START + timedelta(seconds=1)), "id")
+    assert LeftOut.load(word.dump()) == word
+
+
+def control(action: str) -> UploadControlled:
+    """Steer the upload."""
+    return UploadControlled.model_validate({"upload_id": ID, "action": action, "requested_by": ANNA})
+
+
+def progressed(waiting: int) -> TransferProgressed:
+    """Say how many wait."""
+    return TransferProgressed(upload_id=ID, waiting=waiting, bytes_per_s=waiting)
+
+
+def scanned(files: int) -> UploadScanned:
+    """Count the folder."""
+    return UploadScanned(upload_id=ID, files=files, bytes=files, settling=0, left_out=0)
 
 
 def test_a_repeated_event_changes_nothing() -> None:

@@ -2,8 +2,10 @@
 
 import itertools
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +34,7 @@ from datauploader.contracts import (
     UploadRequested,
     UploadSealed,
 )
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import Travelling, microseconds
 from datauploader.contracts.questions import (
     Heard,
     Identity,
@@ -51,7 +53,7 @@ from datauploader.messaging.topology import catalog_queue, gateway_queue, transf
 from datauploader.service import Context
 from datauploader.state import Store, inbox, outbox
 from datauploader.testing.waiting import eventually
-from datauploader_catalog import ledger
+from datauploader_catalog import ledger, words
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.app import CatalogService
 from datauploader_catalog.ports import Investigation, User
@@ -151,6 +153,32 @@ def sealed(*files: FileVersion, upload_id: str = UPLOAD) -> UploadSealed:
     digest = manifest_digest((f.raw, f.sha256) for f in files)
     size = sum(f.size for f in files)
     return UploadSealed(upload_id=upload_id, files=len(files), bytes=size, left_out=0, manifest_sha256=digest)
+
+
+@pytest.mark.fault("F54")
+def test_the_second_seal_counts_when_the_clock_of_the_first_was_ahead(world: World) -> None:
+    """The watcher's clock was put right in between: its numbers say which seal is the later one."""
+    kept, gone = version("a.h5", "a"), version("b.h5", "b")
+    now = datetime.now(UTC)
+    world.say(requested())
+    for number, (at, seal) in enumerate(((now + timedelta(hours=2), sealed(kept, gone)), (now, sealed(kept)))):
+        event = Event(data=seal, station=HERE, service="test", time=at, sequence=microseconds(now) + number)
+        world.outside.publish(event).result(5)
+    world.say(stored(kept))
+    assert world.await_(DatasetCompleted)[0].files == 1
+
+
+@pytest.mark.fault("F54")
+def test_an_upload_that_was_put_off_with_the_clock_ahead_goes_on_when_the_clock_is_put_right(world: World) -> None:
+    """It does not wait longer for its next attempt than the longest pause."""
+    world.stop()
+    state = Store(world.folder / "catalog.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA])
+    with state.transaction() as db:
+        ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
+        db.execute("UPDATE uploads SET due = ?, attempts = 3", (time.time() + 7200,))
+    state.close()
+    world.start()
+    world.await_(DatasetEnsured)
 
 
 def test_a_requested_dataset_with_its_files_becomes_a_complete_dataset(world: World) -> None:

@@ -28,6 +28,7 @@ from datauploader.contracts import (
     UploadControlled,
 )
 from datauploader.contracts.files import FailedFile, StoredFile
+from datauploader.contracts.model import microseconds
 from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import (
     Datafiles,
@@ -146,6 +147,38 @@ class World:
     def _at_least(self, count: int, kind: type[FileStored] | type[FileFailed]) -> list:
         files = [file for data in list(self.heard) if isinstance(data, kind) for file in data.files]
         return files if len(files) >= count else []
+
+
+@pytest.mark.fault("F54")
+def test_a_resume_works_at_once_when_the_clock_of_the_pause_was_ahead(world: World) -> None:
+    """The gateway's clock was put right in between: its numbers say what came later."""
+    now = datetime.now(UTC)
+    for number, (action, at) in enumerate((("pause", now + timedelta(hours=2)), ("resume", now))):
+        data = UploadControlled.model_validate({"upload_id": UPLOAD, "action": action, "requested_by": {"id": "1"}})
+        event = Event(data=data, station=HERE, service="test", time=at, sequence=microseconds(now) + number)
+        world.outside.publish(event).result(5)
+    world.announce(world.write("a.dat", b"one"))
+    world.stored()
+
+
+@pytest.mark.fault("F54")
+def test_a_pause_that_began_with_the_clock_ahead_ends_when_the_clock_is_put_right(world: World) -> None:
+    """No file waits longer than the longest pause for its next attempt."""
+    world.control("pause")
+    world.announce(world.write("a.dat", b"one"))
+    path = world.state / "transfer.sqlite"
+
+    def waits() -> int:
+        with closing(sqlite3.connect(path)) as db:
+            return db.execute("SELECT count(*) FROM jobs WHERE state = 'waiting'").fetchone()[0]
+
+    eventually(lambda: waits() == 1, what="the file waits")
+    world.stop()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE jobs SET due = ?, attempts = 3", (time.time() + 7200,))
+    world.start()
+    world.control("resume")
+    world.stored()
 
 
 @pytest.fixture

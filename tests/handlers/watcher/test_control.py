@@ -14,6 +14,8 @@ from datauploader.contracts import (
     UploadScanned,
     UploadSealed,
 )
+from datauploader.contracts.model import microseconds
+from datauploader.contracts.questions import Datafiles
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
 UPLOAD = "upload-0001"
@@ -85,6 +87,33 @@ def test_a_pause_that_comes_behind_a_later_resume_changes_nothing(world):
         world.outside.publish(Event(data=data, station=HERE, service="test", time=at)).result(5)
     world.write("a.dat")
     world.wait_announced("a.dat")
+
+
+@pytest.mark.fault("F54")
+def test_a_resume_works_at_once_when_the_clock_of_the_pause_was_ahead(world):
+    """The gateway's clock was put right in between: its numbers say what came later."""
+    world.start()
+    world.request("sync")
+    now = datetime.now(UTC)
+    for number, (action, at) in enumerate((("pause", now + timedelta(hours=2)), ("resume", now))):
+        data = UploadControlled(upload_id=UPLOAD, action=action, requested_by=ANNA)
+        event = Event(data=data, station=HERE, service="test", time=at, sequence=microseconds(now) + number)
+        world.outside.publish(event).result(5)
+    world.write("a.dat")
+    world.wait_announced("a.dat")
+
+
+@pytest.mark.fault("F54")
+def test_a_watcher_that_lost_its_state_seals_above_what_the_catalog_has_heard(world):
+    """Its clock was ahead when the lost state sealed: the catalog says how far the numbers had come."""
+    far = microseconds(datetime.now(UTC) + timedelta(hours=2))
+    world.recalled = lambda _question, _station: Datafiles(sealed=far)
+    world.write("a.dat")
+    world.start()
+    world.request()
+    world.wait_for(UploadSealed)
+    orders = [event.order for event in world.heard if isinstance(event.data, UploadSealed)]
+    assert min(orders) > far
 
 
 def paused(world) -> int:

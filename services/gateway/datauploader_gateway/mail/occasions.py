@@ -98,9 +98,12 @@ class Occasions:
 
     def due(self) -> list[Occasion]:
         """Return what is to be looked at now."""
-        query = "SELECT * FROM occasions WHERE state <> 'over' AND due <= ? ORDER BY due LIMIT 100"
+        now = time.time()
+        # what is further away than the longest pause was put there by a clock that has been put right since
+        longest = max(LOOK_AGAIN_S, self._settings.failed_after_s, self._settings.silent_after_s)
+        query = "SELECT * FROM occasions WHERE state <> 'over' AND (due <= ? OR due > ?) ORDER BY due LIMIT 100"
         with self._store.reading() as db:
-            rows = db.execute(query, (time.time(),)).fetchall()
+            rows = db.execute(query, (now, now + longest)).fetchall()
         return [Occasion(r["about"], r["kind"], r["mark"], r["state"], r["since"]) for r in rows]
 
     def known(self, about: str, kind: str, mark: str) -> bool:

@@ -167,7 +167,9 @@ async def say(event: Event[Any], parts: Parts) -> None:
             "the description and its parameters are too long together",
             hint="Shorten them; long values belong into a file of the dataset.",
         )
-    parts.intake.accept(event)
+    about = event.data
+    last = await parts.reader.last_word(about.upload_id, getattr(about, "investigation", ""))
+    event = parts.intake.accept(event, after=last)
     try:
         await run_in_threadpool(parts.writer.apply, event)
     except RedisError:

@@ -54,7 +54,9 @@ def of_investigation(registers: Registers, catalogued: str) -> Description:
 
 
 def _of_word(described: Register, annotated: Register | None) -> Description:
-    answered = annotated is not None and (annotated.time, annotated.event_id) >= (described.time, described.event_id)
+    answered = annotated is not None and (
+        annotated.event_id == described.event_id or annotated.order >= described.order
+    )
     refusal = str(annotated.data["refusal"]) if annotated is not None and answered else ""
     return Description.model_validate(
         {

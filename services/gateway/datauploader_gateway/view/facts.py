@@ -4,9 +4,11 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal, Self
 
 from datauploader.contracts import FileVersion
+from datauploader.contracts.model import microseconds
 
 UNVERIFIED, VERIFIED, CATALOGUED, RELEASED, FAILED, FINAL, HARVESTED = (1 << bit for bit in range(7))
 STORED = UNVERIFIED | VERIFIED | CATALOGUED
@@ -140,8 +142,8 @@ class Failure:
 
     order: tuple[int, bytes, int]
     """The version that it is about."""
-    stamp: tuple[str, str]
-    """Time and id of the event, by which the latest word is known."""
+    stamp: tuple[int, str]
+    """Order and id of the event, by which the latest word is known."""
     reason: str
     detail: str
     hint: str
@@ -155,15 +157,15 @@ class Failure:
     @classmethod
     def load(cls, text: str | bytes) -> Self:
         """Read what `dump` wrote."""
-        revision, mark, size, time, event_id, reason, detail, hint, final = json.loads(text)
-        return cls((revision, bytes.fromhex(mark), size), (time, event_id), reason, detail, hint, final)
+        revision, mark, size, order, event_id, reason, detail, hint, final = json.loads(text)
+        return cls((revision, bytes.fromhex(mark), size), (_number(order), event_id), reason, detail, hint, final)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """The latest word on whether something in the folder is left out."""
 
-    stamp: tuple[str, str]
+    stamp: tuple[int, str]
     reason: str
     detail: str
     returned: bool
@@ -175,5 +177,10 @@ class LeftOut:
     @classmethod
     def load(cls, text: str | bytes) -> Self:
         """Read what `dump` wrote."""
-        time, event_id, reason, detail, returned = json.loads(text)
-        return cls((time, event_id), reason, detail, returned)
+        order, event_id, reason, detail, returned = json.loads(text)
+        return cls((_number(order), event_id), reason, detail, returned)
+
+
+def _number(order: int | str) -> int:
+    """Return an order; older releases kept the event's time."""
+    return order if isinstance(order, int) else microseconds(datetime.fromisoformat(order))

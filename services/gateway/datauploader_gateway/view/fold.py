@@ -1,9 +1,9 @@
 """How an event changes what is known of its upload: pure, and the same whatever the order and however often it comes.
 
-Three rules make it so. A file's facts are only added to its newest version (`FileFacts`). Everything that
-is said more than once, such as a scan, is a register in which the latest time stays. Counts are what the changed files
-contribute now, less what they contributed before; a file that was announced, is left out now and of which nothing is
-stored contributes nothing.
+Three rules make it so. A file's facts are only added to its newest version (`FileFacts`). Everything that is said more
+than once, such as a scan, is a register in which the greatest order stays (`Event.order`). Counts are what the changed
+files contribute now, less what they contributed before; a file that was announced, is left out now and of which nothing
+is stored contributes nothing.
 """
 
 import json
@@ -44,6 +44,7 @@ from datauploader.contracts import (
     UploadScanned,
     UploadSealed,
 )
+from datauploader.contracts.model import microseconds
 from datauploader_gateway.view.facts import (
     ANOTHER_WAY,
     CATALOGUED,
@@ -77,6 +78,8 @@ _REGISTERS: dict[type[EventData], str] = {
     InvestigationAnnotated: "annotated",
 }
 _STEERING = {"pause": "pause", "resume": "pause", "close": "close", "cancel": "cancel", "retry": "retry"}
+WORDS = (*dict.fromkeys(_STEERING.values()), "described")
+"""Registers that people's words stay in: who says something after having seen them says it later."""
 STATION_LOOKS = frozenset(("source-gone", "source-changed"))
 """Reasons of a failure that no person need mend: the watcher looks, and announces the file anew or leaves it out."""
 _SHOWN = 10
@@ -85,17 +88,26 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Something that is said again and again; the latest time stays."""
+    """Something that is said again and again; the greatest order stays."""
 
     time: str
     event_id: str
     kind: str
     data: Mapping[str, Any] = field(default_factory=dict)
     station: str = ""
+    number: int | None = None
+    """The order of the event; None where an older release wrote this: then its time in microseconds is that."""
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Of two the one with the greater order stays."""
+        number = self.number if self.number is not None else microseconds(datetime.fromisoformat(self.time))
+        return number, self.time, self.event_id
 
     def dump(self) -> str:
         """Write it as JSON."""
-        return json.dumps([self.time, self.event_id, self.kind, self.data, self.station], ensure_ascii=False)
+        words = [self.time, self.event_id, self.kind, self.data, self.station, self.number]
+        return json.dumps(words, ensure_ascii=False)
 
     @classmethod
     def load(cls, text: str | bytes) -> "Register":
@@ -163,7 +175,7 @@ def wanted(event: Event[EventData]) -> Wanted:
 def fold(before: Before, event: Event[EventData]) -> Changes:
     """Say what the event changes."""
     changes, data = Changes(), event.data
-    said = (stamp(event.time), event.id)
+    said = (event.order, event.id)
     _set_registers(changes, before, event)
     for version, bits in _news(data):
         _add(changes, before, version, bits)
@@ -216,22 +228,21 @@ def _is_final(failed: FailedFile) -> bool:
 
 
 def _set_registers(changes: Changes, before: Before, event: Event[EventData]) -> None:
-    time = stamp(event.time)
-    candidates = {"last": Register(time, "", "")}
+    candidates = {"last": Register(stamp(event.time), "", "")}
     for name, said in _said(event.data).items():
-        candidates[name] = Register(*_moment(event), event.data.name, said, event.station.key)
+        candidates[name] = _register(event, said)
     for register, value in candidates.items():
         known = before.registers.get(register)
-        if known is None or (known.time, known.event_id) < (value.time, value.event_id):
+        if known is None or known.order < value.order:
             changes.registers[register] = value
 
 
-def _moment(event: Event[EventData]) -> tuple[str, str]:
-    """Say what an event is ordered by: an answer by the word that it answers, so that the latest word's stays."""
-    data = event.data
+def _register(event: Event[EventData], said: Mapping[str, Any]) -> Register:
+    """Order an answer by the word that it answers, so that the latest word's stays; anything else by itself."""
+    data, kind, station = event.data, event.data.name, event.station.key
     if isinstance(data, DatasetAnnotated | InvestigationAnnotated):
-        return stamp(data.said), data.word
-    return stamp(event.time), event.id
+        return Register(stamp(data.said), data.word, kind, said, station, data.order)
+    return Register(stamp(event.time), event.id, kind, said, station, event.order)
 
 
 def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
@@ -303,7 +314,7 @@ def _count(changes: Changes, facts: FileFacts | None, sign: int) -> None:
         changes.counts[f"{word}.bytes"] += sign * size
 
 
-def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[str, str]) -> None:
+def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int, str]) -> None:
     path = failed.file.raw
     _, facts = _newest(changes, before, failed.file)
     if facts is None:
@@ -322,7 +333,7 @@ def _rank(word: Failure) -> tuple[object, ...]:
     return word.stamp, word.final, word.reason, word.detail, word.hint
 
 
-def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[str, str]) -> None:
+def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[int, str]) -> None:
     path = left.raw
     new = LeftOut(said, left.reason, left.detail, left.returned)
     old = changes.left_out.get(path) or before.left_out.get(path)

@@ -19,7 +19,7 @@ from datauploader_gateway.view import keys
 from datauploader_gateway.view.description import Description, of_dataset, of_investigation
 from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, State
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow
-from datauploader_gateway.view.fold import Register
+from datauploader_gateway.view.fold import WORDS, Register
 from datauploader_gateway.view.paging import NO_CURSOR, pack_cursor, unpack_cursor
 from datauploader_gateway.view.search import Search
 from datauploader_gateway.view.summary import Upload, summarise
@@ -194,6 +194,12 @@ class ViewReader:
         """Return what was last said of an upload, by its kind."""
         head = await self._redis.hgetall(keys.upload(upload_id))
         return _registers({raw(name): raw(said) for name, said in head.items()})
+
+    async def last_word(self, upload_id: str, investigation: str = "") -> int:
+        """Return the order of what people said last of an upload (or investigation), 0 where they said nothing."""
+        key = keys.upload(upload_id) if upload_id else keys.investigation(investigation)
+        found = await self._redis.hmget(key, [f"r:{name}" for name in WORDS])
+        return max((Register.load(said).order[0] for said in found if said is not None), default=0)
 
     async def left_out(self, upload_id: str, after: str, limit: int) -> tuple[list[LeftOutItem], str | None]:
         """Return up to `limit` things that are left out, in order of their paths."""

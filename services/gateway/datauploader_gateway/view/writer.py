@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import redis
@@ -17,6 +18,7 @@ from datauploader.contracts import (
     TransferProgressed,
     UploadRequested,
 )
+from datauploader.contracts.model import microseconds
 from datauploader.crashing import crash_point
 from datauploader.errors import Park
 from datauploader_gateway.redisdoor import raw
@@ -116,14 +118,20 @@ class ViewWriter:
         field = f"{event.station.key}|{data.service}"
         known = self._redis.hget(keys.STATIONS, field)
         moment = stamp(event.time)
-        if known is not None and json.loads(known)["time"] >= moment:
+        before = json.loads(known) if known is not None else None
+        if before is not None and _order(before) >= event.order:
             return False
-        report = data.model_dump(mode="json") | {"time": moment}
+        report = data.model_dump(mode="json") | {"time": moment, "order": event.order}
         with self._redis.pipeline() as pipe:
             pipe.hset(keys.STATIONS, field, json.dumps(report))
             pipe.xadd(keys.ALL_LIVE, {"station": event.station.key}, maxlen=KEPT_ALL_LIVE, approximate=True)
             pipe.execute()
         return True
+
+
+def _order(report: Mapping[str, Any]) -> int:
+    """Return the order of a report that is kept; older releases kept its time alone."""
+    return int(report.get("order") or microseconds(datetime.fromisoformat(report["time"])))
 
 
 def _investigation(data: EventData) -> str:

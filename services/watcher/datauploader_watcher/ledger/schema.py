@@ -144,4 +144,13 @@ CREATE TABLE earlier (
 """Whether the catalogue lets the upload write its dataset: '' not heard yet, yes, no; those of before have begun.
 Which uploads are named in `without` by which later one: their files are remembered as long as its own."""
 
-SCHEMA = Schema("watcher", (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS, _AGREED))
+_STEERING_BY_NUMBER = """
+ALTER TABLE uploads ADD COLUMN steering INTEGER NOT NULL DEFAULT 0;
+UPDATE uploads SET steering = CAST((julianday(steered) - 2440587.5) * 86400000000 AS INTEGER) WHERE steered <> '';
+"""
+"""The order of the latest pause or resume, in place of its time: a clock that was ahead would win until it is past."""
+
+SCHEMA = Schema(
+    "watcher",
+    (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS, _AGREED, _STEERING_BY_NUMBER),
+)

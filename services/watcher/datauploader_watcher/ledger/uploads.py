@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import cast
 
 from datauploader.contracts.envelope import Event, decode, encode
@@ -122,11 +121,10 @@ class Uploads:
         db.execute("UPDATE uploads SET closing = ? WHERE id = ? AND (closing = '' OR ?1 = 'asked')", (why, number))
 
     @staticmethod
-    def set_paused(db: sqlite3.Connection, number: int, paused: bool, said: datetime) -> None:
-        """Hold back what would be announced, or go on; who said so last is right, in whatever order it is heard."""
-        time = said.astimezone(UTC).isoformat()
-        query = "UPDATE uploads SET paused = ?, steered = ? WHERE id = ? AND steered <= ?"
-        db.execute(query, (paused, time, number, time))
+    def set_paused(db: sqlite3.Connection, number: int, paused: bool, order: int) -> None:
+        """Hold back what would be announced, or go on; the greatest order is right, whenever it is heard."""
+        query = "UPDATE uploads SET paused = ?, steering = ? WHERE id = ? AND steering <= ?"
+        db.execute(query, (paused, order, number, order))
 
     @staticmethod
     def set_agreed(db: sqlite3.Connection, number: int, agreed: str) -> None:
