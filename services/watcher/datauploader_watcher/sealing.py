@@ -40,6 +40,25 @@ def may_close(work: Work) -> bool:
     return closing == "asked" if work.barred else bool(closing) and work.scanned_all
 
 
+def question(db: sqlite3.Connection, work: Work) -> str:
+    """Ask what becomes of an upload that nobody closed and that would be sealed without any file, "" where all is well.
+
+    An empty folder is a wrong folder, or a drive that is not mounted, far oftener than an empty dataset.
+    """
+    upload = work.upload
+    ends = upload.state == "open" and upload.closing and upload.closing != "asked"
+    if not ends or not work.scanned_all or not work.at_rest:
+        return ""
+    files, _, omitted = _counts(Files.tallies(db, upload.number))
+    if files:
+        return ""
+    found, way = f"There is no file in {upload.request.root}.", "Mount the drive, or choose another folder"
+    if omitted:
+        found = f"Nothing in {upload.request.root} is uploaded: all that lies there is left out ({omitted})."
+        way = "Choose other patterns in a new upload"
+    return f"{found} {way}; or close the upload to have an empty dataset."
+
+
 def may_seal(db: sqlite3.Connection, work: Work) -> bool:
     """Tell whether every file has been seen, is finished, and was announced, and what the catalog has is known."""
     upload = work.upload
@@ -50,7 +69,7 @@ def may_seal(db: sqlite3.Connection, work: Work) -> bool:
     if upload.state == "sealed" and upload.manifest:
         return False
     tallies = Files.tallies(db, upload.number)
-    return not any(tallies.get(state, _NONE).files for state in UNSAID)
+    return not any(tallies.get(state, _NONE).files for state in UNSAID) and not question(db, work)
 
 
 def seal(db: sqlite3.Connection, upload: Upload, now: float, first_patience_s: float) -> str:
@@ -92,9 +111,11 @@ def _sealed(db: sqlite3.Connection, upload: Upload, manifest: str) -> UploadSeal
 def scanned(db: sqlite3.Connection, work: Work) -> UploadScanned:
     """Count what belongs to an upload now, finished or not."""
     fresh = [candidate.stamp.size for candidate in work.settling.candidates() if candidate.fresh]
-    said = (work.away, work.upload.trouble, work.unagreed, work.upload.recall, *work.lingering)
-    troubles = tuple(sentence for sentence in said if sentence)
-    return counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
+    sentences = (work.away, work.upload.trouble, work.unagreed, work.upload.recall, *work.lingering)
+    troubles = tuple(sentence for sentence in sentences if sentence)
+    said = counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
+    work.asked = "" if fresh else question(db, work)
+    return said.model_copy(update={"question": work.asked or None})
 
 
 def counts(

@@ -75,6 +75,8 @@ class Work:
         """The root may not be read any more."""
         self.lost = BARRED if barred else ""
         """The sentence while the root is away."""
+        self.asked = ""
+        """What a person was asked, because there is no file to seal."""
         self.unheard, self.unheard_at = "", 0.0
         """The sentence while nobody answers what was announced, and since when (seconds since 1970)."""
         self.polled = ""

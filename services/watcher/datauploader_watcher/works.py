@@ -101,10 +101,25 @@ class Works:
         if closed or self._unanswered:
             self.reload()
         for work in self:
+            if work.asked:
+                self._look_for_mount(work)
             if work.upload.state == "sealed":
                 self._seal_anew(work)
         self.seal()
         self._outbox.wake()
+
+    def _look_for_mount(self, work: Work) -> None:
+        """Take an upload without any file up anew when a drive was mounted there: it belongs to that drive now."""
+        try:
+            plan = self._plan(work.upload)
+        except Refusal:
+            return
+        if plan.mount == work.upload.mount:
+            return
+        with self._store.transaction() as db:
+            Uploads.open(db, work.upload.number, plan.mount, work.upload.closing)
+        self._let_go(work.upload.number)
+        self.reload()
 
     def forget_old(self) -> None:
         """Forget the files of uploads that were over long ago, some folders at a time."""

@@ -117,6 +117,8 @@ class UploadScanned(EventData):
     left_out: int = Field(ge=0)
     troubles: tuple[str, ...] = ()
     """Sentences about what is wrong with the folder now, such as an unplugged drive."""
+    question: Sentence | None = None
+    """What a person must decide before the upload can go on, and how."""
 
 
 class UploadSealed(EventData):

@@ -337,6 +337,17 @@ def test_a_sealed_upload_with_failed_files_waits_for_a_person() -> None:
     assert view.upload().troubles == ("1 file failed: no room",)
 
 
+@pytest.mark.fault("F55")
+def test_an_upload_without_any_file_waits_for_a_person_until_somebody_closes_it() -> None:
+    """The question stands first among its troubles."""
+    sentence = "There is no file in /data. Mount the drive, or close the upload."
+    counted = UploadScanned(upload_id=ID, files=0, bytes=0, settling=0, left_out=0, question=sentence)
+    story = (UploadOpened(upload_id=ID), counted)
+    assert (told(*story).upload().needs_person, told(*story).upload().troubles) == (True, (sentence,))
+    assert not told(*story, control("close")).upload().needs_person
+    assert not told(*story, scanned(1)).upload().needs_person
+
+
 def test_a_file_that_was_renamed_before_it_was_stored_calls_for_nobody() -> None:
     """The station looks where it went; meanwhile the upload goes on."""
     good, renamed = version("a"), version("b")

@@ -180,11 +180,45 @@ def test_an_omission_that_goes_away_is_taken_back(world):
     assert world.wait_for(UploadSealed)[0].left_out == 0
 
 
-def test_an_empty_folder_can_be_sealed(world):
-    """A batch without files is complete at once."""
+def asked(world) -> str:
+    """Return what the latest count asks a person."""
+    return world.events(UploadScanned)[-1].question if world.events(UploadScanned) else None
+
+
+@pytest.mark.fault("F55")
+def test_a_batch_without_any_file_is_a_question_and_no_dataset(world):
+    """The folder may be the wrong one, or its drive not mounted; who closes the upload has an empty dataset."""
     world.start()
     world.request()
+    world.wait_until(lambda: asked(world), "a person is asked")
+    assert asked(world).startswith(f"There is no file in {world.root}. Mount the drive")
+    world.stop()
+    world.start()
+    assert not world.events(UploadSealed)
+    world.control("close")
     assert world.wait_for(UploadSealed)[0].files == 0
+
+
+@pytest.mark.fault("F55")
+def test_a_batch_whose_files_come_late_is_uploaded_without_another_word(world):
+    """The drive was mounted, or the instrument had not begun: nothing is asked any more."""
+    world.start()
+    world.request()
+    world.wait_until(lambda: asked(world), "a person is asked")
+    world.write("a.dat")
+    assert world.wait_for(UploadSealed)[0].files == 1
+    assert asked(world) is None
+
+
+@pytest.mark.fault("F55")
+def test_a_batch_of_which_everything_is_left_out_says_so(world):
+    """A pattern that leaves nothing is a mistake oftener than a wish."""
+    world.write("a.dat")
+    world.start()
+    world.request(exclude=("*.dat",))
+    world.wait_until(lambda: asked(world), "a person is asked")
+    assert "all that lies there is left out (1)" in asked(world)
+    assert not world.events(UploadSealed)
 
 
 def test_other_files_beside_a_chosen_one_are_left_alone_whatever_events_say(world):

@@ -194,6 +194,8 @@ def _counts(registers: Registers, numbers: Mapping[str, int]) -> Counts:
 def _waits_for_person(state: UploadState, registers: Registers, counts: Counts) -> bool:
     if state == "refused":
         return True
+    if state == "open" and _said(registers, "scan").get("question"):
+        return "close" not in registers  # that is an answer
     if state != "sealed" or not counts.failed.files:
         return False
     return counts.stored.files + counts.failed.files >= int(registers["seal"].data["files"])
@@ -215,7 +217,8 @@ def _troubles(registers: Registers, state: UploadState, counts: Counts) -> list[
     if state in OVER:
         return found
     if state != "sealed":
-        found += _said(registers, "scan").get("troubles", [])
+        scan = _said(registers, "scan")
+        found += [*([scan["question"]] if scan.get("question") else []), *scan.get("troubles", [])]
     if trouble := _said(registers, "speed").get("trouble"):
         found.append(trouble)
     if number := counts.failed.files:

@@ -43,6 +43,7 @@ _FILE_STATES: dict[State, Said] = {
     "verified": Said("stored, verified", "good"),
     "catalogued": Said("catalogued", "good"),
 }
+_EMPTY = "Close this upload without any file? The dataset will be complete, and empty."
 _CANCEL = "Cancel this upload? What is stored stays stored; the dataset will not be completed."
 
 
@@ -106,8 +107,10 @@ def actions(upload: Upload) -> list[Button]:
     if upload.over:
         return [Button("retry", "Try again", "")] if upload.state == "rejected" else []
     offered = []
-    if upload.mode == "sync" and upload.state == "open" and not upload.closing:
+    if upload.state == "open" and not upload.closing and upload.mode == "sync":
         offered.append(Button("close", "Close dataset", ""))
+    elif upload.state == "open" and not upload.closing and upload.needs_person:
+        offered.append(Button("close", "Have an empty dataset", "", _EMPTY))
     if upload.counts.failed.files or upload.state == "refused":
         offered.append(Button("retry", "Try failed files again" if upload.counts.failed.files else "Try again", ""))
     offered.append(Button("resume", "Resume", "") if upload.paused else Button("pause", "Pause", "quiet"))

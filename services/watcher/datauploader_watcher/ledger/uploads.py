@@ -117,8 +117,9 @@ class Uploads:
 
     @staticmethod
     def set_closing(db: sqlite3.Connection, number: int, why: str) -> None:
-        """Close an upload: what is there is still taken, then it is sealed; the first reason stays, or a person's."""
-        db.execute("UPDATE uploads SET closing = ? WHERE id = ? AND (closing = '' OR ?1 = 'asked')", (why, number))
+        """Close an upload: what is there is still taken, then it is sealed; a person's word counts, else the first."""
+        query = "UPDATE uploads SET closing = ? WHERE id = ? AND (closing = '' OR ? = 'asked')"
+        db.execute(query, (why, number, why))
 
     @staticmethod
     def set_paused(db: sqlite3.Connection, number: int, paused: bool, order: int) -> None:
