@@ -16,6 +16,7 @@ from datauploader.state import Outbox, Store
 from datauploader.state import outbox as outbox_state
 from datauploader_gateway import application, intake, lastheard, redisdoor, unanswered
 from datauploader_gateway.audit import Audit
+from datauploader_gateway.auth import revocations
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.guard import Guard
 from datauploader_gateway.auth.oidc.attempts import Attempts
@@ -42,6 +43,8 @@ from datauploader_gateway.server import WebServer
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.signing import Signer
 from datauploader_gateway.stationdesk import StationDesk
+from datauploader_gateway.view import commits
+from datauploader_gateway.view.condition import Condition
 from datauploader_gateway.view.keeper import Keeper
 from datauploader_gateway.view.live import Live
 from datauploader_gateway.view.reader import ViewReader
@@ -77,7 +80,16 @@ class Gateway:
         self._accounts = Accounts(settings.accounts)
         path = context.settings.state_dir / f"{SERVICE}.sqlite"
         self._store = Store(
-            path, (outbox_state.SCHEMA, intake.SCHEMA, unanswered.SCHEMA, occasions.SCHEMA, lastheard.SCHEMA)
+            path,
+            (
+                outbox_state.SCHEMA,
+                intake.SCHEMA,
+                unanswered.SCHEMA,
+                occasions.SCHEMA,
+                lastheard.SCHEMA,
+                revocations.SCHEMA,
+                commits.SCHEMA,
+            ),
         )
         self._outbox = Outbox(self._store, context.bus.publish)
         self._unanswered = unanswered.Unanswered(
@@ -85,7 +97,9 @@ class Gateway:
         )
         self._signer = Signer(context.settings.broker.get_secret_value())
         self._numbers = lastheard.LastHeard(self._store)
-        self._writer = ViewWriter(self._redis, kept_s=settings.kept_days * _DAY_S)
+        counted, self._condition = commits.Commits(self._store), Condition()
+        self._revocations = revocations.Revocations(self._store, counted)
+        self._writer = ViewWriter(self._redis, kept_s=settings.kept_days * _DAY_S, commits=counted)
         self._letters = Letters(settings.mail.templates)
         self._occasions = Occasions(self._store, settings.mail)
         self._post: Post | None = None
@@ -102,6 +116,9 @@ class Gateway:
             self._numbers,
             heartbeat=self._heartbeat,
             interval_s=settings.watch_interval_s,
+            commits=counted,
+            condition=self._condition,
+            revocations=self._revocations,
         )
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()
@@ -184,7 +201,12 @@ class Gateway:
             bus=context.bus,
             redis=client,
             accounts=self._accounts,
-            sessions=Sessions(client, idle_s=settings.session_idle_s, longest_s=settings.session_longest_s),
+            sessions=Sessions(
+                client,
+                idle_s=settings.session_idle_s,
+                longest_s=settings.session_longest_s,
+                revocations=self._revocations,
+            ),
             attempts=Attempts(client),
             provider=provider,
             throttle=Throttle(client, settings),
@@ -194,10 +216,11 @@ class Gateway:
             reader=reader,
             receipts=ReceiptDesk(reader),
             writer=self._writer,
+            view=self._condition,
             live=self._live,
             guard=Guard(),
             post=self._post,
-            health=Health(context.bus, reader, questions, made, provider),
+            health=Health(context.bus, client, reader, self._condition, questions, made, provider),
             board=Board(context.bus, self._operations, context.settings.all_stations, settings.harvesters),
             own_origins=own_origins(settings, self._web.port),
             metadata=self._metadata,

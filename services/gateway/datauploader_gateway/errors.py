@@ -17,7 +17,7 @@ DataUploaderError
     ├── InvalidRequest                             422
     │   └── UnknownInvestigation, UnknownRemote, UnknownStation, BadName, BadPath, StationRefuses
     ├── TooManyAttempts                            429
-    ├── SessionsAway, CatalogueAway, ProviderAway, StationBusy, BrokerAway  503
+    ├── SessionsAway (SessionsFull), CatalogueAway, ProviderAway, StationBusy, BrokerAway  503
     └── StationSilent                              504
 """
 
@@ -262,6 +262,14 @@ class SessionsAway(Problem):
 
     status, word, title = 503, "sessions-away", "Sign-in and status are away"
     hint = "Running uploads go on. Try again in a moment; an operator sees more under /health/ready."
+
+
+class SessionsFull(SessionsAway):
+    """Redis takes nothing more."""
+
+    hint = (
+        "Running uploads go on. Tell an operator: raise maxmemory of Redis, or lower gateway.kept_days; then try again."
+    )
 
 
 class CatalogueAway(Problem):

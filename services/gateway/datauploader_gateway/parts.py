@@ -25,6 +25,7 @@ from datauploader_gateway.operations.health import Health
 from datauploader_gateway.questions import Questions
 from datauploader_gateway.receipts.desk import ReceiptDesk
 from datauploader_gateway.settings import GatewaySettings
+from datauploader_gateway.view.condition import Condition
 from datauploader_gateway.view.live import Live
 from datauploader_gateway.view.reader import ViewReader
 from datauploader_gateway.view.writer import ViewWriter
@@ -50,6 +51,8 @@ class Parts:
     reader: ViewReader
     receipts: ReceiptDesk
     writer: ViewWriter
+    view: Condition
+    """Whether what is shown is of now."""
     live: Live
     guard: Guard[Any]
     """Of whoever watches (`auth.dependency.Caller`)."""

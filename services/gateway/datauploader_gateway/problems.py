@@ -8,11 +8,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from datauploader_gateway.errors import TYPES, InvalidRequest, Problem, SessionsAway, Told
+from datauploader_gateway.errors import TYPES, InvalidRequest, Problem, SessionsAway, SessionsFull, Told
 from datauploader_gateway.middleware import trace_id
 from datauploader_gateway.web import rendering
 
@@ -92,6 +92,9 @@ def _problem(request: Request, error: Exception) -> Response:
 
 def _redis_away(request: Request, error: Exception) -> Response:
     log.warning("redis_away", problem=str(error))
+    if isinstance(error, OutOfMemoryError):
+        full = SessionsFull("Redis, which keeps sessions and status, is full")
+        return _render(Told.of(full), request.scope)
     away = SessionsAway("Redis, which keeps sessions and status, does not answer")
     return _render(Told.of(away), request.scope)
 

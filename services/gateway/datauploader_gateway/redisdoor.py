@@ -10,6 +10,7 @@ import redis
 from redis import asyncio as redis_async
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
 from datauploader.errors import ConfigurationError
@@ -23,6 +24,16 @@ CONNECTIONS = 50
 """Requests beyond wait for one of these: after a restart, every browser that watches comes at once."""
 _servers: dict[str, fakeredis.FakeServer] = {}
 _lock = threading.Lock()
+
+
+def trouble_of(error: redis.RedisError) -> str:
+    """Say in a sentence what keeps Redis from its work, and what to do."""
+    if isinstance(error, OutOfMemoryError):
+        return (
+            "Redis is full: raise maxmemory in redis.conf, or lower gateway.kept_days. Uploads go on; their status "
+            "stands still and comes right by itself"
+        )
+    return f"Redis does not answer: {error}"
 
 
 def memory_server(url: str) -> fakeredis.FakeServer:

@@ -106,12 +106,10 @@ class Work:
         """Files that were read for the last time although a program has them open."""
         self.lingering: tuple[str, ...] = ()
         """Sentences about files that keep it from being sealed."""
-        self._store, self._clock, self._interval = store, clock, interval
-        self._quiet = quiet
+        self._store, self._clock, self._interval, self._quiet = store, clock, interval, quiet
         self._scans: deque[Scan] = deque()
         self._full: Scan | None = None
-        self._full_counts = False
-        self._again = False
+        self._full_counts = self._again = False
         self._full_began = 0.0
         self._full_missed = False
         """Something has changed while a scan of everything ran, perhaps without an event."""

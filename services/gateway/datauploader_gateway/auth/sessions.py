@@ -1,5 +1,6 @@
 """Opaque sessions and bearer tokens in Redis, known there only by their digests."""
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
 
 from datauploader_gateway.auth.person import Method, User
+from datauploader_gateway.auth.revocations import Revocations
 from datauploader_gateway.redisdoor import text
 from datauploader_gateway.view import keys
 
@@ -48,9 +50,13 @@ class Ticket(BaseModel):
 class Sessions:
     """Gives out, checks and takes back what people prove themselves with."""
 
-    def __init__(self, client: Redis, *, idle_s: int, longest_s: int) -> None:
-        """Keep them through this client; a session is over `idle_s` after its last use, `longest_s` in any case."""
+    def __init__(self, client: Redis, *, idle_s: int, longest_s: int, revocations: Revocations | None = None) -> None:
+        """Keep them through this client; a session is over `idle_s` after its last use, `longest_s` in any case.
+
+        What is taken back is told to `revocations`, so that an older Redis does not give it back.
+        """
         self._redis = client
+        self._revocations = revocations
         self._idle_s = idle_s
         self._longest_s = longest_s
         self._whose: dict[str, str] = {}  # by the key of a session or token; that never changes
@@ -141,15 +147,30 @@ class Sessions:
         ticket = await self.check(secret, touch=False)
         if ticket is not None and ticket.by == "token":
             await self.revoke(ticket.user, ticket.id)
+        await self._take_back(keys.session(_digest(secret)))
         await self._redis.delete(keys.session(_digest(secret)))
+        await self._count()
+
+    async def _take_back(self, key: str, since: str = "") -> None:
+        """Have it remembered beside Redis that something was taken back."""
+        if self._revocations is not None:
+            await asyncio.to_thread(self._revocations.note, key, since, _LONGEST_S)
+
+    async def _count(self) -> None:
+        """Count what was taken back, after it was: a Redis that has lost it has lost the number as well."""
+        if self._revocations is not None:
+            before = self._revocations.commits.highest
+            self._revocations.commits.made(before, await self._redis.incr(keys.COMMITS))
 
     async def sign_out(self, user_id: str) -> None:
         """Make every session and token worthless that somebody has now; they may sign in again."""
-        known = await self._redis.hgetall(keys.tokens_of(user_id))
+        known, since = await self._redis.hgetall(keys.tokens_of(user_id)), datetime.now(UTC).isoformat()
+        await self._take_back(keys.signed_out(user_id), since)
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(keys.signed_out(user_id), datetime.now(UTC).isoformat(), ex=_LONGEST_S)
+            pipe.set(keys.signed_out(user_id), since, ex=_LONGEST_S)
             pipe.delete(keys.tokens_of(user_id), *(keys.token(text(digest)) for digest in known.values()))
             await pipe.execute()
+        await self._count()
 
     async def signed_out(self, ticket: Ticket) -> bool:
         """Tell whether its person was signed out everywhere since it was made."""
@@ -171,8 +192,11 @@ class Sessions:
         digest = await self._redis.hget(keys.tokens_of(user.id), token_id)
         if digest is None:
             return False
+        await self._take_back(keys.token(text(digest)))
         await self._redis.hdel(keys.tokens_of(user.id), token_id)
-        return bool(await self._redis.delete(keys.token(text(digest))))
+        there = bool(await self._redis.delete(keys.token(text(digest))))
+        await self._count()
+        return there
 
     @property
     def _touch_s(self) -> float:

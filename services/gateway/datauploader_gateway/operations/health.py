@@ -1,14 +1,19 @@
 """The checks of everything that the gateway depends on: what `/health/ready` says, and the identity provider."""
 
 import asyncio
+import time
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from datauploader.messaging.ports import Bus
+from datauploader_gateway import redisdoor
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.intake import Intake
 from datauploader_gateway.operations.judgement import CheckBody
 from datauploader_gateway.questions import Questions
+from datauploader_gateway.view import keys
+from datauploader_gateway.view.condition import Condition
 from datauploader_gateway.view.reader import ViewReader
 
 
@@ -16,9 +21,11 @@ class Health:
     """Asks each of them how it is."""
 
     def __init__(
-        self, bus: Bus, reader: ViewReader, questions: Questions, intake: Intake, provider: Provider | None
-    ) -> None:
+        self, bus: Bus, client: Redis, reader: ViewReader, view: Condition, questions: Questions, intake: Intake,
+        provider: Provider | None,
+    ) -> None:  # fmt: skip
         """Look at these."""
+        self._redis, self._view = client, view
         self._bus, self._reader, self._questions, self._intake = bus, reader, questions, intake
         self._provider = provider
 
@@ -41,11 +48,12 @@ class Health:
 
     async def _redis_and_view(self) -> list[CheckBody]:
         try:
+            await self._redis.set(keys.PROBE, int(time.time()))  # a full one is read without a complaint
             whole = await self._reader.whole()
         except RedisError as error:
-            return [CheckBody(name="redis", ok=False, detail=f"Redis does not answer: {error}")]
-        trouble = "" if whole else "the status view is being built again from the event log"
-        return [CheckBody(name="redis", ok=True), CheckBody(name="view", ok=whole, detail=trouble)]
+            return [CheckBody(name="redis", ok=False, detail=redisdoor.trouble_of(error))]
+        trouble = self._view.trouble or ("" if whole else "the status view is being built again from the event log")
+        return [CheckBody(name="redis", ok=True), CheckBody(name="view", ok=not trouble, detail=trouble)]
 
     async def _catalogue(self) -> CheckBody:
         trouble = await self._questions.catalogue_trouble()

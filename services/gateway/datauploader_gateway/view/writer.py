@@ -23,9 +23,11 @@ from datauploader.crashing import crash_point
 from datauploader.errors import Park
 from datauploader_gateway.redisdoor import raw
 from datauploader_gateway.view import keys
+from datauploader_gateway.view.commits import Commits
 from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
 from datauploader_gateway.view.fold import Before, Changes, Register, Wanted, fold, stamp, summary_of_moves, wanted
+from datauploader_gateway.view.room import Room
 
 KEPT_LIVE = 1000
 """Entries of one upload that a browser which was away can catch up on."""
@@ -39,18 +41,21 @@ _HOME = "home"
 class ViewWriter:
     """Folds one event after another; the same event twice changes nothing."""
 
-    def __init__(self, client: redis.Redis, *, kept_s: float) -> None:
+    def __init__(self, client: redis.Redis, *, kept_s: float, commits: Commits | None = None) -> None:
         """Write through this client; keep an upload for `kept_s` seconds after its last event."""
         self._redis = client
+        self._commits = commits or Commits()
+        self._room = Room(client)
         self._kept_s = int(kept_s)
 
     def apply(self, event: Event[EventData]) -> bool:
         """Fold an event into the view; return whether it changed anything.
 
         Raises:
-            redis.RedisError: Redis is away; nothing was changed.
+            redis.RedisError: Redis is away or full; nothing was changed.
             Park: a station speaks about another one's upload.
         """
+        self._room.check()
         if isinstance(event.data, StationReported):
             return self._report(event, event.data)
         key = _investigation(event.data)
@@ -83,7 +88,7 @@ class ViewWriter:
             _tell(pipe, event, changes)
             self._age(pipe, upload_id)
             crash_point("gateway.folding")
-            pipe.execute()
+            self._commit(pipe)
         crash_point("gateway.folded")
         return True
 
@@ -99,8 +104,15 @@ class ViewWriter:
             pipe.multi()
             pipe.hset(key, mapping={f"r:{name}": value.dump() for name, value in changes.registers.items()})
             pipe.expire(key, self._kept_s)
-            pipe.execute()
+            self._commit(pipe)
         return True
+
+    def _commit(self, pipe: Pipeline) -> None:
+        """Make a change, and count it in the same transaction."""
+        before = self._commits.highest
+        pipe.set(keys.COMMITTED, int(time.time()))
+        pipe.incr(keys.COMMITS)
+        self._commits.made(before, int(pipe.execute()[-1]))
 
     def _index(self, pipe: Pipeline, event: Event[EventData]) -> None:
         data = event.data
@@ -125,7 +137,7 @@ class ViewWriter:
         with self._redis.pipeline() as pipe:
             pipe.hset(keys.STATIONS, field, json.dumps(report))
             pipe.xadd(keys.ALL_LIVE, {"station": event.station.key}, maxlen=KEPT_ALL_LIVE, approximate=True)
-            pipe.execute()
+            self._commit(pipe)
         return True
 
 

@@ -37,6 +37,7 @@ def page(
     known = {
         "who": who.user if who else None,
         "ways": ways(parts),
+        "view": parts.view,
         "here": request.url.path,
         "version": version("ceric-datauploader-gateway"),
     }

@@ -1,0 +1,26 @@
+"""How the view is: what is wrong with it, and since when it has stood still."""
+
+from datetime import UTC, datetime
+
+from datauploader_gateway.operations.judgement import ago
+
+
+class Condition:
+    """Said by the keeper, shown by pages and health."""
+
+    def __init__(self) -> None:
+        """Begin well."""
+        self.trouble = ""
+        """A sentence while Redis is away or full, or the view is not whole."""
+        self.since: datetime | None = None
+        """When that began."""
+
+    def say(self, trouble: str) -> None:
+        """Say what is wrong now, "" when nothing is."""
+        self.trouble = trouble
+        self.since = (self.since or datetime.now(UTC)) if trouble else None
+
+    @property
+    def age(self) -> str:
+        """How old what the view shows may be, in words."""
+        return ago(max(0.0, (datetime.now(UTC) - self.since).total_seconds())) if self.since else ""
