@@ -78,7 +78,7 @@ class CatalogService:
         ownership = Ownership(
             self._store.identity,
             held=lambda: self._in_turn(self._take_over),
-            lost=lambda: self._in_turn(self._miss),
+            lost=lambda _host: self._in_turn(self._miss),
         )
         self._consumers += [
             self._bus.consume(catalog_queue(), self._hear, workers=2, prefetch=64, ownership=ownership),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from datauploader.config import load
 from datauploader.contracts import Station
@@ -12,6 +13,7 @@ from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import HashStored, LookAtDestination, Question, StoredHash
 from datauploader.errors import ConfigurationError, QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
+from datauploader.messaging.claim import Claim
 from datauploader.messaging.topology import transfer_queue
 from datauploader.past import PastGuard
 from datauploader.service import Check, Context
@@ -49,9 +51,11 @@ class TransferService:
         )
         self._outbox = Outbox(self._store, context.bus.publish)
         self._worker = Worker(self._store, self._outbox, mover, settings, here, Provenance(self._store, context.bus))
+        self._claims = {station: Claim(transfer_queue(station), self._store.identity) for station in self._stations}
         self._reporter = Reporter(
-            self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s
-        )
+            self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s,
+            tuple(self._claims.values()),
+        )  # fmt: skip
         self._guard = PastGuard(
             self._store, self._bus, here, self.name, end=context.end, interval_s=settings.report_interval_s
         )
@@ -70,10 +74,11 @@ class TransferService:
             self._worker.start()
         self._reporter.start()
         self._guard.start()
-        for station in self._stations:
+        for station, claim in self._claims.items():
+            own = claim.ownership
             self._consumers += [
-                self._bus.consume(transfer_queue(station), self._dispatcher, workers=1, prefetch=16),
-                self._bus.answer(self.name, self._answer, station=station),
+                self._bus.consume(transfer_queue(station), self._dispatcher, workers=1, prefetch=16, ownership=own),
+                self._bus.answer(self.name, partial(self._answer, claim), station=station),
             ]
 
     def stop(self, deadline_s: float) -> None:
@@ -93,9 +98,13 @@ class TransferService:
             Check(f"remote {remote}", ok=False, detail=sentence)
             for remote, sentence in self._worker.holds.troubles().items()
         ]
-        return (*remotes, self._guard.check(), Check("outbox", not self._outbox.trouble, self._outbox.trouble))
+        names = [Check("name", ok=False, detail=one.trouble) for one in self._claims.values() if one.trouble]
+        outbox_check = Check("outbox", not self._outbox.trouble, self._outbox.trouble)
+        return (*names, *remotes, self._guard.check(), outbox_check)
 
-    def _answer(self, question: Question) -> Travelling:
+    def _answer(self, claim: Claim, question: Question) -> Travelling:
+        if claim.trouble:
+            raise QuestionRefused("two-computers", claim.trouble)
         try:
             match question:
                 case HashStored():

@@ -3,11 +3,13 @@
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from datauploader.contracts import Event, EventData, Station, StationReported, TransferProgressed, decode
 from datauploader.contracts.batching import bounded
 from datauploader.messaging import Bus
+from datauploader.messaging.claim import Claim
 from datauploader.state import Outbox, Store
 from datauploader_transfer import ledger
 from datauploader_transfer.worker import Worker
@@ -19,10 +21,12 @@ class Reporter:
     """A thread that publishes `transfer.progressed` and `station.reported`; both may be lost."""
 
     def __init__(
-        self, store: Store, worker: Worker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float
-    ) -> None:
+        self, store: Store, worker: Worker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float,
+        claims: Sequence[Claim] = (),
+    ) -> None:  # fmt: skip
         """Prepare; nothing runs before `start`."""
         self._store, self._worker, self._outbox, self._bus = store, worker, outbox, bus
+        self._claims = claims
         self._here, self._report_interval_s = here, report_interval_s
         self._end = threading.Event()
         self._last: dict[str, tuple[float, int]] = {}
@@ -71,7 +75,11 @@ class Reporter:
         self._active = active
 
     def _report(self, waiting: int) -> None:
-        sentences = [*self._worker.holds.troubles().values(), self._outbox.trouble]
+        sentences = [
+            *(claim.trouble for claim in self._claims),
+            *self._worker.holds.troubles().values(),
+            self._outbox.trouble,
+        ]
         troubles = bounded(sentence for sentence in sentences if sentence)
         fact: EventData = StationReported(
             service="transfer",

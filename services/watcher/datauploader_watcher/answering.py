@@ -14,6 +14,7 @@ class Answers:
 
     def __init__(self, ground: Ground) -> None:
         """Take what the station stands on."""
+        self._claim = ground.claim
         self._folders = Folders(ground.opening)
         self._previews = Previews(ground)
         self._values = Values(ground, self._previews)
@@ -24,6 +25,8 @@ class Answers:
         Raises:
             QuestionRefused: it may not be answered, or is not for the watcher.
         """
+        if self._claim.trouble:
+            raise QuestionRefused("two-computers", self._claim.trouble)
         match question:
             case ListFolder():
                 return self._folders(question)

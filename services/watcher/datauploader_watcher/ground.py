@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from datauploader.contracts.address import Station
+from datauploader.messaging.claim import Claim
 from datauploader.state import Outbox, Store
 from datauploader_watcher.adapters.disk import Disks
 from datauploader_watcher.clock import Clock
@@ -21,3 +22,4 @@ class Ground:
     opening: Opening
     clock: Clock
     disks: Disks
+    claim: Claim

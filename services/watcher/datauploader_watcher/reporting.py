@@ -44,6 +44,7 @@ class Reporter:
         glance: Callable[[], Glance],
     ) -> None:
         """Take what is reported on and how it is sent."""
+        self._claim = ground.claim
         self._store, self._outbox, self._here = ground.store, ground.outbox, ground.here
         self._settings, self._clock = ground.settings, ground.clock
         self._publish, self._glance = publish, glance
@@ -69,11 +70,14 @@ class Reporter:
         roots = f"not there: {', '.join(away)}; connect the drive, mount it, or correct `roots`" if away else ""
         if not self._settings.roots:
             roots = "no folders are allowed for uploads yet; name them in `roots` of [watcher]"
-        troubles = [sentence for sentence in self._troubles() if sentence != self._outbox.trouble]
+        troubles = [
+            sentence for sentence in self._troubles() if sentence not in (self._outbox.trouble, self._claim.trouble)
+        ]
         disk = self._state_disk()
         free = disk.free_bytes if disk else LEAST_FREE
         full = f"the disk of the state file has {free} bytes left; make room" if free < LEAST_FREE else ""
         return [
+            Check("name", not self._claim.trouble, self._claim.trouble),
             Check("roots", not roots, roots),
             Check("folders", not troubles, " ".join(troubles)),
             Check("outbox", not self._outbox.trouble, self._outbox.trouble),
@@ -141,6 +145,8 @@ class Reporter:
         sentences = list(glance.troubles)
         if stuck > STUCK_S:
             sentences.append(f"A disk has not answered for {stuck:.0f} s; check the network drives of this station.")
+        if self._claim.trouble:
+            sentences.insert(0, self._claim.trouble)
         if self._outbox.trouble:
             sentences.append(self._outbox.trouble)
         return tuple(sentences)

@@ -52,6 +52,7 @@ class Standing:
         """
         settings = ground.settings
         self._store, self._outbox, self._clock = ground.store, ground.outbox, ground.clock
+        self._claim = ground.claim
         self._here, self._settings, self._opening = ground.here, settings, ground.opening
         self._rules = tuple(self._parse(one) for one in settings.rules)
         names = [one.settings.name for one in self._rules]
@@ -84,8 +85,8 @@ class Standing:
     def look(self) -> None:
         """Look for new folders where it is time to."""
         now = self._clock.monotonic()
-        if not self._rules or now < self._due:
-            return
+        if not self._rules or now < self._due or self._claim.trouble:
+            return  # the computer that has the station's name goes by its own rules
         for one in self._rules:
             for folder, values in self._folders(one):
                 self._found(one, folder, values)

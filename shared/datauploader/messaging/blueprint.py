@@ -1,5 +1,6 @@
 """Every exchange, queue and binding with its arguments, once: what services declare and what definitions.json says."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -31,6 +32,8 @@ LOG_BYTES = 20_000_000_000
 _LOG_SEGMENT_BYTES = 100_000_000
 QUESTION_TTL_MS = 60_000
 """A question that is older has no one waiting for its answer."""
+
+_ON = "on."
 
 _SAFE = {"x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
 """Dead-lettering that waits until the next queue has confirmed; it exists only together with reject-publish."""
@@ -117,19 +120,22 @@ def consumed(queue: Queue) -> Blueprint:
     )
 
 
-def owned(queue: Queue, state: str, seconds: float) -> Shape:
+def owned(queue: Queue, state: str, seconds: float, host: str = "") -> Shape:
     """Describe the sign that a queue belongs to one state: the broker refuses to make it with another one's name.
 
-    It goes so many seconds after its last consumer.
+    It goes so many seconds after its last consumer. The broker's refusal names what stands there in its place: so a
+    computer's name stands alone, where the refusal, which is cut after 255 bytes, has room for it.
     """
-    return Shape(
-        queue.owner,
-        {
-            "x-expires": round(seconds * 1000),
-            "x-dead-letter-exchange": PARKED,
-            "x-dead-letter-routing-key": f"state.{state}",
-        },
-    )
+    sign: Arguments = {"x-expires": round(seconds * 1000), "x-dead-letter-exchange": PARKED}
+    if host:
+        return Shape(queue.owner, {**sign, "x-dead-letter-routing-key": f"{_ON}{host}", "x-max-length": int(state)})
+    return Shape(queue.owner, {**sign, "x-dead-letter-routing-key": f"state.{state}"})
+
+
+def owner_in(refusal: str) -> str:
+    """Read from the broker's refusal on which computer the owner is, "" where it does not say."""
+    found = re.search(rf"current is [^']*'{re.escape(_ON)}([^']+)'", refusal)
+    return found.group(1) if found else ""
 
 
 def facility(stations: Iterable[Station], ladder: Iterable[float] = RETRY_LADDER_S) -> Blueprint:

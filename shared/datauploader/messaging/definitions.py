@@ -182,7 +182,7 @@ def _rights(user: BrokerUser) -> _Rights:
 def _station_rights(key: str) -> _Rights:
     """Let a station speak and hear under its own three words; what the catalogue says, it cannot say."""
     return _Rights(
-        rf"(watcher|transfer)\.{key}(\.parked)?|(watcher|transfer)\.questions\.{key}",
+        rf"(watcher|transfer)\.{key}(\.parked|\.owner)?|(watcher|transfer)\.questions\.{key}",
         says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.)",
         hears=rf"^{key}\.",
         asks=rf"^(watcher|transfer|catalog|gateway)\.questions\.{key}$",

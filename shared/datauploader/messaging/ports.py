@@ -97,8 +97,11 @@ class Ownership:
     """Names the state; who says the same shares it."""
     held: Callable[[], None]
     """Called whenever the queue begins to be consumed."""
-    lost: Callable[[], None]
-    """Called whenever somebody with another state has it, and consumes meanwhile what this one does not hear."""
+    lost: Callable[[str], None]
+    """Called whenever somebody with another state has it, and consumes meanwhile what this one does not hear; with the
+    name of the computer, "" where that is not known."""
+    host: str = ""
+    """The computer that the state belongs to; "" lets several computers share it."""
 
 
 class Consumer(Protocol):

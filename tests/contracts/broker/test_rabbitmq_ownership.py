@@ -12,9 +12,34 @@ pytestmark = pytest.mark.rabbitmq
 class Claim:
     """A state, and what was said of its claim."""
 
-    def __init__(self, state: str) -> None:
+    def __init__(self, state: str, host: str = "") -> None:
         self.held, self.lost = threading.Event(), threading.Event()
-        self.ownership = Ownership(state, held=self.held.set, lost=self.lost.set)
+        self.rival = ""
+        self.ownership = Ownership(state, held=self.held.set, lost=self._miss, host=host)
+
+    def _miss(self, rival: str) -> None:
+        self.rival = rival
+        self.lost.set()
+
+
+@pytest.mark.fault("F55")
+@pytest.mark.parametrize(("state", "host", "rival"), [("2", "pc-b", "pc-a"), ("1", "pc-b", "pc-a"), ("2", "pc-a", "")])
+def test_a_station_belongs_to_one_computer_and_the_second_learns_which(
+    rabbit, quick, queue, recorder, new_event, state, host, rival
+):
+    """Whether its state is another one, or a copy; it takes over when the first is gone."""
+    first, second = Claim("1", "pc-a"), Claim(state, host)
+    hears, buses = recorder(), [rabbit.bus("watcher a", tuning=quick), rabbit.bus("watcher b", tuning=quick)]
+    consumer = buses[0].consume(queue, recorder(), ownership=first.ownership)
+    assert first.held.wait(15)
+    buses[1].consume(queue, hears, ownership=second.ownership)
+    assert second.lost.wait(15)
+    assert second.rival == rival
+    assert not second.held.is_set()
+    consumer.stop(5)
+    assert second.held.wait(20)
+    buses[1].publish(new_event()).result(10)
+    assert len(hears.wait_for(1)) == 1
 
 
 @pytest.mark.fault("F43")

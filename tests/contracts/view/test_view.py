@@ -116,6 +116,42 @@ def stored(upload_id: str, some: tuple[FileVersion, ...]) -> Event[EventData]:
     return said(FileStored(upload_id=upload_id, destination=THERE, files=kept))
 
 
+@pytest.mark.fault("F55")
+def test_two_computers_that_report_for_one_service_are_both_named(url: str, writer: ViewWriter) -> None:
+    """Whoever spoke last, the other one is told of until it has been silent for three reports."""
+
+    def report(host: str, seconds: float, state: str = "ok") -> Event[EventData]:
+        data = StationReported(service="watcher", version="1", host=host, state=state, interval_s=10)
+        return Event(data=data, station=STATION, service="watcher", time=datetime.now(UTC) + timedelta(seconds=seconds))
+
+    def hosts() -> tuple[str, tuple[str, ...]]:
+        (station,) = read(url, "stations", [STATION.key], datetime.now(UTC))
+        return station.services[0].host, station.services[0].others
+
+    for host, seconds in (("pc-a", -100), ("pc-b", -95), ("pc-a", -90)):
+        writer.apply(report(host, seconds))
+    assert hosts() == ("pc-a", ("pc-b",))
+    assert not writer.apply(report("pc-b", -97))
+    writer.apply(report("pc-a", -50))
+    assert hosts() == ("pc-a", ())
+    writer.apply(report("pc-a", -40, "stopping"))
+    writer.apply(report("pc-b", -39))
+    assert hosts() == ("pc-b", ())
+
+
+@pytest.mark.fault("F54")
+def test_a_report_counts_although_the_one_before_was_said_by_a_clock_that_was_ahead(
+    url: str, writer: ViewWriter
+) -> None:
+    """Else a station would seem alive, or well, until its clock has caught up."""
+    now = datetime.now(UTC)
+    for number, (at, state) in enumerate(((now + timedelta(hours=2), "ok"), (now, "degraded"))):
+        data = StationReported(service="watcher", version="1", host="pc", state=state, interval_s=10)
+        writer.apply(Event(data=data, station=STATION, service="watcher", time=at, sequence=number + 1))
+    (station,) = read(url, "stations", [STATION.key], now)
+    assert station.services[0].state == "degraded"
+
+
 @pytest.mark.fault("F26")
 def test_counts_and_lists_agree_under_duplicates_and_disorder(url: str, writer: ViewWriter) -> None:
     """Every event three times, shuffled: each file once, in one list, in its furthest state."""

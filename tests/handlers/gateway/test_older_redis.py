@@ -117,7 +117,10 @@ def test_a_full_redis_is_called_full_and_what_is_shown_is_called_old(
     anna, redis = facility.client("anna"), facility.redis()
     upload_id = anna.post("/api/v1/uploads", json=scene.wish()).json()["id"]
     redis.config_set("maxmemory-policy", "noeviction")
-    redis.set("datauploader:junk", b"x" * 20_000_000)
+    junk = [f"datauploader:junk:{n}" for n in range(200)]
+    for key in junk:
+        redis.set(key, b"x" * 100_000)
+    redis.connection_pool.disconnect()
     redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] / 0.94))
     try:
         eventually(lambda: "full" in facility.client().get("/health/ready").text, what="health says that Redis is full")
@@ -127,12 +130,12 @@ def test_a_full_redis_is_called_full_and_what_is_shown_is_called_old(
         page = facility.client("bruno").get("/", headers={"Accept": "text/html"}).text
         assert "This status is" in page
         assert "Redis is full" in page
-        redis.config_set("maxmemory", 20_000_000)
+        redis.config_set("maxmemory", 10_000_000)
         eventually(lambda: "is full" in _sign_in(facility, scene).text, what="the sign-in says why it cannot be")
     finally:
         redis.config_set("maxmemory", 0)
     completed(anna, upload_id)
-    redis.delete("datauploader:junk")
+    redis.delete(*junk)
     eventually(lambda: facility.client().get("/health/ready").status_code == 200, what="all is well")
     assert "This status is" not in facility.client("anna").get("/", headers={"Accept": "text/html"}).text
 

@@ -98,6 +98,9 @@ def _of_service(station: str, service: ServiceReport) -> Iterator[Trouble]:
     def trouble(what: str, detail: str = "") -> Trouble:
         return Trouble(about="station", name=station, what=what, detail=detail)
 
+    if service.others:
+        hosts = " and ".join(sorted({service.host, *service.others}))
+        yield trouble(f"two computers call themselves {station}: {hosts}", "Give one of them another name.")
     if service.troubles or service.state == "degraded":
         detail = " ".join(service.troubles)
         yield trouble(f"{service.service} of {station} reports {len(service.troubles) or 'some'} trouble", detail)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from redis.asyncio import Redis
@@ -23,8 +23,8 @@ from datauploader_gateway.view.fold import WORDS, Register
 from datauploader_gateway.view.paging import NO_CURSOR, pack_cursor, unpack_cursor
 from datauploader_gateway.view.search import Search
 from datauploader_gateway.view.summary import Upload, summarise
+from datauploader_gateway.view.writer import SILENT_INTERVALS
 
-SILENT_INTERVALS = 3
 _CHUNK = 200
 _FAILING = ("failed", "retrying")
 _DESCRIBING = ("request", "dataset", "completed", "described", "annotated")
@@ -62,6 +62,8 @@ class ServiceReport(BaseModel):
     state: str
     version: str
     host: str
+    others: tuple[str, ...] = ()
+    """Other computers that have said of late that they are this service of this station."""
     time: str
     age_s: float
     silent: bool
@@ -344,11 +346,16 @@ def describe(known: Known) -> File:
     )
 
 
-def _report(said: dict[str, object], now: datetime) -> ServiceReport:
+def _report(said: dict[str, Any], now: datetime) -> ServiceReport:
     data = StationReported.model_validate(said)
     age_s = (now - datetime.fromisoformat(str(said["time"]))).total_seconds()
     silent = age_s > SILENT_INTERVALS * data.interval_s or data.state == "stopping"
-    told = {"time": said["time"], "age_s": max(0.0, age_s), "silent": silent}
+    told = {
+        "time": said["time"],
+        "age_s": max(0.0, age_s),
+        "silent": silent,
+        "others": tuple(sorted(said.get("others") or ())),
+    }
     return ServiceReport.model_validate(data.model_dump() | told)
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import redis
@@ -29,6 +29,8 @@ from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow, 
 from datauploader_gateway.view.fold import Before, Changes, Register, Wanted, fold, stamp, summary_of_moves, wanted
 from datauploader_gateway.view.room import Room
 
+SILENT_INTERVALS = 3
+"""Reports that a service may miss before it is away."""
 KEPT_LIVE = 1000
 """Entries of one upload that a browser which was away can catch up on."""
 KEPT_ALL_LIVE = 10_000
@@ -131,9 +133,10 @@ class ViewWriter:
         known = self._redis.hget(keys.STATIONS, field)
         moment = stamp(event.time)
         before = json.loads(known) if known is not None else None
-        if before is not None and _order(before) >= event.order:
+        if before is not None and _is_older(event, data, before):
             return False
         report = data.model_dump(mode="json") | {"time": moment, "order": event.order}
+        report["others"] = _others(before, data.host, event.time)
         with self._redis.pipeline() as pipe:
             pipe.hset(keys.STATIONS, field, json.dumps(report))
             pipe.xadd(keys.ALL_LIVE, {"station": event.station.key}, maxlen=KEPT_ALL_LIVE, approximate=True)
@@ -141,9 +144,26 @@ class ViewWriter:
         return True
 
 
-def _order(report: Mapping[str, Any]) -> int:
-    """Return the order of a report that is kept; older releases kept its time alone."""
-    return int(report.get("order") or microseconds(datetime.fromisoformat(report["time"])))
+def _others(before: Mapping[str, Any] | None, host: str, now: datetime) -> dict[str, str]:
+    """Return the other computers that have said of late that they are this service of this station, and when."""
+    if before is None:
+        return {}
+    said = dict(before.get("others", {}))
+    if before["state"] != "stopping":
+        said[before["host"]] = before["time"]
+    late = now - SILENT_INTERVALS * timedelta(seconds=float(before["interval_s"]))
+    return {one: time for one, time in said.items() if one != host and datetime.fromisoformat(time) > late}
+
+
+def _is_older(event: Event[EventData], data: StationReported, before: Mapping[str, Any]) -> bool:
+    """Tell whether a report is older than the one that is kept: by its number, which each computer counts for itself.
+
+    Between two computers the times decide, unless the one that is kept was said by a clock that was ahead.
+    """
+    time = datetime.fromisoformat(before["time"])
+    if before["host"] == data.host:
+        return int(before.get("order") or microseconds(time)) >= event.order
+    return event.time <= time <= datetime.now(UTC) + timedelta(minutes=1)
 
 
 def _investigation(data: EventData) -> str:

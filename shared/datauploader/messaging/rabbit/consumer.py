@@ -12,7 +12,7 @@ from pika.spec import BasicProperties
 
 from datauploader.crashing import crash_point
 from datauploader.errors import BrokerRefused, MessagingError, Unroutable
-from datauploader.messaging.blueprint import Blueprint, Shape, consumed, ground, owned
+from datauploader.messaging.blueprint import Blueprint, Shape, consumed, ground, owned, owner_in
 from datauploader.messaging.ports import Handler, Ownership
 from datauploader.messaging.provenance import from_queue
 from datauploader.messaging.rabbit.channel import Channel
@@ -67,13 +67,13 @@ class QueueSource:
         Raises:
             BrokerRefused: a consumer with another state has it.
         """
-        sign = owned(self._queue, ownership.state, self._tuning.owned_s)
+        sign = owned(self._queue, ownership.state, self._tuning.owned_s, ownership.host)
         try:
             await channel.declare_queue(sign.name, sign.arguments, durable=True)
         except ChannelRefused as refusal:
             if refusal.code != CONTRADICTION:
                 raise
-            ownership.lost()
+            ownership.lost(owner_in(str(refusal)))
             raise BrokerRefused(
                 f"{self._queue.name} is consumed by a process with another state folder: stop that one, or give both "
                 "the same folder; until then nothing is taken from the queue here"

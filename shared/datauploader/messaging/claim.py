@@ -1,0 +1,41 @@
+"""One computer for one station's name: the claim of a watcher or a transfer to its station's queue."""
+
+import socket
+
+import structlog
+
+from datauploader.messaging.ports import Ownership
+from datauploader.messaging.topology import Queue
+
+log = structlog.get_logger()
+
+
+class Claim:
+    """Whether a queue is this computer's, and what to say where it is another one's."""
+
+    def __init__(self, queue: Queue, state: str) -> None:
+        """Claim a station's queue for the state file of this name, on this computer."""
+        assert queue.station is not None
+        self._queue, self._host = queue, socket.gethostname()
+        self.trouble = ""
+        """A sentence while another computer has the queue, "" as far as none is known."""
+        self.ownership = Ownership(state, held=self._held, lost=self._lost, host=self._host)
+
+    def _held(self) -> None:
+        if self.trouble:
+            log.info("station_is_ours", queue=self._queue.name)
+        self.trouble = ""
+
+    def _lost(self, rival: str) -> None:
+        sentence = two_computers(str(self._queue.station), self._host, rival)
+        if sentence != self.trouble:
+            log.error("station_is_anothers", queue=self._queue.name, problem=sentence)
+        self.trouble = sentence
+
+
+def two_computers(station: str, here: str, rival: str) -> str:
+    """Say that two computers use one station's name, and what to do."""
+    what = f"Two computers call themselves {station}: {here} and {rival or 'another one of that name'}."
+    if rival in ("", here):
+        what = f"Two services with separate state folders call themselves {station}, both on a computer named {here}."
+    return f"{what} Give one of them another name in its settings; until then only the first one works."
