@@ -139,6 +139,14 @@ def stays_complete(guard: Guard) -> None:
     assert not broken, broken[:10]
 
 
+def clock_changer(clock: Path) -> tuple[str, ...]:
+    """Return the beginning of a command line whose calendar is off by what a file says; waiting stays as it is."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    assert found, "this test changes a service's clock with libfaketime: install Debian's package faketime"
+    quirks = ("FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1")
+    return ("env", f"LD_PRELOAD={found[0]}", f"FAKETIME_TIMESTAMP_FILE={clock}", *quirks)
+
+
 class Scribe:
     """Writes files as a test wants them, and keeps the ledger that the oracle reads."""
 

@@ -1,5 +1,6 @@
 """Redis forgets, dies or is away during a run: uploads go on, and the page is right again within a minute."""
 
+import shutil
 import time
 
 import pytest
@@ -54,3 +55,29 @@ def test_redis_flushed_killed_and_away_delays_the_page_and_no_file(case) -> None
         detector.stop()
         detector.finish(30)
     run.recover(upload)
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F53")
+def test_a_redis_that_comes_back_older_than_its_queue_is_built_again(case, scribe) -> None:
+    """What was appended since a copy is gone, as after a power cut: what was completed stays so."""
+    run = case()
+    pen = scribe(run)
+    upload = run.request()
+    run.opened(upload)
+    pen.write_many(f"{number}.dat" for number in range(5))
+    run.until_catalogued(upload, 5)
+    redis = run.server["redis"]
+    files, copy = redis.directory / "appendonlydir", run.facility.folder / "copy"
+    eventually(lambda: redis.command("WAITAOF", "1", "0", "5000").startswith("*"), what="the copy holds all of it")
+    shutil.copytree(files, copy)
+    pen.write_many(f"later/{number}.dat" for number in range(5))
+    run.control(upload, "close")
+    run.completed(upload)
+    redis.kill()
+    shutil.rmtree(files)
+    shutil.copytree(copy, files)
+    redis.start()
+    run.heal()
+    restored(run, upload)
+    run.recover(upload, close=False)

@@ -3,11 +3,12 @@
 import hashlib
 import os
 import threading
-from pathlib import Path
 
 import pytest
 
 from datauploader_sandbox.detector import Detector, Plan
+
+from .conftest import clock_changer
 
 BLOCK = 64 * 1024
 
@@ -137,11 +138,3 @@ def test_a_clock_that_jumps_by_an_hour_finishes_no_file_early_and_loses_none(cas
     run.heal()
     run.recover(upload)
     assert len([claim for claim in run.claims if claim.path == b"slow.log"]) == 1, "it was finished early"
-
-
-def clock_changer(clock: Path) -> tuple[str, ...]:
-    """Return the beginning of a command line whose calendar is off by what a file says; waiting stays as it is."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    assert found, "this test changes a service's clock with libfaketime: install Debian's package faketime"
-    quirks = ("FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1")
-    return ("env", f"LD_PRELOAD={found[0]}", f"FAKETIME_TIMESTAMP_FILE={clock}", *quirks)

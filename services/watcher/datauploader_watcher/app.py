@@ -50,9 +50,9 @@ class Watcher:
         self._outbox = Outbox(self.store, self._bus.publish)
         opening = Opening(settings, tuple(context.settings.remotes), Places(self.store, settings.roots))
         self._here = context.settings.here
-        self._claim = Claim(watcher_queue(self._here), self.store.identity)
+        self.claim = Claim(watcher_queue(self._here), self.store.identity)
         clock = clock or SystemClock()
-        ground = Ground(self._here, self.store, self._outbox, settings, opening, clock, disks, self._claim)
+        ground = Ground(self._here, self.store, self._outbox, settings, opening, clock, disks, self.claim)
         self._loop = Loop(ground, Standing(ground))
         self._releaser = Releaser(ground, self._bus)
         self._reporter = Reporter(ground, self._bus.publish, lambda: self.glance)
@@ -79,7 +79,7 @@ class Watcher:
         self._reporter.start()
         self._guard.start()
         self._consumers = [
-            self._bus.consume(watcher_queue(self._here), self._dispatcher, ownership=self._claim.ownership),
+            self._bus.consume(watcher_queue(self._here), self._dispatcher, ownership=self.claim.ownership),
             self._bus.answer(SERVICE, self._answers, station=self._here, workers=4),
         ]
 

@@ -85,8 +85,11 @@ class Standing:
     def look(self) -> None:
         """Look for new folders where it is time to."""
         now = self._clock.monotonic()
-        if not self._rules or now < self._due or self._claim.trouble:
-            return  # the computer that has the station's name goes by its own rules
+        if not self._rules or now < self._due:
+            return
+        if not self._claim.ours:  # the computer that has the station's name goes by its own rules
+            self._due = now + self._settings.rule_interval_s
+            return
         for one in self._rules:
             for folder, values in self._folders(one):
                 self._found(one, folder, values)

@@ -16,7 +16,9 @@ class Claim:
     def __init__(self, queue: Queue, state: str) -> None:
         """Claim a station's queue for the state file of this name, on this computer."""
         assert queue.station is not None
-        self._queue, self._host = queue, socket.gethostname()
+        self._queue, self._station, self._host = queue, queue.station.key, socket.gethostname()
+        self.ours = False
+        """The queue is this computer's; False before that is known."""
         self.trouble = ""
         """A sentence while another computer has the queue, "" as far as none is known."""
         self.ownership = Ownership(state, held=self._held, lost=self._lost, host=self._host)
@@ -24,13 +26,13 @@ class Claim:
     def _held(self) -> None:
         if self.trouble:
             log.info("station_is_ours", queue=self._queue.name)
-        self.trouble = ""
+        self.ours, self.trouble = True, ""
 
     def _lost(self, rival: str) -> None:
-        sentence = two_computers(str(self._queue.station), self._host, rival)
+        sentence = two_computers(self._station, self._host, rival)
         if sentence != self.trouble:
             log.error("station_is_anothers", queue=self._queue.name, problem=sentence)
-        self.trouble = sentence
+        self.ours, self.trouble = False, sentence
 
 
 def two_computers(station: str, here: str, rival: str) -> str:

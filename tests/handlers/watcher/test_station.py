@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from datauploader.contracts import StationReported
+from datauploader.contracts import StationReported, UploadRequested
 from datauploader.contracts.questions import Folder, ListFolder
 from datauploader.errors import QuestionRefused
 
@@ -35,6 +35,37 @@ def test_the_station_reports_from_start_to_stop(world):
     states = [event.state for event in world.events(StationReported) if event.version]
     assert states[0] == "starting"
     assert states[-1] == "stopping"
+
+
+def reports(world, sentence: str) -> int:
+    """Count the reports that say so."""
+    return sum(sentence in report.troubles for report in world.events(StationReported))
+
+
+@pytest.mark.fault("F55")
+def test_a_second_computer_of_the_same_name_answers_nothing_goes_by_no_rule_and_says_whom_it_met(world):
+    """It takes up its work when the name is its own."""
+    rule = {
+        "name": "xrd1", "pattern": f"{world.root}/{{investigation}}/{{dataset}}/**", "remote": "store",
+        "quiet_period_s": 0.1,
+    }  # fmt: skip
+    watcher = world.start(rules=[rule])
+    watcher.claim.ownership.lost("pc-b")
+    sentence = next(check.detail for check in watcher.checks() if not check.ok)
+    assert sentence.startswith(f"Two computers call themselves {HERE.key}: ")
+    assert "pc-b. Give one of them another name" in sentence
+    world.wait_until(lambda: reports(world, sentence), "the report says so")
+    world.write("20260101/run1/a.dat")
+    heard = reports(world, sentence)
+    world.wait_until(lambda: reports(world, sentence) > heard + 2, "rules had their time")
+    with pytest.raises(QuestionRefused) as refused:
+        ask(world, "")
+    assert refused.value.code == "two-computers"
+    assert not world.events(UploadRequested)
+    watcher.claim.ownership.held()
+    world.wait_for(UploadRequested)
+    assert ask(world, "").total
+    assert all(check.ok for check in watcher.checks())
 
 
 def test_the_checks_name_what_is_missing(world, tmp_path):
