@@ -20,7 +20,7 @@ from datauploader.messaging.rabbit.declaration import establish, missing_parts
 from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.message import ATTEMPT, FAILURES, FORGED, SAID_BY, Outgoing, count, forwarded, sender
 from datauploader.messaging.rabbit.publisher import Publisher
-from datauploader.messaging.rabbit.refusals import CONTRADICTION, ChannelRefused
+from datauploader.messaging.rabbit.refusals import CONTRADICTION, FORBIDDEN, ChannelRefused
 from datauploader.messaging.rabbit.subscription import Received, Settle
 from datauploader.messaging.rabbit.tuning import Tuning
 from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name
@@ -71,6 +71,8 @@ class QueueSource:
         try:
             await channel.declare_queue(sign.name, sign.arguments, durable=True)
         except ChannelRefused as refusal:
+            if refusal.code == FORBIDDEN:
+                raise BrokerRefused(f"{refusal}; import the broker's definitions of this release") from refusal
             if refusal.code != CONTRADICTION:
                 raise
             ownership.lost(owner_in(str(refusal)))
