@@ -81,8 +81,12 @@ def sentence(upload: UploadStatus) -> str:
         "rejected": "The station cannot do this upload.",
         "refused": f"The catalogue refuses the dataset; when that is mended: datauploader retry {upload.id}",
     }
+    if upload.state == "completed" and not counts.catalogued.files:
+        return "Complete: 0 files; the dataset is empty."
     if upload.state in endings:
         return endings[upload.state]
+    if upload.needs_person and upload.state == "open":
+        return f"{' '.join(upload.troubles)} To have it empty: datauploader close {upload.id}"
     if upload.needs_person:
         return f"{failed} could not be uploaded; see them with: datauploader files {upload.id} --state failed"
     if upload.mode == "sync" and upload.state == "open" and not upload.closing:

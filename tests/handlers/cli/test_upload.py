@@ -141,6 +141,16 @@ def test_following_ends_with_the_code_of_the_upload(run, gateway, tmp_path, last
     assert "u-0001 scan1" in ran.out
 
 
+@pytest.mark.fault("F55")
+def test_following_a_batch_of_nothing_ends_with_its_question(run, gateway, tmp_path) -> None:
+    """A script must not take an empty folder for a complete dataset."""
+    question = "There is no file in /data/scan1. Mount the drive, or choose another folder."
+    gateway.events = [("upload", gateway.upload(needs_person=True, troubles=[question]))]
+    ran = run("upload", str(tmp_path), *BASE, "--follow")
+    assert ran.code == 1
+    assert f"{question} To have it empty: datauploader close u-0001" in ran.out + ran.err
+
+
 def test_following_as_json_prints_one_object_a_line(run, gateway, tmp_path) -> None:
     """The last one is the upload at its end."""
     gateway.events = [

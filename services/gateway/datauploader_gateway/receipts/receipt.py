@@ -199,6 +199,8 @@ def _sentence(files: Proven, doubts: tuple[str, ...], sealed: str | None) -> str
     total = files.verified.files + files.unverified.files
     if doubts:
         return f"This receipt is not final. {' '.join(doubts)}"
+    if not total:
+        return "The dataset is complete and empty: 0 files were found, and somebody closed it so."
     whole = f"The dataset is complete as it was sealed{f' on {_minute(sealed)}' if sealed else ''}"
     if files.unverified.files:
         return (
