@@ -1,6 +1,8 @@
 """State from the past: a file, or the whole server, put back from a copy that is older than what others have heard."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from datauploader.config import CONFIG_VARIABLE
 from datauploader.errors import NotFound
 from datauploader.testing.waiting import eventually
+from datauploader_sandbox.processes import PROGRAM
 
 STATES = {"watcher": "watcher.sqlite3", "transfer": "transfer.sqlite", "catalog": "catalog.sqlite"}
 SETTINGS = {
@@ -153,3 +157,52 @@ def _status(run, upload: str) -> str:
         return run.status(upload).state
     except NotFound:
         return ""
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F53")
+def test_a_server_restored_on_nothing_from_its_backup_knows_everything_again(two: Two, tmp_path: Path) -> None:
+    """The station lives on; history and receipts are there, and what began or ended after the backup comes right."""
+    run = two.run
+    over, _, done, dataset = two._begin(run.beside("done"), "done")
+    over.recover(done, datasets=(dataset,))
+    _, _, between, _ = two._begin(run.beside("between"), "between")
+    command(run, "backup", tmp_path / "b.tar", "--keep", run.facility.config)
+    two.go_on()
+    run.control(between, "close")
+    run.completed(between)
+    services = ("gateway", "catalog", "nexus-harvester")
+    for service in services:
+        run.services.terminate(service)
+    broker, redis = run.server["rabbitmq"], run.server["redis"]
+    broker.kill()
+    shutil.rmtree(broker.directory / "data")
+    for name in ("gateway.sqlite", "catalog.sqlite", "harvester-nexus.sqlite"):
+        for old in two.states.glob(f"{name}*"):
+            old.unlink()
+    redis.command("FLUSHALL")
+    broker.start()
+    command(run, "restore", tmp_path / "b.tar", "--states", tmp_path / "new", "--files", tmp_path / "site")
+    assert (tmp_path / "site" / run.facility.config.name).read_bytes() == run.facility.config.read_bytes()
+    for name in ("gateway.sqlite", "catalog.sqlite", "harvester-nexus.sqlite"):
+        shutil.copyfile(tmp_path / "new" / name, two.states / name)
+    for service in services:
+        run.services.start(service)
+    run.facility.wait()
+    eventually(lambda: _signed_in(run.facility), within_s=60, every_s=0.5, what="the catalog answers")
+    for one in (run, over, two.after[0]):
+        one.token = run.facility.sign_in()
+    assert run.completed(done, within_s=10).counts.catalogued.files == 5
+    assert len(run.receipts(done)) == 5
+    eventually(lambda: _status(run, two.after[2]) == "open", within_s=60, what="the upload is known again")
+    run.completed(between, within_s=90)
+    two.finish()
+
+
+def command(run, *words: object) -> None:
+    """Run a command of the command line on the facility's configuration."""
+    environment = {**os.environ, CONFIG_VARIABLE: str(run.facility.config)}
+    done = subprocess.run(
+        [PROGRAM, *map(str, words)], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout

@@ -54,7 +54,9 @@ def restore(
 ) -> None:
     """Put back what `backup` has kept, before the services run; nothing that is there is overwritten."""
     settings = load(Settings)
-    with tempfile.TemporaryDirectory(prefix="datauploader-restore-") as folder:
+    if not file.is_file():
+        raise BackupError(f"{file} is not there")
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".restore-") as folder:  # /tmp may be small
         restored = backups.Restored(file, Path(folder))
         with_log = log and restored.manifest.events is not None
         if with_log:
