@@ -100,6 +100,7 @@ class Gateway:
         counted, self._condition = commits.Commits(self._store), Condition()
         self._revocations = revocations.Revocations(self._store, counted)
         self._writer = ViewWriter(self._redis, kept_s=settings.kept_days * _DAY_S, commits=counted)
+        context.bus.keep_log(settings.kept_days * _DAY_S)
         self._letters = Letters(settings.mail.templates)
         self._occasions = Occasions(self._store, settings.mail)
         self._post: Post | None = None

@@ -105,6 +105,7 @@ class MemoryBroker:
 
         Raises:
             Unroutable: a queue that must hear it does not exist or is not bound.
+            BrokerUnreachable: the log cannot be written; nobody has heard the event.
         """
         body, key, kind = encode(event), event.routing_key, type(event.data)
         with self.changed:
@@ -113,7 +114,7 @@ class MemoryBroker:
             if missing := sorted(required - reached):
                 raise Unroutable(f"nobody receives {key} yet: queue {missing[0]} is missing; is its service running?")
             if not kind.lossy:
-                self._log.append(body)
+                self._log.append(event, body)
             for name in reached:
                 self._queues[name].waiting.append(_Message(body))
             self.changed.notify_all()
@@ -176,9 +177,14 @@ class MemoryBroker:
                     return QueueState(name, waiting=len(queue.parked))
         return QueueState(name, there=False)
 
-    def after(self, offset: int) -> list[Entry]:
-        """Return the log's entries from `offset` on; call it holding `changed`."""
-        return self._log.after(offset)
+    def next_logged(self, offset: int, since: datetime | None) -> Entry | None:
+        """Return the log's first entry from `offset` and `since` on; call it holding `changed`."""
+        return self._log.next(offset, since)
+
+    def keep_log(self, kept_s: float) -> None:
+        """Say how long the log must know an upload."""
+        with self.changed:
+            self._log.keep(kept_s)
 
     def _release(self) -> None:
         with self.changed:
@@ -246,13 +252,17 @@ class MemoryBus:
 
         def take() -> Callable[[], None] | None:
             nonlocal position
-            for offset, time_, body in self.broker.after(position):
-                position = offset + 1
-                if start.time is None or time_ >= start.time:
-                    return lambda: self._deliver_from_log(offset, body, handler, consumer)
-            return None
+            if (found := self.broker.next_logged(position, start.time)) is None:
+                return None
+            offset, _, body = found
+            position = offset + 1
+            return lambda: self._deliver_from_log(offset, body, handler, consumer)
 
         return self._keep(consumer.start(take))
+
+    def keep_log(self, kept_s: float) -> None:
+        """See `Bus.keep_log`."""
+        self.broker.keep_log(kept_s)
 
     def ask(
         self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0

@@ -143,6 +143,12 @@ class Bus(Protocol):
     def replay(self, start: Start, handler: Handler) -> Consumer:
         """Read the event log from `start` on, in order, and go on with what arrives."""
 
+    def keep_log(self, kept_s: float) -> None:
+        """Say for how many seconds after its last event an upload must be found in the log.
+
+        An engine that keeps its log itself drops nothing earlier; a broker's log has the retention of its topology.
+        """
+
     def ask(
         self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0
     ) -> "Future[A]":

@@ -169,6 +169,21 @@ def test_the_view_is_built_again_after_a_flush_while_uploads_go_on(facility: Any
 
 
 @pytest.mark.fault("F41")
+@pytest.mark.fault("F57")
+def test_pages_say_that_the_view_is_being_read_until_it_is_whole(facility: Any, scene: Any) -> None:
+    """What they show meanwhile is an earlier state, told as that; the notice asks again by itself until it is over."""
+    begin(facility, scene)
+    with facility.broker.changed:  # nothing of the log is read as long as this is held
+        facility.redis().flushall()
+        client = facility.client("anna")
+        eventually(lambda: "reading its history" in client.get("/").text, what="the notice")
+        assert "figures may be old" in client.get("/history").text
+        assert 'hx-trigger="every 3s"' in client.get("/old-view").text
+    facility.whole()
+    eventually(lambda: "hidden" in client.get("/old-view").text, what="the end of the notice")
+    assert "reading its history" not in client.get("/").text
+
+
 def test_events_wait_in_their_queue_while_redis_is_away(facility: Any, scene: Any) -> None:
     """Nothing is lost and nothing is parked; the view catches up by itself."""
     client, upload_id = begin(facility, scene)

@@ -4,15 +4,17 @@ from datetime import UTC, datetime
 
 from datauploader_gateway.operations.judgement import ago
 
+READING = "the status view is being built again from the event log"
+
 
 class Condition:
     """Said by the keeper, shown by pages and health."""
 
     def __init__(self) -> None:
-        """Begin well."""
-        self.trouble = ""
-        """A sentence while Redis is away or full, or the view is not whole."""
-        self.since: datetime | None = None
+        """Begin as a view that nobody has looked at yet."""
+        self.trouble = READING
+        """A sentence while Redis is away or full, or the view is not whole, or nobody has looked yet."""
+        self.since: datetime | None = datetime.now(UTC)
         """When that began."""
 
     def say(self, trouble: str) -> None:

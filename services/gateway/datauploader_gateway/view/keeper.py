@@ -23,7 +23,7 @@ from datauploader_gateway.mail.occasions import Occasions
 from datauploader_gateway.unanswered import Unanswered
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.commits import Commits
-from datauploader_gateway.view.condition import Condition
+from datauploader_gateway.view.condition import READING, Condition
 from datauploader_gateway.view.room import Room
 from datauploader_gateway.view.writer import ViewWriter
 
@@ -87,7 +87,7 @@ class Keeper:
 
     @property
     def trouble(self) -> str:
-        """A sentence while Redis is away or full, or the view is not whole."""
+        """A sentence while Redis is away or full, or the view is not whole, or nobody has looked yet."""
         return self._condition.trouble
 
     def start(self) -> None:
@@ -132,6 +132,7 @@ class Keeper:
         self._unanswered.look()
         self._numbers.write()
         if not whole and self._rebuild is None:
+            self._condition.say(READING)
             log.info("view_is_built_again")
             metrics.REBUILDS.inc()
             mark = self._heartbeat.event()
@@ -142,7 +143,7 @@ class Keeper:
         elif not self._caught_up and self._rebuild is None:
             self._catch_up()
         if self._rebuild is not None and self._rebuild.whole:
-            self._condition.say("the status view is being built again from the event log")
+            self._condition.say(READING)
         elif self.trouble:
             log.info("view_is_well")
             self._condition.say("")

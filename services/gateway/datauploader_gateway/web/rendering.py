@@ -114,6 +114,7 @@ templates.env.filters |= {
     "state": words.state,
     "file_state": words.file_state,
     "share": words.share,
+    "old_view": words.old_view,
     "safety": words.safety,
     "actions": words.actions,
 }

@@ -79,6 +79,12 @@ def _troubled_first(upload: Upload) -> int:
     return 0 if upload.needs_person else 1 if upload.troubles else 2
 
 
+@router.get("/old-view")
+async def old_view(request: Request, who: Visitor, parts: UseParts) -> Response:  # noqa: ARG001 - signed in
+    """Say again why what is shown may be old, as long as that is so."""
+    return part(request, "parts/old-view.html", view=parts.view)
+
+
 @router.get("/live")
 async def live(who: Visitor, parts: UseParts) -> Response:
     """Say that something has changed of what the visitor may see; the page then asks what."""

@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 from datauploader.contracts.uploads import Action
+from datauploader_gateway.view.condition import READING, Condition
 from datauploader_gateway.view.facts import State
 from datauploader_gateway.view.summary import Upload
 
@@ -45,6 +46,13 @@ _FILE_STATES: dict[State, Said] = {
 }
 _EMPTY = "Close this upload without any file? The dataset will be complete, and empty."
 _CANCEL = "Cancel this upload? What is stored stays stored; the dataset will not be completed."
+
+
+def old_view(view: Condition) -> str:
+    """Say that what pages show is old, and why; "" where it is not."""
+    if view.trouble == READING:
+        return "DataUploader is reading its history; figures may be old until it is done. Uploads go on meanwhile."
+    return f"This status is {view.age} old: {view.trouble}." if view.trouble else ""
 
 
 def state(upload: Upload) -> Said:

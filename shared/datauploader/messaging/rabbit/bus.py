@@ -98,6 +98,9 @@ class RabbitBus:
         source = LogSource(start, handler, link=self._in, tuning=self._tuning, declare=self._declare)
         return self._subscribe(source, 1)
 
+    def keep_log(self, kept_s: float) -> None:
+        """See `Bus.keep_log`; the broker keeps the log by the arguments of its stream."""
+
     def ask(
         self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0
     ) -> "Future[A]":
