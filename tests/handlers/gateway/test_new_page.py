@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -40,6 +41,7 @@ class Station:
 
     def __init__(self, facility: Any, scene: Any) -> None:
         self.asked: list[Question] = []
+        self.before_values: Callable[[], None] = lambda: None
         self.seen = Preview(
             files=3, bytes=3_000_000, first=(MARKUP,), settling=1, settling_first=("a",), newest_mtime_ns=10**18,
             differing=2, differing_first=(MARKUP,),
@@ -58,6 +60,7 @@ class Station:
         if isinstance(question, LookAtDestination):
             foreign = (HeldObject(path="theirs.dat", size=1),)
             return DestinationContent(exists=True, objects=7, bytes=70, foreign=foreign)
+        self.before_values()
         found = {"sample": "LaB6", "cooled": True, "title": "Thin films"}
         values = [FoundValue(parameter=Parameter(name=n, value=v), source="run.nxs") for n, v in found.items()]
         return FoundValues(values=tuple(values), files=1)
@@ -248,6 +251,55 @@ def test_values_from_files_are_filled_in_and_marked(place: Any, scene: Any) -> N
     typed = client.post("/new/values", data=form(scene, draft, **{"m.sample": "Mine"}), headers=HTMX)
     assert 'value="Mine"' in typed.text
     assert 'value="LaB6"' not in typed.text
+
+
+def test_what_is_typed_while_the_files_are_read_stays(place: Any, scene: Any) -> None:
+    """The answer about the files fills in what is empty then, and takes nothing back that was typed meanwhile."""
+    client, other = place.client("anna"), place.client("anna")
+    draft = token(client)
+    page = {"page": "p1", "m.sample": "", "m.energy": "", "m.cooled": ""}
+    client.post("/new/keep", data=form(scene, draft, **page, edit="1", touched=["pick"]))
+
+    def meanwhile() -> None:
+        typed = page | {"m.sample": "Lysozyme 7", "m.energy": "12.4"}
+        other.post("/new/keep", data=form(scene, draft, **typed, edit="12", touched=["pick", "m.sample", "m.energy"]))
+
+    place.station_answers.before_values = meanwhile
+    client.post("/new/values", data=form(scene, draft, **page, edit="1", touched=["pick"]), headers=HTMX)
+    page_now = client.get(f"/new?draft={draft}").text
+    assert 'value="Lysozyme 7"' in page_now
+    assert 'value="12.4"' in page_now
+    assert 'value="true" selected' in page_now, "what nobody has typed comes from the file"
+
+
+def test_a_late_request_takes_nothing_back(place: Any, scene: Any) -> None:
+    """An earlier state of the form that arrives after *Review* changes nothing of what is looked at and begun."""
+    client = place.client("anna")
+    draft = token(client)
+    whole = form(scene, draft, page="p1", edit="9", touched=["m.sample"], **{"m.sample": "Lysozyme 7"})
+    assert client.post("/new", data=whole).status_code == 303
+    review = client.get(f"/new/review?draft={draft}")
+    for path in ("/new/keep", "/new/found", "/new/values"):
+        late = form(scene, draft, page="p1", edit="7", touched=["m.sample"], **{"m.sample": "Lysozym"})
+        client.post(path, data=late, headers=HTMX)
+    assert client.get(f"/new/review?draft={draft}").text == review.text
+    seen = re.search(r'name="seen" value="(\w+)"', review.text)[1]
+    begun = client.post("/new/start", data={"draft": draft, "seen": seen})
+    shown = client.get(f"{begun.headers['location']}/dataset/description").text
+    assert "Lysozyme 7" in shown
+
+
+def test_only_what_was_reviewed_is_begun(place: Any, scene: Any) -> None:
+    """Another window has changed the draft since: nothing begins, and the page says so."""
+    client = place.client("anna")
+    draft = token(client)
+    client.post("/new", data=form(scene, draft))
+    seen = re.search(r'name="seen" value="(\w+)"', client.get(f"/new/review?draft={draft}").text)[1]
+    client.post("/new/keep", data=form(scene, draft, description="Another."))
+    refused = client.post("/new/start", data={"draft": draft, "seen": seen})
+    assert refused.status_code == 422
+    assert "has changed since this review" in refused.text
+    assert client.get("/api/v1/uploads").json()["items"] == []
 
 
 def test_folders_are_shown_page_by_page(place: Any, scene: Any) -> None:

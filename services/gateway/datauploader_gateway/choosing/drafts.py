@@ -3,10 +3,12 @@
 import re
 import secrets
 import time
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.redisdoor import raw, text
@@ -55,6 +57,12 @@ class FromFile(BaseModel):
 class Draft(BaseModel):
     """Everything that was chosen, as it was typed."""
 
+    FORM: ClassVar[frozenset[str]] = frozenset({
+        "investigation", "station", "picks", "paths", "include", "exclude", "split", "dataset", "description", "type",
+        "mode", "remote", "delete_after",
+    })  # fmt: skip
+    """What a form says as a whole, each on its own."""
+
     investigation: str = Field(default="", max_length=200)
     station: str = Field(default="", max_length=200)
     picks: tuple[Pick, ...] = Field(default=(), max_length=MOST_PICKS)
@@ -79,6 +87,10 @@ class Draft(BaseModel):
     """Datasets that are to be gone on with, by their names."""
     renamed: dict[str, str] = Field(default_factory=dict, max_length=50)
     """Other names for datasets whose own are taken."""
+    edits: dict[str, int] = Field(default_factory=dict, max_length=20)
+    """The latest state that is kept of each page that shows this draft."""
+    reviewed: bool = False
+    """Somebody looks at it as it is; what files say does not change it any more."""
 
     def choosing(self, dataset: str, name: str) -> "Draft":
         """Return the draft in which a dataset that is taken gets another name; "" goes on with it."""
@@ -103,32 +115,44 @@ class Drafts:
         """Return a person's draft, None where there is none of theirs by this name."""
         if not _TOKEN.fullmatch(token):
             return None
-        kept = await self._redis.get(_key(user_id, token))
-        if kept is None:
-            return None
-        try:
-            return Draft.model_validate_json(raw(kept))
-        except ValidationError:  # of another release
-            return None
+        return _read(await self._redis.get(_key(user_id, token)))
 
-    async def save(self, user_id: str, token: str, draft: Draft) -> None:
-        """Keep a draft.
+    async def change(self, user_id: str, token: str, new: Callable[[Draft | None], Draft]) -> Draft:
+        """Keep what `new` makes of the draft as it is now, whoever else changes it at the same time; return it.
 
         Raises:
             InvalidRequest: a draft cannot be called so.
         """
         if not _TOKEN.fullmatch(token):
             raise InvalidRequest("the form is not from this page", hint="Open the page again.")
-        index = f"{PREFIX}drafts:{user_id}"
+        key, index = _key(user_id, token), f"{PREFIX}drafts:{user_id}"
         async with self._redis.pipeline() as pipe:
-            pipe.set(_key(user_id, token), draft.model_dump_json(), ex=KEPT_S)
-            pipe.zadd(index, {token: time.time()})
-            pipe.expire(index, KEPT_S)
-            pipe.zrange(index, 0, -MOST_DRAFTS - 1)
-            *_, old = await pipe.execute()
+            while True:
+                try:
+                    await pipe.watch(key)
+                    draft = new(_read(await pipe.get(key)))
+                    pipe.multi()  # type: ignore[no-untyped-call] # redis-py has no type here
+                    pipe.set(key, draft.model_dump_json(), ex=KEPT_S)
+                    pipe.zadd(index, {token: time.time()})
+                    pipe.expire(index, KEPT_S)
+                    pipe.zrange(index, 0, -MOST_DRAFTS - 1)
+                    *_, old = await pipe.execute()
+                    break
+                except WatchError:
+                    continue
         for one in old:
             await self._redis.delete(_key(user_id, text(one)))
             await self._redis.zrem(index, one)
+        return draft
+
+
+def _read(kept: str | bytes | None) -> Draft | None:
+    if kept is None:
+        return None
+    try:
+        return Draft.model_validate_json(raw(kept))
+    except ValidationError:  # of another release
+        return None
 
 
 def _key(user_id: str, token: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from starlette.datastructures import FormData
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.choosing.drafts import Draft, FromFile
+from datauploader_gateway.choosing.merging import METADATA, Sent
 from datauploader_gateway.choosing.wishes import child, ticked, wishes
 from datauploader_gateway.errors import CatalogueAway, InvalidRequest, Problem
 from datauploader_gateway.parts import Parts
@@ -27,8 +29,8 @@ _TEXTS = (
     "investigation", "station", "paths", "include", "exclude", "dataset", "description", "type", "mode", "remote",
 )  # fmt: skip
 _NUMBERED = re.compile(r"(.+) \((\d{1,4})\)", re.DOTALL)
-_METADATA = "m."
-"""What the names of the metadata's fields begin with."""
+_LONGEST_NAME = 210
+"""Of a field of the form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ def read_form(form: FormData, before: Draft | None) -> Draft:
     if before is not None and before.station != said.get("station", before.station):
         picks = tuple(pick for pick in picks if pick not in before.picks)
     metadata = {
-        name.removeprefix(_METADATA): str(value)
+        name.removeprefix(METADATA): str(value)
         for name, value in form.multi_items()
-        if name.startswith(_METADATA) and isinstance(value, str)
+        if name.startswith(METADATA) and isinstance(value, str)
     }
     try:
         return Draft.model_validate(
@@ -70,6 +72,15 @@ def read_form(form: FormData, before: Draft | None) -> Draft:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InvalidRequest(f"{first['loc'][0]}: {first['msg']}", hint="Shorten it.") from error
+
+
+def read_sent(form: FormData) -> Sent:
+    """Read which state of which page a form was in; of a page without scripts the whole counts."""
+    edit = str(form.get("edit", ""))
+    if not (edit.isascii() and edit.isdigit()):
+        return Sent()
+    touched = frozenset(str(name)[:_LONGEST_NAME] for name in form.getlist("touched"))
+    return Sent(str(form.get("page", ""))[:40], int(edit[:9]), touched)
 
 
 async def begun(who: Caller, parts: Parts, station: str, investigation: str) -> Draft:
@@ -97,6 +108,7 @@ async def shown(draft: Draft, token: str, who: Caller, parts: Parts) -> dict[str
     return {
         "draft": draft,
         "token": token,
+        "page_id": secrets.token_hex(8),
         "investigations": investigations,
         "catalogue_trouble": catalogue,
         "stations": await known_stations(parts),

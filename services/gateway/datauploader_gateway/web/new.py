@@ -1,5 +1,7 @@
 """The page on which an upload is put together: choose, try, look again, begin."""
 
+import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -8,12 +10,13 @@ from starlette.responses import Response
 
 from datauploader.contracts import Parameter
 from datauploader_gateway.choosing.drafts import Draft, Drafts
+from datauploader_gateway.choosing.merging import merged
 from datauploader_gateway.choosing.wishes import child
 from datauploader_gateway.errors import DatasetTaken, InvalidRequest, NotFound, Problem
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.routes.choices import find_station
-from datauploader_gateway.routes.requests import request_upload
+from datauploader_gateway.routes.requests import UploadBody, request_upload
 from datauploader_gateway.routes.uploads import begin_upload
 from datauploader_gateway.view.summary import Upload
 from datauploader_gateway.web.drafting import (
@@ -22,6 +25,7 @@ from datauploader_gateway.web.drafting import (
     continued,
     key_of,
     read_form,
+    read_sent,
     shown,
     try_out,
     with_values,
@@ -54,8 +58,8 @@ async def new_page(
     """Show the form, as it was left, with what is probably wanted, or for what came after an upload was complete."""
     draft = await parts.drafts.load(who.user.id, token) if token else None
     if draft is None and earlier:
-        token, draft = Drafts.new_token(), await continued(await upload_on_page(earlier, who, parts), who, parts)
-        await parts.drafts.save(who.user.id, token, draft)
+        token, first = Drafts.new_token(), await continued(await upload_on_page(earlier, who, parts), who, parts)
+        await parts.drafts.change(who.user.id, token, lambda _: first)
         return RedirectResponse(f"/new?draft={token}", 303)
     if draft is None:
         token, draft = Drafts.new_token(), await begun(who, parts, station, investigation)
@@ -65,12 +69,13 @@ async def new_page(
 @router.post("/new")
 async def choose(request: Request, who: Visitor, parts: UseParts) -> Response:
     """Keep what was chosen and go on to the review, or show the form again and say what is missing."""
-    token, draft = await _kept(request, who, parts)
+    token, draft, _ = await _kept(request, who, parts)
     _, wrong = parts.metadata.read(draft.metadata)
     try:
         bodies_of(draft, parts)
         if wrong:
             raise InvalidRequest("some metadata are missing or wrong", hint="See the fields below.")
+        await parts.drafts.change(who.user.id, token, _reviewed)
     except Problem as problem:
         context = await shown(draft, token, who, parts) | {"wrong": wrong, "problem": problem}
         return page(request, parts, "new.html", who=who, status=problem.status, **context)
@@ -86,7 +91,7 @@ async def keep(request: Request, who: Visitor, parts: UseParts) -> None:
 @router.post("/new/found")
 async def found(request: Request, who: Visitor, parts: UseParts) -> Response:
     """Keep what was chosen so far, and show what would become of it."""
-    token, draft = await _kept(request, who, parts)
+    token, draft, _ = await _kept(request, who, parts)
     context: dict[str, Any] = {"draft": draft, "token": token, "tried": [], "problem": None}
     try:
         bodies = bodies_of(draft, parts)
@@ -100,7 +105,7 @@ async def found(request: Request, who: Visitor, parts: UseParts) -> Response:
 @router.post("/new/values")
 async def values(request: Request, who: Visitor, parts: UseParts) -> Response:
     """Fill in what the chosen files say about themselves, where nobody has typed anything."""
-    token, draft = await _kept(request, who, parts)
+    token, draft, edit = await _kept(request, who, parts)
     trouble: tuple[str, ...] = ()
     try:
         body = bodies_of(draft, parts)[0]
@@ -109,12 +114,12 @@ async def values(request: Request, who: Visitor, parts: UseParts) -> Response:
         said = await parts.questions.values(event.station, event.data)
         trouble = said.problems
         named = [(one.parameter.name, _text(one.parameter), one.source) for one in said.values]
-        draft = with_values(draft, named, parts)
-        await parts.drafts.save(who.user.id, token, draft)
+        draft = await parts.drafts.change(who.user.id, token, lambda now: _filled(now or draft, draft, named, parts))
     except Problem as problem:
         trouble = (problem.detail,)
     return part(
-        request, "parts/new-metadata.html", draft=draft, fields=parts.metadata.fields, wrong={}, trouble=trouble
+        request, "parts/new-metadata.html", draft=draft, fields=parts.metadata.fields, wrong={}, trouble=trouble,
+        asked_at=edit,
     )  # fmt: skip
 
 
@@ -160,7 +165,10 @@ async def review(request: Request, who: Visitor, parts: UseParts, token: Token =
         bodies_of(draft, parts), who.user, parts, traceparent=trace, within_s=REVIEW_S, destination=True, token=token
     )
     ready = not any(one.problem for one in tried) and not all(one.begun for one in tried)
-    return page(request, parts, "review.html", who=who, draft=draft, token=token, tried=tried, ready=ready)
+    digest = _digest([one.body for one in tried])
+    return page(
+        request, parts, "review.html", who=who, draft=draft, token=token, tried=tried, ready=ready, digest=digest
+    )
 
 
 @router.post("/new/dataset")
@@ -168,17 +176,22 @@ async def choose_dataset(request: Request, who: Visitor, parts: UseParts) -> Res
     """Take one of the ways out where a dataset is taken: go on with it, or another name; and look again."""
     form = await request.form()
     token, dataset, name = (str(form.get(field, ""))[:400] for field in ("draft", "dataset", "name"))
-    draft = await _mine(who, parts, token)
-    await parts.drafts.save(who.user.id, token, draft.choosing(dataset, name))
+    await parts.drafts.change(who.user.id, token, lambda now: _reviewed(now).choosing(dataset, name))
     return RedirectResponse(f"/new/review?draft={token}", 303)
 
 
 @router.post("/new/start")
 async def start(request: Request, who: Visitor, parts: UseParts) -> Response:
     """Begin the uploads of a draft, each once however often the button is pressed."""
-    token = str((await request.form()).get("draft", ""))
+    form = await request.form()
+    token = str(form.get("draft", ""))
     draft = await _mine(who, parts, token)
     bodies = bodies_of(draft, parts)
+    if str(form.get("seen", "")) not in ("", _digest(bodies)):
+        raise InvalidRequest(
+            "what is chosen has changed since this review was opened, in another window perhaps; nothing has begun",
+            hint="Go back to the form, and open the review again.",
+        )
     uploads: list[Upload] = []
     for body in bodies:
         try:
@@ -195,13 +208,24 @@ async def start(request: Request, who: Visitor, parts: UseParts) -> Response:
     return RedirectResponse(f"/uploads/{uploads[0].id}" if len(uploads) == 1 else "/", 303)
 
 
-async def _kept(request: Request, who: Visitor, parts: Parts) -> tuple[str, Draft]:
+async def _kept(request: Request, who: Visitor, parts: Parts) -> tuple[str, Draft, int]:
+    """Keep what a form says that nobody has said later; return the draft's name, the draft and the form's state."""
     form = await request.form()
-    token = str(form.get("draft", ""))
-    before = await parts.drafts.load(who.user.id, token)
-    draft = read_form(form, before)
-    await parts.drafts.save(who.user.id, token, draft)
-    return token, draft
+    token, sent = str(form.get("draft", "")), read_sent(form)
+    draft = await parts.drafts.change(who.user.id, token, lambda before: merged(before, read_form(form, before), sent))
+    return token, draft, sent.edit
+
+
+def _filled(now: Draft, asked: Draft, named: Sequence[tuple[str, str, str]], parts: Parts) -> Draft:
+    """Fill in what files say, unless the draft is looked at meanwhile, or is about other files."""
+    same = (now.station, now.picks, now.paths) == (asked.station, asked.picks, asked.paths)
+    return with_values(now, named, parts) if same and not now.reviewed else now
+
+
+def _reviewed(draft: Draft | None) -> Draft:
+    if draft is None:
+        raise NotFound("this draft is not kept any more", hint="Choose again what to upload.")
+    return draft.model_copy(update={"reviewed": True})
 
 
 async def _mine(who: Visitor, parts: Parts, token: str) -> Draft:
@@ -209,6 +233,10 @@ async def _mine(who: Visitor, parts: Parts, token: str) -> Draft:
     if draft is None:
         raise NotFound("this draft is not kept any more", hint="Choose again what to upload.")
     return draft
+
+
+def _digest(bodies: Sequence[UploadBody]) -> str:
+    return hashlib.sha256("\n".join(body.model_dump_json() for body in bodies).encode()).hexdigest()
 
 
 def _text(parameter: Parameter) -> str:

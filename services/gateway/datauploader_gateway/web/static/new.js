@@ -8,6 +8,42 @@ const found = document.getElementById("found");
 const ticked = document.getElementById("ticked");
 const said = new Map();
 
+// What is typed counts: each state of the form has a number, and the fields that were changed are named, so that an
+// answer, or a request, that is late takes nothing back.
+const edit = document.getElementById("edit");
+const touched = document.getElementById("touched");
+const edited = new Map();
+edit.value = "0";
+
+function touch(name) {
+  if (!name || name === "touched") return;
+  edit.value = String(Number(edit.value) + 1);
+  if (!edited.has(name)) {
+    touched.append(Object.assign(document.createElement("input"), { type: "hidden", name: "touched", value: name }));
+  }
+  edited.set(name, Number(edit.value));
+}
+
+form.addEventListener("input", ({ target }) => touch(target.name));
+
+// What files say takes the places of those fields alone in which nothing was typed since it was asked for.
+document.addEventListener("htmx:before:swap", (event) => {
+  const place = document.getElementById("metadata");
+  if (!place || event.detail.ctx.target !== place) return;
+  event.preventDefault();
+  const answer = document.createElement("template");
+  answer.innerHTML = event.detail.ctx.text;
+  const words = answer.content.getElementById("metadata-said");
+  const asked = Number(words?.dataset.edit);
+  for (const fresh of answer.content.querySelectorAll("[name]")) {
+    const held = place.querySelector(`[name="${CSS.escape(fresh.name)}"]`);
+    if ((edited.get(fresh.name) ?? 0) > asked) continue;
+    if (held === document.activeElement) held.value = fresh.value;
+    else held?.closest(".field").replaceWith(fresh.closest(".field"));
+  }
+  if (words) document.getElementById("metadata-said").replaceWith(words);
+});
+
 function apply() {
   for (const box of form.querySelectorAll('input[type="checkbox"][name="pick"]')) {
     if (said.has(box.value)) box.checked = said.get(box.value);
