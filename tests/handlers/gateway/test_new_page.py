@@ -289,6 +289,35 @@ def test_a_late_request_takes_nothing_back(place: Any, scene: Any) -> None:
     assert "Lysozyme 7" in shown
 
 
+def test_a_change_after_the_start_is_checked_as_the_request_was(place: Any, scene: Any) -> None:
+    """By the page, whose form has the same fields, and by REST: nothing wrong, nothing missing gets in."""
+    client = place.client("anna")
+    draft = token(client)
+    client.post("/new", data=form(scene, draft))
+    page = client.post("/new/start", data={"draft": draft}).headers["location"]
+    address = f"{page}/dataset/description"
+    shown = client.get(f"{address}?edit=true").text
+    assert 'name="m.energy" value="8.5"' in shown
+    assert '<select id="d-3" name="m.cooled"' in shown
+    for typed, words_ in (
+        ({"m.energy": "999"}, "maximum"),
+        ({"m.sample": ""}, "needed"),
+        ({"m.energy": "x"}, "number"),
+    ):
+        answer = client.post(address, data={"m.sample": "LaB6", "m.energy": "8.5", **typed})
+        assert (answer.status_code, words_ in answer.text) == (422, True), typed
+    for wrong in ({"name": "energy", "value": 999}, {"name": "sample", "value": ""}):
+        rest = client.patch(f"/api/v1{page}/dataset", json={"parameters": [wrong]})
+        assert rest.status_code == 422, rest.text
+    assert client.patch(f"/api/v1{page}/dataset", json={"description": "Only this."}).status_code == 202
+    right = {"m.sample": "CeO2", "m.energy": "12.5", "m.cooled": "true", "name": "mine", "value": "1", "units": ""}
+    word = client.get(f"/api/v1{page}/dataset").json()["word"]
+    assert client.post(address, data=right | {"based_on": word}).status_code == 303
+    said = client.get(f"/api/v1{page}/dataset").json()["parameters"]
+    assert {one["name"]: one["value"] for one in said} == {"sample": "CeO2", "energy": 12.5, "cooled": True, "mine": 1}
+    assert next(one for one in said if one["name"] == "energy")["units"] == "keV"
+
+
 def test_only_what_was_reviewed_is_begun(place: Any, scene: Any) -> None:
     """Another window has changed the draft since: nothing begins, and the page says so."""
     client = place.client("anna")

@@ -120,7 +120,7 @@ async def describe(upload: Upload, asked: DatasetText, who: Caller, parts: Parts
     Raises:
         NotAllowed: the person is neither the requester nor staff.
         ChangedMeanwhile: somebody has said something else since.
-        InvalidRequest: there is nothing to say, or too much.
+        InvalidRequest: there is nothing to say, or too much, or a parameter is not as the facility wants it.
     """
     if not may_describe(who, upload):
         raise NotAllowed(
@@ -131,10 +131,13 @@ async def describe(upload: Upload, asked: DatasetText, who: Caller, parts: Parts
         raise InvalidRequest("neither a description nor parameters are given", hint="Give one of them.")
     known = await described(upload, parts)
     check_based_on(asked.based_on, known)
+    parameters = _merged(known.parameters, asked.parameters or ())
+    if asked.parameters:
+        parts.metadata.check([one for one in parameters if one.value != ""])
     data = DatasetDescribed(
         upload_id=upload.id,
         description=known.description if asked.description is None else asked.description,
-        parameters=_merged(known.parameters, asked.parameters or ()),
+        parameters=parameters,
         requested_by=who.user.person,
     )
     event = Event(data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=traceparent)

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
+from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from datauploader.contracts import Parameter
 from datauploader.values import read_value, show_value
 from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.choosing.merging import METADATA
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
@@ -34,7 +36,7 @@ templates.env.filters["value"] = show_value
 @router.get("/uploads/{upload_id}/dataset/description")
 async def show(request: Request, upload: UploadOnPage, who: Visitor, parts: UseParts, edit: bool = False) -> Response:
     """Show description and parameters, or the form that changes them."""
-    context = _context(upload, await rest.described(upload, parts), who, edit=edit)
+    context = _context(upload, await rest.described(upload, parts), who, parts, edit=edit)
     if asks_for_part(request):
         return part(request, "parts/describe.html", **context)
     return page(request, parts, "describe.html", who=who, upload=upload, **context)
@@ -57,7 +59,8 @@ async def change(
     if not len(name) == len(value) == len(units):
         raise InvalidRequest("the form came in pieces", hint="Open it again and fill it in once more.")
     rows = list(zip(name, value, units, strict=True))
-    await _say(upload, description, based_on, _changed(known, rows), request, who, parts)
+    changed = _changed(known, rows) + _asked(known, await request.form(), parts)
+    await _say(upload, description, based_on, changed, request, who, parts)
     if asks_for_part(request):
         return await show(request, upload, who, parts)
     return RedirectResponse(f"/uploads/{upload.id}/dataset/description", 303)
@@ -74,10 +77,13 @@ async def _say(
     await rest.describe(upload, asked, who, parts, traceparent=traceparent(request.scope))
 
 
-def _context(upload: Upload, said: Description, who: Caller, *, edit: bool) -> dict[str, Any]:
+def _context(upload: Upload, said: Description, who: Caller, parts: Parts, *, edit: bool) -> dict[str, Any]:
     address = f"/uploads/{upload.id}/dataset/description"
     may = rest.may_describe(who, upload)
+    keys = {field.key for field in parts.metadata.fields}
     return {
+        "fields": parts.metadata.fields, "others": [one for one in said.parameters if one.name not in keys],
+        "asked": {one.name: show_value(one.value) for one in said.parameters if one.name in keys},
         "said": said, "address": address, "change": address, "may": may, "edit": edit and may, "of_dataset": True,
         "free_rows": range(min(_FREE_ROWS, MOST_PARAMETERS - len(said.parameters))),
     }  # fmt: skip
@@ -91,6 +97,26 @@ def _changed(known: Description, rows: list[tuple[str, str, str]]) -> list[dict[
         for name, value, units in rows
         if (name.strip() or value.strip()) and not _same(before.get(name), value, units)
     ]
+
+
+def _asked(known: Description, form: FormData, parts: Parts) -> list[dict[str, Any]]:
+    """Return the values that the facility asks for and a person has changed, each of its own kind; emptied, "".
+
+    Raises:
+        InvalidRequest: one of them is no value of its kind.
+    """
+    before = {each.name: show_value(each.value) for each in known.parameters}
+    typed = {
+        field.key: str(form[name]).strip()
+        for field in parts.metadata.fields
+        if (name := f"{METADATA}{field.key}") in form
+    }
+    changed = {key: text for key, text in typed.items() if text != before.get(key, "")}
+    found, wrong = parts.metadata.read(changed)
+    if bad := {key: words for key, words in wrong.items() if changed.get(key)}:
+        raise InvalidRequest("; ".join(f"{key}: {words}" for key, words in bad.items()), hint="Correct it.")
+    values = {one.name: one.model_dump() for one in found}
+    return [values.get(key, {"name": key, "value": "", "units": ""}) for key in changed]
 
 
 def _same(before: Parameter | None, value: str, units: str) -> bool:
