@@ -169,6 +169,8 @@ class UploadStatus(Answer):
     counts: Counts = Counts()
     left_out: int = 0
     settling: int = 0
+    looked: bool = True
+    station_silent_since: datetime | None = None
     speed: float = 0.0
     seconds_left: float | None = None
     manifest_sha256: str = ""

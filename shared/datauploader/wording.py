@@ -54,6 +54,8 @@ def state(upload: UploadStatus) -> str:
     """Say in a word or two how an upload is."""
     if upload.paused and not upload.over:
         return "paused"
+    if upload.station_silent_since is not None:
+        return "station silent"
     if upload.closing and upload.state == "open":
         return "closing"
     names = {"open": "uploading", "sealed": "finishing", "refused": "refused by the catalogue"}
@@ -76,17 +78,20 @@ def sentence(upload: UploadStatus) -> str:
     failed, done = count(counts.failed.files, "file"), count(counts.catalogued.files, "file")
     proof = f"{counts.unverified.files:,} of them not verified" if counts.unverified.files else "all verified"
     endings = {
-        "completed": f"Complete: {done}, {size(counts.catalogued.bytes)}, {proof}.",
+        "completed": f"Complete: {done}, {size(counts.catalogued.bytes)}, {proof}."
+        if counts.catalogued.files
+        else "Complete: 0 files; the dataset is empty.",
         "cancelled": f"Cancelled; {count(counts.stored.files, 'file')} stored before stay stored.",
         "rejected": "The station cannot do this upload.",
         "refused": f"The catalogue refuses the dataset; when that is mended: datauploader retry {upload.id}",
     }
-    if upload.state == "completed" and not counts.catalogued.files:
-        return "Complete: 0 files; the dataset is empty."
     if upload.state in endings:
         return endings[upload.state]
     if upload.needs_person and upload.state == "open":
         return f"{' '.join(upload.troubles)} To have it empty: datauploader close {upload.id}"
+    if upload.station_silent_since is not None:
+        since = local(upload.station_silent_since)
+        return f"The station has not reported since {since}; what was written since then is not known here."
     if upload.needs_person:
         return f"{failed} could not be uploaded; see them with: datauploader files {upload.id} --state failed"
     if upload.mode == "sync" and upload.state == "open" and not upload.closing:

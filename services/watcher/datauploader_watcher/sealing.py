@@ -115,7 +115,7 @@ def scanned(db: sqlite3.Connection, work: Work) -> UploadScanned:
     troubles = tuple(sentence for sentence in sentences if sentence)
     said = counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
     work.asked = "" if fresh else question(db, work)
-    return said.model_copy(update={"question": work.asked or None})
+    return said.model_copy(update={"question": work.asked or None, "looking": not work.looked})
 
 
 def counts(

@@ -85,14 +85,15 @@ class Work:
         """There may be versions to announce in the ledger."""
         self.marked = False
         """The marker file was seen."""
+        self.looked = False
+        """A scan of everything has ended since the start."""
         self.scanned_all = False
         """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
         self.begun_at, self._patience_s = clock.monotonic(), patience_s
         self.changed_at = clock.monotonic()
         self.stirred = True
         """Something has changed since the counts were said."""
-        self.counted_at = clock.monotonic() - COUNT_S
-        self.entries = 0
+        self.counted_at, self.entries = clock.monotonic() - COUNT_S, 0
         self.visits = Visits(sources, clock)
         self._closed: set[bytes] = set()
         """Files that were closed before they were first looked at."""
@@ -110,8 +111,7 @@ class Work:
         self._scans: deque[Scan] = deque()
         self._full: Scan | None = None
         self._full_counts = self._again = False
-        self._full_began = 0.0
-        self._full_missed = False
+        self._full_began, self._full_missed = 0.0, False
         """Something has changed while a scan of everything ran, perhaps without an event."""
         self._full_due: float | None = clock.monotonic()
 
@@ -344,6 +344,8 @@ class Work:
         self._closed.clear()
         self._touched.clear()  # what is left belongs to names that are not there any more
         self._full = None
+        self.stirred = self.stirred or not self.looked
+        self.looked = True
         self.scanned_all = self.scanned_all or self._full_counts
         often = self.polled or self._full_missed  # who has missed something may miss more
         interval = self._interval.polled_s if often else self._interval.watched_s

@@ -119,6 +119,8 @@ class UploadScanned(EventData):
     """Sentences about what is wrong with the folder now, such as an unplugged drive."""
     question: Sentence | None = None
     """What a person must decide before the upload can go on, and how."""
+    looking: bool = False
+    """The first look at everything, since the upload or the watcher was started, is not over: there may be more."""
 
 
 class UploadSealed(EventData):

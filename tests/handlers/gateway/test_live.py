@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from datauploader.contracts import TransferProgressed
+from datauploader.contracts import TransferProgressed, UploadOpened, UploadScanned
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import redisdoor
 
@@ -169,6 +169,32 @@ def test_the_view_is_built_again_after_a_flush_while_uploads_go_on(facility: Any
 
 
 @pytest.mark.fault("F41")
+@pytest.mark.fault("F57")
+def test_a_station_that_falls_silent_is_told_everywhere_without_any_event(facility: Any, scene: Any) -> None:
+    """On both pages, over REST and in a stream that was open before; transfer's reports hide nothing."""
+    client, upload = begin(facility, scene, mode="sync")
+    facility.say(UploadOpened(upload_id=upload))
+    facility.say(UploadScanned(upload_id=upload, files=0, bytes=0, settling=0, left_out=0))
+    facility.say(scene.report(interval_s=1))
+    eventually(lambda: "Everything written so far is stored" in client.get(f"/uploads/{upload}").text, what="the claim")
+    stream = scene.Stream(client, f"/api/v1/uploads/{upload}/events")
+
+    def silent_in_the_stream() -> bool:
+        facility.say(scene.report("transfer", interval_s=10))
+        return any(said["station_silent_since"] for kind, _, said in stream.events if kind == "upload")
+
+    eventually(silent_in_the_stream, what="the silence in the stream", within_s=30)
+    for page in (f"/uploads/{upload}", "/"):
+        text = client.get(page).text
+        assert "The station has not reported since <time datetime=" in text
+        assert "what was written since then is not known here" in text
+        assert "Everything written so far is stored" not in text
+    told = client.get(f"/api/v1/uploads/{upload}").json()
+    assert told["station_silent_since"] is not None
+    facility.say(scene.report(interval_s=10))
+    eventually(lambda: client.get(f"/api/v1/uploads/{upload}").json()["station_silent_since"] is None, what="its voice")
+
+
 @pytest.mark.fault("F57")
 def test_pages_say_that_the_view_is_being_read_until_it_is_whole(facility: Any, scene: Any) -> None:
     """What they show meanwhile is an earlier state, told as that; the notice asks again by itself until it is over."""

@@ -289,6 +289,22 @@ def test_a_silent_station_with_open_uploads_is_told_once_to_each_person(
     nothing_more(facility, scene, letterbox)
 
 
+@pytest.mark.fault("F57")
+def test_a_watcher_that_is_silent_alone_is_told_as_well(with_mail: Any, scene: Any, letterbox: Letterbox) -> None:
+    """Its station's transfer goes on reporting: that says nothing about what is written there."""
+    facility = with_mail(silent_after_s=1.0)
+    begin(facility, scene)
+    facility.say(scene.report(interval_s=0.1))
+
+    def heard() -> bool:
+        facility.say(scene.report("transfer", interval_s=10))
+        return bool(letterbox.mails)
+
+    eventually(heard, what="the letter", within_s=20)
+    (mail,) = letterbox.wait(1)
+    assert mail["Subject"] == "The station elettra.xrd1.ws01 is silent, and your upload waits"
+
+
 def test_nobody_gets_mail_who_does_not_want_it(with_mail: Any, scene: Any, letterbox: Letterbox) -> None:
     """For one upload or altogether, over REST, on the record; nobody chooses for another."""
     facility = with_mail()

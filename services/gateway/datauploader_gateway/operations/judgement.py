@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
-from datauploader_gateway.view.reader import ServiceReport, StationStatus
+from datauploader_gateway.view.reader import WATCHER, ServiceReport, StationStatus
 
 NEARLY_FULL = 0.05
 """A disk with a smaller part of it free is told of; without its size, one with less than LITTLE_BYTES."""
@@ -88,10 +88,13 @@ _LOOK = "See that the workstation is on, that its service runs, and that it reac
 def _silence(station: StationStatus) -> str:
     if not station.services:
         return f"station {station.station} has never been heard of"
-    last = min(station.services, key=lambda service: service.age_s)
+    watchers = [service for service in station.services if service.service == WATCHER]
+    last = min(watchers or station.services, key=lambda service: service.age_s)
+    alone = bool(watchers) and any(not service.silent for service in station.services)
+    who = f"the watcher of {station.station}" if alone else f"station {station.station}"
     if last.state == "stopping":
-        return f"station {station.station} was stopped {ago(last.age_s)} ago"
-    return f"station {station.station} has been silent for {ago(last.age_s)}"
+        return f"{who} was stopped {ago(last.age_s)} ago"
+    return f"{who} has been silent for {ago(last.age_s)}"
 
 
 def _of_service(station: str, service: ServiceReport) -> Iterator[Trouble]:

@@ -27,6 +27,8 @@ SLICE = 10
 """Watchers that are told without a pause."""
 MOST = 1000
 """Entries that are read at once."""
+REFRESH_S = 5.0
+"""How often somebody who watches an upload is told how it is although nothing was said: silence is news as well."""
 BACKLOG = 200
 """Batches that a slow browser may be behind before its stream ends; it comes back with its position."""
 
@@ -56,6 +58,8 @@ class Batch:
 
 Queue = asyncio.Queue[Batch | None]
 Build = Callable[[Entries], Awaitable[Batch]]
+Refresh = Callable[[str], Awaitable[Batch]]
+"""Says how something is now, under the position of what was told last."""
 
 
 class Leash:
@@ -115,7 +119,11 @@ class Live:
             yield greeting
             if greeting.ends:
                 return
-        async for batch in self._watch(key, self._of_upload(upload_id), after, leash):
+
+        async def refresh(position: str) -> Batch:
+            return Batch(_state_messages(await self._reader.upload(upload_id), position))
+
+        async for batch in self._watch(key, self._of_upload(upload_id), after, leash, refresh):
             yield batch
             if batch.ends:
                 return
@@ -125,11 +133,13 @@ class Live:
         async for batch in self._watch(keys.ALL_LIVE, self._of_all, after, leash):
             yield batch
 
-    async def _watch(self, key: str, build: Build, after: str, leash: Leash) -> AsyncGenerator[Batch]:
+    async def _watch(
+        self, key: str, build: Build, after: str, leash: Leash, refresh: Refresh | None = None
+    ) -> AsyncGenerator[Batch]:
         now = await redisdoor.newest(self._redis, key)
         feed = self._feeds.get(key)
         if feed is None:
-            feed = self._feeds[key] = _Feed(self._redis, key, build, now)
+            feed = self._feeds[key] = _Feed(self._redis, key, build, now, refresh)
         with metrics.STREAMS.track_inprogress(), feed.subscription() as queue:
             leash.tie(queue)
             try:
@@ -188,8 +198,9 @@ class Live:
 class _Feed:
     """Reads one stream of Redis once and hands it to all who watch."""
 
-    def __init__(self, client: Redis, key: str, build: Build, position: str) -> None:
-        self._redis, self._key, self._build = client, key, build
+    def __init__(self, client: Redis, key: str, build: Build, position: str, refresh: Refresh | None) -> None:
+        self._redis, self._key, self._build, self._refresh = client, key, build, refresh
+        self._said = ""
         self.position = position
         self.changed = asyncio.Event()
         self.changed.set()  # something may have come since the position was read
@@ -213,10 +224,14 @@ class _Feed:
 
     async def _run(self) -> None:
         while not self._over:
-            await self.changed.wait()
-            self.changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait(), REFRESH_S if self._refresh else None)
             try:
-                await self._hand_out()
+                if self.changed.is_set():
+                    self.changed.clear()
+                    await self._hand_out()
+                elif self._refresh is not None:
+                    await self._tell(await self._refresh(self.position))
             except RedisError as error:
                 log.warning("live_feed_waits", problem=str(error))
                 await asyncio.sleep(1)
@@ -233,6 +248,14 @@ class _Feed:
         self.position = entries[-1][0].decode()
         if len(entries) == MOST:
             self.changed.set()
+        await self._tell(batch)
+
+    async def _tell(self, batch: Batch) -> None:
+        """Hand a batch to all who watch, unless it says no more than what was said before."""
+        states = [message.data for message in batch.messages if message.event == "upload"]
+        if len(states) == len(batch.messages) == 1 and self._refresh is not None and states[0] == self._said:
+            return
+        self._said = states[-1] if states else self._said
         watching = tuple(self._queues)
         for start in range(0, len(watching), SLICE):
             if start:

@@ -1,9 +1,9 @@
 """Reads the view back for people: uploads, their files page by page, what is left out, stations."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any, Literal
 
@@ -22,9 +22,11 @@ from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow
 from datauploader_gateway.view.fold import WORDS, Register
 from datauploader_gateway.view.paging import NO_CURSOR, pack_cursor, unpack_cursor
 from datauploader_gateway.view.search import Search
-from datauploader_gateway.view.summary import Upload, summarise
+from datauploader_gateway.view.summary import Upload, as_of, summarise
 from datauploader_gateway.view.writer import SILENT_INTERVALS
 
+WATCHER = "watcher"
+"""The service whose reports say whether a station speaks: it alone knows what was written there."""
 _CHUNK = 200
 _FAILING = ("failed", "retrying")
 _DESCRIBING = ("request", "dataset", "completed", "described", "annotated")
@@ -80,7 +82,11 @@ class ServiceReport(BaseModel):
 
 
 class StationStatus(BaseModel):
-    """A station as far as it has been heard of; silent when its watcher (or all of it) has missed three reports."""
+    """A station as far as it has been heard of; silent when its watcher has missed three reports.
+
+    A station that is not configured, and has no watcher, is judged by all of its services. `last_report` is by those
+    that it is judged by.
+    """
 
     station: str
     silent: bool
@@ -251,7 +257,19 @@ class ViewReader:
             for upload_id in ids:
                 pipe.hgetall(keys.upload(upload_id))
             heads = await pipe.execute()
-        return [_upload(upload_id, head) for upload_id, head in zip(ids, heads, strict=True)]
+        found = [_upload(upload_id, head) for upload_id, head in zip(ids, heads, strict=True)]
+        now = datetime.now(UTC)
+        silent = await self._silent({one.station for one in found if one is not None and not one.over}, now)
+        return [one and as_of(one, now, silent.get(one.station)) for one in found]
+
+    async def _silent(self, stations: Collection[str], now: datetime) -> dict[str, str]:
+        """Return the time of the last report of each of these stations whose watcher does not report any more."""
+        fields = [f"{station}|{WATCHER}" for station in stations]
+        said = await self._redis.hmget(keys.STATIONS, fields) if fields else []
+        reports = [
+            (station, _report(json.loads(word), now)) for station, word in zip(stations, said, strict=True) if word
+        ]
+        return {station: report.time for station, report in reports if report.silent}
 
     async def find(self, search: Search, after: str, limit: int) -> tuple[list[Upload], str | None]:
         """Return up to `limit` uploads that are looked for, newest first, and the next cursor."""
@@ -360,11 +378,12 @@ def _report(said: dict[str, Any], now: datetime) -> ServiceReport:
 
 
 def _station(key: str, reports: Sequence[ServiceReport], configured: bool) -> StationStatus:
-    watchers = [report for report in reports if report.service == "watcher"]
+    watchers = [report for report in reports if report.service == WATCHER]
+    judged = watchers if watchers or configured else reports
     return StationStatus(
         station=key,
-        silent=all(report.silent for report in (watchers if watchers or configured else reports)),
-        last_report=max((report.time for report in reports), default=None),
+        silent=all(report.silent for report in judged),
+        last_report=max((report.time for report in judged), default=None),
         services=tuple(reports),
     )
 

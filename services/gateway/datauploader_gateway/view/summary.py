@@ -1,6 +1,7 @@
 """What people are told about an upload: pure, made from its registers and counts."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -71,8 +72,14 @@ class Upload(BaseModel):
     counts: Counts
     left_out: int = 0
     settling: int = Field(default=0, description="Files still being written or hashed.")
+    looked: bool = Field(default=True, description="The station has looked at everything once since it was started.")
+    station_silent_since: str | None = Field(
+        default=None,
+        description="Its watcher has not reported since; what was written later is not known. Null: it reports.",
+    )
     waiting: int = Field(default=0, description="File versions that wait for their turn.")
-    speed: float = Field(default=0, description="Bytes per second.")
+    speed: float = Field(default=0, description="Bytes per second; 0 where nobody has said one lately.")
+    speed_said: str = Field(default="", exclude=True)
     seconds_left: float | None = None
     moving: tuple[MovingFile, ...] = ()
     manifest_sha256: str = ""
@@ -82,6 +89,24 @@ class Upload(BaseModel):
 
 
 Registers = Mapping[str, Register]
+
+
+STALE_S = 10.0
+"""A speed that was said longer ago says nothing about now."""
+
+
+def as_of(upload: Upload, now: datetime, silent_since: str | None) -> Upload:
+    """Take back what was true a while ago, the speed, and note since when the station is silent."""
+    changes: dict[str, Any] = {}
+    if (
+        upload.speed
+        and upload.speed_said
+        and (now - datetime.fromisoformat(upload.speed_said)).total_seconds() > STALE_S
+    ):
+        changes |= {"speed": 0.0, "seconds_left": None, "moving": ()}
+    if silent_since and not upload.over and not upload.sealed:
+        changes |= {"station_silent_since": silent_since, "speed": 0.0, "seconds_left": None, "moving": ()}
+    return upload.model_copy(update=changes) if changes else upload
 
 
 def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) -> Upload | None:
@@ -117,13 +142,15 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
         ended=_ended(registers, state),
         counts=counts,
         left_out=max(numbers.get("left_out.files", 0), _said(registers, "seal", "scan").get("left_out", 0)),
+        looked="seal" in registers or ("scan" in registers and not registers["scan"].data.get("looking", False)),
         settling=0 if state in ("sealed", *OVER) else _said(registers, "scan").get("settling", 0),
         waiting=speed.get("waiting", 0),
         speed=0.0 if waits else speed.get("bytes_per_s", 0.0),
+        speed_said=registers["speed"].time if "speed" in registers else "",
         seconds_left=None if waits else _seconds_left(counts, speed.get("bytes_per_s", 0.0), state),
         moving=tuple(MovingFile.model_validate(file) for file in speed.get("moving", ())),
         manifest_sha256=_said(registers, "seal").get("manifest_sha256", ""),
-        troubles=tuple(_troubles(registers, state, counts)),
+        troubles=tuple(dict.fromkeys(_troubles(registers, state, counts))),
         notes=tuple(_notes(registers)),
         later=_later(registers),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.dependency import Caller
@@ -86,6 +86,11 @@ def _when(moment: str | datetime | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(known.isoformat(), text)
 
 
+def _spoken(said: words.Said) -> Markup:
+    """Write a sentence with the moment that it names."""
+    return escape(said.text).replace("{since}", _when(said.since))
+
+
 def _sentence(text: str) -> str:
     """Begin with a capital letter and end with a full stop."""
     text = text.strip()
@@ -116,5 +121,6 @@ templates.env.filters |= {
     "share": words.share,
     "old_view": words.old_view,
     "safety": words.safety,
+    "spoken": _spoken,
     "actions": words.actions,
 }

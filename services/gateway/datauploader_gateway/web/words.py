@@ -15,6 +15,8 @@ class Said(NamedTuple):
 
     text: str
     mood: Mood
+    since: str = ""
+    """The moment that stands at `{since}` in the text, where it has one."""
 
 
 class Button(NamedTuple):
@@ -61,6 +63,8 @@ def state(upload: Upload) -> Said:
         return Said("needs you", "bad")
     if upload.paused:
         return Said("paused", "warn")
+    if upload.station_silent_since:
+        return Said("station silent", "warn")
     if upload.closing and upload.state == "open":
         return Said("closing", "warn")
     return STATES[upload.state]
@@ -80,21 +84,48 @@ def share(upload: Upload) -> float:
 
 
 def safety(upload: Upload) -> Said | None:
-    """Say whether the station's computer may be switched off; None where nothing depends on it."""
+    """Say whether the station's computer may be switched off; None where nothing depends on it.
+
+    Each sentence is a claim about now: it says no more than what was heard, and since when nothing was.
+    """
     if upload.state in ("cancelled", "rejected"):
         return None
     if upload.state == "completed":
         return _completed(upload)
-    stored = upload.counts.stored.files >= upload.counts.found.files
-    if upload.state in ("sealed", "refused") and upload.sealed and stored:
+    stored = upload.looked and not upload.settling and upload.counts.stored.files >= upload.counts.found.files
+    return _safety_sealed(upload, stored=stored) if upload.sealed else _safety_open(upload, stored=stored)
+
+
+_LEAVE_ON = "Leave this computer on: not everything is stored yet."
+_NOT_HEARD = "The station has not reported since {since}; what was written since then is not known here."
+
+
+def _safety_sealed(upload: Upload, *, stored: bool) -> Said:
+    if not stored:
+        return Said(_LEAVE_ON, "warn")
+    if upload.state == "refused":
         return Said(
-            "It is safe to switch this computer off: every file is stored. The catalogue is being told.", "good"
+            "It is safe to switch this computer off: every file is stored. The dataset is not complete, because the "
+            "catalogue refuses it.",
+            "warn",
         )
-    if upload.mode == "sync" and upload.state == "open" and stored and not upload.closing and not upload.settling:
+    return Said("It is safe to switch this computer off: every file is stored. The catalogue is being told.", "good")
+
+
+def _safety_open(upload: Upload, *, stored: bool) -> Said:
+    if upload.station_silent_since:
+        return Said(_NOT_HEARD, "warn", upload.station_silent_since)
+    if not upload.looked:
+        return Said("Leave this computer on: the station has not looked at all of the files yet.", "warn")
+    if upload.mode == "batch" or upload.closing or not stored:
+        return Said(_LEAVE_ON, "warn")
+    if upload.state == "refused":
         return Said(
-            "Everything written so far is stored. New files need this computer until you close the dataset.", ""
+            "Everything that the station has reported is stored, but the catalogue refuses the dataset. New files need "
+            "this computer until you close the dataset.",
+            "warn",
         )
-    return Said("Leave this computer on: not everything is stored yet.", "warn")
+    return Said("Everything written so far is stored. New files need this computer until you close the dataset.", "")
 
 
 def _completed(upload: Upload) -> Said:
