@@ -19,6 +19,7 @@ from datauploader.past import PastGuard
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store, inbox, outbox
 from datauploader_transfer import handlers, ledger, owners
+from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ports import Contents, Mover
@@ -51,6 +52,7 @@ class TransferService:
         )
         self._outbox = Outbox(self._store, context.bus.publish)
         self._worker = Worker(self._store, self._outbox, mover, settings, here, Provenance(self._store, context.bus))
+        self._auditor = Auditor(self._store, self._outbox, mover, context.bus, self._worker.moving)
         self._claims = {station: Claim(transfer_queue(station), self._store.identity) for station in self._stations}
         self._reporter = Reporter(
             self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s,
@@ -62,6 +64,7 @@ class TransferService:
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher, self._worker.holds)
         self._dispatcher.after_commit(self._worker.wake)
+        self._dispatcher.after_commit(self._auditor.wake)
         self._consumers: list[Consumer] = []
 
     def start(self) -> None:
@@ -74,6 +77,7 @@ class TransferService:
             self._worker.start()
         self._reporter.start()
         self._guard.start()
+        self._auditor.start()
         for station, claim in self._claims.items():
             own = claim.ownership
             self._consumers += [
@@ -87,9 +91,11 @@ class TransferService:
             consumer.stop(deadline_s / 4)
         self._guard.stop(1.0)
         self._reporter.stop(1.0)
+        self._auditor.stop(0.0)
         self._worker.stop(deadline_s / 2)
         self._outbox.stop(deadline_s / 4)
         self._mover.close()
+        self._auditor.stop(deadline_s / 4)
         self._store.checkpoint()
 
     def checks(self) -> Sequence[Check]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
 from datauploader.contracts.names import unpack
 from datauploader.state import Schema
-from datauploader_transfer import owners
+from datauploader_transfer import audits, owners
 
 SCHEMA = Schema(
     "transfer",
@@ -89,6 +89,7 @@ SCHEMA = Schema(
         ALTER TABLE steering ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
         UPDATE steering SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
         """,
+        audits.TABLES,
     ),
 )
 

@@ -1,13 +1,13 @@
 """What the service asks of whatever moves files, and in which words it is answered."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
-__all__ = ["UNPROVED", "Begin", "Contents", "Health", "Item", "Mover", "Outcome", "State", "Stored"]
+__all__ = ["UNPROVED", "Begin", "Contents", "Health", "Item", "Listed", "Mover", "Outcome", "State", "Stored"]
 
 
 UNPROVED = "unproved"
@@ -115,6 +115,20 @@ class Contents:
     partial: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Name one object that a storage lists, with its hash where the listing gives one.
+
+    `name` is its path below the folder that was listed, text as `os.fsdecode` gives it; a byte that is no UTF-8 may
+    stand there as U+FFFD, because not every listing can carry it.
+    """
+
+    name: str
+    size: int
+    algorithm: str = ""
+    digest: str = ""
+
+
 MOST_HELD = 1000
 """Objects that `Contents` names."""
 
@@ -155,6 +169,33 @@ class Mover(Protocol):
 
         Raises:
             TransferError: the remote cannot be asked, or did not answer in time.
+        """
+
+    def listing(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:
+        """Yield every object below a folder, names as the storage has them; nothing where there is no such folder.
+
+        Hashes come with it where the storage has them without reading its objects; with `hashing` also where it is
+        this machine that reads them, as of a local disk. `by_folder` asks for one folder after the other, which costs
+        a call each and keeps what is held in memory small.
+
+        Raises:
+            TransferError: the remote cannot be asked, or not to the end.
+        """
+
+    def sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
+        """Return the bytes of what the storage gives under each of these names, None where it gives nothing.
+
+        Raises:
+            TransferError: the remote cannot be asked.
+        """
+
+    def hash_all(
+        self, remote: str, objects: Sequence[tuple[str, int]], algorithms: Sequence[str]
+    ) -> list[Stored | None]:
+        """Hash stored objects (target, size) again, by reading them back where the storage has no hash.
+
+        Raises:
+            TransferError: the remote cannot be asked, or an object cannot be read.
         """
 
     def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:

@@ -1,6 +1,7 @@
 """What DataUploader's services say to each other: the envelope and one module for each noun."""
 
 from datauploader.contracts.address import Station
+from datauploader.contracts.audits import AuditReported, AuditRequested
 from datauploader.contracts.datasets import (
     DatasetCompleted,
     DatasetEnsured,
@@ -46,6 +47,8 @@ from datauploader.contracts.uploads import (
 )
 
 __all__ = [
+    "AuditReported",
+    "AuditRequested",
     "CataloguedFile",
     "DatasetAnnotated",
     "DatasetCompleted",

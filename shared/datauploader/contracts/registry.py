@@ -1,5 +1,6 @@
 """The list of everything that can be said; a kind of event that is not here does not exist."""
 
+from datauploader.contracts.audits import AuditReported, AuditRequested
 from datauploader.contracts.datasets import DatasetCompleted, DatasetEnsured, DatasetRefused
 from datauploader.contracts.descriptions import (
     DatasetAnnotated,
@@ -57,6 +58,8 @@ EVENTS: tuple[type[EventData], ...] = (
     InvestigationDescribed,
     InvestigationAnnotated,
     MetadataExtracted,
+    AuditRequested,
+    AuditReported,
     StationReported,
 )
 

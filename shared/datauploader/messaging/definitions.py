@@ -165,14 +165,15 @@ def _rights(user: BrokerUser) -> _Rights:
     if user.role == "catalog":
         return _Rights(
             r"catalog\.work(\.parked|\.owner)?|catalog\.questions(\.stations)?",
-            says=rf"^{_THREE_WORDS}\.(dataset\.(?!described\.)[a-z-]+|investigation\.annotated|file\.catalogued)\.",
+            says=rf"^{_THREE_WORDS}\.(dataset\.(?!described\.)[a-z-]+|investigation\.annotated|file\.catalogued|audit\.requested)\.",
             hears=_ANYTHING,
             asks=r"^((watcher|transfer)\.questions\.|gateway\.questions$)",
             answers=r"^catalog\.questions(\.\*\.\*\.\*)?$",
         )
     return _Rights(
         r"gateway\.view(\.parked)?|gateway\.questions(\.stations)?",
-        says=rf"^{_THREE_WORDS}\.(upload\.(requested|controlled)|(dataset|investigation)\.described|station\.reported)\.",
+        says=rf"^{_THREE_WORDS}\.(upload\.(requested|controlled)|(dataset|investigation)\.described|station\.reported"
+        r"|audit\.requested)\.",
         hears=_ANYTHING,
         asks=r"^[a-z-]+\.questions(\.|$)",
         answers=r"^gateway\.questions(\.\*\.\*\.\*)?$",
@@ -183,7 +184,7 @@ def _station_rights(key: str) -> _Rights:
     """Let a station speak and hear under its own three words; what the catalogue says, it cannot say."""
     return _Rights(
         rf"(watcher|transfer)\.{key}(\.parked|\.owner)?|(watcher|transfer)\.questions\.{key}",
-        says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.)",
+        says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.|audit\.reported\.)",
         hears=rf"^{key}\.",
         asks=rf"^(watcher|transfer|catalog|gateway)\.questions\.{key}$",
         answers=rf"^(watcher|transfer)\.questions\.{key}$",

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datauploader.contracts.address import Station
+from datauploader.contracts.audits import AuditReported, AuditRequested
 from datauploader.contracts.datasets import DatasetCompleted, DatasetEnsured, DatasetRefused
 from datauploader.contracts.descriptions import DatasetDescribed, InvestigationDescribed
 from datauploader.contracts.files import FileCatalogued, FileFailed, FileReady, FileStored
@@ -78,9 +79,11 @@ def catalog_queue() -> Queue:
     """Everything that changes the catalogue."""
     kinds = (
         UploadRequested, UploadControlled, UploadRejected, FileStored, UploadSealed, MetadataExtracted,
-        DatasetDescribed, InvestigationDescribed,
+        DatasetDescribed, InvestigationDescribed, AuditReported,
     )  # fmt: skip
-    needed = (UploadRequested, FileStored, UploadSealed, DatasetDescribed, InvestigationDescribed)
+    needed = (
+        UploadRequested, FileStored, UploadSealed, DatasetDescribed, InvestigationDescribed, AuditReported,
+    )  # fmt: skip
     return Queue("catalog.work", _everywhere(*kinds), required_for=needed)
 
 
@@ -104,9 +107,10 @@ def watcher_queue(station: Station) -> Queue:
 
 
 def transfer_queue(station: Station) -> Queue:
-    """File versions of one station that wait to be moved, and what steers them."""
-    kinds = (FileReady, UploadControlled)
-    return Queue(f"transfer.{station.key}", _here(station, *kinds), required_for=(FileReady,), station=station)
+    """File versions of one station that wait to be moved, what steers them, and what is to be compared."""
+    kinds = (FileReady, UploadControlled, AuditRequested)
+    needed = (FileReady, AuditRequested)
+    return Queue(f"transfer.{station.key}", _here(station, *kinds), required_for=needed, station=station)
 
 
 def harvester_queue(name: str, bindings: Iterable[str]) -> Queue:

@@ -109,8 +109,14 @@ def test_an_event_that_may_not_be_said_holds_up_no_other_of_the_outbox(sign_in, 
 @pytest.mark.parametrize(
     ("user", "says"),
     [
-        ("ws01", ["file.ready", "file.stored", "upload.sealed", "transfer.progressed", "station.reported"]),
-        ("catalog", ["dataset.ensured", "file.catalogued", "dataset.annotated", "investigation.annotated"]),
+        (
+            "ws01",
+            ["file.ready", "file.stored", "upload.sealed", "transfer.progressed", "station.reported", "audit.reported"],
+        ),
+        (
+            "catalog",
+            ["dataset.ensured", "file.catalogued", "dataset.annotated", "investigation.annotated", "audit.requested"],
+        ),
         (
             "gateway",
             [
@@ -119,6 +125,7 @@ def test_an_event_that_may_not_be_said_holds_up_no_other_of_the_outbox(sign_in, 
                 "station.reported",
                 "dataset.described",
                 "investigation.described",
+                "audit.requested",
             ],
         ),
         ("nexus", ["metadata.extracted"]),
@@ -130,6 +137,7 @@ def test_each_user_says_what_is_its_to_say_and_nothing_else(refused_channel, use
         "file.ready", "file.stored", "file.catalogued", "upload.requested", "upload.controlled", "upload.sealed",
         "transfer.progressed", "station.reported", "dataset.ensured", "metadata.extracted",
         "dataset.described", "dataset.annotated", "investigation.described", "investigation.annotated",
+        "audit.requested", "audit.reported",
     ]  # fmt: skip
     also = {"ws01": ["upload.requested", "upload.controlled"]}.get(user, [])
 

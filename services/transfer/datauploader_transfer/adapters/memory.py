@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
@@ -18,6 +18,7 @@ from datauploader_transfer.ports import (
     Contents,
     Health,
     Item,
+    Listed,
     Outcome,
     State,
     Stored,
@@ -31,7 +32,8 @@ class MemoryStorage:
     """Hold objects by target; the other fields make it misbehave.
 
     `hashes` are what the storage can be asked for, `room` its free bytes (None: endless), `down` an
-    error text that everything answers with, `damage` changes bytes on their way in.
+    error text that everything answers with, `damage` changes bytes on their way in, `alias` names on the way to an
+    object.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -40,9 +42,11 @@ class MemoryStorage:
     room: int | None = None
     down: str = ""
     damage: Callable[[bytes], bytes] | None = None
+    alias: Callable[[str], str] = str
 
     def put(self, target: str, content: bytes) -> str:
         """Store an object and return an error text, empty when it went well."""
+        target = self.alias(target)
         if self.room is not None and len(content) > self.room:
             return "no space left on device"
         if self.room is not None:
@@ -57,7 +61,7 @@ class MemoryStorage:
         if offered is None and not read_back:
             return None
         kind = offered or "sha256"
-        digest = hashlib.new(kind, self.objects[target], usedforsecurity=False).hexdigest()
+        digest = hashlib.new(kind, self.objects[self.alias(target)], usedforsecurity=False).hexdigest()
         return Stored(kind, digest, f"backend {kind}" if offered else "read back")
 
 
@@ -115,6 +119,32 @@ class MemoryMover:
         size = sum(below[name] for name in names)
         held = tuple((name, below[name]) for name in names[:MOST_HELD])
         return Contents(bool(below), len(names), size, held, partial=len(names) < len(below))
+
+    def listing(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:  # noqa: ARG002 - it costs nothing
+        """Yield every object below a folder; see the port."""
+        storage = self._storage(remote)
+        if storage.down:
+            raise RcloneRefused(storage.down)
+        prefix = checked_target(folder) + "/"
+        for target, content in sorted(storage.objects.items()):
+            if target.startswith(prefix):
+                stored = storage.hash(target, storage.hashes, read_back=False)
+                kind, digest = (stored.algorithm, stored.digest) if stored else ("", "")
+                yield Listed(target.removeprefix(prefix), len(content), kind, digest)
+
+    def sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
+        """Look for what the storage gives under these names; see the port."""
+        storage = self._storage(remote)
+        if storage.down:
+            raise RcloneRefused(storage.down)
+        names = [storage.alias(target) for target in targets]
+        return [len(storage.objects[name]) if name in storage.objects else None for name in names]
+
+    def hash_all(
+        self, remote: str, objects: Sequence[tuple[str, int]], algorithms: Sequence[str]
+    ) -> list[Stored | None]:
+        """Hash stored objects again; see the port."""
+        return [self.hash_stored(remote, target, algorithms) for target, _ in objects]
 
     def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
         """Remove the objects that stand for half of these, or bring them there; see the port."""

@@ -7,9 +7,11 @@ after a crash, and their expiry play no part. A lost connection means that rclon
 import contextlib
 import itertools
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from functools import partial
+from typing import IO, Any, TypeVar
 from urllib.parse import quote_from_bytes
 
 import httpx
@@ -91,6 +93,37 @@ class Rc:
         if watch.reason:
             return [_with_reason(answer, watch.reason) for answer in answers]
         return answers
+
+    def spool(self, path: str, watch: Watch, **parameters: object) -> IO[bytes]:
+        """Make one call whose answer may be too large to be held, and return it as a file that vanishes when closed.
+
+        Raises:
+            RcloneRefused: rclone answered with an error, or the watch ended the call.
+            RcloneGone: rclone died, or hung and was killed.
+        """
+        group = self.group()
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+        try:
+            fill = partial(self._fill, file, path, {**parameters, "_group": group})
+            if refusal := self._watched(fill, group, watch):
+                raise RcloneRefused(watch.reason or refusal)  # noqa: TRY301 - the file is closed in any case
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
+
+    def _fill(self, file: IO[bytes], path: str, parameters: dict[str, Any]) -> str:
+        """Write the answer into a file; return the error that came in its place, "" where none came."""
+        try:
+            with self._rcd.client().stream("POST", f"/{path}", json=parameters) as response:
+                if response.status_code != httpx.codes.OK:
+                    return str(json.loads(response.read()).get("error", response.status_code))
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+        except (httpx.TransportError, json.JSONDecodeError) as error:
+            raise RcloneGone(f"rclone ended during {path}; it is started again by itself.") from error
+        return ""
 
     def stats(self, group: str) -> Answer:
         """Return what rclone has counted for a group."""

@@ -2,11 +2,12 @@
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 import httpx
 import structlog
@@ -30,11 +31,23 @@ from datauploader_transfer.domain.remotes import SOURCE, Remote
 from datauploader_transfer.domain.targets import checked_target, place
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneGone, RcloneRefused, TransferError
-from datauploader_transfer.ports import UNPROVED, Begin, Contents, Health, Item, Outcome, State, Stored
+from datauploader_transfer.ports import (
+    UNPROVED,
+    Begin,
+    Contents,
+    Health,
+    Item,
+    Listed,
+    Outcome,
+    State,
+    Stored,
+)
 
 __all__ = ["RcloneMover", "RcloneSettings"]
 
 log = structlog.get_logger()
+
+A = TypeVar("A")
 
 _ATTEMPTS = 3
 _BREATH_S = 0.3
@@ -119,6 +132,22 @@ class RcloneMover:
         """Count what lies below a folder; see the port."""
         storage = self._storage(remote)
         return self._counting.count(remote, storage, checked_target(folder), most=most, within_s=within_s)
+
+    def listing(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:
+        """Yield every object below a folder; see the port."""
+        storage, watch = self._storage(remote), self._watch(remote)
+        yield from storage.listing(checked_target(folder), watch, hashing=hashing, by_folder=by_folder)
+
+    def sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
+        """Look for what the storage gives under these names; see the port."""
+        return [_answered(found) for found in self._storage(remote).stat(targets, self._watch(remote))]
+
+    def hash_all(
+        self, remote: str, objects: Sequence[tuple[str, int]], algorithms: Sequence[str]
+    ) -> list[Stored | None]:
+        """Hash stored objects again; see the port."""
+        storage, watch = self._storage(remote), self._watch(remote)
+        return [_answered(found) for found in storage.hash(objects, watch, kinds=algorithms, read_back=True)]
 
     def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
         """Remove what was left beside these targets, or bring it there; see the port."""
@@ -257,6 +286,17 @@ class RcloneMover:
 
 def _ours(item: Item) -> frozenset[str]:
     return item.replaces.union(item.digests.values())
+
+
+def _answered(found: A | Failed) -> A:
+    """Return what a storage said.
+
+    Raises:
+        RcloneRefused: it did not answer.
+    """
+    if isinstance(found, Failed):
+        raise RcloneRefused(f"{classify(found.text).says} ({found.text})")
+    return found
 
 
 def _who_is_silent(attempt: Portion, remote: Remote) -> str:

@@ -1,20 +1,21 @@
 """One remote as the mover needs it: look, copy, hash, remove, each for many objects in one call."""
 
 import threading
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from datauploader_transfer.adapters.entries import entries_of
 from datauploader_transfer.adapters.rc import Answer, Call, Rc
 from datauploader_transfer.adapters.watch import Watch
 from datauploader_transfer.domain.leftovers import beside, leftovers
-from datauploader_transfer.domain.names import needs_bytes, standard
+from datauploader_transfer.domain.names import needs_bytes, plain, standard
 from datauploader_transfer.domain.remotes import SOURCE, Remote
 from datauploader_transfer.domain.tuning import PREFERRED, Tuning
 from datauploader_transfer.errors import RcloneRefused
-from datauploader_transfer.ports import Item, Stored
+from datauploader_transfer.ports import Item, Listed, Stored
 
 __all__ = ["Entries", "Failed", "Storage"]
 
@@ -23,6 +24,7 @@ Entries = list[tuple[str, int | None]]
 
 _HASHING = 20e6  # bytes a second that the slowest storage hashes
 _ASSEMBLING = 100e6  # bytes a second at which the slowest storage puts a sent file together
+_LISTING_S = 600.0  # how long a storage may list, and hash what it lists, without a word
 _FEW = 4
 _CROWDED = 20
 _REMEMBERED = 10_000
@@ -47,6 +49,7 @@ class Storage:
         self._remote = remote
         self._tuning = tuning
         self._kinds: tuple[str, ...] | None = None
+        self._slow_hashes = True
         self._crowds: Counter[str] = Counter()
         self._folders: set[str] = set()
         self._making = threading.Lock()
@@ -55,8 +58,9 @@ class Storage:
     def kinds(self) -> tuple[str, ...]:
         """Return the hashes that both the storage and we know, best first; asked once."""
         if self._kinds is None:
-            offered = self._rc.call("operations/fsinfo", fs=self._remote.fs)["Hashes"] or []
-            self._kinds = tuple(kind for kind in PREFERRED if kind in offered)
+            about = self._rc.call("operations/fsinfo", fs=self._remote.fs)
+            self._slow_hashes = bool(about["Features"].get("SlowHash"))
+            self._kinds = tuple(kind for kind in PREFERRED if kind in (about["Hashes"] or []))
         return self._kinds
 
     def look(self, targets: Sequence[str], watch: Watch) -> list[int | Failed | None]:
@@ -72,6 +76,11 @@ class Storage:
         single = [target for target in targets if _folder(target) not in found or needs_bytes(target)]
         sizes = dict(zip(single, self._stat(single, watch), strict=True))
         return [sizes[target] if target in sizes else _found_in(found[_folder(target)], target) for target in targets]
+
+    def stat(self, targets: Sequence[str], watch: Watch) -> list[int | Failed | None]:
+        """Return the size of what is given under each name, asked for one by one: a listing may not have it so."""
+        watch.begin()
+        return self._stat(targets, watch)
 
     def copy(self, items: Sequence[Item], overwrite: Sequence[bool], group: str, watch: Watch) -> list[Answer]:
         """Send the items; an object that is there is left alone unless it may be overwritten."""
@@ -170,6 +179,39 @@ class Storage:
                 return []
             raise
         return [(entry["Name"], None if entry["IsDir"] else int(entry["Size"])) for entry in answer["list"]]
+
+    def listing(self, folder: str, watch: Watch, *, hashing: bool, by_folder: bool) -> Iterator[Listed]:
+        """Yield every object below a folder; see `Mover.listing`."""
+        kind = self._listed_kind(hashing=hashing)
+        opt: dict[str, Any] = {"noModTime": True, "noMimeType": True, "recurse": not by_folder}
+        if kind:
+            opt |= {"showHash": True, "hashTypes": [kind]}
+        waiting = deque([standard(folder)])
+        cut = len(waiting[0]) + 1
+        while waiting:
+            watch.begin(0, _LISTING_S)
+            for entry in self._entries(waiting.popleft(), opt, watch):
+                if not entry["IsDir"]:
+                    digest = entry.get("Hashes", {}).get(kind, "") if kind else ""
+                    yield Listed(plain(entry["Path"][cut:]), int(entry["Size"]), kind if digest else "", digest)
+                elif by_folder:
+                    waiting.append(entry["Path"])
+
+    def _entries(self, folder: str, opt: dict[str, Any], watch: Watch) -> Iterator[dict[str, Any]]:
+        try:
+            file = self._rc.spool("operations/list", watch, fs=self._remote.fs, remote=folder, opt=opt)
+        except RcloneRefused as error:
+            if "directory not found" in str(error):
+                return
+            raise
+        with file:
+            yield from entries_of(file)
+
+    def _listed_kind(self, *, hashing: bool) -> str:
+        """Return the hash to list with the objects, "" where that would read them or open a session for each."""
+        kinds = self.kinds  # asked for first: with them comes whether they are slow
+        free = not self._slow_hashes or (hashing and self._remote.type == "local")
+        return kinds[0] if kinds and free else ""
 
     def new_group(self) -> str:
         """Return a name under which rclone counts what belongs together."""

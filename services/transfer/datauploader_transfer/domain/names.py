@@ -12,7 +12,7 @@ of rclone's rc can, and `needs_bytes` tells the two apart.
 
 import re
 
-__all__ = ["needs_bytes", "standard"]
+__all__ = ["needs_bytes", "plain", "standard"]
 
 _QUOTE = "\u201b"
 _SPECIAL = re.compile("[\x00-\x1f\x7f\u201b\u2400-\u241f\u2421\uff0f\uff0e]")
@@ -23,6 +23,7 @@ _SYMBOLS = (
     | {chr(code): _QUOTE + chr(code) for code in (*range(0x2400, 0x2420), 0x2421, 0x201B, 0xFF0F)}
 )
 _TABLE = str.maketrans(_SYMBOLS)
+_STANDARD = re.compile("\u201b(.)|[\u2400-\u241f\u2421]", re.DOTALL)
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
@@ -31,6 +32,17 @@ def standard(path: str) -> str:
     if not _SPECIAL.search(path):
         return path
     return "/".join(_FULL_DOTS.get(name) or name.translate(_TABLE) for name in path.split("/"))
+
+
+def plain(path: str) -> str:
+    """Return the path that `standard` wrote so."""
+
+    def character(found: re.Match[str]) -> str:
+        if quoted := found[1]:
+            return str(quoted)
+        return "\x7f" if found[0] == "\u2421" else chr(ord(found[0]) - 0x2400)
+
+    return _STANDARD.sub(character, path)
 
 
 def needs_bytes(text: str) -> bool:

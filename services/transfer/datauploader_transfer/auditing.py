@@ -1,0 +1,236 @@
+"""Compares what really lies on a storage with what the catalog says should: two threads, one audit at a time each.
+
+Audits that only list are apart from those that read, which may take hours.
+"""
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from datauploader.contracts import AuditReported, AuditRequested, Event
+from datauploader.contracts.envelope import natural_id
+from datauploader.contracts.names import escape, unescape
+from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
+from datauploader.contracts.uploads import manifest_entry
+from datauploader.crashing import crash_point
+from datauploader.errors import MessagingError, QuestionRefused
+from datauploader.messaging.ports import Bus
+from datauploader.state import Outbox, Store
+from datauploader_transfer import audits, ledger
+from datauploader_transfer.comparing import Comparison, Wanted
+from datauploader_transfer.errors import TransferError
+from datauploader_transfer.ports import Mover, Stored
+
+log = structlog.get_logger()
+
+LOOK_S = 0.5
+"""How often it is looked for audits whose time has come."""
+AGAIN_S = 3.0
+"""After so long a storage is looked at once more before a difference is told: some list late what they have taken."""
+LONGEST_PAUSE_S = 600.0
+ANSWER_S = 20.0
+HASHED_BYTES = 2 * 1024**3
+"""Up to so many bytes a local disk is asked for hashes without being told to read: that takes seconds."""
+BY_FOLDER = 100_000
+"""With more files than these, folders are listed one after the other."""
+
+
+class _Unknown(Exception):
+    """There is no list to compare with; the message says why, for people."""
+
+
+class Auditor:
+    """Does what was asked for, and says what was found."""
+
+    def __init__(
+        self, store: Store, outbox: Outbox, mover: Mover, bus: Bus, moving: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Prepare; nothing runs before `start`. `moving` says of which uploads files are on their way."""
+        self._store, self._outbox, self._mover, self._bus, self._moving = store, outbox, mover, bus, moving
+        self._ended = threading.Event()
+        self._changed = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._run, args=(slow,), name=f"auditor.{name}", daemon=True)
+            for slow, name in ((False, "listing"), (True, "reading"))
+        ]
+
+    def start(self) -> None:
+        """Begin, with what a former run left."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Say that there may be something to do."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop(self, deadline_s: float) -> None:
+        """Begin nothing more; what was not finished is begun again at the next start."""
+        self._ended.set()
+        self.wake()
+        end = time.monotonic() + deadline_s
+        for thread in self._threads:
+            if thread.ident is not None and deadline_s:
+                thread.join(max(0.0, end - time.monotonic()))
+
+    def _run(self, slow: bool) -> None:
+        while not self._ended.is_set():
+            try:
+                done = self._step(slow=slow)
+            except Exception:  # the boundary of one audit: the thread must outlive it
+                log.exception("audit_failed")
+                done = False
+            with self._changed:
+                if not done and not self._ended.is_set():
+                    self._changed.wait(LOOK_S)
+
+    def _step(self, *, slow: bool) -> bool:
+        """Do the next audit; return whether there was one."""
+        now = time.time()
+        with self._store.reading() as db:
+            audit = audits.due(db, now, slow=slow)
+        if audit is None:
+            return False
+        request = audit.request.data
+        with structlog.contextvars.bound_contextvars(upload_id=request.upload_id, audit=request.audit):
+            if self._is_moving(request):
+                self._postpone(request, now + 1.0, audit.trouble, tried=False)
+                return False
+            try:
+                self._audit(audit)
+            except (TransferError, MessagingError) as error:
+                self._later(audit, error)
+            except sqlite3.DatabaseError as error:
+                self._later(audit, TransferError(f"The list could not be kept on this machine's disk: {error}."))
+            except _Unknown as error:
+                self._say(audit.request, AuditReported(**_named(request), trouble=str(error)[:2000]), ())
+        return True
+
+    def _is_moving(self, request: AuditRequested) -> bool:
+        """Tell whether the storage would be looked at while files of the manifest are being sent again."""
+        if request.manifest_sha256 is None:
+            return False
+        with self._store.reading() as db:
+            waiting = audits.has_files_waiting(db, request.upload_id)
+        return waiting or request.upload_id in self._moving()  # a mover holds its lock while it reads, not the reverse
+
+    def _audit(self, audit: audits.Audit) -> None:
+        request, began = audit.request.data, time.monotonic()
+        remote, location = request.destination.remote, request.destination.location
+        with Comparison() as compared:
+            looked = datetime.now(UTC)
+            manifest = self._expect(compared, audit.request)
+            files = compared.count("wanted")
+            hashing = request.read or compared.wanted_bytes <= HASHED_BYTES
+            compared.find(self._mover.listing(remote, location, hashing=hashing, by_folder=files > BY_FOLDER))
+            compared.settle(
+                sizes=lambda names: self._mover.sizes(remote, [f"{location}/{name}" for name in names]),
+                hashes=(lambda objects: self._hash(remote, location, objects)) if request.read else None,
+                ours=lambda names: self._ours(remote, location, names),
+            )
+            report = AuditReported(
+                **_named(request) | {"looked": looked}, manifest_sha256=manifest, files=files,
+                bytes=compared.wanted_bytes, objects=compared.count("found"), hashes=compared.hashes(),
+                read=compared.read, differences=compared.differences(), seconds=round(time.monotonic() - began, 3),
+            )  # fmt: skip
+            crash_point("transfer.audited")
+            if audit.attempts == 0 and any(one.blocks for one in report.differences):
+                self._postpone(request, time.time() + AGAIN_S, "")
+                return
+            self._say(audit.request, report, compared.lacking())
+        log.info("storage_compared", objects=report.objects, files=report.files, well=report.well, s=report.seconds)
+
+    def _expect(self, compared: Comparison, request: Event[AuditRequested]) -> str:
+        """Take over what should lie there, page by page; return its digest.
+
+        Raises:
+            _Unknown: the catalog has no such list, or another one than was asked about.
+            MessagingError: it does not answer.
+        """
+        wanted, location, digest = request.data, f"{request.data.destination.location}/", hashlib.sha256()
+        after, files = "", 0
+        while True:
+            question = ListDatafiles(upload_id=wanted.upload_id, after=after)
+            page = self._bus.ask(question, Datafiles, station=request.station, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+            for item in page.items:
+                digest.update(manifest_entry(item.stored.file.raw, item.stored.file.sha256))
+            compared.want(_wanted(page.items, location))
+            files, after = files + len(page.items), page.next
+            if not after:
+                break
+        found = digest.hexdigest()
+        if wanted.files and not files:
+            raise _Unknown(
+                "The catalog service has no list of this dataset's files any more, so there is nothing to compare with."
+            )
+        if wanted.manifest_sha256 not in (None, found):
+            raise _Unknown(
+                f"The catalog service lists {files} files that are not those of the sealed manifest, "
+                f"which has {wanted.files}: that is not the list to compare with."
+            )
+        return found
+
+    def _hash(self, remote: str, location: str, objects: Sequence[tuple[str, int]]) -> Sequence[Stored | None]:
+        return self._mover.hash_all(
+            remote, [(f"{location}/{name}", size) for name, size in objects], ("sha256", "md5")
+        )  # fmt: skip
+
+    def _ours(self, remote: str, location: str, names: Sequence[str]) -> set[str]:
+        by_object = {ledger.object_path(location, escape(os.fsencode(name))): name for name in names}
+        with self._store.reading() as db:
+            return {by_object[name] for name in audits.written(db, remote, by_object)}
+
+    def _later(self, audit: audits.Audit, error: Exception) -> None:
+        """Try again by and by; what keeps it from being done is told once."""
+        request = audit.request.data
+        if self._ended.is_set():
+            return
+        final = isinstance(error, QuestionRefused) and error.code != "unavailable"
+        trouble = f"What lies on the storage could not be compared: {error}"[:2000]
+        if trouble != audit.trouble:
+            log.warning("audit_waits", problem=str(error), final=final)
+        said = AuditReported(**_named(request), trouble=trouble, final=final)
+        if final:
+            self._say(audit.request, said, ())
+            return
+        pause = min(2.0 ** min(audit.attempts, 10), LONGEST_PAUSE_S)
+        with self._store.transaction() as db:
+            audits.postpone(db, request.audit, time.time() + pause, trouble)
+            if trouble != audit.trouble:
+                Outbox.put(db, audit.request.follow(said, service="transfer"))
+        self._outbox.wake()
+
+    def _postpone(self, request: AuditRequested, due: float, trouble: str, *, tried: bool = True) -> None:
+        with self._store.transaction() as db:
+            audits.postpone(db, request.audit, due, trouble, tried=tried)
+
+    def _say(self, request: Event[AuditRequested], report: AuditReported, lacking: Iterable[bytes]) -> None:
+        identity = natural_id(AuditReported, report.upload_id, report.audit, report.looked.isoformat())
+        event = request.follow(report, service="transfer", id=identity)
+        with self._store.transaction() as db:
+            audits.note_report(db, event, report.audit, lacking)
+            Outbox.put(db, event)
+        crash_point("transfer.audit-told")
+        self._outbox.wake()
+
+
+def _named(request: AuditRequested) -> dict[str, object]:
+    """Return what every report of an audit carries."""
+    return {
+        "upload_id": request.upload_id, "audit": request.audit, "looked": datetime.now(UTC),
+        "accepted": request.accept, "requested_by": request.requested_by,
+    }  # fmt: skip
+
+
+def _wanted(items: Iterable[KnownDatafile], location: str) -> Iterator[Wanted]:
+    for item in items:
+        file = item.stored.file
+        yield Wanted(
+            os.fsdecode(unescape(item.stored.object.removeprefix(location))), file.size, file.digests
+        )  # fmt: skip

@@ -1,0 +1,105 @@
+"""The audits that transfer was asked for, what came of the last of each upload, and what a retry sends again."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from datauploader.contracts import AuditRequested, Event, EventData, decode, encode
+
+TABLES = """
+CREATE TABLE audits (
+    audit TEXT PRIMARY KEY,
+    upload_id TEXT NOT NULL,
+    request BLOB NOT NULL,             -- the encoded audit.requested
+    slow INTEGER NOT NULL,             -- 1: objects are to be read
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due REAL NOT NULL DEFAULT 0,       -- seconds since 1970; not to be begun before
+    trouble TEXT NOT NULL DEFAULT '',  -- why it could not be done, as it was said
+    report BLOB NOT NULL DEFAULT x''   -- the encoded audit.reported
+) WITHOUT ROWID;
+CREATE INDEX audits_due ON audits (slow, due) WHERE report = x'';
+CREATE INDEX audits_upload ON audits (upload_id);
+CREATE TABLE lacking (
+    upload_id TEXT NOT NULL,
+    path BLOB NOT NULL,                -- does not lie on the storage as it was verified
+    PRIMARY KEY (upload_id, path)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One that is to be done."""
+
+    request: Event[AuditRequested]
+    attempts: int
+    trouble: str
+
+
+def ask(db: sqlite3.Connection, event: Event[AuditRequested]) -> Event[EventData] | None:
+    """Remember that an audit is wanted; return its report where it is done already."""
+    data = event.data
+    row = db.execute("SELECT report FROM audits WHERE audit = ?", (data.audit,)).fetchone()
+    if row is not None and row["report"]:
+        return decode(row["report"])
+    db.execute(
+        "INSERT INTO audits (audit, upload_id, request, slow) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (audit) DO UPDATE SET due = min(due, ?)",  # somebody waits for it
+        (data.audit, data.upload_id, encode(event), data.read, time.time()),
+    )
+    return None
+
+
+def due(db: sqlite3.Connection, now: float, *, slow: bool) -> Audit | None:
+    """Return the audit that waits longest."""
+    row = db.execute(
+        "SELECT * FROM audits WHERE report = x'' AND slow = ? AND due <= ? ORDER BY due LIMIT 1", (slow, now)
+    ).fetchone()
+    if row is None:
+        return None
+    request: Event[AuditRequested] = decode(row["request"])  # type: ignore[assignment] # nothing else is written there
+    return Audit(request, row["attempts"], row["trouble"])
+
+
+def postpone(db: sqlite3.Connection, audit: str, due_at: float, trouble: str = "", *, tried: bool = True) -> None:
+    """Begin an audit, or begin it again, not before a time."""
+    db.execute(
+        "UPDATE audits SET due = ?, attempts = attempts + ?, trouble = ? WHERE audit = ?",
+        (due_at, tried, trouble, audit),
+    )
+
+
+def note_report(db: sqlite3.Connection, report: Event[EventData], audit: str, lacking: Iterable[bytes]) -> None:
+    """Note what came of an audit, in place of what came of earlier ones of the upload."""
+    upload_id = report.data.upload_id
+    db.execute("UPDATE audits SET report = ? WHERE audit = ?", (encode(report), audit))
+    db.execute("DELETE FROM audits WHERE upload_id = ? AND audit <> ? AND report <> x''", (upload_id, audit))
+    db.execute("DELETE FROM lacking WHERE upload_id = ?", (upload_id,))
+    db.executemany("INSERT OR IGNORE INTO lacking VALUES (?, ?)", ((upload_id, path) for path in lacking))
+
+
+def send_again(db: sqlite3.Connection, upload_id: str) -> None:
+    """Have those files moved again that did not lie on the storage as they were verified."""
+    db.execute(
+        "UPDATE jobs SET state = 'waiting', attempts = 0, due = 0, reason = '', stored = '' WHERE upload_id = ?1"
+        " AND state = 'stored' AND path IN (SELECT path FROM lacking WHERE upload_id = ?1)",
+        (upload_id,),
+    )
+    db.execute("DELETE FROM lacking WHERE upload_id = ?", (upload_id,))
+
+
+def has_files_waiting(db: sqlite3.Connection, upload_id: str) -> bool:
+    """Tell whether files of an upload are still to be moved, and may be."""
+    query = (
+        "SELECT 1 FROM jobs j INDEXED BY jobs_waiting CROSS JOIN uploads u USING (upload_id)"
+        " WHERE j.upload_id = ? AND j.state = 'waiting' AND u.state = 'open' LIMIT 1"
+    )
+    return db.execute(query, (upload_id,)).fetchone() is not None
+
+
+def written(db: sqlite3.Connection, remote: str, objects: Iterable[str]) -> Iterator[str]:
+    """Yield those of the objects that we ever began to write."""
+    for name in objects:
+        if db.execute("SELECT 1 FROM owners WHERE remote = ? AND object = ?", (remote, name)).fetchone():
+            yield name
