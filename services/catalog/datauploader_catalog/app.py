@@ -52,7 +52,9 @@ class CatalogService:
         self._outbox = Outbox(self._store, context.bus.publish)
         self._annotator = Annotator(self._store, self._outbox, catalogue)
         self._persons = Persons((*settings.gateway_users, self._bus.user), settings.rule_owners)
-        self._worker = Worker(self._store, self._outbox, catalogue, self._persons, settings.threads)
+        self._worker = Worker(
+            self._store, self._outbox, catalogue, self._persons, settings.threads, audit=settings.audit
+        )
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher)
         self._dispatcher.after_commit(self._worker.wake)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from datauploader.contracts import (
+    AuditReported,
     DatasetCompleted,
     DatasetDescribed,
     DatasetEnsured,
@@ -22,7 +23,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
 from datauploader.messaging import Dispatcher, Unit
-from datauploader_catalog import claims, ledger, words
+from datauploader_catalog import audits, claims, ledger, words
 from datauploader_catalog.annotating import answer
 
 D = TypeVar("D", bound=EventData)
@@ -44,6 +45,7 @@ def register(dispatcher: Dispatcher) -> None:
     dispatcher.on(DatasetCompleted, at_home(said_before))
     dispatcher.on(FileStored, at_home(stored), again=True)
     dispatcher.on(UploadSealed, at_home(sealed))
+    dispatcher.on(AuditReported, at_home(audited))
     dispatcher.on(MetadataExtracted, at_home(extracted))
     dispatcher.on(DatasetDescribed, at_home(described), again=True)
     dispatcher.on(InvestigationDescribed, described, again=True)
@@ -81,11 +83,15 @@ def requested(unit: Unit, event: Event[UploadRequested]) -> None:
 
 
 def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
-    """A retry asks the catalogue once more for what it has refused; who cancels keeps the dataset's name."""
+    """A retry asks the catalogue once more for what it has refused; who cancels keeps the dataset's name.
+
+    A retry also has the storage looked at anew.
+    """
     upload_id = event.data.upload_id
     if event.data.action == "cancel":
         claims.cancel(unit.db, upload_id)
     if event.data.action == "retry":
+        audits.ask_anew(unit.db, upload_id)
         query = "UPDATE uploads SET state = 'wanted', due = 0, attempts = 0 WHERE upload_id = ? AND state = 'refused'"
         if unit.db.execute(query, (upload_id,)).rowcount:
             claims.set_state(unit.db, upload_id, "wanted")
@@ -115,6 +121,11 @@ def stored(unit: Unit, event: Event[FileStored]) -> None:
 def sealed(unit: Unit, event: Event[UploadSealed]) -> None:
     """The manifest is complete."""
     ledger.add_seal(unit.db, event)
+
+
+def audited(unit: Unit, event: Event[AuditReported]) -> None:
+    """The storage was compared with a manifest."""
+    audits.hear(unit.db, event.data)
 
 
 def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:

@@ -19,6 +19,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.state import Schema
+from datauploader_catalog import audits
 
 SCHEMA = Schema(
     "catalog",
@@ -73,6 +74,7 @@ SCHEMA = Schema(
         ALTER TABLE seals ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
         UPDATE seals SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
         """,
+        audits.TABLES,
     ),
 )
 
@@ -220,6 +222,10 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
                 state = 'wanted' OR EXISTS (
                     SELECT 1 FROM seals s WHERE s.upload_id = uploads.upload_id
                     AND s.files = (SELECT count(*) FROM datafiles d WHERE d.upload_id = uploads.upload_id)
+                    AND NOT EXISTS (
+                        SELECT 1 FROM audits a WHERE a.upload_id = s.upload_id AND a.manifest_sha256 = s.manifest_sha256
+                        AND (a.state = 'differs' OR (a.state = 'asked' AND a.due > ?1))
+                    )
                 )
             )
             UNION SELECT upload_id FROM with_files
@@ -229,7 +235,7 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
             )
         )
         SELECT u.* FROM with_work CROSS JOIN uploads u USING (upload_id)
-        WHERE u.due <= ? AND u.state NOT IN ('refused', 'continued') AND u.upload_id NOT IN ({marks})
+        WHERE u.due <= ?1 AND u.state NOT IN ('refused', 'continued') AND u.upload_id NOT IN ({marks})
         ORDER BY u.due LIMIT 1
         """,  # noqa: S608 - only question marks
         (now, *skip),
@@ -253,8 +259,9 @@ def next_due(db: sqlite3.Connection, now: float) -> float | None:
     # the first bound is the one that is sought: the other only says that the index holds it
     query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0"
     query += " AND state NOT IN ('refused', 'continued')"
-    row = db.execute(query, (now,)).fetchone()
-    return row[0] if row[0] is not None else None
+    asked = "SELECT min(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked' AND due > ?"
+    times = [db.execute(one, (now,)).fetchone()[0] for one in (query, asked)]
+    return min((moment for moment in times if moment is not None), default=None)
 
 
 def wanted_files(db: sqlite3.Connection, upload_id: str, most: int) -> list[StoredFile]:

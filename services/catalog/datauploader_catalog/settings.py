@@ -86,6 +86,9 @@ class CatalogSettings(SectionSettings):
     vuo: VuoSettings | None = None
     threads: int = Field(default=4, ge=1, le=32)
     """Uploads that are brought into the catalogue at the same time."""
+    audit: bool = True
+    """Complete a dataset only after its storage was listed and compared with the manifest; the stations' transfer
+    services do that, so they must be of a release that can."""
     create_investigations: bool = False
     """Let people make investigations from here; whom, the catalogue decides."""
     gateway_users: tuple[str, ...] = ("gateway",)

@@ -23,7 +23,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
-from datauploader_catalog import claims, ledger, ports
+from datauploader_catalog import audits, claims, ledger, ports
 from datauploader_catalog.errors import CatalogError, CatalogueRefused, NotYetThere, Taken
 from datauploader_catalog.persons import Persons
 
@@ -44,11 +44,18 @@ class Worker:
     """Threads that bring uploads into the catalogue; each upload is in the hands of one thread at a time."""
 
     def __init__(
-        self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, persons: Persons, threads: int = 4
+        self,
+        store: Store,
+        outbox: Outbox,
+        catalogue: ports.Catalogue,
+        persons: Persons,
+        threads: int = 4,
+        *,
+        audit: bool = True,
     ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
-        self._persons = persons
+        self._persons, self._audit = persons, audit
         self._change = threading.Condition()
         self._stopping = False
         self._busy: set[str] = set()
@@ -267,6 +274,8 @@ class Worker:
         if found == "differs":
             raise NotYetThere("the stored files are not yet those of the manifest; a newer version is on its way")
         seal = found
+        if self._audit and not self._looked_at(request, seal):
+            return
         dataset = self._catalogue.complete_dataset(dataset_id)
         crash_point("catalog.completed")
         fact = DatasetCompleted(
@@ -285,6 +294,16 @@ class Worker:
         crash_point("catalog.completed-noted")
         self._outbox.wake()
         log.info("dataset_completed", dataset_id=dataset_id, files=seal["files"], bytes=seal["bytes"])
+
+    def _looked_at(self, request: Event[EventData], seal: sqlite3.Row) -> bool:
+        """Tell whether the storage holds this manifest as somebody has seen; else see that somebody looks."""
+        with self._store.transaction() as db:
+            if audits.is_well(db, request.data.upload_id, seal["manifest_sha256"]):
+                return True
+            audits.ask(db, request, seal)
+        crash_point("catalog.audit-asked")
+        self._outbox.wake()
+        return False
 
     def _refused(self, request: Event[EventData], error: CatalogueRefused) -> None:
         log.warning("dataset_refused", problem=str(error))

@@ -1,0 +1,76 @@
+"""Which uploads wait for a look at the storage before their datasets are completed, and what was seen there."""
+
+import sqlite3
+import time
+import uuid
+
+from datauploader.contracts import AuditReported, AuditRequested, Event, EventData, UploadRequested, decode, encode
+from datauploader.state import Outbox
+
+TABLES = """
+CREATE TABLE audits (
+    upload_id TEXT PRIMARY KEY,
+    audit TEXT NOT NULL,
+    manifest_sha256 TEXT NOT NULL,     -- the manifest that is compared
+    request BLOB NOT NULL,             -- audit.requested as it was said first
+    state TEXT NOT NULL,               -- asked, well, differs
+    said INTEGER NOT NULL DEFAULT 1,
+    due REAL NOT NULL                  -- seconds since 1970; when it is asked for again
+) WITHOUT ROWID;
+CREATE INDEX audits_asked ON audits (due) WHERE state = 'asked';
+"""
+PATIENCE_S, LONGEST_S = 30.0, 3600.0
+"""How long an audit may be without an answer before it is asked for again; doubles."""
+
+
+def is_well(db: sqlite3.Connection, upload_id: str, manifest_sha256: str) -> bool:
+    """Tell whether the storage was compared with exactly this manifest, and holds it."""
+    query = "SELECT 1 FROM audits WHERE upload_id = ? AND manifest_sha256 = ? AND state = 'well'"
+    return db.execute(query, (upload_id, manifest_sha256)).fetchone() is not None
+
+
+def ask(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) -> None:
+    """Ask the station to look, or ask once more; nothing where it has looked, or is not to be asked again yet."""
+    wanted, now = request.data, time.time()
+    assert isinstance(wanted, UploadRequested)
+    row = db.execute("SELECT * FROM audits WHERE upload_id = ?", (wanted.upload_id,)).fetchone()
+    if row is not None and row["manifest_sha256"] == seal["manifest_sha256"]:
+        if row["state"] == "asked" and row["due"] <= now:
+            pause = min(PATIENCE_S * 2.0 ** min(row["said"], 20), LONGEST_S)
+            query = "UPDATE audits SET said = said + 1, due = ? WHERE upload_id = ?"
+            db.execute(query, (now + pause, wanted.upload_id))
+            Outbox.put(db, decode(row["request"]))
+        return
+    fact = AuditRequested(
+        upload_id=wanted.upload_id,
+        audit=uuid.uuid4().hex,
+        destination=wanted.destination,
+        manifest_sha256=seal["manifest_sha256"],
+        files=seal["files"],
+    )
+    event = request.follow(fact, service="catalog")
+    db.execute(
+        "INSERT OR REPLACE INTO audits (upload_id, audit, manifest_sha256, request, state, due)"
+        " VALUES (?, ?, ?, ?, 'asked', ?)",
+        (wanted.upload_id, fact.audit, seal["manifest_sha256"], encode(event), now + PATIENCE_S),
+    )
+    Outbox.put(db, event)
+
+
+def hear(db: sqlite3.Connection, report: AuditReported) -> None:
+    """Take note of what was seen, if it was compared with the manifest that the dataset waits for.
+
+    Whoever asked: that all is well holds for everybody. A difference counts from the audit that is waited for; another
+    one's may be older than what has been put right since.
+    """
+    if report.trouble or report.manifest_sha256 is None:
+        return
+    db.execute(
+        "UPDATE audits SET state = ? WHERE upload_id = ? AND manifest_sha256 = ? AND (audit = ? OR ?)",
+        ("well" if report.well else "differs", report.upload_id, report.manifest_sha256, report.audit, report.well),
+    )
+
+
+def ask_anew(db: sqlite3.Connection, upload_id: str) -> None:
+    """Forget what was seen: something was done about it."""
+    db.execute("DELETE FROM audits WHERE upload_id = ? AND state <> 'well'", (upload_id,))
