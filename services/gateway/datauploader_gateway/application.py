@@ -17,6 +17,7 @@ from datauploader_gateway.middleware import Surroundings
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.routes import (
     audit,
+    audits,
     choices,
     descriptions,
     events,
@@ -35,6 +36,7 @@ from datauploader_gateway.routes import (
 )
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.web import audit as audit_page
+from datauploader_gateway.web import audits as audits_page
 from datauploader_gateway.web import (
     charts,
     describing,
@@ -66,6 +68,7 @@ _REST = (
     audit.router,
     throughput.router,
     descriptions.router,
+    audits.router,
     uploads.router,
     previews.router,
     events.router,
@@ -78,6 +81,7 @@ _PAGES = (
     audit_page.router,
     charts.router,
     new.router,
+    audits_page.router,
     uploads_pages.router,
     describing.router,
     investigation_pages.router,

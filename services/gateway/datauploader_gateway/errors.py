@@ -8,7 +8,7 @@ DataUploaderError
     ├── NotAllowed, ForeignOrigin                  403
     │   └── ParkedOutOfReach, LinkUsed
     ├── NotFound                                   404
-    ├── UploadOver, NotComplete                    409
+    ├── UploadOver, NotComplete, NothingToCompare  409
     ├── IdempotencyKeyReused, AlreadySetUp         409
     ├── InvestigationExists, ChangedMeanwhile      409
     ├── DatasetTaken                               409
@@ -117,6 +117,13 @@ class UploadOver(Problem):
 
     status, word, title = 409, "upload-over", "The upload is over"
     hint = "Start a new upload for more files."
+
+
+class NothingToCompare(Problem):
+    """Nothing of the upload can be on the storage."""
+
+    status, word, title = 409, "nothing-to-compare", "Nothing to compare"
+    hint = "Wait until the station has begun with the upload."
 
 
 class NotComplete(Problem):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from datauploader.contracts import Parameter, Person
 from datauploader_gateway.receipts.survey import Survey
+from datauploader_gateway.view.audited import Audit, finding
 from datauploader_gateway.view.fold import Register, stamp
 from datauploader_gateway.view.summary import Amount, Upload
 
@@ -80,6 +81,7 @@ class Receipt(BaseModel):
     files: Proven
     verified_by: tuple[Way, ...]
     manifest: Manifest
+    audited: Audit | None = Field(default=None, description="The latest look at what lies on the storage.")
     check: tuple[str, ...] = Field(description="Commands for the dataset's folder that repeat the check.")
 
 
@@ -111,7 +113,7 @@ def write(upload: Upload, registers: Mapping[str, Register], found: Survey) -> R
 
 
 _CARRIED = {
-    "state", "investigation", "requested_by", "station", "path", "mode", "remote", "location", "sealed",
+    "audited", "state", "investigation", "requested_by", "station", "path", "mode", "remote", "location", "sealed",
 }  # fmt: skip
 
 
@@ -163,6 +165,14 @@ def _doubts(upload: Upload, registers: Mapping[str, Register], found: Survey) ->
         )
     elif found.sha256 != completed["manifest_sha256"]:
         doubts.append("The digests of the files are not those of the manifest that the dataset was completed with.")
+    audit = upload.audited
+    if (
+        audit is not None
+        and not audit.trouble
+        and audit.manifest_sha256 == completed["manifest_sha256"]
+        and not audit.well
+    ):
+        doubts.append(f"The storage was compared on {audit.looked[:10]}: {finding(audit, over=True)}")
     if others := found.total - known.files:
         doubts.append(f"{_files(others)} more {'is' if others == 1 else 'are'} not in the catalogue.")
     return doubts

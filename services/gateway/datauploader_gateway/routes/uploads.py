@@ -94,7 +94,7 @@ async def _accept(
 ) -> Event[EventData]:
     event: Event[EventData] = await request_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
     event = parts.intake.accept_once(event, who.user.id, key, wish) if key else parts.intake.accept(event)
-    await _show(event, parts)
+    await show_at_once(event, parts)
     await parts.audit.record(
         "upload requested", who=who.user.id, address=who.address, upload_id=event.data.upload_id,
         investigation=asked.investigation, dataset=asked.dataset.name, station=event.station.key, path=asked.path,
@@ -102,7 +102,7 @@ async def _accept(
     return event
 
 
-async def _show(event: Event[EventData], parts: Parts) -> None:
+async def show_at_once(event: Event[EventData], parts: Parts) -> None:
     """Put the event into the view at once, so that the next request sees it; the queue brings it once more."""
     try:
         await run_in_threadpool(parts.writer.apply, event)
@@ -209,6 +209,6 @@ async def steer(
         event: Event[EventData] = Event(
             data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=traceparent(request.scope)
         )
-        await _show(parts.intake.accept(event, after=after), parts)
+        await show_at_once(parts.intake.accept(event, after=after), parts)
     await parts.audit.record(f"upload {action}", who=who.user.id, address=who.address, upload_id=upload.id)
     return await parts.reader.upload(upload.id) or upload

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from datauploader.contracts import (
+    AuditReported,
+    AuditRequested,
     DatasetAnnotated,
     DatasetCompleted,
     DatasetDescribed,
@@ -45,6 +47,7 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.model import microseconds
+from datauploader_gateway.view.audited import remember
 from datauploader_gateway.view.facts import (
     ANOTHER_WAY,
     CATALOGUED,
@@ -76,6 +79,8 @@ _REGISTERS: dict[type[EventData], str] = {
     DatasetAnnotated: "annotated",
     InvestigationDescribed: "described",
     InvestigationAnnotated: "annotated",
+    AuditRequested: "audit",
+    AuditReported: "audits",
 }
 _STEERING = {"pause": "pause", "resume": "pause", "close": "close", "cancel": "cancel", "retry": "retry"}
 WORDS = (*dict.fromkeys(_STEERING.values()), "described")
@@ -233,8 +238,19 @@ def _set_registers(changes: Changes, before: Before, event: Event[EventData]) ->
         candidates[name] = _register(event, said)
     for register, value in candidates.items():
         known = before.registers.get(register)
-        if known is None or known.order < value.order:
+        if register == "audits":
+            _remember(changes, known, value)
+        elif known is None or known.order < value.order:
             changes.registers[register] = value
+
+
+def _remember(changes: Changes, known: Register | None, value: Register) -> None:
+    """Keep reports beside one another: each says what was at its time."""
+    report = {**value.data, "event": value.event_id}
+    data = remember(known.data if known else {}, report)
+    if known is None or data != known.data:
+        last = max((one for one in (known, value) if one is not None), key=lambda one: one.order)
+        changes.registers["audits"] = replace(last, data=data)
 
 
 def _register(event: Event[EventData], said: Mapping[str, Any]) -> Register:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from datauploader.contracts import DatasetRefused, MovingFile, Person, UploadControlled, UploadRejected
+from datauploader_gateway.view.audited import Audit, audits_of, finding
 from datauploader_gateway.view.fold import Register
 
 UploadState = Literal["requested", "open", "sealed", "completed", "cancelled", "rejected", "refused"]
@@ -83,6 +84,8 @@ class Upload(BaseModel):
     seconds_left: float | None = None
     moving: tuple[MovingFile, ...] = ()
     manifest_sha256: str = ""
+    audited: Audit | None = Field(default=None, description="The latest look at what lies on the storage.")
+    auditing: bool = Field(default=False, description="What lies on the storage is being compared.")
     troubles: tuple[str, ...] = ()
     notes: tuple[str, ...] = Field(default=(), description="What belongs to the record: no trouble, but to be known.")
     later: Later | None = Field(default=None, description="Null: nothing, or nobody has looked yet.")
@@ -116,7 +119,9 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
         return None
     asked, state, counts = request.data, state_of(registers), _counts(registers, numbers)
     speed = registers["speed"].data if "speed" in registers and state not in OVER else {}
-    waits = _waits_for_person(state, registers, counts)
+    audits, auditing = audits_of(_said(registers, "audits")), _is_auditing(registers)
+    differs = _difference(state, registers, audits)
+    waits = _waits_for_person(state, registers, counts) or bool(differs and state == "sealed" and not auditing)
     return Upload(
         id=upload_id,
         state=state,
@@ -150,7 +155,16 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
         seconds_left=None if waits else _seconds_left(counts, speed.get("bytes_per_s", 0.0), state),
         moving=tuple(MovingFile.model_validate(file) for file in speed.get("moving", ())),
         manifest_sha256=_said(registers, "seal").get("manifest_sha256", ""),
-        troubles=tuple(dict.fromkeys(_troubles(registers, state, counts))),
+        audited=audits[0] if audits else None,
+        auditing=auditing,
+        troubles=tuple(
+            dict.fromkeys(
+                (
+                    *_troubles(registers, state, counts),
+                    *_audit_troubles(state, audits, differs, auditing=auditing),
+                )
+            )
+        ),
         notes=tuple(_notes(registers)),
         later=_later(registers),
     )
@@ -226,6 +240,30 @@ def _waits_for_person(state: UploadState, registers: Registers, counts: Counts) 
     if state != "sealed" or not counts.failed.files:
         return False
     return counts.stored.files + counts.failed.files >= int(registers["seal"].data["files"])
+
+
+def _is_auditing(registers: Registers) -> bool:
+    """Tell whether an audit was asked for and has had no last word."""
+    if "audit" not in registers:
+        return False
+    reports = _said(registers, "audits").get("items", ())
+    return not any(one["audit"] == registers["audit"].data["audit"] and one["final"] for one in reports)
+
+
+def _difference(state: UploadState, registers: Registers, audits: list[Audit]) -> Audit | None:
+    """Return the latest look at exactly the manifest that counts, where that found a difference."""
+    manifest = _said(registers, "completed", "seal").get("manifest_sha256")
+    if state not in ("sealed", "completed") or not manifest:
+        return None
+    looks = (audit for audit in audits if not audit.trouble and audit.manifest_sha256 == manifest)
+    latest = next(looks, None)
+    return latest if latest is not None and not latest.well else None
+
+
+def _audit_troubles(state: UploadState, audits: list[Audit], differs: Audit | None, *, auditing: bool) -> list[str]:
+    if differs is not None and (state == "completed" or not auditing):
+        return [finding(differs, over=state == "completed")]
+    return [audits[0].says] if audits and audits[0].trouble and (state == "sealed" or auditing) else []
 
 
 def _seconds_left(counts: Counts, speed: float, state: UploadState) -> float | None:

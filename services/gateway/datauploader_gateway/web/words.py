@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 from datauploader.contracts.uploads import Action
+from datauploader_gateway.view.audited import Audit
 from datauploader_gateway.view.condition import READING, Condition
 from datauploader_gateway.view.facts import State
 from datauploader_gateway.view.summary import Upload
@@ -91,7 +92,7 @@ def safety(upload: Upload) -> Said | None:
     if upload.state in ("cancelled", "rejected"):
         return None
     if upload.state == "completed":
-        return _completed(upload)
+        return _lost(upload) or _completed(upload)
     stored = upload.looked and not upload.settling and upload.counts.stored.files >= upload.counts.found.files
     return _safety_sealed(upload, stored=stored) if upload.sealed else _safety_open(upload, stored=stored)
 
@@ -109,7 +110,9 @@ def _safety_sealed(upload: Upload, *, stored: bool) -> Said:
             "catalogue refuses it.",
             "warn",
         )
-    return Said("It is safe to switch this computer off: every file is stored. The catalogue is being told.", "good")
+    return _unseen(upload) or Said(
+        "It is safe to switch this computer off: every file is stored. The catalogue is being told.", "good"
+    )
 
 
 def _safety_open(upload: Upload, *, stored: bool) -> Said:
@@ -141,6 +144,30 @@ def _files(number: int) -> str:
     return f"{number:,} file{'' if number == 1 else 's'}"
 
 
+def _lost(upload: Upload) -> Said | None:
+    """Warn when a later look at the storage did not find everything."""
+    audit = _look(upload)
+    if audit is None or audit.well or audit.only_foreign:
+        return None
+    return Said("Keep what is on this computer: the storage does not hold everything as it was verified.", "warn")
+
+
+def _unseen(upload: Upload) -> Said | None:
+    """Warn while nobody has looked that the storage holds the manifest."""
+    audit = _look(upload)
+    if upload.state != "sealed" or (audit is not None and audit.well):
+        return None
+    return Said("Leave this computer on: the storage is being compared with the manifest.", "warn")
+
+
+def _look(upload: Upload) -> Audit | None:
+    """Return the latest look at what lies on the storage, if it was for this manifest."""
+    audit = upload.audited
+    return (
+        audit if audit is not None and not audit.trouble and audit.manifest_sha256 == upload.manifest_sha256 else None
+    )
+
+
 def actions(upload: Upload) -> list[Button]:
     """List what a person can do to an upload now, the likeliest first."""
     if upload.over:
@@ -150,7 +177,7 @@ def actions(upload: Upload) -> list[Button]:
         offered.append(Button("close", "Close dataset", ""))
     elif upload.state == "open" and not upload.closing and upload.needs_person:
         offered.append(Button("close", "Have an empty dataset", "", _EMPTY))
-    if upload.counts.failed.files or upload.state == "refused":
+    if upload.counts.failed.files or upload.state == "refused" or (upload.needs_person and upload.state == "sealed"):
         offered.append(Button("retry", "Try failed files again" if upload.counts.failed.files else "Try again", ""))
     offered.append(Button("resume", "Resume", "") if upload.paused else Button("pause", "Pause", "quiet"))
     return [*offered, Button("cancel", "Cancel upload", "danger", _CANCEL)]

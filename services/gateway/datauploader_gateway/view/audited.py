@@ -1,0 +1,147 @@
+"""What people are told about audits: when the storage was compared with the manifest, and what was found."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from datauploader.contracts import AuditReported, Person
+from datauploader.contracts.audits import Difference
+
+KEPT = 10
+"""Audits of one upload that are remembered."""
+_NAMED = 5
+_LOST = (
+    "Keep every other copy of the files, tell the administrator of the storage, and upload them again as another "
+    "dataset if they cannot be restored."
+)
+_WRONG = {
+    "missing": "is missing",
+    "cut": "has another size",
+    "altered": "has other content",
+    "doubled": "shares its object with another file",
+}
+
+
+class Audit(BaseModel):
+    """One look at what lies on the storage."""
+
+    audit: str
+    looked: str
+    well: bool = Field(description="Everything lies there as it was verified, and nothing that nobody ordered.")
+    says: str = Field(description="What was found, in a sentence.")
+    manifest_sha256: str = Field(description="Digest of the list of files that was compared.")
+    files: int
+    objects: int
+    compared: str = Field(description="By what the files were compared.")
+    differences: tuple[Difference, ...] = ()
+    accepted: bool = Field(description="A person has accepted what nobody ordered.")
+    requested_by: Person | None = Field(default=None, description="None: the catalog, before it completed the dataset.")
+    trouble: str = Field(default="", description="Why it could not be compared; the rest says nothing then.")
+    final: bool = Field(default=True, description="False: it is tried again by itself.")
+
+    @property
+    def only_foreign(self) -> bool:
+        """Nothing is wrong but what nobody ordered."""
+        blocking = {one.kind for one in self.differences if one.blocks}
+        return not self.trouble and blocking == {"foreign"}
+
+
+def remember(known: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a report to those that are remembered, the newest first; of older ones no objects are named."""
+    items = {item["event"]: item for item in (*known.get("items", ()), report)}
+    newest = sorted(items.values(), key=lambda item: (item["looked"], item["event"]), reverse=True)[:KEPT]
+    return {"items": [newest[0], *(_without_names(item) for item in newest[1:])]}
+
+
+def audits_of(said: Mapping[str, Any]) -> list[Audit]:
+    """Return the remembered audits, the newest first."""
+    return [_told(AuditReported.model_validate(item)) for item in said.get("items", ())]
+
+
+def finding(audit: Audit, *, over: bool) -> str:
+    """Say what is wrong, and what to do about it."""
+    wrong = [one for one in audit.differences if one.kind in _WRONG]
+    foreign = next((one for one in audit.differences if one.kind == "foreign"), None)
+    said: list[str] = []
+    if number := sum(one.files for one in wrong):
+        names = [f"{name} {_WRONG[one.kind]}" for one in wrong for name in one.first][:_NAMED]
+        are = "is not on the storage as it was" if number == 1 else "are not on the storage as they were"
+        said.append(f"{_count(number, 'file')} of this dataset {are} verified: {_listed(names, number)}.")
+    if foreign is not None:
+        lie = "lies there that nobody ordered" if foreign.files == 1 else "lie there that nobody ordered"
+        said.append(f"{_count(foreign.files, 'object')} {lie}: {_listed(list(foreign.first[:_NAMED]), foreign.files)}.")
+    return " ".join([*said, *_what_to_do({one.kind for one in audit.differences}, over=over)])
+
+
+def _what_to_do(kinds: set[str], *, over: bool) -> list[str]:
+    if over and not kinds & set(_WRONG):
+        return ["If it does not belong there, have it moved away."]
+    if over:
+        return [_LOST]
+    found = []
+    if kinds & {"missing", "cut"}:
+        found.append("Press Try again to send what is missing or cut once more from the station's computer.")
+    if "altered" in kinds:
+        found.append("What has other content is not overwritten: have it moved away, then press Try again.")
+    if "doubled" in kinds:
+        found.append("This storage cannot tell these names apart: rename the files and upload them as another dataset.")
+    if "foreign" in kinds:
+        found.append(
+            "Have moved away what does not belong there and press Try again, or complete the dataset beside it."
+        )
+    return found
+
+
+def _told(report: AuditReported) -> Audit:
+    compared = _compared(report)
+    audit = Audit(
+        audit=report.audit, looked=report.looked.isoformat().replace("+00:00", "Z"), well=report.well, says="",
+        manifest_sha256=report.manifest_sha256 or "", files=report.files, objects=report.objects, compared=compared,
+        differences=report.differences, accepted=report.accepted, requested_by=report.requested_by,
+        trouble=report.trouble, final=report.final,
+    )  # fmt: skip
+    return audit.model_copy(update={"says": _sentence(audit)})
+
+
+def _sentence(audit: Audit) -> str:
+    if audit.trouble:
+        return audit.trouble + (" It is tried again by itself." if not audit.final else "")
+    head = f"{_count(audit.files, 'file')} compared by {audit.compared}"
+    if not audit.differences:
+        return f"{head}; no difference."
+    notes = ", ".join(f"{one.files:,} {_KINDS.get(one.kind, one.kind)}" for one in audit.differences)
+    return f"{head}: {notes}."
+
+
+_KINDS = {
+    "foreign": "that nobody ordered",
+    "ours": "stored but not in the dataset",
+    "leftover": "left over from interrupted transfers",
+    "respelt": "spelt differently by the storage",
+    "doubled": "sharing an object with another",
+    "cut": "of another size",
+    "altered": "with other content",
+}
+
+
+def _compared(report: AuditReported) -> str:
+    ways = ["names", "sizes"]
+    ways += [
+        one.algorithm if one.files == report.files else f"{one.algorithm} of {one.files:,}" for one in report.hashes
+    ]
+    if report.read:
+        ways.append(f"{_count(report.read, 'file')} read back")
+    return ", ".join(ways) if len(ways) > 2 else "names and sizes only"  # noqa: PLR2004 - the two that are always there
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str], number: int) -> str:
+    return ", ".join(names) + (", …" if number > len(names) else "")
+
+
+def _without_names(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {**item, "differences": [{**one, "first": []} for one in item["differences"]]}
