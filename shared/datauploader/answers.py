@@ -177,6 +177,36 @@ class UploadStatus(Answer):
     troubles: tuple[str, ...] = ()
 
 
+class AuditDifference(Answer):
+    """Objects of one kind that are not as the manifest says."""
+
+    kind: str
+    files: int
+    first: tuple[str, ...] = ()
+
+
+class AuditStatus(Answer):
+    """One comparison of what lies on the storage with the manifest."""
+
+    audit: str
+    well: bool
+    says: str = ""
+    differences: tuple[AuditDifference, ...] = ()
+    trouble: str = ""
+
+
+class AuditList(Answer):
+    """The latest comparisons of one upload, the newest first."""
+
+    items: tuple[AuditStatus, ...] = ()
+
+
+class AuditAsked(Answer):
+    """A comparison that was asked for."""
+
+    audit: str
+
+
 class UploadPage(Answer):
     """Some uploads, newest first."""
 

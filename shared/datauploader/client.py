@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from datauploader.answers import (
     Answer,
+    AuditAsked,
+    AuditList,
     Description,
     FilePage,
     InvestigationList,
@@ -126,6 +128,14 @@ class Gateway:
     def control(self, upload_id: str, action: Action) -> UploadStatus:
         """Steer an upload."""
         return self._ask(UploadStatus, "POST", f"/uploads/{_quoted(upload_id)}/{action}")
+
+    def compare(self, upload_id: str, *, read: bool = False, accept: bool = False) -> AuditAsked:
+        """Have what lies on the storage compared with the manifest of an upload."""
+        return self._ask(AuditAsked, "POST", f"/uploads/{_quoted(upload_id)}/audits", {"read": read, "accept": accept})
+
+    def audits(self, upload_id: str) -> AuditList:
+        """List what such comparisons found."""
+        return self._ask(AuditList, "GET", f"/uploads/{_quoted(upload_id)}/audits")
 
     def date(self) -> str:
         """Return the `Date` header of the gateway's answer, for the comparison of clocks."""

@@ -22,6 +22,7 @@ from datauploader.cli import (
     stations,
     topology,
     uploads,
+    verify,
     watch,
 )
 from datauploader.cli.exits import Code, code_for
@@ -36,7 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (account, investigations, request, uploads, watch):
+for group in (account, investigations, request, uploads, watch, verify):
     app.add_typer(group.app)
 app.add_typer(stations.app, name="station")
 app.add_typer(parked.app, name="parked")

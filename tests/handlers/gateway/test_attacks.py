@@ -47,6 +47,8 @@ OF_ONE_UPLOAD = {
     ("GET", f"{UPLOAD}/receipt/manifest-sha256.txt"),
     ("GET", f"{UPLOAD}/receipt/ro-crate-metadata.json"),
     ("GET", f"{UPLOAD}/throughput"),
+    ("GET", f"{UPLOAD}/audits"),
+    ("POST", f"{UPLOAD}/audits"),
     ("GET", f"{UPLOAD}/mail"),
     ("PUT", f"{UPLOAD}/mail"),
 }
@@ -96,6 +98,8 @@ PAGES_OF_ONE_UPLOAD = {
     ("GET", f"{PAGE}/receipt"),
     ("GET", f"{PAGE}/throughput"),
     ("POST", f"{PAGE}/mail"),
+    ("GET", f"{PAGE}/audits"),
+    ("POST", f"{PAGE}/audits"),
 }
 PAGES_OF_THE_VISITOR = {
     ("GET", "/"),
