@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 import structlog
 from redis.asyncio import Redis
@@ -39,6 +40,7 @@ from datauploader_gateway.operations.health import Health
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.questions import Questions
 from datauploader_gateway.receipts.desk import ReceiptDesk
+from datauploader_gateway.rechecking import OldDatasets
 from datauploader_gateway.server import WebServer
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.signing import Signer
@@ -120,6 +122,12 @@ class Gateway:
             commits=counted,
             condition=self._condition,
             revocations=self._revocations,
+            old=OldDatasets(
+                self._redis,
+                self._store,
+                self._outbox,
+                None if settings.audit_every is None else timedelta(days=settings.audit_every),
+            ),
         )
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()

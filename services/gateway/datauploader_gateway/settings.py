@@ -79,6 +79,9 @@ class GatewaySettings(SectionSettings):
     """The dashboard, likewise."""
     desktop: SecretStr = SecretStr("")
     """What links to the desktop's page are made with; `datauploader desktop` sets it, nobody else."""
+    audit_every: float | None = Field(default=None, gt=0)
+    """Days after which the storage of a complete dataset is compared with its manifest again; None: only when somebody
+    asks. Each look keeps the upload's status for another `kept_days`."""
     watch_interval_s: float = Field(default=2.0, gt=0)
     """How often the gateway looks whether Redis and the view are as they should be."""
 

@@ -44,7 +44,7 @@ def verify(
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
-    """Compare what lies on the storage with the manifest. Exit codes: 0 no difference, 1 differences, 5 not compared."""
+    """Compare what lies on the storage with the manifest. Exit codes: 0 no difference, 1 some, 5 not compared."""
     with open_gateway(gateway) as connection:
         upload = find(connection, dataset)
         asked = connection.compare(upload.id, read=read, accept=accept)

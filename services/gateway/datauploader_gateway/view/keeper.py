@@ -20,6 +20,7 @@ from datauploader_gateway.auth.revocations import Revocations
 from datauploader_gateway.heartbeat import Heartbeat
 from datauploader_gateway.lastheard import LastHeard
 from datauploader_gateway.mail.occasions import Occasions
+from datauploader_gateway.rechecking import OldDatasets
 from datauploader_gateway.unanswered import Unanswered
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.commits import Commits
@@ -65,7 +66,7 @@ class Keeper:
     def __init__(
         self, bus: Bus, client: redis.Redis, writer: ViewWriter, store: Store, unanswered: Unanswered,
         occasions: Occasions, numbers: LastHeard, *, heartbeat: Heartbeat, interval_s: float, commits: Commits,
-        condition: Condition, revocations: Revocations,
+        condition: Condition, revocations: Revocations, old: OldDatasets | None = None,
     ) -> None:  # fmt: skip
         """Look every `interval_s`."""
         self._commits, self._condition, self._revocations = commits, condition, revocations
@@ -76,7 +77,7 @@ class Keeper:
         """The latest minutes of the log were read once more after the start."""
         self._bus, self._redis, self._writer = bus, client, writer
         self._store, self._unanswered, self._occasions, self._numbers = store, unanswered, occasions, numbers
-        self._heartbeat, self._interval_s = heartbeat, interval_s
+        self._heartbeat, self._interval_s, self._old = heartbeat, interval_s, old
         self._ending = threading.Event()
         self._missed = threading.Event()
         """The queue was not there for a while: the view lacks what was said meanwhile."""
@@ -147,6 +148,8 @@ class Keeper:
         elif self.trouble:
             log.info("view_is_well")
             self._condition.say("")
+        elif self._old is not None:
+            self._old.look()
         if self._rebuild is not None:
             self._look_after_rebuild(self._rebuild)
 
