@@ -73,7 +73,8 @@ class OldDatasets:
 
     def _ask(self, upload: Upload) -> None:
         data = AuditRequested(
-            upload_id=upload.id, audit=uuid.uuid4().hex, requested_by=BY, manifest_sha256=upload.manifest_sha256 or None,
+            upload_id=upload.id, audit=uuid.uuid4().hex, requested_by=BY,
+            manifest_sha256=upload.manifest_sha256 or None,
             destination=Destination(remote=upload.remote, location=upload.location), files=upload.counts.found.files,
         )  # fmt: skip
         with self._store.transaction() as db:
