@@ -234,3 +234,15 @@ def bench(storage, files) -> Bench:
     """Give the mover over each kind of storage in turn, in a folder of this test's own."""
     files.prefix = f"test-{next(NUMBERS)}/"
     return storage.within(files.prefix)
+
+
+@pytest.fixture
+def webdav_served():
+    """Give what serves a folder over WebDAV."""
+    return webdav
+
+
+@pytest.fixture
+def rclone_over():
+    """Give what runs the real mover with one remote."""
+    return rclone_mover
