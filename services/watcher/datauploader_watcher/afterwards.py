@@ -170,8 +170,11 @@ class Afterwards:
     def _take(self, upload: Upload, result: Callable[[], Later | None]) -> None:
         try:
             later = result()
-        except FolderError as problem:
+        except (FolderError, OSError) as problem:
             log.info("folder_not_looked_at", upload_id=upload.upload_id, problem=str(problem))
+            later = None
+        except Exception:  # the boundary of one look: an unknown error must not keep the others from theirs
+            log.exception("folder_not_looked_at", upload_id=upload.upload_id)
             later = None
         now = self._ground.clock.now_ns() / 1e9
         with self._ground.store.transaction() as db:

@@ -36,6 +36,7 @@ ASKED_OFTEN = {
     "what is overdue": lambda db: Files.overdue(db, 1, before=5.0, beyond=1e12, most=10),
     "the oldest": Files.oldest_announced,
     "what to retry": lambda db: Files.retry_failed(db, 1),
+    "what was open when it was read": lambda db: Files.written(db, 1),
     "a folder": lambda db: Files.known(db, 1, b"", b"\xff"),
 }
 

@@ -114,11 +114,13 @@ def test_a_file_that_never_rests_is_named(world):
 
     writer = threading.Thread(target=scribble)
     writer.start()
-    world.control("close")
-    world.wait_until(lambda: told(world, "Still being written: instrument.log;", "cancel"))
-    assert not world.events(UploadSealed)
-    stop.set()
-    writer.join()
+    try:
+        world.control("close")
+        world.wait_until(lambda: told(world, "Still being written: instrument.log;", "cancel"))
+        assert not world.events(UploadSealed)
+    finally:
+        stop.set()
+        writer.join()
     assert world.wait_for(UploadSealed)[0].files == 1
 
 
