@@ -30,17 +30,13 @@ def note(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable
     db.executemany(
         "INSERT INTO owners VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (remote, object, upload_id, digests) DO UPDATE SET wrote = max(wrote, excluded.wrote)",
-        [(remote, name, upload_id, " ".join(sorted(set(digests))), wrote) for name, digests in versions],
+        [(*key, wrote) for key in _keys(remote, upload_id, versions)],
     )
 
 
-def recall(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
-    """Note versions that an upload announced once: it wrote what no other had announced for the object before."""
-    ours = family(db, [upload_id])
-    for name, digests in versions:
-        known = set(digests)
-        taken = any(known & set(digests) for upload, digests, _ in _rows(db, remote, name) if upload not in ours)
-        note(db, remote, upload_id, [(name, known)], wrote=not taken)
+def note_again(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
+    """Note versions that others remember as this upload's; what is known of them here is not changed."""
+    db.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?, ?, ?, 1)", _keys(remote, upload_id, versions))
 
 
 def replaceable(
@@ -83,6 +79,10 @@ def is_anothers(db: sqlite3.Connection, remote: str, name: str, uploads: Collect
 
 
 _SHA256 = 64
+
+
+def _keys(remote: str, upload_id: str, versions: Iterable[Version]) -> list[tuple[str, str, str, str]]:
+    return [(remote, name, upload_id, " ".join(sorted(set(digests)))) for name, digests in versions]
 
 
 def _rows(db: sqlite3.Connection, remote: str, name: str) -> list[tuple[str, list[str], bool]]:

@@ -88,7 +88,7 @@ class Provenance:
             stored = [item.stored for item in page.items if item.stored.object.startswith(f"{upload.location}/")]
             with self._store.transaction() as db:
                 versions = [(one.object, one.file.digests.values()) for one in stored]
-                owners.note(db, upload.remote, upload_id, versions, wrote=True)
+                owners.note_again(db, upload.remote, upload_id, versions)
             count, after = count + len(stored), page.next
             if not after:
                 return count

@@ -46,7 +46,7 @@ class _Reader:
             ]
             with self._store.transaction() as db:
                 owners.go_on_with(db, event.data.upload_id, event.data.continues)
-                owners.recall(db, destination.remote, event.data.upload_id, versions)
+                owners.note_again(db, destination.remote, event.data.upload_id, versions)
 
 
 def recall(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:

@@ -15,6 +15,8 @@ from datauploader.contracts.questions import KnownDatafile, LookAtDestination
 from datauploader.state import Schema, Store
 from datauploader.testing.waiting import eventually
 from datauploader_transfer import ledger, owners
+from datauploader_transfer.domain.leftovers import beside
+from datauploader_transfer.errors import RcloneRefused
 
 from .test_transfer_service import HERE, UPLOAD, World
 
@@ -89,6 +91,39 @@ def test_what_another_upload_counts_on_is_not_replaced_by_its_writer(world: Worl
     world.announce(world.write("a", b"newer"))
     refused(world)
     assert world.storage.objects == {OBJECT: b"both"}
+
+
+@pytest.mark.fault("F47")
+def test_what_was_found_there_does_not_become_ours_because_the_catalog_has_it(world: World) -> None:
+    """Somebody has put the same bytes there; the upload counts on them, and the catalog lists them as stored."""
+    world.storage.objects[OBJECT] = b"same"
+    world.catalogued[UPLOAD] = (told(store(world, b"same")),)
+    world.announce(world.write("a", b"newer"))
+    refused(world)
+    assert world.storage.objects == {OBJECT: b"same"}
+
+
+@pytest.mark.fault("F36")
+@pytest.mark.fault("F50")
+def test_nothing_is_sent_to_a_target_beside_which_something_waits_to_be_put_in_order(world: World) -> None:
+    """What lies beside may be the only whole version there is; it is brought home first."""
+    store(world, b"old")
+    del world.storage.objects[OBJECT]
+    world.storage.objects[beside(OBJECT)] = b"old"  # a crash came between removing and moving
+    with world.service._store.transaction() as db:
+        ledger.note_cut(db, "store", [OBJECT])
+    sweep, world.mover.sweep = world.mover.sweep, refuses  # type: ignore[method-assign]
+    world.announce(world.write("a", b"newer"))
+    assert not world.failed()[0].final
+    assert world.storage.objects == {beside(OBJECT): b"old"}
+    world.mover.sweep = sweep  # type: ignore[method-assign]
+    world.stored(2)
+    assert world.storage.objects == {OBJECT: b"newer"}
+
+
+def refuses(remote: str, targets: object) -> None:
+    """Stand for a storage that lists nothing now."""
+    raise RcloneRefused(f"{remote} does not list the folders of {targets}")
 
 
 @pytest.mark.fault("F47")

@@ -157,14 +157,10 @@ class Portion:
             self._settle(i, outcomes.conflict(item))
         elif _equal(item, stored):
             self._prove_one(i, stored)
-        elif i in self._unproved or stored.digest in item.replaces or self._begins_with(item, size, stored):
+        elif i in self._unproved or stored.digest in item.replaces or _is_beginning(item, size, stored):
             self._replace.add(i)
         else:
             self._settle(i, outcomes.conflict(item, found=stored.digest))
-
-    @staticmethod
-    def _begins_with(item: Item, size: int, stored: Stored) -> bool:
-        return bool(item.replaces) and _is_beginning(item, size, stored)
 
     def _sent_as(self, i: int) -> Item:
         """Return the item with the target to which its bytes go first."""
