@@ -32,8 +32,8 @@ class MemoryStorage:
     """Hold objects by target; the other fields make it misbehave.
 
     `hashes` are what the storage can be asked for, `room` its free bytes (None: endless), `down` an
-    error text that everything answers with, `damage` changes bytes on their way in, `alias` names on the way to an
-    object.
+    error text that everything answers with, `unlisted` one that the listing of a folder answers with,
+    `damage` changes bytes on their way in, `alias` names on the way to an object.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -41,6 +41,7 @@ class MemoryStorage:
     read_back: bool = True
     room: int | None = None
     down: str = ""
+    unlisted: str = ""
     damage: Callable[[bytes], bytes] | None = None
     alias: Callable[[str], str] = str
 
@@ -149,8 +150,8 @@ class MemoryMover:
     def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
         """Remove the objects that stand for half of these, or bring them there; see the port."""
         storage = self._storage(remote)
-        if storage.down:
-            raise RcloneRefused(storage.down)
+        if trouble := storage.down or storage.unlisted:
+            raise RcloneRefused(trouble)
         for target, ours in targets.items():
             folder, name = target.rpartition("/")[0], beside(target)
             names = [other.rpartition("/")[2] for other in storage.objects if other.rpartition("/")[0] == folder]
