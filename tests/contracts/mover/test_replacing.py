@@ -9,7 +9,8 @@ import pytest
 from datauploader_transfer.domain.leftovers import beside
 from datauploader_transfer.ports import Item, Outcome, State
 
-from .conftest import Bench, Files
+from .conftest import Bench, Files, rclone_mover, webdav
+from .test_faults import between, port_of, through
 
 OLD, NEW = b"the version before", b"the version after!"
 
@@ -193,3 +194,55 @@ def test_a_version_that_returns_is_no_conflict(bench, files):
     again = files.write("file.dat", OLD, replaces=old.union(newer.digests.values()))
     assert moved(bench, replace(again)).state is State.VERIFIED
     assert bench.content("file.dat") == OLD
+
+
+@pytest.mark.storage
+@pytest.mark.fault("F50")
+def test_a_storage_that_refuses_the_move_keeps_its_former_version_until_it_does_not(tmp_path, files):
+    """A server that answers MOVE with an error: nothing is lost, and the next attempt replaces it."""
+    old = files.write("f.dat", OLD)
+    with webdav(tmp_path / "storage") as definition, rclone_mover("dav", definition) as mover:
+        assert mover.move("dav", [old])[0].state is State.VERIFIED
+        item = files.write("f.dat", NEW, replaces=frozenset(old.digests.values()))
+        refuse = lambda data: data.replace(b"MOVE /", b"LOCK /")  # noqa: E731  a name for what it does
+        with between(port_of(definition), refuse) as port, rclone_mover("dav", through(definition, port)) as refused:
+            (found,) = refused.move("dav", [item])
+        assert found.state not in (State.VERIFIED, State.UNVERIFIED)
+        assert found.retryable
+        assert (tmp_path / "storage/base/f.dat").read_bytes() == OLD
+        mover.sweep("dav", {item.target: item.replaces.union(item.digests.values())})
+        assert mover.move("dav", [item])[0].state is State.VERIFIED
+        assert [path.name for path in (tmp_path / "storage/base").iterdir()] == ["f.dat"]
+    assert (tmp_path / "storage/base/f.dat").read_bytes() == NEW
+
+
+@pytest.mark.storage
+@pytest.mark.fault("F50")
+def test_any_other_kind_of_storage_replaces_too(tmp_path, files):
+    """One of which nobody has said that it moves over what is there: rclone removes that first."""
+    (tmp_path / "place/base").mkdir(parents=True)
+    definition = {"type": "alias", "base": "base", "options": {"remote": str(tmp_path / "place")}}
+    old = files.write("f.dat", OLD)
+    with rclone_mover("there", definition) as mover:
+        assert mover.move("there", [old])[0].state is State.VERIFIED
+        item = files.write("f.dat", NEW, replaces=frozenset(old.digests.values()))
+        assert mover.move("there", [item])[0].state is State.VERIFIED
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "place/base").iterdir()] == [("f.dat", NEW)]
+
+
+@pytest.mark.storage
+@pytest.mark.fault("F29", "F50")
+def test_a_bit_that_flips_costs_no_former_version(tmp_path, files):
+    """Both attempts prove wrong, and nothing but them is removed."""
+    old = files.write("f.dat", OLD)
+    flip = lambda data: data.replace(b"PRECIOUS", b"QRECIOUS")  # noqa: E731  a name for what it does
+    with (
+        webdav(tmp_path / "storage") as definition,
+        between(port_of(definition), flip) as port,
+        rclone_mover("dav", through(definition, port)) as mover,
+    ):
+        assert mover.move("dav", [old])[0].state is State.VERIFIED
+        item = files.write("f.dat", b"PRECIOUS data", replaces=frozenset(old.digests.values()))
+        (found,) = mover.move("dav", [item])
+    assert (found.state, found.digest) == (State.MISMATCH, "")
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "storage/base").iterdir()] == [("f.dat", OLD)]
