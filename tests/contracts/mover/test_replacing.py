@@ -246,3 +246,15 @@ def test_a_bit_that_flips_costs_no_former_version(tmp_path, files):
         (found,) = mover.move("dav", [item])
     assert (found.state, found.digest) == (State.MISMATCH, "")
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "storage/base").iterdir()] == [("f.dat", OLD)]
+
+
+@pytest.mark.storage
+@pytest.mark.fault("F50")
+def test_without_reading_back_a_replacement_is_looked_at_and_not_called_verified(tmp_path, files):
+    """The operator's choice is shown in the state; the former version is replaced all the same."""
+    old = files.write("f.dat", OLD)
+    with webdav(tmp_path / "storage") as definition, rclone_mover("dav", {**definition, "read_back": False}) as mover:
+        mover.move("dav", [old])
+        item = files.write("f.dat", NEW, replaces=frozenset(old.digests.values()))
+        assert mover.move("dav", [item])[0].state is State.UNVERIFIED
+        assert [(path.name, path.read_bytes()) for path in (tmp_path / "storage/base").iterdir()] == [("f.dat", NEW)]
