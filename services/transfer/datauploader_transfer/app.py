@@ -146,7 +146,7 @@ class TransferService:
         with self._store.reading() as db:
             uploads = owners.family(db, question.continues)
             digests = owners.replaceable(db, question.remote, list(objects), uploads)
-        ours = {path for name, path in objects.items() if digests[name]}
+        ours = {path for name, path in objects.items() if digests[name][0]}
         named: list[HeldObject] = []
         room = _ROOM
         for path, size in held.items():

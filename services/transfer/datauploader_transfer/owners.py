@@ -41,8 +41,11 @@ def note_again(db: sqlite3.Connection, remote: str, upload_id: str, versions: It
 
 def replaceable(
     db: sqlite3.Connection, remote: str, objects: Sequence[str], uploads: Collection[str]
-) -> dict[str, frozenset[str]]:
-    """Return, by object, the digests that may be replaced there: these uploads wrote them, and no other needs them."""
+) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """Return, by object, the digests that may be replaced there, and those that must stay.
+
+    May: these uploads wrote them, and no other needs them. Must: another one does.
+    """
     found = {}
     for name in objects:
         ours: set[str] = set()
@@ -52,7 +55,8 @@ def replaceable(
                 theirs.update(digests)
             elif wrote:
                 ours.update(digests)
-        found[name] = frozenset(ours - theirs - ({UNPROVED} if theirs else set()))
+        unproved = {UNPROVED} if theirs else set()  # what lies there may be another upload's by now
+        found[name] = frozenset(ours - theirs - unproved), frozenset(theirs)
     return found
 
 

@@ -23,7 +23,8 @@ class Item:
     No part of `source` is a link: one that has become a link since is never followed.
     `target` lies below the remote's base. `digests` maps algorithm to lower-case hex: always sha256 and
     md5, maybe sha1. `replaces` holds the hex digests (any algorithm) of what this upload wrote at the target
-    before, or began to write: replacing one of those is no conflict.
+    before, or began to write: replacing one of those is no conflict. `keeps` holds those that another upload needs:
+    what has one of them is no leftover, even if it is the beginning of this file.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Item:
     mtime_ns: int
     digests: Mapping[str, str]
     replaces: frozenset[str] = field(default_factory=frozenset)
+    keeps: frozenset[str] = field(default_factory=frozenset)
 
 
 class State(StrEnum):

@@ -268,11 +268,11 @@ class Worker:
             try:
                 source = self._places.locate(upload.root, file.raw, station)
             except Unmapped as error:
-                left = UNPROVED in ours[attempt.object(key)]
+                left = UNPROVED in ours[attempt.object(key)][0]
                 refused.append(Outcome(key, State.REFUSED, str(error), "Tell the operator.", unproved=left))
                 continue
-            target, replaces = attempt.target(key), ours[attempt.object(key)]
-            item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces)
+            target, (replaces, keeps) = attempt.target(key), ours[attempt.object(key)]
+            item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps)
             if target in attempt.unswept:
                 refused.append(replace(not_sent(item, attempt.unswept[target]), unproved=UNPROVED in replaces))
                 continue

@@ -1,5 +1,6 @@
 """What every mover does where something is at the target already: whose it is, and what becomes of it."""
 
+import hashlib
 import os
 import threading
 from dataclasses import replace
@@ -46,6 +47,16 @@ def test_an_object_of_another_upload_is_left_alone_though_it_is_the_beginning_of
     bench.plant("run.log", b"one line\n")
     found = moved(bench, files.write("run.log", b"one line\nand another\n"))
     assert (found.state, found.holds) == (State.CONFLICT, "other")
+    assert bench.content("run.log") == b"one line\n"
+
+
+@pytest.mark.fault("F47")
+def test_what_another_upload_needs_is_left_alone_though_we_have_written_there(bench, files):
+    """It is the beginning of the file, and still no leftover."""
+    stored(bench, files, b"one line\n", name="run.log")
+    item = files.write("run.log", b"one line\nand another\n", replaces=frozenset(["ab" * 16]))
+    digests = {hashlib.new(kind, b"one line\n").hexdigest() for kind in ("sha256", "md5")}
+    assert moved(bench, replace(item, keeps=frozenset(digests))).state is State.CONFLICT
     assert bench.content("run.log") == b"one line\n"
 
 

@@ -229,7 +229,10 @@ def _known(storage: MemoryStorage, target: str, item: Item) -> Outcome | None:
         return outcomes.verified(item, stored)
     size = len(storage.objects[target])
     ours = not {stored.digest, UNPROVED}.isdisjoint(item.replaces) or (
-        item.replaces and size < item.size and digest_of_start(item, size, stored.algorithm) == stored.digest
+        item.replaces
+        and stored.digest not in item.keeps
+        and size < item.size
+        and digest_of_start(item, size, stored.algorithm) == stored.digest
     )
     return None if ours else outcomes.conflict(item, found=stored.digest)
 

@@ -354,7 +354,7 @@ def _is_beginning(item: Item, size: int, stored: Stored) -> bool:
 
     That is what an upload leaves behind that was cut off on a storage without renaming.
     """
-    if size >= item.size:
+    if size >= item.size or stored.digest in item.keeps:
         return False
     try:
         return digest_of_start(item, size, stored.algorithm) == stored.digest
