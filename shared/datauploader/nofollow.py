@@ -68,22 +68,18 @@ def look(path: bytes) -> os.stat_result:
         os.close(descriptor)
 
 
-def check_parts(path: bytes, *, mount: bytes = b"") -> None:
-    """Look at every part of a path by its name, where none can be held open.
-
-    Args:
-        path: absolute.
-        mount: the one part that may stand for another path: where the administrator has mounted a volume.
+def check_parts(path: bytes) -> None:
+    """Look at every part of an absolute path by its name, where none can be held open.
 
     Raises:
-        NotADirectoryError: a part is a link or a junction.
+        NotADirectoryError: a part is a link, a junction or a mounted volume, which whoever may write there can make.
         OSError: as the system raises it.
     """
     drive, rest = os.path.splitdrive(path)
     here = drive + os.fsencode(os.sep)
     for part in rest.replace(b"/", os.fsencode(os.sep)).split(os.fsencode(os.sep)):
         here = os.path.join(here, part) if part else here  # noqa: PTH118 - bytes
-        if here != mount and leads_elsewhere(os.lstat(here)):
+        if leads_elsewhere(os.lstat(here)):
             raise NotADirectoryError(errno.ENOTDIR, "a part of the path is a link, which is not followed", here)
 
 

@@ -1,19 +1,22 @@
 """What the real mover sends is what was looked at, wherever the names lead by then."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from datauploader.testing.waiting import eventually
+from datauploader_sandbox.drives import NetworkDrive
 from datauploader_transfer.adapters.rclone import RcloneMover
 from datauploader_transfer.adapters.source import Sources, at_once
 from datauploader_transfer.adapters.storage import Storage
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Item, Outcome, State
 
-from .conftest import BASE, local
+from .conftest import BASE, Files, local
 
 pytestmark = pytest.mark.storage
 SECRET = b"their so secret"
@@ -104,6 +107,23 @@ def test_what_is_swapped_before_it_is_opened_is_not_sent(tmp_path, files, part):
     assert not arrived
     assert found.state is State.SOURCE_GONE, found
     assert "link" in found.detail
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F8", "F51")
+def test_a_drive_that_hangs_when_its_files_are_opened_holds_nobody_up(tmp_path):
+    """After the first look at the file: it is waited for ten seconds, then told, and sent when the drive is back."""
+    with NetworkDrive(tmp_path / "drive", tmp_path / "server") as drive, between(tmp_path) as mover:
+        item = Files(drive.folder).write("file", MINE)
+        mover.before_look = drive.freeze
+        began = time.monotonic()
+        (found,) = mover.move("disk", [item])
+        assert "does not answer" in found.detail, found
+        assert found.retryable
+        assert time.monotonic() - began < 30
+        mover.before_look = lambda: None
+        drive.thaw()
+        eventually(lambda: mover.move("disk", [item])[0].state is State.VERIFIED, within_s=30)
 
 
 @pytest.mark.fault("F51")

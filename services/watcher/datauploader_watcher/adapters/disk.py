@@ -127,7 +127,7 @@ class LocalDisk:
             raise RootLost(
                 f"{name} cannot be reached ({error.strerror}); connect the drive or mount it again"
             ) from error
-        if not stat.S_ISDIR(seen.st_mode):
+        if not stat.S_ISDIR(seen.st_mode) or nofollow.leads_elsewhere(seen):
             raise RootLost(f"{name} {_SWAPPED}")
         if self._identity not in (None, (seen.st_dev, seen.st_ino)):
             log.warning("root_is_another_folder", root=name, hint="it was made anew, mounted again or put in its place")
@@ -137,7 +137,7 @@ class LocalDisk:
     def folder(self, path: bytes) -> Iterator[OpenFolder]:
         """See `Disk.folder`."""
         if not nofollow.BY_DESCRIPTOR:
-            yield _PathFolder(self.root, path, self._mount)
+            yield _PathFolder(self.root, path)
             return
         with nofollow.folder(self.root + b"/" + path) as descriptor:
             yield _DescriptorFolder.of(descriptor)
@@ -210,7 +210,6 @@ class _PathFolder:
 
     root: bytes
     path: bytes
-    mount: bytes
 
     def names(self) -> list[bytes]:
         return sorted(os.listdir(self._inside(b"")))  # noqa: PTH208 - bytes
@@ -235,7 +234,7 @@ class _PathFolder:
 
     def _inside(self, name: bytes) -> bytes:
         folder = os.path.join(self.root, self.path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
-        nofollow.check_parts(folder, mount=self.mount)
+        nofollow.check_parts(folder)
         return os.path.join(folder, name) if name else folder  # noqa: PTH118 - bytes
 
 
