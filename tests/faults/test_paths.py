@@ -46,6 +46,7 @@ def moving(run) -> int:
         return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'moving'").fetchone()[0])
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F51")
 def test_a_root_that_is_swapped_while_the_watcher_is_down_gives_nothing_away(case, scribe, tmp_path) -> None:
     """The upload says what is wrong; when the folder is back it goes on and becomes complete."""

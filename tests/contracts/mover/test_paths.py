@@ -1,6 +1,9 @@
 """What the real mover sends is what was looked at, wherever the names lead by then."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -107,6 +110,47 @@ def test_what_is_swapped_before_it_is_opened_is_not_sent(tmp_path, files, part):
     assert not arrived
     assert found.state is State.SOURCE_GONE, found
     assert "link" in found.detail
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from datauploader_transfer.adapters.rclone import RcloneMover
+from datauploader_transfer.adapters.storage import Storage
+from datauploader_transfer.domain.remotes import parse_remotes
+from datauploader_transfer.ports import Item
+
+base, source, place, goal, size, mtime_ns, sha256, md5 = sys.argv[1:]
+copy = Storage.copy
+
+def swapped(*arguments):
+    Path(place).rename(place + "-away")
+    Path(place).symlink_to(goal)
+    copy(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Storage.copy = swapped
+mover = RcloneMover(parse_remotes({"disk": {"type": "local", "base": base}}))
+item = Item("k", Path(source), "file", int(size), int(mtime_ns), {"sha256": sha256, "md5": md5})
+mover.move("disk", [item], on_begin=lambda keys: print(*keys, flush=True))
+"""
+
+
+@pytest.mark.fault("F51")
+def test_a_kill_between_the_swap_and_the_proof_leaves_nothing_secret_behind(tmp_path, files):
+    """What lies on the storage then is the announced file, and what was begun was said before."""
+    item, base = files.write("folder/file", MINE, target="file"), tmp_path / "storage" / BASE
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_bytes(SECRET)
+    os.utime(elsewhere / "file", ns=(item.mtime_ns, item.mtime_ns))
+    arguments = [base, item.source, item.source.parent, elsewhere, item.size, item.mtime_ns, *item.digests.values()]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *map(str, arguments)], check=False, capture_output=True, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert "k" in killed.stdout.decode().split()
+    assert (base / "file").read_bytes() == MINE
 
 
 @pytest.mark.campaign
