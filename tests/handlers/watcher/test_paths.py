@@ -154,6 +154,8 @@ def test_a_batch_whose_root_is_taken_out_waits_for_a_person_and_goes_on_when_it_
     world.stop()
     world.start(roots=(tmp_path / "other",))
     world.wait_until(lambda: "taken this folder out" in troubles(world), "the trouble is told")
+    told = world.watcher.glance.at
+    world.wait_until(lambda: world.watcher.glance.at > told + 2.5, "it was twice looked whether to seal")
     assert not world.events(UploadSealed)
     world.stop()
     world.start()
