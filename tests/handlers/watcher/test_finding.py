@@ -69,7 +69,9 @@ def test_what_appears_in_a_new_folder_before_it_is_watched_is_found(world, tmp_p
     world.wait_until(lambda: world.upload_state() == "open")
     for number, name in enumerate(("new/one.dat", "new/two.dat", "new/newer/three.dat", "new/newer/four.dat"), 1):
         world.write(name)
-        world.wait_until(lambda seen=number: world.events(UploadScanned)[-1].files == seen, f"{name} is seen")
+        world.wait_until(
+            lambda seen=number: [one.files for one in world.events(UploadScanned)][-1:] == [seen], f"{name} is seen"
+        )
     world.wait_announced("new/one.dat", "new/two.dat", "new/newer/three.dat", "new/newer/four.dat")
 
 
