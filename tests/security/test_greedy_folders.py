@@ -53,6 +53,7 @@ class World:
             "DATAUPLOADER_FACILITY": HERE.facility, "DATAUPLOADER_BEAMLINE": HERE.beamline,
             "DATAUPLOADER_STATION": HERE.station, "DATAUPLOADER_HEALTH_PORT": "0",
             "DATAUPLOADER_WATCHER_ROOTS": json.dumps([str(self.data)]),
+            "DATAUPLOADER_WATCHER_CATALOGUE_PATIENCE_S": "0",
         }  # fmt: skip
         program = Path(sys.executable).parent / "datauploader"
         with (self.folder / "log").open("wb") as log:

@@ -118,6 +118,12 @@ def asked(db: sqlite3.Connection, upload_id: str) -> bool:
     return db.execute("SELECT 1 FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone() is not None
 
 
+def dataset_of(db: sqlite3.Connection, upload_id: str) -> str:
+    """Return the dataset that the catalogue has made for an upload, "" where there is none yet."""
+    row = db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    return str(row["dataset_id"]) if row else ""
+
+
 def is_ensured(db: sqlite3.Connection, upload_id: str) -> bool:
     """Tell whether the upload may write its dataset, which the catalogue has."""
     row = db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()

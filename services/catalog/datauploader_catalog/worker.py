@@ -154,7 +154,7 @@ class Worker:
             if upload.state != "wanted":
                 dataset_id = upload.dataset_id
             elif self._may_write(request.data):
-                dataset_id = self._ensure(request, request.data, upload.dataset_id)
+                dataset_id = self._ensure(request, request.data)
             else:
                 self._well(upload.upload_id)
                 return
@@ -192,8 +192,12 @@ class Worker:
         self._outbox.wake()
         return state != "refused"
 
-    def _ensure(self, request: Event[EventData], wanted: UploadRequested, before: str) -> str:
-        """Make sure that the dataset exists, and that this user may have it there; `before`: the one that it had."""
+    def _ensure(self, request: Event[EventData], wanted: UploadRequested) -> str:
+        """Make sure that the dataset exists, and that this user may have it there.
+
+        Raises:
+            Taken: it is complete, and was never this upload's.
+        """
         owner = self._persons.owner(wanted, request.station)
         if owner:
             self._catalogue.authorise(owner, wanted.investigation)
@@ -210,6 +214,8 @@ class Worker:
             )
         )
         crash_point("catalog.ensured")
+        with self._store.reading() as db:  # another catalog on the same state may have done all of it meanwhile
+            before = ledger.dataset_of(db, wanted.upload_id)
         if dataset.complete and dataset.id != before:
             raise Taken(*claims.complete(wanted.dataset.name))
         if wanted.dataset.parameters:
@@ -225,7 +231,10 @@ class Worker:
                 "UPDATE uploads SET state = 'ensured', dataset_id = ?, attempts = 0, due = 0 WHERE upload_id = ?",
                 (dataset.id, wanted.upload_id),
             )
-            self._say(db, request, fact, dataset.id)
+            again = (
+                (str(time.time_ns()),) if before else ()
+            )  # after a refusal: who has heard it once must hear it again
+            self._say(db, request, fact, dataset.id, *again)
         crash_point("catalog.ensured-noted")
         self._outbox.wake()
         return dataset.id

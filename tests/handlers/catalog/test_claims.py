@@ -177,6 +177,16 @@ def test_a_retry_is_judged_anew(world: World) -> None:
     assert world.await_(DatasetEnsured, 2)[1].upload_id == "upload-0002"
 
 
+def test_a_dataset_that_is_granted_again_is_said_to_be_so_anew(world: World) -> None:
+    """The catalogue refused its files for a while: who has stopped at that hears that it may go on."""
+    begin(world)
+    world.catalogue.fail("add_datafiles", Fault.REFUSED)
+    refusal(world, stored(version("a.h5"), upload_id="upload-0001"))
+    world.say(UploadControlled(upload_id="upload-0001", action="retry", requested_by=Person(id=ANNA)))
+    world.await_(DatasetEnsured, 2)
+    assert len({event.id for event in world.heard if isinstance(event.data, DatasetEnsured)}) == 2
+
+
 def test_a_cancelled_upload_completes_nothing(world: World) -> None:
     """Its manifest was sealed before: the dataset stays open for its person."""
     file = version("a.h5")
