@@ -261,6 +261,7 @@ PLACES = (
     Place("catalog", "outbox.published", passes=2),
     Place("catalog", "outbox.confirmed", passes=2),
     Place("catalog", "outbox.deleted", passes=2),
+    Place("catalog", "catalog.claimed"),
     Place("catalog", "catalog.ensured"),
     Place("catalog", "catalog.ensured-noted", addressed),
     Place("catalog", "catalog.registered", quick=True),
