@@ -117,8 +117,9 @@ class Recaller:
             with self._store.transaction() as db:
                 if page.sealed is not None:  # by a state that is lost, whose clock may have been ahead
                     sequence.raise_to(db, page.sealed)
-                if page.ensured and not upload.agreed:
+                if page.ensured and upload.agreed != "yes":
                     Uploads.set_agreed(db, upload.number, "yes")
+                    Uploads.set_trouble(db, upload.number, "")
                 if over:
                     Files.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
                 adopted += sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)

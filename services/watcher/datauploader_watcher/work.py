@@ -90,6 +90,8 @@ class Work:
         self.scanned_all = False
         """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
         self.begun_at, self._patience_s = clock.monotonic(), patience_s
+        self.asked_at = self.begun_at
+        """When the catalog was asked last what it has of the upload."""
         self.changed_at = clock.monotonic()
         self.stirred = True
         """Something has changed since the counts were said."""
@@ -251,11 +253,15 @@ class Work:
         return self.begun_at + self._patience_s
 
     @property
+    def held(self) -> bool:
+        """Nothing is announced now for that reason."""
+        until = self.announces_at
+        return until is None or until > self._clock.monotonic()
+
+    @property
     def may_announce(self) -> bool:
         """Nothing holds back what is ready."""
-        until = self.announces_at
-        held = until is None or until > self._clock.monotonic()
-        return not (held or self.upload.paused or self.lost)
+        return not (self.held or self.upload.paused or self.lost)
 
     @property
     def unagreed(self) -> str:

@@ -97,6 +97,7 @@ class Works:
                 if work.barred and may_close(work):
                     Recorder(db, self._clock).barred(work)
                 closed |= close_by_itself(db, work, self._clock.monotonic())
+                self._ask_again(db, work)
                 work.stirred = True
         if closed or self._unanswered:
             self.reload()
@@ -265,6 +266,13 @@ class Works:
         elif upload.closing and not was.closing:
             work.closing_at = self._clock.monotonic()
             work.rescan()
+
+    def _ask_again(self, db: sqlite3.Connection, work: Work) -> None:
+        """Ask the catalog once more whether the upload may write its dataset: its word may have been lost."""
+        now = self._clock.monotonic()
+        if work.held and now - work.asked_at >= self._settings.receipt_patience_s:
+            work.asked_at = now
+            Uploads.set_recall(db, work.upload.number, "")
 
     def _let_go(self, number: int) -> None:
         work = self._works.pop(number)

@@ -122,6 +122,22 @@ def test_a_station_that_has_forgotten_learns_the_word_from_the_catalog(world):
     world.wait_announced("a.dat")
 
 
+@pytest.mark.fault("F23")
+def test_a_word_that_was_lost_on_its_way_is_asked_for(world):
+    """The catalog had not judged yet when it was asked first, and its event never arrived."""
+    asked = []
+
+    def recalled(_question, _station):
+        asked.append(1)
+        return Datafiles(ensured=len(asked) > 1)
+
+    world.recalled = recalled
+    world.write("a.dat")
+    world.start(receipt_patience_s=0.5)
+    world.request(continues=("upload-0000",))
+    world.wait_announced("a.dat")
+
+
 def test_an_upload_of_an_earlier_release_has_begun_already(tmp_path):
     """Its ledger has no column for the word."""
     store = Store(tmp_path / "watcher.sqlite3", [Schema("watcher", SCHEMA.steps[:4])])
