@@ -13,6 +13,7 @@ from datauploader.contracts import (
     DatasetSpec,
     Event,
     EventData,
+    FileCatalogued,
     Person,
     Station,
     UploadControlled,
@@ -134,8 +135,12 @@ def test_its_own_person_goes_on_with_a_cancelled_upload(world: World) -> None:
     world.say(wish("upload-0002", continues=("upload-0001",)), THERE)
     world.await_(DatasetEnsured, 2)
     mine, late = version("a.h5", "b"), version("a.h5", "a")
-    world.say(stored(late, upload_id="upload-0001"))
     world.say(stored(mine, upload_id="upload-0002"), THERE)
+    world.await_(FileCatalogued)
+    world.say(stored(late, upload_id="upload-0001"))
+    world.say(wish("upload-0003", name="other"))
+    world.await_(DatasetEnsured, 3)
+    assert world.catalogue.datafiles["1"]["a.h5"].checksum == mine.sha256
     world.say(sealed(mine, upload_id="upload-0002"), THERE)
     assert world.await_(DatasetCompleted)[0].upload_id == "upload-0002"
     assert world.catalogue.datafiles["1"]["a.h5"].checksum == mine.sha256
