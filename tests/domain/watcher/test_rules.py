@@ -2,6 +2,7 @@
 
 import pytest
 
+from datauploader.contracts.names import check_location, check_name
 from datauploader.errors import ConfigurationError
 from datauploader_watcher.domain.rules import Rule, Target, upload_id
 
@@ -84,3 +85,15 @@ def test_a_folder_has_one_upload_id_for_each_time_it_is_opened():
     first = upload_id("e.x.w", "xrd1", b"/data/1/2", 1)
     assert first == upload_id("e.x.w", "xrd1", b"/data/1/2", 1)
     assert len({first, upload_id("e.x.w", "xrd1", b"/data/1/2", 2), upload_id("e.x.w", "xrd2", b"/data/1/2", 1)}) == 3
+
+
+@pytest.mark.fault("F47")
+@pytest.mark.parametrize("dataset", ["run1", "x" * 200, "λ" * 127, "run1 (2)"])
+def test_a_further_dataset_of_a_folder_has_a_name_and_a_folder_of_its_own(dataset):
+    """Beside the first one; a name that is as long as names can be is cut for it."""
+    first = Target("20260101", dataset, f"20260101/raw/{dataset}")
+    further = first.further(12)
+    assert further.dataset.endswith(" (12)")
+    assert further.dataset == check_name(further.dataset) != first.dataset
+    assert check_location(further.location) == f"20260101/raw/{further.dataset}"
+    assert first.further(2) != further
