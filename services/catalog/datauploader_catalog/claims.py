@@ -218,7 +218,8 @@ def look(
 def _in_the_way(
     claims: Sequence[Claim], found: Dataset | None, name: str, user_id: str
 ) -> tuple[str, str, Claim | None]:
-    holder = next((one for one in reversed(claims) if one.state in (*_HOLD, "wanted")), None)
+    holders = [one for one in claims if one.state in _HOLD] or [one for one in claims if one.state == "wanted"]
+    holder = holders[-1] if holders else None
     if (found is not None and found.complete) or (holder is not None and holder.state == "complete"):
         return *complete(name), holder
     if holder is not None and holder.person != user_id:

@@ -96,7 +96,7 @@ class Draft(BaseModel):
         """Return the draft in which a dataset that is taken gets another name; "" goes on with it."""
         if not name:
             return self.model_copy(update={"go_on": (*self.go_on, dataset)[-50:]})
-        return self.model_copy(update={"renamed": {**self.renamed, dataset: name}})
+        return self.model_copy(update={"renamed": dict([*self.renamed.items(), (dataset, name)][-50:])})
 
 
 class Drafts:
