@@ -37,7 +37,7 @@ LONGEST_PAUSE_S = 600.0
 ANSWER_S = 20.0
 HASHED_BYTES = 2 * 1024**3
 """Up to so many bytes a local disk is asked for hashes without being told to read: that takes seconds."""
-BY_FOLDER = 100_000
+BY_FOLDER = 20_000
 """With more files than these, folders are listed one after the other."""
 
 
