@@ -69,6 +69,7 @@ class StandIn:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.failing: tuple[int, dict[str, Any]] | None = None
         self.preview: dict[str, Any] = {}
+        self.audits: list[dict[str, Any]] = []
         self.ways: dict[str, Any] = {"local": True, "vuo": True, "oidc": None}
 
     @property
@@ -190,6 +191,14 @@ def _app(gateway: StandIn) -> FastAPI:  # noqa: C901 - a list of routes
         page = chosen[after : after + min(limit, 2)]
         more = after + len(page) < len(chosen)
         return {"items": page, "next": str(after + len(page)) if more else None}
+
+    @app.post("/api/v1/uploads/{name}/audits", status_code=202)
+    def compare(name: str):
+        return {"audit": "audit-0001"}
+
+    @app.get("/api/v1/uploads/{name}/audits")
+    def audits(name: str):
+        return {"items": gateway.audits, "asked": None}
 
     @app.post("/api/v1/uploads/{name}/{action}", status_code=202)
     def control(name: str, action: str):
