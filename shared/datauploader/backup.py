@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,7 +32,10 @@ FORMAT = 1
 MANIFEST, LOG = "manifest.json", "log.jsonl.gz"
 STATES, FILES = "states", "files"
 QUIET_S = 2.0
-"""A log from which nothing comes for so long, when something came before or the broker is well, was read to its end."""
+"""A log from which nothing comes for so long was read to its end."""
+RECENT = 50
+WITHOUT_GATEWAY_S = 60.0
+"""After so long the end is also where most events are new, though the gateway, which speaks every half minute, is away."""
 
 
 class Member(BaseModel):
@@ -53,39 +57,54 @@ class Manifest(BaseModel):
     members: list[Member] = []
 
 
+class _Reading:
+    """One reading of the log, up to what it held when that began."""
+
+    def __init__(self, take: Callable[[Event[EventData]], None], most: int | None) -> None:
+        self._take, self._most = take, most
+        self._began, self._started = datetime.now(UTC), time.monotonic()
+        self._recent: deque[bool] = deque(maxlen=RECENT)
+        self.count, self.heard_at = 0, time.monotonic()
+        self.done = threading.Event()
+
+    def hear(self, delivery: Delivery) -> None:
+        self.heard_at = time.monotonic()
+        if self.done.is_set():
+            return
+        self._take(delivery.event)
+        self.count += 1
+        if self.count == self._most or self._is_new(delivery.event):
+            self.done.set()
+
+    def _is_new(self, event: Event[EventData]) -> bool:
+        """Tell whether an event was said after we began: the gateway has our clock, others may be hours ahead."""
+        new = event.time >= self._began
+        self._recent.append(new)
+        late = time.monotonic() - self._started > WITHOUT_GATEWAY_S
+        return new and (event.service == "gateway" or (late and sum(self._recent) > RECENT // 2))
+
+
 def read_log(bus: Bus, take: Callable[[Event[EventData]], None], *, most: int | None = None) -> int:
     """Go through the event log from its beginning to its present end; return how many events that were.
 
     Raises:
         MessagingError: the log cannot be read.
     """
-    count = 0
-    heard_at = time.monotonic()
-    done = threading.Event()
-
-    def hear(delivery: Delivery) -> None:
-        nonlocal count, heard_at
-        heard_at = time.monotonic()
-        if not done.is_set():
-            take(delivery.event)
-            count += 1
-            if most is not None and count >= most:
-                done.set()
-
-    consumer = bus.replay(Start(first=True), hear)
+    reading = _Reading(take, most)
+    consumer = bus.replay(Start(first=True), reading.hear)
     try:
         until = time.monotonic() + 10 * QUIET_S
-        while not done.wait(0.1):
+        while not reading.done.wait(0.1):
             if (trouble := consumer.trouble) is not None:
                 if time.monotonic() > until:
                     raise trouble
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > QUIET_S:
+                reading.heard_at = time.monotonic()
+            elif time.monotonic() - reading.heard_at > QUIET_S:
                 break
     finally:
-        done.set()
+        reading.done.set()
         consumer.stop(2.0)
-    return count
+    return reading.count
 
 
 def make(archive: Path, states: Path, files: Sequence[Path], bus: Bus | None) -> Manifest:

@@ -19,7 +19,7 @@ STATES = {"watcher": "watcher.sqlite3", "transfer": "transfer.sqlite", "catalog"
 SETTINGS = {
     "watcher": {"receipt_patience_s": 5.0, "report_interval_s": 1.0},
     "transfer": {"report_interval_s": 1.0},
-    "gateway": {"request_patience_s": 5.0},
+    "gateway": {"request_patience_s": 5.0, "report_interval_s": 2.0},
 }
 
 
