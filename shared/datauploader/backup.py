@@ -35,7 +35,7 @@ QUIET_S = 2.0
 """A log from which nothing comes for so long was read to its end."""
 RECENT = 50
 WITHOUT_GATEWAY_S = 60.0
-"""After so long the end is also where most events are new, though the gateway, which speaks every half minute, is away."""
+"""After so long the end is also where most events are new: the gateway, which speaks every half minute, is away."""
 
 
 class Member(BaseModel):

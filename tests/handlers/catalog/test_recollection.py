@@ -90,8 +90,9 @@ def test_a_page_of_long_names_ends_earlier(store: Store) -> None:
 
 
 def test_nothing_is_told_of_an_upload_that_nobody_has_heard_of(store: Store) -> None:
-    """A new upload begins so."""
-    assert ask(store, ListDatafiles(upload_id="upload-0002")) == Datafiles()
+    """A new upload begins so; whether it was asked for is told, because a station may remember it."""
+    assert ask(store, ListDatafiles(upload_id="upload-0002")) == Datafiles(asked=False)
+    assert ask(store, ListDatafiles(upload_id=UPLOAD)) == Datafiles()
 
 
 @pytest.mark.attack("S30")

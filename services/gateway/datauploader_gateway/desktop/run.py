@@ -28,7 +28,8 @@ from datauploader_gateway.web.desktop import DOOR
 
 log = structlog.get_logger()
 
-SERVICES = ("catalog", "watcher", "transfer", "gateway")
+SERVICES = ("gateway", "catalog", "watcher", "transfer")
+"""The gateway first, because the others ask it how far their state files had come."""
 PORT = 8642
 """Where the page is, so that it can be bookmarked; another one while somebody else has it."""
 OTHER_S = 20.0
