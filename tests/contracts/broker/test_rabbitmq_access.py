@@ -10,7 +10,16 @@ import pytest
 from datauploader.contracts.address import Station
 from datauploader.contracts.datasets import DatasetCompleted
 from datauploader.contracts.envelope import Event
-from datauploader.contracts.questions import Datafiles, Folder, ListDatafiles, ListFolder, MayUpload, UploadRight
+from datauploader.contracts.questions import (
+    Datafiles,
+    Folder,
+    Heard,
+    LastHeard,
+    ListDatafiles,
+    ListFolder,
+    MayUpload,
+    UploadRight,
+)
 from datauploader.contracts.uploads import UploadOpened
 from datauploader.errors import BrokerRefused, ConfigurationError, NoAnswer, Park
 from datauploader.messaging.ports import Start
@@ -219,6 +228,14 @@ def test_questions_pass_between_users_with_few_rights(sign_in, eventually):
     assert station.ask(datafiles, Datafiles, station=HERE, timeout_s=10).result(15).next == HERE.key
     with pytest.raises(NoAnswer):
         station.ask(datafiles, Datafiles, station=THERE, timeout_s=5).result(10)
+    gateway.answer_stations("gateway", lambda _question, asking: Heard(facility=asking.key))
+    gateway.answer("gateway", lambda _question: Heard(facility="alone"))
+    heard = LastHeard(service="watcher", state="1", run="1")
+    assert station.ask(heard, Heard, station=HERE, timeout_s=10).result(15).facility == HERE.key
+    assert catalog.ask(heard, Heard, timeout_s=10).result(15).facility == "alone"
+    for elsewhere in (THERE, None):
+        with pytest.raises(NoAnswer):
+            station.ask(heard, Heard, station=elsewhere, timeout_s=5).result(10)
 
 
 def test_a_harvester_makes_its_own_queue_and_reads_the_log(sign_in, consume, recorder):
