@@ -230,6 +230,7 @@ def test_questions_pass_between_users_with_few_rights(sign_in, eventually):
         station.ask(datafiles, Datafiles, station=THERE, timeout_s=5).result(10)
     gateway.answer_stations("gateway", lambda _question, asking: Heard(facility=asking.key))
     gateway.answer("gateway", lambda _question: Heard(facility="alone"))
+    eventually(lambda: gateway.health().ok, "the gateway answers")
     heard = LastHeard(service="watcher", state="1", run="1")
     assert station.ask(heard, Heard, station=HERE, timeout_s=10).result(15).facility == HERE.key
     assert catalog.ask(heard, Heard, timeout_s=10).result(15).facility == "alone"

@@ -487,6 +487,7 @@ def test_a_catalog_that_the_gateway_knows_to_have_been_further_reads_the_whole_l
     world.outside.answer("gateway", gateway)
     world.start()
     assert [type(question) for question in asked] == [LastHeard]
+    assert world.service._store.forgetful, "the log is not read from its beginning"
     file = version("a.h5")
     world.say(stored(file))
     world.say(sealed(file))

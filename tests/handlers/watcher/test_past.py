@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from datauploader.contracts import StationReported, UploadOpened, UploadScanned, UploadSealed
+from datauploader.contracts import StationReported, UploadCancelled, UploadOpened, UploadScanned, UploadSealed
 from datauploader.contracts.envelope import decode
 from datauploader.contracts.questions import Datafiles, Heard, KnownDatafile, LastHeard, Remembered, RememberUpload
 from datauploader.errors import QuestionRefused
@@ -144,6 +144,46 @@ def test_an_upload_that_was_sealed_is_sealed_again_for_a_facility_that_has_forgo
     gateway.forget()
     world.wait_announced("a.dat")
     assert world.wait_for(UploadSealed)[0].manifest_sha256 == seal.manifest_sha256
+
+
+@pytest.mark.fault("F53")
+def test_what_ended_here_ends_again_at_a_facility_from_the_past(world, gateway):
+    """It holds the upload open, as it was when the backup was made; the catalog hears files and seal once more."""
+    gateway.knows = "over"
+    world.write("a.dat")
+    world.start(receipt_patience_s=0.5)
+    world.request()
+    files = dict(world.wait_announced("a.dat"))
+    seal = world.wait_for(UploadSealed)[0]
+    world.store(*files.values())
+    world.catalogue(*files.values())
+    world.complete(seal)
+    world.wait_until(lambda: world.upload_state() == "completed")
+    world.forget()
+    gateway.knows, gateway.facility = "open", "two"
+    assert dict(world.wait_announced("a.dat")) == files
+    again = world.wait_for(UploadSealed)[-1]
+    assert again.manifest_sha256 == seal.manifest_sha256
+    assert any(question.over for question in gateway.told)
+    gateway.knows = "over"
+    world.store(*files.values())
+    world.catalogue(*files.values())
+    world.complete(again)
+    world.wait_until(lambda: world.upload_state() == "completed")
+
+
+@pytest.mark.fault("F53")
+def test_a_cancelled_upload_is_cancelled_again_at_a_facility_from_the_past(world, gateway):
+    """Nothing else is said of it."""
+    gateway.knows = "over"
+    world.start(receipt_patience_s=0.1)
+    world.request("sync")
+    world.control("cancel")
+    world.wait_for(UploadCancelled)
+    world.forget()
+    gateway.knows, gateway.facility = "open", "two"
+    world.wait_for(UploadCancelled)
+    assert not world.events(UploadOpened)
 
 
 @pytest.mark.fault("F53")
