@@ -106,7 +106,7 @@ def test_a_station_cannot_have_the_gateway_speak_for_a_person_who_never_asked(
         "unsigned": {"signature": None}, "station": {},
     }  # fmt: skip
     data = request.data.model_copy(update={"upload_id": "upload-0009", **changes[forgery]})
-    forged = replace(request, data=data)
+    forged = request if forgery == "station" else replace(request, data=data)
     before = len(requests(facility))
     with pytest.raises(QuestionRefused) as refusal:
         remember(facility, forged, station=OTHER if forgery == "station" else STATION)

@@ -115,6 +115,7 @@ def test_a_facility_that_has_forgotten_an_upload_is_told_everything_again(world,
     world.store(*files.values())
     world.catalogue(*files.values())
     world.wait_until(lambda: world.states().get("catalogued") == 2)
+    world.recalled = lambda _question, _station: Datafiles(items=known(*files.values()))  # the view alone has lost it
     (world.root / "removed.dat").unlink()
     world.forget()
     gateway.told.clear()
