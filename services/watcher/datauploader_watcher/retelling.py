@@ -103,7 +103,6 @@ class Reteller:
             say_left_out(db, upload, _omissions(db, upload.number))
             files = Files.announce_again(db, upload.number)
             Uploads.reseal(db, upload.number)
-            Uploads.set_recall(db, upload.number, "")
             Uploads.heard(db, upload.number, time.time())
         crash_point("watcher.retold")
         self._outbox.wake()
