@@ -8,6 +8,9 @@ of it (a station the catalog, a gateway the event log) begins above that: see `r
 import sqlite3
 import time
 
+HIGHEST_HEARD = 5_000_000_000_000_000
+"""Half of what 16 digits hold, in the year 2128: who is made to begin there can still count on."""
+
 
 def draw(db: sqlite3.Connection) -> int:
     """Return the next number, as part of the caller's transaction."""
@@ -20,7 +23,9 @@ def draw(db: sqlite3.Connection) -> int:
 
 
 def raise_to(db: sqlite3.Connection, heard: int) -> None:
-    """Let the next number be greater than one that was heard."""
+    """Let the next number be greater than one that was heard; one beyond all reason is nobody's honest number."""
+    if heard > HIGHEST_HEARD:
+        return
     db.execute(
         "INSERT INTO said VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET sequence = excluded.sequence"
         " WHERE excluded.sequence > sequence",

@@ -35,6 +35,17 @@ def test_each_event_gets_a_greater_number_also_after_a_clock_that_was_ahead_is_p
     assert numbers == sorted(set(numbers))
 
 
+@pytest.mark.attack("S13")
+def test_a_number_beyond_all_reason_does_not_use_up_the_numbers(tmp_path: Path) -> None:
+    """A station could else make a gateway's own events unreadable."""
+    store = Store(tmp_path / "state.sqlite", (outbox.SCHEMA,))
+    with store.transaction() as db:
+        sequence.raise_to(db, 9_999_999_999_999_999)
+        Outbox.put(db, builders.event(UploadOpened(upload_id=builders.UPLOAD)))
+    assert len(events_of(store)) == 1
+    store.close()
+
+
 @pytest.mark.fault("F54")
 def test_an_event_that_is_said_again_keeps_its_number(tmp_path: Path) -> None:
     """Else an old word that is repeated would overtake a later one."""

@@ -13,6 +13,8 @@ OLD_S = 1800.0
 """A file whose receipt is missing for so long is told of."""
 DEEP = 1000
 """A queue with so many messages is told of."""
+ALONE = ("watcher", "transfer")
+"""Services that a station has on one computer; a server may have several gateways."""
 NAMED = 3
 """So many troubles are named in the sentence at the top."""
 
@@ -101,7 +103,7 @@ def _of_service(station: str, service: ServiceReport) -> Iterator[Trouble]:
     def trouble(what: str, detail: str = "") -> Trouble:
         return Trouble(about="station", name=station, what=what, detail=detail)
 
-    if service.others:
+    if service.others and service.service in ALONE:
         hosts = " and ".join(sorted({service.host, *service.others}))
         yield trouble(f"two computers call themselves {station}: {hosts}", "Give one of them another name.")
     if service.troubles or service.state == "degraded":
