@@ -149,9 +149,12 @@ class HarvesterService:
         self._outbox.stop(max(0.0, end - time.monotonic()))
 
     def checks(self) -> Sequence[Check]:
-        """Say whether the mounts are there."""
+        """Say whether the mounts are there, and whether what was read can be told."""
         gone = [str(path) for path in self._mounts.values() if not path.is_dir()]
-        return (Check("mounts", not gone, f"not readable here: {', '.join(gone)}" if gone else ""),)
+        return (
+            Check("mounts", not gone, f"not readable here: {', '.join(gone)}" if gone else ""),
+            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+        )
 
     def _stored(self, unit: Unit, event: Event[FileStored]) -> None:
         cause = encode(event)
