@@ -24,6 +24,7 @@ from datauploader.contracts import (
     TransferProgressed,
     UploadOpened,
     UploadRequested,
+    UploadScanned,
     UploadSealed,
 )
 from datauploader.contracts.files import MOST_FILES
@@ -45,13 +46,15 @@ class Scenery:
     def __init__(self, redis_url: str, now: datetime | None = None) -> None:
         """Write into the view that is kept there, as if it were `now`."""
         self._writer = ViewWriter(redisdoor.connect(redis_url), kept_s=86_400)
+        self._lives = now is None
         self.now = now or datetime.now(UTC)
-        """When all of it happens; an event is a second later than the one before."""
+        """When all of it happens; an event is a second later than the one before, and no earlier than it is said."""
 
     def say(self, *events: EventData) -> None:
         """Let the station say something."""
         for data in events:
             self.now += timedelta(seconds=1)
+            self.now = max(self.now, datetime.now(UTC)) if self._lives else self.now
             service = "gateway" if isinstance(data, UploadRequested) else "watcher"
             self._writer.apply(Event(data=data, station=HERE, service=service, time=self.now))
 
@@ -61,12 +64,14 @@ class Scenery:
         """Begin an upload with so many files, of which so many are stored and catalogued; return its id."""
         there = destination(dataset)
         person = Person(id=PEOPLE[who]["user_id"], name=PEOPLE[who]["full_name"])
+        size = sum(file.size for file in versions(files))
         self.say(
             UploadRequested(
                 upload_id=upload_id, investigation="20260101", dataset=DatasetSpec(name=dataset), root="/data/anna",
                 mode=mode, destination=there, requested_by=person,
             ),
             UploadOpened(upload_id=upload_id),
+            UploadScanned(upload_id=upload_id, files=files, bytes=size, settling=0, left_out=0),
         )  # fmt: skip
         for some in _portions(versions(files)):
             self.say(FileReady(upload_id=upload_id, root="/data/anna", destination=there, files=some))
