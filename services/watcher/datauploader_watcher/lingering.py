@@ -37,37 +37,37 @@ class Lingering:
         What a program had open when it was read may have changed without a trace. It is read again when the program
         has closed it, at the latest when the patience ends, and then counts as it is.
         """
-        written = [row for row in Files.written(db, work.upload.number) if row.path not in work.taken]
+        written = [row for row in Files.written(db, work.upload.number) if row.path not in work.closing.taken]
         if work.upload.state != "open" or not written:
-            work.lingering = ()
+            work.closing.lingering = ()
             return False
-        until, shown = work.held_until = work.held_until or self._until()
+        until, shown = work.closing.held_until = work.closing.held_until or self._until()
         over = self._clock.monotonic() >= until
         still = [] if over else [row.path for row in written if _is_written(work.disk, row.path)]
         waiting = False
         for row in written:
             if row.path not in still:
                 waiting |= self._read_again(work, row.path, last=over)
-        work.lingering = (_held(still, shown),) if still else ()
+        work.closing.lingering = (_held(still, shown),) if still else ()
         return bool(still) or waiting
 
     def speak(self, work: Work) -> None:
         """Name the files that have not rested for a while, although their upload is closed."""
         now = self._clock.monotonic()
-        if not work.upload.closing or work.upload.state != "open" or now - work.closing_at < self._restless_after_s:
+        if not work.upload.closing or work.upload.state != "open" or now - work.closing.since < self._restless_after_s:
             return
         restless = work.settling.restless(now - self._restless_after_s, now - RECENT_S)
         if restless or not work.at_rest:
-            work.lingering = (_restless(restless),) if restless else ()
+            work.closing.lingering = (_restless(restless),) if restless else ()
 
     def _read_again(self, work: Work, path: bytes, *, last: bool) -> bool:
         """Have a file read once more; False where it is not there, or cannot be looked at."""
         if last:
-            work.taken.add(path)
+            work.closing.taken.add(path)
         try:
             seen = look(work.disk, path)
         except FolderError:
-            work.taken.add(path)
+            work.closing.taken.add(path)
             return False
         now = self._clock.monotonic()
         work.settling.see(path, stamp_of(seen), now, fresh=False, at_once=last)

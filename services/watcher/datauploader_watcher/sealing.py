@@ -111,7 +111,7 @@ def _sealed(db: sqlite3.Connection, upload: Upload, manifest: str) -> UploadSeal
 def scanned(db: sqlite3.Connection, work: Work) -> UploadScanned:
     """Count what belongs to an upload now, finished or not."""
     fresh = [candidate.stamp.size for candidate in work.settling.candidates() if candidate.fresh]
-    sentences = (work.away, work.upload.trouble, work.unagreed, work.upload.recall, *work.lingering)
+    sentences = (work.away, work.upload.trouble, work.unagreed, work.upload.recall, *work.closing.lingering)
     troubles = tuple(sentence for sentence in sentences if sentence)
     said = counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
     work.asked = "" if fresh else question(db, work)

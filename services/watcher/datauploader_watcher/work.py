@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from datauploader.state import Store
@@ -41,6 +41,20 @@ class Interval:
 
     watched_s: float
     polled_s: float
+
+
+@dataclass(slots=True)
+class Closing:
+    """What keeps a closed upload from being sealed."""
+
+    since: float
+    """When it was closed, or taken up closing (monotonic)."""
+    held_until: tuple[float, str] | None = None
+    """Until when programs may keep it from being sealed (monotonic), and that moment as people read it."""
+    taken: set[bytes] = field(default_factory=set)
+    """Files that were read for the last time although a program has them open."""
+    lingering: tuple[str, ...] = ()
+    """Sentences about files that keep it from being sealed."""
 
 
 class Work:
@@ -101,14 +115,7 @@ class Work:
         """Files that were closed before they were first looked at."""
         self._touched: set[bytes] = set()
         """Files that somebody has written to: they are read again, whatever a look at them says."""
-        self.closing_at = clock.monotonic()
-        """When it was closed, or taken up closing."""
-        self.held_until: tuple[float, str] | None = None
-        """Until when programs may keep it from being sealed (monotonic), and that moment as people read it."""
-        self.taken: set[bytes] = set()
-        """Files that were read for the last time although a program has them open."""
-        self.lingering: tuple[str, ...] = ()
-        """Sentences about files that keep it from being sealed."""
+        self.closing = Closing(clock.monotonic())
         self._store, self._clock, self._interval, self._quiet = store, clock, interval, quiet
         self._scans: deque[Scan] = deque()
         self._full: Scan | None = None

@@ -264,7 +264,7 @@ class Works:
             self._watching.leave(work)
             work.rest()
         elif upload.closing and not was.closing:
-            work.closing_at = self._clock.monotonic()
+            work.closing.since = self._clock.monotonic()
             work.rescan()
 
     def _ask_again(self, db: sqlite3.Connection, work: Work) -> None:
