@@ -57,6 +57,17 @@ def ask(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) ->
     Outbox.put(db, event)
 
 
+def last_due(db: sqlite3.Connection) -> float:
+    """Return when the last audit that has no answer is asked for again, 0 where there is none."""
+    row = db.execute("SELECT max(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked'").fetchone()
+    return float(row[0] or 0)
+
+
+def sooner(db: sqlite3.Connection, latest: float) -> None:
+    """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
+    db.execute("UPDATE audits SET due = 0 WHERE state = 'asked' AND due > ?", (latest,))
+
+
 def hear(db: sqlite3.Connection, report: AuditReported) -> None:
     """Take note of what was seen, if it was compared with the manifest that the dataset waits for.
 

@@ -141,10 +141,11 @@ class Worker:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
         latest = now + self._longest_s
         with self._store.reading() as db:
-            last = ledger.last_due(db)
-        if last is not None and last > latest:
+            last, asked = ledger.last_due(db), audits.last_due(db)
+        if (last is not None and last > latest) or asked > now + audits.LONGEST_S:
             with self._store.transaction() as db:
                 ledger.sooner(db, latest)
+                audits.sooner(db, now + audits.LONGEST_S)
 
     def _advance(self, upload: ledger.Upload) -> None:
         """Do all that can be done for one upload now."""

@@ -33,7 +33,6 @@ LOOK_S = 0.5
 """How often it is looked for audits whose time has come."""
 AGAIN_S = 3.0
 """After so long a storage is looked at once more before a difference is told: some list late what they have taken."""
-LONGEST_PAUSE_S = 600.0
 ANSWER_S = 20.0
 HASHED_BYTES = 2 * 1024**3
 """Up to so many bytes a local disk is asked for hashes without being told to read: that takes seconds."""
@@ -199,7 +198,7 @@ class Auditor:
         if final:
             self._say(audit.request, said, ())
             return
-        pause = min(2.0 ** min(audit.attempts, 10), LONGEST_PAUSE_S)
+        pause = min(2.0 ** min(audit.attempts, 10), audits.LONGEST_PAUSE_S)
         with self._store.transaction() as db:
             audits.postpone(db, request.audit, time.time() + pause, trouble)
             if trouble != audit.trouble:
