@@ -13,9 +13,9 @@ pytestmark = [pytest.mark.campaign, pytest.mark.fault("F54")]
 
 @pytest.fixture
 def clock(tmp_path: Path) -> Path:
-    """Name a file that says by how much a service's calendar is off: two hours to begin with."""
+    """Name a file that says by how much a service's calendar is off."""
     path = tmp_path / "clock"
-    path.write_text("+7200")
+    path.write_text("+0")
     return path
 
 
@@ -25,6 +25,7 @@ def test_a_resume_works_at_once_after_the_clock_of_the_gateway_was_put_right(cas
     pen = scribe(run)
     upload = run.request()
     run.opened(upload)
+    clock.write_text("+7200")
     run.control(upload, "pause")
     run.until(upload, lambda status: status.paused, "the upload is paused", 20)
     clock.write_text("+0")
@@ -42,6 +43,7 @@ def test_the_second_seal_counts_after_the_clock_of_the_watcher_was_put_right(cas
     pen = scribe(run)
     upload = run.request()
     run.opened(upload)
+    clock.write_text("+7200")
     pen.write_many(("a.dat", "b.dat"))
     run.until_catalogued(upload, 2)
     run.services.kill("transfer")
@@ -64,6 +66,7 @@ def test_a_gateway_that_lost_its_state_steers_on_after_its_clock_was_put_right(c
     pen = scribe(run)
     upload = run.request()
     run.opened(upload)
+    clock.write_text("+7200")
     run.control(upload, "pause")
     run.until(upload, lambda status: status.paused, "the upload is paused", 20)
     run.services.kill("gateway")
