@@ -137,15 +137,20 @@ class Recaller:
             return Files.tallies(db, upload.number).get("catalogued", Tally()).files
 
     def _announce_again(self, upload: Upload) -> int:
-        """Announce again what the catalog does not have, though it was heard to; nothing is moved for it."""
-        known = {
-            (item.stored.file.raw, item.stored.file.sha256) for page in self._pages(upload) for item in page.items
-        }  # fmt: skip
-        with self._store.transaction() as db:
-            again = Files.announce_again(db, upload.number, but=known)
-            if again:
+        """Announce again what the catalog does not have, though it was heard to; nothing is moved for it.
+
+        What is heard only while it is asked says nothing: its answer may be older than that.
+        """
+        with self._store.reading() as db:
+            lacks = Files.on_storage(db, upload.number)
+        for page in self._pages(upload):
+            for item in page.items:
+                lacks.pop((item.stored.file.raw, item.stored.file.sha256), None)
+        if lacks and not self._ended.is_set():
+            with self._store.transaction() as db:
+                Files.announce_again(db, lacks.values())
                 Uploads.reseal(db, upload.number)
-        return again
+        return len(lacks)
 
     def _ask(self, upload: Upload, after: str) -> Datafiles:
         question = ListDatafiles(upload_id=upload.upload_id, after=after)

@@ -10,7 +10,6 @@ from datauploader.contracts.envelope import encode
 from datauploader.contracts.files import LeftOutFile
 from datauploader.contracts.questions import Remembered, RememberUpload
 from datauploader.contracts.uploads import UploadCancelled, UploadOpened
-from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader_watcher.domain.versions import join
@@ -101,13 +100,13 @@ class Reteller:
             say(db, upload, UploadOpened(upload_id=upload.upload_id))
             say(db, upload, counts(db, upload))
             say_left_out(db, upload, _omissions(db, upload.number))
-            files = Files.announce_again(db, upload.number)
+            stored = Files.on_storage(db, upload.number)
+            Files.announce_again(db, stored.values())
             Uploads.reseal(db, upload.number)
             Uploads.heard(db, upload.number, time.time())
-        crash_point("watcher.retold")
         self._outbox.wake()
         self._changed()
-        log.warning("upload_told_again", upload_id=upload.upload_id, files=files)
+        log.warning("upload_told_again", upload_id=upload.upload_id, files=len(stored))
 
 
 def _omissions(db: sqlite3.Connection, upload: int) -> list[LeftOutFile]:

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 
 from datauploader.contracts import (
+    AuditReported,
     DatasetCompleted,
     DatasetEnsured,
     DatasetRefused,
@@ -27,6 +28,14 @@ STORED = builders.file_stored(FILE)
 OPEN = (UploadOpened(upload_id=UP), DatasetEnsured(upload_id=UP, investigation_id="7", dataset_id="42"))
 REFUSED = DatasetRefused(upload_id=UP, reason="not-allowed", detail="the catalogue says no")
 SEALED = builders.upload_sealed([FILE])
+WELL = AuditReported(
+    upload_id=UP,
+    audit="audit-0001",
+    looked=datetime.now(UTC),
+    files=1,
+    objects=1,
+    manifest_sha256=SEALED.manifest_sha256,
+)  # fmt: skip
 
 
 def scanned(files: int, **more: object) -> UploadScanned:
@@ -57,7 +66,8 @@ CLAIMS = [
     ((*OPEN, scanned(1)), "not everything is stored yet", "warn"),
     ((*OPEN, scanned(1), STORED), "Everything written so far is stored", ""),
     ((*OPEN, scanned(1), STORED, builders.upload_controlled("close")), "not everything is stored yet", "warn"),
-    ((*OPEN, scanned(1), STORED, SEALED), f"{SAFE}: every file is stored. The catalogue is being told.", "good"),
+    ((*OPEN, scanned(1), STORED, SEALED), "the storage is being compared with the manifest", "warn"),
+    ((*OPEN, scanned(1), STORED, SEALED, WELL), f"{SAFE}: every file is stored. The catalogue is being told.", "good"),
     ((*OPEN, scanned(1), SEALED), "not everything is stored yet", "warn"),
     ((*OPEN, scanned(1), REFUSED), "not everything is stored yet", "warn"),
     ((*OPEN, scanned(1), STORED, REFUSED), "but the catalogue refuses the dataset", "warn"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from datauploader.contracts.audits import MOST_NAMED
 from datauploader_transfer.comparing import Comparison, Wanted
+from datauploader_transfer.domain.leftovers import beside
 from datauploader_transfer.ports import Listed, Stored
 
 NAMES = st.text(st.sampled_from("abÄß/.\udcff\n"), min_size=1, max_size=6).filter(lambda n: "/" not in (n[0], n[-1]))
@@ -114,14 +115,17 @@ def test_bytes_that_a_listing_cannot_carry_are_asked_for() -> None:
     assert found == {}
 
 
+NEXT = beside("d/b.dat")
+
+
 def test_what_nobody_wants_is_ours_or_a_leftover_or_foreign() -> None:
     """Temporary names of ours are told by their form, what we wrote by the ledger."""
-    there = dict.fromkeys(["a.dat.01234567.du.partial", "d/b.dat.du-next-0a1b", "old.dat", "README"], b"")
+    there = dict.fromkeys(["a.dat.01234567.du.partial", NEXT, "old.dat", "README"], b"")
 
     found, _, _ = compare({}, there, ours=frozenset({"old.dat"}))
 
     assert found == {
-        "leftover": (2, {"a.dat.01234567.du.partial", "d/b.dat.du-next-0a1b"}),
+        "leftover": (2, {"a.dat.01234567.du.partial", NEXT}),
         "ours": (1, {"old.dat"}),
         "foreign": (1, {"README"}),
     }

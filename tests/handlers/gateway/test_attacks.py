@@ -105,6 +105,8 @@ PAGES_OF_THE_VISITOR = {
     ("GET", "/"),
     ("GET", "/now"),
     ("GET", "/live"),
+    ("GET", "/old-view"),
+    ("POST", "/new/dataset"),
     ("GET", "/token"),
     ("GET", "/investigations"),
     ("GET", "/investigations/new"),

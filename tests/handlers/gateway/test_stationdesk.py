@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from datauploader.contracts import Event, Person, UploadControlled, UploadRequested
+from datauploader.contracts import Event, EventData, Person, UploadControlled, UploadRequested
 from datauploader.contracts.envelope import Mark, decode, encode
 from datauploader.contracts.questions import Heard, LastHeard, Remembered, RememberUpload
 from datauploader.errors import QuestionRefused
@@ -41,8 +41,12 @@ def asked_for(facility: Facility) -> Event[UploadRequested]:
 
 def requests(facility: Facility) -> list[Event[UploadRequested]]:
     """Return all requests that were said so far, from the log."""
+    said: list[Event[EventData]] = []
+    offset = 0
     with facility.broker.changed:
-        said = [decode(body) for _, _, body in facility.broker.after(0)]
+        while (entry := facility.broker.next_logged(offset, None)) is not None:
+            said.append(decode(entry[2]))
+            offset = entry[0] + 1
     return [event for event in said if isinstance(event.data, UploadRequested)]
 
 

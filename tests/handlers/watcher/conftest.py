@@ -30,7 +30,7 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.paths import FilePath
-from datauploader.contracts.questions import Datafiles, ListDatafiles, Question
+from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question
 from datauploader.messaging.memory import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue
 from datauploader.service import Context
@@ -63,7 +63,9 @@ class World:
         self.outside.consume(gateway_queue(), lambda delivery: self.hear(delivery.event))
         for queue in (catalog_queue(), transfer_queue(HERE)):
             self.outside.consume(queue, lambda _delivery: None)
-        self.recalled: Callable[[ListDatafiles, Station], Datafiles] = lambda _question, _station: Datafiles()
+        self.registered: dict[bytes, KnownDatafile] = {}
+        """What the catalog was said to have."""
+        self.recalled: Callable[[ListDatafiles, Station], Datafiles] = self._registered
         """What the catalog says that it has."""
         self.outside.answer_stations("catalog", self._recall)
         self.watcher: Watcher | None = None
@@ -98,6 +100,9 @@ class World:
     def _recall(self, question: Question, station: Station) -> Datafiles:
         assert isinstance(question, ListDatafiles)
         return self.recalled(question, station)
+
+    def _registered(self, _question: ListDatafiles, _station: Station) -> Datafiles:
+        return Datafiles(items=tuple(known for _, known in sorted(self.registered.items())))
 
     def hear(self, event: Event[EventData]) -> None:
         """Take note of an event."""
@@ -186,6 +191,9 @@ class World:
 
     def catalogue(self, *files: FileVersion, upload_id: str = UPLOAD) -> None:
         """Say that versions are datafiles."""
+        for file in files:
+            stored = StoredFile(file=file, object=f"run1/{file.path}", state="verified", method="test")
+            self.registered[file.raw] = KnownDatafile(stored=stored, registered=True)
         known = tuple(CataloguedFile(file=file, state="verified") for file in files)
         self.say(FileCatalogued(upload_id=upload_id, dataset_id="d1", files=known))
 

@@ -1,7 +1,7 @@
 """The file versions of the uploads, folder by folder, and what was said and heard of each."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from datauploader.contracts.files import FileVersion
@@ -267,20 +267,21 @@ class Files:
         return db.executemany(query, places).rowcount
 
     @staticmethod
-    def announce_again(
-        db: sqlite3.Connection, upload: int, *, but: Collection[tuple[bytes, str]] = frozenset()
-    ) -> int:  # fmt: skip
-        """Have what is on the storage announced once more, all of it but these (path, SHA-256); return how many.
+    def on_storage(db: sqlite3.Connection, upload: int) -> dict[tuple[bytes, str], tuple[int, bytes]]:
+        """Return the folder and name of each (path, SHA-256) that is on the storage, as far as is known here."""
+        rows = db.execute(
+            f"SELECT f.folder, f.name, d.path, f.sha256 {_FROM} WHERE d.upload = ? AND f.state IN ({_HELD})", (upload,)
+        )
+        return {(join(r["path"], r["name"]), r["sha256"].hex()): (r["folder"], r["name"]) for r in rows}
+
+    @staticmethod
+    def announce_again(db: sqlite3.Connection, places: Iterable[tuple[int, bytes]]) -> None:
+        """Have what is on the storage announced once more, each by its folder and name.
 
         Whether a file is still on the disk does not matter: transfer knows what it has stored.
         """
-        rows = db.execute(
-            f"SELECT f.folder, f.name, d.path, f.sha256 {_FROM} WHERE d.upload = ? AND f.state IN ({_HELD})", (upload,)
-        ).fetchall()
-        found = [(r["folder"], r["name"]) for r in rows if (join(r["path"], r["name"]), r["sha256"].hex()) not in but]
         query = "UPDATE files SET state = 'announced', due_at = 0, reason = NULL, detail = NULL"
-        db.executemany(f"{query} WHERE folder = ? AND name = ?", found)
-        return len(found)
+        db.executemany(f"{query} WHERE folder = ? AND name = ? AND state IN ({_HELD})", places)
 
     @staticmethod
     def remembered(db: sqlite3.Connection, upload: int) -> bool:
