@@ -117,7 +117,7 @@ def test_two_scientists_upload_the_same_folder_and_each_gets_a_dataset(visitor: 
 def test_what_somebody_else_has_put_at_the_destination_is_named_before_anything_begins(
     visitor: Come, site: Site
 ) -> None:
-    """The review says which file would be in the way; an earlier upload of one's own is not."""
+    """The review says which file would be in the way; of an upload of one's own it says that it is at work."""
     folder = folder_with(site, "occupied", "free.dat", "taken.dat")
     theirs = site.facility.storage / "experiments" / "20260101" / "occupied" / "taken.dat"
     theirs.parent.mkdir(parents=True)
@@ -130,8 +130,8 @@ def test_what_somebody_else_has_put_at_the_destination_is_named_before_anything_
     anna.button("Start sync").click()
     expect(anna.page.locator("#upload .big")).to_contain_text("2 of 2 files stored")
     choose(anna, folder, "occupied")
-    expect(anna.page.locator("section.review")).to_contain_text("The destination holds 2 objects")
-    expect(anna.page.locator("section.review")).to_contain_text("None of them is in the way of a file here.")
+    expect(anna.page.locator("section.review")).to_contain_text("An upload of yours is at work on the dataset occupied")
+    expect(anna.page.locator("section.review")).not_to_contain_text("would meet another file")
 
 
 def test_two_windows_show_the_same(visitor: Come, site: Site, run: Run) -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from datauploader.cli.app import main
 from datauploader.client import Gateway
+from datauploader_sandbox.facility import BASE_DIR
 
 
 def objects(run):
     """Return the folder of the dataset on the storage."""
-    return run.facility.storage / "20260101" / "run"
+    return run.facility.storage / BASE_DIR.strip("/") / "20260101" / "run"
 
 
 def verify(run, upload: str, capsys, *options: str) -> tuple[int, dict]:

@@ -64,6 +64,16 @@ def ask(run: Case, token: str, body: dict[str, Any]) -> str:
         return gateway.request_upload(body, key="").id
 
 
+def until_complete(run: Case, *names: str) -> None:
+    """Wait until these datasets are complete."""
+
+    def complete() -> bool:
+        found = datasets(run)
+        return all(name in found and found[name]["complete"] for name in names)
+
+    eventually(complete, within_s=90, every_s=0.3, what=f"{names} are complete")
+
+
 def test_a_second_upload_of_the_same_name_begins_nothing_and_the_first_receipt_holds(case) -> None:
     """Of another folder or the same one, by the same person and another one; under the offered name it is stored."""
     run = case()
@@ -79,7 +89,8 @@ def test_a_second_upload_of_the_same_name_begins_nothing_and_the_first_receipt_h
             with pytest.raises(Refused, match="complete already"):
                 ask(run, token, wish(folder, "run"))
     assert held(run) == before
-    run.completed(ask(run, ben, wish(second, "run (2)")))
+    ask(run, ben, wish(second, "run (2)"))
+    until_complete(run, "run (2)")
     judge(run, "run", "run (2)")
     assert before < held(run)
     assert {receipt.path: receipt.sha256 for receipt in run.receipts(upload)} == receipts
@@ -127,16 +138,6 @@ def ruled(case, tmp_path: Path, **more: Any) -> Case:
     }  # fmt: skip
     run: Case = case(settings={"watcher": watcher})
     return run
-
-
-def until_complete(run: Case, *names: str) -> None:
-    """Wait until these datasets are complete."""
-
-    def complete() -> bool:
-        found = datasets(run)
-        return all(name in found and found[name]["complete"] for name in names)
-
-    eventually(complete, within_s=90, every_s=0.3, what=f"{names} are complete")
 
 
 @pytest.mark.campaign

@@ -132,7 +132,7 @@ def swapped(*arguments):
 Storage.copy = swapped
 mover = RcloneMover(parse_remotes({"disk": {"type": "local", "base": base}}))
 item = Item("k", Path(source), "file", int(size), int(mtime_ns), {"sha256": sha256, "md5": md5})
-mover.move("disk", [item], on_begin=lambda keys: print(*keys, flush=True))
+mover.move("disk", [item], on_begin=lambda _some, new: print(*new, flush=True))
 """
 
 

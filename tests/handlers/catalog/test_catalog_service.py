@@ -54,7 +54,7 @@ from datauploader.service import Context
 from datauploader.state import Store, inbox, outbox
 from datauploader.testing.auditing import auditor
 from datauploader.testing.waiting import eventually
-from datauploader_catalog import ledger, words
+from datauploader_catalog import claims, ledger, words
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.app import CatalogService
 from datauploader_catalog.ports import Investigation, User
@@ -174,10 +174,12 @@ def test_the_second_seal_counts_when_the_clock_of_the_first_was_ahead(world: Wor
 def test_an_upload_that_was_put_off_with_the_clock_ahead_goes_on_when_the_clock_is_put_right(world: World) -> None:
     """It does not wait longer for its next attempt than the longest pause."""
     world.stop()
-    state = Store(world.folder / "catalog.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA])
+    schemas = [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA, claims.SCHEMA]
+    state = Store(world.folder / "catalog.sqlite", schemas)
     with state.transaction() as db:
         ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET due = ?, attempts = 3", (time.time() + 7200,))
+    state.remembered()
     state.close()
     world.start()
     world.await_(DatasetEnsured)

@@ -183,7 +183,7 @@ def test_an_object_that_appears_between_two_looks_is_not_called_missing(world, m
     """A storage that lists late has time to do so."""
     world.store(late=b"1")
     content = world.storage.objects.pop(f"{LOCATION}/late")
-    monkeypatch.setattr(auditing, "AGAIN_S", 3600.0)
+    monkeypatch.setattr(auditing, "AGAIN_S", 500.0)
     world.ask()
     eventually(lambda: attempts(world) == 1, what="a first look")
 
@@ -196,7 +196,7 @@ def test_an_object_that_appears_between_two_looks_is_not_called_missing(world, m
 def attempts(world: World) -> int:
     """Return how often the audit was tried."""
     with world.service._store.reading() as db:
-        return int(db.execute("SELECT attempts FROM audits").fetchone()[0])
+        return int(db.execute("SELECT coalesce(max(attempts), 0) FROM audits").fetchone()[0])
 
 
 def test_a_change_of_the_same_size_without_hashes_is_found_by_reading_alone(world) -> None:

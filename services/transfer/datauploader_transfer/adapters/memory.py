@@ -186,7 +186,8 @@ class MemoryMover:
 
     def _move_one(self, remote: str, item: Item, on_begin: Begin | None) -> Outcome:
         try:
-            storage, target = self._storage(remote), checked_target(item.target)
+            storage = self._storage(remote)
+            target = storage.alias(checked_target(item.target))
         except (BadRemote, BadTarget) as error:
             return outcomes.refused(item, str(error), "Ask the administrator, who defines the storages.")
         if storage.down:
