@@ -31,6 +31,7 @@ def signed_in(monkeypatch):
     return sign_in
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F52")
 def test_an_object_that_is_lost_after_it_was_verified_keeps_the_dataset_from_completing(
     case, scribe, capsys, signed_in
@@ -54,6 +55,7 @@ def test_an_object_that_is_lost_after_it_was_verified_keeps_the_dataset_from_com
     run.recover(upload, close=False)
     assert verify(run, upload, capsys)[0] == 0
     (objects(run) / "README").write_text("by the facility")
+    run.guard.excuse(objects(run) / "1.dat")
     (objects(run) / "1.dat").write_bytes(b"CONTENT of 1.dat")
     code, found = verify(run, upload, capsys)
     assert (code, {one["kind"] for one in found["differences"]}) == (1, {"altered", "foreign"})

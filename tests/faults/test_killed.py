@@ -7,6 +7,7 @@ from datauploader_sandbox.detector import Detector, Plan
 SERVICES = ("watcher", "transfer", "catalog", "gateway")
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F19", "F40")
 def test_killing_every_service_and_the_broker_loses_nothing(case) -> None:
     """SIGKILL to one service after the other, then to the broker, each started again, while scans are written."""

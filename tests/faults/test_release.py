@@ -47,19 +47,24 @@ def test_a_station_killed_around_a_deletion_deletes_the_rest_and_nothing_else(ca
 @pytest.mark.fault("F39")
 @pytest.mark.campaign
 def test_a_local_copy_stays_when_its_stored_copy_is_damaged_or_gone(case) -> None:
-    """After everything is stored one object changes a byte and one vanishes: just those two stay at the station."""
+    """After the dataset is complete one object changes a byte and one vanishes: just those two stay at the station."""
     run = case(settings=ALLOWED)
     write(run)
     upload = run.request(delete_after=True)
     eventually(lambda: run.verified(upload) == PLAN.files, within_s=60, what="everything is verified")
+    run.services.terminate("catalog")
+    run.control(upload, "close")
+    eventually(lambda: "upload_sealed" in run.services.log("watcher"), within_s=60, what="the upload is sealed")
+    run.services.terminate("watcher")
+    run.services.start("catalog")
+    run.completed(upload)
     damaged, gone, *_ = stored(run)
     run.guard.excuse(damaged)
     run.guard.excuse(gone)
     whole = damaged.read_bytes()
     damaged.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
     elsewhere = gone.rename(run.facility.folder / gone.name)
-    run.control(upload, "close")
-    run.completed(upload)
+    run.services.start("watcher")
     kept = [damaged.name, gone.name]
     eventually(lambda: local(run) == kept, within_s=60, what="all but two local copies are released")
     damaged.write_bytes(whole)

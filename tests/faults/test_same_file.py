@@ -99,6 +99,7 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
         yield view
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F48", "F56")
 def test_bytes_that_change_behind_the_stamps_and_after_the_close_are_in_the_dataset(stage, record, scribe) -> None:
     """A write with its time put back, one through a memory map, and the second half of a scan that was being written.

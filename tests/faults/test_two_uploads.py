@@ -74,6 +74,7 @@ def until_complete(run: Case, *names: str) -> None:
     eventually(complete, within_s=90, every_s=0.3, what=f"{names} are complete")
 
 
+@pytest.mark.campaign
 def test_a_second_upload_of_the_same_name_begins_nothing_and_the_first_receipt_holds(case) -> None:
     """Of another folder or the same one, by the same person and another one; under the offered name it is stored."""
     run = case()
@@ -96,6 +97,7 @@ def test_a_second_upload_of_the_same_name_begins_nothing_and_the_first_receipt_h
     assert {receipt.path: receipt.sha256 for receipt in run.receipts(upload)} == receipts
 
 
+@pytest.mark.campaign
 def test_of_two_requests_that_come_together_one_writes_and_the_other_writes_nothing(case) -> None:
     """Both have passed the gateway while the catalog was away: neither sends a byte before one has the dataset."""
     run = case()

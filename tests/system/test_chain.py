@@ -42,6 +42,7 @@ def test_real_instrument_files_arrive_with_their_metadata(start) -> None:
     assert "vanadium at 6AA and 300K" in titles
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F1", "F4")
 def test_twenty_thousand_files_in_a_burst_are_all_found(start) -> None:
     """More files in new folders than the operating system reports events for; the scan finds every one."""

@@ -101,6 +101,7 @@ def test_two_brokers_live_side_by_side(own_broker: RabbitServer, rabbitmq_server
     assert len(own_broker.management.get("nodes")) == 1
 
 
+@pytest.mark.campaign
 def test_confirmed_messages_survive_a_kill_on_the_same_ports(own_broker: RabbitServer) -> None:
     """SIGKILL: what was confirmed is there again; a queue declared in the last moment works, if empty."""
     address = own_broker.address.in_vhost("facility")
@@ -149,6 +150,7 @@ def test_queues_and_connections_can_be_taken_away(rabbitmq_server: RabbitServer,
             channel.queue_declare("other")
 
 
+@pytest.mark.campaign
 def test_nothing_listens_beyond_loopback_and_nothing_stays() -> None:
     """Every listener of a node is on loopback, and after its end no process and no file of it is left."""
     with RabbitServer() as server:

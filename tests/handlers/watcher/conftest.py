@@ -63,8 +63,8 @@ class World:
         self.outside.consume(gateway_queue(), lambda delivery: self.hear(delivery.event))
         for queue in (catalog_queue(), transfer_queue(HERE)):
             self.outside.consume(queue, lambda _delivery: None)
-        self.registered: dict[bytes, KnownDatafile] = {}
-        """What the catalog was said to have."""
+        self.registered: dict[tuple[str, bytes], KnownDatafile] = {}
+        """What the catalog was said to have, by upload and name."""
         self.recalled: Callable[[ListDatafiles, Station], Datafiles] = self._registered
         """What the catalog says that it has."""
         self.outside.answer_stations("catalog", self._recall)
@@ -101,8 +101,9 @@ class World:
         assert isinstance(question, ListDatafiles)
         return self.recalled(question, station)
 
-    def _registered(self, _question: ListDatafiles, _station: Station) -> Datafiles:
-        return Datafiles(items=tuple(known for _, known in sorted(self.registered.items())))
+    def _registered(self, question: ListDatafiles, _station: Station) -> Datafiles:
+        mine = {name: known for (upload, name), known in self.registered.items() if upload == question.upload_id}
+        return Datafiles(items=tuple(known for _, known in sorted(mine.items())))
 
     def hear(self, event: Event[EventData]) -> None:
         """Take note of an event."""
@@ -193,7 +194,7 @@ class World:
         """Say that versions are datafiles."""
         for file in files:
             stored = StoredFile(file=file, object=f"run1/{file.path}", state="verified", method="test")
-            self.registered[file.raw] = KnownDatafile(stored=stored, registered=True)
+            self.registered[upload_id, file.raw] = KnownDatafile(stored=stored, registered=True)
         known = tuple(CataloguedFile(file=file, state="verified") for file in files)
         self.say(FileCatalogued(upload_id=upload_id, dataset_id="d1", files=known))
 
