@@ -80,7 +80,7 @@ def test_the_marker_is_a_pattern():
     assert not selection.marks(b"scan.h5")
 
 
-@pytest.mark.parametrize("pattern", ["", "   ", "#comment", "!"])
+@pytest.mark.parametrize("pattern", ["", "   ", "#comment", "!", "scan[z-a].h5"])
 def test_what_is_no_pattern_is_named(pattern):
     """The message quotes the pattern."""
     with pytest.raises(BadPattern, match=re.escape(repr(pattern))):

@@ -101,7 +101,7 @@ def _spec(patterns: Sequence[str]) -> GitIgnoreSpec | None:
         _check_effort(pattern)
         try:
             GitIgnoreSpec.from_lines([pattern])
-        except ValueError as error:
+        except (ValueError, re.error) as error:  # a range that runs backwards, such as [z-a]
             raise BadPattern(f"the pattern {pattern!r} cannot be read ({error}); write one as in .gitignore") from error
     return GitIgnoreSpec.from_lines(patterns)
 
