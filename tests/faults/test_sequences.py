@@ -27,6 +27,7 @@ MANY = 30
 """Steps without which nothing is shown; the first sequence that is drawn is always the simplest one."""
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F46")
 def test_random_sequences_in_one_process_end_well(tmp_path: Path) -> None:
     """Without kills: files that change and go, a catalogue that fails and refuses, people who press buttons."""

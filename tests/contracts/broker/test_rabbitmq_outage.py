@@ -39,6 +39,7 @@ def connect(server, quick):
         bus.close(5)
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F19")
 def test_confirmed_events_survive_the_death_of_the_broker(
     server, connect, queue, consume, recorder, new_event, eventually
@@ -89,6 +90,7 @@ def test_what_the_broker_does_not_confirm_fails_and_can_be_published_again(
     eventually(lambda: event.id in handler.ids, "the event arrives")
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F18")
 def test_a_restart_interrupts_a_consumer_only_for_a_while(
     server, connect, queue, consume, recorder, new_event, eventually

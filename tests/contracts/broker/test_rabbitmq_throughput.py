@@ -23,6 +23,7 @@ def _seconds(step):
     return time.perf_counter() - begun
 
 
+@pytest.mark.campaign
 def test_ten_thousand_events_are_confirmed_many_times_faster_than_one_by_one(bus, queue, consume, recorder, new_event):
     """Each event costs a fraction of a round trip; all arrive, in order, each once.
 

@@ -214,6 +214,7 @@ def test_a_storage_that_nobody_answers_for_is_unreachable_and_comes_back(tmp_pat
         assert not mover.check("dav").reachable
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F32")
 def test_a_storage_that_goes_away_is_noticed_before_its_files_were_all_tried(tmp_path, files):
     """Left to itself, rclone tries each file ten times, and waits two seconds between the tries of all together."""
@@ -259,6 +260,7 @@ def test_wrong_credentials_are_refused_and_not_retried(tmp_path, files):
     assert "administrator" in found.hint
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F31")
 def test_a_storage_that_falls_silent_is_noticed(tmp_path, files):
     """A stall ends the work with a retryable outcome, long before a person would notice it."""
@@ -371,6 +373,7 @@ def test_a_quota_at_the_storage_is_told_as_a_full_storage(files):
     assert (found.state, found.retryable) == (State.STORAGE_FULL, True)
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F31")
 def test_a_storage_that_does_not_list_keeps_nobody_waiting_and_disturbs_nothing(tmp_path):
     """The count ends in its time with words; the next one is refused at once; rclone is not started again for it."""

@@ -88,12 +88,14 @@ def test_streams_and_metrics_are_there(rabbitmq_server: RabbitServer, rabbitmq_v
         assert page.recv(12) == b"HTTP/1.1 200"
 
 
+@pytest.mark.campaign
 def test_definitions_are_loaded_and_the_administrator_is_kept(own_broker: RabbitServer) -> None:
     """The queue of the definitions file exists, and the test's user may use it."""
     with connect(own_broker.address.in_vhost("facility")) as connection:
         connection.channel().queue_declare("work", passive=True)
 
 
+@pytest.mark.campaign
 def test_two_brokers_live_side_by_side(own_broker: RabbitServer, rabbitmq_server: RabbitServer) -> None:
     """They have different nodes, and each knows itself alone."""
     assert own_broker.management.get("overview")["node"] == own_broker.node
@@ -124,6 +126,7 @@ def test_confirmed_messages_survive_a_kill_on_the_same_ports(own_broker: RabbitS
         channel.basic_publish("", "fresh", b"works", mandatory=True)
 
 
+@pytest.mark.campaign
 def test_a_disk_alarm_blocks_publishers(own_broker: RabbitServer) -> None:
     """The connection hears `blocked`, and `unblocked` afterwards."""
     heard: list[str] = []

@@ -13,6 +13,7 @@ from datauploader_sandbox.storages import SERVERS, Storages
 pytestmark = pytest.mark.storage
 
 
+@pytest.mark.campaign
 def test_a_scan_copied_to_every_storage_is_sound(tmp_path: Path) -> None:
     """What rclone copied is the same through rclone and on the disk, for local, WebDAV, S3 and SFTP."""
     watched, ledger = tmp_path / "watched", tmp_path / "ledger.jsonl"

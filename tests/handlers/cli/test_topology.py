@@ -37,6 +37,7 @@ def test_doctor_names_what_the_broker_lacks(run, broker) -> None:
     assert "datauploader topology apply" in found["broker topology"]["detail"]
 
 
+@pytest.mark.campaign
 def test_a_wrong_password_is_not_allowed_and_an_absent_broker_unreachable(run, broker, surroundings) -> None:
     """Exit codes 4 and 5, and the password in neither sentence."""
     surroundings.setenv("DATAUPLOADER_BROKER", f"amqp://guest:wrong-canary@{broker.host}:{broker.port}/")

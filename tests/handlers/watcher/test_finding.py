@@ -21,6 +21,7 @@ for folder in range(200):
 """
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F1", "F4")
 def test_a_burst_into_new_folders_is_found_to_the_last_file(world):
     """20,000 files written into new folders while events are being lost."""

@@ -97,6 +97,7 @@ def test_folders_are_listed_below_the_roots_and_nowhere_else(world, tmp_path):
             ask(world, path)
 
 
+@pytest.mark.campaign
 def test_a_folder_of_100_000_entries_is_read_page_by_page(world):
     """A page is answered in time however many there are."""
     place = world.root / "many"
