@@ -14,9 +14,9 @@ FILES = [f"scan/{number}.dat" for number in range(5)]
 
 
 def request(run: Case, upload_id: str, folder: str, *, continues: tuple[str, ...] = ()) -> None:
-    """Ask the station for an upload of another folder to the first one's place, as no gateway would."""
+    """Ask the station for an upload to the first one's place under another name, as no gateway would."""
     asked = UploadRequested(
-        upload_id=upload_id, investigation="20260101", dataset=DatasetSpec(name="run"), mode="sync",
+        upload_id=upload_id, investigation="20260101", dataset=DatasetSpec(name="other"), mode="sync",
         root=str((run.facility.watched / folder).resolve()), quiet_period_s=1.0, requested_by=Person(id="1101"),
         destination=Destination(remote="store", location="experiments/20260101/run"), continues=continues,
     )  # fmt: skip
