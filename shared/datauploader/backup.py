@@ -13,7 +13,6 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -31,11 +30,8 @@ from datauploader.state.copying import copy_state, state_files
 FORMAT = 1
 MANIFEST, LOG = "manifest.json", "log.jsonl.gz"
 STATES, FILES = "states", "files"
-QUIET_S = 2.0
-"""A log from which nothing comes for so long was read to its end."""
-RECENT = 50
-WITHOUT_GATEWAY_S = 60.0
-"""After so long the end is also where most events are new: the gateway, which speaks every half minute, is away."""
+PATIENCE_S = 20.0
+"""How long the broker may be away while its log is read."""
 
 
 class Member(BaseModel):
@@ -57,54 +53,34 @@ class Manifest(BaseModel):
     members: list[Member] = []
 
 
-class _Reading:
-    """One reading of the log, up to what it held when that began."""
-
-    def __init__(self, take: Callable[[Event[EventData]], None], most: int | None) -> None:
-        self._take, self._most = take, most
-        self._began, self._started = datetime.now(UTC), time.monotonic()
-        self._recent: deque[bool] = deque(maxlen=RECENT)
-        self.count, self.heard_at = 0, time.monotonic()
-        self.done = threading.Event()
-
-    def hear(self, delivery: Delivery) -> None:
-        self.heard_at = time.monotonic()
-        if self.done.is_set():
-            return
-        self._take(delivery.event)
-        self.count += 1
-        if self.count == self._most or self._is_new(delivery.event):
-            self.done.set()
-
-    def _is_new(self, event: Event[EventData]) -> bool:
-        """Tell whether an event was said after we began: the gateway has our clock, others may be hours ahead."""
-        new = event.time >= self._began
-        self._recent.append(new)
-        late = time.monotonic() - self._started > WITHOUT_GATEWAY_S
-        return new and (event.service == "gateway" or (late and sum(self._recent) > RECENT // 2))
-
-
 def read_log(bus: Bus, take: Callable[[Event[EventData]], None], *, most: int | None = None) -> int:
-    """Go through the event log from its beginning to its present end; return how many events that were.
+    """Go through the event log from its beginning to where it ended when that began; return how many events that were.
 
     Raises:
         MessagingError: the log cannot be read.
     """
-    reading = _Reading(take, most)
-    consumer = bus.replay(Start(first=True), reading.hear)
+    count, done = 0, threading.Event()
+
+    def hear(delivery: Delivery) -> None:
+        nonlocal count
+        if not done.is_set():
+            take(delivery.event)
+            count += 1
+            if count == most:
+                done.set()
+
+    consumer = bus.replay(Start(first=True), hear, at_end=done.set)
     try:
-        until = time.monotonic() + 10 * QUIET_S
-        while not reading.done.wait(0.1):
-            if (trouble := consumer.trouble) is not None:
-                if time.monotonic() > until:
-                    raise trouble
-                reading.heard_at = time.monotonic()
-            elif time.monotonic() - reading.heard_at > QUIET_S:
-                break
+        until = time.monotonic() + PATIENCE_S
+        while not done.wait(0.1):
+            if (trouble := consumer.trouble) is None:
+                until = time.monotonic() + PATIENCE_S
+            elif time.monotonic() > until:
+                raise trouble
     finally:
-        reading.done.set()
+        done.set()
         consumer.stop(2.0)
-    return reading.count
+    return count
 
 
 def make(archive: Path, states: Path, files: Sequence[Path], bus: Bus | None) -> Manifest:

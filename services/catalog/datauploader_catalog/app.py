@@ -149,23 +149,21 @@ class CatalogService:
         with self._store.reading() as db:
             latest = Inbox.latest(db)
         if latest is not None:
-            self._read(Start(time=latest - MARGIN), lambda: None, again=False)
+            since = min(latest, datetime.now(UTC)) - MARGIN  # its clock may have been ahead, and put right
+            self._read(Start(time=since), lambda: None, again=False)
 
     def _read(self, start: Start, ended: Callable[[], None], *, again: bool = True) -> None:
         """Hear the log from somewhere on up to now; with `again` also what was heard before and is answered again."""
-        began = datetime.now(UTC)
         reader: Future[Consumer] = Future()
         over = threading.Event()
 
+        def end() -> None:
+            over.set()
+            ended()
+            threading.Thread(target=lambda: reader.result().stop(), daemon=True).start()
+
         def hear(delivery: Delivery) -> None:
-            if over.is_set():
-                return
-            if delivery.event.time >= began:
-                over.set()
-                ended()
-                threading.Thread(target=lambda: reader.result().stop(), daemon=True).start()
-                return
-            if not again and self._knows(delivery):
+            if over.is_set() or (not again and self._knows(delivery)):
                 return
             try:
                 self._hear(delivery)
@@ -173,7 +171,7 @@ class CatalogService:
                 raise Park(str(error)) from error
             crash_point("catalog.recalling")
 
-        reader.set_result(self._bus.replay(start, hear))
+        reader.set_result(self._bus.replay(start, hear, at_end=end))
         self._consumers.append(reader.result())
 
     def _knows(self, delivery: Delivery) -> bool:

@@ -4,9 +4,7 @@ Where the broker does not let us read it, the catalog is asked before an object 
 """
 
 import threading
-import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 
 import structlog
 
@@ -20,25 +18,18 @@ from datauploader_transfer import ledger, owners
 log = structlog.get_logger()
 
 LOOK_S = 0.1
-QUIET_S = 1.0
-"""A log from which nothing comes for so long has been read, whatever its end is."""
 
 
 class _Reader:
-    """Takes what was announced before it began."""
+    """Takes what was announced."""
 
     def __init__(self, store: Store, stations: Collection[Station]) -> None:
         self._store, self._stations = store, stations
-        self._began = datetime.now(UTC)
-        self.heard_at = time.monotonic()
         self.ended = threading.Event()
 
     def take(self, delivery: Delivery) -> None:
-        self.heard_at = time.monotonic()
         event = delivery.event
-        if event.time >= self._began:
-            self.ended.set()
-        elif isinstance(event.data, FileReady) and event.station in self._stations:
+        if isinstance(event.data, FileReady) and event.station in self._stations:
             destination = event.data.destination
             versions = [
                 (ledger.object_path(destination.location, escape(file.raw)), file.digests.values())
@@ -56,15 +47,10 @@ def recall(store: Store, bus: Bus, stations: Collection[Station], then: Callable
 
 
 def _read(store: Store, bus: Bus, reader: _Reader, then: Callable[[], None]) -> None:
-    consumer = bus.replay(Start(first=True), reader.take)
+    consumer = bus.replay(Start(first=True), reader.take, at_end=reader.ended.set)
     while not reader.ended.wait(LOOK_S):
-        trouble = consumer.trouble
-        if isinstance(trouble, BrokerRefused):
+        if isinstance(trouble := consumer.trouble, BrokerRefused):
             log.warning("log_not_readable", problem=str(trouble), effect="the catalog is asked instead")
-            break
-        if trouble is not None:
-            reader.heard_at = time.monotonic()  # the broker is away: that is no end
-        elif time.monotonic() - reader.heard_at > QUIET_S:
             break
     consumer.stop(2.0)
     store.remembered()

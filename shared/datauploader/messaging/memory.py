@@ -181,6 +181,11 @@ class MemoryBroker:
         """Return the log's first entry from `offset` and `since` on; call it holding `changed`."""
         return self._log.next(offset, since)
 
+    def log_end(self) -> int:
+        """Return the offset behind the log's last entry."""
+        with self.changed:
+            return self._log.end()
+
     def keep_log(self, kept_s: float) -> None:
         """Say how long the log must know an upload."""
         with self.changed:
@@ -245,14 +250,18 @@ class MemoryBus:
         gone = partial(self.broker.count_consumer, queue.name, -1)
         return self._keep(Repeating(self.broker.changed, queue.name, workers, on_stop=gone).start(take))
 
-    def replay(self, start: Start, handler: Handler) -> Consumer:
+    def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
         """See `Bus.replay`."""
-        position = start.offset or 0
+        position, end, untold = start.offset or 0, self.broker.log_end(), at_end
         consumer = Repeating(self.broker.changed, f"{self.name} replay", 1)
 
         def take() -> Callable[[], None] | None:
-            nonlocal position
-            if (found := self.broker.next_logged(position, start.time)) is None:
+            nonlocal position, untold
+            found = self.broker.next_logged(position, start.time)
+            if untold is not None and (found is None or found[0] >= end):
+                told, untold = untold, None
+                return told
+            if found is None:
                 return None
             offset, _, body = found
             position = offset + 1

@@ -133,6 +133,12 @@ class MemoryLog:
             (row["offset"] - 1, datetime.fromtimestamp(row["time"], UTC), zlib.decompress(row["body"])) if row else None
         )
 
+    def end(self) -> int:
+        """Return the offset behind the last entry that was ever written."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        return int(row["seq"]) if row else 0
+
     def _tidy(self, *, superseded_s: float) -> None:
         """Drop what nobody needs any more; never an event of an upload that is still open."""
         now, self._tidy_at = time.time(), time.monotonic() + TIDY_S

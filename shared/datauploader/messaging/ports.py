@@ -140,8 +140,12 @@ class Bus(Protocol):
         delivered while a consumer has the queue that owns it with another state; it is tried again.
         """
 
-    def replay(self, start: Start, handler: Handler) -> Consumer:
-        """Read the event log from `start` on, in order, and go on with what arrives."""
+    def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
+        """Read the event log from `start` on, in order, and go on with what arrives.
+
+        `at_end` is called once, in the reader's thread, when everything was handled that the log held when the reading
+        began, and before anything that is known to be newer. No clock decides that: those of services differ.
+        """
 
     def keep_log(self, kept_s: float) -> None:
         """Say for how many seconds after its last event an upload must be found in the log.

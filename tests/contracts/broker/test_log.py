@@ -1,7 +1,8 @@
 """The event log: a late consumer reads it from the start, from an offset, from a time."""
 
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,6 +54,37 @@ def test_a_reader_goes_on_from_a_time(bus, history, recorder, new_event, eventua
     bus.replay(Start(time=start), reader)
     reader.wait_for(1)
     assert reader.ids == [later.id]
+
+
+@pytest.mark.fault("F54")
+@pytest.mark.parametrize("ahead_s", [-7200, 0, 7200])
+def test_a_reader_is_told_once_where_the_log_ended_whatever_the_clocks_say(bus, recorder, new_event, soon, ahead_s):
+    """An event of a clock that is ahead is no end, and one of a clock that is behind is no reason to read on."""
+    events = [new_event() for _ in range(300)]
+    events[3] = replace(events[3], time=datetime.now(UTC) + timedelta(seconds=ahead_s))
+    for said in [bus.publish(event) for event in events]:
+        said.result(10)
+    reader, ends = recorder(soon()), []
+    ended = threading.Event()
+
+    def end() -> None:
+        ends.append(list(reader.ids))
+        ended.set()
+
+    bus.replay(Start(first=True), reader, at_end=end)
+    assert ended.wait(20)
+    later = new_event()
+    bus.publish(later).result(5)
+    reader.wait_for(302)
+    assert ends == [[events[0].id, *(event.id for event in events)]]
+    assert reader.ids[-1] == later.id
+
+
+def test_a_reader_of_an_empty_log_is_told_that_it_is_at_the_end(bus, recorder):
+    """Nothing need happen for that."""
+    ended = threading.Event()
+    bus.replay(Start(first=True), recorder(), at_end=ended.set)
+    assert ended.wait(20)
 
 
 def test_an_entry_is_repeated_until_its_handler_has_it(bus, history, recorder, soon):

@@ -2,9 +2,11 @@
 
 import itertools
 import shutil
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -179,7 +181,6 @@ def test_an_upload_that_was_put_off_with_the_clock_ahead_goes_on_when_the_clock_
     with state.transaction() as db:
         ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET due = ?, attempts = 3", (time.time() + 7200,))
-    state.remembered()
     state.close()
     world.start()
     world.await_(DatasetEnsured)
@@ -443,8 +444,9 @@ def test_the_log_is_read_once_and_not_at_every_start(world: World) -> None:
     assert not world.service._store.forgetful
 
 
-@pytest.mark.fault("F53")
-def test_a_ledger_from_a_copy_catches_up_with_the_event_log(world: World) -> None:
+@pytest.mark.fault("F53", "F54")
+@pytest.mark.parametrize("ahead_s", [0, 7200])
+def test_a_ledger_from_a_copy_catches_up_with_the_event_log(world: World, ahead_s: int) -> None:
     """What was asked for and stored since the copy is known again, and both uploads are completed; nothing twice."""
     early, late = version("a.h5"), version("b.h5")
     world.say(requested())
@@ -453,6 +455,8 @@ def test_a_ledger_from_a_copy_catches_up_with_the_event_log(world: World) -> Non
     eventually(lambda: not world.service._store.forgetful, what="the log is read")
     world.stop()
     shutil.copyfile(world.folder / "catalog.sqlite", world.folder / "copy")
+    with closing(sqlite3.connect(world.folder / "copy")) as db, db:  # written with the clock ahead
+        db.execute("UPDATE inbox SET seen_at = seen_at + ?", (ahead_s,))
     world.start()
     world.say(stored(late))
     world.await_(FileCatalogued, 2)

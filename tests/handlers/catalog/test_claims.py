@@ -1,6 +1,7 @@
 """Two uploads, one dataset: the catalog decides whose it is before anything is registered."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ from datauploader.contracts.questions import Datafiles, DatasetState, ListDatafi
 from datauploader.errors import QuestionRefused
 from datauploader.state import Store, inbox, outbox
 from datauploader.testing.waiting import eventually
-from datauploader_catalog import ledger
+from datauploader_catalog import claims, ledger
 from datauploader_catalog.adapters.memory import Fault
 from datauploader_catalog.ports import NewDataset, User
+from datauploader_catalog.questions import Answers
 
 pytestmark = pytest.mark.fault("F47")
 ANNA, BEN, RULE = "1101", "1102", "rule:scans"
@@ -229,9 +231,6 @@ def test_a_catalog_that_has_lost_its_state_knows_again_whose_dataset_is_whose(wo
     world.say(wish("upload-0003", BEN, name="run2"))
     world.await_(DatasetEnsured, 2)
     lose(world)
-    with pytest.raises(QuestionRefused) as away:
-        look(world)
-    assert away.value.code == "unavailable"
     taken = wish("upload-0005", ANNA, name="run2")
     world.say(taken)
     world.say(wish("upload-0002", BEN))
@@ -239,6 +238,37 @@ def test_a_catalog_that_has_lost_its_state_knows_again_whose_dataset_is_whose(wo
     assert {one.upload_id for one in world.await_(DatasetEnsured, 2)} == {"upload-0001", "upload-0003"}
     assert world.await_(DatasetCompleted)[0].upload_id == "upload-0001"
     assert file.sha256 == world.catalogue.datafiles["1"]["a.h5"].checksum
+
+
+def test_a_catalog_that_is_still_reading_says_nothing_of_a_dataset(world: World) -> None:
+    """Its answer would be that the name is free."""
+    forgetful = Store(world.folder / "new.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, claims.SCHEMA])
+    answers = Answers(world.catalogue, "", may_create=False, store=forgetful)
+    with pytest.raises(QuestionRefused) as away:
+        answers(LookAtDataset(investigation="20260101", dataset="run1", user_id=ANNA))
+    assert away.value.code == "unavailable"
+    forgetful.close()
+
+
+@pytest.mark.fault("F54")
+def test_a_clock_that_was_ahead_does_not_end_the_reading_of_the_log(world: World) -> None:
+    """The event of a station two hours ahead lies in the log before the request that has the dataset."""
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    early = Event(data=wish("upload-0009", name="early"), station=HERE, service="test", time=ahead)
+    world.outside.publish(early).result(5)
+    begin(world)
+    world.await_(DatasetEnsured, 2)
+    lose(world)
+    assert refusal(world, wish("upload-0002", BEN)).reason == "dataset-in-use"
+
+
+@pytest.mark.fault("F28")
+def test_a_catalog_that_has_lost_its_state_need_not_wait_for_anybody_to_speak(world: World) -> None:
+    """It has read the log to its end, and answers."""
+    begin(world)
+    lose(world)
+    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    assert look(world, BEN).reason == "dataset-in-use"
 
 
 @pytest.mark.fault("F28")

@@ -93,9 +93,11 @@ class RabbitBus:
         )  # fmt: skip
         return self._subscribe(source, workers)
 
-    def replay(self, start: Start, handler: Handler) -> Consumer:
+    def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
         """See `Bus.replay`; from a time, the broker begins with the chunk that holds it, so a little earlier."""
-        source = LogSource(start, handler, link=self._in, tuning=self._tuning, declare=self._declare)
+        source = LogSource(
+            start, handler, link=self._in, tuning=self._tuning, declare=self._declare, at_end=at_end
+        )  # fmt: skip
         return self._subscribe(source, 1)
 
     def keep_log(self, kept_s: float) -> None:
