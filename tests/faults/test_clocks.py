@@ -19,15 +19,21 @@ def clock(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_resume_works_at_once_after_the_clock_of_the_gateway_was_put_right(case, scribe, clock: Path) -> None:
-    """The pause was pressed with the gateway two hours ahead; a close completes as well."""
-    run = case(before={"gateway": clock_changer(clock)})
-    pen = scribe(run)
-    upload = run.request()
+def paused_ahead(run, clock: Path) -> str:
+    """Have an upload paused while the clock is two hours ahead; return its id."""
+    upload: str = run.request()
     run.opened(upload)
     clock.write_text("+7200")
     run.control(upload, "pause")
     run.until(upload, lambda status: status.paused, "the upload is paused", 20)
+    return upload
+
+
+def test_a_resume_works_at_once_after_the_clock_of_the_gateway_was_put_right(case, scribe, clock: Path) -> None:
+    """The pause was pressed with the gateway two hours ahead; a close completes as well."""
+    run = case(before={"gateway": clock_changer(clock)})
+    pen = scribe(run)
+    upload = paused_ahead(run, clock)
     clock.write_text("+0")
     pen.write_many(f"{number}.dat" for number in range(5))
     run.heal()
@@ -64,11 +70,7 @@ def test_a_gateway_that_lost_its_state_steers_on_after_its_clock_was_put_right(c
     """What it had said is in the event log, and its numbers go on above that."""
     run = case(before={"gateway": clock_changer(clock)})
     pen = scribe(run)
-    upload = run.request()
-    run.opened(upload)
-    clock.write_text("+7200")
-    run.control(upload, "pause")
-    run.until(upload, lambda status: status.paused, "the upload is paused", 20)
+    upload = paused_ahead(run, clock)
     run.services.kill("gateway")
     for path in (run.facility.folder / "state").glob("gateway.sqlite*"):
         path.unlink()

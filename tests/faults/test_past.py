@@ -23,6 +23,10 @@ SETTINGS = {
 }
 
 
+SERVER = {"gateway": "gateway.sqlite", "catalog": "catalog.sqlite", "nexus-harvester": "harvester-nexus.sqlite"}
+"""The services of the server, and their state files."""
+
+
 class Two:
     """Two uploads of two folders, one from before the copy and one from after it."""
 
@@ -73,6 +77,27 @@ class Two:
         """List what was set aside as from the past."""
         return sorted(self.states.glob(f"{STATES[service]}.past-*"))
 
+    def lose_server(self) -> None:
+        """End the services of the server, and take all that they, the broker and Redis remember."""
+        for service in SERVER:
+            self.run.services.terminate(service)
+        broker = self.run.server["rabbitmq"]
+        broker.kill()
+        shutil.rmtree(broker.directory / "data")
+        for name in SERVER.values():
+            for old in self.states.glob(f"{name}*"):
+                old.unlink()
+        self.run.server["redis"].command("FLUSHALL")
+
+    def start_server(self, *runs) -> None:
+        """Start its services, and sign the people of some runs in again."""
+        for service in SERVER:
+            self.run.services.start(service)
+        self.run.facility.wait()
+        eventually(lambda: _signed_in(self.run.facility), within_s=60, every_s=0.5, what="the catalog answers")
+        for one in runs:
+            one.token = self.run.facility.sign_in()
+
     def finish(self) -> None:
         """Write on in both folders, close both, and have the oracle judge."""
         self.run.heal()
@@ -120,24 +145,10 @@ def test_a_server_that_begins_from_nothing_is_told_of_the_open_uploads_by_their_
     """Broker, Redis, catalog and gateway are new, as after restoring `.env` and the site's folder alone."""
     two.go_on()
     run = two.run
-    services = ("gateway", "catalog", "nexus-harvester")
-    for service in services:
-        run.services.terminate(service)
-    broker, redis = run.server["rabbitmq"], run.server["redis"]
-    broker.kill()
-    shutil.rmtree(broker.directory / "data")
-    for name in ("gateway.sqlite", "catalog.sqlite", "harvester-nexus.sqlite"):
-        for old in two.states.glob(f"{name}*"):
-            old.unlink()
-    redis.command("FLUSHALL")
+    two.lose_server()
     stored = {path: path.stat().st_mtime_ns for path in run.facility.storage.rglob("*") if path.is_file()}
-    broker.start()
-    for service in services:
-        run.services.start(service)
-    run.facility.wait()
-    eventually(lambda: _signed_in(run.facility), within_s=60, every_s=0.5, what="the catalog answers")
-    for one in (two.before[0], two.after[0]):
-        one.token = run.facility.sign_in()
+    run.server["rabbitmq"].start()
+    two.start_server(two.before[0], two.after[0])
     for _, _, each, _ in (two.before, two.after):
         eventually(lambda each=each: _status(run, each) == "open", within_s=60, what="the upload is known again")
         run.until_catalogued(each, 5)
@@ -171,27 +182,13 @@ def test_a_server_restored_on_nothing_from_its_backup_knows_everything_again(two
     two.go_on()
     run.control(between, "close")
     run.completed(between)
-    services = ("gateway", "catalog", "nexus-harvester")
-    for service in services:
-        run.services.terminate(service)
-    broker, redis = run.server["rabbitmq"], run.server["redis"]
-    broker.kill()
-    shutil.rmtree(broker.directory / "data")
-    for name in ("gateway.sqlite", "catalog.sqlite", "harvester-nexus.sqlite"):
-        for old in two.states.glob(f"{name}*"):
-            old.unlink()
-    redis.command("FLUSHALL")
-    broker.start()
+    two.lose_server()
+    run.server["rabbitmq"].start()
     command(run, "restore", tmp_path / "b.tar", "--states", tmp_path / "new", "--files", tmp_path / "site")
     assert (tmp_path / "site" / run.facility.config.name).read_bytes() == run.facility.config.read_bytes()
-    for name in ("gateway.sqlite", "catalog.sqlite", "harvester-nexus.sqlite"):
+    for name in SERVER.values():
         shutil.copyfile(tmp_path / "new" / name, two.states / name)
-    for service in services:
-        run.services.start(service)
-    run.facility.wait()
-    eventually(lambda: _signed_in(run.facility), within_s=60, every_s=0.5, what="the catalog answers")
-    for one in (run, over, two.after[0]):
-        one.token = run.facility.sign_in()
+    two.start_server(run, over, two.after[0])
     assert run.completed(done, within_s=10).counts.catalogued.files == 5
     assert len(run.receipts(done)) == 5
     eventually(lambda: _status(run, two.after[2]) == "open", within_s=60, what="the upload is known again")

@@ -1,102 +1,60 @@
 """The catalog completes a dataset only after somebody has looked: its handlers and workers on the memory engine."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.handlers.catalog.test_catalog_service import (
+    DESTINATION,
+    HERE,
+    THERE,
+    UPLOAD,
+    requested,
+    sealed,
+    stored,
+    version,
+)
+from tests.handlers.catalog.test_catalog_service import World as CatalogWorld
 
-from datauploader.config import Settings
 from datauploader.contracts import (
     AuditReported,
     AuditRequested,
     DatasetCompleted,
-    DatasetSpec,
-    Destination,
-    Event,
-    EventData,
     FileCatalogued,
     FileStored,
-    FileVersion,
     Person,
-    Station,
-    StoredFile,
     UploadControlled,
-    UploadRequested,
     UploadSealed,
 )
-from datauploader.contracts.uploads import manifest_digest
-from datauploader.messaging import connect
-from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
-from datauploader.service import Context
+from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
 from datauploader.testing.auditing import report_of
 from datauploader.testing.waiting import eventually
 from datauploader_catalog import audits
-from datauploader_catalog.adapters.memory import MemoryCatalogue
-from datauploader_catalog.app import CatalogService
-from datauploader_catalog.ports import Investigation, User
-from datauploader_catalog.settings import CatalogSettings
 
-HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
-THERE = Station(facility="elettra", beamline="xrd2", station="ws01")
-UPLOAD = "upload-0001"
-DESTINATION = Destination(remote="store", location="20260101/run1")
 ANNA = Person(id="1101")
 MISSING = {"kind": "missing", "files": 1, "first": ("a.h5",)}
 FOREIGN = {"kind": "foreign", "files": 1, "first": ("README",)}
 
 
-class World:
+class World(CatalogWorld):
     """A catalog service, and a transfer service that is this test."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.url = folder, f"memory://{uuid.uuid4()}"
-        self.catalogue = MemoryCatalogue()
-        mine = [Investigation("20260101", "20260101", "1", "Grains", "/experiments/20260101")]
-        self.catalogue.seed("session-anna", User("1101", "anna", 1, 1), mine)
-        self.heard: list[Event[EventData]] = []
-        self.outside = connect(self.url, name="test")
-        self.outside.consume(gateway_queue(), lambda delivery: self.heard.append(delivery.event))
+    def listen(self) -> None:
+        """Answer no audit by oneself."""
         for station in (HERE, THERE):
             for queue in (watcher_queue(station), transfer_queue(station)):
                 self.outside.consume(queue, lambda _delivery: None)
-        self.start()
-
-    def start(self, **more: object) -> None:
-        """Start the service on its state."""
-        self.bus = connect(self.url, name="catalog")
-        settings = CatalogSettings.model_validate({"adapter": "memory", **more})
-        self.service = CatalogService(Context(Settings(state_dir=self.folder), self.bus), self.catalogue, settings)
-        self.service.start()
-
-    def stop(self) -> None:
-        """Stop the service."""
-        self.service.stop(5.0)
-        self.bus.close()
-
-    def say(self, data: EventData, station: Station = HERE) -> None:
-        """Publish an event as another service would."""
-        self.outside.publish(Event(data=data, station=station, service="test")).result(5)
 
     def all(self, kind):
         """Return the events of a kind that were heard."""
         return [event.data for event in list(self.heard) if isinstance(event.data, kind)]
 
-    def await_(self, kind, count: int = 1):
-        """Wait for so many events of a kind."""
-        return eventually(lambda: self.all(kind) if len(self.all(kind)) >= count else [], what=f"{count} {kind}")
-
     def seal(self, *names: str) -> UploadSealed:
         """Ask for a dataset of these files, store them and seal it."""
-        files = [FileVersion.of(n.encode(), size=1, mtime_ns=1, sha256="a" * 64, revision=1) for n in names]
-        spec = DatasetSpec(name="run1")
-        request = {"investigation": "20260101", "dataset": spec, "root": "/data", "mode": "batch"}
-        self.say(UploadRequested(upload_id=UPLOAD, destination=DESTINATION, requested_by=ANNA, **request))
-        stored = [StoredFile(file=f, object=f"20260101/run1/{f.path}", state="verified", method="t") for f in files]
-        self.say(FileStored(upload_id=UPLOAD, destination=DESTINATION, files=tuple(stored)))
-        manifest = manifest_digest((f.raw, f.sha256) for f in files)
-        seal = UploadSealed(upload_id=UPLOAD, files=len(files), bytes=len(files), left_out=0, manifest_sha256=manifest)
-        self.say(seal)
+        files = [version(name) for name in names]
+        seal = sealed(*files)
+        for data in (requested(), stored(*files), seal):
+            self.say(data)
         return seal
 
     def completed(self) -> bool:

@@ -81,10 +81,14 @@ class World:
         self.heard: list[Event[EventData]] = []
         self.outside = connect(self.url, name="test")
         self.outside.consume(gateway_queue(), lambda delivery: self.heard.append(delivery.event))
+        self.listen()
+        self.start()
+
+    def listen(self) -> None:
+        """Be the stations, whose storages always hold what they should."""
         for station in (HERE, THERE):
             self.outside.consume(watcher_queue(station), lambda _delivery: None)
             self.outside.consume(transfer_queue(station), auditor(self.outside))
-        self.start()
 
     def start(self, **more: object) -> None:
         """Start the service on its state."""
