@@ -60,6 +60,13 @@ _SWITCH_S = 0.001
 which wait several times, took a tenth more while events were folded."""
 
 
+SCHEMAS = (
+    outbox_state.SCHEMA, intake.SCHEMA, unanswered.SCHEMA, occasions.SCHEMA, lastheard.SCHEMA, revocations.SCHEMA,
+    commits.SCHEMA,
+)  # fmt: skip
+"""Of `gateway.sqlite`."""
+
+
 class Gateway:
     """The one door for people."""
 
@@ -80,19 +87,7 @@ class Gateway:
         redis_url = settings.redis.get_secret_value()
         self._redis = redisdoor.connect(redis_url)
         self._accounts = Accounts(settings.accounts)
-        path = context.settings.state_dir / f"{SERVICE}.sqlite"
-        self._store = Store(
-            path,
-            (
-                outbox_state.SCHEMA,
-                intake.SCHEMA,
-                unanswered.SCHEMA,
-                occasions.SCHEMA,
-                lastheard.SCHEMA,
-                revocations.SCHEMA,
-                commits.SCHEMA,
-            ),
-        )
+        self._store = Store(context.settings.state_dir / f"{SERVICE}.sqlite", SCHEMAS)
         self._outbox = Outbox(self._store, context.bus.publish)
         self._unanswered = unanswered.Unanswered(
             self._store, self._outbox, patience_s=settings.request_patience_s, kept_s=settings.kept_days * _DAY_S
@@ -109,6 +104,7 @@ class Gateway:
         self._heartbeat = Heartbeat(
             context.bus, context.settings.here, settings.report_interval_s, self._outbox.numbered
         )
+        every = None if settings.audit_every is None else timedelta(days=settings.audit_every)
         self._keeper = Keeper(
             context.bus,
             self._redis,
@@ -122,12 +118,7 @@ class Gateway:
             commits=counted,
             condition=self._condition,
             revocations=self._revocations,
-            old=OldDatasets(
-                self._redis,
-                self._store,
-                self._outbox,
-                None if settings.audit_every is None else timedelta(days=settings.audit_every),
-            ),
+            old=OldDatasets(self._redis, self._store, self._outbox, every),
         )
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()

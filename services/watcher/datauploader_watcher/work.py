@@ -57,6 +57,17 @@ class Closing:
     """Sentences about files that keep it from being sealed."""
 
 
+@dataclass(slots=True)
+class Word:
+    """Waiting for the catalogue's word that an upload may write its dataset."""
+
+    begun_at: float
+    """When the upload was taken up (monotonic)."""
+    patience_s: float
+    asked_at: float
+    """When the catalog was asked last what it has of the upload (monotonic)."""
+
+
 class Work:
     """What the loop holds in memory of one open upload; everything in it can be found again by scanning."""
 
@@ -103,13 +114,10 @@ class Work:
         """A scan of everything has ended since the start."""
         self.scanned_all = False
         """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
-        self.begun_at, self._patience_s = clock.monotonic(), patience_s
-        self.asked_at = self.begun_at
-        """When the catalog was asked last what it has of the upload."""
-        self.changed_at = clock.monotonic()
+        self.word = Word(clock.monotonic(), patience_s, asked_at=clock.monotonic())
         self.stirred = True
         """Something has changed since the counts were said."""
-        self.counted_at, self.entries = clock.monotonic() - COUNT_S, 0
+        self.changed_at, self.counted_at, self.entries = clock.monotonic(), clock.monotonic() - COUNT_S, 0
         self.visits = Visits(sources, clock)
         self._closed: set[bytes] = set()
         """Files that were closed before they were first looked at."""
@@ -257,7 +265,7 @@ class Work:
             return 0.0
         if self.upload.agreed == "no" or request.continues or request.without:
             return None
-        return self.begun_at + self._patience_s
+        return self.word.begun_at + self.word.patience_s
 
     @property
     def held(self) -> bool:
@@ -273,7 +281,7 @@ class Work:
     @property
     def unagreed(self) -> str:
         """The sentence for people while the upload waits for the catalogue's word."""
-        waited = self._clock.monotonic() - self.begun_at >= HELD_TOLD_S
+        waited = self._clock.monotonic() - self.word.begun_at >= HELD_TOLD_S
         if not waited or self.upload.agreed or self.announces_at is not None:
             return ""
         return (

@@ -270,8 +270,8 @@ class Works:
     def _ask_again(self, db: sqlite3.Connection, work: Work) -> None:
         """Ask the catalog once more whether the upload may write its dataset: its word may have been lost."""
         now = self._clock.monotonic()
-        if work.held and now - work.asked_at >= self._settings.receipt_patience_s:
-            work.asked_at = now
+        if work.held and now - work.word.asked_at >= self._settings.receipt_patience_s:
+            work.word.asked_at = now
             Uploads.set_recall(db, work.upload.number, "")
 
     def _let_go(self, number: int) -> None:

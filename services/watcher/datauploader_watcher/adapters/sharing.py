@@ -147,12 +147,12 @@ if sys.platform == "win32":
 else:
 
     def open_to_remove(path: str) -> int:
-        """Elsewhere files are held by the descriptor of their folder."""
-        raise NotImplementedError
+        """Refuse: elsewhere files are held by the descriptor of their folder."""
+        raise OSError(errno.ENOSYS, "only Windows removes a file by its path", path)
 
     def remove_when_closed(descriptor: int) -> None:
-        """Elsewhere files are held by the descriptor of their folder."""
-        raise NotImplementedError
+        """Refuse: nothing was opened for that."""
+        raise OSError(errno.ENOSYS, "only Windows removes a file by its handle", str(descriptor))
 
     def open_denying_writers(path: str, flags: int) -> int:
         """Open for reading; elsewhere no open denies writers, so this one does not either."""
