@@ -29,6 +29,8 @@ class Fault(BaseModel):
     kind: FaultKind
     times: int = Field(default=1, ge=-1)
     """How many calls; -1 for all of them."""
+    skip: int = Field(default=0, ge=0)
+    """How many calls are answered as ever before that."""
     match: str = ""
     status: int = Field(default=500, ge=300, le=599)
     seconds: float = Field(default=30.0, ge=0, le=600)
@@ -52,6 +54,9 @@ class Faults:
         for plan in self.plans:
             due = plan.times == -1 or plan.fired < plan.times
             if due and plan.procedure == procedure and (not plan.match or plan.match in form.values()):
+                if plan.skip:
+                    plan.skip -= 1
+                    continue
                 plan.fired += 1
                 return plan
         return None

@@ -60,6 +60,7 @@ class CatalogService:
         self._dispatcher.after_commit(self._worker.wake)
         self._dispatcher.after_commit(self._annotator.wake)
         self._consumers: list[Consumer] = []
+        self._answering: list[Consumer] = []
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="catalog.turns")
         self._working = self._recalling = False
         self._guard = PastGuard(self._store, self._bus, None, self.name)
@@ -82,17 +83,15 @@ class CatalogService:
             held=lambda: self._in_turn(self._take_over),
             lost=lambda _host: self._in_turn(self._miss),
         )
-        self._consumers += [
-            self._bus.consume(catalog_queue(), self._hear, workers=2, prefetch=64, ownership=ownership),
-            self._bus.answer(self.name, self._answers),
-            self._bus.answer_stations(self.name, Recollection(self._store)),
-        ]
+        self._consumers.append(
+            self._bus.consume(catalog_queue(), self._hear, workers=2, prefetch=64, ownership=ownership)
+        )
 
     def stop(self, deadline_s: float) -> None:
         """Let running calls end; what is not told yet stays in the ledger."""
-        for consumer in self._consumers:
-            consumer.stop(deadline_s / 4)
         self._turns.shutdown(wait=True)
+        for consumer in (*self._consumers, *self._answering):
+            consumer.stop(deadline_s / 4)
         self._worker.stop(deadline_s / 4)
         self._annotator.stop(deadline_s / 4)
         self._outbox.stop(deadline_s / 4)
@@ -126,9 +125,20 @@ class CatalogService:
         if self._store.forgetful and not self._recalling:
             self._recall()
         self._work()
+        if not self._answering:
+            self._answering = [
+                self._bus.answer(self.name, self._answers),
+                self._bus.answer_stations(self.name, Recollection(self._store)),
+            ]
 
     def _miss(self) -> None:
-        """Another catalog with a state of its own hears what this one does not, so that is to be found in the log."""
+        """Another catalog with a state of its own hears what this one does not, so that is to be found in the log.
+
+        That one answers questions as well: this one does not know whose a dataset is.
+        """
+        for consumer in self._answering:
+            consumer.stop()
+        self._answering = []
         if not self._store.forgetful:
             log.error("queue_belongs_to_another_state", hint="stop one of the two catalogs, or let them share a folder")
             self._store.forget()

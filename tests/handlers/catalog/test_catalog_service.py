@@ -49,7 +49,7 @@ from datauploader.contracts.questions import (
     WhoIs,
 )
 from datauploader.contracts.uploads import manifest_digest
-from datauploader.errors import QuestionRefused
+from datauploader.errors import NoAnswer, QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.ports import Consumer, Handler, Start
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
@@ -105,6 +105,7 @@ class World:
         settings = CatalogSettings.model_validate({"adapter": "memory", **more})
         self.service = CatalogService(Context(Settings(state_dir=self.folder), self.bus), self.catalogue, settings)
         self.service.start()
+        eventually(lambda: self.service._answering, what="it has its queue, and answers")
 
     def stop(self) -> None:
         """Stop the service."""
@@ -539,6 +540,8 @@ def test_what_another_catalog_has_heard_meanwhile_is_found_in_the_log(world: Wor
         consumer.stop(5)
     world.service._in_turn(world.service._miss)
     eventually(lambda: world.service._store.forgetful, what="it knows that it misses something")
+    with pytest.raises(NoAnswer):  # the other one answers
+        world.outside.ask(WhoIs(session="session-anna"), Identity, timeout_s=0.3).result(5)
     file = version("a.h5")
     world.say(stored(file))
     world.say(sealed(file))
