@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -32,6 +33,20 @@ def _files(number: int) -> str:
     return count(number, "file")
 
 
+@cache
+def _environment(folder: Path | None) -> Environment:
+    """Return what reads the templates; each is compiled once, and again when its file has changed."""
+    loaders: list[BaseLoader] = [FileSystemLoader(folder)] if folder else []
+    # plain text needs no escapes; what comes from outside is cleaned instead
+    made = Environment(  # noqa: S701 - mails are plain text
+        loader=ChoiceLoader([*loaders, FileSystemLoader(_BUILT_IN)]), undefined=StrictUndefined,
+        finalize=lambda value: clean(value) if isinstance(value, str) else value,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {"size": size, "count": "{:,}".format, "files": _files}
+    return made
+
+
 class Letters:
     """Writes letters from the built-in templates and the facility's own."""
 
@@ -41,18 +56,7 @@ class Letters:
         Raises:
             ConfigurationError: one of the facility's own cannot be used.
         """
-        loaders: list[BaseLoader] = [FileSystemLoader(folder)] if folder else []
-        # plain text needs no escapes; what comes from outside is cleaned instead
-        self._environment = Environment(  # noqa: S701 - mails are plain text
-            loader=ChoiceLoader([*loaders, FileSystemLoader(_BUILT_IN)]), undefined=StrictUndefined,
-            finalize=lambda value: clean(value) if isinstance(value, str) else value,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
-        self._environment.filters |= {
-            "size": size,
-            "count": "{:,}".format,
-            "files": lambda number: count(number, "file"),
-        }
+        self._environment = _environment(folder)
         for kind in KINDS:
             self._check(kind, folder)
 
