@@ -42,6 +42,10 @@ ATTACKS = {
     "S29": "known vulnerabilities in dependencies",
     "S30": "event forged for another's upload or investigation",
     "S31": "parked-message tools as a plain user",
+    "S32": "a message taken past the topic rights by the broker itself",
+    "S33": "a pattern that is matched for ever",
+    "S34": "a data file that ends or blocks its reader",
+    "S35": "another's object named as one's own",
 }
 """The numbers of the security table, and their names."""
 _PAGE = """\

@@ -75,6 +75,12 @@ FAULTS = {
     "F55": "two machines with one name, a batch of nothing",
     "F56": "written after the seal",
     "F57": "old news told as now",
+    "F58": "a value that no column, format or clock can hold",
+    "F59": "the catalogue refuses one value for good",
+    "F60": "the storage refuses one file every time",
+    "F61": "a storage whose trouble is told wrongly",
+    "F62": "a file that a harvester cannot bear",
+    "F63": "messages whose queue does not exist",
 }
 """The numbers of the campaign's table, and their names."""
 _PAGE = """\
