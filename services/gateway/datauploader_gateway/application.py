@@ -128,6 +128,7 @@ def build(settings: GatewaySettings, make_parts: Callable[[], Parts]) -> Gateway
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     for router in _REST:
         app.include_router(router, prefix=API)

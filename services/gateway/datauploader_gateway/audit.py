@@ -18,7 +18,10 @@ from datauploader_gateway.view import keys
 
 log = structlog.get_logger()
 
+REFUSED = "sign-in refused"
+"""What somebody did whom nobody knows."""
 KEPT = 10_000
+"""Entries of each kind, of refused sign-ins and of all others."""
 _CHUNK = 500
 _POSITION = re.compile(r"\d{1,20}-\d{1,20}")
 
@@ -69,7 +72,8 @@ class Audit:
         log.info("audit", what=what, who=who, address=address, **about)
         try:
             entry = {"what": what, "who": who, "address": address, **about}
-            await self._redis.xadd(keys.AUDIT, dict(entry.items()), maxlen=KEPT, approximate=True)
+            stream = keys.REFUSED if what == REFUSED else keys.AUDIT
+            await self._redis.xadd(stream, dict(entry.items()), maxlen=KEPT, approximate=True)
         except RedisError as error:
             log.warning("audit_only_in_log", problem=str(error))
 
@@ -89,12 +93,26 @@ class Audit:
             high = f"({read[-1].id}"
             found += await visible([entry for entry in read if wanted.wants(entry)])
             if len(found) > limit:
-                return found[:limit], found[limit - 1].id
+                while limit < len(found) and found[limit].id == found[limit - 1].id:
+                    limit += 1
+                return found[:limit], found[limit - 1].id if limit < len(found) else None
         return found, None
 
     async def _read(self, high: str, low: str) -> list[AuditEntry]:
-        read = cast("Entries", await self._redis.xrevrange(keys.AUDIT, high, low, count=_CHUNK))
-        return [_entry(position, fields) for position, fields in read]
+        """Read the next entries of both streams, newest first; what has the same position in both is never parted."""
+        read: list[AuditEntry] = []
+        since = ""
+        for stream in (keys.AUDIT, keys.REFUSED):
+            some = cast("Entries", await self._redis.xrevrange(stream, high, low, count=_CHUNK))
+            read += [_entry(position, fields) for position, fields in some]
+            if len(some) == _CHUNK:
+                since = max(since, redisdoor.text(some[-1][0]), key=_place)
+        return sorted((one for one in read if _place(one.id) >= _place(since)), key=lambda one: _place(one.id))[::-1]
+
+
+def _place(position: str) -> tuple[int, ...]:
+    """Return what the positions of a stream are ordered by."""
+    return tuple(int(part) for part in position.split("-") if part)
 
 
 def _entry(position: bytes, fields: dict[bytes, bytes]) -> AuditEntry:

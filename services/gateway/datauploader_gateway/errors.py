@@ -10,6 +10,7 @@ DataUploaderError
     ├── NotFound                                   404
     ├── UploadOver, NotComplete, NothingToCompare  409
     ├── IdempotencyKeyReused, AlreadySetUp         409
+    ├── TooManyTokens                              409
     ├── InvestigationExists, ChangedMeanwhile      409
     ├── DatasetTaken                               409
     │   └── DatasetComplete, DatasetInUse, DatasetOpen, DatasetContinues
@@ -195,6 +196,15 @@ class DatasetContinues(DatasetTaken):
 
     word, title = "dataset-continues", "You have begun this dataset before"
     hint = "Say that this upload goes on with it, or upload under another name{name}."
+
+
+class TooManyTokens(Problem):
+    """Nobody needs so many."""
+
+    status, word, title = 409, "too-many-tokens", "Too many tokens"
+    hint = (
+        "Revoke those that you do not use any more: GET /api/v1/tokens lists them, DELETE /api/v1/tokens/ID ends one."
+    )
 
 
 class ChangedMeanwhile(Problem):

@@ -39,6 +39,8 @@ class GatewaySettings(SectionSettings):
     """TOML or JSON file of local accounts; None: no local sign-in."""
     vuo: bool = True
     """Accept VUO sessions, which the catalog service checks."""
+    vuo_token_days: int = Field(default=30, ge=1, le=365)
+    """Longest life of a token that somebody makes who signed in with a VUO session."""
     oidc: OidcSettings = OidcSettings()
     """The facility's identity provider."""
     roles: tuple[RoleRule, ...] = ()

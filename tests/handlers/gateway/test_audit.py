@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from datauploader_gateway import audit
+
 
 def lived(facility: Any, scene: Any) -> tuple[str, str]:
     """Let Anna ask for two uploads at two beamlines and pause one; return their ids."""
@@ -58,6 +60,23 @@ def test_pages_of_the_record_have_everything_once(facility: Any, scene: Any) -> 
         after = answer["next"]
         facility.client("bruno")
     assert seen == whole
+
+
+@pytest.mark.attack("S9")
+def test_strangers_at_the_door_do_not_push_out_what_people_did(
+    open_facility: Any, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused sign-ins are kept apart, and shown among the others."""
+    monkeypatch.setattr(audit, "KEPT", 4)
+    facility = open_facility()
+    facility.client("anna")
+    stranger = facility.client()
+    for number in range(20):
+        stranger.post("/api/v1/session", json=scene.credentials(f"eve{number}", "x"))
+    found = [(entry["what"], entry["who"]) for entry in read(facility.client("otto"))]
+    assert found[0][0] == found[-1][0] == "signed in"
+    assert ("signed in", "7") in found
+    assert 4 <= sum(what == "sign-in refused" for what, _ in found) <= 20
 
 
 @pytest.mark.attack("S8", "S31")

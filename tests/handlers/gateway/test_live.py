@@ -1,6 +1,7 @@
 """Live streams: everything comes, from where one was; they end with the upload, the session and the gateway."""
 
 import itertools
+import os
 import time
 from typing import Any
 
@@ -104,6 +105,19 @@ def test_a_stream_ends_with_its_session(facility: Any, scene: Any) -> None:
     stream = scene.Stream(client, f"/api/v1/uploads/{upload_id}/events")
     stream.wait_for("upload")
     client.delete("/api/v1/session")
+    assert stream.ended.wait(8)
+
+
+@pytest.mark.attack("S7")
+def test_a_stream_ends_when_its_person_may_see_less(facility: Any, scene: Any) -> None:
+    """Staff who became a user see their own from then on; the browser comes back as that."""
+    client = facility.client("stella")
+    stream = scene.Stream(client, "/api/v1/events")
+    accounts = facility.settings.accounts
+    text = accounts.read_text()
+    assert text.count('role = "staff"') == 1
+    accounts.write_text(text.replace('role = "staff"', 'role = "user"'))
+    os.utime(accounts, (time.time() - 60,) * 2)
     assert stream.ended.wait(8)
 
 

@@ -168,6 +168,20 @@ def test_after_signing_in_one_stays_here(signing_in: Any, browser: Browser, goal
     assert str(page.url) == f"{facility.gateway.url}/"
 
 
+@pytest.mark.attack("S10")
+def test_a_foreign_page_does_not_use_up_the_sign_ins_of_an_address(signing_in: Any) -> None:
+    """Pictures of another site that lead here are refused; a link of it is a person who comes."""
+    facility = signing_in()
+    picture = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    link = picture | {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    client = facility.client()
+    del client.headers["Origin"]
+    answers = [client.get(START, headers=headers).status_code for headers in (picture, link)]
+    assert answers == [403, 303]
+    assert facility.redis().keys("*begun*"), "the link counts"
+    assert [int(facility.redis().get(key)) for key in facility.redis().keys("*begun*")] == [1]
+
+
 def test_a_host_header_does_not_change_where_the_provider_sends_people(signing_in: Any) -> None:
     """The address comes from the configuration."""
     facility = signing_in()

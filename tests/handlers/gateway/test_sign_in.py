@@ -1,13 +1,19 @@
 """Signing in: right, wrong, too often, from elsewhere, without Redis; sessions and tokens."""
 
+import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import redisdoor
+from datauploader_gateway.auth.accounts import Accounts
+from datauploader_gateway.errors import TooManyAttempts
 
 
 @pytest.mark.attack("S12")
@@ -21,6 +27,7 @@ def test_the_right_password_opens_a_session(facility: Any, scene: Any) -> None:
     assert cookie.startswith("datauploader=")
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
+    assert "max-age" not in cookie.lower(), "it would outlive the browser of a shared computer"
     assert client.get("/api/v1/me").json()["signed_in_by"] == "session"
 
 
@@ -90,6 +97,61 @@ def test_many_addresses_do_not_help_a_guesser_and_do_not_lock_the_owner_out(open
     assert owner.post("/api/v1/session", json=scene.credentials("anna")).status_code == 200
 
 
+@pytest.mark.attack("S9")
+@pytest.mark.parametrize("who", ["many names from one network", "one name from many addresses"])
+def test_attempts_at_the_same_moment_count_as_well(open_facility: Any, scene: Any, who: str) -> None:
+    """They are counted before anybody looks at the password; an IPv6 network of 64 bits is one address."""
+    facility = open_facility(trusted_proxies=("127.0.0.1",), attempts_per_address=4, attempts_from_strangers=4)
+    one_name = who.startswith("one name")
+
+    def attempt(number: int) -> int:
+        address = f"2001:db8:0:{number if one_name else 1:x}::{number + 1:x}"
+        name = "anna" if one_name else f"name{number}"
+        client = facility.client(**{"X-Forwarded-For": address})
+        return int(client.post("/api/v1/session", json=scene.credentials(name, "wrong")).status_code)
+
+    with ThreadPoolExecutor(12) as pool:
+        statuses = list(pool.map(attempt, range(12)))
+    assert sorted(statuses) == [401] * 4 + [429] * 8
+
+
+@pytest.mark.attack("S9")
+def test_who_signs_in_rightly_is_counted_nowhere(open_facility: Any, scene: Any) -> None:
+    """A whole beamline may come from one address."""
+    facility = open_facility(attempts_per_address=2, attempts_from_strangers=2, attempts_per_account=2)
+    statuses = [facility.client().post("/api/v1/session", json=scene.credentials(name)).status_code
+                for name in ("anna", "bruno") * 3]  # fmt: skip
+    assert statuses == [200] * 6
+
+
+@pytest.mark.attack("S9")
+def test_no_more_passwords_wait_than_can_be_looked_at(tmp_path: Path, scene: Any) -> None:
+    """Hashing takes a processor for a while: who comes when the queue is full is told to come again."""
+    (tmp_path / "accounts.toml").write_text(scene.ACCOUNTS)
+    accounts = Accounts(tmp_path / "accounts.toml")
+
+    async def crowd() -> list[object]:
+        return await asyncio.gather(*(accounts.judge("anna", "wrong") for _ in range(80)), return_exceptions=True)
+
+    judged = asyncio.run(crowd())
+    assert judged.count(None) == 64
+    assert all(isinstance(one, TooManyAttempts) for one in judged if one is not None)
+
+
+@pytest.mark.attack("S7")
+def test_who_signs_in_anew_leaves_no_session_behind(facility: Any, scene: Any) -> None:
+    """The next person at the browser of a shared computer, by the page and over REST."""
+    client, other = facility.client("anna"), facility.client("bruno")
+    stolen = [dict(one.cookies) for one in (client, other)]
+    assert client.post("/api/v1/session", json=scene.credentials("bruno")).status_code == 200
+    form = {**scene.credentials("anna"), "next": "/"}
+    assert other.post("/sign-in", data=form, follow_redirects=False).status_code == 303
+    for cookies in stolen:
+        thief = facility.client()
+        thief.cookies.update(cookies)
+        assert thief.get("/api/v1/me").status_code == 401
+
+
 @pytest.mark.attack("S9", "S11")
 def test_an_untrusted_proxy_cannot_choose_the_address(facility: Any, scene: Any) -> None:
     """X-Forwarded-For is ignored, so it does not give a guesser more tries."""
@@ -135,6 +197,31 @@ def test_a_token_serves_a_program_and_can_be_revoked(facility: Any, scene: Any) 
     assert made.json()["token"] not in str(listed)
     assert program.delete("/api/v1/tokens/current").status_code == 204
     assert program.get("/api/v1/me").status_code == 401
+
+
+@pytest.mark.attack("S7")
+def test_a_token_outlives_a_foreign_session_by_a_bounded_time(open_facility: Any) -> None:
+    """Nobody tells us when a VUO session ends, or its person leaves."""
+    facility = open_facility(vuo_token_days=3)
+    asked = {"method": "vuo", "vuo_session": "good-session", "days": 365}
+    made = facility.client().post("/api/v1/tokens", json=asked).json()
+    assert 0 < (datetime.fromisoformat(made["expires"]) - datetime.now(UTC)).total_seconds() <= 3 * 86400
+
+
+@pytest.mark.attack("S25")
+def test_nobody_has_tokens_without_number(facility: Any) -> None:
+    """Who has fifty is told to revoke some."""
+    client = facility.client("anna")
+    statuses = [client.post("/api/v1/tokens", json={}).status_code for _ in range(51)]
+    assert statuses == [201] * 50 + [409]
+    assert client.get("/api/v1/tokens").json()["items"][0]["name"] == "command line"
+
+
+@pytest.mark.attack("S11")
+def test_an_address_with_a_slash_too_many_leads_nowhere(facility: Any) -> None:
+    """A redirect would go to the host that the request names."""
+    answer = facility.client().get("/api/v1/openapi.json/", headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
 @pytest.mark.attack("S26")

@@ -1,9 +1,11 @@
 """Local accounts: a file that the administrator writes, read again when it changes."""
 
+import asyncio
 import json
 import threading
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +15,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, Validatio
 
 from datauploader.errors import ConfigurationError
 from datauploader_gateway.auth.person import Beamline, Role, User
+from datauploader_gateway.errors import TooManyAttempts
 from datauploader_gateway.mail.settings import is_address
 
 SETTLES_S = 1.0
 """For so long after a file was written to it does not count yet: many editors empty a file before they fill it."""
 _HASHER = PasswordHasher()
+_JUDGES = 4
+"""Passwords that are hashed at the same time: each takes 64 MiB and a processor."""
+_QUEUE = 60
+"""Passwords that may be waiting for that, about ten seconds' worth."""
 
 
 def _address(text: str) -> str:
@@ -72,6 +79,8 @@ class Accounts:
             ConfigurationError: the file is missing or wrong.
         """
         self._path = path
+        self._judges = ThreadPoolExecutor(_JUDGES, thread_name_prefix="gateway-passwords")
+        self._judging = 0
         self._lock = threading.Lock()
         self._read_at: _Version | None = None
         self._anybodys = ""
@@ -84,6 +93,20 @@ class Accounts:
     def any(self) -> bool:
         """There is at least one account that can sign in here."""
         return any(account.password for account in self._by_name.values())
+
+    async def judge(self, name: str, password: str) -> User | None:
+        """Do what `verify` does without holding anybody else up.
+
+        Raises:
+            TooManyAttempts: too many people wait for that already.
+        """
+        if self._judging >= _JUDGES + _QUEUE:
+            raise TooManyAttempts("too many people are signing in at this moment", retry_after_s=10)
+        self._judging += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._judges, self.verify, name, password)
+        finally:
+            self._judging -= 1
 
     def verify(self, name: str, password: str) -> User | None:
         """Return the account's person if the password is right; takes equally long in every case."""

@@ -28,9 +28,9 @@ class Caller:
 
 
 async def still_signed_in(parts: Parts, callers: Sequence[Caller]) -> list[bool]:
-    """Tell whose session or token is still good, and its person still let in, without prolonging it."""
+    """Tell whose session or token is still good, and its person still who they were, without prolonging it."""
     standing = await parts.sessions.standing([(who.secret, who.ticket) for who in callers])
-    return [stands and as_now(parts, who.ticket) is not None for stands, who in zip(standing, callers, strict=True)]
+    return [stands and as_now(parts, who.ticket) == who.user for stands, who in zip(standing, callers, strict=True)]
 
 
 def cookie_name(*, secure: bool) -> str:
@@ -39,11 +39,10 @@ def cookie_name(*, secure: bool) -> str:
 
 
 def give_cookie(response: Response, parts: Parts, secret: str) -> None:
-    """Let the browser keep its session's secret."""
+    """Let the browser keep its session's secret until it is closed: the next person at the computer is another one."""
     secure = parts.settings.secure
     response.set_cookie(
-        cookie_name(secure=secure), secret, httponly=True, samesite="lax", secure=secure, path="/",
-        max_age=parts.settings.session_longest_s,
+        cookie_name(secure=secure), secret, httponly=True, samesite="lax", secure=secure, path="/"
     )  # fmt: skip
 
 
@@ -99,6 +98,22 @@ async def optional_visitor(request: Request, parts: UseParts) -> Caller | None:
         return await optional_caller(request, parts)
     secret, is_cookie = secret_of(request, parts)
     return await _known(secret, parts, address_of(request), is_cookie=is_cookie)
+
+
+def check_visit(request: Request, parts: Parts) -> None:
+    """See that a person comes to a page, by whatever link, and not what another site's page loads.
+
+    Raises:
+        ForeignOrigin: another site's page asks, and no person.
+    """
+    if not is_visit(request.method, request.headers):
+        check_origin(request.method, request.headers, parts.own_origins, proven=False)
+
+
+async def end_former(request: Request, parts: Parts) -> None:
+    """End the session that the browser had: who signs in anew leaves none behind."""
+    if former := request.cookies.get(cookie_name(secure=parts.settings.secure)):
+        await parts.sessions.end(former)
 
 
 async def _known(secret: str, parts: Parts, address: str, *, is_cookie: bool) -> Caller | None:

@@ -1,5 +1,9 @@
 """How often somebody may try a password; counted in Redis, so that it holds for all gateways and fails closed."""
 
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from limits import RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -61,11 +65,25 @@ class RedisCounters(Storage):
         await self._redis.delete(keys.limit(key))
 
 
+Counter = tuple[RateLimitItemPerMinute | RateLimitItemPerHour, tuple[str, ...]]
+"""A limit, and of whom it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that was let through to be judged, and is counted as a failure until it is known to be none."""
+
+    account: str
+    source: str
+    counters: tuple[Counter, ...]
+
+
 class Throttle:
     """Slows guessing down without locking the owner out who signs in from their own address.
 
     Three counters: attempts on one account from one address; failures from one address; and failures on one account
-    from addresses that it was never used from, which alone stop a guesser who has many addresses.
+    from addresses that it was never used from, which alone stop a guesser who has many addresses. All count before
+    anybody looks at the password, so that attempts at the same moment count as well; what was no failure is taken back.
     """
 
     def __init__(self, client: Redis, settings: GatewaySettings) -> None:
@@ -77,18 +95,21 @@ class Throttle:
         self._begun = RateLimitItemPerMinute(_BEGUN_PER_ADDRESS, 5, namespace="begun")
         self._strangers = RateLimitItemPerHour(settings.attempts_from_strangers, 1, namespace="strangers")
 
-    async def admit(self, account: str, address: str) -> None:
+    async def admit(self, account: str, address: str) -> Attempt:
         """Count an attempt that begins.
 
         Raises:
             TooManyAttempts: it must not even be looked at.
         """
-        if not await self._limiter.test(self._address, address):
-            raise await self._too_many(self._address, address)
-        if not await self._acquainted(account, address) and not await self._limiter.test(self._strangers, account):
-            raise await self._too_many(self._strangers, account)
-        if not await self._limiter.hit(self._pair, account, address):
-            raise await self._too_many(self._pair, account, address)
+        source = network(address)
+        counters: list[Counter] = [(self._pair, (account, source)), (self._address, (source,))]
+        if not await self._acquainted(account, source):
+            counters.append((self._strangers, (account,)))
+        for place, (limit, of) in enumerate(counters):
+            if not await self._limiter.hit(limit, *of):
+                await self._take_back(counters[: place + 1])
+                raise await self._too_many(limit, *of)
+        return Attempt(account, source, tuple(counters))
 
     async def begin(self, address: str) -> None:
         """Count a sign-in at the identity provider that begins.
@@ -96,27 +117,27 @@ class Throttle:
         Raises:
             TooManyAttempts: this address begins them without end.
         """
-        if not await self._limiter.hit(self._begun, address):
-            raise await self._too_many(self._begun, address)
+        source = network(address)
+        if not await self._limiter.hit(self._begun, source):
+            raise await self._too_many(self._begun, source)
 
-    async def failed(self, account: str, address: str) -> None:
-        """Count an attempt that was wrong."""
-        await self._limiter.hit(self._address, address)
-        if not await self._acquainted(account, address):
-            await self._limiter.hit(self._strangers, account)
-
-    async def unjudged(self, account: str, address: str) -> None:
+    async def unjudged(self, attempt: Attempt) -> None:
         """Take an attempt back that nobody could judge, because whoever knows does not answer: it was no guess."""
-        key, expiry = self._pair.key_for(account, address), self._pair.get_expiry()
-        await self._limiter.storage.incr(key, expiry, -1)
+        await self._take_back(attempt.counters)
 
-    async def succeeded(self, account: str, address: str) -> None:
-        """Remember that the owner uses this address."""
-        await self._limiter.clear(self._pair, account, address)
-        await self._redis.set(_known(account, address), 1, ex=_ACQUAINTED_S)
+    async def succeeded(self, attempt: Attempt) -> None:
+        """Take an attempt back that was right, and remember that the owner uses this address."""
+        pair, *others = attempt.counters
+        await self._take_back(others)
+        await self._limiter.clear(pair[0], *pair[1])
+        await self._redis.set(_known(attempt.account, attempt.source), 1, ex=_ACQUAINTED_S)
 
-    async def _acquainted(self, account: str, address: str) -> bool:
-        return bool(await self._redis.exists(_known(account, address)))
+    async def _take_back(self, counters: Sequence[Counter]) -> None:
+        for limit, of in counters:
+            await self._limiter.storage.incr(limit.key_for(*of), limit.get_expiry(), -1)
+
+    async def _acquainted(self, account: str, source: str) -> bool:
+        return bool(await self._redis.exists(_known(account, source)))
 
     async def _too_many(
         self, item: RateLimitItemPerMinute | RateLimitItemPerHour, *identifiers: str
@@ -131,5 +152,16 @@ class Throttle:
         return float(seconds)
 
 
-def _known(account: str, address: str) -> str:
-    return keys.limit(f"known:{account}:{address}")
+def network(address: str) -> str:
+    """Return what one household or machine has of addresses: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 4:  # noqa: PLR2004 - IPv4
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+
+
+def _known(account: str, source: str) -> str:
+    return keys.limit(f"known:{account}:{source}")

@@ -11,7 +11,16 @@ from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from datauploader_gateway import metrics
-from datauploader_gateway.auth.dependency import Caller, SignedIn, address_of, cookie_name, give_cookie, take_cookie
+from datauploader_gateway.audit import REFUSED
+from datauploader_gateway.auth.dependency import (
+    Caller,
+    SignedIn,
+    address_of,
+    check_visit,
+    end_former,
+    give_cookie,
+    take_cookie,
+)
 from datauploader_gateway.auth.oidc import attempts, roles
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.person import User
@@ -42,6 +51,7 @@ async def start(
 ) -> Response:
     """Send the browser to the identity provider; `switch` has it ask for credentials whoever is signed in there."""
     try:
+        check_visit(request, parts)
         return await _send(request, parts, goal if _PAGE.fullmatch(goal) else "/", switch=switch)
     except (Problem, RedisError) as error:
         return _failed(request, error)
@@ -88,7 +98,7 @@ async def _finish(
         return await _begin_session(request, parts, attempt.goal, claims, id_token)
     except Problem as problem:
         address = address_of(request)
-        await parts.audit.record("sign-in refused", who="", address=address, method="oidc", why=problem.word)
+        await parts.audit.record(REFUSED, who="", address=address, method="oidc", why=problem.word)
         raise
 
 
@@ -97,8 +107,7 @@ async def _begin_session(
 ) -> Response:
     kept = roles.kept_claims(claims, parts.settings.roles)
     user = _welcome(roles.identify(claims, parts.settings.oidc), kept, parts)
-    if before := request.cookies.get(cookie_name(secure=parts.settings.secure)):
-        await parts.sessions.end(before)  # who switches the user leaves no session behind
+    await end_former(request, parts)
     secret, _ = await parts.sessions.open(user, "oidc", kept, id_token)
     await parts.post.addresses.learn(user.id, claims)
     await parts.audit.record("signed in", who=user.id, address=address_of(request), method="oidc")

@@ -1,6 +1,5 @@
 """Signing in and out, and who one is."""
 
-import asyncio
 import hashlib
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,11 +8,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
 from datauploader_gateway import metrics
-from datauploader_gateway.auth.dependency import SignedIn, address_of, give_cookie, take_cookie
+from datauploader_gateway.audit import REFUSED
+from datauploader_gateway.auth.dependency import SignedIn, address_of, end_former, give_cookie, take_cookie
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.auth.person import Method, User
 from datauploader_gateway.auth.sessions import Ticket
-from datauploader_gateway.errors import CatalogueAway, NotAllowed, WrongCredentials
+from datauploader_gateway.errors import CatalogueAway, NotAllowed, TooManyAttempts, WrongCredentials
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 
@@ -83,18 +83,17 @@ async def sign_in(parts: Parts, credentials: LocalCredentials | VuoCredentials, 
         CatalogueAway: nobody can tell at the moment.
     """
     account = _account(credentials)
-    await parts.throttle.admit(account, address)
+    attempt = await parts.throttle.admit(account, address)
     try:
         user = await _verify(parts, credentials)
     except WrongCredentials:
-        await parts.throttle.failed(account, address)
         metrics.SIGN_INS.labels(credentials.method, "wrong").inc()
-        await parts.audit.record("sign-in refused", who=account, address=address, method=credentials.method)
+        await parts.audit.record(REFUSED, who=account, address=address, method=credentials.method)
         raise
-    except CatalogueAway:
-        await parts.throttle.unjudged(account, address)
+    except (CatalogueAway, TooManyAttempts):
+        await parts.throttle.unjudged(attempt)
         raise
-    await parts.throttle.succeeded(account, address)
+    await parts.throttle.succeeded(attempt)
     metrics.SIGN_INS.labels(credentials.method, "right").inc()
     return user
 
@@ -109,7 +108,7 @@ def _account(credentials: LocalCredentials | VuoCredentials) -> str:
 async def _verify(parts: Parts, credentials: LocalCredentials | VuoCredentials) -> User:
     if isinstance(credentials, LocalCredentials):
         password = credentials.password.get_secret_value()
-        user = await asyncio.to_thread(parts.accounts.verify, credentials.username, password)
+        user = await parts.accounts.judge(credentials.username, password)
         if user is None:
             raise WrongCredentials("the name or the password is wrong")
         return user
@@ -124,20 +123,22 @@ async def _verify(parts: Parts, credentials: LocalCredentials | VuoCredentials) 
 async def open_session(credentials: Credentials, request: Request, response: Response, parts: UseParts) -> SessionBody:
     """Check the credentials, begin a session and set its cookie."""
     check_origin(request.method, request.headers, parts.own_origins, proven=False)
-    secret, ticket = await begin_session(parts, credentials, address_of(request))
+    secret, ticket = await begin_session(parts, credentials, request)
     give_cookie(response, parts, secret)
     return SessionBody(user=ticket.user, expires=ticket.expires)
 
 
 async def begin_session(
-    parts: Parts, credentials: LocalCredentials | VuoCredentials, address: str
+    parts: Parts, credentials: LocalCredentials | VuoCredentials, request: Request
 ) -> tuple[str, Ticket]:
-    """Check credentials and begin a session; return the secret that the browser keeps.
+    """Check credentials and begin a session in place of the browser's former one; return the secret that it keeps.
 
     Raises:
         Problem: as `sign_in`.
     """
+    address = address_of(request)
     user = await sign_in(parts, credentials, address)
+    await end_former(request, parts)
     secret, ticket = await parts.sessions.open(user, credentials.method)
     await parts.audit.record("signed in", who=user.id, address=address, method=credentials.method)
     return secret, ticket

@@ -11,7 +11,7 @@ from datauploader_gateway.auth.dependency import SignedIn, address_of, caller
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.auth.person import Method, User
 from datauploader_gateway.auth.sessions import Ticket
-from datauploader_gateway.errors import NotAllowed, NotFound
+from datauploader_gateway.errors import NotAllowed, NotFound, TooManyTokens
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.routes.session import LocalCredentials, VuoCredentials, sign_in
@@ -19,6 +19,8 @@ from datauploader_gateway.routes.session import LocalCredentials, VuoCredentials
 router = APIRouter(prefix="/tokens", tags=["tokens"])
 
 LONGEST_DAYS = 365
+MOST_TOKENS = 50
+"""Tokens that one person may have."""
 
 
 class TokenRequest(BaseModel):
@@ -77,7 +79,6 @@ class _Owner:
     user: User
     method: Method
     address: str
-    longest_days: int
     claims: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -86,19 +87,26 @@ async def _whose(asked: TokenRequest, request: Request, parts: Parts) -> _Owner:
     if credentials is not None:
         check_origin(request.method, request.headers, parts.own_origins, proven=False)
         address = address_of(request)
-        return _Owner(await sign_in(parts, credentials, address), credentials.method, address, LONGEST_DAYS)
+        return _Owner(await sign_in(parts, credentials, address), credentials.method, address)
     who = await caller(request, parts)
     if who.ticket.by != "session":  # a stolen token must not beget others that outlive it
         raise NotAllowed("a token cannot make tokens", hint="Sign in on the gateway's page, or send the credentials.")
-    longest_days = parts.settings.oidc.token_days if who.ticket.method == "oidc" else LONGEST_DAYS
-    return _Owner(who.user, who.ticket.method, who.address, longest_days, who.ticket.claims)
+    return _Owner(who.user, who.ticket.method, who.address, who.ticket.claims)
 
 
-@router.post("", status_code=201, responses=documented(401, 403, 413, 422, 429, 503), summary="Make a token")
+def _longest_days(method: Method, parts: Parts) -> int:
+    """Say how long a token may outlive what somebody signed in with, of which we hear nothing when it ends."""
+    foreign = {"oidc": parts.settings.oidc.token_days, "vuo": parts.settings.vuo_token_days}
+    return foreign.get(method, LONGEST_DAYS)
+
+
+@router.post("", status_code=201, responses=documented(401, 403, 409, 413, 422, 429, 503), summary="Make a token")
 async def make_token(asked: TokenRequest, request: Request, parts: UseParts) -> NewToken:
     """Make a bearer token for the one who has a session, or whose credentials come along."""
     owner = await _whose(asked, request, parts)
-    days = min(asked.days, owner.longest_days)
+    if len(await parts.sessions.tokens(owner.user)) >= MOST_TOKENS:
+        raise TooManyTokens(f"you have {MOST_TOKENS} tokens already")
+    days = min(asked.days, _longest_days(owner.method, parts))
     secret, ticket = await parts.sessions.issue(owner.user, owner.method, asked.name, days, owner.claims)
     await parts.audit.record(
         "token made", who=owner.user.id, address=owner.address, token_id=ticket.id, name=asked.name

@@ -19,6 +19,8 @@ ALL_LIVE = f"{PREFIX}live"
 """What changed, of everything (stream)."""
 AUDIT = f"{PREFIX}audit"
 """Who did what (stream)."""
+REFUSED = f"{PREFIX}audit:refused"
+"""Whom nobody let in (stream): strangers can make many of these, which must not push out what people did."""
 
 MAIL_ADDRESSES = f"{PREFIX}mail:addresses"
 """What the identity provider says are people's mail addresses (hash)."""

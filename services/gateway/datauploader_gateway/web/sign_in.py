@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from datauploader_gateway.auth.dependency import address_of, give_cookie, optional_visitor, take_cookie
+from datauploader_gateway.auth.dependency import give_cookie, optional_visitor, take_cookie
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.errors import InvalidRequest, Problem
 from datauploader_gateway.parts import Parts, UseParts
@@ -64,7 +64,7 @@ async def _begin(said: dict[str, str], request: Request, parts: Parts) -> str:
         credentials = _CREDENTIALS.validate_python({name: value for name, value in said.items() if value})
     except ValidationError:
         raise InvalidRequest("the form was not filled in", hint="Type the name and the password.") from None
-    secret, _ = await begin_session(parts, credentials, address_of(request))
+    secret, _ = await begin_session(parts, credentials, request)
     return secret
 
 
