@@ -73,7 +73,7 @@ class Audit:
         try:
             entry = {"what": what, "who": who, "address": address, **about}
             stream = keys.REFUSED if what == REFUSED else keys.AUDIT
-            await self._redis.xadd(stream, dict(entry.items()), maxlen=KEPT, approximate=True)
+            await self._redis.xadd(stream, dict(entry.items()), maxlen=KEPT, approximate=False)
         except RedisError as error:
             log.warning("audit_only_in_log", problem=str(error))
 
