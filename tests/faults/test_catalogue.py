@@ -96,7 +96,7 @@ def said_twice(run: Case) -> bool:
 @pytest.mark.fault("F43")
 def test_two_catalogs_that_create_the_same_dataset_at_once_make_one(case) -> None:
     """Both processes have heard that it is absent before either creates it; later they share the work."""
-    run = case()
+    run = case(settings={"watcher": {"catalogue_patience_s": 1.0}})  # stored files wake the second one
     run.services.start("catalog#2", DATAUPLOADER_ALONE="false")  # else the lock of the first one keeps it out
     eventually(lambda: "service_started" in run.services.log("catalog#2"), within_s=30, what="a second catalog works")
     fail(run, "find_dataset", "slow", seconds=8.0, times=2, skip=1)  # the gateway asks first
