@@ -224,7 +224,8 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Give a facility that the tests of a module share."""
-    made = Stage(lambda: tmp_path_factory.mktemp("stage"), settings={"watcher": {"allow_delete": True}})
+    allowed = {"watcher": {"allow_delete": True}, "gateway": {"offer_delete_after": True}}
+    made = Stage(lambda: tmp_path_factory.mktemp("stage"), settings=allowed)
     yield made
     made.close()
 

@@ -5,7 +5,7 @@ import pytest
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 
-ALLOWED = {"watcher": {"allow_delete": True}}
+ALLOWED = {"watcher": {"allow_delete": True}, "gateway": {"offer_delete_after": True}}
 PLAN = Plan(mode="burst", files=12, file_size=20_000)
 
 

@@ -19,7 +19,8 @@ PATIENCE_S = 3.0
 SETTINGS = {
     "watcher": {
         "allow_delete": True, "seal_patience_s": PATIENCE_S, "restless_after_s": 4.0, "look_again_s": [4.0, 20.0],
-    }
+    },
+    "gateway": {"offer_delete_after": True},
 }  # fmt: skip
 SIZE = 64 * 1024
 

@@ -23,6 +23,7 @@ from datauploader_gateway.auth.guard import Guard
 from datauploader_gateway.auth.oidc.attempts import Attempts
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.origin import own_origins
+from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.auth.sessions import Sessions
 from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.choosing.drafts import Drafts
@@ -213,6 +214,7 @@ class Gateway:
             audit=Audit(client),
             intake=made,
             questions=questions,
+            rights=StationRights(questions, settings),
             reader=reader,
             receipts=ReceiptDesk(reader),
             writer=self._writer,

@@ -13,6 +13,7 @@ from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.guard import Guard
 from datauploader_gateway.auth.oidc.attempts import Attempts
 from datauploader_gateway.auth.oidc.provider import Provider
+from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.auth.sessions import Sessions
 from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.choosing.drafts import Drafts
@@ -48,6 +49,7 @@ class Parts:
     audit: Audit
     intake: Intake
     questions: Questions
+    rights: StationRights
     reader: ViewReader
     receipts: ReceiptDesk
     writer: ViewWriter

@@ -2,14 +2,16 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from datauploader.config import SectionSettings
+from datauploader_gateway.auth.folders import FolderPattern
 from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
+from datauploader_gateway.auth.person import Beamline
 from datauploader_gateway.mail.settings import MailSettings
 
 
@@ -56,7 +58,17 @@ class GatewaySettings(SectionSettings):
     metadata_schema: Path | None = None
     """JSON Schema of what is asked about every dataset; None: nothing."""
     offer_delete_after: bool = False
-    """Offer on the page to remove local copies once they are stored; stations must allow it as well."""
+    """Let people ask that local copies are removed once they are stored; stations must allow it as well."""
+    stations_for: Literal["beamline", "everybody"] = "beamline"
+    """Who is shown, and may upload, what a station holds: who has an open investigation at its beamline, or none of
+    whose beamline the catalogue tells (`beamline`); or everybody who has signed in. Operators, and staff of the
+    beamline, always."""
+    beamlines: dict[str, Beamline] = Field(default_factory=dict)
+    """Beamlines by their names in the catalogue, as `facility.beamline`, where these are more than another spelling."""
+    folder_owners: dict[str, tuple[FolderPattern, ...]] = Field(default_factory=dict)
+    """By station or `facility.beamline`, which folders belong to which investigation, such as
+    `/data/{investigation}/**`: then people are shown no other ones there. None: whoever is shown a station is shown all
+    of its folders."""
     ask_timeout_s: float = Field(default=5.0, gt=0)
     """How long the catalogue and the stations may take to answer."""
     attempts_per_account: int = Field(default=5, gt=0)

@@ -4,18 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from pydantic import ValidationError
 
 from datauploader.contracts import Parameter
 from datauploader_gateway.choosing.drafts import Draft, Pick
 from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.paths import pure
 from datauploader_gateway.routes.requests import DatasetBody, UploadBody
 
 MOST_DATASETS = 50
 """Datasets in one go."""
-_WINDOWS = re.compile(r"^([A-Za-z]:[\\/]|\\\\)")
 _UNUSABLE = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]+')
 PLACES = ("{folder}", "{date}")
 
@@ -80,16 +79,6 @@ def all_picks(draft: Draft) -> tuple[tuple[str, str | None], ...]:
 def patterns(text: str) -> tuple[str, ...]:
     """Read patterns that were typed: one a line, or separated by commas."""
     return tuple(part.strip() for line in text.splitlines() for part in line.split(",") if part.strip())
-
-
-def pure(path: str) -> PurePath:
-    """Return a path as its station understands it."""
-    return PureWindowsPath(path) if _WINDOWS.match(path) else PurePosixPath(path)
-
-
-def child(folder: str, name: str) -> str:
-    """Return the path of an entry of a folder, as its station writes it."""
-    return str(pure(folder) / name)
 
 
 def _alone(pick: tuple[str, str | None]) -> Chosen:

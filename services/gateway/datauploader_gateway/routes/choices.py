@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 from datauploader.contracts import Station
 from datauploader.contracts.questions import Folder
 from datauploader_gateway.auth.dependency import SignedIn
-from datauploader_gateway.errors import UnknownStation
+from datauploader_gateway.auth.person import User
+from datauploader_gateway.errors import CatalogueAway, UnknownStation
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.view.reader import StationStatus
@@ -43,9 +44,12 @@ async def list_remotes(who: SignedIn, parts: UseParts) -> Remotes:  # noqa: ARG0
 
 
 @router.get("/stations", responses=documented(401, 403, 503), summary="Stations and how they are")
-async def list_stations(who: SignedIn, parts: UseParts) -> Stations:  # noqa: ARG001 - one must be signed in
-    """List the stations; one whose watcher has missed three reports is silent."""
-    return Stations(items=await known_stations(parts))
+async def list_stations(who: SignedIn, parts: UseParts) -> Stations:
+    """List the stations; one whose watcher has missed three reports is silent.
+
+    Of stations that the caller may not upload from, folders, disks and troubles are left out.
+    """
+    return Stations(items=[await _told(status, who.user, parts) for status in await known_stations(parts)])
 
 
 @router.get(
@@ -53,7 +57,7 @@ async def list_stations(who: SignedIn, parts: UseParts) -> Stations:  # noqa: AR
 )
 async def list_folder(
     station: Annotated[str, Path(description="facility.beamline.station", max_length=200)],
-    who: SignedIn,  # noqa: ARG001 - one must be signed in
+    who: SignedIn,
     parts: UseParts,
     path: Annotated[str, Query(max_length=4096, description="absolute; empty for the roots")] = "",
     offset: Annotated[int, Query(ge=0)] = 0,
@@ -63,9 +67,9 @@ async def list_folder(
         bool, Query(description="say of folders how many entries they have, where that is quick")
     ] = False,
 ) -> Folder:
-    """Ask the station's watcher."""
+    """Ask the station's watcher, about what is the caller's to upload."""
     place = await find_station(parts, station)
-    return await parts.questions.folder(place, path, offset, limit, contains=contains, counts=counts)
+    return await parts.rights.folder(who.user, place, path, offset, limit, contains=contains, counts=counts)
 
 
 class MetadataSchema(BaseModel):
@@ -80,6 +84,15 @@ class MetadataSchema(BaseModel):
 async def show_metadata_schema(who: SignedIn, parts: UseParts) -> MetadataSchema:  # noqa: ARG001 - one must be signed in
     """Return the JSON Schema that the names and values of `dataset.parameters` must keep to."""
     return MetadataSchema(json_schema=parts.metadata.schema)
+
+
+async def _told(status: StationStatus, user: User, parts: Parts) -> StationStatus:
+    try:
+        if await parts.rights.holds(user, Station.parse(status.station)):
+            return status
+    except CatalogueAway:
+        pass  # nobody can tell
+    return status.without_details()
 
 
 def default_remote(parts: Parts) -> str | None:

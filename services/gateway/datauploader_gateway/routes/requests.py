@@ -24,11 +24,11 @@ from datauploader_gateway.errors import (
 )
 from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.parts import Parts
+from datauploader_gateway.paths import child, pure
 from datauploader_gateway.routes.choices import default_remote, find_station
 from datauploader_gateway.routes.datasets import to_continue
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-_WINDOWS = re.compile(r"^([A-Za-z]:[\\/]|\\\\)")
 
 
 class DatasetBody(BaseModel):
@@ -88,8 +88,15 @@ async def request_upload(
     _check("dataset.name", asked.dataset.name)
     if complete:
         parts.metadata.check(asked.dataset.parameters)
+    if asked.delete_after and not parts.settings.offer_delete_after:
+        raise NotAllowed(
+            "this facility does not have local copies removed",
+            hint="Leave delete_after out. An operator can allow it with gateway.offer_delete_after.",
+        )
     station = await find_station(parts, asked.station)
     _check_path(asked.path)
+    _check_sources(asked.sources or ())
+    await parts.rights.check(user, station, _paths(asked))
     right = await parts.questions.may_upload(user.id, asked.investigation)
     destination = Destination(remote=remote, location=_location(asked, right, parts))
     await _check_without(asked, user, parts)
@@ -154,13 +161,8 @@ def _check(field: str, name: str) -> None:
         raise BadName(f"{field}: {error}") from error
 
 
-def _pure(path: str) -> PurePath:
-    return PureWindowsPath(path) if _WINDOWS.match(path) else PurePosixPath(path)
-
-
 def _check_path(path: str) -> None:
-    pure = _pure(path)
-    if not pure.is_absolute():
+    if not pure(path).is_absolute():
         raise BadPath(f"{path[:200]!r} is no absolute path")
     if ".." in re.split(r"[\\/]", path) or "\0" in path:
         raise BadPath(f"{path[:200]!r} must not contain '..' or a zero byte")
@@ -177,14 +179,18 @@ async def _check_without(asked: UploadBody, user: User, parts: Parts) -> None:
 
 
 async def _root_and_sources(asked: UploadBody, station: Station, parts: Parts) -> tuple[str, tuple[str, ...]]:
-    pure = _pure(asked.path)
+    path = pure(asked.path)
     if asked.sources is not None:
-        _check_sources(asked.sources)
-        return str(pure), asked.sources
-    kind = asked.kind or await _kind(pure, station, parts)
-    if kind == "file" and pure.name:
-        return str(pure.parent), (pure.name,)
-    return str(pure), (".",)
+        return str(path), asked.sources
+    kind = asked.kind or await _kind(path, station, parts)
+    if kind == "file" and path.name:
+        return str(path.parent), (path.name,)
+    return str(path), (".",)
+
+
+def _paths(asked: UploadBody) -> tuple[str, ...]:
+    """Return everything that an upload takes, as absolute paths."""
+    return tuple(child(asked.path, source) for source in asked.sources or (".",))
 
 
 def _check_sources(sources: tuple[str, ...]) -> None:
@@ -197,12 +203,12 @@ def _check_sources(sources: tuple[str, ...]) -> None:
             raise BadPath(f"sources: {source[:200]!r} does not lie below the path", hint="Write it relative to `path`.")
 
 
-async def _kind(pure: PurePath, station: Station, parts: Parts) -> Literal["folder", "file"]:
+async def _kind(path: PurePath, station: Station, parts: Parts) -> Literal["folder", "file"]:
     """Ask the station; a folder is assumed where it does not say, and the watcher has the last word."""
-    if pure.parent == pure:
+    if path.parent == path:
         return "folder"
     try:
-        found = await parts.questions.folder(station, str(pure.parent), limit=5000)
+        found = await parts.questions.folder(station, str(path.parent), limit=5000)
     except (StationSilent, NotAllowed, NotFound):
         return "folder"
-    return "file" if any(entry.name == pure.name and entry.kind == "file" for entry in found.entries) else "folder"
+    return "file" if any(entry.name == path.name and entry.kind == "file" for entry in found.entries) else "folder"

@@ -93,6 +93,11 @@ class StationStatus(BaseModel):
     last_report: str | None
     services: tuple[ServiceReport, ...]
 
+    def without_details(self) -> "StationStatus":
+        """Return what everybody may know of it."""
+        hidden = {"host": "", "others": (), "troubles": (), "roots": (), "state_disk": None}
+        return self.model_copy(update={"services": tuple(one.model_copy(update=hidden) for one in self.services)})
+
 
 @dataclass(frozen=True, slots=True)
 class Known:

@@ -16,9 +16,10 @@ from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.choosing.drafts import Draft, FromFile
 from datauploader_gateway.choosing.merging import METADATA, Sent
-from datauploader_gateway.choosing.wishes import child, ticked, wishes
+from datauploader_gateway.choosing.wishes import ticked, wishes
 from datauploader_gateway.errors import CatalogueAway, InvalidRequest, Problem
 from datauploader_gateway.parts import Parts
+from datauploader_gateway.paths import child
 from datauploader_gateway.routes.choices import default_remote, known_stations
 from datauploader_gateway.routes.previews import UploadPreview, preview_upload
 from datauploader_gateway.routes.requests import UploadBody

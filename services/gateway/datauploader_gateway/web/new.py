@@ -11,10 +11,10 @@ from starlette.responses import Response
 from datauploader.contracts import Parameter
 from datauploader_gateway.choosing.drafts import Draft, Drafts
 from datauploader_gateway.choosing.merging import merged
-from datauploader_gateway.choosing.wishes import child
 from datauploader_gateway.errors import DatasetTaken, InvalidRequest, NotFound, Problem
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
+from datauploader_gateway.paths import child
 from datauploader_gateway.routes.choices import find_station
 from datauploader_gateway.routes.requests import UploadBody, request_upload
 from datauploader_gateway.routes.uploads import begin_upload
@@ -141,7 +141,7 @@ async def folder(
         return part(request, "parts/new-folder.html", listing=None, **context)
     try:
         place = await find_station(parts, station)
-        listing = await parts.questions.folder(place, path, offset, PAGE, contains=contains, counts=True)
+        listing = await parts.rights.folder(who.user, place, path, offset, PAGE, contains=contains, counts=True)
     except Problem as problem:  # shown in the folder's place: what stood there before is another station's
         return part(request, "parts/new-folder.html", status=problem.status, listing=None, problem=problem, **context)
     picks = {pick.value for pick in draft.picks} if draft is not None and draft.station == station else set()
