@@ -3,9 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import reduce
 from importlib.metadata import entry_points
+from operator import or_
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -141,12 +144,24 @@ def _listed(kind: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
 
 
 def _type(info: FieldInfo) -> str:
-    annotation: Any = info.annotation
+    annotation: Any = _bare(info.annotation)
     text = (
         annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
     )
     text = re.sub(r"[\w.]+\.(\w+)", r"\1", text)  # without the modules that the classes come from
     return f"`{text}`"
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without what `Annotated` says of it and of the types within it."""
+    if get_origin(annotation) is Annotated:
+        return _bare(annotation.__origin__)
+    if get_origin(annotation) is Literal or not (within := get_args(annotation)):
+        return annotation
+    bare = tuple(_bare(one) for one in within)
+    if isinstance(annotation, UnionType):
+        return reduce(or_, bare)
+    return annotation.copy_with(bare) if hasattr(annotation, "copy_with") else get_origin(annotation)[bare]
 
 
 def _default(info: FieldInfo) -> str:
