@@ -44,7 +44,8 @@ def main() -> int:
         source = Path(folder, "source")
         write(source, options.files, options.size)
         alone, watched = [], []
-        with Facility(broker="rabbitmq", watched=Path(folder, "watched")) as facility:
+        settings = {"gateway": {"streams_per_person": options.streams + 10}}
+        with Facility(broker="rabbitmq", watched=Path(folder, "watched"), settings=settings) as facility:
             run = Run(facility, Path(folder, "no ledger"))
             for number in range(options.rounds):
                 alone.append(upload(run, source, f"alone {number + 1}", 0))

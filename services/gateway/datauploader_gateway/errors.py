@@ -17,7 +17,7 @@ DataUploaderError
     ├── TooLarge                                   413
     ├── InvalidRequest                             422
     │   └── UnknownInvestigation, UnknownRemote, UnknownStation, BadName, BadPath, StationRefuses
-    ├── TooManyAttempts                            429
+    ├── TooManyAttempts, TooManyStreams            429
     ├── SessionsAway (SessionsFull), CatalogueAway, ProviderAway, StationBusy, BrokerAway  503
     └── StationSilent                              504
 """
@@ -272,6 +272,13 @@ class TooManyAttempts(Problem):
 
     status, word, title = 429, "too-many-attempts", "Too many attempts"
     hint = "Wait, then try again."
+
+
+class TooManyStreams(Problem):
+    """One person watches as much as many people would."""
+
+    status, word, title = 429, "too-many-streams", "Too many live pages"
+    hint = "Close pages that you do not look at."
 
 
 class SessionsAway(Problem):

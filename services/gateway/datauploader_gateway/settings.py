@@ -77,6 +77,8 @@ class GatewaySettings(SectionSettings):
     """Failed sign-ins from one address within five minutes."""
     attempts_from_strangers: int = Field(default=50, gt=0)
     """Failed sign-ins to one account within an hour from addresses that it was never used from."""
+    streams_per_person: int = Field(default=30, gt=0)
+    """Live pages and event streams that one person may have open at the same time."""
     kept_days: float = Field(default=90, gt=0)
     """Days for which the status of an upload is kept after its last event."""
     report_interval_s: float = Field(default=30.0, gt=0)

@@ -39,6 +39,10 @@ class Guard(Generic[T]):
         if self._task is not None:
             self._task.cancel()
 
+    def count(self, matches: Callable[[T], bool]) -> int:
+        """Count those who watch now and of whom something is true."""
+        return sum(1 for who in self._watching.values() if matches(who))
+
     @contextmanager
     def watching(self, who: T) -> Iterator[Leash]:
         """Keep an eye on somebody for the time of a `with` block; the leash ends what they read."""

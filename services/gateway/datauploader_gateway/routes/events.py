@@ -9,11 +9,12 @@ from functools import partial
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.exceptions import RedisError
 
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
+from datauploader_gateway.errors import TooManyStreams
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.view.live import Batch, Leash, Message
@@ -24,13 +25,30 @@ router = APIRouter(tags=["live"])
 
 _POSITION = re.compile(r"\d{1,20}-\d{1,20}")
 
+
+def check_streams(who: Caller, parts: Parts) -> None:
+    """See that somebody does not watch too much already.
+
+    Raises:
+        TooManyStreams: so it is.
+    """
+    most = parts.settings.streams_per_person
+    if parts.guard.count(lambda other: other.user.id == who.user.id) >= most:
+        raise TooManyStreams(f"you have {most} live pages open already", retry_after_s=30)
+
+
+async def _few_streams(who: SignedIn, parts: UseParts) -> None:
+    check_streams(who, parts)
+
+
 LastEventId = Annotated[str, Header(alias="Last-Event-ID", description="Go on behind this position.")]
 
 
 @router.get(
     "/uploads/{upload_id}/events",
     response_class=EventSourceResponse,
-    responses=documented(401, 403, 404, 422, 503),
+    responses=documented(401, 403, 404, 422, 429, 503),
+    dependencies=[Depends(_few_streams)],
     summary="What happens to an upload",
     tags=["uploads"],
 )
@@ -47,7 +65,8 @@ async def upload_events(
 @router.get(
     "/events",
     response_class=EventSourceResponse,
-    responses=documented(401, 403, 422, 503),
+    responses=documented(401, 403, 422, 429, 503),
+    dependencies=[Depends(_few_streams)],
     summary="What happens to all uploads",
 )
 async def all_events(who: SignedIn, parts: UseParts, last_event_id: LastEventId = "") -> AsyncIterable[ServerSentEvent]:

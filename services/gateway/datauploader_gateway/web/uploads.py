@@ -16,7 +16,7 @@ from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
 from datauploader_gateway.errors import InvalidRequest, NotFound
 from datauploader_gateway.parts import Parts, UseParts
-from datauploader_gateway.routes.events import position_of, while_signed_in
+from datauploader_gateway.routes.events import check_streams, position_of, while_signed_in
 from datauploader_gateway.routes.uploads import steer
 from datauploader_gateway.view.facts import STATES, State
 from datauploader_gateway.view.live import Batch
@@ -88,6 +88,7 @@ async def old_view(request: Request, who: Visitor, parts: UseParts) -> Response:
 @router.get("/live")
 async def live(who: Visitor, parts: UseParts) -> Response:
     """Say that something has changed of what the visitor may see; the page then asks what."""
+    check_streams(who, parts)
 
     async def changes() -> AsyncIterator[bytes]:
         yield _CHANGED
@@ -115,6 +116,7 @@ async def upload_live(
     last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
 ) -> Response:
     """Send the upload as it is now, whenever it changes, and `end` when nothing more will."""
+    check_streams(who, parts)
     batches = partial(parts.live.upload, upload.id, position_of(last_event_id))
     return _stream(_drawn(batch) async for batch in while_signed_in(batches, who, parts))
 
