@@ -21,6 +21,16 @@ class Omission:
 ALWAYS_EXCLUDED = Omission("excluded", "it has the name of a temporary or system file")
 EXCLUDED = Omission("excluded", "an exclude pattern of the upload matches it")
 NOT_INCLUDED = Omission("not-included", "no include pattern of the upload matches it")
+NOT_RECORDED = "not-recorded"
+
+
+def unrecorded(error: Exception) -> Omission:
+    """Say that something about a file cannot be held, which nobody has thought of."""
+    return Omission(
+        NOT_RECORDED,
+        f"something about it cannot be recorded ({type(error).__name__}: {str(error)[:300]}); tell the operator, and "
+        "upload it anew when that is mended",
+    )
 
 
 class Selection:
