@@ -32,8 +32,8 @@ LINK_INSIDE = Omission(
 )
 LINK_OUTSIDE = Omission("symlink-outside", "it is a link to something outside this folder, or to nothing")
 TOO_LARGE = Omission("too-large", f"it says that it has more than {LARGEST_FILE:,} bytes, which no storage holds")
-TOO_LONG = Omission("path-too-long", "its path has more than 32,767 bytes, which no system takes; use shorter names")
-_LONGEST_PATH = 32_767
+TOO_LONG = Omission("path-too-long", "its path is longer than 32,767 bytes or 1,000 folders; use fewer of them")
+_LONGEST_PATH, _MOST_LEVELS = 32_767, 1000
 
 
 class Findings(Protocol):
@@ -182,7 +182,7 @@ class Scan:
     def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
         """Settle one entry; what goes wrong with it is on the record, and keeps no other from being looked at."""
         try:
-            if len(path) > _LONGEST_PATH:
+            if len(path) > _LONGEST_PATH or path.count(b"/") > _MOST_LEVELS:
                 self._findings.omit(path, TOO_LONG, row, folder=stat.S_ISDIR(seen.st_mode))
             else:
                 self._unknown(path, seen, row)

@@ -97,6 +97,45 @@ def test_a_pattern_that_could_stop_the_station_is_refused(pattern):
         Selection(exclude=(pattern,))
 
 
+@pytest.mark.attack("S33")
+@pytest.mark.parametrize("part", ["*?*?*?", "*[!b]*?*?", "?" * 15, "*a*a*a"], ids=len)
+@pytest.mark.parametrize("leap", ["", "**/"])
+def test_wildcards_in_every_part_cost_no_more_than_the_parts(part, leap):
+    """Three stars a part and any number of parts: the parts do not multiply, on ordinary paths and the longest ones."""
+    selection = Selection(exclude=[f"{leap}{f'{part}/' * 48}zz"] * 10)
+    paths = [b"/".join(b"scan_%04d" % n for n in range(48)), b"/".join([b"a" * 255] * 60), b"a/" * 999 + b"a"]
+    began = time.process_time()
+    for path in paths:
+        selection.omits(path)
+    assert time.process_time() - began < 2.0
+
+
+@pytest.mark.attack("S33")
+@pytest.mark.parametrize(
+    ("patterns", "problem"),
+    [(["a" * 1001], "1001 characters"), (["a"] * 101, "101 patterns"), (["a/b/c/d/e/f"] * 90, "500 parts")],
+    ids=["length", "number", "parts"],
+)
+def test_more_patterns_than_anybody_needs_are_refused(patterns, problem):
+    """Every file is asked about each of them."""
+    with pytest.raises(BadPattern, match=problem):
+        Selection(exclude=patterns)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "left_out"),
+    [
+        ("[!a]b", b"xb", True), ("[!a]b", b"ab", False), ("x[!a]y", b"x/y", False), ("[]a]b", b"]b", True),
+        ("[a-", b"[a-", False), (r"\*.h5", b"*.h5", True), (r"\*.h5", b"a.h5", False), ("a?b", "aéb".encode(), True),
+        ("a/**/b", b"a/b", True), ("a/**/b", b"a/x/y/b", True), ("a/**", b"a", False), ("/a", b"b/a", False),
+        ("a/b", b"c/a/b", False), ("run*_*.tmp", b"run1_x_2.tmp", True), ("**", b"any", True), ("*.h5 ", b"a.h5", True),
+    ],
+)  # fmt: skip
+def test_patterns_mean_what_they_mean_in_a_gitignore(pattern, path, left_out):
+    """Brackets, escapes, folders between and below, what is bound to the root; no wildcard stands for a slash."""
+    assert Selection(exclude=(pattern,)).omits(path) == (EXCLUDED if left_out else None)
+
+
 @pytest.mark.attack("S24")
 @pytest.mark.parametrize("pattern", ["*a*a*ab", "**/*a*a*ab/**/x", "**/a/**/b", "*a*a*ab/x", "[!b]*a*a*b"])
 def test_the_worst_pattern_that_is_allowed_costs_little(pattern):
