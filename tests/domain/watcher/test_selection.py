@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from datauploader_watcher.domain.selection import ALWAYS_EXCLUDED, EXCLUDED, NOT_INCLUDED, Selection
+from datauploader_watcher.domain.selection import ALWAYS_EXCLUDED, EXCLUDED, NOT_INCLUDED, SYSTEM, Selection
 from datauploader_watcher.errors import BadPattern
 from datauploader_watcher.settings import TEMPORARY_NAMES
 
@@ -44,8 +44,8 @@ def test_an_excluded_folder_is_told_from_a_file_of_the_same_name():
 
 @pytest.mark.parametrize(
     "name",
-    [b".scan.tmp", b"a.part", b"deep/a.h5.partial", b"notes.txt~", b".~lock.report.odt#", b"Thumbs.db", b".DS_Store",
-     b"~$thesis.docx", b".a.swp", b".nfs0001"],
+    [b".scan.tmp", b"a.part", b"deep/a.h5.partial", b"notes.txt~", b".~lock.report.odt#", b"~$thesis.docx",
+     b".a.swp", b".nfs0001", b"deep/A.H5.PART", b"#scan.txt#", b".scan_1.h5.Xa12bC"],
 )  # fmt: skip
 def test_temporary_names_are_left_out(name):
     """The default list covers what editors, browsers, offices and instruments leave."""
@@ -65,6 +65,19 @@ def test_a_list_of_names_with_a_path_in_it_still_works():
     assert selection.omits(b"keep.log") is None
     assert selection.omits(b"top/only/x") == ALWAYS_EXCLUDED
     assert selection.omits(b"sub/top/only/x") is None
+    assert Selection(always_exclude=("#*#", "/top")).omits(b"#a#") == ALWAYS_EXCLUDED
+
+
+def test_what_a_system_leaves_is_left_out_whatever_the_patterns_are():
+    """A recycle bin is not entered; a file of the same name is a file."""
+    selection = Selection(include=("*",))
+    assert selection.omits(b"share/#Recycle", folder=True) == SYSTEM
+    assert selection.omits(b"share/@eaDir", folder=True) == SYSTEM
+    assert selection.omits(b"deep/._scan.h5") == SYSTEM
+    assert selection.omits(b"THUMBS.DB") == SYSTEM
+    assert selection.omits(b"Icon\r") == SYSTEM
+    assert selection.omits(b"recycler") is None
+    assert selection.omits(b"thumbs.db", folder=True) is None
 
 
 def test_a_newline_in_a_name_does_not_end_what_a_pattern_matches():

@@ -1,10 +1,10 @@
 """Which files belong to an upload: patterns as in .gitignore, on names of any bytes."""
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from datauploader.leftovers import RSYNC, any_of, is_system
 from datauploader_watcher.domain.patterns import Patterns, check_size
 
 
@@ -16,7 +16,8 @@ class Omission:
     detail: str
 
 
-ALWAYS_EXCLUDED = Omission("excluded", "it has the name of a temporary or system file")
+ALWAYS_EXCLUDED = Omission("excluded", "it has a temporary name, or one that this station leaves out")
+SYSTEM = Omission("excluded", "it is a system's own: a recycle bin, snapshot, index, thumbnail or the like")
 EXCLUDED = Omission("excluded", "an exclude pattern of the upload matches it")
 NOT_INCLUDED = Omission("not-included", "no include pattern of the upload matches it")
 NOT_RECORDED = "not-recorded"
@@ -53,14 +54,16 @@ class Selection:
                 check_size(lines)
         self._include = _patterns(include)
         self._exclude = _patterns(exclude)
-        self._always = _patterns(always_exclude)
+        self._always = _patterns([f"\\{name}" if name.startswith("#") else name for name in always_exclude])
         self._by_name = _by_name(always_exclude)
         self._marker = _patterns((marker,)) if marker is not None else None
 
     def omits(self, path: bytes, *, folder: bool = False) -> Omission | None:
         """Say why this path is left out, or None where it belongs to the upload."""
         parts = _parts(path)
-        if self._is_always_excluded(parts, folder):
+        if is_system(parts[-1], folder=folder):
+            return SYSTEM
+        if RSYNC.fullmatch(parts[-1]) or self._is_always_excluded(parts, folder):
             return ALWAYS_EXCLUDED
         if self._exclude is not None and self._exclude.match(parts, folder=folder):
             return EXCLUDED
@@ -87,9 +90,9 @@ def _by_name(patterns: Sequence[str]) -> re.Pattern[str] | None:
 
     A walk never enters a folder that is left out, so the last part of the path decides.
     """
-    if not patterns or any(set(pattern) & set("/!\\[]#") for pattern in patterns):
+    if not patterns or any(set(pattern) & set("/!\\[]") for pattern in patterns):
         return None
-    return re.compile("|".join(f"(?:{fnmatch.translate(pattern.strip())})" for pattern in patterns))
+    return any_of(pattern.strip() for pattern in patterns)
 
 
 def _parts(path: bytes) -> list[str]:
