@@ -122,8 +122,8 @@ class Opening:
         sources = _remembered(upload.sources) if upload.root else self._former_sources(root, request)
         return Plan(root, upload.mount, sources, self.selection(request, bounded=False), barred=not self.allows(root))
 
-    def selection(self, request: UploadRequested, *, bounded: bool = True) -> Selection:
-        """Read the patterns of a request; see `Selection`.
+    def selection(self, request: UploadRequested | RuleSettings, *, bounded: bool = True) -> Selection:
+        """Read the patterns of a request, or of a rule; see `Selection`.
 
         Raises:
             Refusal: one of them cannot be read.
