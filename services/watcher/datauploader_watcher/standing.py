@@ -34,6 +34,8 @@ MOST_EARLIER = 50
 """Earlier uploads that one request can name."""
 MOST_LOOKED_AT = 10_000
 """Entries of a new folder among which a file is looked for; one with more becomes an upload in any case."""
+LONGEST_WAIT_S = 30.0
+"""A folder that has had its name for so long is asked for, however long its files must rest."""
 LOOK_SHARE = 20
 """A look round comes at the earliest after so many times its own length."""
 
@@ -139,7 +141,7 @@ class Standing:
 
         A new folder is empty and is called `New folder` until the person has typed a name.
         """
-        if self._clock.monotonic() - one.since[folder] < one.settings.quiet_period_s:
+        if self._clock.monotonic() - one.since[folder] < min(one.settings.quiet_period_s, LONGEST_WAIT_S):
             return False
         try:
             return self._patience.ask(one.rule.name, lambda: _holds_file(folder, one.selection), folder)
@@ -245,7 +247,7 @@ class Standing:
         names = os.fsdecode(folder).replace(os.sep, "/").split("/")[-len(rule.levels) :]
         values: dict[str, str] = {}
         for depth, name in enumerate(names):
-            more = rule.level(depth, name)
+            more = rule.level(depth, name) if _is_named_by_a_person(rule, depth, name) else None
             if more is None:
                 return None
             values |= more
