@@ -9,7 +9,6 @@ from typing import Protocol
 
 import structlog
 
-from datauploader.contracts.model import LARGEST_FILE
 from datauploader.contracts.names import display
 from datauploader.nofollow import leads_elsewhere
 from datauploader.state import Store
@@ -31,6 +30,8 @@ LINK_INSIDE = Omission(
     "symlink", "it is a link; what it points to is uploaded under its own name where it belongs here"
 )
 LINK_OUTSIDE = Omission("symlink-outside", "it is a link to something outside this folder, or to nothing")
+LARGEST_FILE = 2**53 - 1
+"""Bytes: the largest number that every reader of JSON holds exactly; the sum of a thousand fits a column."""
 TOO_LARGE = Omission("too-large", f"it says that it has more than {LARGEST_FILE:,} bytes, which no storage holds")
 TOO_LONG = Omission("path-too-long", "its path is longer than 32,767 bytes or 1,000 folders; use fewer of them")
 _LONGEST_PATH, _MOST_LEVELS = 32_767, 1000

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from datauploader.contracts.model import (
-    LATEST_NS,
+    LARGEST,
     EventData,
     FileSize,
     Md5,
@@ -36,7 +36,7 @@ class FileVersion(FilePath):
     sha256: Sha256
     md5: Md5 | None = None
     sha1: Sha1 | None = None
-    revision: int = Field(ge=0, le=LATEST_NS)
+    revision: int = Field(ge=0, le=LARGEST)
     """Orders the versions of one path: a higher one supersedes a lower one."""
 
     @classmethod

@@ -21,12 +21,12 @@ Sentence = Annotated[str, StringConstraints(max_length=2000)]
 
 LATEST_NS = 2**63 - 1
 """2262-04-11, the last moment that 64 bits of nanoseconds since 1970 hold; the first one is its negative."""
-LARGEST_FILE = 2**53 - 1
-"""Bytes: the largest number that every reader of JSON holds exactly."""
+LARGEST = 2**63 - 1
+"""The largest number that a column of SQLite holds."""
 
 Nanoseconds = Annotated[int, Field(ge=-LATEST_NS, le=LATEST_NS)]
 """A time of a file, since 1970-01-01 UTC."""
-FileSize = Annotated[int, Field(ge=0, le=LARGEST_FILE)]
+FileSize = Annotated[int, Field(ge=0, le=LARGEST)]
 """Bytes."""
 
 

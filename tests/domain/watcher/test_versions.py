@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from datauploader.contracts.files import FileVersion
-from datauploader.contracts.model import LARGEST_FILE
 from datauploader_watcher.domain.versions import (
     SAFE,
     Digests,
@@ -80,7 +79,7 @@ def test_whatever_a_disk_says_of_a_file_fits_the_ledger_and_travels(size, mtime_
     seen = stamp(size, mtime_ns, inode, ctime_ns)
     with closing(sqlite3.connect(":memory:")) as db:
         assert db.execute("SELECT ?, ?, ?, ?", seen).fetchone() == tuple(seen)
-    made = version(b"name", min(seen.size, LARGEST_FILE), seen.mtime_ns, ONE, 3)
+    made = version(b"name", seen.size, seen.mtime_ns, ONE, 3)
     assert FileVersion.model_validate_json(made.model_dump_json()) == made
     inside = -(2**63) < mtime_ns < 2**63
     assert (seen.mtime_ns == mtime_ns) is inside, "what can be held stays as it is"

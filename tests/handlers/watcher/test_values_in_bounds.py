@@ -61,19 +61,22 @@ def test_a_file_with_a_date_in_bounds_is_not_read_anew_by_every_scan(world):
 class OddDisk(LocalDisk):
     """A disk that says of some files that their size is no number."""
 
+    size: int | None = None
+    odd = b"odd"
+
     @contextmanager
     def folder(self, path: bytes) -> Iterator[object]:
         """Open a folder as it is, but for what a look at those files says."""
         with super().folder(path) as opened:
-            yield OddFolder(opened)
+            yield OddFolder(opened, self.odd, self.size)
 
 
 class OddFolder:
     """See `OddDisk`."""
 
-    def __init__(self, opened) -> None:
-        """Take the folder as it is."""
-        self._opened = opened
+    def __init__(self, opened, odd: bytes, size: int | None) -> None:
+        """Take the folder as it is, and what is said of files with that in their name."""
+        self._opened, self._odd, self._size = opened, odd, size
 
     def __getattr__(self, name: str) -> object:
         """Do all else as it does."""
@@ -82,7 +85,10 @@ class OddFolder:
     def stat(self, name: bytes) -> object:
         """Look at an entry."""
         seen = self._opened.stat(name)
-        return SimpleNamespace(st_mode=seen.st_mode, st_size=None) if b"odd" in name else seen
+        if self._odd not in name:
+            return seen
+        times = {"st_mtime_ns": seen.st_mtime_ns, "st_ctime_ns": seen.st_ctime_ns}
+        return SimpleNamespace(st_mode=seen.st_mode, st_size=self._size, st_ino=1, **times)
 
 
 @pytest.mark.fault("F58")
@@ -117,3 +123,30 @@ def test_a_file_that_the_ledger_cannot_take_is_left_out_and_the_others_of_its_tr
     assert {file.path for event in world.events(FileReady) for file in event.files} == {"1.dat", "2.dat", "3.dat"}
     assert world.left_out() == {b"odd.dat": "not-recorded"}
     assert world.watcher.glance.troubles == ()
+
+
+@pytest.mark.fault("F58")
+def test_what_no_storage_or_system_takes_is_left_out_with_its_reason(world):
+    """A file that says that it has exbibytes, and one whose path is longer than any system takes."""
+    (world.root / "a.dat").write_bytes(b"1")
+    folder = os.open(world.root, os.O_RDONLY)
+    for _ in range(128):
+        os.mkdir("d" * 255, dir_fd=folder)
+        below = os.open("d" * 255, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(os.open("deep.dat", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    os.close(folder)
+    world.start(disks=HugeDisk)
+    (world.root / "huge.dat").write_bytes(b"2")
+    world.request()
+    seal = world.wait_for(UploadSealed)[0]
+    assert (seal.files, seal.left_out) == (1, 2)
+    assert sorted(world.left_out().values()) == ["path-too-long", "too-large"]
+
+
+class HugeDisk(OddDisk):
+    """A disk on which one file is larger than any."""
+
+    size = 2**62
+    odd = b"huge"
