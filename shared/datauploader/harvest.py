@@ -35,6 +35,7 @@ from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import unescape
 from datauploader.contracts.registry import topic
+from datauploader.leftovers import is_leftover
 from datauploader.messaging import Consumer, Dispatcher, Unit
 from datauploader.messaging.topology import harvester_queue
 from datauploader.service import Check, Context
@@ -75,9 +76,10 @@ class Kind:
     read: Reader
 
     def wants(self, stored: StoredFile) -> bool:
-        """Tell whether the file's name is one that this harvester reads."""
+        """Tell whether the file's name is one that this harvester reads, and neither a system's nor a temporary one."""
         name = stored.file.path.rsplit("/", 1)[-1].lower()
-        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
+        fits = any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
+        return fits and not is_leftover(stored.file.path)
 
 
 @dataclass(frozen=True, slots=True)

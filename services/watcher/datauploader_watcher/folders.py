@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from datauploader.contracts.model import bounded_ns
 from datauploader.contracts.names import display
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder
 from datauploader.errors import QuestionRefused
@@ -145,8 +146,8 @@ def _entry(opened: OpenFolder, name: bytes) -> FolderEntry | None:
         return FolderEntry(name=display(name), kind="special")
     for kind, test in _KINDS:
         if test(seen.st_mode):
-            return FolderEntry(name=display(name), kind=kind, size=seen.st_size, mtime_ns=seen.st_mtime_ns)
-    return FolderEntry(name=display(name), kind="special", mtime_ns=seen.st_mtime_ns)
+            return FolderEntry(name=display(name), kind=kind, size=seen.st_size, mtime_ns=bounded_ns(seen.st_mtime_ns))
+    return FolderEntry(name=display(name), kind="special", mtime_ns=bounded_ns(seen.st_mtime_ns))
 
 
 _KINDS: tuple[tuple[Literal["file", "folder", "link"], Callable[[int], bool]], ...] = (

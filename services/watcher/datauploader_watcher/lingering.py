@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
+from datauploader.contracts.model import LATEST_NS
 from datauploader.contracts.names import display
 from datauploader.wording import count
 from datauploader_watcher.adapters.disk import Disk, look, stamp_of
@@ -80,16 +81,16 @@ class Lingering:
 
 
 def notes(db: sqlite3.Connection, upload: Upload) -> tuple[str, ...]:
-    """Say which files of a sealed upload a program still had open when they were read for the last time."""
-    paths = [row.path for row in Files.written(db, upload.number)]
-    if not paths:
-        return ()
-    one = len(paths) == 1
-    sentence = (
-        f"Still open in another program when the dataset was sealed: {_names(paths)}; "
-        f"{'it was' if one else 'they were'} taken as {'it was' if one else 'they were'} then."
-    )
-    return (sentence,)
+    """Say of a sealed upload which files a program still had open when they were read last, and which dates are odd."""
+    said: list[str] = []
+    if paths := [row.path for row in Files.written(db, upload.number)]:
+        as_then = "it was taken as it was then" if len(paths) == 1 else "they were taken as they were then"
+        said.append(f"Still open in another program when the dataset was sealed: {_names(paths)}; {as_then}.")
+    for bound, day in ((-LATEST_NS, "1677-09-21"), (LATEST_NS, "2262-04-11")):
+        if odd := [path for path, kept in Files.odd_dates(db, upload.number) if kept == bound]:
+            place = "its" if len(odd) == 1 else "their"
+            said.append(f"Of a date that no record can hold: {_names(odd)}; {day} is kept in {place} place.")
+    return tuple(said)
 
 
 def _held(paths: Sequence[bytes], until: str) -> str:

@@ -13,11 +13,11 @@ from datauploader_watcher.afterwards import Afterwards
 from datauploader_watcher.announcing import MOST_WAITING, Announcer
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.mailbox import Mail, Mailbox
-from datauploader_watcher.recording import Recorder
 from datauploader_watcher.standing import Standing
 from datauploader_watcher.watching import Watching
 from datauploader_watcher.work import Work
 from datauploader_watcher.works import Works
+from datauploader_watcher.writing import Writer
 
 log = structlog.get_logger()
 
@@ -63,6 +63,7 @@ class Loop:
         self._hashers = Pools(settings.hash_workers, self.mailbox.outcomes, sha1=settings.sha1)
         self._watching = Watching(settings, self.mailbox)
         self._announcer = Announcer(clock, settings.receipt_patience_s)
+        self._writer = Writer(self._store, clock, self._announcer)
         self._works = Works(ground, self._watching)
         self._afterwards = Afterwards(ground)
         self._chores_at = self._count_at = 0.0
@@ -172,13 +173,7 @@ class Loop:
         self._wrote = bool(to_record) or room > 0
         if not self._wrote:
             return
-        with self._store.transaction() as db:
-            recorder = Recorder(db, self._clock)
-            for work in to_record:
-                new = recorder.outcomes(work, by_work[work.upload.number])
-                recorder.omissions(work)
-                room -= self._announcer.take(db, work, new, room)
-            self._announcer.announce(db, to_announce, room)
+        self._writer.write([(work, by_work[work.upload.number]) for work in to_record], to_announce, room)
         self._outbox.wake()
         self._works.seal()
 

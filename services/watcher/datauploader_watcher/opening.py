@@ -120,10 +120,10 @@ class Opening:
         request = upload.request
         root = upload.root or os.path.realpath(os.fsencode(request.root))
         sources = _remembered(upload.sources) if upload.root else self._former_sources(root, request)
-        return Plan(root, upload.mount, sources, self.selection(request), barred=not self.allows(root))
+        return Plan(root, upload.mount, sources, self.selection(request, bounded=False), barred=not self.allows(root))
 
-    def selection(self, request: UploadRequested) -> Selection:
-        """Read the patterns of a request.
+    def selection(self, request: UploadRequested | RuleSettings, *, bounded: bool = True) -> Selection:
+        """Read the patterns of a request, or of a rule; see `Selection`.
 
         Raises:
             Refusal: one of them cannot be read.
@@ -134,6 +134,7 @@ class Opening:
                 exclude=request.exclude,
                 always_exclude=(*self._settings.default_exclude, f"{HIDDEN_PREFIX.decode()}*"),
                 marker=request.marker,
+                bounded=bounded,
             )
         except BadPattern as error:
             raise Refusal("bad-pattern", f"{error}.", "Correct the pattern and start the upload again.") from error

@@ -11,7 +11,7 @@ from datauploader.contracts.files import LeftOutFile
 from datauploader_watcher.adapters.disk import Disk, look
 from datauploader_watcher.adapters.hashing import Outcome
 from datauploader_watcher.clock import Clock
-from datauploader_watcher.domain.selection import Omission
+from datauploader_watcher.domain.selection import Omission, unrecorded
 from datauploader_watcher.domain.settling import Candidate
 from datauploader_watcher.domain.versions import Fresh, Kept, judge, split
 from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
@@ -116,6 +116,21 @@ class Recorder:
             self._omit(work, path, Omission("unreadable", f"{problem}; it is tried again at every scan"), records)
         elif isinstance(problem, Busy):
             log.info("file_is_busy", path=path.decode("utf-8", "replace"), problem=str(problem))
+
+    def unrecorded(self, work: Work, path: bytes, error: Exception) -> None:
+        """Leave out a file of which something cannot be held, and go on."""
+        work.settling.drop(path)
+        work.returned.pop(path, None)
+        omission = unrecorded(error)
+        records: list[LeftOutFile] = []
+        self._omit(work, path, omission, records)
+        folder, name = self._place(work.upload.number, path)
+        known = Files.find_in(self._db, folder, name)
+        if known is not None and known.state != "gone":  # what is known of it is not what lies there now
+            Files.set_state(self._db, folder, name, "gone")
+            Uploads.reseal(self._db, work.upload.number)
+            records.append(left_out(path, omission.reason, omission.detail))
+        say_left_out(self._db, work.upload, records)
 
     def missing(self, work: Work, path: bytes) -> None:
         """Take note that a file is not there of which a receipt says that it could not be read."""

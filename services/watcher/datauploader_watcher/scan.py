@@ -1,28 +1,40 @@
 """A walk over the folders of one upload, in slices: the truth that events only hasten."""
 
 import os
+import sqlite3
 import stat
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import Protocol
 
+import structlog
+
+from datauploader.contracts.names import display
 from datauploader.nofollow import leads_elsewhere
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import Disk, Page, changed_ns, explain, stamp_of
-from datauploader_watcher.domain.selection import Omission
+from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, unrecorded
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join
 from datauploader_watcher.earlier import Earlier
 from datauploader_watcher.errors import FolderError, RootLost, Vanished
 from datauploader_watcher.ledger.files import Files, KnownRow
 
+log = structlog.get_logger()
+
 Start = tuple[bytes, frozenset[bytes] | None]
 """A folder with the names to look at, None for all of them."""
-_BY_PATTERN = ("excluded", "not-included")
+_FOR_GOOD = ("excluded", "not-included", NOT_RECORDED)
+"""Reasons that stay while the upload is open."""
 SPECIAL = Omission("special-file", "it is a pipe, socket or device, which has no content to upload")
 LINK_INSIDE = Omission(
     "symlink", "it is a link; what it points to is uploaded under its own name where it belongs here"
 )
 LINK_OUTSIDE = Omission("symlink-outside", "it is a link to something outside this folder, or to nothing")
+LARGEST_FILE = 2**53 - 1
+"""Bytes: the largest number that every reader of JSON holds exactly; the sum of a thousand fits a column."""
+TOO_LARGE = Omission("too-large", f"it says that it has more than {LARGEST_FILE:,} bytes, which no storage holds")
+TOO_LONG = Omission("path-too-long", "its path is longer than 32,767 bytes or 1,000 folders; use fewer of them")
+_LONGEST_PATH, _MOST_LEVELS = 32_767, 1000
 
 
 class Findings(Protocol):
@@ -165,8 +177,22 @@ class Scan:
                 if not row[6] and (changed := changed_ns(seen)):
                     news.append((changed, name))
             else:
-                self._unknown(prefix + name, seen, row)
+                self._one(prefix + name, seen, row)
         return news
+
+    def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
+        """Settle one entry; what goes wrong with it is on the record, and keeps no other from being looked at."""
+        try:
+            if len(path) > _LONGEST_PATH or path.count(b"/") > _MOST_LEVELS:
+                self._findings.omit(path, TOO_LONG, row, folder=stat.S_ISDIR(seen.st_mode))
+            else:
+                self._unknown(path, seen, row)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:
+            if row is None or row[5] != NOT_RECORDED:
+                log.exception("entry_not_understood", path=display(path))
+            self._findings.omit(path, unrecorded(error), row)
 
     def _learn(self, folder: int | None, news: list[tuple[int, bytes]]) -> None:
         if folder is not None:
@@ -178,13 +204,19 @@ class Scan:
             self._other(path, seen, row)
             return
         now = stamp_of(seen)
-        if row is None or row[4] == "left-out":
+        if now.size > LARGEST_FILE:
+            self._findings.omit(path, TOO_LARGE, row)
+        elif row is None or row[4] == "left-out":
             self._new(path, now, row)
-        else:
+        elif not self._is_known(path, now, row):
             self._findings.regular(path, now, row)
 
+    def _is_known(self, path: bytes, now: Stamp, row: KnownRow) -> bool:
+        """Tell it of a file with a value that was brought into bounds, which the short way takes for another one."""
+        return row[4] != "gone" and path not in self._again and now.agrees(Stamp(row[1], row[2], row[3], row[6]))
+
     def _new(self, path: bytes, now: Stamp, row: KnownRow | None) -> None:
-        if row is not None and row[5] in _BY_PATTERN:
+        if row is not None and row[5] in _FOR_GOOD:
             return
         expected = self._findings.expects(path)
         omission = None if expected else self._omits.omits(path)
@@ -207,7 +239,7 @@ class Scan:
             self._findings.omit(path, SPECIAL, row)
 
     def _subfolder(self, path: bytes, row: KnownRow | None) -> None:
-        if row is not None and row[5] in _BY_PATTERN:
+        if row is not None and row[5] in _FOR_GOOD:
             return
         omission = self._omits.omits(path, folder=True)
         if omission is not None:

@@ -8,13 +8,9 @@ from pydantic_settings import SettingsConfigDict
 
 from datauploader.config import SectionSettings
 from datauploader.contracts.uploads import Mode
+from datauploader.leftovers import TEMPORARY, all_names
 
-TEMPORARY_NAMES: tuple[str, ...] = (
-    ".*.tmp", "*.part", "*.partial", "*.crdownload", "?*~", ".~lock*", "~$*", "*.swp", "Thumbs.db", ".DS_Store",
-    "desktop.ini", ".nfs*", ".fuse_hidden*",
-)  # fmt: skip
-
-
+TEMPORARY_NAMES = all_names(TEMPORARY)
 HIDDEN_PREFIX = b".du-release-"
 """Begins the name that a file has for a moment while it is removed; nothing of that name is ever uploaded."""
 
@@ -69,7 +65,8 @@ class WatcherSettings(SectionSettings):
     reopen_interval_s: float = Field(default=600.0, gt=0)
     """How often closed folders of rules are compared with what was uploaded."""
     default_exclude: tuple[str, ...] = TEMPORARY_NAMES
-    """Names that are never uploaded: temporary files of editors, browsers and instruments."""
+    """Names that are not uploaded, whatever their case: temporary ones of editors, browsers and other programs. What
+    systems leave (recycle bins, thumbnails, `._*`), and rsync's `.name.XXXXXX`, stays out whatever is written here."""
     poll: bool | None = None
     """True: never trust file-system events; None: poll where the file system is a network one."""
     poll_interval_s: float = Field(default=5.0, gt=0)

@@ -1,6 +1,7 @@
 """Standing rules at work: folders that fit become uploads, once; closed ones that change become new ones."""
 
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from datauploader.contracts.envelope import Event, natural_id
 from datauploader.contracts.uploads import Destination, Person, UploadRequested
 from datauploader.crashing import crash_point
 from datauploader.errors import ConfigurationError
+from datauploader.leftovers import leftover
 from datauploader.patience import NoAnswer, Patience, in_a_thread
 from datauploader.state import Outbox
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.domain.rules import Rule, Target, upload_id
+from datauploader_watcher.domain.selection import Selection
 from datauploader_watcher.domain.versions import join
 from datauploader_watcher.errors import BadPattern
 from datauploader_watcher.ground import Ground
@@ -29,6 +32,10 @@ log = structlog.get_logger()
 
 MOST_EARLIER = 50
 """Earlier uploads that one request can name."""
+MOST_LOOKED_AT = 10_000
+"""Entries of a new folder among which a file is looked for; one with more becomes an upload in any case."""
+LONGEST_WAIT_S = 30.0
+"""A folder that has had its name for so long is asked for, however long its files must rest."""
 LOOK_SHARE = 20
 """A look round comes at the earliest after so many times its own length."""
 
@@ -39,6 +46,9 @@ class _Standing:
     rule: Rule
     disk: LocalDisk
     """Where the rule's folders really are."""
+    selection: Selection
+    since: dict[bytes, float]
+    """The folders that fit, and when each was first seen under its name (monotonic)."""
 
 
 class Standing:
@@ -91,8 +101,11 @@ class Standing:
             self._due = now + self._settings.rule_interval_s
             return
         for one in self._rules:
-            for folder, values in self._folders(one):
-                self._found(one, folder, values)
+            folders = self._folders(one)
+            if folders is not None:
+                self._note(one, [folder for folder, _ in folders])
+                for folder, values in folders:
+                    self._found(one, folder, values)
             self._reopen(one)
         took = self._clock.monotonic() - now
         self._due = now + took + max(self._settings.rule_interval_s, LOOK_SHARE * took)
@@ -112,23 +125,45 @@ class Standing:
             real = self._opening.check_rule(settings, rule.prefix)
         except BadPattern as error:
             raise ConfigurationError(f"[[watcher.rules]] {settings.name}: {error}") from error
-        return _Standing(settings, rule, LocalDisk(real))
+        return _Standing(settings, rule, LocalDisk(real), self._opening.selection(settings), {})
 
-    def _folders(self, one: _Standing) -> list[tuple[bytes, dict[str, str]]]:
+    def _note(self, one: _Standing, folders: Sequence[bytes]) -> None:
+        """Remember since when each folder has its name; what is said of one that is away is over."""
+        now = self._clock.monotonic()
+        for gone in one.since.keys() - set(folders):
+            del one.since[gone]
+            self._problems.pop(gone, None)
+        for folder in folders:
+            one.since.setdefault(folder, now)
+
+    def _is_ready(self, one: _Standing, folder: bytes) -> bool:
+        """Tell whether a folder has had its name for a quiet period, and holds something to upload.
+
+        A new folder is empty and is called `New folder` until the person has typed a name.
+        """
+        if self._clock.monotonic() - one.since[folder] < min(one.settings.quiet_period_s, LONGEST_WAIT_S):
+            return False
+        try:
+            return self._patience.ask(one.rule.name, lambda: _holds_file(folder, one.selection), folder)
+        except (NoAnswer, OSError):
+            return False
+
+    def _folders(self, one: _Standing) -> list[tuple[bytes, dict[str, str]]] | None:
         """List the folders that fit a rule; an answer that comes late is taken at a later look round."""
         try:
             return self._patience.ask(one.rule.name, lambda: _fitting(one), "folders")
         except NoAnswer:
-            return []
+            return None
 
     def _found(self, one: _Standing, folder: bytes, values: dict[str, str]) -> None:
         with self._store.reading() as db:
-            generation, arrived = RuleFolders.asked(db, one.settings.name, folder) or (1, False)
+            before = RuleFolders.asked(db, one.settings.name, folder)
+        generation, arrived = before or (1, False)
         now = self._clock.monotonic()
         if arrived or now < self._asked.get(folder, 0.0):  # a request may get lost on its way here
             return
         target = self._target(one, folder, values)
-        if target is not None:
+        if target is not None and (before or self._is_ready(one, folder)):
             self._asked[folder] = now + self._settings.receipt_patience_s
             self._request(one, folder, target, generation=generation)
 
@@ -212,7 +247,7 @@ class Standing:
         names = os.fsdecode(folder).replace(os.sep, "/").split("/")[-len(rule.levels) :]
         values: dict[str, str] = {}
         for depth, name in enumerate(names):
-            more = rule.level(depth, name)
+            more = rule.level(depth, name) if _is_named_by_a_person(rule, depth, name) else None
             if more is None:
                 return None
             values |= more
@@ -228,9 +263,41 @@ def _fitting(one: _Standing) -> list[tuple[bytes, dict[str, str]]]:
             (path, {**values, **more})
             for folder, values in level
             for path, name in _subfolders(one.disk, folder)
-            if (more := one.rule.level(depth, name)) is not None
+            if (more := one.rule.level(depth, name)) is not None and _is_named_by_a_person(one.rule, depth, name)
         ]
     return [(os.path.join(prefix, path.replace(b"/", os.fsencode(os.sep))), values) for path, values in level]  # noqa: PTH118 - bytes
+
+
+def _is_named_by_a_person(rule: Rule, depth: int, name: str) -> bool:
+    """Leave aside what is a system's or a temporary name, and hidden folders where the rule does not ask for them."""
+    hidden = name.startswith(".") and not rule.levels[depth].pattern.startswith("\\.")
+    return not hidden and leftover(name, folder=True) is None
+
+
+def _holds_file(folder: bytes, selection: Selection) -> bool:
+    """Tell whether a file lies somewhere in a folder that is not left out.
+
+    So many entries hold one for sure; of what cannot be read the upload will tell.
+    """
+    disk, rest, seen = LocalDisk(folder), [b""], 0
+    while rest and seen < MOST_LOOKED_AT:
+        below = rest.pop()
+        try:
+            with disk.folder(below) as opened:
+                for name, is_folder in opened.entries():
+                    seen += 1
+                    path = join(below, name)
+                    if selection.omits(path, folder=is_folder) is not None:
+                        continue
+                    if is_folder:
+                        rest.append(path)
+                    elif stat.S_ISREG(opened.stat(name).st_mode):
+                        return True
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True
+    return bool(rest)
 
 
 def _subfolders(disk: LocalDisk, folder: bytes) -> Sequence[tuple[bytes, str]]:

@@ -6,7 +6,18 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from datauploader.contracts.model import EventData, Md5, Sentence, Sha1, Sha256, Travelling, UploadId
+from datauploader.contracts.model import (
+    LARGEST,
+    EventData,
+    FileSize,
+    Md5,
+    Nanoseconds,
+    Sentence,
+    Sha1,
+    Sha256,
+    Travelling,
+    UploadId,
+)
 from datauploader.contracts.names import RelativePath, display, pack
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Destination
@@ -18,14 +29,14 @@ MOST_FILES = 500
 class FileVersion(FilePath):
     """One state of one file: what was read from the disk, once."""
 
-    size: int = Field(ge=0)
+    size: FileSize
     """Bytes."""
-    mtime_ns: int
-    """Modification time, nanoseconds since 1970-01-01 UTC."""
+    mtime_ns: Nanoseconds
+    """Modification time, nanoseconds since 1970-01-01 UTC; one beyond the bounds is told as the bound."""
     sha256: Sha256
     md5: Md5 | None = None
     sha1: Sha1 | None = None
-    revision: int = Field(ge=0)
+    revision: int = Field(ge=0, le=LARGEST)
     """Orders the versions of one path: a higher one supersedes a lower one."""
 
     @classmethod

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,6 +18,21 @@ Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Sha1 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Sentence = Annotated[str, StringConstraints(max_length=2000)]
 """Text that a person reads: what happened, or what to do."""
+
+LATEST_NS = 2**63 - 1
+"""2262-04-11, the last moment that 64 bits of nanoseconds since 1970 hold; the first one is its negative."""
+LARGEST = 2**63 - 1
+"""The largest number that a column of SQLite holds."""
+
+Nanoseconds = Annotated[int, Field(ge=-LATEST_NS, le=LATEST_NS)]
+"""A time of a file, since 1970-01-01 UTC."""
+FileSize = Annotated[int, Field(ge=0, le=LARGEST)]
+"""Bytes."""
+
+
+def bounded_ns(moment: int) -> int:
+    """Bring a time that a disk says, which may be of any year, within what databases and clocks can hold."""
+    return max(-LATEST_NS, min(moment, LATEST_NS))
 
 
 class Travelling(BaseModel):

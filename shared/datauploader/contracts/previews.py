@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from datauploader.contracts.datasets import Parameter
-from datauploader.contracts.model import Sentence, Travelling, UploadId
+from datauploader.contracts.model import Nanoseconds, Sentence, Travelling, UploadId
 from datauploader.contracts.names import RelativePath
 
 
@@ -55,8 +55,8 @@ class Preview(Travelling):
     settling: int = Field(default=0, ge=0)
     """Files that were changed so lately that they may still be written."""
     settling_first: tuple[str, ...] = ()
-    oldest_mtime_ns: int | None = None
-    newest_mtime_ns: int | None = None
+    oldest_mtime_ns: Nanoseconds | None = None
+    newest_mtime_ns: Nanoseconds | None = None
     overlaps: tuple[Overlap, ...] = ()
     differing: int = Field(default=0, ge=0)
     """Files of which the storage holds an object of the same name and another size, of those that were named."""

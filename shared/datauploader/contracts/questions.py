@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from datauploader.contracts.files import MOST_FILES, StoredFile
-from datauploader.contracts.model import Sentence, Travelling, UploadId, Word
+from datauploader.contracts.model import Nanoseconds, Sentence, Travelling, UploadId, Word
 from datauploader.contracts.names import Location, Name, RelativePath
 from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview
 from datauploader.contracts.uploads import UploadRequested
@@ -243,7 +243,7 @@ class FolderEntry(Travelling):
     name: str
     kind: Literal["file", "folder", "link", "special"]
     size: int = 0
-    mtime_ns: int = 0
+    mtime_ns: Nanoseconds = 0
     entries: int | None = None
     """How many entries a folder has itself; None where that was not asked or would have taken long."""
 

@@ -2,9 +2,11 @@
 
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 
+from datauploader.contracts.model import LATEST_NS
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ports import UNPROVED, State
 
@@ -54,6 +56,16 @@ def test_an_identical_object_that_is_there_counts_as_stored(bench, files):
     """Who wrote it does not matter when the bytes are right."""
     bench.plant("here/same.dat", b"same")
     assert states(bench.mover.move(bench.remote, [files.write("here/same.dat", b"same")])) == [State.VERIFIED]
+
+
+@pytest.mark.fault("F58")
+def test_a_file_of_the_year_2300_is_moved_like_any_other(bench, files):
+    """Its date is told as the last one that can be told, and that is no change of the source."""
+    item = files.write("odd.dat", b"odd")
+    os.utime(item.source, ns=(0, 10_413_792_000 * 10**9))
+    (found,) = bench.mover.move(bench.remote, [replace(item, mtime_ns=LATEST_NS)])
+    assert found.state is State.VERIFIED, found
+    assert bench.content("odd.dat") == b"odd"
 
 
 @pytest.mark.fault("F38")

@@ -1,6 +1,11 @@
 """Standing rules: what they match, what comes of it, and how a wrong one is refused."""
 
+import re
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datauploader.contracts.names import check_location, check_name
 from datauploader.errors import ConfigurationError
@@ -31,6 +36,24 @@ def test_a_name_may_hold_several_placeholders_and_literals():
     assert parsed.level(1, "77_anna") is None
     assert parsed.level(2, "raw-5") == {"dataset": "5"}
     assert parsed.level(2, "raw-") is None
+
+
+@pytest.mark.attack("S33")
+@pytest.mark.parametrize("level", ["{investigation}-{a}-{b}-{c}-{d}-{dataset}!", "*-*-*-*-{investigation}-{dataset}!"])
+def test_a_name_that_fits_no_rule_is_soon_known_to_fit_none(level):
+    """Anybody may name a folder; every place of a wildcard is tried once."""
+    parsed = rule(f"/data/{level}")
+    began = time.process_time()
+    assert parsed.level(0, "-" * 255) is None
+    assert time.process_time() - began < 1.0
+
+
+@given(st.permutations(["{investigation}", "{dataset}", "*", "-", "a", ""]), st.text("-ab", max_size=12))
+def test_a_level_stands_for_what_a_search_through_all_possibilities_finds(parts, name):
+    """Each placeholder takes as little as it can, from the left."""
+    wild = {"{investigation}": "(?P<investigation>.+?)", "{dataset}": "(?P<dataset>.+?)", "*": ".*?"}
+    found = re.fullmatch("".join(wild.get(part, part) for part in parts), name)
+    assert rule(f"/data/{''.join(parts)}").level(0, name) == (found.groupdict() if found else None)
 
 
 def test_a_windows_pattern_is_read():

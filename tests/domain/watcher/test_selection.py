@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from datauploader_watcher.domain.selection import ALWAYS_EXCLUDED, EXCLUDED, NOT_INCLUDED, Selection
+from datauploader_watcher.domain.selection import ALWAYS_EXCLUDED, EXCLUDED, NOT_INCLUDED, SYSTEM, Selection
 from datauploader_watcher.errors import BadPattern
 from datauploader_watcher.settings import TEMPORARY_NAMES
 
@@ -44,8 +44,8 @@ def test_an_excluded_folder_is_told_from_a_file_of_the_same_name():
 
 @pytest.mark.parametrize(
     "name",
-    [b".scan.tmp", b"a.part", b"deep/a.h5.partial", b"notes.txt~", b".~lock.report.odt#", b"Thumbs.db", b".DS_Store",
-     b"~$thesis.docx", b".a.swp", b".nfs0001"],
+    [b".scan.tmp", b"a.part", b"deep/a.h5.partial", b"notes.txt~", b".~lock.report.odt#", b"~$thesis.docx",
+     b".a.swp", b".nfs0001", b"deep/A.H5.PART", b"#scan.txt#", b".scan_1.h5.Xa12bC"],
 )  # fmt: skip
 def test_temporary_names_are_left_out(name):
     """The default list covers what editors, browsers, offices and instruments leave."""
@@ -65,6 +65,19 @@ def test_a_list_of_names_with_a_path_in_it_still_works():
     assert selection.omits(b"keep.log") is None
     assert selection.omits(b"top/only/x") == ALWAYS_EXCLUDED
     assert selection.omits(b"sub/top/only/x") is None
+    assert Selection(always_exclude=("#*#", "/top")).omits(b"#a#") == ALWAYS_EXCLUDED
+
+
+def test_what_a_system_leaves_is_left_out_whatever_the_patterns_are():
+    """A recycle bin is not entered; a file of the same name is a file."""
+    selection = Selection(include=("*",))
+    assert selection.omits(b"share/#Recycle", folder=True) == SYSTEM
+    assert selection.omits(b"share/@eaDir", folder=True) == SYSTEM
+    assert selection.omits(b"deep/._scan.h5") == SYSTEM
+    assert selection.omits(b"THUMBS.DB") == SYSTEM
+    assert selection.omits(b"Icon\r") == SYSTEM
+    assert selection.omits(b"recycler") is None
+    assert selection.omits(b"thumbs.db", folder=True) is None
 
 
 def test_a_newline_in_a_name_does_not_end_what_a_pattern_matches():
@@ -95,6 +108,45 @@ def test_a_pattern_that_could_stop_the_station_is_refused(pattern):
     """Its time would grow with a high power of the length of a name, and everybody's files would wait."""
     with pytest.raises(BadPattern, match="too many wildcards"):
         Selection(exclude=(pattern,))
+
+
+@pytest.mark.attack("S33")
+@pytest.mark.parametrize("part", ["*?*?*?", "*[!b]*?*?", "?" * 15, "*a*a*a"], ids=len)
+@pytest.mark.parametrize("leap", ["", "**/"])
+def test_wildcards_in_every_part_cost_no_more_than_the_parts(part, leap):
+    """Three stars a part and any number of parts: the parts do not multiply, on ordinary paths and the longest ones."""
+    selection = Selection(exclude=[f"{leap}{f'{part}/' * 48}zz"] * 10)
+    paths = [b"/".join(b"scan_%04d" % n for n in range(48)), b"/".join([b"a" * 255] * 60), b"a/" * 999 + b"a"]
+    began = time.process_time()
+    for path in paths:
+        selection.omits(path)
+    assert time.process_time() - began < 2.0
+
+
+@pytest.mark.attack("S33")
+@pytest.mark.parametrize(
+    ("patterns", "problem"),
+    [(["a" * 1001], "1001 characters"), (["a"] * 101, "101 patterns"), (["a/b/c/d/e/f"] * 90, "500 parts")],
+    ids=["length", "number", "parts"],
+)
+def test_more_patterns_than_anybody_needs_are_refused(patterns, problem):
+    """Every file is asked about each of them."""
+    with pytest.raises(BadPattern, match=problem):
+        Selection(exclude=patterns)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "left_out"),
+    [
+        ("[!a]b", b"xb", True), ("[!a]b", b"ab", False), ("x[!a]y", b"x/y", False), ("[]a]b", b"]b", True),
+        ("[a-", b"[a-", False), (r"\*.h5", b"*.h5", True), (r"\*.h5", b"a.h5", False), ("a?b", "aéb".encode(), True),
+        ("a/**/b", b"a/b", True), ("a/**/b", b"a/x/y/b", True), ("a/**", b"a", False), ("/a", b"b/a", False),
+        ("a/b", b"c/a/b", False), ("run*_*.tmp", b"run1_x_2.tmp", True), ("**", b"any", True), ("*.h5 ", b"a.h5", True),
+    ],
+)  # fmt: skip
+def test_patterns_mean_what_they_mean_in_a_gitignore(pattern, path, left_out):
+    """Brackets, escapes, folders between and below, what is bound to the root; no wildcard stands for a slash."""
+    assert Selection(exclude=(pattern,)).omits(path) == (EXCLUDED if left_out else None)
 
 
 @pytest.mark.attack("S24")

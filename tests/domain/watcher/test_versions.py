@@ -1,9 +1,14 @@
 """What a finished file means beside what the ledger has of it."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from datauploader.contracts.files import FileVersion
 from datauploader_watcher.domain.versions import (
     SAFE,
     Digests,
@@ -64,10 +69,29 @@ def test_a_suspect_with_the_announced_bytes_is_announced_again():
     assert judge(known("gone"), SEEN, ONE, 99) == Repeat()
 
 
-@given(st.integers(0, 2**64 - 1))
-def test_every_inode_fits_the_ledger(inode):
-    """NTFS and FUSE use all 64 bits; the column has a sign."""
-    assert 0 <= stamp(1, 1, inode).inode < 2**63
+ANY_TIME = st.integers(-(2**65), 2**65)
+
+
+@pytest.mark.fault("F58")
+@given(st.integers(0, 2**64 - 1), ANY_TIME, st.integers(0, 2**64 - 1), ANY_TIME)
+def test_whatever_a_disk_says_of_a_file_fits_the_ledger_and_travels(size, mtime_ns, inode, ctime_ns):
+    """NTFS and FUSE use all 64 bits of an inode, file servers deliver any year; the columns are signed."""
+    seen = stamp(size, mtime_ns, inode, ctime_ns)
+    with closing(sqlite3.connect(":memory:")) as db:
+        assert db.execute("SELECT ?, ?, ?, ?", seen).fetchone() == tuple(seen)
+    made = version(b"name", seen.size, seen.mtime_ns, ONE, 3)
+    assert FileVersion.model_validate_json(made.model_dump_json()) == made
+    inside = -(2**63) < mtime_ns < 2**63
+    assert (seen.mtime_ns == mtime_ns) is inside, "what can be held stays as it is"
+
+
+@pytest.mark.fault("F58")
+@pytest.mark.parametrize("field", ["mtime_ns", "size", "revision"])
+def test_a_number_that_no_column_holds_is_refused_where_it_arrives(field):
+    """An event that says such a one is parked as invalid, and fails no ledger behind it."""
+    said = version(b"name", 1, 2, ONE, 3).model_dump() | {field: 2**63}
+    with pytest.raises(ValidationError, match=field):
+        FileVersion.model_validate(said)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=8).filter(lambda b: b"/" not in b and b"\0" not in b), min_size=1))

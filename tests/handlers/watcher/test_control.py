@@ -1,5 +1,7 @@
 """Steering an upload: close, pause, resume, cancel, retry; and what closes it by itself."""
 
+import threading
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +18,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.model import microseconds
 from datauploader.contracts.questions import Datafiles
+from datauploader_watcher.adapters.disk import LocalDisk, Page
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
 UPLOAD = "upload-0001"
@@ -193,3 +196,54 @@ def test_the_same_request_twice_is_one_upload(world):
     world.control("close")
     world.wait_for(UploadSealed)
     assert sum(len(event.files) for event in world.events(FileReady)) == 1
+
+
+class SlowDisk(LocalDisk):
+    """A disk whose folders are not listed before somebody lets them."""
+
+    let = threading.Event()
+
+    def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:
+        """Wait, as a scan without an end does."""
+        self.let.wait(30)
+        yield from super().pages(path, only)
+
+
+@pytest.fixture
+def slow() -> Iterator[type[SlowDisk]]:
+    """Give a disk that does not answer until the test lets it, or ends."""
+    SlowDisk.let.clear()
+    yield SlowDisk
+    SlowDisk.let.set()
+
+
+@pytest.mark.attack("S33")
+def test_a_cancel_reaches_an_upload_whose_scan_hangs_and_holds_after_a_restart(world, slow):
+    """The answer does not wait for the scan; the upload is not taken up again, and another one is."""
+    world.write("a.dat")
+    world.start(disks=slow)
+    world.request("sync")
+    world.control("cancel")
+    world.wait_for(UploadCancelled)
+    slow.let.set()
+    world.stop()
+    slow.let.clear()
+    world.start()
+    world.request("sync", upload_id="upload-0002", wait=False)
+    world.wait_announced("a.dat")
+    assert {event.upload_id for event in world.events(FileReady)} == {"upload-0002"}
+
+
+@pytest.mark.attack("S33")
+def test_a_pause_reaches_an_upload_whose_scan_hangs(world, slow):
+    """When the scan goes on, nothing is announced before the upload is resumed."""
+    world.write("a.dat")
+    world.start(disks=slow)
+    world.request("sync")
+    world.control("pause")
+    world.wait_until(lambda: paused(world), "the pause is on the record")
+    slow.let.set()
+    world.wait_until(lambda: (said := world.events(UploadScanned)) and said[-1].files == 1, "the scan goes on")
+    assert not world.announced()
+    world.control("resume")
+    world.wait_announced("a.dat")

@@ -65,6 +65,16 @@ def test_digests_are_right_at_every_size(tmp_path, size):
     bench.hashers.stop(5)
 
 
+@pytest.mark.fault("F58")
+def test_a_file_that_the_system_cannot_even_be_asked_for_ends_no_thread(bench):
+    """It has a problem with its name in it; the next file is read by the same thread."""
+    (bench.folder / "file").write_bytes(b"x")
+    bench.hashers.hash(1, bench.disk, [Wanted(b"nul\0", bench.stamp("file"))])
+    bench.hash("file", upload=2)
+    assert "ValueError" in str(bench.wait("nul\0").problem)
+    assert bench.wait("file").digests is not None
+
+
 def test_many_huge_files_of_one_upload_do_not_keep_another_waiting(bench):
     """One thread, three sparse files of 100 GiB, and a small file of another upload."""
     for number in range(3):

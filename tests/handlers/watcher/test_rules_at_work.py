@@ -211,3 +211,67 @@ def test_a_request_of_a_rule_that_gets_lost_is_said_again(world):
         db.execute("DELETE FROM inbox")
     world.wait_until(lambda: len(world.events(UploadRequested)) == 2, "the request is said again")
     assert len({event.upload_id for event in world.events(UploadRequested)}) == 1
+
+
+def asked(world) -> set[str]:
+    """Return the datasets that rules have asked for."""
+    return {request.dataset.name for request in world.events(UploadRequested)}
+
+
+def look_round(world) -> None:
+    """Wait until a folder that came later than all others is asked for: the rules have seen these as long."""
+    world.write("20260101/latest/latest.dat")
+    world.wait_until(lambda: "latest" in asked(world), "the latest folder is asked for")
+
+
+@pytest.mark.fault("F58")
+def test_folders_of_systems_and_hidden_ones_become_no_datasets_and_no_trouble(world):
+    """Deleted files of people lie in them; nobody can rename them either."""
+    for name in (
+        "#recycle",
+        "@eaDir",
+        "$Recycle.Bin",
+        "System Volume Information",
+        "lost+found",
+        ".Trash-1000",
+        ".git",
+    ):
+        world.write(f"20260101/{name}/deleted.docx")
+        world.write(f"{name}/run1/deleted.docx")
+    world.start(rules=[rule(world)])
+    world.write("20260101/run1/@eaDir/thumb.png")
+    world.write("20260101/run1/a.dat")
+    world.wait_announced("a.dat")
+    world.wait_until(lambda: world.left_out() == {b"@eaDir": "excluded"}, "the thumbnails are on the record")
+    look_round(world)
+    assert asked(world) == {"run1", "latest"}
+    assert world.watcher.glance.troubles == ()
+
+
+@pytest.mark.fault("F58")
+def test_an_empty_folder_and_one_with_nothing_to_upload_become_nothing_until_there_is_a_file(world):
+    """A folder is there before its first file."""
+    (world.root / "20260101" / "New folder" / "below").mkdir(parents=True)
+    world.write("20260101/New folder/.DS_Store")
+    world.write("20260101/New folder/notes.log")
+    world.start(rules=[rule(world, exclude=["*.log"])])
+    world.write("20260101/run1/a.dat")
+    world.wait_announced("a.dat")
+    look_round(world)
+    assert asked(world) == {"run1", "latest"}
+    world.write("20260101/New folder/below/b.dat")
+    world.wait_announced("a.dat", "below/b.dat", "latest.dat")
+    assert asked(world) == {"run1", "latest", "New folder"}
+
+
+@pytest.mark.fault("F58")
+def test_a_folder_that_is_renamed_within_a_quiet_period_becomes_its_last_name_alone(world):
+    """Whoever makes a folder has it before it has a name."""
+    first = world.write("20260101/bad: name/a.dat").parent
+    world.start(rules=[rule(world, quiet_period_s=1.5)])
+    world.wait_until(lambda: any("bad: name" in text for text in world.watcher.glance.troubles))
+    second = first.rename(first.with_name("New folder"))
+    world.wait_until(lambda: world.watcher.glance.troubles == (), "what was said of the other name is over")
+    second.rename(first.with_name("sample7"))
+    world.wait_announced("a.dat")
+    assert asked(world) == {"sample7"}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from datauploader import nofollow
+from datauploader.contracts.model import bounded_ns
 from datauploader_transfer.domain.outcomes import source_changed, source_gone, source_led_away, source_unreadable
 from datauploader_transfer.ports import Item, Outcome
 
@@ -170,7 +171,7 @@ def _stream(item: Item) -> Iterator[BinaryIO]:
 
 
 def _differs(item: Item, seen: os.stat_result) -> Outcome | None:
-    same = stat.S_ISREG(seen.st_mode) and (seen.st_size, seen.st_mtime_ns) == (item.size, item.mtime_ns)
+    same = stat.S_ISREG(seen.st_mode) and (seen.st_size, bounded_ns(seen.st_mtime_ns)) == (item.size, item.mtime_ns)
     return None if same else source_changed(item)
 
 

@@ -146,10 +146,16 @@ class Hashers:
     def _run(self) -> None:
         while (taken := self._take()) is not None:
             key, job = taken
-            if key[1]:
-                self._large(key, job)
-            else:
-                self._done(self._small(job))
+            try:
+                if key[1]:
+                    self._large(key, job)
+                else:
+                    self._done(self._small(job))
+            except Exception as error:  # the thread's boundary: one odd file must not end the reading of all others
+                log.exception("files_not_hashed", upload=job.upload, files=len(job.files))
+                _close(job)
+                problem = Busy(f"reading it failed ({type(error).__name__}: {str(error)[:300]})")
+                self._done([Outcome(job.upload, file.path, file.stamp, problem=problem) for file in job.files])
 
     def _take(self) -> tuple[tuple[int, bool], _Job] | None:
         with self._change:

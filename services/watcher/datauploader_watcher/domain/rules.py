@@ -98,7 +98,8 @@ def _is_variable(part: str) -> bool:
 
 
 def _level(name: str, part: str, known: set[str]) -> re.Pattern[str]:
-    expression, end = "", 0
+    pieces, end = [""], 0
+    """Each begins with a variable piece, but for the first one."""
     for found in _PLACEHOLDER.finditer(part):
         word = found.group(1)
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", word):
@@ -106,15 +107,20 @@ def _level(name: str, part: str, known: set[str]) -> re.Pattern[str]:
         if word in known:
             raise _wrong(name, f"the placeholder {{{word}}} stands twice in the pattern")
         known.add(word)
-        expression += _literal(name, part[end : found.start()]) + f"(?P<{word}>.+?)"
+        _literal(name, part[end : found.start()], pieces)
+        pieces.append(f"(?P<{word}>.+?)")
         end = found.end()
-    return re.compile(expression + _literal(name, part[end:]), re.DOTALL)
+    _literal(name, part[end:], pieces)
+    settled = "".join(f"(?>{piece})" for piece in pieces[1:-1])  # what fits first is kept: see `patterns`
+    return re.compile(pieces[0] + settled + (pieces[-1] if len(pieces) > 1 else ""), re.DOTALL)
 
 
-def _literal(name: str, text: str) -> str:
+def _literal(name: str, text: str, pieces: list[str]) -> None:
     if "{" in text or "}" in text:
         raise _wrong(name, f"a brace in {text!r} is not closed or not opened")
-    return ".*?".join(re.escape(piece) for piece in text.split("*"))
+    first, *others = text.split("*")
+    pieces[-1] += re.escape(first)
+    pieces.extend(f".*?{re.escape(one)}" for one in others)
 
 
 def _check_template(name: str, what: str, template: str, known: set[str]) -> None:

@@ -69,6 +69,8 @@ class Settling:
         self._quiet = quiet
         self._open: dict[bytes, Candidate] = {}
         self._reading: set[bytes] = set()
+        self._finished: dict[bytes, Candidate] = {}
+        """What was judged finished and is not in the ledger yet."""
         self._heap: list[tuple[float, bytes]] = []
 
     def __len__(self) -> int:
@@ -171,8 +173,18 @@ class Settling:
         if now < known.rests_until:
             self._put(path, replace(known, due=known.rests_until, digests=digests, writer=writer))
             return None
-        del self._open[path]
+        self._finished[path] = self._open.pop(path)
         return known
+
+    def recorded(self) -> None:
+        """Take note that what was finished is in the ledger."""
+        self._finished.clear()
+
+    def unrecorded(self) -> None:
+        """Take back that something was finished, because the ledger did not take it."""
+        for path, candidate in self._finished.items():
+            self._put(path, candidate)
+        self._finished.clear()
 
     def changed(self, path: bytes, stamp: Stamp, now: float) -> None:
         """Take note that the second look differed from the first: the wait begins again."""
@@ -202,6 +214,7 @@ class Settling:
         """Forget all files."""
         self._open.clear()
         self._reading.clear()
+        self._finished.clear()
         self._heap.clear()
 
     def _put(self, path: bytes, candidate: Candidate) -> None:

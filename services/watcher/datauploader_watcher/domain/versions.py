@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from datauploader.contracts.files import FileVersion
+from datauploader.contracts.model import bounded_ns
 
 SIGNED = 0x7FFF_FFFF_FFFF_FFFF
 
@@ -27,8 +28,11 @@ class Stamp(NamedTuple):
 
 
 def stamp(size: int, mtime_ns: int, inode: int, ctime_ns: int = 0) -> Stamp:
-    """Build a stamp whose inode fits a signed 64-bit column (NTFS and FUSE use all 64 bits)."""
-    return Stamp(size, mtime_ns, inode & SIGNED, ctime_ns)
+    """Build a stamp that fits signed 64-bit columns.
+
+    NTFS and FUSE use all 64 bits of the inode; ext4, XFS and file servers deliver years that no such column holds.
+    """
+    return Stamp(min(size, SIGNED), bounded_ns(mtime_ns), inode & SIGNED, bounded_ns(ctime_ns))
 
 
 @dataclass(frozen=True, slots=True)

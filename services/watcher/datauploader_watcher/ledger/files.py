@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from datauploader.contracts.files import FileVersion
+from datauploader.contracts.model import LATEST_NS
 from datauploader_watcher.domain.versions import Digests, Known, Stamp, join, split, version
 from datauploader_watcher.ledger.held import Held
 from datauploader_watcher.ledger.schema import PENDING, TO_DO
@@ -177,6 +178,13 @@ class Files:
         query = f"""SELECT {_COLUMNS} {_FROM} WHERE f.upload = ? AND f.writer = 1 AND f.sha256 IS NOT NULL
             AND f.state <> 'gone'"""
         return sorted((_row(row) for row in db.execute(query, (upload,))), key=lambda row: row.path)
+
+    @staticmethod
+    def odd_dates(db: sqlite3.Connection, upload: int) -> list[tuple[bytes, int]]:
+        """List files whose date was brought into bounds, with the date that is kept, in order of their paths."""
+        query = f"""SELECT d.path, f.name, f.version_mtime_ns {_FROM} WHERE f.upload = ? AND f.sha256 IS NOT NULL
+            AND f.state <> 'gone' AND f.version_mtime_ns IN (?, ?)"""
+        return sorted((join(row[0], row[1]), row[2]) for row in db.execute(query, (upload, -LATEST_NS, LATEST_NS)))
 
     @staticmethod
     def in_state(db: sqlite3.Connection, upload: int, state: str, most: int) -> list[Row]:
