@@ -249,7 +249,9 @@ def test_answers_find_the_one_of_several_processes_of_a_station_that_has_asked(s
         processes = [sign_in("ws01") for _ in range(4)]
         asked = [
             (name, bus.ask(ListDatafiles(upload_id=name), Datafiles, station=HERE, timeout_s=10))
-            for name, bus in ((f"{number}-{turn}", bus) for turn in range(5) for number, bus in enumerate(processes))
+            for name, bus in (
+                (f"upload-{number}-{turn}", bus) for turn in range(5) for number, bus in enumerate(processes)
+            )
         ]
         assert [answer.result(15).next for _, answer in asked] == [name for name, _ in asked]
         for bus in processes:
