@@ -116,7 +116,7 @@ def _question_channels() -> dict[str, Any]:
     for question, answer in QUESTIONS.items():
         service = question.name.split(".", maxsplit=1)[0]
         found[question.name] = {
-            "address": topology.question_queue(service, None),
+            "address": topology.question_key(service, None),
             "title": question.name,
             "description": f"{_first_line(question)} {_ADDRESSES}",
             "messages": {

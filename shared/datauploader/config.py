@@ -84,6 +84,10 @@ class Settings(SectionSettings):
     """All stations of the facility as `facility.beamline.station`, for the topology; empty: this one."""
     broker: SecretStr = SecretStr("memory://")
     """`amqp://user:password@host/vhost`, `amqps://…` or `memory://`."""
+    broker_users: dict[str, str] = Field(default_factory=dict)
+    """Users at the broker whose name does not say which service they are, such as
+    `{"ws01": "station:elettra.xrd1.ws01"}`; also `catalog`, `gateway`, `harvester:NAME`, and `operator`, who may say
+    anything. What a user says is believed as far as its role goes."""
     declare: bool = True
     """Make missing exchanges and queues at the start; False only checks them."""
     state_dir: Path = Path("var/state")

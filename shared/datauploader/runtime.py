@@ -48,7 +48,10 @@ class Runtime:
                 self._locks += (FolderLock(settings.state_dir, name) for name in names)
             for name, factory in factories:
                 bus = connect(
-                    settings.broker.get_secret_value(), name=bus_name(name, settings), declare=settings.declare
+                    settings.broker.get_secret_value(),
+                    name=bus_name(name, settings),
+                    declare=settings.declare,
+                    users=settings.broker_users,
                 )
                 self._buses.append(bus)
                 self.services.append(factory(Context(settings=settings, bus=bus, end=end)))

@@ -1,5 +1,6 @@
 """State files are damaged, emptied, or of another release: noticed at the start, set aside, and filled again."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.messaging.definitions import BrokerUser, definitions
+from datauploader.messaging.rabbit import apply_topology
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 
@@ -97,9 +99,9 @@ def test_a_station_without_its_state_and_with_few_rights_goes_on_at_once(case) -
     run.control(upload, "resume")
     run.control(upload, "close")
     run.heal()
-    address = as_station(run)
+    settings = as_station(run)
     for service in ("watcher", "transfer"):
-        run.services.start(service, DATAUPLOADER_BROKER=address)
+        run.services.start(service, **settings)
     run.recover(upload, close=False)
     assert "log_not_readable" in run.services.log("transfer")
 
@@ -118,7 +120,7 @@ def test_a_station_without_its_state_and_without_the_files_that_it_has_uploaded_
     for path in files[::2]:
         path.unlink()
     run.services.kill("catalog")
-    run.services.start("watcher", DATAUPLOADER_BROKER=as_station(run))
+    run.services.start("watcher", **as_station(run))
     run.control(upload, "close")
     asked_in_vain = lambda: "catalog_not_asked" in run.services.log("watcher")  # noqa: E731 - a condition with a name
     eventually(asked_in_vain, within_s=60, what="the catalog is asked in vain")
@@ -129,17 +131,21 @@ def test_a_station_without_its_state_and_without_the_files_that_it_has_uploaded_
     assert status.counts.catalogued.files == len(files)
 
 
-def as_station(run) -> str:
-    """Make a broker user with the rights that our definitions give to a station, and return its address."""
-    server = run.server["rabbitmq"]
-    server.ctl("add_user", "ws01", "correct-horse-7319")
-    document = definitions([HERE], [BrokerUser("ws01", "station", station=HERE)])
+def as_station(run) -> dict[str, str]:
+    """Make a broker user with the rights of a station; return the settings that its services need for it."""
+    server, user = run.server["rabbitmq"], HERE.key
+    apply_topology(server.address.url, [HERE])
+    server.ctl("add_user", user, "correct-horse-7319")
+    document = definitions([HERE], [BrokerUser(user, "station", station=HERE)])
     (rights,) = document["permissions"]
-    server.ctl("set_permissions", "ws01", rights["configure"], rights["write"], rights["read"])
+    server.ctl("set_permissions", user, rights["configure"], rights["write"], rights["read"])
     for one in document["topic_permissions"]:
-        server.ctl("set_topic_permissions", "ws01", one["exchange"], one["write"], one["read"])
+        server.ctl("set_topic_permissions", user, one["exchange"], one["write"], one["read"])
     address = server.address
-    return f"amqp://ws01:correct-horse-7319@{address.host}:{address.port}/%2F"
+    return {
+        "DATAUPLOADER_BROKER": f"amqp://{user}:correct-horse-7319@{address.host}:{address.port}/%2F",
+        "DATAUPLOADER_BROKER_USERS": json.dumps({address.user: "operator"}),  # as whom all others speak
+    }
 
 
 @pytest.mark.campaign

@@ -113,10 +113,12 @@ def test_a_flood_of_the_largest_messages_costs_no_service_a_hundred_mebibytes(
     with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
         channel = connection.channel()
         channel.confirm_delivery()
+        user = pika.URLParameters(broker).credentials.username
+        properties = pika.BasicProperties(content_type="application/json", user_id=user)
         for number in range(MESSAGES):
             for key, body in bodies(number):
                 largest = max(largest, len(body))
-                channel.basic_publish(EVENTS, key, body, pika.BasicProperties(content_type="application/json"))
+                channel.basic_publish(EVENTS, key, body, properties)
     assert 0.9 * LARGEST_ACCEPTED < largest <= LARGEST_ACCEPTED
     parked = {QUEUES[name].parked: MESSAGES for name in ("catalog", "watcher", "gateway")}
     wanted = dict.fromkeys(names, 0) | parked

@@ -182,7 +182,7 @@ class Gateway:
         common = self._context.settings
         url = self._settings.operations_broker.get_secret_value()
         if url:
-            return connect(url, name=f"operations {common.here}", declare=False)
+            return connect(url, name=f"operations {common.here}", declare=False, users=common.broker_users)
         return self._context.bus if common.broker.get_secret_value().startswith("memory:") else None
 
     def _parts(self) -> Parts:

@@ -24,7 +24,7 @@ def reached() -> Iterator[tuple[Bus, Settings]]:
         raise ConfigurationError(
             "the broker is memory://, which lives inside its own process; set DATAUPLOADER_BROKER to the facility's"
         )
-    bus = connect(url, name=f"command line of {who()}", declare=False)
+    bus = connect(url, name=f"command line of {who()}", declare=False, users=settings.broker_users)
     try:
         yield bus, settings
     finally:

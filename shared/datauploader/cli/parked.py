@@ -15,7 +15,7 @@ from datauploader.cli.options import AsJson, Yes
 from datauploader.config import Settings
 from datauploader.errors import BadRequest, BrokerRefused
 from datauploader.messaging import Bus, ParkedMessage
-from datauploader.messaging.topology import Queue, facility_queues, harvester_queue
+from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
 from datauploader.service import available
 from datauploader.wording import count, local, safe
 
@@ -38,7 +38,7 @@ HARVESTER = "harvester."
 def _queues(settings: Settings, only: str) -> list[Queue]:
     """Choose queues: AMQP knows no list of them, so of the harvesters it is those that are installed here."""
     names = (name.removesuffix("-harvester") for name in available() if name.endswith("-harvester"))
-    known = [*facility_queues(settings.all_stations), *(harvester_queue(name, ()) for name in names)]
+    known = [*facility_queues(settings.all_stations), *(harvester_queue(name, ()) for name in names), astray_queue()]
     if only.startswith(HARVESTER):
         return [harvester_queue(only.removeprefix(HARVESTER), ())]
     if not only:
@@ -54,11 +54,14 @@ def _find(bus: Bus, settings: Settings, only: str) -> list[tuple[Queue, ParkedMe
 
 
 def _parked(bus: Bus, queue: Queue, only: str) -> Sequence[ParkedMessage]:
-    """Look into a queue; one of a harvester that does not run at this facility holds nothing, unless it was named."""
+    """Look into a queue; one of a harvester that does not run at this facility holds nothing, unless it was named.
+
+    Nor is there anything astray on a broker whose definitions are of a former release.
+    """
     try:
         return bus.parked(queue)
     except BrokerRefused:
-        if only or not queue.name.startswith(HARVESTER):
+        if only or not queue.name.startswith((HARVESTER, ASTRAY)):
             raise
         return ()
 

@@ -1,7 +1,7 @@
 """Commands for the broker's exchanges, queues and bindings: check, apply, export."""
 
 import json as jsonlib
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,6 @@ from datauploader.cli import screen
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson
 from datauploader.config import Settings, load
-from datauploader.contracts.address import Station
 from datauploader.errors import BadRequest, ConfigurationError
 
 if TYPE_CHECKING:
@@ -76,17 +75,11 @@ def export(
 
 
 def _user(text: str) -> "BrokerUser":
-    from datauploader.messaging.definitions import BrokerUser, Role  # noqa: PLC0415 - memory:// runs without pika
+    from datauploader.messaging.rights import BrokerUser  # noqa: PLC0415 - memory:// runs without pika
 
-    name, _, rest = text.partition(":")
-    role, _, which = rest.partition(":")
-    needs_which = role in ("station", "harvester")
-    if not name or role not in get_args(Role) or needs_which != bool(which):
-        raise BadRequest(
-            f"{text!r} is no user of the broker", "Write it like ws01:station:elettra.xrd1.ws01 or cat:catalog."
-        )
+    name, _, role = text.partition(":")
     try:
-        station = Station.parse(which) if role == "station" else None
+        return BrokerUser.parse(name, role)
     except ValueError as error:
-        raise BadRequest(str(error)) from None
-    return BrokerUser(name, cast("Role", role), station, which if role == "harvester" else "")
+        remedy = "Write it like ws01:station:elettra.xrd1.ws01 or cat:catalog."
+        raise BadRequest(f"{text!r} is no user of the broker: {error}", remedy) from None

@@ -1,20 +1,29 @@
 """Every exchange, queue and binding with its arguments, once: what services declare and what definitions.json says."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from datauploader.contracts.address import Station
 from datauploader.messaging.topology import (
     ANSWERS,
+    ASTRAY,
+    BACK,
+    CLAIMS,
     EVENTS,
     LOG,
     PARKED,
     QUESTIONS,
     RETRY_LADDER_S,
+    STATION_SERVICES,
     Queue,
+    answer_queues,
+    asked_queue,
+    astray_queue,
     facility_queues,
+    question_key,
     retry_name,
+    stations_key,
+    stations_queue,
 )
 
 Arguments = Mapping[str, str | int]
@@ -31,9 +40,10 @@ LOG_AGE = "30D"
 LOG_BYTES = 20_000_000_000
 _LOG_SEGMENT_BYTES = 100_000_000
 QUESTION_TTL_MS = 60_000
-"""A question that is older has no one waiting for its answer."""
-
-_ON = "on."
+"""A question that is older has no one waiting for its answer; an answer neither."""
+_MOST_QUESTIONS = 10_000
+EXCHANGE_ARGUMENTS: Mapping[str, Arguments] = {BACK: {"alternate-exchange": ASTRAY}}
+"""What no binding takes back goes astray, and stops nobody: a rung waits for a queue that takes its messages."""
 
 _SAFE = {"x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
 """Dead-lettering that waits until the next queue has confirmed; it exists only together with reject-publish."""
@@ -78,12 +88,12 @@ class Blueprint:
 
 def ground(ladder: Iterable[float] = RETRY_LADDER_S) -> Blueprint:
     """Describe what all services share, but for the log: the exchanges and the retry ladder."""
-    steps = tuple(ladder)
+    steps, astray = tuple(ladder), astray_queue().parked
     names = tuple(retry_name(step) for step in steps)
     return Blueprint(
-        exchanges=(EVENTS, QUESTIONS, ANSWERS, PARKED, *names),
-        queues=tuple(Shape(name, _waiting(step)) for name, step in zip(names, steps, strict=True)),
-        bindings=tuple(Binding(name, name, "#") for name in names),
+        exchanges=(EVENTS, QUESTIONS, ANSWERS, PARKED, CLAIMS, ASTRAY, BACK, *names),
+        queues=(_kept(astray), *(Shape(name, _waiting(step)) for name, step in zip(names, steps, strict=True))),
+        bindings=(Binding(ASTRAY, astray, "#"), *(Binding(name, name, "#") for name in names)),
     )
 
 
@@ -100,7 +110,6 @@ def event_log() -> Blueprint:
 
 def consumed(queue: Queue) -> Blueprint:
     """Describe one consumer's queue, where it is bound, and where its hopeless messages go."""
-    parked = Shape(queue.parked, {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED})
     own = Shape(
         queue.name,
         {
@@ -112,42 +121,59 @@ def consumed(queue: Queue) -> Blueprint:
         },
     )
     return Blueprint(
-        queues=(parked, own),
+        queues=(_kept(queue.parked), own),
         bindings=(
             Binding(PARKED, queue.parked, queue.name),
+            Binding(BACK, queue.name, queue.name),
             *(Binding(EVENTS, queue.name, key) for key in queue.bindings),
         ),
     )
 
 
-def owned(queue: Queue, state: str, seconds: float, host: str = "") -> Shape:
-    """Describe the sign that a queue belongs to one state: the broker refuses to make it with another one's name.
-
-    It goes so many seconds after its last consumer. The broker's refusal names what stands there in its place: so a
-    computer's name stands alone, where the refusal, which is cut after 255 bytes, has room for it.
-    """
-    sign: Arguments = {"x-expires": round(seconds * 1000), "x-dead-letter-exchange": PARKED}
-    if host:
-        return Shape(queue.owner, {**sign, "x-dead-letter-routing-key": f"{_ON}{host}", "x-max-length": int(state)})
-    return Shape(queue.owner, {**sign, "x-dead-letter-routing-key": f"state.{state}"})
+def claim(queue: Queue) -> Blueprint:
+    """Describe where it is kept which state consumes a queue: the latest claim alone stays there."""
+    return Blueprint(queues=(Shape(queue.claim, {"x-max-length": 1}),), bindings=(_by_name(CLAIMS, queue.claim),))
 
 
-def owner_in(refusal: str) -> str:
-    """Read from the broker's refusal on which computer the owner is, "" where it does not say."""
-    found = re.search(rf"current is [^']*'{re.escape(_ON)}([^']+)'", refusal)
-    return found.group(1) if found else ""
+def asked(name: str, key: str) -> Blueprint:
+    """Describe a queue of questions, and the keys under which they come."""
+    arguments: Arguments = {"x-message-ttl": QUESTION_TTL_MS, "x-max-length": _MOST_QUESTIONS}
+    return Blueprint(queues=(Shape(name, arguments),), bindings=(Binding(QUESTIONS, name, key),))
+
+
+def answered(name: str) -> Blueprint:
+    """Describe a queue of answers; what an earlier reader has left there is nobody's."""
+    arguments: Arguments = {"x-message-ttl": QUESTION_TTL_MS, "x-max-length": _MOST_QUESTIONS}
+    return Blueprint(queues=(Shape(name, arguments),), bindings=(_by_name(ANSWERS, name),))
 
 
 def facility(stations: Iterable[Station], ladder: Iterable[float] = RETRY_LADDER_S) -> Blueprint:
     """Describe everything that the four services need for these stations."""
-    return sum((consumed(queue) for queue in facility_queues(stations)), ground(ladder) + event_log())
+    known = tuple(stations)
+    queues = facility_queues(known)
+    parts = [*(consumed(queue) for queue in queues), *(claim(queue) for queue in queues if queue.one_state)]
+    for service in ("catalog", "gateway"):
+        parts += (asked(asked_queue(service, None), question_key(service, None)),)
+        parts += (asked(stations_queue(service), stations_key(service)),)
+    for station in known:
+        parts += (asked(asked_queue(name, station), question_key(name, station)) for name in STATION_SERVICES)
+        parts += (answered(name) for name in answer_queues(station))
+    return sum(parts, ground(ladder) + event_log())
+
+
+def _by_name(exchange: str, queue: str) -> Binding:
+    return Binding(exchange, queue, queue)
+
+
+def _kept(name: str) -> Shape:
+    return Shape(name, {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED})
 
 
 def _waiting(seconds: float) -> Arguments:
-    """Hold messages for a fixed time, then hand each to the queue that its routing key names."""
+    """Hold messages for a fixed time, then hand each back to the queue that its routing key names."""
     return {
         "x-queue-type": "quorum",
         "x-message-ttl": round(seconds * 1000),
-        "x-dead-letter-exchange": "",
+        "x-dead-letter-exchange": BACK,
         **_SAFE,
     }

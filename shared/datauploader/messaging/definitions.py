@@ -2,54 +2,43 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from datauploader.contracts.address import Station
-from datauploader.messaging.blueprint import Blueprint, facility
-from datauploader.messaging.topology import ANSWERS, EVENTS, LOG, PARKED, QUESTIONS, RETRY_LADDER_S, retry_name
+from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, Blueprint, consumed, facility
+from datauploader.messaging.rights import ANYTHING, NOBODY, THREE_WORDS, BrokerUser, Rights, rights
+from datauploader.messaging.topology import (
+    ANSWERS,
+    BACK,
+    CLAIMS,
+    EVENTS,
+    LOG,
+    PARKED,
+    QUESTIONS,
+    RETRY_LADDER_S,
+    retry_name,
+)
 
-Role = Literal["station", "catalog", "gateway", "harvester", "operations", "operator"]
+__all__ = ["BrokerUser", "definitions"]
+
 Document = dict[str, Any]
 
 _RETRIES = tuple(retry_name(seconds) for seconds in RETRY_LADDER_S)
-_EXCHANGES = (EVENTS, QUESTIONS, ANSWERS, PARKED, *_RETRIES)
-_NOBODY, _ANYTHING = "^$", ".*"
 _WAY_BACK = retry_name(RETRY_LADDER_S[0])
 """The exchange by way of which parked messages are given back to their queues."""
-_THREE_WORDS = r"[^.]+\.[^.]+\.[^.]+"
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerUser:
-    """Somebody who signs in at the broker."""
-
-    name: str
-    role: Role
-    station: Station | None = None
-    """For the role `station`: the one station whose watcher and transfer this is."""
-    harvester: str = ""
-    """For the role `harvester`: the name of its queue, without `harvester.`."""
-    password_hash: str = ""
-    """What `rabbitmqctl hash_password` prints; "" leaves the user to the administrator."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rights:
-    """Regular expressions: which queues are the user's own, and what it may say and hear on each exchange."""
-
-    queues: str
-    says: str = _NOBODY
-    hears: str = _NOBODY
-    asks: str = _NOBODY
-    answers: str = _NOBODY
+_MOST_CONNECTIONS, _MOST_CHANNELS = 40, 400
+"""Of one broker user; two services with a few connections each, those that the broker believes alive, and a person."""
+_SPARE_QUEUES, _SPARE_CONNECTIONS = 1000, 200
+"""Of the virtual host, beyond what its users need."""
 
 
 def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *, vhost: str = "/") -> Document:
     """Write the whole document for these stations and users; users without a password hash get their rights only."""
-    blueprint = facility(stations)
+    harvesters = [consumed(user.queue) for user in users if user.role == "harvester"]
+    blueprint = sum(harvesters, facility(stations))
     return {
         "vhosts": [{"name": vhost}],
+        "parameters": [_bounds(blueprint, len(users), vhost)],
         "users": [_user(user) for user in users if user.password_hash],
         "permissions": [_permission(user, vhost) for user in users],
         "topic_permissions": [one for user in users for one in _topic_permissions(user, vhost)],
@@ -62,7 +51,11 @@ def _objects(blueprint: Blueprint, vhost: str) -> Document:
     shape = {"vhost": vhost, "durable": True, "auto_delete": False}
     return {
         "exchanges": [
-            {"name": name, "type": "topic", "internal": False, "arguments": {}, **shape} for name in blueprint.exchanges
+            {
+                "name": name, "type": "topic", "internal": False,
+                "arguments": dict(EXCHANGE_ARGUMENTS.get(name, {})), **shape,
+            }
+            for name in blueprint.exchanges
         ],
         "queues": [{"name": queue.name, "arguments": dict(queue.arguments), **shape} for queue in blueprint.queues],
         "bindings": [
@@ -91,36 +84,56 @@ def _policies(vhost: str) -> list[Document]:
     ]
 
 
+def _bounds(blueprint: Blueprint, users: int, vhost: str) -> Document:
+    """Bound what all users together can make, whatever their rights."""
+    return {
+        "component": "vhost-limits", "name": "limits", "vhost": vhost,
+        "value": {
+            "max-queues": len(blueprint.queues) + _SPARE_QUEUES,
+            "max-connections": users * _MOST_CONNECTIONS + _SPARE_CONNECTIONS,
+        },
+    }  # fmt: skip
+
+
 def _user(user: BrokerUser) -> Document:
-    tags = ["monitoring"] if user.role == "operator" else []
+    bounded = user.role not in ("operator", "catalog", "gateway")
     return {
         "name": user.name,
         "password_hash": user.password_hash,
         "hashing_algorithm": "rabbit_password_hashing_sha256",
-        "tags": tags,
+        "tags": ["monitoring"] if user.role == "operator" else [],
+        "limits": {"max-connections": _MOST_CONNECTIONS, "max-channels": _MOST_CHANNELS} if bounded else {},
     }
 
 
 def _permission(user: BrokerUser, vhost: str) -> Document:
-    """Say which queues and exchanges a user may make, write to and read from; never the default exchange.
+    """Say which queues a user may make, and which queues and exchanges it may write to and read from.
 
-    The default exchange reaches every queue by its name, past all topic permissions.
+    Never the default exchange, which reaches every queue by its name, past all topic permissions. Who may make a queue
+    gives it what arguments he likes; who may read an exchange binds to it what he may write to. So those who run
+    elsewhere, stations and harvesters, may do neither.
     """
     if user.role == "operator":
-        return {"user": user.name, "vhost": vhost, "configure": _ANYTHING, "write": _ANYTHING, "read": _ANYTHING}
+        return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": ANYTHING, "read": ANYTHING}
     if user.role == "operations":  # to look, give back and drop; neither to make or delete a queue, nor to speak
         return {
-            "user": user.name, "vhost": vhost, "configure": _NOBODY, "write": f"^{re.escape(_WAY_BACK)}$",
-            "read": r"^.+\.parked$",
+            "user": user.name, "vhost": vhost, "configure": NOBODY, "write": f"^{re.escape(_WAY_BACK)}$",
+            "read": rf"^(?!{re.escape(PARKED)}$).+\.parked$",  # the queues, not the exchange
         }  # fmt: skip
-    rights = _rights(user)
-    own = rf"{rights.queues}|answers\.{re.escape(user.name)}\.[0-9a-f]+"
-    exchanges = "|".join(re.escape(name) for name in _EXCHANGES)
-    readable = exchanges + ("" if user.role == "station" else f"|{re.escape(LOG)}")
+    may = rights(user)
+    queues = re.sub(r"\)\$$", r")(\.parked)?$", may.queues)
+    read, written = [queues, may.reads, *([f"^{re.escape(LOG)}$"] if may.reads_log else [])], []
+    for exchange, row in _keys(may).items():
+        read += [f"^{re.escape(exchange)}$"] if row[1] != NOBODY else []
+        written += [f"^{re.escape(exchange)}$"] if row[0] != NOBODY else []
     return {
-        "user": user.name, "vhost": vhost, "configure": f"^({own})$",
-        "write": f"^({own}|{exchanges})$", "read": f"^({own}|{readable})$",
+        "user": user.name, "vhost": vhost, "configure": may.makes,
+        "write": _any_of(may.makes, *written), "read": _any_of(may.makes, *read),
     }  # fmt: skip
+
+
+def _any_of(*patterns: str) -> str:
+    return "|".join(pattern for pattern in patterns if pattern != NOBODY)
 
 
 def _topic_permissions(user: BrokerUser, vhost: str) -> list[Document]:
@@ -128,64 +141,25 @@ def _topic_permissions(user: BrokerUser, vhost: str) -> list[Document]:
     if user.role == "operator":
         return []
     if user.role == "operations":
-        return [
-            _topics(
-                user,
-                vhost,
-                _WAY_BACK,
-                rf"^(catalog\.work|gateway\.view|(watcher|transfer)\.{_THREE_WORDS}|harvester\.[^.]+)$",
-                _NOBODY,
-            )
-        ]
-    rights = _rights(user)
-    own_answers = rf"^answers\.{re.escape(user.name)}\.[0-9a-f]+$"
-    queues = f"^({rights.queues})$"
-    table = [
-        (EVENTS, rights.says, rights.hears),
-        (QUESTIONS, rights.asks, rights.answers),
-        (ANSWERS, r"^answers\.", own_answers),
-        *((name, queues, _NOBODY) for name in _RETRIES),
-        (PARKED, queues, queues),
+        names = rf"^(catalog\.work|gateway\.view|(watcher|transfer)\.{THREE_WORDS}|harvester\.[^.]+)$"
+        rows = {_WAY_BACK: (names, NOBODY)}
+    else:
+        rows = _keys(rights(user))
+    return [
+        {"user": user.name, "vhost": vhost, "exchange": exchange, "write": write, "read": read}
+        for exchange, (write, read) in rows.items()
     ]
-    return [_topics(user, vhost, *row) for row in table]
 
 
-def _topics(user: BrokerUser, vhost: str, exchange: str, write: str, read: str) -> Document:
-    return {"user": user.name, "vhost": vhost, "exchange": exchange, "write": write, "read": read}
-
-
-def _rights(user: BrokerUser) -> _Rights:
-    if user.role == "station":
-        assert user.station is not None, f"the broker user {user.name} needs a station"
-        return _station_rights(re.escape(user.station.key))
-    if user.role == "harvester":
-        own = re.escape(user.harvester or user.name)
-        says = rf"^{_THREE_WORDS}\.metadata\."
-        return _Rights(rf"harvester\.{own}(\.parked)?", says=says, hears=_ANYTHING)
-    if user.role == "catalog":
-        return _Rights(
-            r"catalog\.work(\.parked|\.owner)?|catalog\.questions(\.stations)?",
-            says=rf"^{_THREE_WORDS}\.(dataset\.(?!described\.)[a-z-]+|investigation\.annotated|file\.catalogued|audit\.requested)\.",
-            hears=_ANYTHING,
-            asks=r"^((watcher|transfer)\.questions\.|gateway\.questions$)",
-            answers=r"^catalog\.questions(\.\*\.\*\.\*)?$",
-        )
-    return _Rights(
-        r"gateway\.view(\.parked)?|gateway\.questions(\.stations)?",
-        says=rf"^{_THREE_WORDS}\.(upload\.(requested|controlled)|(dataset|investigation)\.described|station\.reported"
-        r"|audit\.requested)\.",
-        hears=_ANYTHING,
-        asks=r"^[a-z-]+\.questions(\.|$)",
-        answers=r"^gateway\.questions(\.\*\.\*\.\*)?$",
-    )
-
-
-def _station_rights(key: str) -> _Rights:
-    """Let a station speak and hear under its own three words; what the catalogue says, it cannot say."""
-    return _Rights(
-        rf"(watcher|transfer)\.{key}(\.parked|\.owner)?|(watcher|transfer)\.questions\.{key}",
-        says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.|audit\.reported\.)",
-        hears=rf"^{key}\.",
-        asks=rf"^(watcher|transfer|catalog|gateway)\.questions\.{key}$",
-        answers=rf"^(watcher|transfer)\.questions\.{key}$",
-    )
+def _keys(may: Rights) -> dict[str, tuple[str, str]]:
+    """Return for each exchange the keys that are published with and those that are bound to."""
+    binds = may.makes != NOBODY
+    table = {
+        EVENTS: (may.says, may.hears),
+        QUESTIONS: (may.asks, may.answers if binds else NOBODY),
+        ANSWERS: (may.replies, r"^answers\." if binds else NOBODY),
+        PARKED: (may.queues, may.queues if binds else NOBODY),
+        CLAIMS: (may.claims, may.claims if binds else NOBODY),
+        BACK: (NOBODY, may.queues if binds else NOBODY),
+    }
+    return table | dict.fromkeys(_RETRIES, (may.queues, NOBODY))

@@ -1,5 +1,6 @@
 """The choice of engine: `memory://` for one process, `amqp://` or `amqps://` for a facility."""
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from datauploader.errors import ConfigurationError
@@ -7,16 +8,17 @@ from datauploader.messaging.memory import MemoryBroker
 from datauploader.messaging.ports import Bus
 
 
-def connect(url: str, *, name: str, declare: bool = True) -> Bus:
+def connect(url: str, *, name: str, declare: bool = True, users: Mapping[str, str] | None = None) -> Bus:
     """Open a bus for one service.
 
     Args:
         url: `memory://`, `amqp://user:password@host/vhost` or `amqps://…`.
         name: what the broker's management page shows, such as `watcher elettra/xrd1/ws01`.
         declare: make missing exchanges and queues; False only checks that they are there.
+        users: the broker's users whose names do not say which service they are, with their roles.
 
     Raises:
-        ConfigurationError: the scheme is none of the three.
+        ConfigurationError: the scheme is none of the three, or a role cannot be read.
     """
     scheme = urlsplit(url).scheme
     if scheme == "memory":
@@ -24,5 +26,5 @@ def connect(url: str, *, name: str, declare: bool = True) -> Bus:
     if scheme in ("amqp", "amqps"):
         from datauploader.messaging.rabbit import RabbitBus  # noqa: PLC0415 - memory:// runs without pika
 
-        return RabbitBus(url, name=name, declare=declare)
+        return RabbitBus(url, name=name, declare=declare, users=users)
     raise ConfigurationError(f"the broker address must begin with amqp://, amqps:// or memory://, not {scheme!r}")

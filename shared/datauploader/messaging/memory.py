@@ -36,7 +36,7 @@ from datauploader.messaging.ports import (
     told_by_key,
 )
 from datauploader.messaging.repeating import Repeating
-from datauploader.messaging.topology import RETRY_LADDER_S, Queue, facility_queues, question_queue, stations_key
+from datauploader.messaging.topology import RETRY_LADDER_S, Queue, facility_queues, question_key, stations_key
 from datauploader.messaging.verdicts import handle, identify, read_entry
 
 log = structlog.get_logger()
@@ -279,7 +279,7 @@ class MemoryBus:
         """See `Bus.ask`."""
         result: Future[A] = Future()
         service = question.name.split(".")[0]
-        key = question_queue(service, station)
+        key = question_key(service, station)
         answerer = next((one for bound, one in list(self.broker.answerers.items()) if matches(bound, key)), None)
         if answerer is None:
             result.set_exception(NoAnswer(f"{service} is not running, so nobody answers {question.name}"))
@@ -302,7 +302,7 @@ class MemoryBus:
 
     def answer(self, service: str, answerer: Answerer, *, station: Station | None = None, workers: int = 4) -> Consumer:
         """See `Bus.answer`."""
-        return self._answer(question_queue(service, station), lambda question, _key: answerer(question), workers)
+        return self._answer(question_key(service, station), lambda question, _key: answerer(question), workers)
 
     def answer_stations(self, service: str, answerer: StationAnswerer, *, workers: int = 2) -> Consumer:
         """See `Bus.answer_stations`."""

@@ -21,8 +21,18 @@ ANSWERS = "datauploader.answers"
 """Durable topic exchange: answers, by the queue of the one who asked."""
 PARKED = "datauploader.parked"
 """Durable topic exchange: messages given up on, by the name of the queue whose consumer gave up."""
+BACK = "datauploader.back"
+"""Durable topic exchange: messages whose delay is over, by the name of the queue that they go back to."""
+ASTRAY = "datauploader.astray"
+"""Durable topic exchange: messages whose delay is over and whose queue does not exist any more."""
+CLAIMS = "datauploader.claims"
+"""Durable topic exchange: which state consumes a queue, by the name of the queue that keeps its claim."""
+RESTORING = "datauploader.restoring"
+"""A topic exchange that leads to the log alone, there while an administrator fills it."""
 LOG = "datauploader.log"
 """The stream that keeps every event for replay."""
+RETURNED = (BACK, "")
+"""Exchanges by way of which a retry comes back; the default one from the ladder of former releases."""
 RETRY_LADDER_S: tuple[float, ...] = (1, 10, 60, 600)
 """Fixed delays of the retry queues, in seconds; each has its own queue, so that none blocks another."""
 DELIVERY_LIMIT = 5
@@ -33,7 +43,12 @@ MOST_RETRIES = 50
 
 def retry_name(seconds: float) -> str:
     """Name the exchange and the queue that hold messages for so many seconds."""
-    return f"datauploader.retry.{seconds:g}s"
+    return f"datauploader.again.{seconds:g}s"
+
+
+def rung_names(ladder: Iterable[float]) -> frozenset[str]:
+    """Name the queues of the ladder, and those of former releases, where messages may wait while one updates."""
+    return frozenset(name for step in ladder for name in (retry_name(step), f"datauploader.retry.{step:g}s"))
 
 
 def rung(attempt: int, after_s: float, ladder: tuple[float, ...] = RETRY_LADDER_S) -> float:
@@ -51,6 +66,8 @@ class Queue:
     required_for: tuple[type[EventData], ...] = ()
     """Events that must not be published while this queue is missing."""
     station: Station | None = None
+    one_state: bool = False
+    """Only those may consume it who share one state."""
 
     @property
     def parked(self) -> str:
@@ -58,9 +75,9 @@ class Queue:
         return f"{self.name}.parked"
 
     @property
-    def owner(self) -> str:
-        """The queue that holds no message: its arguments say whose state this one belongs to."""
-        return f"{self.name}.owner"
+    def claim(self) -> str:
+        """The queue whose only message says which state consumes this one."""
+        return f"{self.name}.claim"
 
     def must_hear(self, kind: type[EventData], station: Station) -> bool:
         """Tell whether an event of this kind and station must find this queue in place."""
@@ -84,7 +101,7 @@ def catalog_queue() -> Queue:
     needed = (
         UploadRequested, FileStored, UploadSealed, DatasetDescribed, InvestigationDescribed, AuditReported,
     )  # fmt: skip
-    return Queue("catalog.work", _everywhere(*kinds), required_for=needed)
+    return Queue("catalog.work", _everywhere(*kinds), required_for=needed, one_state=True)
 
 
 def gateway_queue() -> Queue:
@@ -103,6 +120,7 @@ def watcher_queue(station: Station) -> Queue:
         _here(station, *kinds),
         required_for=(UploadRequested, UploadControlled, FileStored, FileFailed, FileCatalogued),
         station=station,
+        one_state=True,
     )
 
 
@@ -110,7 +128,9 @@ def transfer_queue(station: Station) -> Queue:
     """File versions of one station that wait to be moved, what steers them, and what is to be compared."""
     kinds = (FileReady, UploadControlled, AuditRequested)
     needed = (FileReady, AuditRequested)
-    return Queue(f"transfer.{station.key}", _here(station, *kinds), required_for=needed, station=station)
+    return Queue(
+        f"transfer.{station.key}", _here(station, *kinds), required_for=needed, station=station, one_state=True
+    )
 
 
 def harvester_queue(name: str, bindings: Iterable[str]) -> Queue:
@@ -118,19 +138,43 @@ def harvester_queue(name: str, bindings: Iterable[str]) -> Queue:
     return Queue(f"harvester.{name}", tuple(bindings))
 
 
-def question_queue(service: str, station: Station | None) -> str:
-    """Name the queue (and routing key) of questions to a service, of one station where given."""
+def astray_queue() -> Queue:
+    """Stand for the queues that do not exist any more; what was on the way back to them is parked."""
+    return Queue(ASTRAY, ())
+
+
+STATION_SERVICES = ("watcher", "transfer")
+"""Services that every station has of its own."""
+ANSWER_QUEUES = 6
+"""Queues of each station for answers; each process takes a free one. Two are used, two more may be held for a minute by
+connections that the broker still believes alive, two are for a second computer."""
+
+
+def question_key(service: str, station: Station | None) -> str:
+    """Return the routing key of questions to a service: of one station, or asked by one."""
     return f"{service}.questions" + (f".{station.key}" if station else "")
+
+
+def stations_key(service: str) -> str:
+    """Return the pattern of what stations ask a service of the facility, each under its own three words."""
+    return f"{service}.questions.*.*.*"
+
+
+def asked_queue(service: str, station: Station | None) -> str:
+    """Name the queue of a question: each station's service has one, a facility's one more for what stations ask."""
+    if station is None:
+        return f"{service}.asked"
+    return f"{service}.asked.{station.key if service in STATION_SERVICES else 'stations'}"
 
 
 def stations_queue(service: str) -> str:
     """Name the queue of questions that stations ask a service of the facility."""
-    return f"{service}.questions.stations"
+    return f"{service}.asked.stations"
 
 
-def stations_key(service: str) -> str:
-    """Return the pattern of its keys: each station asks under its own three words, so it is known which one asks."""
-    return f"{service}.questions.*.*.*"
+def answer_queues(station: Station) -> tuple[str, ...]:
+    """Name the queues where answers for a station's processes arrive."""
+    return tuple(f"answers.{station.key}.{number}" for number in range(1, ANSWER_QUEUES + 1))
 
 
 def facility_queues(stations: Iterable[Station]) -> tuple[Queue, ...]:

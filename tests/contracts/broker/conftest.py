@@ -20,7 +20,7 @@ from datauploader.messaging import memory
 from datauploader.messaging.definitions import BrokerUser, definitions
 from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler
 from datauploader.messaging.rabbit import RabbitBus, Tuning
-from datauploader.messaging.topology import RETRY_LADDER_S, Queue, harvester_queue
+from datauploader.messaging.topology import ANSWERS, EVENTS, RETRY_LADDER_S, Queue, harvester_queue, retry_name
 from datauploader.testing.servers import BrokerAddress, RabbitServer
 from datauploader.testing.servers.rabbitmq_definitions import password_hash
 
@@ -32,9 +32,12 @@ USERS = (
     BrokerUser("ws02", "station", station=STATIONS[1], password_hash=password_hash(PASSWORD)),
     BrokerUser("catalog", "catalog", password_hash=password_hash(PASSWORD)),
     BrokerUser("gateway", "gateway", password_hash=password_hash(PASSWORD)),
-    BrokerUser("nexus", "harvester", harvester="nexus", password_hash=password_hash(PASSWORD)),
+    BrokerUser("nexus", "harvester", harvester="nexus", hears=("#",), password_hash=password_hash(PASSWORD)),
     BrokerUser("operations", "operations", password_hash=password_hash(PASSWORD)),
 )
+NAMED = {"ws01": f"station:{STATIONS[0].key}", "ws02": f"station:{STATIONS[1].key}"}
+NAMED["former"] = NAMED["ws01"]
+"""The users whose names do not say who they are; `former` has the rights of a station of former releases."""
 QUICK = Tuning(
     ladder=LADDER, presence_s=0.3, heal_s=0.5, backoff_first_s=0.05, backoff_most_s=0.5, patience_s=1.0, owned_s=1.0
 )
@@ -118,19 +121,40 @@ class RabbitEngine:
         return bus
 
     def inject(self, queue: Queue, body: bytes) -> None:
-        """Publish a body to the default exchange."""
+        """Publish a body as if it came back from the retry ladder; no other way past the port is believed."""
         connection = pika.BlockingConnection(pika.URLParameters(self.address.url))
         channel = connection.channel()
         channel.confirm_delivery()
-        channel.basic_publish("", queue.name, body, mandatory=True)
+        channel.basic_publish(retry_name(LADDER[0]), queue.name, body, mandatory=True)
         connection.close()
+
+
+def _with_former_rights(document: dict[str, Any]) -> dict[str, Any]:
+    """Add a user of the station ws01 who may make queues of its own, as stations might before."""
+    own = r"(watcher|transfer)\.elettra\.xrd1\.ws01(\.parked|\.owner)?|answers\.former\.[0-9a-f]+"
+    exchanges = r"datauploader\.(events|questions|answers|parked|again\.[0-9]+s)"
+    anywhere = {"user": "former", "vhost": "/", "configure": f"^({own})$"}
+    also = [one | {"user": "former"} for one in document["topic_permissions"] if one["user"] == "ws01"]
+    station = next(user for user in document["users"] if user["name"] == "ws01")
+    for one in also:
+        if one["exchange"] == ANSWERS:
+            one |= {"write": r"^answers\.", "read": r"^answers\.former\."}
+        if one["exchange"] == EVENTS:
+            one["read"] = r"^elettra\.xrd1\.ws01\."
+    return document | {
+        "users": [*document["users"], station | {"name": "former"}],
+        "permissions": [
+            *document["permissions"], anywhere | {"write": f"^({own}|{exchanges})$", "read": f"^({own}|{exchanges})$"},
+        ],
+        "topic_permissions": [*document["topic_permissions"], *also],
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def facility_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     """Give a second broker, booted from the definitions of two stations, that tests may stop and kill."""
     path = tmp_path_factory.mktemp("definitions") / "definitions.json"
-    path.write_text(json.dumps(definitions(STATIONS, USERS)))
+    path.write_text(json.dumps(_with_former_rights(definitions(STATIONS, USERS))))
     with RabbitServer(definitions=path, plugins=()) as server:
         yield server
 
@@ -149,11 +173,24 @@ def sign_in(url: Callable[[str], str]) -> Iterator[Callable[..., RabbitBus]]:
 
     def make(user: str, **options: Any) -> RabbitBus:
         tuning = replace(QUICK, ladder=RETRY_LADDER_S)
-        buses.append(RabbitBus(url(user), name=f"{user} elettra/xrd1/ws01", tuning=tuning, **options))
+        buses.append(RabbitBus(url(user), name=f"{user} elettra/xrd1/ws01", tuning=tuning, users=NAMED, **options))
         return buses[-1]
 
     yield make
     _close(buses)
+
+
+@pytest.fixture
+def empty(facility_server: RabbitServer) -> Callable[..., None]:
+    """Give a step that removes what other tests have left in queues of the second broker."""
+
+    def purge(*names: str) -> None:
+        connection = pika.BlockingConnection(pika.URLParameters(facility_server.address.url))
+        for name in names:
+            connection.channel().queue_purge(name)
+        connection.close()
+
+    return purge
 
 
 @pytest.fixture

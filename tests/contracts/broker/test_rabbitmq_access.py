@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 
 import pika
 import pika.exceptions
@@ -22,7 +23,7 @@ from datauploader.contracts.questions import (
 )
 from datauploader.contracts.uploads import UploadOpened
 from datauploader.errors import BrokerRefused, ConfigurationError, NoAnswer, Park
-from datauploader.messaging.ports import Start
+from datauploader.messaging.ports import Ownership, Start
 from datauploader.messaging.rabbit import RabbitBus, apply_topology, check_topology
 from datauploader.messaging.topology import (
     EVENTS,
@@ -31,7 +32,7 @@ from datauploader.messaging.topology import (
     QUESTIONS,
     catalog_queue,
     harvester_queue,
-    question_queue,
+    question_key,
     transfer_queue,
     watcher_queue,
 )
@@ -167,11 +168,11 @@ def test_each_user_says_what_is_its_to_say_and_nothing_else(refused_channel, use
         lambda c: c.queue_delete(catalog_queue().name),
         lambda c: c.queue_bind(watcher_queue(HERE).name, EVENTS, f"{THERE.key}.#"),
         lambda c: c.queue_bind(watcher_queue(HERE).name, EVENTS, "#"),
-        lambda c: c.queue_bind(watcher_queue(HERE).name, QUESTIONS, question_queue("catalog", None)),
+        lambda c: c.queue_bind(watcher_queue(HERE).name, QUESTIONS, question_key("catalog", None)),
         lambda c: c.queue_bind(watcher_queue(HERE).name, PARKED, catalog_queue().name),
         lambda c: c.basic_publish("", catalog_queue().name, b"forged"),
         lambda c: c.basic_publish(PARKED, catalog_queue().name, b"forged"),
-        lambda c: c.basic_publish("datauploader.retry.1s", catalog_queue().name, b"forged"),
+        lambda c: c.basic_publish("datauploader.again.1s", catalog_queue().name, b"forged"),
         lambda c: c.exchange_delete(EVENTS),
         lambda c: c.queue_declare("mine", durable=True),
     ],
@@ -239,10 +240,47 @@ def test_questions_pass_between_users_with_few_rights(sign_in, eventually):
             station.ask(heard, Heard, station=elsewhere, timeout_s=5).result(10)
 
 
-def test_a_harvester_makes_its_own_queue_and_reads_the_log(sign_in, consume, recorder):
-    """A third party needs no administrator beyond its account."""
+def test_answers_find_the_one_of_several_processes_of_a_station_that_has_asked(sign_in, eventually):
+    """Watcher and transfer share a user; each process has a queue for answers to itself, and leaves it to the next."""
+    catalog = sign_in("catalog")
+    catalog.answer_stations("catalog", lambda question, _asking: Datafiles(next=question.upload_id))
+    eventually(lambda: catalog.health().ok, "the catalog answers stations")
+    for _ in range(2):
+        processes = [sign_in("ws01") for _ in range(4)]
+        asked = [
+            (name, bus.ask(ListDatafiles(upload_id=name), Datafiles, station=HERE, timeout_s=10))
+            for name, bus in (
+                (f"upload-{number}-{turn}", bus) for turn in range(5) for number, bus in enumerate(processes)
+            )
+        ]
+        assert [answer.result(15).next for _, answer in asked] == [name for name, _ in asked]
+        for bus in processes:
+            bus.close(5)
+
+
+@pytest.mark.parametrize(("user", "queue"), [("ws01", transfer_queue(HERE)), ("catalog", catalog_queue())])
+def test_a_service_claims_its_queue_with_its_own_few_rights(sign_in, recorder, user, queue):
+    """A second one with another state learns on which computer the first is."""
+    held, rivals, lost = threading.Event(), [], threading.Event()
+
+    def learn(rival):
+        rivals.append(rival)
+        lost.set()
+
+    first, second = Ownership("1", held.set, rivals.append, "pc-a"), Ownership("2", held.clear, learn, "pc-b")
+    sign_in(user).consume(queue, recorder(), ownership=first)
+    assert held.wait(20)
+    sign_in(user).consume(queue, recorder(), ownership=second)
+    assert lost.wait(20)
+    assert rivals == ["pc-a"]
+    assert held.is_set()
+
+
+def test_a_harvester_finds_its_queue_made_and_reads_the_log(sign_in, consume, recorder, empty):
+    """It may make nothing: its queue comes with its account."""
     bus, handler, reader = sign_in("nexus"), recorder(), recorder()
-    consume(bus, harvester_queue("nexus", ["*.*.*.upload.opened.v1"]), handler)
+    empty(harvester_queue("nexus", ()).name)
+    consume(bus, harvester_queue("nexus", ["#"]), handler)
     event = Event(OPENED, HERE, "watcher")
     sign_in("ws01").publish(event).result(10)
     handler.wait_for(1)
@@ -369,20 +407,24 @@ def test_how_full_a_queue_is_needs_no_right(sign_in, user):
 
 
 @pytest.mark.attack("S31")
-def test_an_account_for_parked_messages_looks_gives_back_and_drops(sign_in, consume, recorder, new_event, eventually):
+def test_an_account_for_parked_messages_looks_gives_back_and_drops(
+    sign_in, consume, recorder, new_event, eventually, empty
+):
     """What the gateway has as its second account, `gateway.operations_broker`."""
     queue = harvester_queue("nexus", ["#"])
     handler = recorder(Park("first"), Park("second"))
+    empty(queue.name)
     consume(sign_in("nexus"), queue, handler)
     station, clerk = sign_in("ws01"), sign_in("operations", declare=False)
     events = [new_event(OPENED) for _ in range(2)]
     for event in events:
         station.publish(event).result(5)
-    eventually(lambda: len(clerk.parked(queue)) == 2, "both are parked")
+    ids = {event.id for event in events}
+    eventually(lambda: ids <= {message.id for message in clerk.parked(queue)}, "both are parked")
     assert clerk.replay_parked(queue, [events[0].id]) == 1
     eventually(lambda: handler.ids.count(events[0].id) == 2, "the first is handled again")
     assert clerk.drop_parked(queue, [events[1].id]) == 1
-    assert not clerk.parked(queue)
+    assert not ids & {message.id for message in clerk.parked(queue)}
 
 
 @pytest.mark.attack("S31")
@@ -397,7 +439,7 @@ def test_an_account_for_parked_messages_looks_gives_back_and_drops(sign_in, cons
         lambda c: c.basic_publish(EVENTS, f"{HERE.key}.dataset.completed.v1", b""),
         lambda c: c.basic_publish(PARKED, catalog_queue().name, b"forged"),
         lambda c: c.basic_publish("", catalog_queue().name, b"forged"),
-        lambda c: c.basic_publish("datauploader.retry.1s", catalog_queue().parked, b"forged"),
+        lambda c: c.basic_publish("datauploader.again.1s", catalog_queue().parked, b"forged"),
         lambda c: c.exchange_delete(EVENTS),
     ],
     ids=[

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pika
 import pytest
 
+from datauploader.contracts.envelope import encode
 from datauploader.contracts.questions import MayUpload, UploadRight
 from datauploader.contracts.uploads import UploadSealed
 from datauploader.errors import BrokerUnreachable, Park, Unroutable
 from datauploader.messaging.ports import Start
-from datauploader.messaging.topology import EVENTS, LOG, catalog_queue, retry_name
+from datauploader.messaging.topology import EVENTS, LOG, astray_queue, catalog_queue, retry_name
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -205,12 +206,11 @@ def test_a_message_that_kills_its_consumer_each_time_is_parked_by_the_broker(
     assert not bus.parked(queue)
 
 
-@pytest.mark.fault("F23")
-def test_a_retry_waits_for_a_queue_that_was_deleted_meanwhile(
-    rabbit, queue, management, vhost, rabbitmq_server, consume, recorder, soon, new_event, eventually
+@pytest.mark.fault("F23", "F63")
+def test_a_retry_whose_queue_was_deleted_meanwhile_is_kept_and_given_back(
+    rabbit, queue, management, vhost, consume, recorder, soon, new_event, eventually
 ):
-    """The message stays in the ladder until its queue is there again; the broker tries every three minutes."""
-    rabbitmq_server.ctl("eval", "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 500).")
+    """It lies with what went astray; a replay takes it to the queue that is there again, in whose order it came."""
     bus, handler, heir = rabbit.bus(), recorder(soon()), recorder()
     consumer = consume(bus, queue, handler)
     event = new_event()
@@ -218,13 +218,61 @@ def test_a_retry_waits_for_a_queue_that_was_deleted_meanwhile(
     handler.wait_for(1)
     consumer.stop(5)
     management.delete_queue(vhost, queue.name)
-    over = threading.Event()
-    timer = threading.Timer(3 * 0.1, over.set)
-    timer.start()
-    eventually(over.is_set, "the delay is over while there is no queue")
-    consume(rabbit.bus("harvester y"), queue, heir)
+    eventually(lambda: bus.parked(astray_queue()), "it went astray")
+    (message,) = bus.parked(astray_queue())
+    assert (message.id, message.queue) == (event.id, queue.name)
+    assert "does not exist any more" in message.reason
+    other = rabbit.bus("harvester y")
+    consume(other, queue, heir)
+    assert other.replay_parked(astray_queue(), [event.id]) == 1
     heir.wait_for(1)
-    assert (heir.ids, heir.deliveries[0].attempt) == ([event.id], 2)
+    assert (heir.ids, heir.deliveries[0].sender) == ([event.id], bus.user)
+    assert not bus.parked(astray_queue())
+
+
+@pytest.mark.attack("S25")
+@pytest.mark.fault("F63")
+def test_messages_whose_queue_does_not_exist_hold_up_no_retry_of_others(
+    rabbit, queue, consume, recorder, soon, new_event, eventually
+):
+    """More of them than the broker moves at once (32): as when a station is removed while its messages wait."""
+    bus, handler = rabbit.bus(), recorder(*[soon()] * 5)
+    consume(bus, queue, handler)
+    connection = pika.BlockingConnection(pika.URLParameters(rabbit.address.url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    for _ in range(40):
+        channel.basic_publish(retry_name(0.1), "transfer.elettra.xrd1.gone", encode(new_event()), mandatory=True)
+    connection.close()
+    for _ in range(5):
+        bus.publish(new_event()).result(5)
+    handler.wait_for(10)
+    eventually(lambda: len(bus.parked(astray_queue())) == 40, "all that have no queue are found")
+    assert {message.queue for message in bus.parked(astray_queue())} == {"transfer.elettra.xrd1.gone"}
+
+
+@pytest.mark.fault("F63")
+def test_what_waits_in_the_ladder_of_a_former_release_is_handled_by_this_one(
+    rabbit, queue, consume, recorder, new_event
+):
+    """Its rungs give to the queue by its name, through the default exchange; an update loses and parks nothing."""
+    bus, handler, event = rabbit.bus(), recorder(), new_event()
+    consume(bus, queue, handler)
+    arguments = {
+        "x-queue-type": "quorum", "x-message-ttl": 100, "x-dead-letter-exchange": "", "x-overflow": "reject-publish",
+        "x-dead-letter-strategy": "at-least-once",
+    }  # fmt: skip
+    connection = pika.BlockingConnection(pika.URLParameters(rabbit.address.url))
+    channel = connection.channel()
+    channel.exchange_declare("datauploader.retry.0.1s", "topic", durable=True)
+    channel.queue_declare("datauploader.retry.0.1s", durable=True, arguments=arguments)
+    channel.queue_bind("datauploader.retry.0.1s", "datauploader.retry.0.1s", "#")
+    headers = {"x-said-by": "ws01", "x-attempt": 2}
+    properties = pika.BasicProperties(headers=headers)
+    channel.basic_publish("datauploader.retry.0.1s", queue.name, encode(event), properties)
+    handler.wait_for(1)
+    connection.close()
+    assert (handler.ids, handler.deliveries[0].sender) == ([event.id], "ws01")
 
 
 @pytest.mark.fault("F23")

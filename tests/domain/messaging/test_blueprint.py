@@ -3,13 +3,16 @@
 import pytest
 
 from datauploader.contracts.address import Station
-from datauploader.messaging.blueprint import consumed, event_log, facility, ground
+from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, event_log, facility, ground
 from datauploader.messaging.topology import (
+    ASTRAY,
+    BACK,
     DELIVERY_LIMIT,
     EVENTS,
     LOG,
     PARKED,
     RETRY_LADDER_S,
+    astray_queue,
     facility_queues,
     retry_name,
 )
@@ -58,8 +61,18 @@ def test_each_retry_delay_has_a_queue_that_returns_messages_by_their_key(whole):
     for seconds in RETRY_LADDER_S:
         arguments = shapes[retry_name(seconds)]
         assert arguments["x-message-ttl"] == seconds * 1000
-        assert arguments["x-dead-letter-exchange"] == ""
+        assert arguments["x-dead-letter-exchange"] == BACK
         assert "x-dead-letter-routing-key" not in arguments
+    back = {(binding.key, binding.queue) for binding in whole.bindings if binding.exchange == BACK}
+    assert back == {(queue.name, queue.name) for queue in facility_queues(STATIONS)}
+
+
+def test_what_has_no_queue_to_go_back_to_lies_where_somebody_finds_it(whole):
+    """A rung would wait for a queue that takes its message, and the other messages with it."""
+    assert EXCHANGE_ARGUMENTS[BACK] == {"alternate-exchange": ASTRAY}
+    parked = astray_queue().parked
+    assert [(binding.queue, binding.key) for binding in whole.bindings if binding.exchange == ASTRAY] == [(parked, "#")]
+    assert "x-dead-letter-exchange" not in next(q for q in whole.queues if q.name == parked).arguments
 
 
 def test_dead_letters_are_moved_safely(whole):

@@ -7,7 +7,7 @@ import pytest
 
 from datauploader.contracts.address import Station
 from datauploader.messaging.definitions import BrokerUser, definitions
-from datauploader.messaging.topology import EVENTS, PARKED, catalog_queue, harvester_queue, watcher_queue
+from datauploader.messaging.topology import EVENTS, catalog_queue, harvester_queue, watcher_queue
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws0")
 USERS = [
@@ -64,13 +64,57 @@ def test_a_station_whose_name_begins_like_anothers_is_another(document):
         assert not any(re.search(rights[right], queue) for right in ("configure", "write", "read"))
 
 
-def test_a_station_reads_no_topic_of_others(document):
-    """Neither by a binding of its own queue, nor through what is parked."""
-    read = {one["exchange"]: one["read"] for one in document["topic_permissions"] if one["user"] == "ws01"}
-    assert re.search(read[EVENTS], "elettra.xrd1.ws01.file.stored.v1")
-    assert not re.search(read[EVENTS], "elettra.xrd1.ws0.file.stored.v1")
-    assert not re.search(read[EVENTS], "#")
-    assert not re.search(read[PARKED], catalog_queue().name)
+@pytest.mark.attack("S32")
+@pytest.mark.parametrize("user", ["ws01", "nexus", "operations"])
+def test_who_runs_elsewhere_makes_nothing_and_binds_nothing(document, user):
+    """Whoever makes a queue chooses what the broker does with its messages; a binding needs to read an exchange."""
+    rights = _rights(document, user)
+    objects = [one["name"] for kind in ("queues", "exchanges") for one in document[kind]]
+    for name in (*objects, "answers.ws01.0123abcd", "harvester.other", "amq.gen-x", "amq.topic", "mine"):
+        assert not re.search(rights["configure"], name)
+    exchanges = {one["name"] for one in document["exchanges"]}
+    assert not [name for name in exchanges if re.search(rights["read"], name)]
+    assert {name for name in objects if re.search(rights["write"], name)} <= exchanges
+
+
+def test_each_user_reads_the_queues_that_are_made_for_it(document):
+    """And nobody else, but those who settle what is parked."""
+    readers = {
+        queue: {user for user in CONFINED if re.search(_rights(document, user)["read"], queue)}
+        for queue in (one["name"] for one in document["queues"])
+    }
+    settles = {"operations"}
+    assert readers["watcher.asked.elettra.xrd1.ws01"] == readers["answers.elettra.xrd1.ws01.6"] == {"ws01"}
+    assert readers["transfer.elettra.xrd1.ws01.claim"] == readers["transfer.elettra.xrd1.ws01"] == {"ws01"}
+    assert readers["transfer.elettra.xrd1.ws01.parked"] == {"ws01"} | settles
+    assert readers["watcher.elettra.xrd1.ws0"] == readers["answers.elettra.xrd1.ws0.1"] == set()
+    assert readers["harvester.nexus"] == {"nexus"}
+    assert readers["catalog.asked.stations"] == readers["catalog.work"] == {"catalog"}
+    assert readers["datauploader.astray.parked"] == settles
+    assert readers["datauploader.again.10s"] == set()
+
+
+@pytest.mark.attack("S25")
+def test_who_runs_elsewhere_names_queues_of_its_own_alone_for_a_retry(document):
+    """Nothing else that it may say leads into the ladder, whose queues everybody shares."""
+    for user, own in (
+        ("ws01", {"watcher.elettra.xrd1.ws01", "transfer.elettra.xrd1.ws01"}),
+        ("nexus", {"harvester.nexus"}),
+    ):
+        rows = [one for one in document["topic_permissions"] if one["user"] == user and ".again." in one["exchange"]]
+        names = [one["name"] for one in document["queues"]] + ["transfer.questions.elettra.xrd1.ws01", "x", ""]
+        assert len(rows) == 4
+        for row in rows:
+            assert {name for name in names if re.search(row["write"], name)} == own
+
+
+def test_users_who_run_elsewhere_are_bounded(document):
+    """Somebody who opens connections without end takes none from others; nor does anybody fill the virtual host."""
+    limits = {user["name"]: user["limits"] for user in document["users"]}
+    assert set(limits["ws01"]) == {"max-connections", "max-channels"}
+    assert limits["admin"] == {}
+    (bounds,) = document["parameters"]
+    assert bounds["value"]["max-queues"] > len(document["queues"])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +143,7 @@ def test_only_the_gateway_says_what_people_said_and_only_catalog_what_became_of_
         (catalog_queue().parked, None),
         (harvester_queue("nexus", []).parked, None),
         ("gateway.view", None),
-        ("datauploader.retry.10s", None),
+        ("datauploader.again.10s", None),
     ],
 )
 def test_each_queue_has_at_most_one_policy(document, name, policy):
@@ -118,6 +162,6 @@ def test_who_settles_parked_messages_reaches_nothing_else(document):
             re.search(rights[right], name) for right in ("configure", "write") for name in (queue.parked, queue.name)
         )
     topics = [one for one in document["topic_permissions"] if one["user"] == "operations"]
-    assert [one["exchange"] for one in topics] == ["datauploader.retry.1s"]
+    assert [one["exchange"] for one in topics] == ["datauploader.again.1s"]
     assert re.search(topics[0]["write"], watcher_queue(HERE).name)
     assert not re.search(topics[0]["write"], watcher_queue(HERE).parked)

@@ -23,7 +23,7 @@ def test_waits_grow_with_the_attempts(after):
     assert delays[-1] == RETRY_LADDER_S[-1]
 
 
-@pytest.mark.parametrize(("seconds", "name"), [(1, "datauploader.retry.1s"), (0.5, "datauploader.retry.0.5s")])
+@pytest.mark.parametrize(("seconds", "name"), [(1, "datauploader.again.1s"), (0.5, "datauploader.again.0.5s")])
 def test_a_retry_queue_is_named_for_its_delay(seconds, name):
     """A person reads it in the management page."""
     assert retry_name(seconds) == name

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from datauploader.contracts import Station
 from datauploader.errors import MessagingError
 from datauploader.messaging import Bus, ParkedMessage
-from datauploader.messaging.topology import Queue, facility_queues, harvester_queue
+from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
 from datauploader_gateway.errors import BrokerAway, NotFound, ParkedOutOfReach
 from datauploader_gateway.operations.judgement import QueueBody
 
@@ -29,7 +29,9 @@ class Board:
     ) -> None:
         """Know the queues of these stations and harvesters; without `operations` parked messages are only counted."""
         self._bus, self._operations = bus, operations
-        self.queues = (*facility_queues(stations), *(harvester_queue(name, ()) for name in harvesters))
+        self.queues = (
+            *facility_queues(stations), *(harvester_queue(name, ()) for name in harvesters), astray_queue(),
+        )  # fmt: skip
         self._lock = asyncio.Lock()
         self._states: tuple[float, list[QueueBody]] = (float("-inf"), [])
 
@@ -97,10 +99,12 @@ class Board:
         found = self._bus.queues([name for queue in self.queues for name in (queue.name, queue.parked)])
         return [
             QueueBody(
-                name=own.name, there=own.there, waiting=own.waiting, consumers=own.consumers, parked=parked.waiting
+                name=own.name, there=own.there or own.name == ASTRAY, waiting=own.waiting, consumers=own.consumers,
+                parked=parked.waiting,
             )
             for own, parked in zip(found[::2], found[1::2], strict=True)
-        ]
+            if own.name != ASTRAY or parked.waiting
+        ]  # fmt: skip
 
     def _queue(self, name: str) -> Queue:
         for queue in self.queues:

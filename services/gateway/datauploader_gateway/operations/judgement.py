@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
+from datauploader.messaging.topology import ASTRAY
 from datauploader_gateway.view.reader import WATCHER, ServiceReport, StationStatus
 
 NEARLY_FULL = 0.05
@@ -126,6 +127,11 @@ def _of_queue(queue: QueueBody) -> Iterator[Trouble]:
     def trouble(what: str, detail: str, about: str = "queue") -> Trouble:
         return Trouble(about=about, name=queue.name, what=what, detail=detail)
 
+    if queue.name == ASTRAY:
+        messages = "message has" if queue.parked == 1 else "messages have"
+        what = f"{queue.parked} {messages} gone astray"
+        yield trouble(what, "Their queue is gone: make it again, then replay them, or drop them.", "parked")
+        return
     if not queue.there:
         yield trouble(f"the queue {queue.name} is missing", "Start its service, or run: datauploader topology apply")
     elif not queue.consumers:

@@ -15,7 +15,7 @@ from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import QUESTIONS as KINDS
 from datauploader.contracts.questions import Question
 from datauploader.errors import QuestionRefused
-from datauploader.messaging.blueprint import QUESTION_TTL_MS, ground
+from datauploader.messaging.blueprint import asked, ground
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.declaration import establish
 from datauploader.messaging.rabbit.link import Link
@@ -23,6 +23,7 @@ from datauploader.messaging.rabbit.message import Outgoing
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.subscription import Received, Settle
 from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rights import Speakers
 from datauploader.messaging.topology import ANSWERS, QUESTIONS
 
 log = structlog.get_logger()
@@ -31,14 +32,15 @@ _KINDS = {kind.name: kind for kind in KINDS}
 
 
 class QuestionSource:
-    """The questions to one service; the queue goes with its last answerer, so that askers learn of it at once."""
+    """The questions to one service; askers see whether anybody consumes the queue."""
 
     def __init__(
         self, queue: str, bound: str, answerer: Callable[[Question, str], Travelling], *, link: Link,
-        publisher: Publisher, tuning: Tuning, declare: bool, workers: int,
+        publisher: Publisher, tuning: Tuning, speakers: Speakers, user: str, declare: bool, workers: int,
     ) -> None:  # fmt: skip
-        """Answer what comes under the keys of `bound`; the answerer is told the key."""
+        """Answer what comes under the keys of `bound`, as this user; the answerer is told the key."""
         self._queue, self._bound, self._answerer = queue, bound, answerer
+        self._speakers, self._user = speakers, user
         self._link, self._publisher = link, publisher
         self._tuning, self._declare, self._workers = tuning, declare, workers
 
@@ -47,30 +49,35 @@ class QuestionSource:
     ) -> None:
         """Make the queue and begin to answer."""
         await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
-        await self._make(channel)
+        await self.heal()
         await channel.prefetch(self._workers)
         await channel.consume(self._queue, on_message, tag)
 
     async def heal(self) -> None:
-        """Bind the queue again."""
-        channel = await self._link.channel()
-        try:
-            await self._make(channel)
-        finally:
-            channel.close()
+        """Make the queue again, and bind it."""
+        await establish(self._link, asked(self._queue, self._bound), declare=self._declare)
 
     def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
-        """Find the answer, and send it to whoever asked."""
+        """Find the answer, and send it to whoever asked; what nobody had the right to ask stays without one."""
+        if reason := self._forged(received):
+            log.warning("question_ignored", queue=self._queue, key=received.came.key[:200], reason=reason)
+            return lambda: received.channel.ack(received.tag)
         answer = json.dumps(self._answer(received)).encode()
         return lambda: self._reply(received, answer)
 
-    async def _make(self, channel: Channel) -> None:
-        await channel.declare_queue(self._queue, {"x-message-ttl": QUESTION_TTL_MS}, durable=True, auto_delete=True)
-        await channel.bind(self._queue, QUESTIONS, self._bound)
+    def _forged(self, received: Received) -> str:
+        came, reply_to = received.came, received.properties.reply_to or ""
+        if came.exchange != QUESTIONS or came.moved or not matches(self._bound, came.key):
+            return "it came by a way that its sender has no right to"
+        if not self._speakers.may_ask(came.user, came.key):
+            return f"{came.user or 'somebody who gives no name, as former releases do,'} may not ask that"
+        if not reply_to.startswith(self._speakers.who(came.user).answers):
+            return f"{came.user} wants the answer sent to somebody else"
+        return ""
 
     def _answer(self, received: Received) -> dict[str, object]:
         try:
-            return {"ok": self._answerer(_read(received, self._bound), received.key).model_dump(mode="json")}
+            return {"ok": self._answerer(_read(received), received.came.key).model_dump(mode="json")}
         except QuestionRefused as refusal:
             return {"error": {"code": refusal.code, "message": str(refusal)}}
         except Exception:  # the dispatch boundary: whatever an answerer raises is an answer
@@ -79,19 +86,17 @@ class QuestionSource:
             return {"error": {"code": "internal", "message": f"{service} could not answer; its log says why"}}
 
     def _reply(self, received: Received, answer: bytes) -> None:
-        if received.properties.reply_to:
-            properties = BasicProperties(
-                content_type="application/json",
-                correlation_id=received.properties.correlation_id,
-                delivery_mode=DeliveryMode.Transient,
-            )
-            self._publisher.send(Outgoing(ANSWERS, received.properties.reply_to, answer, properties, lossy=True))
+        properties = BasicProperties(
+            content_type="application/json",
+            correlation_id=received.properties.correlation_id,
+            user_id=self._user,
+            delivery_mode=DeliveryMode.Transient,
+        )
+        self._publisher.send(Outgoing(ANSWERS, received.properties.reply_to, answer, properties, lossy=True))
         received.channel.ack(received.tag)
 
 
-def _read(received: Received, bound: str) -> Question:
-    if not matches(bound, received.key):
-        raise QuestionRefused("not-allowed", "the question came by a way that its sender has no right to")
+def _read(received: Received) -> Question:
     kind = _KINDS.get(received.properties.type or "")
     if kind is None:
         raise QuestionRefused("unknown-question", f"nobody here answers {str(received.properties.type)[:100]!r}")

@@ -8,23 +8,29 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import structlog
 from pika import DeliveryMode
 from pika.spec import BasicProperties
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import Question
-from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
+from datauploader.errors import BrokerRefused, MessagingError, NoAnswer, QuestionRefused, Unroutable
 from datauploader.messaging.blueprint import ground
 from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.counting import Counter
 from datauploader.messaging.rabbit.declaration import establish
 from datauploader.messaging.rabbit.link import Link
-from datauploader.messaging.rabbit.message import Outgoing
+from datauploader.messaging.rabbit.message import Outgoing, came
 from datauploader.messaging.rabbit.owner import Owner
 from datauploader.messaging.rabbit.publisher import Publisher
+from datauploader.messaging.rabbit.refusals import FORBIDDEN, NOT_FOUND, ChannelRefused
 from datauploader.messaging.rabbit.supervision import keep
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.topology import ANSWERS, QUESTIONS, question_queue
+from datauploader.messaging.rights import Speakers
+from datauploader.messaging.topology import ANSWERS, QUESTIONS, answer_queues, asked_queue, question_key
+
+log = structlog.get_logger()
 
 A = TypeVar("A", bound=Travelling)
 
@@ -39,6 +45,7 @@ class _Pending(Generic[A]):
     question: Question
     answer: type[A]
     key: str
+    queue: str
     future: "Future[A]"
     timeout_s: float
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,11 +73,13 @@ class Asking:
     """The questions of one bus, and the queue where their answers arrive."""
 
     def __init__(
-        self, link: Link, publisher: Publisher, owner: Owner, tuning: Tuning, *, user: str, declare: bool
-    ) -> None:
+        self, link: Link, publisher: Publisher, owner: Owner, tuning: Tuning, *, user: str, speakers: Speakers,
+        declare: bool,
+    ) -> None:  # fmt: skip
         self._link, self._publisher, self._owner = link, publisher, owner
         self._tuning, self._declare = tuning, declare
-        self._user, self._queue = user, ""
+        self._user, self._queue, self._speakers = user, "", speakers
+        self._counter = Counter(link)
         self._pending: dict[str, _Pending[Any]] = {}
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -78,8 +87,10 @@ class Asking:
 
     def ask(self, question: Question, answer: type[A], *, station: Station | None, timeout_s: float) -> "Future[A]":
         """See `Bus.ask`."""
-        key = question_queue(question.name.split(".")[0], station)
-        pending = _Pending(question, answer, key, Future(), timeout_s)
+        service = question.name.split(".")[0]
+        pending = _Pending(
+            question, answer, question_key(service, station), asked_queue(service, station), Future(), timeout_s
+        )
         if not self._owner.call(self._ask_soon, pending):
             pending.fail(NoAnswer("the bus is closed"))
         return pending.future
@@ -103,6 +114,8 @@ class Asking:
         try:
             async with asyncio.timeout(pending.timeout_s):
                 await self._listening.wait()
+                if not (await self._counter.look(pending.queue)).consumers:
+                    raise Unroutable(pending.queue)  # noqa: TRY301 - as the broker says it of a missing binding
                 await asyncio.wrap_future(self._publisher.send(self._message(ident, pending)).future)
                 await pending.over.wait()
         except Unroutable:
@@ -126,16 +139,17 @@ class Asking:
             message_id=ident,
             correlation_id=ident,
             reply_to=self._queue,
+            user_id=self._user,
             expiration=str(round(pending.timeout_s * 1000)),
             delivery_mode=DeliveryMode.Transient,
         )
         return Outgoing(QUESTIONS, pending.key, pending.question.model_dump_json().encode(), properties)
 
     async def _listen(self) -> None:
-        channel = await self._link.channel()
+        await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+        me = self._speakers.who(self._user)
+        channel = await (self._free_queue(me.station) if me.station is not None else self._own_queue(me.answers))
         try:
-            await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
-            await self._attach(channel)
             self._listening.set()
             self._trouble = None
             await channel.until_ended()
@@ -143,16 +157,41 @@ class Asking:
             self._listening.clear()
             channel.close()
 
-    async def _attach(self, channel: Channel) -> None:
-        # a name of its own each time: the broker may hold the last one for a connection that it believes alive
-        self._queue = f"answers.{self._user}.{secrets.token_hex(8)}"
+    async def _own_queue(self, prefix: str) -> Channel:
+        """Make a queue of a new name: the broker may hold the last one for a connection that it believes alive."""
+        channel = await self._link.channel()
+        self._queue = f"{prefix}{secrets.token_hex(8)}"
         await channel.declare_queue(self._queue, exclusive=True, auto_delete=True)
         await channel.bind(self._queue, ANSWERS, self._queue)
         await channel.consume(self._queue, self._answered, self._queue, auto_ack=True)
+        return channel
 
-    def _answered(self, _method: Any, properties: BasicProperties, body: bytes) -> None:
+    async def _free_queue(self, station: Station) -> Channel:
+        """Take the first of the station's queues that no other process reads.
+
+        Raises:
+            BrokerRefused: all are taken, or missing.
+        """
+        for name in answer_queues(station):
+            channel = await self._link.channel()
+            try:
+                await channel.consume(name, self._answered, name, auto_ack=True, exclusive=True)
+            except ChannelRefused as refusal:
+                if refusal.code not in (FORBIDDEN, NOT_FOUND):
+                    raise
+                last = refusal
+            else:
+                self._queue = name
+                return channel
+        raise BrokerRefused(f"no queue for answers is free, see docs/operations.md: {last}")
+
+    def _answered(self, method: Any, properties: BasicProperties, body: bytes) -> None:
         pending = self._pending.get(properties.correlation_id or "")
         if pending is None or pending.future.done():
+            return
+        how = came(method, properties)
+        if how.exchange != ANSWERS or how.moved or not self._speakers.may_answer(how.user, pending.key):
+            log.warning("answer_ignored", question=pending.question.name, user=how.user, key=pending.key)
             return
         try:
             pending.succeed(_read(body, pending.answer))

@@ -5,7 +5,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData, Travelling
 from datauploader.contracts.questions import Question
-from datauploader.errors import MessagingError
+from datauploader.errors import ConfigurationError, MessagingError
 from datauploader.messaging.ports import (
     Answerer,
     BusHealth,
@@ -31,6 +31,7 @@ from datauploader.messaging.ports import (
 from datauploader.messaging.rabbit.address import Address
 from datauploader.messaging.rabbit.answering import QuestionSource
 from datauploader.messaging.rabbit.asking import Asking
+from datauploader.messaging.rabbit.awaited import Awaited
 from datauploader.messaging.rabbit.consumer import QueueSource
 from datauploader.messaging.rabbit.counting import count_all
 from datauploader.messaging.rabbit.link import Link
@@ -41,7 +42,8 @@ from datauploader.messaging.rabbit.parked import ParkedMessages
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.subscription import Source, Subscription
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.topology import Queue, question_queue, stations_key, stations_queue
+from datauploader.messaging.rights import Speakers
+from datauploader.messaging.topology import Queue, asked_queue, question_key, stations_key, stations_queue
 
 A = TypeVar("A", bound=Travelling)
 
@@ -57,24 +59,33 @@ _DEFAULT = Tuning()
 class RabbitBus:
     """See `Bus`; nothing here blocks on the broker but `queues`, the three about parked messages and the stops."""
 
-    def __init__(self, url: str, *, name: str, declare: bool = True, tuning: Tuning = _DEFAULT) -> None:
-        """Begin to connect; `health` says how that goes.
+    def __init__(
+        self, url: str, *, name: str, declare: bool = True, tuning: Tuning = _DEFAULT,
+        users: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Begin to connect; `health` says how that goes. `users` are those whose name does not say their role.
 
         Raises:
-            ConfigurationError: the URL cannot be read.
+            ConfigurationError: the URL, or a role, cannot be read.
         """
         address = Address(url, name)
         self.user = address.user
+        self._speakers = _speakers(users, self.user)
+        declare = declare and self._speakers.who(self.user).role != "station"  # it may make nothing
         self._tuning, self._declare = tuning, declare
         self._service = name.split(" ", maxsplit=1)[0]
         self._numbers = itertools.count(1)
         self._subscriptions: list[Subscription] = []
+        self._awaited: list[Awaited] = []
         self._closing = threading.Lock()
         self._owner = Owner(name)
         self._out = Link(address, "publisher", self._owner, tuning)
         self._in = Link(address, "consumer", self._owner, tuning)
         self._publisher = Publisher(self._out, self._owner, tuning, declare=declare)
-        self._asking = Asking(self._in, self._publisher, self._owner, tuning, user=address.user, declare=declare)
+        self._asking = Asking(
+            self._in, self._publisher, self._owner, tuning, user=address.user, speakers=self._speakers,
+            declare=declare,
+        )  # fmt: skip
         self._parked = ParkedMessages(self._in, self._publisher, tuning)
         self._owner.call(self._publisher.begin)
 
@@ -89,14 +100,16 @@ class RabbitBus:
         """See `Bus.consume`."""
         source = QueueSource(
             queue, handler, link=self._in, publisher=self._publisher, tuning=self._tuning, declare=self._declare,
-            prefetch=prefetch, on_new=on_new, ownership=ownership,
+            speakers=self._speakers, prefetch=prefetch, on_new=on_new, ownership=ownership,
         )  # fmt: skip
+        self._awaited.append(source.awaited)
         return self._subscribe(source, workers)
 
     def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
         """See `Bus.replay`; from a time, the broker begins with the chunk that holds it, so a little earlier."""
         source = LogSource(
-            start, handler, link=self._in, tuning=self._tuning, declare=self._declare, at_end=at_end
+            start, handler, link=self._in, tuning=self._tuning, declare=self._declare, speakers=self._speakers,
+            at_end=at_end,
         )  # fmt: skip
         return self._subscribe(source, 1)
 
@@ -111,8 +124,8 @@ class RabbitBus:
 
     def answer(self, service: str, answerer: Answerer, *, station: Station | None = None, workers: int = 4) -> Consumer:
         """See `Bus.answer`."""
-        queue = question_queue(service, station)
-        return self._answer(queue, queue, lambda question, _key: answerer(question), workers)
+        queue, key = asked_queue(service, station), question_key(service, station)
+        return self._answer(queue, key, lambda question, _key: answerer(question), workers)
 
     def answer_stations(self, service: str, answerer: StationAnswerer, *, workers: int = 2) -> Consumer:
         """See `Bus.answer_stations`."""
@@ -138,7 +151,7 @@ class RabbitBus:
         """See `Bus.health`."""
         troubles = [self._publisher.trouble, self._in.trouble if self._in.used else None]
         troubles += [one.trouble for one in self._subscriptions if not one.stopping.is_set()]
-        detail = next((str(trouble) for trouble in troubles if trouble), "")
+        detail = next((str(trouble) for trouble in [*troubles, *(one.trouble for one in self._awaited)] if trouble), "")
         if self._out.blocked:
             detail = detail or f"the broker takes nothing at the moment ({self._out.blocked}): free its disk or memory"
         return BusHealth(
@@ -172,7 +185,7 @@ class RabbitBus:
     ) -> Subscription:
         source = QuestionSource(
             queue, bound, answerer, link=self._in, publisher=self._publisher, tuning=self._tuning,
-            declare=self._declare, workers=workers,
+            speakers=self._speakers, user=self.user, declare=self._declare, workers=workers,
         )  # fmt: skip
         return self._subscribe(source, workers)
 
@@ -181,3 +194,10 @@ class RabbitBus:
         subscription = Subscription(source, self._in, self._owner, self._tuning, tag=tag, workers=workers)
         self._subscriptions.append(subscription)
         return subscription
+
+
+def _speakers(users: Mapping[str, str] | None, me: str) -> Speakers:
+    try:
+        return Speakers(users, me=me)
+    except ValueError as error:
+        raise ConfigurationError(f"broker_users: {error}") from None

@@ -47,11 +47,15 @@ class Channel:
         """Tell whether verdicts and publishes can still go this way."""
         return self._raw is not None and bool(self._raw.is_open)
 
-    async def declare_exchange(self, name: str, *, passive: bool = False) -> None:
+    async def declare_exchange(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, passive: bool = False
+    ) -> None:
         """Make a durable topic exchange, or only look whether it is there."""
         await self._step(
             f"declare the exchange {name}",
-            lambda done: self.raw.exchange_declare(name, "topic", passive=passive, durable=True, callback=done),
+            lambda done: self.raw.exchange_declare(
+                name, "topic", passive=passive, durable=True, arguments=dict(arguments or {}), callback=done
+            ),
         )
 
     async def delete_exchange(self, name: str) -> None:
@@ -95,6 +99,7 @@ class Channel:
         tag: str,
         *,
         auto_ack: bool = False,
+        exclusive: bool = False,
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Have a queue's messages delivered."""
@@ -103,7 +108,7 @@ class Channel:
             f"consume {queue}",
             lambda done: self.raw.basic_consume(
                 queue, lambda _, method, properties, body: on_message(method, properties, body), auto_ack=auto_ack,
-                consumer_tag=tag, arguments=dict(arguments or {}), callback=done,
+                exclusive=exclusive, consumer_tag=tag, arguments=dict(arguments or {}), callback=done,
             ),
         )  # fmt: skip
 
@@ -111,8 +116,8 @@ class Channel:
         """Have no more messages delivered."""
         await self._step("stop consuming", lambda done: self.raw.basic_cancel(tag, callback=done))
 
-    async def get(self, queue: str) -> "tuple[int, str, BasicProperties, bytes] | None":
-        """Take the first message of a queue with its tag and key, without a verdict yet; None where there is none."""
+    async def get(self, queue: str) -> "tuple[Any, BasicProperties, bytes] | None":
+        """Take the first message of a queue with its method (tag, exchange, key), without a verdict yet."""
 
         def begin(done: Callable[..., None]) -> None:
             if self._got is None:
@@ -120,10 +125,10 @@ class Channel:
             self._got = done
             self.raw.basic_get(
                 queue,
-                lambda _, method, properties, body: done((method.delivery_tag, method.routing_key, properties, body)),
+                lambda _, method, properties, body: done((method, properties, body)),
             )
 
-        message: tuple[int, str, BasicProperties, bytes] | None = await self._step(f"read {queue}", begin)
+        message: tuple[Any, BasicProperties, bytes] | None = await self._step(f"read {queue}", begin)
         return message
 
     async def confirm(self, on_confirm: Callable[[Any], None], on_return: Callable[..., None]) -> None:

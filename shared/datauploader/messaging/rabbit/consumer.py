@@ -11,19 +11,21 @@ import structlog
 from pika.spec import BasicProperties
 
 from datauploader.crashing import crash_point
-from datauploader.errors import BrokerRefused, MessagingError, Unroutable
-from datauploader.messaging.blueprint import Blueprint, Shape, consumed, ground, owned, owner_in
+from datauploader.errors import MessagingError, Unroutable
+from datauploader.messaging.blueprint import Blueprint, Shape, consumed, ground
 from datauploader.messaging.ports import Handler, Ownership
 from datauploader.messaging.provenance import from_queue
+from datauploader.messaging.rabbit.awaited import Awaited
 from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.claims import ClaimedQueue
 from datauploader.messaging.rabbit.declaration import establish, missing_parts
 from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.message import ATTEMPT, FAILURES, FORGED, SAID_BY, Outgoing, count, forwarded, sender
 from datauploader.messaging.rabbit.publisher import Publisher
-from datauploader.messaging.rabbit.refusals import CONTRADICTION, FORBIDDEN, ChannelRefused
 from datauploader.messaging.rabbit.subscription import Received, Settle
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name
+from datauploader.messaging.rights import Speakers
+from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name, rung_names
 from datauploader.messaging.verdicts import Verdict, handle, identify
 
 log = structlog.get_logger()
@@ -38,12 +40,14 @@ class QueueSource:
 
     def __init__(
         self, queue: Queue, handler: Handler, *, link: Link, publisher: Publisher, tuning: Tuning, declare: bool,
-        prefetch: int, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        speakers: Speakers, prefetch: int, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> None:  # fmt: skip
         self._queue, self._handler, self._link, self._publisher = queue, handler, link, publisher
         self._tuning, self._declare, self._prefetch = tuning, declare, prefetch
         self._on_new, self._missed = on_new, False
-        self._ownership = ownership
+        self.awaited = Awaited()
+        self._speakers, self._rungs = speakers, rung_names(tuning.ladder)
+        self._claim = ClaimedQueue(queue, ownership, link, publisher, tuning, declare=declare) if ownership else None
 
     async def attach(
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
@@ -53,42 +57,23 @@ class QueueSource:
         if self._on_new is not None and await missing_parts(self._link, Blueprint(queues=(Shape(self._queue.name),))):
             self._missed = True
         await establish(self._link, consumed(self._queue), declare=self._declare)
-        if self._ownership is not None:
-            await self._own(channel, self._ownership, tag)
+        if self._claim is not None:
+            await self._claim.take()
         await channel.prefetch(self._prefetch)
         await channel.consume(self._queue.name, on_message, tag)
         if self._missed and self._on_new is not None:
             self._missed = False
             self._on_new()
 
-    async def _own(self, channel: Channel, ownership: Ownership, tag: str) -> None:
-        """Claim the queue for a state, for as long as the channel lives and a little longer.
-
-        Raises:
-            BrokerRefused: a consumer with another state has it.
-        """
-        sign = owned(self._queue, ownership.state, self._tuning.owned_s, ownership.host)
-        try:
-            await channel.declare_queue(sign.name, sign.arguments, durable=True)
-        except ChannelRefused as refusal:
-            if refusal.code == FORBIDDEN:
-                raise BrokerRefused(f"{refusal}; import the broker's definitions of this release") from refusal
-            if refusal.code != CONTRADICTION:
-                raise
-            ownership.lost(owner_in(str(refusal)))
-            raise BrokerRefused(
-                f"{self._queue.name} is consumed by a process with another state folder: stop that one, or give both "
-                "the same folder; until then nothing is taken from the queue here"
-            ) from refusal
-        await channel.consume(sign.name, lambda *_: None, f"{tag}.owner")
-        ownership.held()
-
     async def heal(self) -> None:
         """Declare the queue and its bindings again: whoever deleted one did not mean to lose events."""
         await establish(self._link, consumed(self._queue), declare=self._declare)
+        if self._claim is not None:
+            await self._claim.confirm()
 
     def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
         """Call the handler, and turn its verdict into what the broker must be told."""
+        self.awaited.back(received.body)
         crashes = count(received.properties, "x-delivery-count")
         attempt = count(received.properties, ATTEMPT, 1) + crashes
         failures = count(received.properties, FAILURES)
@@ -98,7 +83,7 @@ class QueueSource:
             attempt=attempt,
             failures=failures,
             ladder=self._tuning.ladder,
-            check=from_queue(self._queue, received.exchange, received.key),
+            check=from_queue(self._queue, received.came, self._speakers, self._rungs),
             sender=_sender(received),
         )
         return lambda: self._settle(received, verdict, attempt)
@@ -119,9 +104,12 @@ class QueueSource:
             if verdict.what == "park"
             else self._again(received, verdict, attempt)
         )
+        if verdict.what == "again":
+            self.awaited.sent(received.body, onward.exchange, verdict.delay_s)
         try:
             await asyncio.wrap_future(self._publisher.send(onward).future)
         except MessagingError as error:
+            self.awaited.back(received.body)
             log.warning("verdict_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
             if isinstance(error, Unroutable):
                 await self._mend_the_ways()
@@ -157,4 +145,4 @@ class QueueSource:
 
 
 def _sender(received: Received) -> str:
-    return sender(received.properties, first_hand=received.exchange == EVENTS)
+    return sender(received.properties, first_hand=received.came.exchange == EVENTS)

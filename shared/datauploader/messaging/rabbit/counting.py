@@ -1,5 +1,6 @@
 """How full queues are and who consumes them, over plain AMQP: to look needs no right, and no management interface."""
 
+import asyncio
 from collections.abc import Sequence
 
 from datauploader.messaging.ports import QueueState
@@ -8,25 +9,37 @@ from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.refusals import NOT_FOUND, ChannelRefused
 
 
+class Counter:
+    """Looks at queues over one channel, one by one; an absent one costs the channel, because the broker closes it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._turn = link, asyncio.Lock()
+        self._channel: Channel | None = None
+
+    async def look(self, name: str) -> QueueState:
+        """Say how a queue is."""
+        async with self._turn:
+            if self._channel is None or not self._channel.is_open:
+                self._channel = await self._link.channel()
+            try:
+                waiting, consumers = await self._channel.count(name)
+            except ChannelRefused as refusal:
+                if refusal.code != NOT_FOUND:
+                    raise
+                return QueueState(name, there=False)
+            return QueueState(name, waiting=waiting, consumers=consumers)
+
+    def close(self) -> None:
+        """Give the channel back."""
+        if self._channel is not None:
+            self._channel.close()
+
+
 async def count_all(link: Link, names: Sequence[str], patience_s: float) -> list[QueueState]:
-    """Look at each of these queues; one that is absent costs a channel, because the broker closes it."""
+    """Look at each of these queues."""
     await link.reach(patience_s)
-    found, channel = [], None
+    counter = Counter(link)
     try:
-        for name in names:
-            channel = channel if channel and channel.is_open else await link.channel()
-            found.append(await _look(channel, name))
+        return [await counter.look(name) for name in names]
     finally:
-        if channel is not None:
-            channel.close()
-    return found
-
-
-async def _look(channel: Channel, name: str) -> QueueState:
-    try:
-        waiting, consumers = await channel.count(name)
-    except ChannelRefused as refusal:
-        if refusal.code != NOT_FOUND:
-            raise
-        return QueueState(name, there=False)
-    return QueueState(name, waiting=waiting, consumers=consumers)
+        counter.close()

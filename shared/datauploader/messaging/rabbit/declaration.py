@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from datauploader.errors import BrokerRefused
-from datauploader.messaging.blueprint import Blueprint
+from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, Blueprint
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.refusals import CONTRADICTION, FORBIDDEN, NOT_FOUND, ChannelRefused
@@ -14,7 +14,7 @@ REMEDY = "run `datauploader topology apply` as a user who may configure the brok
 async def establish(link: Link, blueprint: Blueprint, *, declare: bool) -> None:
     """Make what is missing, or with `declare` False only look.
 
-    A user who may not make everything must find made what is not its own: a harvester makes its queue alone.
+    A user who may not make everything must find made what is not its own: a harvester makes nothing.
 
     Raises:
         BrokerRefused: something is missing or contradicts the blueprint; the sentence says what to run.
@@ -71,7 +71,7 @@ async def _make(link: Link, blueprint: Blueprint) -> None:
     channel = await link.channel()
     try:
         for name in blueprint.exchanges:
-            await channel.declare_exchange(name)
+            await channel.declare_exchange(name, EXCHANGE_ARGUMENTS.get(name))
         for queue in blueprint.queues:
             await channel.declare_queue(queue.name, queue.arguments, durable=True)
         for binding in blueprint.bindings:

@@ -16,6 +16,7 @@ from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.message import sender
 from datauploader.messaging.rabbit.subscription import Received, Settle
 from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rights import Speakers
 from datauploader.messaging.topology import LOG
 from datauploader.messaging.verdicts import read_entry
 
@@ -31,8 +32,9 @@ class LogSource:
 
     def __init__(
         self, start: Start, handler: Handler, *, link: Link, tuning: Tuning, declare: bool,
-        at_end: Callable[[], None] | None = None,
+        speakers: Speakers, at_end: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
+        self._speakers = speakers
         self._handler, self._link, self._tuning, self._declare = handler, link, tuning, declare
         self._at_end, self._end = at_end, -1
         self._next: Any = "first" if start.first else start.offset if start.offset is not None else start.time
@@ -60,7 +62,8 @@ class LogSource:
         if offset >= self._end:
             self._tell()
         if offset >= self._from and read_entry(
-            received.body, self._handler, offset=offset, ended=stopping.wait, check=from_log(received.key),
+            received.body, self._handler, offset=offset, ended=stopping.wait,
+            check=from_log(received.came, self._speakers),
             sender=sender(received.properties, first_hand=True),
         ):  # fmt: skip
             self._from = self._next = offset + 1

@@ -1,4 +1,7 @@
-"""The parked messages of a queue: looking at them without taking them, giving them back, dropping them."""
+"""The parked messages of a queue: looking at them without taking them, giving them back, dropping them.
+
+Those that went astray are parked messages of the queue that they were on the way back to.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
@@ -8,13 +11,16 @@ from typing import Any
 
 from pika.spec import BasicProperties
 
+from datauploader.contracts.envelope import decode
+from datauploader.errors import ContractError
 from datauploader.messaging.ports import ParkedMessage
+from datauploader.messaging.provenance import Way
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.link import Link
-from datauploader.messaging.rabbit.message import FORGED, SAID_BY, Outgoing, count, forwarded, sender
+from datauploader.messaging.rabbit.message import FORGED, SAID_BY, Outgoing, came, count, forwarded, sender
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.topology import Queue, retry_name
+from datauploader.messaging.topology import ASTRAY, BACK, EVENTS, PARKED, Queue, retry_name, rung_names
 from datauploader.messaging.verdicts import identify
 
 MOST = 5000
@@ -27,6 +33,8 @@ class _Held:
     tag: int
     properties: BasicProperties
     message: ParkedMessage
+    first_hand: bool
+    """The broker has parked it just as its sender wrote it, headers included."""
 
 
 class ParkedMessages:
@@ -50,10 +58,8 @@ class ParkedMessages:
         way = retry_name(self._tuning.ladder[0])
 
         async def give_back(channel: Channel, held: _Held) -> None:
-            # what the broker has parked by itself (x-death) is as its sender wrote it, headers included
-            said_by = sender(held.properties, first_hand="x-death" in (held.properties.headers or {}))
-            properties = forwarded(held.properties, {SAID_BY: said_by})
-            message = self._publisher.send(Outgoing(way, queue.name, held.message.body, properties))
+            properties = forwarded(held.properties, {SAID_BY: sender(held.properties, first_hand=held.first_hand)})
+            message = self._publisher.send(Outgoing(way, held.message.queue, held.message.body, properties))
             await asyncio.wrap_future(message.future)
             channel.ack(held.tag)
 
@@ -91,7 +97,7 @@ class ParkedMessages:
         await self._link.reach(self._tuning.patience_s)
         channel = await self._link.channel()
         try:
-            held = await _hold_all(channel, queue)
+            held = await _hold_all(channel, queue, rung_names(self._tuning.ladder))
             for one in held:
                 await step(channel, one)
             if held:
@@ -100,32 +106,68 @@ class ParkedMessages:
             channel.close()
 
 
-async def _hold_all(channel: Channel, queue: Queue) -> list[_Held]:
+async def _hold_all(channel: Channel, queue: Queue, rungs: Collection[str]) -> list[_Held]:
     held: list[_Held] = []
     size = 0
     while len(held) < MOST and size < MOST_BYTES and (got := await channel.get(queue.parked)) is not None:
-        tag, key, properties, body = got
+        method, properties, body = got
         size += len(body)
-        held.append(_Held(tag, properties, _read(queue, key, properties, body)))
+        held.append(_read(queue, method, properties, body, rungs))
     return held
 
 
-def _read(queue: Queue, key: str, properties: BasicProperties, body: bytes) -> ParkedMessage:
-    """Read a parked message; one that was parked under another key was put here by somebody who has no right to."""
-    ours = key == queue.name
+def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, rungs: Collection[str]) -> _Held:
+    """Read a parked message; one that came in another way than ours was put here by somebody who has no right to."""
     headers = properties.headers or {}
     event_id, trace_id = identify(body)
-    crashed = f"delivered {count(properties, 'x-delivery-count')} times or more without a verdict: its consumer crashed"
-    return ParkedMessage(
+    how = came(method, properties)
+    parked_by_broker = queue.name in how.died_in
+    first_hand = parked_by_broker and _last_exchange(headers) == EVENTS
+    problem = _problem(queue, how, rungs) or (_other_topic(headers, body) if first_hand else "")
+    message = ParkedMessage(
         id=event_id,
-        queue=str(headers.get("x-queue", queue.name)),
-        reason=str(headers.get("x-reason", crashed)) if ours else f"somebody put it here by way of {key!r}",
+        queue=how.key if queue.name == ASTRAY else queue.name,
+        reason=problem or _reason(queue, properties),
         time=_time(headers),
         body=body,
         trace_id=trace_id,
         attempts=count(properties, "x-attempts"),
-        replayable=ours and not headers.get(FORGED, False),
+        replayable=not problem and (first_hand or not headers.get(FORGED, False)),
     )
+    return _Held(method.delivery_tag, properties, message, first_hand)
+
+
+def _problem(queue: Queue, how: Way, rungs: Collection[str]) -> str:
+    """Say why a message did not come to where it lies in a way of ours, "" where it did."""
+    astray = queue.name == ASTRAY
+    known = {*rungs} if astray else {*rungs, queue.name}
+    if how.exchange != (BACK if astray else PARKED) or not (astray or how.key == queue.name):
+        return f"somebody put it here by way of {how.key!r}"
+    if ((how.moved or astray) and not how.died_in) or not how.died_in <= known:
+        return f"somebody put it here by way of {', '.join(sorted(how.died_in)) or 'an unknown queue'}"
+    return ""
+
+
+def _reason(queue: Queue, properties: BasicProperties) -> str:
+    if queue.name == ASTRAY:
+        return "the queue that it was to go back to after a delay does not exist any more"
+    crashed = f"delivered {count(properties, 'x-delivery-count')} times or more without a verdict: its consumer crashed"
+    return str((properties.headers or {}).get("x-reason", crashed))
+
+
+def _last_exchange(headers: dict[str, Any]) -> str:
+    """Say where a message was published that the broker has parked: first in `x-death` is what happened last."""
+    return str(headers["x-death"][0].get("exchange", ""))
+
+
+def _other_topic(headers: dict[str, Any], body: bytes) -> str:
+    """Say how the body of an event differs from the key that its sender was allowed to say; nobody has compared yet."""
+    keys = headers["x-death"][0].get("routing-keys") or [""]
+    try:
+        key = decode(body).routing_key
+    except ContractError as error:
+        return str(error)
+    return "" if key == keys[0] else f"it says {key!r}, but its sender was only allowed to say {keys[0]!r}"
 
 
 def _time(headers: dict[str, Any]) -> datetime:

@@ -17,10 +17,8 @@ from datauploader.messaging.rabbit.message import Outgoing
 from datauploader.messaging.rabbit.owner import Owner
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.topology import LOG
+from datauploader.messaging.topology import LOG, RESTORING
 
-RESTORING = "datauploader.restoring"
-"""A topic exchange that leads to the log alone, there while it is filled."""
 _WINDOW = 1000
 _PATIENCE_S = 10.0
 _STEP_S = 60.0

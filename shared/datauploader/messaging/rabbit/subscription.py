@@ -13,8 +13,10 @@ import structlog
 from pika.spec import BasicProperties
 
 from datauploader.errors import BrokerUnreachable, MessagingError
+from datauploader.messaging.provenance import Way
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.message import came
 from datauploader.messaging.rabbit.owner import Owner
 from datauploader.messaging.rabbit.supervision import keep
 from datauploader.messaging.rabbit.tuning import Tuning
@@ -38,9 +40,7 @@ class Received:
     tag: int
     properties: BasicProperties
     body: bytes
-    exchange: str
-    key: str
-    """The key that it was published with, and that its sender therefore had a right to."""
+    came: Way
 
 
 Settle = Callable[[], Awaitable[None] | None]
@@ -125,7 +125,7 @@ class Subscription:
             channel.close()
 
     def _received(self, channel: Channel, method: Any, properties: BasicProperties, body: bytes) -> None:
-        received = Received(channel, method.delivery_tag, properties, body, method.exchange, method.routing_key)
+        received = Received(channel, method.delivery_tag, properties, body, came(method, properties))
         self._pending += 1
         self._idle.clear()
         self._workers.submit(lambda: self._work(received))

@@ -1,0 +1,185 @@
+"""Who may say, hear, ask and answer what: the broker's permissions are made of this, and each reader compares with it.
+
+The broker asks for a right where somebody publishes; it does not where it moves a message itself (RabbitMQ: dead letter
+exchanges, alternate exchanges, bindings between exchanges, CC and BCC). So a reader asks again (`provenance`).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, Self, cast, get_args
+
+from datauploader.contracts.address import Station
+from datauploader.contracts.files import FileStored
+from datauploader.contracts.registry import topic
+from datauploader.messaging.topology import Queue, harvester_queue
+
+Role = Literal["station", "catalog", "gateway", "harvester", "operations", "operator"]
+
+NOBODY, ANYTHING = "^$", ".*"
+THREE_WORDS = r"[^.]+\.[^.]+\.[^.]+"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUser:
+    """Somebody who signs in at the broker."""
+
+    name: str
+    role: Role
+    station: Station | None = None
+    """For the role `station`: the one station whose watcher and transfer this is."""
+    harvester: str = ""
+    """For the role `harvester`: the name of its queue, without `harvester.`."""
+    hears: tuple[str, ...] = (f"*.*.*.{topic(FileStored)}",)
+    """For the role `harvester`: the topics that its queue is bound to."""
+    password_hash: str = ""
+    """What `rabbitmqctl hash_password` prints; "" leaves the user to the administrator."""
+
+    @classmethod
+    def parse(cls, name: str, role: str) -> Self:
+        """Read `station:facility.beamline.station`, `harvester:NAME`, or another role alone.
+
+        Raises:
+            ValueError: it is none.
+        """
+        kind, _, which = role.partition(":")
+        if not name or kind not in get_args(Role) or (kind in ("station", "harvester")) != bool(which):
+            raise ValueError(f"{name}:{role} is no user of the broker; write it like ws01:station:elettra.xrd1.ws01")
+        station = Station.parse(which) if kind == "station" else None
+        return cls(name, cast("Role", kind), station, which if kind == "harvester" else "")
+
+    @property
+    def queue(self) -> Queue:
+        """A harvester's queue."""
+        return harvester_queue(self.harvester or self.name, self.hears)
+
+    @property
+    def answers(self) -> str:
+        """How the names of the queues begin where this user's answers arrive."""
+        return f"answers.{self.station.key if self.station else self.name}."
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Regular expressions, whole: which queues a user makes and reads, and which keys it uses on each exchange."""
+
+    queues: str
+    """Its consumers' queues; under these names it retries and parks."""
+    reads: str = NOBODY
+    """Further queues that it reads."""
+    makes: str = NOBODY
+    """Queues that it makes and binds."""
+    says: str = NOBODY
+    hears: str = NOBODY
+    asks: str = NOBODY
+    answers: str = NOBODY
+    """Keys of the questions that it answers."""
+    replies: str = NOBODY
+    """Queues of those who ask it."""
+    claims: str = NOBODY
+    reads_log: bool = True
+
+
+@lru_cache(maxsize=4096)
+def rights(user: BrokerUser) -> Rights:
+    """Say what a user may; `operations` is no service, and says nothing."""
+    if user.role == "station":
+        assert user.station is not None, f"the broker user {user.name} needs a station"
+        return _station(re.escape(user.station.key))
+    if user.role == "harvester":
+        return Rights(
+            _whole(rf"harvester\.{re.escape(user.harvester or user.name)}"), says=rf"^{THREE_WORDS}\.metadata\."
+        )
+    own_answers = rf"answers\.{re.escape(user.name)}\.[0-9a-f]+"
+    if user.role == "catalog":
+        return Rights(
+            _whole(r"catalog\.work"),
+            makes=_whole(rf"catalog\.work(\.parked|\.claim)?|catalog\.asked(\.stations)?|{own_answers}"),
+            says=rf"^{THREE_WORDS}\.(dataset\.(?!described\.)[a-z-]+|investigation\.annotated|file\.catalogued|audit\.requested)\.",
+            hears=ANYTHING,
+            asks=r"^((watcher|transfer)\.questions\.|gateway\.questions$)",
+            answers=rf"^catalog\.questions(\.{THREE_WORDS})?$",
+            replies=r"^answers\.",
+            claims=_whole(r"catalog\.work\.claim"),
+        )
+    if user.role == "gateway":
+        return Rights(
+            _whole(r"gateway\.view"),
+            makes=_whole(rf"gateway\.view(\.parked)?|gateway\.asked(\.stations)?|{own_answers}"),
+            says=rf"^{THREE_WORDS}\.(upload\.(requested|controlled)|(dataset|investigation)\.described|station\.reported"
+            r"|audit\.requested)\.",
+            hears=ANYTHING,
+            asks=r"^[a-z-]+\.questions(\.|$)",
+            answers=rf"^gateway\.questions(\.{THREE_WORDS})?$",
+            replies=r"^answers\.",
+        )
+    if user.role == "operator":
+        return Rights(ANYTHING, says=ANYTHING, hears=ANYTHING, asks=ANYTHING, answers=ANYTHING, replies=ANYTHING)
+    return Rights(NOBODY)
+
+
+@lru_cache(maxsize=4096)
+def _by_name(name: str) -> BrokerUser:
+    if name in ("catalog", "gateway"):
+        return BrokerUser.parse(name, name)
+    try:
+        return BrokerUser(name, "station", Station.parse(name.replace("/", "")))
+    except ValueError:
+        return BrokerUser(name, "harvester")
+
+
+def _station(key: str) -> Rights:
+    """Let a station speak and hear under its own three words; what the catalogue says, it cannot say."""
+    return Rights(
+        _whole(rf"(watcher|transfer)\.{key}"),
+        reads=_whole(rf"(watcher|transfer)\.({key}\.claim|asked\.{key})|answers\.{key}\.[0-9]+"),
+        says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.|audit\.reported\.)",
+        asks=rf"^(watcher|transfer|catalog|gateway)\.questions\.{key}$",
+        answers=rf"^(watcher|transfer)\.questions\.{key}$",
+        replies=rf"^answers\.([^.]+\.[0-9a-f]+|{key}\.[0-9]+)$",
+        claims=_whole(rf"(watcher|transfer)\.{key}\.claim"),
+        reads_log=False,
+    )
+
+
+def _whole(alternatives: str) -> str:
+    return f"^({alternatives})$"
+
+
+class Speakers:
+    """Which broker user is which service: by its name, unless the facility says otherwise.
+
+    `catalog` and `gateway` are those services, three words are the station of that name, anything else is a harvester.
+    One's own user is believed whatever it says: on a broker with one user for all, that is everybody.
+    """
+
+    def __init__(self, named: Mapping[str, str] | None = None, *, me: str = "") -> None:
+        """Know users of other names by their roles, written as in `topology export`.
+
+        Raises:
+            ValueError: a role cannot be read.
+        """
+        self._named = {name: BrokerUser.parse(name, role) for name, role in (named or {}).items()}
+        self._me = me
+
+    def who(self, name: str) -> BrokerUser:
+        """Return the user of this name with its role."""
+        return self._named.get(name) or _by_name(name)
+
+    def may_say(self, name: str, key: str) -> bool:
+        """Tell whether events under this key are this user's words."""
+        return self._may(name, key, "says")
+
+    def may_ask(self, name: str, key: str) -> bool:
+        """Tell whether questions under this key are this user's."""
+        return self._may(name, key, "asks")
+
+    def may_answer(self, name: str, key: str) -> bool:
+        """Tell whether questions under this key are answered by this user."""
+        return self._may(name, key, "answers")
+
+    def _may(self, name: str, key: str, what: Literal["says", "asks", "answers"]) -> bool:
+        if not name:
+            return False
+        return name == self._me or bool(re.search(getattr(rights(self.who(name)), what), key))
