@@ -5,12 +5,19 @@ import time
 import pytest
 
 from datauploader.contracts import FileVersion
+from datauploader.state import Store
+from datauploader.testing.builders import event, file_ready
+from datauploader_transfer import ledger
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
+from datauploader_transfer.adapters.watch import Watch
+from datauploader_transfer.domain.outcomes import failed
 from datauploader_transfer.holds import Holds
 from datauploader_transfer.judging import MOST_MISMATCHES, Judge
 from datauploader_transfer.ledger import Job
 from datauploader_transfer.ports import Outcome, State, Whose
 from datauploader_transfer.settings import TransferSettings
+
+from .test_domain import item
 
 NOW = 1000.0
 
@@ -97,3 +104,36 @@ def test_after_its_pause_a_storage_is_tried_with_one_file_first() -> None:
     holds.well("store")
     assert holds.admits("store", NOW + 2, 500) == 500
     assert not holds.began("store")
+
+
+@pytest.mark.fault("F60")
+def test_who_was_refused_travels_with_his_like_and_the_smallest_goes_ahead_alone() -> None:
+    """Nobody waits for the repetitions of a file that will fail again; a large file is a slow scout."""
+    store = Store(None, [ledger.SCHEMA])
+    files = [
+        FileVersion.of(name.encode(), size=size, mtime_ns=1, sha256="0" * 64, revision=1)
+        for name, size in (("bad", 2), ("large", 9), ("worse", 2), ("small", 1))
+    ]
+    with store.transaction() as db:
+        ledger.add_ready(db, event(file_ready(*files, upload_id="upload-0001")))
+        for file in files[::2]:
+            ledger.mark_failed(db, "upload-0001", file, reason="failed", due=5.0, own=True)
+
+    def taken(most: int) -> list[str]:
+        with store.transaction() as db:
+            jobs = ledger.take(db, "upload-0001", 10.0, most_files=most, most_bytes=100, busy=())
+            return sorted(job.file.path for job in jobs)
+
+    assert [taken(1), taken(9), taken(9), taken(9)] == [["small"], ["large"], ["bad", "worse"], []]
+
+
+@pytest.mark.fault("F60")
+def test_the_turn_of_others_is_told_from_their_own_failure() -> None:
+    """A storage that failed for one file and says nothing more is left alone; what comes after it was not tried."""
+    watch = Watch(stall_s=60)
+    watch.begin()
+    watch._moved_at -= 10
+    watch.heard("500 Internal Server Error")
+    assert watch.must_end()
+    assert failed(item("late"), watch.reason).untried
+    assert not failed(item("bad"), "500 Internal Server Error").untried

@@ -9,6 +9,7 @@ import pytest
 from datauploader.contracts import FileFailed, FileStored, StationReported, TransferProgressed
 from datauploader.contracts.files import FailedFile
 from datauploader.testing.waiting import eventually
+from datauploader_transfer.domain.failures import NOT_TRIED
 
 from .test_transfer_service import World
 
@@ -85,6 +86,19 @@ def test_a_storage_that_fails_for_everybody_gives_up_no_file(start) -> None:
     assert not final(world)
     world.storage.down = ""
     world.stored(5)
+
+
+@pytest.mark.fault("F60")
+def test_what_was_not_tried_because_another_failed_counts_as_no_try(start) -> None:
+    """Its turn comes again at once, and nothing is said of it."""
+    world = start(file_tries=1)
+    world.storage.refuses["20260101/run1/late"] = NOT_TRIED + TROUBLES["500"]
+    world.announce(world.write("late", b"x"), world.write("other", b"x"))
+    world.stored()
+    assert not [data for data in world.heard if isinstance(data, FileFailed)]
+    world.storage.refuses.clear()
+    world.stored(2)
+    assert not [data for data in world.heard if isinstance(data, FileFailed)]
 
 
 @pytest.mark.fault("F60")
