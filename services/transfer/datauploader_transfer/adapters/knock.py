@@ -10,7 +10,7 @@ from datauploader_transfer.domain.remotes import Remote
 
 __all__ = ["knock", "trusting"]
 
-_PORTS = {"sftp": 22, "ftp": 21, "https": 443, "http": 80}
+_PORTS = {"sftp": 22, "ftp": 21, "smb": 445, "https": 443, "http": 80}
 _DETOURS = ("ssh", "socks_proxy", "http_proxy")
 """Options with which rclone takes another way than straight to the host."""
 _WITHIN_S = 3.0
