@@ -361,6 +361,7 @@ def test_the_pause_that_a_storage_asks_for_is_passed_on(files, status):
         with rclone_mover("dav", definition) as mover:
             (found,) = mover.move("dav", [files.write("f", b"data")])
     assert (found.state, found.retry_after_s, found.retryable) == (State.UNREACHABLE, 77.0, True)
+    assert found.whose is Whose.REMOTE, "else it would be tried with a small file within the pause"
 
 
 @pytest.mark.fault("F33")

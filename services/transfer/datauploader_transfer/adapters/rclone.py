@@ -41,6 +41,7 @@ from datauploader_transfer.ports import (
     Outcome,
     State,
     Stored,
+    Whose,
 )
 
 __all__ = ["RcloneMover", "RcloneSettings"]
@@ -207,7 +208,7 @@ class RcloneMover:
             return found
         log.info("storage_asks_for_pause", remote=remote, seconds=wanted)
         return [
-            replace(outcome, retry_after_s=max(wanted, outcome.retry_after_s or 0))
+            replace(outcome, whose=Whose.REMOTE, retry_after_s=max(wanted, outcome.retry_after_s or 0))
             if outcome.state is State.UNREACHABLE
             else outcome
             for outcome in found
