@@ -159,7 +159,8 @@ def test_a_storage_that_can_only_be_read_for_a_while_takes_the_file_afterwards(k
 
 
 @pytest.mark.fault("F60")
-@pytest.mark.parametrize("status", [400, pytest.param(500, marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("status", [400, 500])
 def test_a_file_that_a_storage_refuses_spoils_no_other(status, tmp_path, files):
     """The others of the same move are stored and verified; the failure is in doubt, and the storage is not."""
     items = [files.write(name, b"data") for name in (*map(str, range(9)), "bad", "z")]

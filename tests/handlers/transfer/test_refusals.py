@@ -28,6 +28,12 @@ WHOLE = {
 }
 
 
+def most_in_the_campaign(texts: dict[str, str], *always: str) -> list[object]:
+    """Give the texts as parameters, of which a few are tried in every run."""
+    marks = {name: () if name in always else (pytest.mark.campaign,) for name in texts}
+    return [pytest.param(text, id=name, marks=marks[name]) for name, text in texts.items()]
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., World]]:
     """Start a transfer service with settings."""
@@ -54,7 +60,7 @@ def names(world: World) -> set[str]:
 
 
 @pytest.mark.fault("F60")
-@pytest.mark.parametrize("text", TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize("text", most_in_the_campaign(TROUBLES, "400"))
 def test_a_file_that_is_refused_every_time_is_given_up_while_the_others_flow(start, text: str) -> None:
     """It is told, tried again, and then needs a person, with the storage's words; its storage never rests for it."""
     world = start(file_tries=2)
@@ -115,7 +121,7 @@ def test_a_file_that_finds_no_room_is_waited_with_and_keeps_nobody_waiting(start
 
 
 @pytest.mark.fault("F61")
-@pytest.mark.parametrize("text", WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize("text", most_in_the_campaign(WHOLE, "certificate", "read-only"))
 def test_a_trouble_of_the_whole_storage_is_told_once_and_ends_by_itself(start, text: str) -> None:
     """The station and the upload say what to do; no file is given up; when it is mended everything is stored."""
     world = start(file_tries=1, by_hand_pause_s=1.0, report_interval_s=0.2)
