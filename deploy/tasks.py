@@ -31,6 +31,7 @@ PACKAGES = {
     "redis-server": "redis-server",
     "sshd": "openssh-server",
     "apache2": "apache2",
+    "smbd": "samba",
     "fusermount3": "fuse3",
     "faketime": "faketime",
     "chromium": "chromium",

@@ -11,12 +11,13 @@ from datauploader.testing.servers import (
     RcloneWebdavServer,
     S3Server,
     SftpServer,
+    SmbServer,
     StorageAddress,
     StorageServer,
 )
 from datauploader.testing.servers.storage import reveal
 
-Kind = Literal["local", "webdav", "apache", "s3", "sftp"]
+Kind = Literal["local", "webdav", "apache", "s3", "sftp", "smb"]
 
 
 class LocalStorage:
@@ -40,6 +41,7 @@ SERVERS: Mapping[Kind, type[StorageServer]] = {
     "apache": ApacheWebdavServer,
     "s3": S3Server,
     "sftp": SftpServer,
+    "smb": SmbServer,
 }
 
 

@@ -1,9 +1,12 @@
-"""Remotes that are away or full: nobody tries them again before their pause is over."""
+"""Circuit breakers of the remotes: who is away, full or refuses us rests, and then is tried with one file first."""
 
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 LONGEST_PAUSE_S = 60.0
+TRIAL_S = 15.0
+"""How long one file alone is waited for that shows how a remote is: a large one takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +16,8 @@ class Hold:
     until: float
     attempts: int
     sentence: str
+    tried_until: float = 0
+    """Monotonic seconds: until then a file is waited for that shows whether the remote is well again."""
 
 
 class Holds:
@@ -22,17 +27,20 @@ class Holds:
         """Begin with all remotes well."""
         self._lock = threading.Lock()
         self._holds: dict[str, Hold] = {}
+        self._stored: dict[str, float] = {}
 
-    def failed(self, remote: str, sentence: str, now: float, retry_after_s: float | None = None) -> Hold:
-        """Note that the remote cannot be used now; return how long it rests."""
+    def failed(
+        self, remote: str, sentence: str, now: float, retry_after_s: float | None = None, pause_s: float | None = None
+    ) -> Hold:
+        """Note that the remote cannot be used now; return how long it rests: `pause_s`, or longer each time."""
         with self._lock:
             old = self._holds.get(remote)
             wanted = now + (retry_after_s or 0)
             if old is not None and old.until > now:  # several batches fail at once: one failure of the remote
-                self._holds[remote] = Hold(max(old.until, wanted), old.attempts, old.sentence)
+                self._holds[remote] = replace(old, until=max(old.until, wanted))
                 return self._holds[remote]
             attempts = old.attempts + 1 if old else 1
-            pause = min(2.0 ** min(attempts - 1, 10), LONGEST_PAUSE_S)
+            pause = pause_s or min(2.0 ** min(attempts - 1, 10), LONGEST_PAUSE_S)
             self._holds[remote] = Hold(max(now + pause, wanted), attempts, sentence)
             return self._holds[remote]
 
@@ -40,6 +48,34 @@ class Holds:
         """Note that the remote took something."""
         with self._lock:
             self._holds.pop(remote, None)
+            self._stored[remote] = time.monotonic()
+
+    def stored_since(self, remote: str, moment: float) -> bool:
+        """Tell whether the remote took something after a moment (monotonic seconds)."""
+        with self._lock:
+            return self._stored.get(remote, float("-inf")) > moment
+
+    def admits(self, remote: str, now: float, most: int) -> int:
+        """Return how many files may be sent at once: none of a remote that rests, one after its pause, else `most`."""
+        with self._lock:
+            hold = self._holds.get(remote)
+            if hold is None:
+                return most
+            return 0 if hold.until > now or hold.tried_until > time.monotonic() else 1
+
+    def began(self, remote: str) -> bool:
+        """Note that files are sent; return whether they are the one that shows how the remote is."""
+        with self._lock:
+            if (hold := self._holds.get(remote)) is None:
+                return False
+            self._holds[remote] = replace(hold, tried_until=time.monotonic() + TRIAL_S)
+            return True
+
+    def ended(self, remote: str) -> None:
+        """Note that the file which was to show how the remote is has come to its end."""
+        with self._lock:
+            if (hold := self._holds.get(remote)) is not None:
+                self._holds[remote] = replace(hold, tried_until=0)
 
     def resting(self, remote: str, now: float) -> Hold | None:
         """Return the remote's pause if it is not over."""
@@ -52,7 +88,7 @@ class Holds:
         with self._lock:
             for remote, hold in self._holds.items():
                 if hold.until > latest:
-                    self._holds[remote] = Hold(latest, hold.attempts, hold.sentence)
+                    self._holds[remote] = replace(hold, until=latest)
 
     def trouble(self, remote: str) -> str:
         """Return the sentence of what is wrong with the remote, "" when nothing is."""
@@ -74,4 +110,4 @@ class Holds:
         """End a remote's pause: somebody asks for another try at once. A failure begins the next, longer one."""
         with self._lock:
             if (hold := self._holds.get(remote)) is not None:
-                self._holds[remote] = Hold(0, hold.attempts, hold.sentence)
+                self._holds[remote] = replace(hold, until=0)

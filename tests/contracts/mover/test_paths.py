@@ -1,5 +1,6 @@
 """What the real mover sends is what was looked at, wherever the names lead by then."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -7,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from datauploader import nofollow
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import NetworkDrive
 from datauploader_transfer.adapters.rclone import RcloneMover
@@ -19,7 +22,7 @@ from datauploader_transfer.adapters.storage import Storage
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Item, Outcome, State
 
-from .conftest import BASE, Files, local
+from .conftest import BASE, Files, local, rclone_mover
 
 pytestmark = pytest.mark.storage
 SECRET = b"their so secret"
@@ -211,3 +214,37 @@ def _open_sources(root: Path) -> Sequence[str]:
         with suppress(FileNotFoundError):
             names.append(str(one.readlink()))
     return [name for name in names if name.startswith(str(root))]
+
+
+def buried(folder: Path, content: bytes, depth: int = 25) -> Path:
+    """Write a file whose path is longer than the 4,096 bytes that the system takes, and return the path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d" * 200, dir_fd=here)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    with open(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=here), "wb") as file:  # noqa: PTH123 - a descriptor
+        file.write(content)
+    os.close(here)
+    return folder.joinpath(*["d" * 200] * depth, "f")
+
+
+@pytest.mark.fault("F60")
+def test_a_path_that_is_longer_than_the_system_takes_is_sent_and_else_told_with_the_storages_reason(
+    tmp_path: Path,
+) -> None:
+    """It is opened part by part, as the watcher opened it; a storage that cannot hold such a path says so at once."""
+    content = b"data"
+    source = buried(tmp_path / "source", content)
+    seen = nofollow.look(os.fsencode(source))
+    digests = {kind: hashlib.new(kind, content).hexdigest() for kind in ("sha256", "md5")}
+    item = Item("short", source, "f", len(content), seen.st_mtime_ns, digests)
+    with local(tmp_path / "storage") as definition, rclone_mover("store", definition) as mover:
+        (found,) = mover.move("store", [item])
+        assert found.state is State.VERIFIED, found
+        (found,) = mover.move("store", [replace(item, target=str(source.relative_to(tmp_path)))])
+    assert (found.state, found.retryable) == (State.REFUSED, False), found
+    assert "name too long" in found.detail
+    assert "path" in found.hint

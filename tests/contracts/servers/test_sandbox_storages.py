@@ -15,7 +15,7 @@ pytestmark = pytest.mark.storage
 
 @pytest.mark.campaign
 def test_a_scan_copied_to_every_storage_is_sound(tmp_path: Path) -> None:
-    """What rclone copied is the same through rclone and on the disk, for local, WebDAV, S3 and SFTP."""
+    """What rclone copied is the same through rclone and on the disk, for local, WebDAV, S3, SFTP and SMB."""
     watched, ledger = tmp_path / "watched", tmp_path / "ledger.jsonl"
     Detector(watched, ledger, Plan(scans=2, frames=2, shape=(8, 8), seconds_per_frame=0)).run()
     written, configuration = read_ledger(ledger), tmp_path / "rclone.conf"

@@ -7,14 +7,27 @@ from pathlib import Path
 import pytest
 
 from datauploader.testing.faults import Direction, FaultProxy, FlipByte
-from datauploader.testing.servers import ApacheWebdavServer, RcloneWebdavServer, S3Server, SftpServer, StorageAddress
+from datauploader.testing.servers import (
+    ApacheWebdavServer,
+    RcloneWebdavServer,
+    S3Server,
+    SftpServer,
+    SmbServer,
+    StorageAddress,
+)
 from datauploader.testing.servers.programs import find_rclone
 from datauploader.testing.servers.server import environment
 from datauploader.testing.waiting import eventually
 
 pytestmark = pytest.mark.storage
 
-KINDS = (RcloneWebdavServer, ApacheWebdavServer, S3Server, SftpServer)
+KINDS = (
+    RcloneWebdavServer,
+    ApacheWebdavServer,
+    S3Server,
+    SftpServer,
+    pytest.param(SmbServer, marks=pytest.mark.campaign),
+)
 NAME = "α-Fe2O3 after annealing/frame_0001.tif"
 BYTES = bytes(range(256)) * 1000
 

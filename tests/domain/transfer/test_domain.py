@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datauploader_transfer.domain.failures import classify
+from datauploader_transfer.domain.failures import TABLE, classify
 from datauploader_transfer.domain.names import needs_bytes, standard
 from datauploader_transfer.domain.plan import Portions, portions
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.domain.targets import checked_target, place
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget
-from datauploader_transfer.ports import Item, State
+from datauploader_transfer.ports import Item, State, Whose
 
 MIB = 1024**2
 
@@ -121,30 +121,65 @@ def test_an_s3_prefix_is_addressed_as_a_folder():
 
 
 @pytest.mark.parametrize(
-    ("text", "state", "retryable"),
+    ("text", "state", "whose"),
     [
-        ("write /x: no space left on device", State.STORAGE_FULL, True),
-        ("preallocate: file too big for remaining disk space", State.STORAGE_FULL, True),
-        ("507 Insufficient Storage", State.STORAGE_FULL, True),
-        ("failed to open: 401 Unauthorized: 401 Unauthorized", State.REFUSED, False),
-        ("api error AccessDenied: Access Denied", State.REFUSED, False),
-        ("ssh: handshake failed: ssh: unable to authenticate", State.REFUSED, False),
-        ("api error NoSuchBucket: gone", State.REFUSED, False),
-        ("open x: file name too long", State.REFUSED, False),
-        ("503 Service Unavailable", State.UNREACHABLE, True),
-        ("429 Too Many Requests", State.UNREACHABLE, True),
-        ("dial tcp 127.0.0.1:1: connect: connection refused", State.UNREACHABLE, True),
-        ("read tcp: connection reset by peer", State.UNREACHABLE, True),
-        ("can't copy - source file is being updated (size changed)", State.SOURCE_CHANGED, False),
-        ("context canceled", State.STOPPED, True),
-        ("something new", State.FAILED, True),
+        ("write /x: no space left on device", State.STORAGE_FULL, Whose.EITHER),
+        ("preallocate: file too big for remaining disk space", State.STORAGE_FULL, Whose.EITHER),
+        ("507 Insufficient Storage", State.STORAGE_FULL, Whose.EITHER),
+        ("write a: response error: An operation failed because the disk was full.", State.STORAGE_FULL, Whose.EITHER),
+        ("couldn't connect SMB: response error: The attempted logon is invalid.", State.REFUSED, Whose.REMOTE),
+        ("The specified share name cannot be found on the remote server.", State.REFUSED, Whose.REMOTE),
+        ("The disk cannot be written to because it is write-protected.", State.REFUSED, Whose.EITHER),
+        ("failed to open: 401 Unauthorized: 401 Unauthorized", State.REFUSED, Whose.REMOTE),
+        ("api error AccessDenied: Access Denied", State.REFUSED, Whose.EITHER),
+        ("ssh: handshake failed: ssh: unable to authenticate", State.REFUSED, Whose.REMOTE),
+        ("ssh: handshake failed: knownhosts: key mismatch", State.REFUSED, Whose.REMOTE),
+        ("api error NoSuchBucket: gone", State.REFUSED, Whose.REMOTE),
+        ("mkdir /x/a: read-only file system", State.REFUSED, Whose.EITHER),
+        ("/x is a file not a directory", State.REFUSED, Whose.EITHER),
+        ("open x: file name too long", State.REFUSED, Whose.FILE),
+        ("unchunked simple update failed: 413 Request Entity Too Large", State.REFUSED, Whose.FILE),
+        ("unchunked simple update failed: 423 Locked", State.FAILED, Whose.EITHER),
+        ("unchunked simple update failed: 400 Bad Request", State.FAILED, Whose.EITHER),
+        ("503 Service Unavailable", State.UNREACHABLE, Whose.EITHER),
+        ("429 Too Many Requests", State.UNREACHABLE, Whose.REMOTE),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", State.UNREACHABLE, Whose.REMOTE),
+        ("read tcp: connection reset by peer", State.UNREACHABLE, Whose.EITHER),
+        ("timeout: nothing moved for 45 s", State.UNREACHABLE, Whose.EITHER),
+        ('Propfind "https://s/x": tls: failed to verify certificate: x509: certificate signed by unknown authority',
+         State.UNREACHABLE, Whose.REMOTE),
+        ("x509: certificate has expired or is not yet valid: current time 2026-11-29T06:46:48Z is after 2020-01-02",
+         State.UNREACHABLE, Whose.REMOTE),
+        ("x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs",
+         State.UNREACHABLE, Whose.REMOTE),
+        ("StatusCode: 403, api error RequestTimeTooSkewed: The difference between the request time and the",
+         State.UNREACHABLE, Whose.REMOTE),
+        ("can't copy - source file is being updated (size changed)", State.SOURCE_CHANGED, Whose.FILE),
+        ("context canceled", State.STOPPED, Whose.NEITHER),
+        ("something new", State.FAILED, Whose.EITHER),
     ],
-)
-def test_error_texts_have_a_meaning(text, state, retryable):
+)  # fmt: skip
+def test_error_texts_have_a_meaning(text, state, whose):
     """Each kind of failure leads to its own next step."""
     failure = classify(text)
-    assert (failure.state, failure.retryable) == (state, retryable)
+    assert (failure.state, failure.whose) == (state, whose)
     assert failure.hint
+
+
+@pytest.mark.fault("F61")
+@pytest.mark.parametrize("failure", TABLE, ids=lambda failure: failure.says)
+def test_what_the_storage_causes_as_a_whole_is_never_final_for_its_files(failure):
+    """Only what this very file causes may end the trying; the administrator's work is waited for."""
+    assert failure.retryable or failure.whose is Whose.FILE
+    assert not failure.by_hand or failure.whose in (Whose.REMOTE, Whose.EITHER)
+
+
+@pytest.mark.fault("F61")
+@pytest.mark.parametrize("name", ["scan 401/x.h5", "certificate.h5", "password/403.h5"])
+def test_a_name_does_not_decide_what_a_failure_means(name):
+    """A number or a word in it is no answer of the storage."""
+    assert classify(f'Propfind "https://s/{name}": EOF').state is State.UNREACHABLE
+    assert classify(f"open /base/{name}: input/output error", name).state is State.UNREACHABLE
 
 
 def test_a_storage_that_names_its_pause_is_obeyed():

@@ -56,7 +56,8 @@ UPLOAD = "upload-0001"
 class World:
     """A transfer service, a folder of files, and everybody who hears what it says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.settings = TransferSettings.model_validate({"movers": 2, **settings})
         self.source, self.state = folder / "source", folder / "state"
         self.source.mkdir(exist_ok=True)
         self.storage = MemoryStorage()
@@ -86,7 +87,7 @@ class World:
         self.bus = connect(self.url, name="transfer")
         self.mover = MemoryMover({"store": self.storage})
         settings = Settings(facility="elettra", beamline="xrd1", station="ws01", state_dir=self.state)
-        self.service = TransferService(Context(settings, self.bus), self.mover, TransferSettings(movers=2))
+        self.service = TransferService(Context(settings, self.bus), self.mover, self.settings)
         self.service.start()
 
     def stop(self) -> None:

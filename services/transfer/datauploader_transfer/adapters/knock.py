@@ -1,29 +1,64 @@
-"""Finds out at once whether anybody is at a storage's address."""
+"""Finds out at once whether anybody is at a storage's address, and whether its certificate holds."""
 
+import contextlib
 import socket
+import ssl
 import urllib.request
 from urllib.parse import urlsplit
 
 from datauploader_transfer.domain.remotes import Remote
 
-__all__ = ["knock"]
+__all__ = ["knock", "trusting"]
 
-_PORTS = {"sftp": 22, "ftp": 21, "https": 443, "http": 80}
+_PORTS = {"sftp": 22, "ftp": 21, "smb": 445, "https": 443, "http": 80}
 _DETOURS = ("ssh", "socks_proxy", "http_proxy")
 """Options with which rclone takes another way than straight to the host."""
 _WITHIN_S = 3.0
+_BAD_CERTIFICATE = {9, 10, 18, 19, 20, 21, 62, 64}
+"""OpenSSL's numbers for: not yet or no longer valid, signed by nobody known, for another name or address (x509_vfy.h).
+In other doubts rclone decides, which may be less strict."""
 
 
-def knock(remote: Remote) -> str:
-    """Return why nothing listens at the storage's address; "" where it does, or where none is known."""
+def knock(remote: Remote, *, hand_shaking: bool = False) -> str:
+    """Return why nothing listens at the storage's address; "" where it does, or where none is known.
+
+    With `hand_shaking` also why its certificate does not hold: the S3 backend tries that again for minutes without
+    a word, and others say it by themselves.
+    """
     try:
         place = _place(remote)
         if place is not None:
-            socket.create_connection(place, timeout=_WITHIN_S).close()
+            with socket.create_connection(place, timeout=_WITHIN_S) as connection:
+                return _certificate_fault(remote, connection, place[0]) if hand_shaking else ""
     except (ValueError, OverflowError):
         return ""  # a port or a name that cannot be one: rclone says so, with the remote
     except OSError as error:
         return f"dial tcp {remote.url or remote.options['host']}: {error.strerror or error}"
+    return ""
+
+
+def trusting(remote: Remote) -> ssl.SSLContext:
+    """Return what our own requests trust: the same as rclone's.
+
+    Raises:
+        OSError: the remote's `ca_file` cannot be used.
+    """
+    return ssl.create_default_context(cafile=str(remote.ca_file) if remote.ca_file else None)
+
+
+def _certificate_fault(remote: Remote, connection: socket.socket, host: str) -> str:
+    if not remote.url.startswith("https://"):
+        return ""
+    try:
+        context = trusting(remote)
+    except OSError as error:
+        return f"certificates of {remote.ca_file} cannot be used: {error.strerror or error}"
+    with contextlib.suppress(OSError):  # what else fails in a handshake is not the certificate's fault
+        try:
+            context.wrap_socket(connection, server_hostname=host).close()
+        except ssl.SSLCertVerificationError as error:
+            if error.verify_code in _BAD_CERTIFICATE:
+                return f"certificate of {remote.url} does not hold: {error.verify_message}"
     return ""
 
 

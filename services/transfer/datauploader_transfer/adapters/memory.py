@@ -32,7 +32,8 @@ class MemoryStorage:
     """Hold objects by target; the other fields make it misbehave.
 
     `hashes` are what the storage can be asked for, `room` its free bytes (None: endless), `down` an
-    error text that everything answers with, `unlisted` one that the listing of a folder answers with,
+    error text that everything answers with, `unlisted` one that the listing of a folder answers with, `refuses` one
+    for each object that is not taken,
     `damage` changes bytes on their way in, `alias` names on the way to an object.
     """
 
@@ -42,12 +43,15 @@ class MemoryStorage:
     room: int | None = None
     down: str = ""
     unlisted: str = ""
+    refuses: dict[str, str] = field(default_factory=dict)
     damage: Callable[[bytes], bytes] | None = None
     alias: Callable[[str], str] = str
 
     def put(self, target: str, content: bytes) -> str:
         """Store an object and return an error text, empty when it went well."""
         target = self.alias(target)
+        if target in self.refuses:
+            return self.refuses[target]
         if self.room is not None and len(content) > self.room:
             return "no space left on device"
         if self.room is not None:

@@ -12,11 +12,11 @@ from typing import TypeVar
 import httpx
 import structlog
 
+from datauploader_transfer.adapters.asking import clock_fault, wanted_pause
 from datauploader_transfer.adapters.binary import find_rclone
 from datauploader_transfer.adapters.busy import Busy
 from datauploader_transfer.adapters.counting import Counting
 from datauploader_transfer.adapters.knock import knock
-from datauploader_transfer.adapters.pause import wanted_pause
 from datauploader_transfer.adapters.portion import Portion
 from datauploader_transfer.adapters.rc import Rc
 from datauploader_transfer.adapters.rcd import Rcd
@@ -41,6 +41,7 @@ from datauploader_transfer.ports import (
     Outcome,
     State,
     Stored,
+    Whose,
 )
 
 __all__ = ["RcloneMover", "RcloneSettings"]
@@ -108,7 +109,8 @@ class RcloneMover:
         wanted = [item for item in items if id(item) not in settled]
         for portion in portions(wanted, self._settings.portions):
             watch = self._watch(remote, cancel, on_progress, moved)
-            found = self._with_pause(remote, self._move_portion(remote, portion, watch, on_begin))
+            found = self._move_portion(remote, portion, watch, on_begin)
+            found = self._with_clock(remote, portion, self._with_pause(remote, found))
             for item, outcome in zip(portion, found, strict=True):
                 settled[id(item)] = outcome
             moved += sum(item.size for item in portion)
@@ -161,11 +163,14 @@ class RcloneMover:
             storage = self._storage(remote)
             if away := knock(self._remotes[remote]):
                 raise RcloneRefused(away)
-            self._write_probe(storage)
+            self._write_probe(storage, self._remotes[remote])
         except TransferError as error:
-            failure = classify(str(error))
+            text = str(error)
+            failure = classify(text)
+            if failure.by_hand and (fault := clock_fault(self._remotes[remote])):
+                text, failure = fault, classify(fault)
             reachable = failure.state != State.UNREACHABLE and not isinstance(error, RcloneGone | BadRemote)
-            detail = f"{failure.says} ({error})" if isinstance(error, RcloneRefused) else str(error)
+            detail = f"{failure.says} ({text})" if isinstance(error, RcloneRefused) else text
             return Health(remote, reachable, writable=False, free=None, detail=detail, hint=failure.hint)
         try:
             free = storage.free()
@@ -203,10 +208,22 @@ class RcloneMover:
             return found
         log.info("storage_asks_for_pause", remote=remote, seconds=wanted)
         return [
-            replace(outcome, retry_after_s=max(wanted, outcome.retry_after_s or 0))
+            replace(outcome, whose=Whose.REMOTE, retry_after_s=max(wanted, outcome.retry_after_s or 0))
             if outcome.state is State.UNREACHABLE
             else outcome
             for outcome in found
+        ]
+
+    def _with_clock(self, remote: str, portion: Sequence[Item], found: list[Outcome]) -> list[Outcome]:
+        """Say so where a storage refuses us because of our clock, which it cannot always say itself."""
+        refused = [outcome.state is State.REFUSED and outcome.by_hand for outcome in found]
+        fault = clock_fault(self._remotes[remote]) if any(refused) else ""
+        if not fault:
+            return found
+        told = zip(portion, found, refused, strict=True)
+        return [
+            replace(outcomes.failed(item, fault), unproved=outcome.unproved) if late else outcome
+            for item, outcome, late in told
         ]
 
     def _move_portion(
@@ -247,7 +264,8 @@ class RcloneMover:
     ) -> Watch:
         cancels = (self._closing, cancel) if cancel else (self._closing,)
         on_bytes = (lambda size: on_progress(moved + size)) if on_progress else None
-        return Watch(self._settings.stall_s, cancels, on_bytes, partial(knock, self._remotes[remote]))
+        look = partial(knock, self._remotes[remote], hand_shaking=True)
+        return Watch(self._settings.stall_s, cancels, on_bytes, look)
 
     def _storage(self, remote: str) -> Storage:
         storage = self._storages.get(remote)
@@ -258,12 +276,12 @@ class RcloneMover:
             raise BadRemote(self._unusable[remote])
         return storage
 
-    def _write_probe(self, storage: Storage) -> None:
+    def _write_probe(self, storage: Storage, remote: Remote) -> None:
         name = f".datauploader-probe-{secrets.token_hex(6)}"
         source = self._rcd.folder / name
         source.write_bytes(b"DataUploader tries whether it can write here.\n")
         try:
-            watch = Watch(_CHECK_WITHIN_S, (self._closing,))
+            watch = Watch(_CHECK_WITHIN_S, (self._closing,), knock=partial(knock, remote, hand_shaking=True))
             answer = storage.probe(source, name, watch)
             if "error" in answer:
                 raise RcloneRefused(str(answer["error"]))
@@ -276,8 +294,9 @@ class RcloneMover:
         _define(client, SOURCE, "local", {"encoding": "Raw", **links})
         for name, remote in self._remotes.items():
             secret = {key: value.get_secret_value() for key, value in remote.secrets.items()}
+            trusted = {"override.ca_cert": str(remote.ca_file)} if remote.ca_file else {}
             try:
-                _define(client, name, remote.type, {**tuning_for(remote).options, **secret})
+                _define(client, name, remote.type, {**tuning_for(remote).options, **secret, **trusted})
             except BadRemote as error:  # the others can still be used
                 self._unusable[name] = str(error)
                 log.warning("remote_unusable", remote=name, error=str(error))
@@ -300,7 +319,7 @@ def _answered(found: A | Failed) -> A:
 
 
 def _who_is_silent(attempt: Portion, remote: Remote) -> str:
-    return attempt.silence() or knock(remote)
+    return attempt.silence() or knock(remote, hand_shaking=True)
 
 
 def _define(client: httpx.Client, name: str, kind: str, options: Mapping[str, str]) -> None:

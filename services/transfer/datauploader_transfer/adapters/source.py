@@ -180,4 +180,4 @@ def _fault(item: Item, error: OSError) -> Outcome:
         return source_gone(item)
     if error.errno in (errno.ENOTDIR, errno.ELOOP):
         return source_led_away(item)
-    return source_unreadable(item, error.strerror or str(error))
+    return source_unreadable(item, error)

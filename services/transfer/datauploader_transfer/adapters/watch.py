@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
 
-from datauploader_transfer.domain.failures import is_about_storage
+from datauploader_transfer.domain.failures import NOT_TRIED, is_about_storage
 
 __all__ = ["Watch"]
 
@@ -46,7 +46,7 @@ class Watch:
     def heard(self, error: str) -> None:
         """Take note of what a file has failed with, after every repetition that rclone makes by itself."""
         if is_about_storage(error):
-            self._away = error
+            self._away = NOT_TRIED + error
 
     def saw(self, finished: int, moved: int) -> None:
         """Take note of how many files are finished and how many bytes have moved.

@@ -1,137 +1,235 @@
-"""What rclone's error texts mean, and what a person can do about them."""
+"""What the error texts of rclone and its storages mean, whose trouble that is, and what a person can do about it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from datauploader_transfer.ports import State
+from datauploader_transfer.ports import State, Whose
 
-__all__ = ["NOTHING_READ", "Failure", "classify", "is_about_storage"]
+__all__ = ["NOTHING_READ", "NOT_TRIED", "SKEWED", "TABLE", "Failure", "classify", "is_about_storage"]
 
 NOTHING_READ = "the drive has not answered"
 """What we say, not rclone, of a source that hangs."""
+NOT_TRIED = "not tried, because another file failed: "
+"""Stands before the text with which another file failed, where this one's turn did not come."""
+
+
+SKEWED = "RequestTimeTooSkewed"
+"""What S3 says to whoever's clock is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Say what kind of failure a text stands for, whether to try again, and what to do."""
+    """Say what kind of failure a text stands for, and what follows from it; the fields are those of `Outcome`."""
 
     state: State
     says: str
     hint: str
-    retryable: bool
+    whose: Whose
+    signs: tuple[str, ...] = ()
+    """Regular expressions, without regard to case; one that is found is enough."""
+    retryable: bool = True
+    by_hand: bool = False
+    endless: bool = False
     retry_after_s: float | None = None
 
 
-_FULL = Failure(
-    State.STORAGE_FULL,
-    "The storage is full.",
-    "Free space at the storage or raise the quota; the upload goes on by itself.",
-    retryable=True,
-    retry_after_s=60,
-)
-_DENIED = Failure(
-    State.REFUSED,
-    "The storage refuses our credentials.",
-    "Ask the administrator to check the remote's user, password or key and its permissions.",
-    retryable=False,
-)
-_BUSY = Failure(
-    State.UNREACHABLE,
-    "The storage asks for a pause.",
-    "Nothing to do: the upload goes on by itself.",
-    retryable=True,
-    retry_after_s=10,
-)
-_AWAY = Failure(
-    State.UNREACHABLE,
-    "The storage cannot be reached.",
-    "Check the network and the storage's address; the upload goes on by itself.",
-    retryable=True,
-)
-_LOST_PLACE = Failure(
-    State.REFUSED,
-    "The storage has no such bucket or folder to write to.",
-    "Ask the administrator to create it or to correct the remote's base.",
-    retryable=False,
-)
-_BAD_NAME = Failure(
-    State.REFUSED,
-    "The storage cannot hold a file of this name.",
-    "Rename the file, or give the dataset a shorter path.",
-    retryable=False,
-)
-_GROWN = Failure(
-    State.SOURCE_CHANGED,
-    "The file changed while it was read.",
-    "Nothing to do: its newest version is uploaded when it has settled.",
-    retryable=False,
-)
-_SILENT_SOURCE = Failure(
-    State.FAILED,
-    "The drive that holds the file does not answer.",
-    "Check the network and the server of this drive; the file is sent when it answers again.",
-    retryable=True,
-)
-_STOPPED = Failure(
-    State.STOPPED,
-    "The upload was stopped.",
-    "Start it again to go on.",
-    retryable=True,
-)
-_BROKEN = Failure(
-    State.UNREACHABLE,
-    "The storage or the connection to it failed.",
-    "Nothing to do: the upload is tried again.",
-    retryable=True,
-)
-_OTHER = Failure(
-    State.FAILED,
-    "The file could not be stored.",
-    "Look at the message of the storage; retry when its cause is gone.",
-    retryable=True,
-)
+_GOES_ON = "the upload goes on by itself"
 
-# In this order: a specific text may be wrapped into a general one.
-_SIGNS: tuple[tuple[Failure, tuple[str, ...]], ...] = (
-    (_SILENT_SOURCE, (NOTHING_READ,)),
-    (_FULL, ("no space left", "disk quota exceeded", "insufficient storage", r"\b507\b", "quota ?exceeded")),
-    (_FULL, ("not enough space", "storage ?full", "remaining disk space")),
-    (_GROWN, ("source file is being updated", "can't copy - source", "size changed")),
-    (
-        _BAD_NAME,
-        ("file ?name too long", r"\b414\b", "KeyTooLong", "invalid file ?name", "illegal byte sequence"),
+TABLE: tuple[Failure, ...] = (
+    # In this order: a specific text may be wrapped into a general one. Words from rclone 1.75.2 with its local, webdav,
+    # s3, sftp and smb backends, Apache, OpenSSH and Samba, as seen on these servers; S3's codes from its error list.
+    Failure(
+        State.FAILED,
+        "The drive that holds the file does not answer.",
+        "Check the network and the server of this drive; the file is sent when it answers again.",
+        Whose.NEITHER,
+        (NOTHING_READ,),
     ),
-    (_BUSY, (r"\b42[359]\b", "too many requests", "slow ?down", "throttl", "rate limit", "retry.?after")),
-    (
-        _DENIED,
-        (r"\b401\b", r"\b403\b", "unauthori[sz]ed", "forbidden", "access ?denied", "permission denied"),
+    Failure(
+        State.UNREACHABLE,
+        "The storage's certificate does not hold.",
+        "Ask the administrator to renew it, or to name the authority that signed it as ca_file of the remote; "
+        f"{_GOES_ON}, after a changed ca_file when transfer was started again.",
+        Whose.REMOTE,
+        ("x509:", "certificate", "--ca-cert"),
+        by_hand=True,
     ),
-    (_DENIED, ("unable to authenticate", "InvalidAccessKeyId", "SignatureDoesNotMatch", "certificate")),
-    (_DENIED, ("knownhosts", "host key", "handshake failed", "password")),
-    (_LOST_PLACE, ("NoSuchBucket", "bucket not found", "read-only file system", "directory not found")),
-    (_LOST_PLACE, ("not a directory",)),
-    (_STOPPED, ("context canceled", "job stopped")),
-    (_AWAY, ("connection refused", "no route to host", "no such host", "network is unreachable", "timeout")),
-    (_AWAY, ("deadline exceeded", "couldn't connect", "dial tcp")),
-    (_BROKEN, (r"\b50[0-9]\b", "internal server error", "bad gateway", "service unavailable", r"\bEOF\b")),
-    (
-        _BROKEN,
-        ("connection reset", "broken pipe", "connection lost", "failed to send packet", "input/output"),
+    Failure(
+        State.UNREACHABLE,
+        "The storage refuses us because this computer's clock is wrong.",
+        f"Have the clock of this computer set right; {_GOES_ON}.",
+        Whose.REMOTE,
+        (SKEWED, "RequestExpired", "request time and the (current|server.s) time", "clock skew"),
+        by_hand=True,
     ),
-)
-_MEANINGS = tuple((re.compile("|".join(signs), re.IGNORECASE), failure) for failure, signs in _SIGNS)
+    Failure(
+        State.STORAGE_FULL,
+        "The storage is full.",
+        f"Free space at the storage or raise the quota; {_GOES_ON}.",
+        Whose.EITHER,
+        (
+            "no space left", "disk quota exceeded", "insufficient storage", r"\b507\b", "quota ?exceeded",
+            "not enough space", "storage ?full", "remaining disk space", "disk (is |was )?full",
+        ),
+        endless=True,
+        retry_after_s=60,
+    ),
+    Failure(
+        State.SOURCE_CHANGED,
+        "The file changed while it was read.",
+        "Nothing to do: its newest version is uploaded when it has settled.",
+        Whose.FILE,
+        ("source file is being updated", "can't copy - source", "size changed"),
+        retryable=False,
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage cannot hold a file of this name.",
+        "Rename the file, or give the dataset a shorter path.",
+        Whose.FILE,
+        (
+            "file ?name too long", r"\b414\b", "KeyTooLong", "invalid file ?name", "illegal byte sequence",
+            "InvalidObjectName", "InvalidURI", "object name is invalid", "object name not valid",
+        ),
+        retryable=False,
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage does not take a file of this size.",
+        "Ask the administrator to raise the storage's limit for one file, then retry; or leave the file out.",
+        Whose.FILE,
+        (r"\b413\b", "EntityTooLarge", "file too large", "entity too large"),
+        retryable=False,
+    ),
+    Failure(
+        State.FAILED,
+        "The storage says that somebody else works with this file.",
+        "Nothing to do: it is tried again. If it stays so, ask the administrator who has locked it.",
+        Whose.EITHER,
+        (r"\b42[35]\b", r"\blocked\b", "sharing violation", "being used by another process", "is not shared"),
+        retry_after_s=10,
+    ),
+    Failure(
+        State.UNREACHABLE,
+        "The storage asks for a pause.",
+        f"Nothing to do: {_GOES_ON}.",
+        Whose.REMOTE,
+        (r"\b429\b", "too many requests", "slow ?down", "throttl", "rate limit", "retry.?after"),
+        retry_after_s=10,
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage's host key is not the one that is known.",
+        "Ask the administrator whether the server was renewed, and to correct the remote's known hosts; "
+        f"{_GOES_ON}.",
+        Whose.REMOTE,
+        ("knownhosts", "host key"),
+        by_hand=True,
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage refuses our credentials.",
+        f"Ask the administrator to check the remote's user, password or key; {_GOES_ON}.",
+        Whose.REMOTE,
+        (
+            r"\b401\b", "unauthori[sz]ed", "unable to authenticate", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+            "ExpiredToken", "InvalidToken", "attempted logon is invalid", "account is (locked|disabled|currently)",
+            "password", "handshake failed",
+        ),
+        by_hand=True,
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage can only be read at present.",
+        f"Ask the administrator to make it writable again; {_GOES_ON}.",
+        Whose.EITHER,
+        ("read-only file ?system", "write.protected"),
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage does not allow us to write there.",
+        "Ask the administrator to check what the remote's user may do there, and this computer's clock; "
+        f"{_GOES_ON}.",
+        Whose.EITHER,
+        (r"\b403\b", "forbidden", "access ?(is )?denied", "permission denied", "not permitted"),
+        by_hand=True,
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage has no such bucket or share.",
+        f"Ask the administrator to create it or to correct the remote; {_GOES_ON}.",
+        Whose.REMOTE,
+        ("NoSuchBucket", "bucket not found", "bad network name", "share name cannot be found"),
+        by_hand=True,
+    ),
+    Failure(
+        State.REFUSED,
+        "The storage has no such folder to write to.",
+        f"Ask the administrator to create it or to correct the remote's base; {_GOES_ON}.",
+        Whose.EITHER,
+        ("directory not found", "not a directory", r"\b410\b", r"\b405\b"),
+        by_hand=True,
+    ),
+    Failure(
+        State.STOPPED,
+        "The upload was stopped.",
+        "Start it again to go on.",
+        Whose.NEITHER,
+        ("context canceled", "job stopped"),
+    ),
+    Failure(
+        State.UNREACHABLE,
+        "The storage cannot be reached.",
+        f"Check the network and the storage's address; {_GOES_ON}.",
+        Whose.REMOTE,
+        (
+            "connection refused", "no route to host", "no such host", "network is unreachable", "couldn't connect",
+            "dial tcp",
+        ),
+    ),
+    Failure(
+        State.UNREACHABLE,
+        "The storage does not answer in time.",
+        "Nothing to do: the upload is tried again.",
+        Whose.EITHER,
+        ("timeout", "timed out", "deadline exceeded"),
+    ),
+    Failure(
+        State.UNREACHABLE,
+        "The storage or the connection to it failed.",
+        "Nothing to do: the upload is tried again.",
+        Whose.EITHER,
+        (
+            r"\b50[0-9]\b", "internal ?(server)? ?error", "bad gateway", "service unavailable", r"\bEOF\b",
+            "connection reset", "broken pipe", "connection lost", "failed to send packet", "input/output",
+        ),
+    ),
+    Failure(
+        State.FAILED,
+        "The storage does not take the file.",
+        "It is tried again by itself. If it stays so, ask the storage's administrator about what it says.",
+        Whose.EITHER,
+    ),
+)  # fmt: skip
+"""Every kind of failure; the last one stands for what nobody knows."""
+
+_MEANINGS = tuple((re.compile("|".join(row.signs), re.IGNORECASE), row) for row in TABLE if row.signs)
 _RETRY_AFTER = re.compile(r"(?:retry.?after|try again in)\D{0,12}(\d+(?:\.\d+)?)", re.IGNORECASE)
+_ADDRESS = re.compile(r'"[a-z0-9]+://[^"]*"|https?://\S+', re.IGNORECASE)
+"""An address holds names, and a name may hold any word or number."""
 
 
 def is_about_storage(text: str) -> bool:
-    """Tell whether an error says that the storage is away or asks for a pause, whichever file is sent next."""
-    return classify(text).state is State.UNREACHABLE
+    """Tell whether an error may say that the storage fails whichever file is sent next."""
+    found = classify(text)
+    return found.state is State.UNREACHABLE or found.whose is Whose.REMOTE
 
 
-def classify(text: str) -> Failure:
-    """Return what an error text of rclone means; an unknown one may be retried."""
-    found = next((failure for pattern, failure in _MEANINGS if pattern.search(text)), _OTHER)
+def classify(text: str, *names: str) -> Failure:
+    """Return what an error text means; these names in it, and addresses, mean nothing."""
+    for name in (*names, *(name.replace("/", "\\") for name in names)):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)
+    text = _ADDRESS.sub("…", text)
+    found = next((row for pattern, row in _MEANINGS if pattern.search(text)), TABLE[-1])
     named = _RETRY_AFTER.search(text)
-    if named is None or not found.retryable:
-        return found
-    return Failure(found.state, found.says, found.hint, found.retryable, float(named.group(1)))
+    return replace(found, retry_after_s=float(named.group(1))) if named and found.retryable else found

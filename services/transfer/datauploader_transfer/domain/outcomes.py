@@ -1,11 +1,15 @@
 """The sentences in which a person is told what became of a file."""
 
-from datauploader_transfer.domain.failures import NOTHING_READ, Failure, classify
-from datauploader_transfer.ports import Item, Outcome, State, Stored
+import errno
+from dataclasses import replace
+
+from datauploader_transfer.domain.failures import NOT_TRIED, NOTHING_READ, classify
+from datauploader_transfer.ports import Item, Outcome, State, Stored, Whose
 
 __all__ = [
     "conflict",
     "failed",
+    "given_up",
     "mismatch",
     "refused",
     "source_changed",
@@ -16,6 +20,9 @@ __all__ = [
     "unverified",
     "verified",
 ]
+
+_LONGEST = 300
+"""Characters of a storage's own words."""
 
 
 def verified(item: Item, stored: Stored) -> Outcome:
@@ -90,14 +97,26 @@ def source_silent(item: Item) -> Outcome:
     return failed(item, NOTHING_READ)
 
 
-def source_unreadable(item: Item, why: str) -> Outcome:
+_UNREADABLE = {
+    errno.EACCES: "Let the service's account read the file, then retry.",
+    errno.EPERM: "Let the service's account read the file, then retry.",
+    errno.ENAMETOOLONG: "Give the file or its folders shorter names; it is uploaded under its new path by itself.",
+    errno.EINVAL: "Rename the file; it is uploaded under its new name by itself.",
+    errno.EILSEQ: "Rename the file; it is uploaded under its new name by itself.",
+}
+"""What keeps a file from being read that waiting does not mend, and what to do."""
+
+
+def source_unreadable(item: Item, error: OSError) -> Outcome:
     """Report that the disk does not give the file out."""
+    own = error.errno in _UNREADABLE
     return Outcome(
         item.key,
         State.FAILED,
-        f"The file cannot be read on the workstation ({why}).",
-        "Let the service's account read the file, then retry.",
+        f"The file cannot be read on the workstation ({error.strerror or error}).",
+        _UNREADABLE.get(error.errno or 0, "Check the drive with the file; it is sent when it can be read again."),
         retryable=True,
+        whose=Whose.FILE if own else Whose.NEITHER,
     )
 
 
@@ -113,25 +132,43 @@ def mismatch(item: Item, found: Stored, *, left: bool) -> Outcome:
         algorithm=found.algorithm,
         digest=found.digest if left else "",
         retryable=True,
+        whose=Whose.FILE,
     )
 
 
 def failed(item: Item, text: str) -> Outcome:
     """Report a failure in plain words, with the storage's own ones behind them."""
-    return _from(item, classify(text), text)
+    failure = classify(text, str(item.source), item.target)
+    return Outcome(
+        item.key,
+        failure.state,
+        f"{failure.says} ({_shortened(' '.join(text.split()))})",
+        failure.hint,
+        retryable=failure.retryable,
+        whose=failure.whose,
+        by_hand=failure.by_hand,
+        endless=failure.endless,
+        untried=text.startswith(NOT_TRIED),
+        retry_after_s=failure.retry_after_s,
+    )
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of a long text: a long path stands before the reason."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+
+
+def given_up(outcome: Outcome, tries: int) -> Outcome:
+    """Report that a file failed for the last time, by itself: its storage takes others."""
+    return replace(
+        outcome,
+        state=State.FAILED if outcome.state is State.UNREACHABLE else outcome.state,
+        detail=f"{outcome.detail} It was tried {tries} times; other files were stored meanwhile, or could have been.",
+        hint="Ask the storage's administrator about what it says of this file, or rename the file or leave it out. "
+        "Retry when the cause is gone.",
+    )
 
 
 def refused(item: Item, says: str, hint: str) -> Outcome:
     """Report that the item was not even tried, and will not be."""
     return Outcome(item.key, State.REFUSED, says, hint)
-
-
-def _from(item: Item, failure: Failure, text: str) -> Outcome:
-    return Outcome(
-        item.key,
-        failure.state,
-        f"{failure.says} ({' '.join(text.split())[:300]})",
-        failure.hint,
-        retryable=failure.retryable,
-        retry_after_s=failure.retry_after_s,
-    )

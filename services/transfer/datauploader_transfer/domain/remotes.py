@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -17,7 +18,7 @@ _NAME = re.compile(r"[a-z0-9_-]+")
 _WORD = re.compile(r"[a-z0-9_]+")
 _URLS = {"webdav": "url", "s3": "endpoint"}
 """Which option of a backend holds its address."""
-_FIELDS = {"type", "base", "options", "secrets", "read_back", "in_parallel"}
+_FIELDS = {"type", "base", "options", "secrets", "read_back", "in_parallel", "ca_file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Remote:
     """Describe one storage: rclone's backend type, its options, and the base path below which we write.
 
     `read_back` may be switched off by the operator; files on a storage without hashes are then
-    `unverified`. `in_parallel` overrides how many files travel at once.
+    `unverified`. `in_parallel` overrides how many files travel at once. `ca_file` holds the certificates to
+    trust instead of the system's.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Remote:
     secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     read_back: bool = True
     in_parallel: int | None = None
+    ca_file: Path | None = None
 
     @property
     def url(self) -> str:
@@ -81,6 +84,7 @@ def _parse(name: str, fields: Mapping[str, object]) -> Remote:
         secrets=secrets,
         read_back=_flag(name, fields.get("read_back", True)),
         in_parallel=_count(name, fields.get("in_parallel")),
+        ca_file=_ca_file(name, kind, fields.get("ca_file")),
     )
 
 
@@ -105,6 +109,16 @@ def _text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _ca_file(name: str, kind: str, path: object) -> Path | None:
+    if path is None:
+        return None
+    if kind not in _URLS:
+        raise BadRemote(f"Remote {name}: ca_file is for {' and '.join(_URLS)}, which speak HTTPS.")
+    if not isinstance(path, str) or not Path(path).is_absolute():
+        raise BadRemote(f"Remote {name}: ca_file must be an absolute path to a file of certificates (PEM).")
+    return Path(path)
 
 
 def _flag(name: str, value: object) -> bool:

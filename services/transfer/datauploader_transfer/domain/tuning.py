@@ -49,6 +49,8 @@ _TUNING = {
         },
         moves_over=True,
     ),
+    # A renaming at the server takes the place of the other object (Samba 4.17).
+    "smb": Tuning(makes_folders=True, moves_over=True),
     # Asking for a hash opens a shell session at the server for every file (tens of milliseconds); a small
     # object is read back in less.
     "sftp": Tuning(options={"encoding": "Raw"}, read_back_below=8 * 1024**2, makes_folders=True, moves_over=True),

@@ -1,7 +1,7 @@
 """A bad network on demand: a TCP proxy on loopback that delays, cuts, stalls, swallows and corrupts."""
 
 from datauploader.testing.faults.proxy import FaultProxy
-from datauploader.testing.faults.refusal import RefusingServer
+from datauploader.testing.faults.refusal import PickyServer, RefusingServer
 from datauploader.testing.faults.toxics import (
     Bandwidth,
     Direction,
@@ -25,6 +25,7 @@ __all__ = [
     "FlipByte",
     "Latency",
     "LimitData",
+    "PickyServer",
     "RefusingServer",
     "Reset",
     "Slice",

@@ -1,14 +1,16 @@
 """A storage's HTTP server on a bad day: it answers every request with the same refusal, and remembers when."""
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 from datauploader.testing.servers.ports import LOOPBACK
 
-__all__ = ["RefusingServer", "Request"]
+__all__ = ["PickyServer", "RefusingServer", "Request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,10 @@ class Request:
 
 
 class RefusingServer:
-    """Answer everything with one status, and with Retry-After where it is given."""
+    """Answer everything with one status, with Retry-After where it is given, and by a clock that may be ahead."""
 
-    def __init__(self, status: int, retry_after: str = "") -> None:
-        self.status, self.retry_after = status, retry_after
+    def __init__(self, status: int, retry_after: str = "", *, ahead_s: float = 0) -> None:
+        self.status, self.retry_after, self.ahead_s = status, retry_after, ahead_s
         self.requests: list[Request] = []
         self._server = ThreadingHTTPServer((LOOPBACK, 0), _handler_of(self))
         self._thread = threading.Thread(target=self._server.serve_forever, name="refusing server", daemon=True)
@@ -58,9 +60,63 @@ def _handler_of(server: RefusingServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Connection", "close")
             self.end_headers()
 
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string((timestamp or time.time()) + server.ahead_s)
+
         def log_message(self, *_: object) -> None:
             """Keep the output of tests clean."""
 
     for method in ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PROPFIND", "MKCOL", "MOVE", "COPY", "LOCK"):
         setattr(Refusal, f"do_{method}", Refusal.refuse)
     return Refusal
+
+
+class PickyServer:
+    """Pass everything on to a storage's server, except that files of one name are answered with a status."""
+
+    def __init__(self, behind: int, name: str, status: int) -> None:
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), _chooser(behind, name, status))
+        self._thread = threading.Thread(target=self._server.serve_forever, name="picky server", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Tell where it listens."""
+        return int(self._server.server_address[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _chooser(behind: int, name: str, status: int) -> type[BaseHTTPRequestHandler]:
+    class Chooser(BaseHTTPRequestHandler):
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.command == "PUT" and self.path.endswith(f"/{name}"):
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            with contextlib.closing(HTTPConnection(LOOPBACK, behind, timeout=30)) as storage:
+                storage.request(self.command, self.path, body, dict(self.headers))
+                answer = storage.getresponse()
+                content = answer.read()
+                self.send_response(answer.status)
+                for key, value in answer.getheaders():
+                    if key.lower() not in ("content-length", "transfer-encoding", "connection"):
+                        self.send_header(key, value)
+                self.send_header("Content-Length", answer.headers.get("Content-Length", str(len(content))))
+                self.end_headers()
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the output of tests clean."""
+
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND", "MKCOL", "MOVE"):
+        setattr(Chooser, f"do_{method}", Chooser.pass_on)
+    return Chooser

@@ -10,6 +10,7 @@ from datauploader.testing.servers.rabbitmq import BrokerAddress, RabbitServer
 from datauploader.testing.servers.redis import RedisAddress, RedisServer
 from datauploader.testing.servers.s3 import S3Server
 from datauploader.testing.servers.sftp import SftpServer
+from datauploader.testing.servers.smb import SmbServer
 from datauploader.testing.servers.storage import StorageAddress, StorageServer
 from datauploader.testing.servers.webdav import ApacheWebdavServer, RcloneWebdavServer
 
@@ -26,6 +27,7 @@ __all__ = [
     "ServerStartError",
     "ServerToolError",
     "SftpServer",
+    "SmbServer",
     "StorageAddress",
     "StorageServer",
 ]
