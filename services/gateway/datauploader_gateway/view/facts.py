@@ -18,6 +18,12 @@ ANOTHER_WAY = 1 << 11
 """In words that this release does not know."""
 LEFT_OUT = 1 << 12
 """It is on the record as left out now, whatever version of it was announced."""
+REFUSED = 1 << 13
+"""The catalogue refuses it as a datafile."""
+UNTAKEN = 1 << 14
+"""The catalogue refuses metadata of it."""
+UNREAD = 1 << 15
+"""A harvester could not read it, or not wholly; that another one, or a later try, could (HARVESTED) outlives that."""
 
 State = Literal["failed", "retrying", "ready", "unverified", "verified", "catalogued"]
 STATES: tuple[State, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
@@ -81,9 +87,9 @@ class FileFacts:
         """Return the same version with this verdict on its failure instead of an earlier one."""
         return replace(self, facts=self.facts & ~FINAL | FAILED | (FINAL if final else 0))
 
-    def marked(self, *, left_out: bool) -> Self:
-        """Return the same version as left out now, or not."""
-        return replace(self, facts=self.facts | LEFT_OUT if left_out else self.facts & ~LEFT_OUT)
+    def marked(self, bit: int, *, on: bool) -> Self:
+        """Return the same version with what holds now, or holds no longer: left out, refused, unread."""
+        return replace(self, facts=self.facts | bit if on else self.facts & ~bit)
 
     @property
     def belongs(self) -> bool:
@@ -109,10 +115,17 @@ class FileFacts:
         return bool(self.facts & RELEASED)
 
     @property
+    def lacks_metadata(self) -> bool:
+        """Metadata of it were not read, or not taken by the catalogue."""
+        return bool(self.facts & UNTAKEN) or (bool(self.facts & UNREAD) and not self.facts & HARVESTED)
+
+    @property
     def state(self) -> State:
         """The furthest that this version has come."""
         if self.facts & CATALOGUED:
             return "catalogued"
+        if self.facts & REFUSED:
+            return "failed"
         if self.proof is not None:
             return self.proof
         if self.facts & FAILED:
@@ -133,6 +146,8 @@ class FileFacts:
             words.append(self.state)
         if self.released:
             words.append("released")
+        if self.lacks_metadata:
+            words.append("metadata_lacks")
         return dict.fromkeys(words, self.size)
 
 
@@ -159,6 +174,62 @@ class Failure:
         """Read what `dump` wrote."""
         revision, mark, size, order, event_id, reason, detail, hint, final = json.loads(text)
         return cls((revision, bytes.fromhex(mark), size), (_number(order), event_id), reason, detail, hint, final)
+
+
+Word = tuple[int, str, str, str, bool]
+"""Order and id of the event, what it says, what to do, and whether it stays so by itself."""
+DATAFILE, CATALOGUE = "catalogue datafile", "catalogue "
+"""Sources: the catalogue about a file, and (before a harvester's name) about what that harvester has read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """The latest words on what the catalogue does not take of a version, and on what could not be read in it."""
+
+    order: tuple[int, bytes, int]
+    """The version that they are about."""
+    said: Mapping[str, Word]
+    """By source: `DATAFILE`, `CATALOGUE` with a harvester's name, or a harvester's name alone."""
+
+    def adding(self, other: Self) -> Self:
+        """Put the words of two together; what is said of a newer version stands alone."""
+        if self.order != other.order:
+            return max(self, other, key=lambda one: one.order)
+        words = dict(self.said)
+        for source, word in other.said.items():
+            words[source] = max(words.get(source, word), word)
+        return replace(self, said=words)
+
+    @property
+    def refused(self) -> Word | None:
+        """Why the catalogue refuses the file, None where it does not."""
+        word = self.said.get(DATAFILE)
+        return word if word is not None and word[2] else None
+
+    @property
+    def untaken(self) -> list[Word]:
+        """What the catalogue says of metadata that it refuses."""
+        refused = [word for source, word in sorted(self.said.items()) if source.startswith(CATALOGUE) and word[2]]
+        return [word for word in refused if word != self.refused]
+
+    def metadata(self, facts: "FileFacts") -> str:
+        """Say what is wrong with the metadata of the version that these facts are about, "" where nothing is."""
+        if facts.order != self.order or not facts.lacks_metadata:
+            return ""
+        unread = [word for source, word in sorted(self.said.items()) if not source.startswith(CATALOGUE)]
+        words = [*self.untaken, *(unread if not facts.facts & HARVESTED else ())]
+        return " ".join(f"{word[2]} {word[3]}".strip() for word in words)
+
+    def dump(self) -> str:
+        """Write it as JSON."""
+        revision, mark, size = self.order
+        return json.dumps([revision, mark.hex(), size, self.said])
+
+    @classmethod
+    def load(cls, text: str | bytes) -> Self:
+        """Read what `dump` wrote."""
+        revision, mark, size, said = json.loads(text)
+        return cls((revision, bytes.fromhex(mark), size), {source: tuple(word) for source, word in said.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,14 @@ from datauploader.contracts import (
     AuditRequested,
     DatasetAnnotated,
     DatasetCompleted,
+    DatasetDelayed,
     DatasetDescribed,
     DatasetEnsured,
+    DatasetPartlyRefused,
     DatasetRefused,
     Event,
     EventData,
+    ExtractedFile,
     FailedFile,
     FileCatalogued,
     FileFailed,
@@ -35,6 +38,7 @@ from datauploader.contracts import (
     InvestigationDescribed,
     LeftOutFile,
     MetadataExtracted,
+    RefusedFile,
     StoredFile,
     TransferProgressed,
     UploadCancelled,
@@ -50,16 +54,24 @@ from datauploader.contracts.model import microseconds
 from datauploader_gateway.view.audited import remember
 from datauploader_gateway.view.facts import (
     ANOTHER_WAY,
+    CATALOGUE,
     CATALOGUED,
+    DATAFILE,
     HARVESTED,
+    LEFT_OUT,
     METHODS,
+    REFUSED,
     RELEASED,
+    UNREAD,
+    UNTAKEN,
     UNVERIFIED,
     VERIFIED,
     Failure,
     FileFacts,
     LeftOut,
+    Remarks,
     State,
+    Word,
 )
 
 _PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
@@ -74,6 +86,7 @@ _REGISTERS: dict[type[EventData], str] = {
     TransferProgressed: "speed",
     DatasetEnsured: "dataset",
     DatasetRefused: "dataset",
+    DatasetDelayed: "delay",
     DatasetCompleted: "completed",
     DatasetDescribed: "described",
     DatasetAnnotated: "annotated",
@@ -128,6 +141,7 @@ class Before:
     files: Mapping[bytes, FileFacts] = field(default_factory=dict)
     failures: Mapping[bytes, Failure] = field(default_factory=dict)
     left_out: Mapping[bytes, LeftOut] = field(default_factory=dict)
+    remarks: Mapping[bytes, Remarks] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -141,11 +155,12 @@ class Changes:
     failures: dict[bytes, Failure | None] = field(default_factory=dict)
     """None: an older version's failure that no longer matters."""
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
+    remarks: dict[bytes, Remarks] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """What is to be added to each count, such as `verified.files` and `verified.bytes`."""
 
     def __bool__(self) -> bool:
-        return bool(self.registers or self.files or self.failures or self.left_out)
+        return bool(self.registers or self.files or self.failures or self.left_out or self.remarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +171,7 @@ class Wanted:
     files: tuple[bytes, ...] = ()
     failures: tuple[bytes, ...] = ()
     left_out: tuple[bytes, ...] = ()
+    remarks: tuple[bytes, ...] = ()
 
 
 def stamp(moment: datetime) -> str:
@@ -172,6 +188,9 @@ def wanted(event: Event[EventData]) -> Wanted:
         return Wanted(registers, files=paths, failures=paths, left_out=paths)
     if isinstance(data, FileLeftOut):
         paths = tuple(file.raw for file in data.files)
+    elif isinstance(data, DatasetPartlyRefused | MetadataExtracted):
+        paths = tuple(one.file.raw for one in data.files)
+        return Wanted(registers, files=paths, left_out=paths, remarks=paths)
     else:
         paths = tuple(version.raw for version, _ in _news(data))
     return Wanted(registers, files=paths, left_out=paths)
@@ -190,6 +209,8 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
     if isinstance(data, FileLeftOut):
         for left in data.files:
             _leave_out(changes, before, left, said)
+    for version, source, word in _remarks(data, said):
+        _remark(changes, before, version, source, word)
     return changes
 
 
@@ -205,16 +226,25 @@ def summary_of_moves(changes: Changes) -> list[dict[str, object]]:
             "files": len(paths),
             "bytes": sum(changes.files[path].size for path in paths),
             "paths": [path.decode("utf-8", "replace") for path in paths[:_SHOWN]],
-            "detail": next((f.detail for path in paths if (f := changes.failures.get(path))), ""),
+            "detail": next((detail for path in paths if (detail := _why(changes, path))), ""),
         }
         for state, paths in groups.items()
     ]
+
+
+def _why(changes: Changes, path: bytes) -> str:
+    failure, remarks = changes.failures.get(path), changes.remarks.get(path)
+    if remarks is not None and remarks.refused is not None:
+        return remarks.refused[2]
+    return failure.detail if failure is not None else ""
 
 
 def _said(data: EventData) -> dict[str, Mapping[str, Any]]:
     """Return the registers that an event sets, with what it says in each."""
     if isinstance(data, FileFailed):
         return _failures(data)
+    if isinstance(data, DatasetPartlyRefused):
+        return _refusals(data)
     name = _STEERING[data.action] if isinstance(data, UploadControlled) else _REGISTERS.get(type(data), "")
     return {name: data.model_dump(mode="json")} if name else {}
 
@@ -225,6 +255,17 @@ def _failures(data: FileFailed) -> dict[str, Mapping[str, Any]]:
     for file in data.files:
         said = file.model_dump(mode="json", include={"reason", "detail", "hint", "final"})
         found.setdefault("failure" if _is_final(file) else "retrying", said)
+    return found
+
+
+def _refusals(data: DatasetPartlyRefused) -> dict[str, Mapping[str, Any]]:
+    """Return one refused file, and what is said of the dataset's own metadata."""
+    refused = [one for one in data.files if one.what == "datafile" and one.detail]
+    found: dict[str, Mapping[str, Any]] = {}
+    if refused:
+        found["refusal"] = refused[0].model_dump(mode="json", include={"detail", "hint"})
+    if data.metadata is not None:
+        found["metadata"] = {"detail": data.metadata}
     return found
 
 
@@ -271,9 +312,15 @@ def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
         return ((known.file, CATALOGUED | _PROOF[known.state]) for known in data.files)
     if isinstance(data, FileReleased):
         return ((version, RELEASED) for version in data.files)
-    if isinstance(data, MetadataExtracted):
-        return ((read.file, HARVESTED) for read in data.files)
+    if isinstance(data, MetadataExtracted | DatasetPartlyRefused):
+        return ((one.file, _reading(one)) for one in data.files)
     return ()
+
+
+def _reading(one: ExtractedFile | RefusedFile) -> int:
+    if isinstance(one, RefusedFile):
+        return 0  # that may be taken back, so it is no fact: see `_remark`
+    return UNREAD if one.problem else HARVESTED
 
 
 def _proof(stored: StoredFile) -> int:
@@ -300,7 +347,7 @@ def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[Fil
 
 def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> None:
     then = changes.files.get(path) or before.files.get(path)
-    now = now.marked(left_out=_is_left_out(changes, before, path))
+    now = now.marked(LEFT_OUT, on=_is_left_out(changes, before, path))
     if now == then:
         return
     if then is not None and then.order != now.order and then.facts:
@@ -347,6 +394,33 @@ def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int,
 
 def _rank(word: Failure) -> tuple[object, ...]:
     return word.stamp, word.final, word.reason, word.detail, word.hint
+
+
+def _remarks(data: EventData, said: tuple[int, str]) -> Iterable[tuple[FileVersion, str, Word]]:
+    """Yield what is said of the metadata of versions, and of versions that the catalogue refuses, and who says it."""
+    if isinstance(data, MetadataExtracted):
+        for read in data.files:
+            if read.problem:
+                yield read.file, data.harvester, (*said, read.problem, "", True)
+    if isinstance(data, DatasetPartlyRefused):
+        for one in data.files:
+            source = DATAFILE if one.what == "datafile" else f"{CATALOGUE}{one.harvester}"
+            yield one.file, source, (*said, one.detail, one.hint, one.final)
+
+
+def _remark(changes: Changes, before: Before, version: FileVersion, source: str, word: Word) -> None:
+    path = version.raw
+    _, facts = _newest(changes, before, version)
+    known = changes.remarks.get(path) or before.remarks.get(path)
+    if facts is None:
+        return
+    new = Remarks(facts.order, {source: word})
+    both = known.adding(new) if known is not None else new
+    if both != known:
+        changes.remarks[path] = both
+    _replace(
+        changes, before, path, facts.marked(REFUSED, on=both.refused is not None).marked(UNTAKEN, on=bool(both.untaken))
+    )
 
 
 def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[int, str]) -> None:

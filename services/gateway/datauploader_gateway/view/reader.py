@@ -4,10 +4,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import repeat
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 
 from datauploader.contracts import StationReported
@@ -17,7 +16,7 @@ from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.redisdoor import raw, text
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.description import Description, of_dataset, of_investigation
-from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, State
+from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, Remarks, State
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow
 from datauploader_gateway.view.fold import WORDS, Register
 from datauploader_gateway.view.paging import NO_CURSOR, pack_cursor, unpack_cursor
@@ -46,6 +45,9 @@ class File(BaseModel):
     reason: str = ""
     detail: str = ""
     hint: str = ""
+    metadata_problem: str = Field(
+        default="", description="What of its metadata could not be read, or is not taken by the catalogue."
+    )
 
 
 class LeftOutItem(BaseModel):
@@ -101,6 +103,7 @@ class Known:
     path: bytes
     facts: FileFacts
     failure: Failure | None = None
+    remarks: Remarks | None = None
 
 
 Keep = Callable[[Upload], bool]
@@ -327,11 +330,18 @@ class ViewReader:
             pipe.hmget(keys.files(upload_id), list(paths))
             if failures:
                 pipe.hmget(keys.failures(upload_id), list(paths))
+                pipe.hmget(keys.remarks(upload_id), list(paths))
             facts, *found = await pipe.execute()
-        words = found[0] if failures else repeat(None, len(facts))
+        nothing = [None] * len(paths)
+        words, remarks = found or (nothing, nothing)
         return [
-            Known(path, FileFacts.unpack(packed), Failure.load(word) if word else None)
-            for path, packed, word in zip(paths, facts, words, strict=True)
+            Known(
+                path,
+                FileFacts.unpack(packed),
+                Failure.load(word) if word else None,
+                Remarks.load(remark) if remark else None,
+            )
+            for path, packed, word, remark in zip(paths, facts, words, remarks, strict=True)
             if packed is not None
         ]
 
@@ -347,8 +357,8 @@ def _registers(head: dict[bytes, bytes]) -> dict[str, Register]:
 
 def describe(known: Known) -> File:
     """Tell people what is known of a file."""
-    path, facts, word = known.path, known.facts, known.failure
-    told = word if word is not None and facts.state in _FAILING and word.order == facts.order else None
+    path, facts = known.path, known.facts
+    reason, detail, hint = _failure(known)
     return File(
         path=display(path),
         path_b64=pack(path),
@@ -358,10 +368,23 @@ def describe(known: Known) -> File:
         state=facts.state,
         proof=facts.proof,
         released=facts.released,
-        reason=told.reason if told else "",
-        detail=told.detail if told else "",
-        hint=told.hint if told else "",
+        reason=reason,
+        detail=detail,
+        hint=hint,
+        metadata_problem=known.remarks.metadata(facts) if known.remarks else "",
     )
+
+
+def _failure(known: Known) -> tuple[str, str, str]:
+    """Return why a file has failed, in a word and in sentences; nothing where it has not."""
+    facts, word, remarks = known.facts, known.failure, known.remarks
+    if facts.state not in _FAILING:
+        return "", "", ""
+    if remarks is not None and remarks.order == facts.order and (refused := remarks.refused) is not None:
+        return "catalogue-refuses", refused[2], refused[3]
+    if word is not None and word.order == facts.order:
+        return word.reason, word.detail, word.hint
+    return "", "", ""
 
 
 def _report(said: dict[str, Any], now: datetime) -> ServiceReport:

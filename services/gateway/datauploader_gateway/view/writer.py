@@ -24,7 +24,7 @@ from datauploader.errors import Park
 from datauploader_gateway.redisdoor import raw
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.commits import Commits
-from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut
+from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, Remarks
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
 from datauploader_gateway.view.fold import Before, Changes, Register, Wanted, fold, stamp, summary_of_moves, wanted
 from datauploader_gateway.view.room import Room
@@ -34,7 +34,7 @@ SILENT_INTERVALS = 3
 KEPT_LIVE = 1000
 """Entries of one upload that a browser which was away can catch up on."""
 KEPT_ALL_LIVE = 10_000
-_WATCHED = (keys.upload, keys.files, keys.failures, keys.left_out, keys.flow)
+_WATCHED = (keys.upload, keys.files, keys.failures, keys.left_out, keys.remarks, keys.flow)
 """What is read before it is written."""
 _HOME = "home"
 """Field of an upload's hash: the station that it belongs to."""
@@ -206,6 +206,7 @@ def _read(pipe: Pipeline, upload_id: str, want: Wanted) -> Before:
         files={p: FileFacts.unpack(v) for p, v in _lookup(pipe, keys.files(upload_id), want.files)},
         failures={p: Failure.load(v) for p, v in _lookup(pipe, keys.failures(upload_id), want.failures)},
         left_out={p: LeftOut.load(v) for p, v in _lookup(pipe, keys.left_out(upload_id), want.left_out)},
+        remarks={p: Remarks.load(v) for p, v in _lookup(pipe, keys.remarks(upload_id), want.remarks)},
     )
 
 
@@ -230,6 +231,9 @@ def _write(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
         pipe.hset(keys.failures(upload_id), mapping=_fields(kept))
     if gone := [path for path, word in changes.failures.items() if word is None]:
         pipe.hdel(keys.failures(upload_id), *gone)
+    if changes.remarks:
+        said = {path: word.dump().encode() for path, word in changes.remarks.items()}
+        pipe.hset(keys.remarks(upload_id), mapping=_fields(said))
     _write_left_out(pipe, upload_id, changes)
 
 
