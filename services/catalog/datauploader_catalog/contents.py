@@ -6,6 +6,7 @@ What the catalogue refuses does not keep the rest out: it is found among what wa
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import structlog
 
@@ -23,7 +24,7 @@ from datauploader.contracts.batching import split
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
 from datauploader_catalog import ledger, objections, ports
-from datauploader_catalog.domain.apart import send_apart
+from datauploader_catalog.domain.apart import attempt, send_apart
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader_catalog.objections import UNSURE, Patience, Subject, is_away
 
@@ -36,7 +37,7 @@ READ_AGAIN = (
     "The files are not concerned. When the catalogue can take it, have it read again: datauploader harvest replay."
 )
 DESCRIBE_AGAIN = "The files are not concerned. Correct it on the dataset's page, under Describe."
-NOT_FOR_EVER = "It is tried again every hour."
+RARELY = "It is tried again by itself, ever more rarely."
 _NAMED = 3
 
 
@@ -67,13 +68,17 @@ class Contents:
         while not self._stopping():
             with self._store.reading() as db:
                 batch = ledger.wanted_files(db, wanted.upload_id, BATCH)
+                known = objections.datafiles(db, wanted.upload_id)
             if not batch:
                 return
-            for some, error in send_apart(batch, send, on):
+            again = [[one] for one in batch if one.file.raw in known]
+            rest = [one for one in batch if one.file.raw not in known]
+            tried = ((some, attempt(some, send, (CatalogueRefused, *UNSURE))) for some in again)
+            for some, error in chain(tried, send_apart(rest, send, on) if rest else ()):
                 if error is None:
                     self._registered(request, dataset_id, some)
                 else:
-                    self._refused(request, dataset_id, some[0], error)
+                    self._refused(request, dataset_id, some[0], error, upload.since)
 
     def describe(self, request: Event[EventData], dataset_id: str) -> CatalogError | None:
         """Attach what was read in files and asked for with the dataset; return why nothing can be attached now."""
@@ -103,16 +108,19 @@ class Contents:
         crash_point("catalog.registered-noted")
         self._outbox.wake()
 
-    def _refused(self, request: Event[EventData], dataset_id: str, stored: StoredFile, error: CatalogError) -> None:
+    def _refused(
+        self, request: Event[EventData], dataset_id: str, stored: StoredFile, error: CatalogError, since: float
+    ) -> None:
         log.warning("datafile_refused", path=stored.file.path, problem=str(error))
         final = isinstance(error, CatalogueRefused)
         word = RefusedFile(
             file=stored.file, what="datafile", detail=str(error)[:2000], final=final,
-            hint=RENAME if final else f"{NOT_FOR_EVER} Ask the user office.",
+            hint=RENAME if final else f"{RARELY} Ask the user office.",
         )  # fmt: skip
         with self._store.transaction() as db:
             ledger.set_aside(db, request.data.upload_id, stored)
-            if objections.note(db, Subject(request.data.upload_id, stored.file.raw, "datafile"), error, self._patience):
+            subject = Subject(request.data.upload_id, stored.file.raw, "datafile")
+            if objections.note(db, subject, error, self._patience, since):
                 self._say(db, request, dataset_id, [word])
         self._outbox.wake()
 
@@ -154,7 +162,7 @@ class Contents:
         final: bool,
     ) -> None:  # fmt: skip
         """Say what of a file's metadata, or of the dataset's own, is not taken; "" takes it back."""
-        again = "" if final else f" {NOT_FOR_EVER}"
+        again = "" if final else f" {RARELY}"
         if row.stored is None:
             sentence = f"{detail} {DESCRIBE_AGAIN}{again}"[:2000] if detail else ""
             self._say(db, request, dataset_id, (), sentence)

@@ -82,13 +82,19 @@ def is_away(error: CatalogError) -> bool:
     return isinstance(error, CatalogueUnavailable) and not isinstance(error, UnknownTrouble)
 
 
-def note(db: sqlite3.Connection, subject: Subject, error: CatalogError, patience: Patience) -> bool:
-    """Write an objection down and when it is tried again; return whether people are to hear of it now."""
+def note(
+    db: sqlite3.Connection, subject: Subject, error: CatalogError, patience: Patience, tried_since: float = 0
+) -> bool:
+    """Write an objection down and when it is tried again; return whether people are to hear of it now.
+
+    `tried_since` is since when it was tried in vain together with others before it was found, 0 where it was not.
+    """
     now, final = time.time(), isinstance(error, CatalogueRefused)
     row = db.execute(
         "SELECT * FROM objections WHERE upload_id = ? AND path = ? AND what = ? AND harvester = ?", subject.key
     ).fetchone()
-    attempts, since = (row["attempts"] + 1, row["since"]) if row else (1, now)
+    first = (TRIES, tried_since) if tried_since else (1, now)
+    attempts, since = (row["attempts"] + 1, row["since"]) if row else first
     lasts = patience.ended(attempts, since, now)
     due = 0.0 if final else now + (rare_s(attempts) if lasts else pause_s(attempts, error.retry_after))
     detail = str(error)[:2000]
@@ -106,6 +112,12 @@ def settle(db: sqlite3.Connection, subject: Subject) -> bool:
     query = "DELETE FROM objections WHERE upload_id = ? AND path = ? AND what = ? AND harvester = ? RETURNING told"
     row = db.execute(query, subject.key).fetchone()
     return bool(row and row["told"])
+
+
+def datafiles(db: sqlite3.Connection, upload_id: str) -> set[bytes]:
+    """Return the paths of the datafiles of an upload that the catalogue has not taken before."""
+    query = "SELECT path FROM objections WHERE upload_id = ? AND what = 'datafile'"
+    return {row["path"] for row in db.execute(query, (upload_id,))}
 
 
 def settled(db: sqlite3.Connection, upload_id: str, paths: Iterable[bytes]) -> list[bytes]:

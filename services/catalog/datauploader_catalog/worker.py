@@ -22,13 +22,14 @@ from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
 from datauploader_catalog import audits, claims, delays, ledger, objections, ports
 from datauploader_catalog.contents import Contents
-from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken
+from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
 from datauploader_catalog.objections import LONGEST_PAUSE_S, Patience
 from datauploader_catalog.persons import Persons
 
 log = structlog.get_logger()
 
 _ASK = "Ask the user office, then press retry; the files that are stored stay stored."
+_SHORTER = "Upload under another name, or ask the user office, then press retry; what is stored stays stored."
 
 
 class Worker:
@@ -294,9 +295,14 @@ class Worker:
         with self._store.transaction() as db:
             if audits.is_well(db, request.data.upload_id, seal["manifest_sha256"]):
                 return True
-            audits.ask(db, request, seal)
+            asked = audits.ask(db, request, seal)
         crash_point("catalog.audit-asked")
         self._outbox.wake()
+        if asked >= audits.OFTEN:
+            raise NotYetThere(
+                f"nobody has compared the storage with the manifest yet, although transfer was asked {asked} times; "
+                "see that it runs, and is of a release that can"
+            )
         return False
 
     def _refused(self, request: Event[EventData], error: CatalogueRefused) -> None:
@@ -307,7 +313,7 @@ class Worker:
             upload_id=request.data.upload_id,
             reason=error.reason if isinstance(error, Taken) else type(error).__name__.lower(),
             detail=str(error)[:2000],
-            hint=claims.ANOTHER_NAME if taken else _ASK,
+            hint=claims.ANOTHER_NAME if taken else _SHORTER if isinstance(error, ValueRefused) else _ASK,
         )
         with self._store.transaction() as db:
             claims.set_state(db, fact.upload_id, "refused")

@@ -9,9 +9,11 @@ import pytest
 from datauploader.contracts import (
     DatasetCompleted,
     DatasetDelayed,
+    DatasetDescribed,
     DatasetEnsured,
     DatasetPartlyRefused,
     DatasetRefused,
+    Event,
     ExtractedFile,
     FileCatalogued,
     FileVersion,
@@ -22,10 +24,12 @@ from datauploader.contracts import (
     UploadControlled,
 )
 from datauploader.contracts.questions import CatalogCondition, HowIsTheCatalog
+from datauploader.state import Store, inbox
 from datauploader.testing.waiting import eventually
+from datauploader_catalog import ledger, words
 from datauploader_catalog.adapters.memory import Fault
 
-from .test_catalog_service import UPLOAD, World, requested, sealed, stored, version
+from .test_catalog_service import HERE, UPLOAD, World, requested, sealed, stored, version
 
 ALWAYS = 1_000_000
 pytestmark = pytest.mark.fault("F59")
@@ -133,7 +137,7 @@ def test_an_unknown_refusal_of_metadata_is_told_after_a_while_and_taken_back(wor
     age(world)
     said = refusals(world)[0]
     assert (said.what, said.final) == ("metadata", False)
-    assert "every hour" in said.hint
+    assert "ever more rarely" in said.hint
     retry(world)
     assert refusals(world, 2)[1].detail == ""
     assert set(world.catalogue.parameters["1", "a.nxs"]) == {"title", "frames"}
@@ -154,6 +158,38 @@ def test_refused_metadata_of_the_dataset_itself_do_not_refuse_the_dataset(world:
     assert "'energy'" in (world.await_(DatasetPartlyRefused)[0].metadata or "")
 
 
+def described(energy: float) -> DatasetDescribed:
+    """Say what the dataset's own metadata are now."""
+    anna = Person(id="1101", name="Anna")
+    values = (Parameter(name="energy", value=energy),)
+    return DatasetDescribed(upload_id=UPLOAD, description="", parameters=values, requested_by=anna)
+
+
+def test_who_describes_the_dataset_anew_puts_its_refused_metadata_right(world: World) -> None:
+    """The note at the dataset goes."""
+    world.catalogue.fail("add_parameters", Fault.VALUE, times=ALWAYS, match="energy")
+    world.say(requested())
+    assert world.await_(DatasetPartlyRefused)[0].metadata
+    world.catalogue.heal()
+    world.say(described(9.0))
+    assert world.await_(DatasetPartlyRefused, 2)[1].metadata == ""
+    assert world.catalogue.parameters["1", ""]["energy"].value == 9.0
+
+
+def test_what_was_asked_for_with_a_dataset_is_told_before_what_was_said_later() -> None:
+    """Else the older metadata would replace the newer ones; what fails for longer keeps no description waiting."""
+    store = Store(None, [inbox.SCHEMA, ledger.SCHEMA, words.SCHEMA])
+    with store.transaction() as db:
+        ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
+        db.execute("UPDATE uploads SET state = 'ensured', dataset_id = '1'")
+        ledger.add_parameters(db, UPLOAD, None, requested().dataset.parameters)
+        words.hear(db, Event(data=described(9.0), station=HERE, service="test"))
+        assert words.due(db, 1, 60) is None
+        assert words.waiting(db)
+        db.execute("UPDATE parameters SET aside = 1")
+        assert words.due(db, 1, 60) is not None
+
+
 def test_one_refused_datafile_is_said_at_the_file_and_keeps_the_dataset_open(world: World) -> None:
     """All others are catalogued; a person's retry completes the dataset, and takes the word back."""
     files = [version(f"{name}.h5", "a") for name in "abcdefghijkl"]
@@ -170,6 +206,28 @@ def test_one_refused_datafile_is_said_at_the_file_and_keeps_the_dataset_open(wor
     retry(world)
     world.await_(DatasetCompleted)
     assert refusals(world, 2)[1].detail == ""
+
+
+def test_a_file_at_which_the_catalogue_fails_for_ever_is_found_told_and_tried_rarely(world: World) -> None:
+    """Nobody knows whether it passes: the others go in after a while, and it itself once the catalogue takes it."""
+    files = [version(f"{name}.h5", "a") for name in "abcdefghijkl"]
+    world.catalogue.fail("add_datafiles", Fault.UNKNOWN, times=ALWAYS, match="e.h5")
+    for data in (requested(), stored(*files), sealed(*files)):
+        world.say(data)
+    eventually(lambda: waits(world), what="it was tried")
+    assert not world.catalogue.datafiles["1"]
+    age(world)
+    (said,) = refusals(world)
+    assert (said.file.path, said.what, said.final) == ("e.h5", "datafile", False)
+    eventually(lambda: len(world.catalogue.datafiles["1"]) == len(files) - 1, what="all others are datafiles")
+    age(world)
+    new = version("new.h5", "b")
+    world.say(stored(new))
+    eventually(lambda: "new.h5" in world.catalogue.datafiles["1"], what="it keeps no later file waiting")
+    world.catalogue.heal()
+    age(world)
+    assert refusals(world, 2)[-1].detail == ""
+    assert "e.h5" in world.catalogue.datafiles["1"]
 
 
 def test_a_name_that_the_catalogue_cannot_hold_is_refused_at_once(world: World) -> None:

@@ -37,13 +37,13 @@ def send_apart(
     Raises:
         CatalogError: any other error; or one of these, where not even single things go in: then it is about all.
     """
-    error = _attempt(items, send, on)
+    error = attempt(items, send, on)
     if error is None:
         yield items, None
         return
     step = -(-len(items) // PROBES)
     probes = items[::step]
-    found = [(one, error if len(items) == 1 else _attempt([one], send, on)) for one in probes]
+    found = [(one, error if len(items) == 1 else attempt([one], send, on)) for one in probes]
     each = len(probes) == len(items) and all(isinstance(refusal, ValueRefused) for _, refusal in found)
     if not each and all(refusal is not None for _, refusal in found):
         raise error
@@ -56,7 +56,7 @@ def _halves(
 ) -> Iterator[Found[T]]:
     if not items:
         return
-    error = _attempt(items, send, on)
+    error = attempt(items, send, on)
     if error is None or len(items) == 1:
         yield items, error
         return
@@ -65,9 +65,14 @@ def _halves(
     yield from _halves(items[middle:], send, on)
 
 
-def _attempt(
+def attempt(
     items: Sequence[T], send: Callable[[Sequence[T]], None], on: tuple[type[CatalogError], ...]
 ) -> CatalogError | None:
+    """Send all or none; return one of these errors where it may be about a single thing.
+
+    Raises:
+        CatalogError: any other one.
+    """
     try:
         send(items)
     except _ABOUT_ALL:

@@ -317,12 +317,12 @@ def _delay(said: Mapping[str, Any]) -> str:
         return ""
     since = f"{datetime.fromisoformat(said['since']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     minutes = max(1, round(float(said["retry_s"]) / 60))
-    again = "every minute" if minutes == 1 else f"in {minutes} minutes"
-    ask = " Ask the user office; press retry when the cause is gone." if said.get("needs_person") else ""
-    return _sentence({
-        "detail": f"The catalogue has not taken this since {since}: {said['detail']}",
-        "hint": f"It is tried again {again}.{ask}",
-    })  # fmt: skip
+    again = f"It is tried again {'every minute' if minutes == 1 else f'in {minutes} minutes'}."
+    if said.get("needs_person"):
+        again = (
+            "It is tried again by itself, ever more rarely. Ask the user office; press retry when the cause is gone."
+        )
+    return _sentence({"detail": f"The catalogue has not taken this since {since}: {said['detail']}", "hint": again})
 
 
 def _sentence(said: Mapping[str, Any]) -> str:
