@@ -77,6 +77,11 @@ def hear(db: sqlite3.Connection, event: Described) -> Word:
     return _word(db.execute(query, (subject,)).fetchone())
 
 
+def known(db: sqlite3.Connection, upload_id: str) -> bool:
+    """Tell whether somebody has described the dataset of an upload since it was asked for: that is the whole of it."""
+    return db.execute("SELECT 1 FROM words WHERE upload_id = ?", (upload_id,)).fetchone() is not None
+
+
 def due(db: sqlite3.Connection, now: float, longest_s: float) -> Word | None:
     """Return the word that waits longest for being told, and can be.
 

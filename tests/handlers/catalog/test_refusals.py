@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts import (
+    DatasetAnnotated,
     DatasetCompleted,
     DatasetDelayed,
     DatasetDescribed,
@@ -176,6 +177,20 @@ def test_who_describes_the_dataset_anew_puts_its_refused_metadata_right(world: W
     assert world.catalogue.parameters["1", ""]["energy"].value == 9.0
 
 
+def test_a_retry_does_not_bring_back_what_was_asked_for_before_somebody_described_it(world: World) -> None:
+    """The dataset is ensured anew, and its metadata stay as they were said last."""
+    world.say(requested())
+    eventually(lambda: world.catalogue.parameters.get(("1", "")), what="what was asked for is there")
+    world.say(described(9.0))
+    world.await_(DatasetAnnotated)
+    world.catalogue.fail("add_datafiles", Fault.REFUSED)
+    world.say(stored(version("a.h5")))
+    world.await_(DatasetRefused)
+    retry(world)
+    world.await_(FileCatalogued)
+    assert world.catalogue.parameters["1", ""]["energy"].value == 9.0
+
+
 def test_what_was_asked_for_with_a_dataset_is_told_before_what_was_said_later() -> None:
     """Else the older metadata would replace the newer ones; what fails for longer keeps no description waiting."""
     store = Store(None, [inbox.SCHEMA, ledger.SCHEMA, words.SCHEMA])
@@ -312,4 +327,18 @@ def test_a_state_file_that_cannot_be_used_is_told_and_stops_being_told(world: Wo
     eventually(lambda: any("disk is full" in sentence for sentence in condition(world).troubles), what="it is said")
     service._worker._step, service._annotator._step = steps  # type: ignore[method-assign]
     world.await_(DatasetEnsured)
+    eventually(lambda: not condition(world).troubles, what="it is said no more")
+
+
+def test_a_queue_that_could_not_be_taken_up_is_told(world: World) -> None:
+    """Nobody else would hear of what goes wrong in that thread; with the next turn that goes well it is over."""
+
+    def failing() -> None:
+        raise RuntimeError
+
+    world.service._in_turn(failing)
+    eventually(
+        lambda: any("took up its queue" in sentence for sentence in condition(world).troubles), what="it is said"
+    )
+    world.service._in_turn(lambda: None)
     eventually(lambda: not condition(world).troubles, what="it is said no more")
