@@ -499,3 +499,15 @@ def test_an_upload_that_the_catalogue_does_not_take_says_since_when_why_and_when
     assert told(SEALED, away.model_copy(update={"needs_person": True, "retry_s": 3600})).upload().needs_person
     well = told(SEALED, away, DatasetDelayed(upload_id=ID)).upload()
     assert (well.delayed, well.troubles) == (False, ())
+
+
+@pytest.mark.fault("F59")
+@pytest.mark.parametrize("what", ["datafile", "metadata"])
+def test_a_refusal_that_was_taken_back_before_it_was_heard_is_none(what: str) -> None:
+    """The later word counts, whichever comes first."""
+    one = version("a")
+    view = told(stored(one))
+    for second, detail in ((9, ""), (8, "ORA-12899: too long")):
+        view.apply(at(second, refused(one, what=what, detail=detail)))
+    counts = view.upload().counts
+    assert (counts.failed.files, counts.metadata_lacks.files) == (0, 0)
