@@ -44,9 +44,10 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.model import microseconds
-from datauploader_gateway.view.facts import VERIFIED, Failure, FileFacts, LeftOut, Remarks
+from datauploader_gateway.view.facts import VERIFIED, Failure, FileFacts, LeftOut
+from datauploader_gateway.view.files import Known, describe
 from datauploader_gateway.view.fold import Before, Register, fold, wanted
-from datauploader_gateway.view.reader import Known, describe
+from datauploader_gateway.view.remarks import Remarks
 from datauploader_gateway.view.summary import Upload, summarise
 
 ID = "u-12345678"

@@ -54,9 +54,7 @@ from datauploader.contracts.model import microseconds
 from datauploader_gateway.view.audited import remember
 from datauploader_gateway.view.facts import (
     ANOTHER_WAY,
-    CATALOGUE,
     CATALOGUED,
-    DATAFILE,
     HARVESTED,
     LEFT_OUT,
     METHODS,
@@ -69,10 +67,9 @@ from datauploader_gateway.view.facts import (
     Failure,
     FileFacts,
     LeftOut,
-    Remarks,
     State,
-    Word,
 )
+from datauploader_gateway.view.remarks import Remarks, Word, remarks_of
 
 _PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
 _REGISTERS: dict[type[EventData], str] = {
@@ -100,8 +97,6 @@ WORDS = (*dict.fromkeys(_STEERING.values()), "described")
 """Registers that people's words stay in: who says something after having seen them says it later."""
 STATION_LOOKS = frozenset(("source-gone", "source-changed"))
 """Reasons of a failure that no person need mend: the watcher looks, and announces the file anew or leaves it out."""
-_SHOWN = 10
-"""Paths that a live message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,34 +204,9 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
     if isinstance(data, FileLeftOut):
         for left in data.files:
             _leave_out(changes, before, left, said)
-    for version, source, word in _remarks(data, said):
+    for version, source, word in remarks_of(data, said):
         _remark(changes, before, version, source, word)
     return changes
-
-
-def summary_of_moves(changes: Changes) -> list[dict[str, object]]:
-    """Describe the files that changed their state, a line for each new state, for those who watch."""
-    groups: dict[State, list[bytes]] = {}
-    for path, (_, now) in changes.moves.items():
-        if now is not None:
-            groups.setdefault(now, []).append(path)
-    return [
-        {
-            "state": state,
-            "files": len(paths),
-            "bytes": sum(changes.files[path].size for path in paths),
-            "paths": [path.decode("utf-8", "replace") for path in paths[:_SHOWN]],
-            "detail": next((detail for path in paths if (detail := _why(changes, path))), ""),
-        }
-        for state, paths in groups.items()
-    ]
-
-
-def _why(changes: Changes, path: bytes) -> str:
-    failure, remarks = changes.failures.get(path), changes.remarks.get(path)
-    if remarks is not None and remarks.refused is not None:
-        return remarks.refused[2]
-    return failure.detail if failure is not None else ""
 
 
 def _said(data: EventData) -> dict[str, Mapping[str, Any]]:
@@ -394,18 +364,6 @@ def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int,
 
 def _rank(word: Failure) -> tuple[object, ...]:
     return word.stamp, word.final, word.reason, word.detail, word.hint
-
-
-def _remarks(data: EventData, said: tuple[int, str]) -> Iterable[tuple[FileVersion, str, Word]]:
-    """Yield what is said of the metadata of versions, and of versions that the catalogue refuses, and who says it."""
-    if isinstance(data, MetadataExtracted):
-        for read in data.files:
-            if read.problem:
-                yield read.file, data.harvester, (*said, read.problem, "", True)
-    if isinstance(data, DatasetPartlyRefused):
-        for one in data.files:
-            source = DATAFILE if one.what == "datafile" else f"{CATALOGUE}{one.harvester}"
-            yield one.file, source, (*said, one.detail, one.hint, one.final)
 
 
 def _remark(changes: Changes, before: Before, version: FileVersion, source: str, word: Word) -> None:

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from redis.asyncio import Redis
 
 from datauploader.contracts import StationReported
@@ -16,10 +15,12 @@ from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.redisdoor import raw, text
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.description import Description, of_dataset, of_investigation
-from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, Remarks, State
+from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, State
+from datauploader_gateway.view.files import FAILING, File, Known, describe
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow
 from datauploader_gateway.view.fold import WORDS, Register
 from datauploader_gateway.view.paging import NO_CURSOR, pack_cursor, unpack_cursor
+from datauploader_gateway.view.remarks import Remarks
 from datauploader_gateway.view.search import Search
 from datauploader_gateway.view.summary import Upload, as_of, summarise
 from datauploader_gateway.view.writer import SILENT_INTERVALS
@@ -27,27 +28,7 @@ from datauploader_gateway.view.writer import SILENT_INTERVALS
 WATCHER = "watcher"
 """The service whose reports say whether a station speaks: it alone knows what was written there."""
 _CHUNK = 200
-_FAILING = ("failed", "retrying")
 _DESCRIBING = ("request", "dataset", "completed", "described", "annotated")
-
-
-class File(BaseModel):
-    """One file of an upload, in its newest version."""
-
-    path: str
-    path_b64: str | None = None
-    size: int
-    sha256: str = ""
-    revision: int
-    state: State
-    proof: Literal["verified", "unverified"] | None
-    released: bool
-    reason: str = ""
-    detail: str = ""
-    hint: str = ""
-    metadata_problem: str = Field(
-        default="", description="What of its metadata could not be read, or is not taken by the catalogue."
-    )
 
 
 class LeftOutItem(BaseModel):
@@ -94,16 +75,6 @@ class StationStatus(BaseModel):
     silent: bool
     last_report: str | None
     services: tuple[ServiceReport, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the view holds about one file, as it is."""
-
-    path: bytes
-    facts: FileFacts
-    failure: Failure | None = None
-    remarks: Remarks | None = None
 
 
 Keep = Callable[[Upload], bool]
@@ -198,7 +169,7 @@ class ViewReader:
         # beyond the earliest end of a list that was cut off, other files may lie between
         border = min((found[-1] for found in lists if len(found) == most), default=None)
         paths = sorted(path for found in lists for path in found if border is None or path <= border)
-        failures = any(found for state, found in zip(states, lists, strict=True) if state in _FAILING)
+        failures = any(found for state, found in zip(states, lists, strict=True) if state in FAILING)
         return await self._known(upload_id, paths, failures=failures), border
 
     async def registers(self, upload_id: str) -> dict[str, Register]:
@@ -353,38 +324,6 @@ def _upload(upload_id: str, head: dict[bytes, bytes]) -> Upload | None:
 
 def _registers(head: dict[bytes, bytes]) -> dict[str, Register]:
     return {name[2:].decode(): Register.load(text) for name, text in head.items() if name.startswith(b"r:")}
-
-
-def describe(known: Known) -> File:
-    """Tell people what is known of a file."""
-    path, facts = known.path, known.facts
-    reason, detail, hint = _failure(known)
-    return File(
-        path=display(path),
-        path_b64=pack(path),
-        size=facts.size,
-        sha256=facts.sha256,
-        revision=facts.revision,
-        state=facts.state,
-        proof=facts.proof,
-        released=facts.released,
-        reason=reason,
-        detail=detail,
-        hint=hint,
-        metadata_problem=known.remarks.metadata(facts) if known.remarks else "",
-    )
-
-
-def _failure(known: Known) -> tuple[str, str, str]:
-    """Return why a file has failed, in a word and in sentences; nothing where it has not."""
-    facts, word, remarks = known.facts, known.failure, known.remarks
-    if facts.state not in _FAILING:
-        return "", "", ""
-    if remarks is not None and remarks.order == facts.order and (refused := remarks.refused) is not None:
-        return "catalogue-refuses", refused[2], refused[3]
-    if word is not None and word.order == facts.order:
-        return word.reason, word.detail, word.hint
-    return "", "", ""
 
 
 def _report(said: dict[str, Any], now: datetime) -> ServiceReport:
