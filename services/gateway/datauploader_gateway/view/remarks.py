@@ -10,8 +10,9 @@ from datauploader_gateway.view.facts import HARVESTED, FileFacts
 
 Word = tuple[int, str, str, str, bool]
 """Order and id of the event, what it says, what to do, and whether it stays so by itself."""
-DATAFILE, CATALOGUE = "catalogue datafile", "catalogue "
-"""Sources: the catalogue about a file, and (before a harvester's name) about what that harvester has read."""
+DATAFILE, CATALOGUE = " datafile", "catalogue "
+"""Sources: the catalogue about a file, and (before a harvester's name) about what that harvester has read; no harvester
+has a space in its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,13 @@ class Remarks:
     @property
     def untaken(self) -> list[Word]:
         """What the catalogue says of metadata that it refuses."""
-        refused = [word for source, word in sorted(self.said.items()) if source.startswith(CATALOGUE) and word[2]]
-        return [word for word in refused if word != self.refused]
+        return [word for source, word in sorted(self.said.items()) if source.startswith(CATALOGUE) and word[2]]
 
     def metadata(self, facts: FileFacts) -> str:
         """Say what is wrong with the metadata of the version that these facts are about, "" where nothing is."""
         if facts.order != self.order or not facts.lacks_metadata:
             return ""
-        unread = [word for source, word in sorted(self.said.items()) if not source.startswith(CATALOGUE)]
+        unread = [word for source, word in sorted(self.said.items()) if not source.startswith((CATALOGUE, DATAFILE))]
         words = [*self.untaken, *(unread if not facts.facts & HARVESTED else ())]
         return " ".join(f"{word[2]} {word[3]}".strip() for word in words)
 
