@@ -199,11 +199,11 @@ def test_a_path_that_the_catalogue_cannot_hold_keeps_its_dataset_alone_open_and_
 @pytest.mark.campaign
 @pytest.mark.fault("F59")
 def test_a_dataset_name_that_the_catalogue_cannot_hold_is_refused_at_once(case) -> None:
-    """With the words of the database, at the upload; the name is 240 bytes of Cyrillic."""
+    """With the words of the database, at the upload; the name has 190 bytes, the column 150."""
     run = case()
-    set_widths(run, datasets_name=200)
+    set_widths(run, datasets_name=150)
     place = folder(run, "long")
-    upload = run.request("я" * 120, path=str(place.resolve()))
+    upload = run.request("n" * 190, path=str(place.resolve()))
     (place / "a.dat").write_bytes(b"a")
     status = run.until(upload, lambda status: status.state == "refused", "the dataset is refused", 60)
     assert "ORA-12899" in " ".join(status.troubles)
