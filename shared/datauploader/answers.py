@@ -145,6 +145,8 @@ class Counts(Answer):
     retrying: Amount = Amount()
     released: Amount = Amount()
     """Their local copies were removed on request."""
+    metadata_lacks: Amount = Amount()
+    """Their metadata were not read, or are not taken by the catalogue."""
 
 
 class UploadStatus(Answer):
@@ -174,6 +176,7 @@ class UploadStatus(Answer):
     speed: float = 0.0
     seconds_left: float | None = None
     manifest_sha256: str = ""
+    delayed: bool = False
     troubles: tuple[str, ...] = ()
 
 
@@ -224,6 +227,7 @@ class FileStatus(Answer):
     reason: str = ""
     detail: str = ""
     hint: str = ""
+    metadata_problem: str = ""
 
 
 class FilePage(Answer):

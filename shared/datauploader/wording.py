@@ -93,7 +93,9 @@ def sentence(upload: UploadStatus) -> str:
         since = local(upload.station_silent_since)
         return f"The station has not reported since {since}; what was written since then is not known here."
     if upload.needs_person:
-        return f"{failed} could not be uploaded; see them with: datauploader files {upload.id} --state failed"
+        mended = f"When the cause is mended: datauploader retry {upload.id}"
+        see = f"{failed} could not be uploaded; see them with: datauploader files {upload.id} --state failed"
+        return see if counts.failed.files else mended
     if upload.mode == "sync" and upload.state == "open" and not upload.closing:
         return f"New files go on being uploaded until: datauploader close {upload.id}"
     return ""

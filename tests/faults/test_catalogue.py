@@ -165,3 +165,46 @@ def test_a_dataset_that_is_refused_is_shown_and_does_not_hold_up_the_others(case
     end_faults(run)
     run.control(uploads[0], "retry")
     run.recover(uploads[0], datasets=("refused",), close=False)
+
+
+def set_widths(run: Case, **widths: int) -> None:
+    """Give the double's columns a width in bytes; none takes everything."""
+    columns = {name.replace("_", ".", 1): size for name, size in widths.items()}
+    httpx.put(f"{run.facility.vuo.url}/_double/widths", json=columns).raise_for_status()
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F59")
+def test_a_path_that_the_catalogue_cannot_hold_keeps_its_dataset_alone_open_and_no_other_file_out(case) -> None:
+    """The person sees which file and why; when the column is wider, a retry completes the dataset."""
+    run = case()
+    upload = run.request()
+    Detector(run.facility.watched, run.ledger, Plan("burst", files=20)).run()
+    set_widths(run, datafiles_path=60)
+    odd = run.facility.watched / ("x" * 80 + ".dat")
+    odd.write_bytes(b"odd")
+    run.until(upload, lambda status: status.counts.failed.files == 1, "the refused file is shown", 60)
+    run.control(upload, "close")
+    status = run.until(upload, lambda status: status.needs_person, "a person is asked", 60)
+    assert "ORA-12899" in " ".join(status.troubles)
+    assert status.counts.catalogued.files == status.counts.found.files - 1
+    odd_alone = [file for found in run.catalogue()["datasets"] for file in found["datafiles"] if "xxx" in file["path"]]
+    assert not odd_alone
+    set_widths(run)
+    run.control(upload, "retry")
+    completed = run.until(upload, lambda status: status.state == "completed", "the dataset is complete", 60)
+    assert completed.counts.failed.files == 0
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F59")
+def test_a_dataset_name_that_the_catalogue_cannot_hold_is_refused_at_once(case) -> None:
+    """With the words of the database, at the upload; the name has 190 bytes, the column 150."""
+    run = case()
+    set_widths(run, datasets_name=150)
+    place = folder(run, "long")
+    upload = run.request("n" * 190, path=str(place.resolve()))
+    (place / "a.dat").write_bytes(b"a")
+    status = run.until(upload, lambda status: status.state == "refused", "the dataset is refused", 60)
+    assert "ORA-12899" in " ".join(status.troubles)
+    assert status.needs_person

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datauploader.contracts import (
+    DatasetPartlyRefused,
     DatasetSpec,
     Destination,
     ExtractedFile,
@@ -18,6 +19,7 @@ from datauploader.contracts import (
     MetadataExtracted,
     Parameter,
     Person,
+    RefusedFile,
     StationReported,
     StoredFile,
     UploadControlled,
@@ -65,6 +67,7 @@ def everything(raws) -> list:
         FailedFile(file=one, reason="conflict", detail="\x01" * 2000, hint="\U0001f600" * 2000, final=True)
         for one in files
     ]
+    untaken = [RefusedFile(file=one, what="datafile", detail="\x01" * 2000, hint="\x01" * 2000) for one in files]
     omitted = [
         LeftOutFile(path=display(raw), path_b64=pack(raw), reason="excluded", detail="\x01" * 2000) for raw in raws
     ]
@@ -92,6 +95,7 @@ def everything(raws) -> list:
         *split(files, lambda some: FileReleased(upload_id=up, files=some)),
         *split([FilePath(path=one.path, path_b64=one.path_b64) for one in files], retried),
         *split(found, extracted),
+        *split(untaken, lambda some: DatasetPartlyRefused(upload_id=up, dataset_id="42", files=some)),
     ]
 
 

@@ -26,16 +26,23 @@ class LostResponse(Response):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
 
 
-def create(store: Store, secret: str) -> FastAPI:
-    """Return the application over this store."""
+def create(store: Store, secret: str, widths: dict[str, int] | None = None) -> FastAPI:
+    """Return the application over this store, whose columns have these widths in bytes, such as `datasets.name`."""
+    columns = dict(widths or {})
     app = FastAPI(title="VUO double", openapi_url=None)
-    _add_procedures(app, Procedures(store, secret), Faults())
+    _add_procedures(app, Procedures(store, secret, columns), Faults())
     _add_pages(app, store)
     _add_sign_in(app, store)
 
     @app.get("/_double/state")
     async def state() -> dict[str, Any]:
         return store.state()
+
+    @app.put("/_double/widths")
+    async def set_widths(widths: dict[str, int]) -> dict[str, int]:
+        columns.clear()
+        columns.update(widths)
+        return columns
 
     @app.delete("/_double/investigations/{investigation_id}")
     async def close(investigation_id: str, reason: str) -> None:

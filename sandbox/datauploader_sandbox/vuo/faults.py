@@ -1,5 +1,6 @@
 """What can be made to go wrong in the double, on demand and counted."""
 
+import json
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +22,7 @@ class FaultKind(StrEnum):
 
 
 class Fault(BaseModel):
-    """One plan of failing: for the next calls of a procedure whose form holds `match` as a value."""
+    """One plan of failing: for the next calls of a procedure that name `match`, as a value or as a text in JSON."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,10 +54,15 @@ class Faults:
         """Return the plan that this call falls under, and count it."""
         for plan in self.plans:
             due = plan.times == -1 or plan.fired < plan.times
-            if due and plan.procedure == procedure and (not plan.match or plan.match in form.values()):
+            if due and plan.procedure == procedure and (not plan.match or _names(form, plan.match)):
                 if plan.skip:
                     plan.skip -= 1
                     continue
                 plan.fired += 1
                 return plan
         return None
+
+
+def _names(form: dict[str, str], wanted: str) -> bool:
+    quoted = json.dumps(wanted)
+    return any(value == wanted or (value.startswith("[") and quoted in value) for value in form.values())

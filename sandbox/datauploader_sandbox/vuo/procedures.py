@@ -58,13 +58,18 @@ _DATAFILES = TypeAdapter(list[_DatafileRow])
 _PARAMETERS = TypeAdapter(list[_ParameterRow])
 
 
+class TooWide(Exception):
+    """A value does not fit into its column; its text is Oracle's."""
+
+
 class Procedures:
     """Answers calls by name; `writes` are those that must be posted."""
 
     writes = frozenset(f"datauploader.{name}" for name in SIGNED if not name.startswith(("list_", "find_")))
 
-    def __init__(self, store: Store, secret: str) -> None:
+    def __init__(self, store: Store, secret: str, widths: dict[str, int]) -> None:
         self._store = store
+        self._widths = widths
         self._secret = secret
         self._assumed: dict[str, Callable[[Form], str]] = {
             "datauploader.list_investigations": self._list_investigations,
@@ -90,8 +95,19 @@ class Procedures:
             if procedure is None:
                 return None
             return (procedure(form) if self._is_signed(name, form) else "HASH:FRM_HASH is not right.") + "\n"
+        except TooWide as error:
+            return f"{error}\n"
         except KeyError as error:
             return f"REFUSED:The parameter {error.args[0]} is missing.\n"
+
+    def _fit(self, column: str, value: str) -> None:
+        """Refuse a value as Oracle does, where the column has a width (bytes)."""
+        most, size = self._widths.get(column), len(value.encode())
+        if most is not None and size > most:
+            table, _, name = column.upper().partition(".")
+            raise TooWide(
+                f'ORA-12899: value too large for column "VUO"."{table}"."{name}" (actual: {size}, maximum: {most})'
+            )
 
     def _who_is(self, form: Form, login_url: str) -> str:
         user = self._store.user_of(form["cookie"])
@@ -192,6 +208,8 @@ class Procedures:
         if twin := self._store.dataset_named(investigation_id, name):
             self._store.count_duplicate("create_dataset", twin["id"])
             return "CONFLICT:The dataset exists already."
+        self._fit("datasets.name", name)
+        self._fit("datasets.description", form["FRM_DESCRIPTION"])
         values = {"investigation_id": investigation_id, "name": name, "owner": form["FRM_USR_ID"]}
         others = {key: form[f"FRM_{key.upper()}"] for key in ("location", "description", "type")}
         self._store.add_dataset(values | others)
@@ -207,6 +225,8 @@ class Procedures:
             return f"REFUSED:{_first_line(error)}"
         if dataset["complete"] and self._store.differ(dataset["id"], rows):
             return f"REFUSED:Dataset {dataset['id']} is complete; put new files into another dataset."
+        for row in rows:
+            self._fit("datafiles.path", row["path"])
         self._store.register(dataset["id"], rows)
         return f"OK:{len(rows)}"
 
@@ -220,6 +240,9 @@ class Procedures:
             rows = [row.model_dump() for row in _PARAMETERS.validate_json(form["FRM_PARAMETERS"])]
         except ValidationError as error:
             return f"REFUSED:{_first_line(error)}"
+        for row in rows:
+            self._fit("parameters.name", row["name"])
+            self._fit("parameters.value", str(row["value"]))
         self._store.set_parameters(dataset_id, datafile, rows)
         return f"OK:{len(rows)}"
 

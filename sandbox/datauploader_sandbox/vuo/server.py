@@ -23,13 +23,14 @@ def serve(
     state: Path | None = None,
     secret: str = SECRET,
     seed: Seed | None = None,
+    widths: dict[str, int] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; the first line on stdout is the address, as port 0 takes a free one."""
     store = Store(state, seed or default_seed())
     with _listen(host, port) as listening:
         sys.stdout.write(f"{_url(listening)}\n")
         sys.stdout.flush()
-        uvicorn.Server(_config(store, secret)).run(sockets=[listening])
+        uvicorn.Server(_config(store, secret, widths)).run(sockets=[listening])
     store.close()
 
 
@@ -44,13 +45,14 @@ class VuoDouble:
         state: Path | None = None,
         secret: str = SECRET,
         seed: Seed | None = None,
+        widths: dict[str, int] | None = None,
     ) -> None:
         self.secret = secret
         self.seed = seed or default_seed()
         self._store = Store(state, self.seed)
         self._socket = _listen(host, port)
         self.url = _url(self._socket)
-        self._server = uvicorn.Server(_config(self._store, secret))
+        self._server = uvicorn.Server(_config(self._store, secret, widths))
         self._thread = threading.Thread(target=self._run, name="vuo-double", daemon=True)
         self._thread.start()
 
@@ -73,9 +75,9 @@ class VuoDouble:
         self._server.run(sockets=[self._socket])
 
 
-def _config(store: Store, secret: str) -> uvicorn.Config:
+def _config(store: Store, secret: str, widths: dict[str, int] | None) -> uvicorn.Config:
     return uvicorn.Config(
-        create(store, secret),
+        create(store, secret, widths),
         log_config=None,
         access_log=False,  # the known calls carry sessions in their addresses
         lifespan="off",

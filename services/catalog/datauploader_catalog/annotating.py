@@ -14,6 +14,7 @@ import structlog
 from datauploader.contracts import (
     DatasetAnnotated,
     DatasetDescribed,
+    DatasetPartlyRefused,
     EventData,
     InvestigationAnnotated,
     InvestigationDescribed,
@@ -21,9 +22,11 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
-from datauploader_catalog import ports, words
-from datauploader_catalog.errors import CatalogError, CatalogueRefused
-from datauploader_catalog.worker import LONGEST_PAUSE_S, parameters_of, pause_s
+from datauploader_catalog import objections, ports, words
+from datauploader_catalog.contents import attach
+from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
+from datauploader_catalog.objections import LONGEST_PAUSE_S, RARE_S, Patience, is_away, pause_s, rare_s
+from datauploader_catalog.worker import ended_threads
 
 log = structlog.get_logger()
 
@@ -43,12 +46,13 @@ def answer(word: words.Word, refusal: str = "") -> EventData:
 class Annotator:
     """The thread."""
 
-    def __init__(self, store: Store, outbox: Outbox, catalogue: ports.Catalogue) -> None:
+    def __init__(self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, patience: Patience) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
+        self._patience = patience
         self._change = threading.Event()
         self._stopping = False
-        self._longest_s = LONGEST_PAUSE_S
+        self._longest_s = RARE_S
         self._trouble: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name="catalogue.words", daemon=True)
 
@@ -56,6 +60,19 @@ class Annotator:
     def troubles(self) -> Sequence[str]:
         """The sentences of what keeps words waiting now."""
         return tuple(dict.fromkeys(self._trouble.copy().values()))
+
+    @property
+    def stumbling(self) -> str:
+        """Why nothing at all can be done, "" where that is not so: the state file, or a thread that has ended."""
+        return self._trouble.get("", "") or ended_threads((self._thread,), stopping=self._stopping)
+
+    @property
+    def lasting(self) -> Sequence[str]:
+        """Why descriptions wait that have waited too long."""
+        with self._store.reading() as db:
+            since = words.oldest_waiting(db, time.time() - self._patience.seconds)
+        troubles = self._trouble.copy()
+        return tuple(f"A description waits: {troubles[subject]}" for subject in since if subject in troubles)
 
     def start(self) -> None:
         """Begin with what a former run left undone."""
@@ -80,6 +97,13 @@ class Annotator:
                 log.warning("state_not_used", problem=str(error))
                 self._trouble[""] = f"the catalog cannot use its state file ({error}): make room on its disk"
                 pause = 1.0
+            except Exception as error:  # the boundary of the thread: what is to be told is still in the ledger
+                log.exception("description_thread_stumbled")
+                name = type(error).__name__
+                self._trouble[""] = (
+                    f"an unexpected error ({name}) keeps descriptions waiting; the catalog's log says more"
+                )
+                pause = 1.0
             else:
                 self._trouble.pop("", None)
             self._change.wait(pause)
@@ -99,32 +123,37 @@ class Annotator:
 
     def _tell(self, word: words.Word) -> None:
         try:
-            self._ask_catalogue(word)
+            refused = self._ask_catalogue(word)
         except CatalogueRefused as error:
-            log.warning("description_refused", subject=word.subject, problem=str(error))
-            self._told(word, str(error)[:2000])
+            refused = error
         except CatalogError as error:
             self._later(word, error)
+            return
+        except sqlite3.OperationalError:  # a full disk: the thread waits for room
+            raise
         except Exception as error:  # the boundary of one word: the others must go on
             log.exception("description_failed", subject=word.subject)
-            self._later(word, CatalogError(f"an unexpected error ({type(error).__name__}); the log says more"))
-        else:
-            self._told(word)
+            self._later(word, BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more"))
+            return
+        if refused is not None:
+            log.warning("description_refused", subject=word.subject, problem=str(refused))
+        self._told(word, str(refused or "")[:2000])
 
-    def _ask_catalogue(self, word: words.Word) -> None:
-        """Say it to the catalogue; saying it twice changes nothing."""
+    def _ask_catalogue(self, word: words.Word) -> CatalogError | None:
+        """Say it to the catalogue; saying it twice changes nothing. Return what it does not take of the metadata."""
         with self._store.reading() as db:
             if words.is_outdated(db, word):
-                return
-        data = word.event.data
+                return None
+        data, refused = word.event.data, None
         by = data.requested_by.id
         if isinstance(data, InvestigationDescribed):
             self._catalogue.describe_investigation(data.investigation, data.description, by)
         else:
             self._catalogue.describe_dataset(word.dataset_id, data.description, by)
             crash_point("catalog.half-annotated")
-            self._catalogue.attach_parameters(word.dataset_id, parameters_of(data.parameters))
+            refused = attach(self._catalogue, word.dataset_id, data.parameters)
         crash_point("catalog.annotated")
+        return refused
 
     def _told(self, word: words.Word, refusal: str = "") -> None:
         fact = answer(word, refusal)
@@ -132,12 +161,18 @@ class Annotator:
         with self._store.transaction() as db:
             if words.mark_told(db, word, refusal):
                 Outbox.put(db, word.event.follow(fact, service="catalog", id=identity))
+                if word.dataset_id and objections.supersede(db, word.event.data.upload_id):
+                    over = DatasetPartlyRefused(
+                        upload_id=word.event.data.upload_id, dataset_id=word.dataset_id, metadata=""
+                    )
+                    Outbox.put(db, word.event.follow(over, service="catalog"))
         self._trouble.pop(word.subject, None)
         self._outbox.wake()
         log.info("described", subject=word.subject, word=word.event.id, refused=bool(refusal))
 
     def _later(self, word: words.Word, error: CatalogError) -> None:
-        wait = pause_s(word.attempts, error.retry_after)
+        stays = not is_away(error) and self._patience.ended(word.attempts, word.since, time.time())
+        wait = rare_s(word.attempts) if stays else pause_s(word.attempts, error.retry_after)
         self._longest_s = max(self._longest_s, wait)
         with self._store.transaction() as db:
             words.postpone(db, word, time.time() + wait)

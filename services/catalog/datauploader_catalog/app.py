@@ -1,5 +1,6 @@
 """The catalog service: its queue, its ledger, its workers and its answers put together."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from datauploader.config import load
+from datauploader.contracts.batching import bounded
+from datauploader.contracts.questions import CatalogCondition
 from datauploader.crashing import crash_point
 from datauploader.errors import Park
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
@@ -16,9 +19,10 @@ from datauploader.messaging.topology import catalog_queue
 from datauploader.past import PastGuard
 from datauploader.service import Check, Context
 from datauploader.state import Inbox, Outbox, Store, inbox, outbox
-from datauploader_catalog import claims, handlers, ledger, words
+from datauploader_catalog import claims, delays, handlers, ledger, words
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.annotating import Annotator
+from datauploader_catalog.objections import Patience
 from datauploader_catalog.persons import Persons
 from datauploader_catalog.ports import Catalogue
 from datauploader_catalog.questions import Answers
@@ -46,15 +50,18 @@ class CatalogService:
         self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA, claims.SCHEMA])
         with self._store.transaction() as db:
             claims.take_over(db)
-        self._answers = Answers(
-            catalogue, settings.storage_prefix, may_create=settings.create_investigations, store=self._store
-        )
         self._outbox = Outbox(self._store, context.bus.publish)
-        self._annotator = Annotator(self._store, self._outbox, catalogue)
+        self._patience = Patience(settings.patience_s)
+        self._annotator = Annotator(self._store, self._outbox, catalogue, self._patience)
         self._persons = Persons((*settings.gateway_users, self._bus.user), settings.rule_owners)
         self._worker = Worker(
-            self._store, self._outbox, catalogue, self._persons, settings.threads, audit=settings.audit
-        )
+            self._store, self._outbox, catalogue, self._persons, settings.threads, audit=settings.audit,
+            patience=self._patience,
+        )  # fmt: skip
+        self._answers = Answers(
+            catalogue, settings.storage_prefix, may_create=settings.create_investigations, store=self._store,
+            condition=self._condition,
+        )  # fmt: skip
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher)
         self._dispatcher.after_commit(self._worker.wake)
@@ -63,6 +70,8 @@ class CatalogService:
         self._answering: list[Consumer] = []
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="catalog.turns")
         self._working = self._recalling = False
+        self._stuck = ""
+        """Why the queue could not be taken up."""
         self._guard = PastGuard(self._store, self._bus, None, self.name)
 
     def start(self) -> None:
@@ -101,18 +110,46 @@ class CatalogService:
     def checks(self) -> Sequence[Check]:
         """Say whether the catalogue takes what it is told and the broker what is published."""
         troubles = tuple(dict.fromkeys((*self._worker.troubles, *self._annotator.troubles)))
+        work = "; ".join(self._hindrances())
         return (
             Check("catalogue", not troubles, "; ".join(troubles)),
+            Check("work", not work, work),
             Check("outbox", not self._outbox.trouble, self._outbox.trouble),
         )
+
+    def _hindrances(self) -> list[str]:
+        """Say what keeps the service itself from working."""
+        said = (self._worker.stumbling, self._annotator.stumbling, self._stuck)
+        return [sentence for sentence in dict.fromkeys(said) if sentence]
+
+    def _condition(self) -> CatalogCondition:
+        try:
+            with self._store.reading() as db:
+                waiting = [*delays.lasting(db), *self._annotator.lasting]
+        except sqlite3.DatabaseError as error:
+            return CatalogCondition(troubles=(f"the catalog cannot read its state file: {error}"[:2000],))
+        troubles = [*self._hindrances(), *((self._outbox.trouble,) if self._outbox.trouble else ())]
+        return CatalogCondition(troubles=bounded(troubles), waiting=bounded(dict.fromkeys(waiting)))
 
     def _hear(self, delivery: Delivery) -> None:
         self._persons.check(delivery)
         self._dispatcher(delivery)
 
     def _in_turn(self, step: Callable[[], None]) -> None:
+        def turn() -> None:
+            try:
+                step()
+            except Exception as error:  # the boundary of the thread: nobody would hear of it
+                log.exception("turn_failed")
+                name = type(error).__name__
+                self._stuck = (
+                    f"an unexpected error ({name}) when the catalog took up its queue: restart it, see its log"
+                )
+            else:
+                self._stuck = ""
+
         with suppress(RuntimeError):  # the service stops
-            self._turns.submit(step)
+            self._turns.submit(turn)
 
     def _work(self) -> None:
         if not self._working:

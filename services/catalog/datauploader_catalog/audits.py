@@ -21,6 +21,8 @@ CREATE INDEX audits_asked ON audits (due) WHERE state = 'asked';
 """
 PATIENCE_S, LONGEST_S = 30.0, 3600.0
 """How long an audit may be without an answer before it is asked for again; doubles."""
+OFTEN = 3
+"""So many times without an answer are told."""
 
 
 def is_well(db: sqlite3.Connection, upload_id: str, manifest_sha256: str) -> bool:
@@ -29,8 +31,12 @@ def is_well(db: sqlite3.Connection, upload_id: str, manifest_sha256: str) -> boo
     return db.execute(query, (upload_id, manifest_sha256)).fetchone() is not None
 
 
-def ask(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) -> None:
-    """Ask the station to look, or ask once more; nothing where it has looked, or is not to be asked again yet."""
+def ask(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) -> int:
+    """Ask the station to look, or ask once more; nothing where it has looked, or is not to be asked again yet.
+
+    Returns:
+        how often it was asked without an answer.
+    """
     wanted, now = request.data, time.time()
     assert isinstance(wanted, UploadRequested)
     row = db.execute("SELECT * FROM audits WHERE upload_id = ?", (wanted.upload_id,)).fetchone()
@@ -40,7 +46,8 @@ def ask(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) ->
             query = "UPDATE audits SET said = said + 1, due = ? WHERE upload_id = ?"
             db.execute(query, (now + pause, wanted.upload_id))
             Outbox.put(db, decode(row["request"]))
-        return
+            return int(row["said"]) + 1
+        return int(row["said"]) if row["state"] == "asked" else 0
     fact = AuditRequested(
         upload_id=wanted.upload_id,
         audit=uuid.uuid4().hex,
@@ -55,6 +62,7 @@ def ask(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) ->
         (wanted.upload_id, fact.audit, seal["manifest_sha256"], encode(event), now + PATIENCE_S),
     )
     Outbox.put(db, event)
+    return 1
 
 
 def last_due(db: sqlite3.Connection) -> float:

@@ -2,10 +2,12 @@
 
 CatalogError
 ├── CatalogueUnavailable      try again later; nothing is known to have happened
-│   └── NotTrusted            try again once the operator has mended the shared secret
+│   ├── NotTrusted            try again once the operator has mended the shared secret
+│   └── UnknownTrouble        try again later, but not for ever in silence: it may be about what was said
 ├── BadAnswer                 try again later; the answer could not be read, the outcome is unknown
 ├── NotYetThere               try again later; what this builds upon has not been registered yet
 └── CatalogueRefused          do not try again; a person has to change something
+    ├── ValueRefused          one of the values is refused, whatever else is said with it
     ├── Taken                 the dataset's name belongs to another upload
     ├── NotAllowed            this user may not do this here
     ├── NotSignedIn           the session is not known; sign in at login_url
@@ -38,6 +40,10 @@ class NotTrusted(CatalogueUnavailable):
     """The catalogue does not accept this service's shared secret; all work waits until that is mended."""
 
 
+class UnknownTrouble(CatalogueUnavailable):
+    """The catalogue failed in a way that this release does not know: it may pass, or be a refusal of what was said."""
+
+
 class BadAnswer(CatalogError):
     """The catalogue answered something that cannot be read, so the outcome is unknown, never "absent"."""
 
@@ -56,6 +62,10 @@ class CatalogueRefused(CatalogError):
     def __init__(self, message: str, *, words: str = "") -> None:
         super().__init__(message)
         self.words = words
+
+
+class ValueRefused(CatalogueRefused):
+    """The catalogue cannot hold one of the values that it was given: too long, out of range, not allowed there."""
 
 
 class Taken(CatalogueRefused):

@@ -23,7 +23,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
 from datauploader.messaging import Dispatcher, Unit
-from datauploader_catalog import audits, claims, ledger, words
+from datauploader_catalog import audits, claims, ledger, objections, words
 from datauploader_catalog.annotating import answer
 
 D = TypeVar("D", bound=EventData)
@@ -85,13 +85,15 @@ def requested(unit: Unit, event: Event[UploadRequested]) -> None:
 def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
     """A retry asks the catalogue once more for what it has refused; who cancels keeps the dataset's name.
 
-    A retry also has the storage looked at anew.
+    A retry also has the storage looked at anew, and tries at once what is put off.
     """
     upload_id = event.data.upload_id
     if event.data.action == "cancel":
         claims.cancel(unit.db, upload_id)
     if event.data.action == "retry":
         audits.ask_anew(unit.db, upload_id)
+        objections.retry(unit.db, upload_id, (file.raw for file in event.data.files))
+        unit.db.execute("UPDATE uploads SET due = 0 WHERE upload_id = ?", (upload_id,))
         query = "UPDATE uploads SET state = 'wanted', due = 0, attempts = 0 WHERE upload_id = ? AND state = 'refused'"
         if unit.db.execute(query, (upload_id,)).rowcount:
             claims.set_state(unit.db, upload_id, "wanted")
@@ -132,7 +134,7 @@ def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:
     """A harvester has read something in files."""
     for item in event.data.files:
         if item.parameters:
-            ledger.add_parameters(unit.db, event.data.upload_id, item.file, item.parameters)
+            ledger.add_parameters(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
 
 
 def described(unit: Unit, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:

@@ -19,7 +19,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.state import Schema
-from datauploader_catalog import audits
+from datauploader_catalog import audits, objections
 
 SCHEMA = Schema(
     "catalog",
@@ -75,6 +75,7 @@ SCHEMA = Schema(
         UPDATE seals SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
         """,
         audits.TABLES,
+        objections.TABLES,
     ),
 )
 
@@ -88,7 +89,30 @@ class Upload:
     state: str
     dataset_id: str
     attempts: int
+    since: float
+    """When it began to wait, seconds since 1970; 0 while it does not."""
     trouble: str
+    told: str
+    """Why it waits, as people have heard it."""
+    told_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """One row of what was read in a file that is registered, or of what was asked for with the dataset."""
+
+    id: int
+    stored: StoredFile | None
+    """None: it belongs to the dataset itself."""
+    harvester: str
+    parameters: tuple[Parameter, ...]
+    attempts: int
+    since: float
+
+    def subject(self, upload_id: str) -> objections.Subject:
+        """Name what an objection to it is about."""
+        path = self.stored.file.raw if self.stored else b""
+        return objections.Subject(upload_id, path, "metadata", self.harvester)
 
 
 def home(db: sqlite3.Connection, event: Event[EventData]) -> str:
@@ -181,7 +205,8 @@ def add_stored(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFil
             (upload_id, file.raw),
         ).fetchone()
         if row and row["registered"] and StoredFile.model_validate_json(row["stored"]).file.key == file.key:
-            known.append(stored)
+            if row["registered"] != objections.SET_ASIDE:
+                known.append(stored)
         elif row is None or file.revision >= row["revision"]:
             db.execute(
                 "INSERT OR REPLACE INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0)",
@@ -190,17 +215,26 @@ def add_stored(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFil
     return known
 
 
-def add_parameters(db: sqlite3.Connection, upload_id: str, file: FileVersion, parameters: Sequence[Parameter]) -> None:
-    """Remember what a harvester read in a file."""
+def add_parameters(
+    db: sqlite3.Connection,
+    upload_id: str,
+    file: FileVersion | None,
+    parameters: Sequence[Parameter],
+    harvester: str = "",
+) -> None:
+    """Remember what a harvester read in a file or, without a file, what was asked for with the dataset."""
     document = json.dumps([parameter.model_dump() for parameter in parameters])
-    db.execute("INSERT INTO parameters (upload_id, path, parameters) VALUES (?, ?, ?)", (upload_id, file.raw, document))
+    db.execute(
+        "INSERT INTO parameters (upload_id, path, parameters, harvester) VALUES (?, ?, ?, ?)",
+        (upload_id, file.raw if file else b"", document, harvester),
+    )
 
 
 def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool]]:
     """Go through stored versions in order of their paths, and whether each is registered."""
     query = "SELECT stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
     for row in db.execute(query, (upload_id, after, most)):
-        yield StoredFile.model_validate_json(row["stored"]), bool(row["registered"])
+        yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1
 
 
 def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | None:
@@ -219,9 +253,10 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
                 WHERE d.registered = 0 AND d.upload_id > with_files.upload_id
             ) FROM with_files WHERE with_files.upload_id IS NOT NULL
         ), with_parameters (upload_id) AS (
-            SELECT min(upload_id) FROM parameters
+            SELECT min(upload_id) FROM parameters INDEXED BY parameters_wanted WHERE aside = 0
             UNION ALL SELECT (
-                SELECT min(p.upload_id) FROM parameters p WHERE p.upload_id > with_parameters.upload_id
+                SELECT min(p.upload_id) FROM parameters p INDEXED BY parameters_wanted
+                WHERE p.aside = 0 AND p.upload_id > with_parameters.upload_id
             ) FROM with_parameters WHERE with_parameters.upload_id IS NOT NULL
         ), with_work (upload_id) AS (
             SELECT upload_id FROM uploads INDEXED BY uploads_open WHERE state IN ('wanted', 'ensured') AND (
@@ -237,7 +272,9 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
             UNION SELECT upload_id FROM with_files
             UNION SELECT upload_id FROM with_parameters WHERE EXISTS (
                 SELECT 1 FROM parameters p CROSS JOIN datafiles d USING (upload_id, path)
-                WHERE p.upload_id = with_parameters.upload_id AND d.registered = 1
+                WHERE p.upload_id = with_parameters.upload_id AND p.aside = 0 AND d.registered = 1
+                UNION ALL SELECT 1 FROM parameters p
+                WHERE p.upload_id = with_parameters.upload_id AND p.aside = 0 AND p.path = x''
             )
         )
         SELECT u.* FROM with_work CROSS JOIN uploads u USING (upload_id)
@@ -249,15 +286,26 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
     return row and _upload(row)
 
 
-def sooner(db: sqlite3.Connection, latest: float) -> None:
-    """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
-    db.execute("UPDATE uploads INDEXED BY uploads_later SET due = 0 WHERE due > ? AND due > 0", (latest,))
+def sooner(db: sqlite3.Connection, now: float) -> None:
+    """Let nothing wait longer than its own pause: what does was put off by a clock that has been put right since."""
+    db.execute(f"UPDATE uploads INDEXED BY uploads_later SET due = 0 WHERE {_TOO_LATE}", (now, _PAUSE_S))  # noqa: S608 - ours
 
 
-def last_due(db: sqlite3.Connection) -> float | None:
-    """Return when the last upload that waits for its next attempt is due."""
-    row = db.execute("SELECT max(due) FROM uploads INDEXED BY uploads_later WHERE due > 0").fetchone()
-    return float(row[0]) if row[0] is not None else None
+def upload(db: sqlite3.Connection, upload_id: str) -> Upload | None:
+    """Return an upload as it is now."""
+    row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    return row and _upload(row)
+
+
+def is_put_off(db: sqlite3.Connection, now: float) -> bool:
+    """Tell whether anything waits longer than that."""
+    query = f"SELECT 1 FROM uploads INDEXED BY uploads_later WHERE {_TOO_LATE} LIMIT 1"  # noqa: S608 - ours
+    return db.execute(query, (now, _PAUSE_S)).fetchone() is not None
+
+
+_PAUSE_S = objections.LONGEST_PAUSE_S
+"""Of a row whose own pause an earlier release did not write."""
+_TOO_LATE = "due > 0 AND due > ?1 AND due > ?1 + max(pause, ?2)"
 
 
 def next_due(db: sqlite3.Connection, now: float) -> float | None:
@@ -266,7 +314,7 @@ def next_due(db: sqlite3.Connection, now: float) -> float | None:
     query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0"
     query += " AND state NOT IN ('refused', 'continued')"
     asked = "SELECT min(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked' AND due > ?"
-    times = [db.execute(one, (now,)).fetchone()[0] for one in (query, asked)]
+    times = [*(db.execute(one, (now,)).fetchone()[0] for one in (query, asked)), objections.next_due(db)]
     return min((moment for moment in times if moment is not None), default=None)
 
 
@@ -286,20 +334,32 @@ def mark_registered(db: sqlite3.Connection, upload_id: str, files: Iterable[Stor
     )
 
 
-def wanted_parameters(
-    db: sqlite3.Connection, upload_id: str, most: int
-) -> list[tuple[int, StoredFile, list[Parameter]]]:
-    """Return what was read in files that are registered: (row, file, parameters)."""
+def set_aside(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> None:
+    """Note that the catalogue does not take this version; a newer one that came meanwhile stays wanted."""
+    db.execute(
+        "UPDATE datafiles SET registered = ? WHERE upload_id = ? AND path = ? AND revision = ? AND sha256 = ?",
+        (objections.SET_ASIDE, upload_id, stored.file.raw, stored.file.revision, stored.file.sha256),
+    )
+
+
+def wanted_metadata(db: sqlite3.Connection, upload_id: str, most: int) -> list[Metadata]:
+    """Return what was read in files that are registered, and what was asked for with the dataset."""
     rows = db.execute(
-        "SELECT p.id, p.parameters, d.stored FROM parameters p JOIN datafiles d USING (upload_id, path) "
-        "WHERE p.upload_id = ? AND d.registered = 1 ORDER BY p.id LIMIT ?",
+        "SELECT p.id, p.harvester, p.parameters, d.stored, coalesce(o.attempts, 0) AS attempts,"
+        " coalesce(o.since, 0) AS since FROM parameters p LEFT JOIN datafiles d USING (upload_id, path)"
+        " LEFT JOIN objections o ON o.upload_id = p.upload_id AND o.path = p.path AND o.what = 'metadata'"
+        " AND o.harvester = p.harvester"
+        " WHERE p.upload_id = ? AND p.aside = 0 AND (d.registered = 1 OR p.path = x'') ORDER BY p.id LIMIT ?",
         (upload_id, most),
     ).fetchall()
     return [
-        (
+        Metadata(
             row["id"],
-            StoredFile.model_validate_json(row["stored"]),
-            [Parameter.model_validate(item) for item in json.loads(row["parameters"])],
+            StoredFile.model_validate_json(row["stored"]) if row["stored"] else None,
+            row["harvester"],
+            tuple(Parameter.model_validate(item) for item in json.loads(row["parameters"])),
+            row["attempts"],
+            row["since"],
         )
         for row in rows
     ]
@@ -312,11 +372,14 @@ def complete_manifest(db: sqlite3.Connection, upload_id: str) -> sqlite3.Row | L
     if seal is None or db.execute(held, (upload_id,)).fetchone()[0] != seal["files"]:
         return "incomplete"
     rows = db.execute("SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)).fetchall()
-    if len(rows) != seal["files"] or not all(row["registered"] for row in rows):
+    if len(rows) != seal["files"] or not all(row["registered"] == 1 for row in rows):
         return "incomplete"
     digest = manifest_digest((bytes(row["path"]), row["sha256"]) for row in rows)
     return seal if digest == seal["manifest_sha256"] else "differs"
 
 
 def _upload(row: sqlite3.Row) -> Upload:
-    return Upload(row["upload_id"], row["request"], row["state"], row["dataset_id"], row["attempts"], row["trouble"])
+    return Upload(
+        row["upload_id"], row["request"], row["state"], row["dataset_id"], row["attempts"], row["since"],
+        row["trouble"], row["told"], row["told_at"],
+    )  # fmt: skip

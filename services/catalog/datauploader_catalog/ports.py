@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from datauploader_catalog.errors import CatalogueRefused
+from datauploader_catalog.errors import ValueRefused
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 1000
@@ -122,7 +122,7 @@ class Datafile:
         _require_text("The datafile's path", self.path)
         _require_encodable("The datafile's location", self.location)
         if self.size < 0 or not _SHA256.fullmatch(self.checksum):
-            raise CatalogueRefused(
+            raise ValueRefused(
                 f"Datafile {self.path!r} has size {self.size} and checksum {self.checksum!r}; a size of at "
                 "least 0 and a SHA-256 of 64 lower-case hexadecimal digits are needed to register it."
             )
@@ -142,7 +142,7 @@ class Parameter:
         if isinstance(self.value, str):
             _require_encodable(f"Parameter {self.name!r}", self.value)
         elif not math.isfinite(self.value):
-            raise CatalogueRefused(f"Parameter {self.name!r} is {self.value}; give it as text.")
+            raise ValueRefused(f"Parameter {self.name!r} is {self.value}; give it as text.")
 
 
 class Catalogue(Protocol):
@@ -221,20 +221,18 @@ class Catalogue(Protocol):
 
 def _require_text(what: str, value: str) -> None:
     if not value.strip():
-        raise CatalogueRefused(f"{what} is empty; give it one.")
+        raise ValueRefused(f"{what} is empty; give it one.")
     _require_encodable(what, value)
 
 
 def _require_name(what: str, value: str) -> None:
     _require_text(what, value)
     if len(value) > _LONGEST_NAME:
-        raise CatalogueRefused(f"{what} has {len(value)} characters; use at most {_LONGEST_NAME}.")
+        raise ValueRefused(f"{what} has {len(value)} characters; use at most {_LONGEST_NAME}.")
 
 
 def _require_encodable(what: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise CatalogueRefused(
-            f"{what} holds characters that are not text ({value!a}); use its display form."
-        ) from error
+        raise ValueRefused(f"{what} holds characters that are not text ({value!a}); use its display form.") from error

@@ -8,8 +8,10 @@ from pydantic import SecretStr
 from datauploader.contracts.model import Travelling
 from datauploader.contracts.names import check_location
 from datauploader.contracts.questions import (
+    CatalogCondition,
     CreateInvestigation,
     DatasetState,
+    HowIsTheCatalog,
     Identity,
     Investigations,
     InvestigationSummary,
@@ -45,10 +47,11 @@ class Answers:
         *,
         may_create: bool,
         store: Store,
+        condition: Callable[[], CatalogCondition] = CatalogCondition,
         today: Callable[[], date] = this_day,
     ) -> None:
         """Answer from this catalogue and of what was heard; its base directories are told without the prefix."""
-        self._store = store
+        self._store, self._condition = store, condition
         self._catalogue = catalogue
         self._storage_prefix = storage_prefix
         self._may_create = may_create and catalogue.may_create
@@ -79,6 +82,8 @@ class Answers:
             return self._list(question)
         if isinstance(question, CreateInvestigation):
             return self._create(question)
+        if isinstance(question, HowIsTheCatalog):
+            return self._condition()
         if isinstance(question, LookAtDataset):
             return self._look(question)
         raise QuestionRefused("unknown-question", f"the catalog cannot answer {question.name}")

@@ -86,6 +86,9 @@ class CatalogSettings(SectionSettings):
     vuo: VuoSettings | None = None
     threads: int = Field(default=4, ge=1, le=32)
     """Uploads that are brought into the catalogue at the same time."""
+    patience_s: float = Field(default=180, gt=0)
+    """How long the catalogue may be away, or fail at something, until people and operators are told; also how long an
+    error that nobody knows is tried again as one that passes."""
     audit: bool = True
     """Complete a dataset only after its storage was listed and compared with the manifest; the stations' transfer
     services do that, so they must be of a release that can."""

@@ -5,6 +5,7 @@ greatest order, then the higher id, stays, and an earlier one is only answered.
 """
 
 import sqlite3
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
@@ -33,12 +34,16 @@ SCHEMA = Schema(
         ALTER TABLE words ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
         UPDATE words SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
         """,
+        "ALTER TABLE words ADD COLUMN since REAL NOT NULL DEFAULT 0;  -- of the first failed attempt, or 0",
     ),
 )
 Described = Event[DatasetDescribed] | Event[InvestigationDescribed]
 _KNOWN = (
     "LEFT JOIN uploads u ON u.upload_id = w.upload_id WHERE w.told = 0 AND (w.upload_id = '' OR u.dataset_id <> '')"
+    " AND NOT EXISTS (SELECT 1 FROM parameters p INDEXED BY parameters_wanted"
+    " WHERE p.upload_id = w.upload_id AND p.path = x'' AND p.aside = 0)"
 )
+"""What was asked for with the dataset goes first: what was said later replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Word:
     told: bool
     refusal: str
     attempts: int
+    since: float
+    """Of the first failed attempt, seconds since 1970; 0 where there was none."""
 
 
 def hear(db: sqlite3.Connection, event: Described) -> Word:
@@ -62,12 +69,17 @@ def hear(db: sqlite3.Connection, event: Described) -> Word:
     db.execute(
         "INSERT INTO words (subject, upload_id, time, event_id, event, number) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (subject) DO UPDATE SET time = excluded.time, event_id = excluded.event_id,"
-        " event = excluded.event, number = excluded.number, told = 0, refusal = '', attempts = 0, due = 0"
+        " event = excluded.event, number = excluded.number, told = 0, refusal = '', attempts = 0, due = 0, since = 0"
         " WHERE (excluded.number, excluded.event_id) > (words.number, words.event_id)",
         (subject, data.upload_id, _stamp(event.time), event.id, encode(event), event.order),
     )
     query = "SELECT w.*, u.dataset_id FROM words w LEFT JOIN uploads u ON u.upload_id = w.upload_id WHERE subject = ?"
     return _word(db.execute(query, (subject,)).fetchone())
+
+
+def known(db: sqlite3.Connection, upload_id: str) -> bool:
+    """Tell whether somebody has described the dataset of an upload since it was asked for: that is the whole of it."""
+    return db.execute("SELECT 1 FROM words WHERE upload_id = ?", (upload_id,)).fetchone() is not None
 
 
 def due(db: sqlite3.Connection, now: float, longest_s: float) -> Word | None:
@@ -87,9 +99,13 @@ def next_due(db: sqlite3.Connection) -> float | None:
 
 
 def waiting(db: sqlite3.Connection) -> bool:
-    """Tell whether any word waits for the dataset that it is about."""
-    query = "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE w.told = 0 AND u.dataset_id = ''"
-    return db.execute(f"{query} AND u.state <> 'refused'").fetchone() is not None
+    """Tell whether any word waits for the dataset that it is about, or for what was asked for with that."""
+    query = (
+        "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE w.told = 0 AND u.state <> 'refused'"
+        " AND (u.dataset_id = '' OR EXISTS (SELECT 1 FROM parameters p INDEXED BY parameters_wanted"
+        " WHERE p.upload_id = w.upload_id AND p.path = x'' AND p.aside = 0))"
+    )
+    return db.execute(query).fetchone() is not None
 
 
 def is_outdated(db: sqlite3.Connection, word: Word) -> bool:
@@ -111,14 +127,21 @@ def mark_told(db: sqlite3.Connection, word: Word, refusal: str) -> bool:
 
 def postpone(db: sqlite3.Connection, word: Word, until: float) -> None:
     """Try a word again later."""
-    query = "UPDATE words SET attempts = attempts + 1, due = ? WHERE subject = ? AND event_id = ?"
-    db.execute(query, (until, word.subject, word.event.id))
+    query = "UPDATE words SET attempts = attempts + 1, due = ?, since = ? WHERE subject = ? AND event_id = ?"
+    db.execute(query, (until, word.since or time.time(), word.subject, word.event.id))
+
+
+def oldest_waiting(db: sqlite3.Connection, before: float) -> list[str]:
+    """Name what waits since before a moment."""
+    query = "SELECT subject FROM words WHERE told = 0 AND since > 0 AND since <= ? ORDER BY since LIMIT 20"
+    return [str(row["subject"]) for row in db.execute(query, (before,))]
 
 
 def _word(row: sqlite3.Row) -> Word:
     event = cast("Described", decode(row["event"]))
     return Word(
         row["subject"], event, row["dataset_id"] or "", bool(row["told"]), row["refusal"], row["attempts"],
+        row["since"],
     )  # fmt: skip
 
 

@@ -14,30 +14,22 @@ from datauploader.contracts import (
     DatasetRefused,
     Event,
     EventData,
-    Parameter,
-    StoredFile,
     UploadRequested,
     decode,
-    receipts,
 )
 from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
-from datauploader_catalog import audits, claims, ledger, ports
-from datauploader_catalog.errors import CatalogError, CatalogueRefused, NotYetThere, Taken
+from datauploader_catalog import audits, claims, delays, ledger, objections, ports, words
+from datauploader_catalog.contents import Contents
+from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
+from datauploader_catalog.objections import LONGEST_PAUSE_S, Patience
 from datauploader_catalog.persons import Persons
 
 log = structlog.get_logger()
 
-BATCH = 2000
-"""Datafiles that are registered in one step; the adapter may split them further."""
-LONGEST_PAUSE_S = 60.0
 _ASK = "Ask the user office, then press retry; the files that are stored stay stored."
-
-
-def pause_s(attempts: int, retry_after: float | None) -> float:
-    """Return how long to wait after so many failed attempts: 1 s doubling to a minute, never less than asked."""
-    return max(min(2.0 ** min(attempts, 10), LONGEST_PAUSE_S), retry_after or 0)
+_SHORTER = "Upload under another name, or ask the user office, then press retry; what is stored stays stored."
 
 
 class Worker:
@@ -52,16 +44,16 @@ class Worker:
         threads: int = 4,
         *,
         audit: bool = True,
+        patience: Patience,
     ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
-        self._persons, self._audit = persons, audit
+        self._persons, self._audit, self._patience = persons, audit, patience
         self._change = threading.Condition()
         self._stopping = False
+        self._contents = Contents(store, outbox, catalogue, patience, lambda: self._stopping)
         self._busy: set[str] = set()
         self._trouble: dict[str, str] = {}
-        self._longest_s = LONGEST_PAUSE_S
-        """The longest pause that there can be: longer ones are what the catalogue asked for since the start."""
         self._threads = [threading.Thread(target=self._run, name=f"catalogue.{n}", daemon=True) for n in range(threads)]
 
     @property
@@ -69,6 +61,12 @@ class Worker:
         """The sentences of what keeps uploads waiting now."""
         with self._change:
             return tuple(dict.fromkeys(self._trouble.values()))
+
+    @property
+    def stumbling(self) -> str:
+        """Why nothing at all can be done, "" where that is not so: the state file, or a thread that has ended."""
+        with self._change:
+            return self._trouble.get("", "") or ended_threads(self._threads, stopping=self._stopping)
 
     def start(self) -> None:
         """Begin with what a former run left undone."""
@@ -101,7 +99,12 @@ class Worker:
             try:
                 self._step()
             except sqlite3.DatabaseError as error:  # a full disk; what is wanted is still in the ledger
-                self._cannot_use_state(error)
+                self._stumble(f"the catalog cannot use its state file ({error}): make room on its disk")
+            except Exception as error:  # the boundary of the thread: what is wanted is still in the ledger
+                log.exception("catalogue_thread_stumbled")
+                self._stumble(
+                    f"an unexpected error ({type(error).__name__}) keeps the catalog from its work; see its log"
+                )
 
     def _step(self) -> None:
         """Do what can be done for one upload."""
@@ -114,14 +117,15 @@ class Worker:
                     self._busy.discard(upload.upload_id)
                     self._change.notify()
 
-    def _cannot_use_state(self, error: sqlite3.DatabaseError) -> None:
-        sentence = f"the catalog cannot use its state file ({error}): make room on its disk; it goes on by itself"
+    def _stumble(self, why: str) -> None:
+        """Rest a moment, and say why."""
+        sentence = f"{why}; it goes on by itself"
         with self._change:
             fresh = self._trouble.get("") != sentence
             self._trouble[""] = sentence
             self._change.wait(1.0)
         if fresh:
-            log.error("state_not_used", problem=str(error))
+            log.error("state_not_used", problem=why)
 
     def _take(self) -> ledger.Upload | None:
         with self._change:
@@ -134,43 +138,56 @@ class Worker:
                 if upload is not None:
                     self._busy.add(upload.upload_id)
                     return upload
+                if not self._busy:
+                    self._trouble.pop("", None)
                 self._change.wait(min(later - now, LONGEST_PAUSE_S) if later else LONGEST_PAUSE_S)
         return None
 
     def _put_right(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
-        latest = now + self._longest_s
         with self._store.reading() as db:
-            last, asked = ledger.last_due(db), audits.last_due(db)
-        if (last is not None and last > latest) or asked > now + audits.LONGEST_S:
+            wrong = ledger.is_put_off(db, now) or audits.last_due(db) > now + audits.LONGEST_S
+            again = objections.is_due(db, now)
+        if wrong or again:
             with self._store.transaction() as db:
-                ledger.sooner(db, latest)
+                ledger.sooner(db, now)
                 audits.sooner(db, now + audits.LONGEST_S)
+                objections.take_up(db, now)
 
     def _advance(self, upload: ledger.Upload) -> None:
         """Do all that can be done for one upload now."""
-        request = decode(upload.request)
-        assert isinstance(request.data, UploadRequested)
+        request: Event[EventData] | None = None
         try:
-            if upload.state != "wanted":
-                dataset_id = upload.dataset_id
-            elif self._may_write(request.data):
-                dataset_id = self._ensure(request, request.data)
-            else:
-                self._well(upload.upload_id)
-                return
-            self._register(request, request.data, dataset_id)
-            self._describe(request.data, dataset_id)
-            self._complete(request, upload, dataset_id)
+            request = decode(upload.request)
+            self._tell(request, upload)
         except CatalogueRefused as error:
+            assert request is not None, "the catalogue is asked only for what was read"
             self._refused(request, error)
         except CatalogError as error:
-            self._later(upload, error)
+            self._later(request, upload, error)
+        except sqlite3.OperationalError:  # a full disk: the thread waits for room
+            raise
         except Exception as error:  # the boundary of one upload: the others must go on
             log.exception("catalogue_step_failed")
-            self._later(upload, CatalogError(f"an unexpected error ({type(error).__name__}); the log says more"))
+            problem = BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more")
+            self._later(request, upload, problem)
         else:
-            self._well(upload.upload_id)
+            self._well(request)
+
+    def _tell(self, request: Event[EventData], upload: ledger.Upload) -> None:
+        """Tell the catalogue what it can be told; metadata never keep a dataset from its completion."""
+        assert isinstance(request.data, UploadRequested)
+        if upload.state != "wanted":
+            dataset_id = upload.dataset_id
+        elif self._may_write(request.data):
+            dataset_id = self._ensure(request, request.data)
+        else:
+            return
+        self._contents.register(request, upload, dataset_id)
+        hindrance = self._contents.describe(request, dataset_id)
+        self._complete(request, upload, dataset_id)
+        if hindrance is not None:
+            raise hindrance
 
     def _may_write(self, wanted: UploadRequested) -> bool:
         """Judge whose dataset it is, and tell those who are refused; False where this upload is one of them.
@@ -219,8 +236,6 @@ class Worker:
             before = ledger.dataset_of(db, wanted.upload_id)
         if dataset.complete and dataset.id != before:
             raise Taken(*claims.complete(wanted.dataset.name))
-        if wanted.dataset.parameters:
-            self._catalogue.attach_parameters(dataset.id, parameters_of(wanted.dataset.parameters))
         fact = DatasetEnsured(
             upload_id=wanted.upload_id,
             investigation_id=wanted.investigation,
@@ -229,9 +244,12 @@ class Worker:
         )
         with self._store.transaction() as db:
             db.execute(
-                "UPDATE uploads SET state = 'ensured', dataset_id = ?, attempts = 0, due = 0 WHERE upload_id = ?",
+                "UPDATE uploads SET state = 'ensured', dataset_id = ?, attempts = 0, since = 0, due = 0"
+                " WHERE upload_id = ?",
                 (dataset.id, wanted.upload_id),
             )
+            if wanted.dataset.parameters and not words.known(db, wanted.upload_id):
+                ledger.add_parameters(db, wanted.upload_id, None, wanted.dataset.parameters)
             again = (
                 (str(time.time_ns()),) if before else ()
             )  # after a refusal: who has heard it once must hear it again
@@ -239,39 +257,6 @@ class Worker:
         crash_point("catalog.ensured-noted")
         self._outbox.wake()
         return dataset.id
-
-    def _register(self, request: Event[EventData], wanted: UploadRequested, dataset_id: str) -> None:
-        """Register stored files in batches until none is left."""
-        while not self._stopping:
-            with self._store.reading() as db:
-                batch = ledger.wanted_files(db, wanted.upload_id, BATCH)
-            if not batch:
-                return
-            self._catalogue.register_datafiles(dataset_id, [_datafile(wanted, stored) for stored in batch])
-            crash_point("catalog.registered")
-            with self._store.transaction() as db:
-                ledger.mark_registered(db, wanted.upload_id, batch)
-                for receipt, identity in receipts.of_catalogued(wanted.upload_id, dataset_id, batch):
-                    Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
-            crash_point("catalog.registered-noted")
-            self._outbox.wake()
-
-    def _describe(self, wanted: UploadRequested, dataset_id: str) -> None:
-        """Attach what harvesters have read to the datafiles that it belongs to."""
-        while not self._stopping:
-            with self._store.reading() as db:
-                rows = ledger.wanted_parameters(db, wanted.upload_id, 100)
-            if not rows:
-                return
-            for row_id, stored, parameters in rows:
-                try:
-                    path = _path(wanted, stored)
-                    self._catalogue.attach_parameters(dataset_id, parameters_of(parameters), datafile=path)
-                except CatalogueRefused as error:
-                    log.warning("parameters_refused", path=stored.file.path, problem=str(error))
-                crash_point("catalog.described")
-                with self._store.transaction() as db:
-                    db.execute("DELETE FROM parameters WHERE id = ?", (row_id,))
 
     def _complete(self, request: Event[EventData], upload: ledger.Upload, dataset_id: str) -> None:
         """Complete the dataset when every file of the manifest is a datafile."""
@@ -310,9 +295,14 @@ class Worker:
         with self._store.transaction() as db:
             if audits.is_well(db, request.data.upload_id, seal["manifest_sha256"]):
                 return True
-            audits.ask(db, request, seal)
+            asked = audits.ask(db, request, seal)
         crash_point("catalog.audit-asked")
         self._outbox.wake()
+        if asked >= audits.OFTEN:
+            raise NotYetThere(
+                f"nobody has compared the storage with the manifest yet, although transfer was asked {asked} times; "
+                "see that it runs, and is of a release that can"
+            )
         return False
 
     def _refused(self, request: Event[EventData], error: CatalogueRefused) -> None:
@@ -323,41 +313,42 @@ class Worker:
             upload_id=request.data.upload_id,
             reason=error.reason if isinstance(error, Taken) else type(error).__name__.lower(),
             detail=str(error)[:2000],
-            hint=claims.ANOTHER_NAME if taken else _ASK,
+            hint=claims.ANOTHER_NAME if taken else _SHORTER if isinstance(error, ValueRefused) else _ASK,
         )
         with self._store.transaction() as db:
             claims.set_state(db, fact.upload_id, "refused")
             self._refuse(db, request, fact)
         self._outbox.wake()
-        self._well(request.data.upload_id)
+        self._well(request)
 
     def _refuse(self, db: sqlite3.Connection, request: Event[Any], fact: DatasetRefused) -> None:
+        delays.end(db, request, fact.upload_id)
         query = "UPDATE uploads SET state = 'refused', trouble = ? WHERE upload_id = ?"
         db.execute(query, (fact.detail, fact.upload_id))
         self._say(db, request, fact, str(time.time_ns()))
 
-    def _later(self, upload: ledger.Upload, error: CatalogError) -> None:
-        self._longest_s = max(self._longest_s, error.retry_after or 0)
+    def _later(self, request: Event[EventData] | None, upload: ledger.Upload, error: CatalogError) -> None:
         with self._store.transaction() as db:
-            row = db.execute("SELECT attempts FROM uploads WHERE upload_id = ?", (upload.upload_id,)).fetchone()
-            wait = 1.0 if isinstance(error, NotYetThere) else pause_s(row["attempts"], error.retry_after)
-            db.execute(
-                "UPDATE uploads SET attempts = attempts + 1, due = ?, trouble = ? WHERE upload_id = ?",
-                (time.time() + wait, str(error), upload.upload_id),
-            )
+            now = ledger.upload(db, upload.upload_id) or upload
+            wait = delays.postpone(db, request, now, error, self._patience)
+        self._outbox.wake()
         with self._change:
             fresh = self._trouble.get(upload.upload_id) != str(error)
             self._trouble[upload.upload_id] = str(error)
         if fresh:
             log.warning("catalogue_waits", problem=str(error), retry_in_s=wait)
 
-    def _well(self, upload_id: str) -> None:
+    def _well(self, request: Event[EventData]) -> None:
+        upload_id = request.data.upload_id
         with self._change:
-            had = self._trouble.pop(upload_id, None)
+            self._trouble.pop(upload_id, None)
             self._trouble.pop("", None)
-        if had is not None:
+        with self._store.reading() as db:
+            waited = delays.waits(db, upload_id)
+        if waited:
             with self._store.transaction() as db:
-                db.execute("UPDATE uploads SET attempts = 0, due = 0, trouble = '' WHERE upload_id = ?", (upload_id,))
+                delays.end(db, request, upload_id)
+            self._outbox.wake()
             log.info("catalogue_goes_on")
 
     @staticmethod
@@ -366,25 +357,9 @@ class Worker:
         Outbox.put(db, request.follow(fact, service="catalog", id=identity))
 
 
-def _path(wanted: UploadRequested, stored: StoredFile) -> str:
-    """Return the path below the dataset; the object's own, because that one is text whatever the file's bytes are."""
-    return stored.object.removeprefix(f"{wanted.destination.location}/")
-
-
-def _datafile(wanted: UploadRequested, stored: StoredFile) -> ports.Datafile:
-    file = stored.file
-    return ports.Datafile(
-        path=_path(wanted, stored),
-        location=f"{wanted.destination.remote}:{stored.object}",
-        size=file.size,
-        checksum=file.sha256,
-        mtime_ns=file.mtime_ns,
-    )
-
-
-def parameters_of(parameters: Sequence[Parameter]) -> list[ports.Parameter]:
-    """Write parameters as a catalogue takes them."""
-    return [
-        ports.Parameter(p.name, str(p.value).lower() if isinstance(p.value, bool) else p.value, p.units)
-        for p in parameters
-    ]
+def ended_threads(threads: Sequence[threading.Thread], *, stopping: bool) -> str:
+    """Name the threads that have ended although nobody has stopped them, "" where there are none."""
+    ended = [thread.name for thread in threads if thread.ident is not None and not thread.is_alive()]
+    if stopping or not ended:
+        return ""
+    return f"the catalog's thread {', '.join(ended)} has ended: restart the catalog, and look at its log"

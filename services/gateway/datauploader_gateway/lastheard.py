@@ -6,7 +6,9 @@ import time
 from datauploader.contracts import (
     DatasetAnnotated,
     DatasetCompleted,
+    DatasetDelayed,
     DatasetEnsured,
+    DatasetPartlyRefused,
     DatasetRefused,
     Event,
     EventData,
@@ -50,8 +52,11 @@ _SAID_BY_STATIONS: frozenset[type[EventData]] = frozenset(
     )
 )  # fmt: skip
 _SAID_BY_CATALOG: frozenset[type[EventData]] = frozenset(
-    (DatasetEnsured, DatasetRefused, DatasetCompleted, DatasetAnnotated, InvestigationAnnotated, FileCatalogued)
-)
+    (
+        DatasetEnsured, DatasetRefused, DatasetPartlyRefused, DatasetDelayed, DatasetCompleted, DatasetAnnotated,
+        InvestigationAnnotated, FileCatalogued,
+    )
+)  # fmt: skip
 CATALOG = "catalog"
 """Events count that the broker lets nobody say but the station itself, or the catalog: others, such as harvesters,
 could else have them throw their states away."""

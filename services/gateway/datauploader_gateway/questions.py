@@ -6,9 +6,11 @@ import time
 from datauploader.contracts import Station, UploadRequested
 from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview, Refused
 from datauploader.contracts.questions import (
+    CatalogCondition,
     CreateInvestigation,
     DatasetState,
     Folder,
+    HowIsTheCatalog,
     Identity,
     Investigations,
     InvestigationSummary,
@@ -57,6 +59,7 @@ class Questions:
         self._timeout_s = timeout_s
         self._work_s = min(timeout_s * _SHARE, _LONGEST_S)
         self._catalogue: tuple[float, str] = (float("-inf"), "")
+        self._condition: tuple[float, CatalogCondition] = (float("-inf"), CatalogCondition())
 
     async def who_is(self, vuo_session: str) -> Identity:
         """Ask whose VUO session this is.
@@ -197,6 +200,17 @@ class Questions:
             trouble = await self._ask_whether_catalogue_answers()
             self._catalogue = (time.monotonic(), trouble)
         return trouble
+
+    async def catalog_condition(self) -> CatalogCondition:
+        """Say what keeps the catalog service from its work; nothing where it is silent, which is told otherwise."""
+        asked, found = self._condition
+        if time.monotonic() - asked > _REMEMBERED_S:
+            try:
+                found = await self._ask(HowIsTheCatalog(), CatalogCondition, None)
+            except (QuestionRefused, MessagingError):  # an older release, or `catalogue_trouble` says it
+                found = CatalogCondition()
+            self._condition = (time.monotonic(), found)
+        return found
 
     async def _ask_whether_catalogue_answers(self) -> str:
         try:

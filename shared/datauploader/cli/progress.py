@@ -94,4 +94,7 @@ def _notes(upload: UploadStatus) -> str:
         (counts.unverified.files, "stored, not verified"),
         (upload.left_out, "left out"),
     )
-    return ", ".join(f"{count(number, 'file')} {words}" for number, words in notes if number)
+    said = [f"{count(number, 'file')} {words}" for number, words in notes if number]
+    if unread := counts.metadata_lacks.files:
+        said.append(f"metadata of {count(unread, 'file')} not taken (see: datauploader files {upload.id})")
+    return ", ".join(said)

@@ -78,8 +78,13 @@ def files(
             for file in found:
                 screen.as_json(file)
             return
-        rows = ((file.state, size(file.size), file.path, f"{file.detail} {file.hint}".strip()) for file in found)
+        rows = ((file.state, size(file.size), file.path, _happened(file)) for file in found)
         screen.table(("State", "Size", "Path", "What happened"), rows, right=("Size",))
+
+
+def _happened(file: FileStatus) -> str:
+    metadata = f"Metadata: {file.metadata_problem}" if file.metadata_problem else ""
+    return " ".join(part for part in (file.detail, file.hint, metadata) if part)
 
 
 def _files(gateway: Gateway, upload: str, only: str) -> Iterator[FileStatus]:

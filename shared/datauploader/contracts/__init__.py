@@ -4,6 +4,7 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.audits import AuditReported, AuditRequested
 from datauploader.contracts.datasets import (
     DatasetCompleted,
+    DatasetDelayed,
     DatasetEnsured,
     DatasetRefused,
     DatasetSpec,
@@ -18,6 +19,7 @@ from datauploader.contracts.descriptions import (
 from datauploader.contracts.envelope import Event, decode, encode
 from datauploader.contracts.files import (
     CataloguedFile,
+    DatasetPartlyRefused,
     FailedFile,
     FileCatalogued,
     FileFailed,
@@ -27,6 +29,7 @@ from datauploader.contracts.files import (
     FileStored,
     FileVersion,
     LeftOutFile,
+    RefusedFile,
     StoredFile,
 )
 from datauploader.contracts.metadata import ExtractedFile, MetadataExtracted
@@ -52,8 +55,10 @@ __all__ = [
     "CataloguedFile",
     "DatasetAnnotated",
     "DatasetCompleted",
+    "DatasetDelayed",
     "DatasetDescribed",
     "DatasetEnsured",
+    "DatasetPartlyRefused",
     "DatasetRefused",
     "DatasetSpec",
     "Destination",
@@ -75,6 +80,7 @@ __all__ = [
     "MovingFile",
     "Parameter",
     "Person",
+    "RefusedFile",
     "Station",
     "StationReported",
     "StoredFile",

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from datauploader.contracts.model import EventData, Sentence, Sha256, Travelling, UploadId
 from datauploader.contracts.names import Name
@@ -45,6 +45,22 @@ class DatasetRefused(EventData):
     reason: str = Field(pattern=r"^[a-z-]{2,40}$")
     detail: Sentence
     hint: Sentence = ""
+
+
+class DatasetDelayed(EventData):
+    """The catalogue has not taken what this upload has to tell it for a while, or takes it again."""
+
+    name: ClassVar[str] = "dataset.delayed"
+
+    upload_id: UploadId
+    detail: Sentence = ""
+    """Why, in the catalogue's words where it has said some; "": it goes on."""
+    since: AwareDatetime | None = None
+    """When the first attempt failed."""
+    retry_s: float = Field(default=0, ge=0)
+    """How long until the next attempt, seconds."""
+    needs_person: bool = False
+    """It may not pass by itself."""
 
 
 class DatasetCompleted(EventData):

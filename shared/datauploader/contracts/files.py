@@ -156,6 +156,32 @@ class FileCatalogued(EventData):
     files: tuple[CataloguedFile, ...] = Field(min_length=1, max_length=MOST_FILES)
 
 
+class RefusedFile(Travelling):
+    """A stored version that the catalogue does not take, or whose metadata it does not take."""
+
+    file: FileVersion
+    what: Literal["datafile", "metadata"]
+    harvester: str = Field(default="", max_length=63)
+    """Who has read the metadata."""
+    detail: Sentence
+    """Why, in the catalogue's words; "" takes an earlier word back."""
+    hint: Sentence = ""
+    final: bool = True
+    """False: it is tried again by itself, rarely."""
+
+
+class DatasetPartlyRefused(EventData):
+    """The catalogue takes the dataset without these; a datafile that is refused keeps it from being completed."""
+
+    name: ClassVar[str] = "dataset.partly-refused"
+
+    upload_id: UploadId
+    dataset_id: str = ""
+    files: tuple[RefusedFile, ...] = Field(default=(), max_length=MOST_FILES)
+    metadata: Sentence | None = None
+    """What is not taken of the metadata that were asked for with the dataset; "" takes an earlier word back."""
+
+
 class LeftOutFile(FilePath):
     """Something in the folder that is not uploaded, on the record."""
 

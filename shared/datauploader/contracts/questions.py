@@ -108,6 +108,21 @@ class CreateInvestigation(Question):
     end: date | None = None
 
 
+class HowIsTheCatalog(Question):
+    """Ask the catalog what keeps it from its work, and what has waited too long for the catalogue."""
+
+    name: ClassVar[str] = "catalog.condition"
+
+
+class CatalogCondition(Travelling):
+    """Sentences; nothing where all is well."""
+
+    troubles: tuple[Sentence, ...] = ()
+    """What concerns all uploads."""
+    waiting: tuple[Sentence, ...] = ()
+    """Why some uploads and descriptions have waited longer than they should."""
+
+
 class ListDatafiles(Question):
     """Ask the catalog which versions it has of an upload of the station that asks."""
 
@@ -318,6 +333,7 @@ QUESTIONS: dict[type[Question], type[Travelling]] = {
     MayUpload: UploadRight,
     ListInvestigations: Investigations,
     CreateInvestigation: InvestigationSummary,
+    HowIsTheCatalog: CatalogCondition,
     ListDatafiles: Datafiles,
     LookAtDataset: DatasetState,
     LastHeard: Heard,

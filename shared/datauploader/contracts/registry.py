@@ -1,7 +1,7 @@
 """The list of everything that can be said; a kind of event that is not here does not exist."""
 
 from datauploader.contracts.audits import AuditReported, AuditRequested
-from datauploader.contracts.datasets import DatasetCompleted, DatasetEnsured, DatasetRefused
+from datauploader.contracts.datasets import DatasetCompleted, DatasetDelayed, DatasetEnsured, DatasetRefused
 from datauploader.contracts.descriptions import (
     DatasetAnnotated,
     DatasetDescribed,
@@ -9,6 +9,7 @@ from datauploader.contracts.descriptions import (
     InvestigationDescribed,
 )
 from datauploader.contracts.files import (
+    DatasetPartlyRefused,
     FileCatalogued,
     FileFailed,
     FileLeftOut,
@@ -52,6 +53,8 @@ EVENTS: tuple[type[EventData], ...] = (
     TransferProgressed,
     DatasetEnsured,
     DatasetRefused,
+    DatasetPartlyRefused,
+    DatasetDelayed,
     DatasetCompleted,
     DatasetDescribed,
     DatasetAnnotated,

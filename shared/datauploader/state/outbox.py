@@ -89,6 +89,8 @@ class Outbox:
     @property
     def trouble(self) -> str:
         """The sentence of the last failure, "" when the latest attempt went through."""
+        if self._thread.ident is not None and not self._thread.is_alive() and self._give_up_at is None:
+            return "the thread that sends events has ended: restart this service, and look at its log"
         return self._trouble or (self._refusal if self._aside else "")
 
     def waiting(self) -> int:
@@ -126,7 +128,13 @@ class Outbox:
             try:
                 self._turn()
             except sqlite3.DatabaseError as error:  # a full disk, or a damaged one; the rows are still there
-                self._stumble(error)
+                self._stumble(
+                    f"the state file cannot be used ({error}): make room on its disk, and it goes on by itself; "
+                    "a damaged one is set aside at the next start"
+                )
+            except Exception as error:  # the boundary of the thread: the rows are still there
+                log.exception("outbox_stumbled")
+                self._stumble(f"an unexpected error ({type(error).__name__}) keeps events from being sent; see the log")
             with self._change:
                 if self._stumbled or (not self._fresh and not self._confirmed):
                     self._change.wait(PAUSE_S)
@@ -152,14 +160,11 @@ class Outbox:
                 self._read_again_from(first)
             raise
 
-    def _stumble(self, error: sqlite3.DatabaseError) -> None:
+    def _stumble(self, why: str) -> None:
         if not self._stumbled:
-            log.error("outbox_not_written", problem=str(error))
+            log.error("outbox_not_written", problem=why)
         self._stumbled = True
-        self._trouble = (
-            f"the state file cannot be used ({error}): make room on its disk, and it goes on by itself; "
-            "a damaged one is set aside at the next start"
-        )
+        self._trouble = why
 
     def _finished(self) -> bool:
         with self._change:

@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from datauploader_catalog.adapters.vuo import VuoCatalogue
+from datauploader_catalog.domain.apart import send_apart
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,
@@ -23,6 +24,8 @@ from datauploader_catalog.errors import (
     NotAllowed,
     NotSignedIn,
     NotTrusted,
+    UnknownTrouble,
+    ValueRefused,
 )
 from datauploader_catalog.ports import Datafile, NewDataset, NewInvestigation, Parameter
 from datauploader_catalog.settings import VuoSettings
@@ -322,3 +325,35 @@ def test_an_unknown_session_is_told_where_to_sign_in(vuo) -> None:
     with pytest.raises(NotSignedIn) as refusal:
         vuo.catalogue.identify(SecretStr("nobody"))
     assert refusal.value.login_url == f"{vuo.double.url}/sign-in?back="
+
+
+@pytest.mark.fault("F59")
+def test_a_value_that_is_wider_than_its_column_is_refused_with_the_words_of_the_database(vuo) -> None:
+    """A name, a path, a parameter: the column is named, and all that fits is taken."""
+    widths = {"datasets.name": 20, "datafiles.path": 10, "parameters.value": 5}
+    vuo.oracle.put("/_double/widths", json=widths).raise_for_status()
+    try:
+        with pytest.raises(ValueRefused, match=r"ORA-12899.*NAME.*actual: 29, maximum: 20"):
+            vuo.catalogue.ensure_dataset(NewDataset(OPEN, "образец образец", owner=ANNA))
+        dataset = vuo.catalogue.ensure_dataset(WANTED)
+        files = [Datafile(f"{'x' * n}.h5", "x", 1, "a" * 64, 1) for n in range(1, 9)]
+        found = list(send_apart(files, lambda some: vuo.catalogue.register_datafiles(dataset.id, some)))
+        assert [some[0].path for some, error in found if error is not None] == ["xxxxxxxx.h5"]
+        with pytest.raises(ValueRefused, match="VALUE"):
+            vuo.catalogue.attach_parameters(dataset.id, [Parameter("title", "too long")])
+        assert len(vuo.datasets()[0]["datafiles"]) == 7
+    finally:
+        vuo.oracle.put("/_double/widths", json={}).raise_for_status()
+
+
+@pytest.mark.fault("F59")
+def test_a_procedure_that_fails_is_not_taken_for_a_catalogue_that_is_away(vuo) -> None:
+    """HTTP 500 is what a server says of a procedure; a fault can be set for one value alone."""
+    vuo.fail("create_dataset", "error", status=500, match="scan-1", times=-1)
+    with pytest.raises(UnknownTrouble, match="500"):
+        vuo.catalogue.ensure_dataset(WANTED)
+    dataset = vuo.catalogue.ensure_dataset(NewDataset(OPEN, "scan-2", owner=ANNA))
+    vuo.fail("add_datafiles", "unreadable", match="b.h5", times=-1, body="ORA-02290: check constraint\n")
+    with pytest.raises(ValueRefused, match="02290"):
+        vuo.catalogue.register_datafiles(dataset.id, [Datafile(f"{n}.h5", "x", 1, "a" * 64, 1) for n in "ab"])
+    vuo.catalogue.register_datafiles(dataset.id, [Datafile("a.h5", "x", 1, "a" * 64, 1)])

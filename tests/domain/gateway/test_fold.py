@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from datauploader.contracts import (
     CataloguedFile,
     DatasetCompleted,
+    DatasetDelayed,
     DatasetEnsured,
+    DatasetPartlyRefused,
     DatasetRefused,
     DatasetSpec,
     Destination,
     Event,
     EventData,
+    ExtractedFile,
     FailedFile,
     FileCatalogued,
     FileFailed,
@@ -27,7 +30,9 @@ from datauploader.contracts import (
     FileStored,
     FileVersion,
     LeftOutFile,
+    MetadataExtracted,
     Person,
+    RefusedFile,
     Station,
     StoredFile,
     TransferProgressed,
@@ -40,7 +45,9 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.model import microseconds
 from datauploader_gateway.view.facts import VERIFIED, Failure, FileFacts, LeftOut
+from datauploader_gateway.view.files import Known, describe
 from datauploader_gateway.view.fold import Before, Register, fold, wanted
+from datauploader_gateway.view.remarks import Remarks
 from datauploader_gateway.view.summary import Upload, summarise
 
 ID = "u-12345678"
@@ -95,6 +102,18 @@ def failed(
     return FileFailed(upload_id=ID, files=words)
 
 
+def refused(*files: FileVersion, what: str = "datafile", detail: str = "ORA-12899: too long") -> DatasetPartlyRefused:
+    """Say that the catalogue does not take versions, or their metadata; without a detail, that it does."""
+    words = [{"file": one, "what": what, "harvester": "", "detail": detail} for one in files]
+    return DatasetPartlyRefused(upload_id=ID, files=tuple(RefusedFile.model_validate(one) for one in words))
+
+
+def read(*files: FileVersion, problem: str = "", harvester: str = "nexus") -> MetadataExtracted:
+    """Say what a harvester has read in versions, or why it could not."""
+    items = tuple(ExtractedFile(file=one, problem=problem) for one in files)
+    return MetadataExtracted(upload_id=ID, harvester=harvester, files=items)
+
+
 @dataclass
 class Memory:
     """The view in dictionaries: what the writer does in Redis."""
@@ -103,6 +122,7 @@ class Memory:
     files: dict[bytes, FileFacts] = field(default_factory=dict)
     failures: dict[bytes, Failure] = field(default_factory=dict)
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
+    remarks: dict[bytes, Remarks] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     def apply(self, event: Event[EventData]) -> bool:
@@ -114,12 +134,14 @@ class Memory:
                 {k: self.files[k] for k in want.files if k in self.files},
                 {k: self.failures[k] for k in want.failures if k in self.failures},
                 {k: self.left_out[k] for k in want.left_out if k in self.left_out},
+                {k: self.remarks[k] for k in want.remarks if k in self.remarks},
             ),
             event,
         )
         self.registers |= changes.registers
         self.files |= changes.files
         self.left_out |= changes.left_out
+        self.remarks |= {path: Remarks.load(word.dump()) for path, word in changes.remarks.items()}
         for path, word in changes.failures.items():
             if word is None:
                 self.failures.pop(path, None)
@@ -142,7 +164,11 @@ class Memory:
         assert found is not None
         return found
 
-    def _told(self, path: bytes, facts: FileFacts) -> tuple[str, bool] | None:
+    def _told(self, path: bytes, facts: FileFacts) -> object:
+        known = Known(path, facts, self.failures.get(path), self.remarks.get(path))
+        return self._failure(path, facts), describe(known).metadata_problem, describe(known).detail
+
+    def _failure(self, path: bytes, facts: FileFacts) -> tuple[str, bool] | None:
         word = self.failures.get(path)
         if facts.state not in ("failed", "retrying") or word is None or word.order != facts.order:
             return None
@@ -159,6 +185,19 @@ SAID = st.one_of(
     st.builds(lambda f, s: catalogued(*f, state=s), SOME, PROOFS),
     st.builds(lambda f, e, d: failed(*f, final=e, detail=d), SOME, st.booleans(), st.sampled_from(("one", "two"))),
     SOME.map(lambda f: FileReleased(upload_id=ID, files=tuple(f))),
+    st.builds(
+        lambda f, w, d: refused(*f, what=w, detail=d),
+        SOME,
+        st.sampled_from(("datafile", "metadata")),
+        st.sampled_from(("", "one", "two")),
+    ),
+    st.builds(
+        lambda f, p, h: read(*f, problem=p, harvester=h),
+        SOME,
+        st.sampled_from(("", "no HDF5")),
+        st.sampled_from(("nexus", "spec")),
+    ),
+    st.builds(lambda d: DatasetDelayed(upload_id=ID, detail=d, since=START), st.sampled_from(("", "away"))),
     st.builds(
         lambda p, r: FileLeftOut(upload_id=ID, files=(LeftOutFile(path=p, reason="excluded", detail="", returned=r),)),
         st.sampled_from(PATHS),
@@ -407,3 +446,69 @@ def test_what_an_older_release_kept_is_completed_and_not_counted_twice() -> None
     counts = view.upload().counts
     assert (view.files[b"a"].sha256, view.files[b"a"].state) == (one.sha256, "catalogued")
     assert (counts.ready.files, counts.verified.files, counts.catalogued.files) == (1, 1, 1)
+
+
+SEALED = UploadSealed(upload_id=ID, files=2, bytes=20, left_out=0, manifest_sha256="0" * 64)
+
+
+@pytest.mark.fault("F59")
+def test_a_datafile_that_the_catalogue_refuses_has_failed_needs_a_person_and_is_stored_all_the_same() -> None:
+    """With the catalogue's words; when it is taken in the end, nothing of that is left."""
+    one, two = version("a"), version("b")
+    view = told(ready(one, two), stored(one, two), catalogued(one), refused(two), SEALED)
+    upload = view.upload()
+    assert (upload.counts.failed.files, upload.counts.stored.files) == (1, 2)
+    assert upload.needs_person
+    assert "ORA-12899" in upload.troubles[0]
+    assert view.files[b"b"].state == "failed"
+    view.apply(at(9, catalogued(two)))
+    view.apply(at(9, refused(two, detail="")))
+    assert (view.upload().counts.failed.files, view.upload().troubles) == (0, ())
+
+
+@pytest.mark.fault("F59")
+def test_metadata_that_are_not_taken_are_counted_and_are_no_trouble() -> None:
+    """What a harvester gave up and what the catalogue refused, each at its file; a newer version begins anew."""
+    one, two, three = version("a"), version("b"), version("c")
+    view = told(
+        stored(one, two, three), read(one, problem="it is no HDF5"), refused(two, what="metadata"), read(three),
+        DatasetPartlyRefused(upload_id=ID, metadata="Not taken: 'energy'"),
+    )  # fmt: skip
+    upload = view.upload()
+    assert upload.counts.metadata_lacks.files == 2
+    assert upload.troubles == ()
+    assert [note for note in upload.notes if "2 files" in note]
+    assert [note for note in upload.notes if "'energy'" in note]
+    known = {path: describe(Known(path, facts, None, view.remarks.get(path))) for path, facts in view.files.items()}
+    assert known[b"a"].metadata_problem == "it is no HDF5"
+    assert known[b"b"].metadata_problem == "ORA-12899: too long"
+    assert known[b"c"].metadata_problem == ""
+    view.apply(at(8, ready(version("a", 2, digest="b"))))
+    view.apply(at(9, refused(two, what="metadata", detail="")))
+    assert view.upload().counts.metadata_lacks.files == 0
+
+
+@pytest.mark.fault("F59")
+def test_an_upload_that_the_catalogue_does_not_take_says_since_when_why_and_when_it_is_tried_again() -> None:
+    """A person is asked where nobody knows whether it passes; when it goes on, nothing is said any more."""
+    away = DatasetDelayed(upload_id=ID, detail="VUO did not answer.", since=START, retry_s=60)
+    upload = told(SEALED, away).upload()
+    (trouble,) = upload.troubles
+    assert trouble.startswith("The catalogue has not taken this since 2026-03-01 00:00 UTC: VUO did not answer.")
+    assert trouble.endswith("It is tried again every minute.")
+    assert (upload.delayed, upload.needs_person) == (True, False)
+    assert told(SEALED, away.model_copy(update={"needs_person": True, "retry_s": 3600})).upload().needs_person
+    well = told(SEALED, away, DatasetDelayed(upload_id=ID)).upload()
+    assert (well.delayed, well.troubles) == (False, ())
+
+
+@pytest.mark.fault("F59")
+@pytest.mark.parametrize("what", ["datafile", "metadata"])
+def test_a_refusal_that_was_taken_back_before_it_was_heard_is_none(what: str) -> None:
+    """The later word counts, whichever comes first."""
+    one = version("a")
+    view = told(stored(one))
+    for second, detail in ((9, ""), (8, "ORA-12899: too long")):
+        view.apply(at(second, refused(one, what=what, detail=detail)))
+    counts = view.upload().counts
+    assert (counts.failed.files, counts.metadata_lacks.files) == (0, 0)

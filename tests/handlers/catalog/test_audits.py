@@ -20,6 +20,7 @@ from datauploader.contracts import (
     AuditReported,
     AuditRequested,
     DatasetCompleted,
+    DatasetDelayed,
     FileCatalogued,
     FileStored,
     Person,
@@ -210,3 +211,18 @@ def test_where_audits_are_switched_off_nobody_is_asked(world: World) -> None:
 
     world.await_(DatasetCompleted)
     assert not world.all(AuditRequested)
+
+
+@pytest.mark.fault("F59")
+def test_an_audit_that_nobody_answers_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dataset does not wait for its transfer in silence; with the answer it is completed."""
+    monkeypatch.setattr(audits, "PATIENCE_S", 0.01)
+    world.stop()
+    world.start(patience_s=0.05)
+    world.seal("a.h5")
+    said = world.await_(DatasetDelayed)[0]
+    assert "nobody has compared the storage" in said.detail
+    assert not said.needs_person
+    world.say(report_of(world.all(AuditRequested)[0]))
+    world.await_(DatasetCompleted)
+    assert world.await_(DatasetDelayed, 2)[-1].detail == ""

@@ -73,6 +73,7 @@ class World:
         settings = CatalogSettings(adapter="memory", **self.settings)
         self.service = CatalogService(Context(Settings(state_dir=self.folder), self.bus), self.catalogue, settings)
         self.service.start()
+        eventually(lambda: self.service._answering, what="it has its queue, and answers")
         # a station reports every ten seconds; with such an event the catalog has read the log to its end
         self.outside.publish(Event(REPORT, HERE, "watcher")).result(5)
 

@@ -222,3 +222,13 @@ def test_doctor_says_what_is_wrong_first_and_what_to_do(run, surroundings, tmp_p
     assert "no-such-host.invalid has no address" in ran.out
     assert "it cannot be read (No such file or directory); is the drive there" in ran.out
     assert "none is defined; write a table [remotes.<name>]" in ran.out
+
+
+@pytest.mark.fault("F59")
+def test_metadata_that_are_not_taken_are_counted_and_said_at_their_file(run, gateway) -> None:
+    """Beside the files themselves, which are well."""
+    upload = gateway.uploads["u-0001"]
+    upload["counts"]["metadata_lacks"] = {"files": 3, "bytes": 30}
+    assert "metadata of 3 files not taken" in " ".join(run("status", "u-0001").out.split())
+    gateway.files = [file("a.nxs", "catalogued", metadata_problem="ORA-12899: too large")]
+    assert "Metadata: ORA-12899: too large" in " ".join(run("files", "u-0001").out.split())

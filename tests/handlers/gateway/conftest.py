@@ -30,10 +30,12 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.questions import (
+    CatalogCondition,
     CreateInvestigation,
     DatasetState,
     Folder,
     FolderEntry,
+    HowIsTheCatalog,
     Identity,
     Investigations,
     InvestigationSummary,
@@ -110,6 +112,7 @@ class Catalogue:
 
         self.patience: int | None = None
         """How often somebody still may upload; None: always."""
+        self.condition = CatalogCondition()
         self.asked: list[Question] = []
         self.datasets: dict[str, DatasetState] = {}
         """Those that are not free."""
@@ -121,6 +124,8 @@ class Catalogue:
             if question.session != "good-session":
                 raise QuestionRefused("not-signed-in", "the VUO does not know this session")
             return Identity(user_id="7", name="rossi", unix_user="rossi")
+        if isinstance(question, HowIsTheCatalog):
+            return self.condition
         if isinstance(question, MayUpload):
             allowed = question.investigation in ("100", "200") and self.patience != 0
             if self.patience:

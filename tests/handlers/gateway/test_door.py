@@ -102,7 +102,14 @@ def test_readiness_names_each_check(facility: Any) -> None:
     client = facility.client()
     ready = client.get("/health/ready")
     assert ready.status_code == 200, ready.text
-    assert [c["name"] for c in ready.json()["checks"]] == ["broker", "redis", "view", "catalogue", "outbox"]
+    assert [c["name"] for c in ready.json()["checks"]] == [
+        "broker",
+        "redis",
+        "view",
+        "catalogue",
+        "catalog service",
+        "outbox",
+    ]
 
 
 def test_readiness_says_that_the_catalogue_does_not_answer(facility: Any) -> None:

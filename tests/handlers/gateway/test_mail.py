@@ -19,10 +19,13 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
 from datauploader.contracts import (
+    DatasetDelayed,
+    DatasetPartlyRefused,
     DatasetRefused,
     FailedFile,
     FileFailed,
     FileReady,
+    RefusedFile,
     UploadOpened,
     UploadOutgrown,
 )
@@ -239,7 +242,7 @@ def test_failed_files_that_stand_still_are_told_once(with_mail: Any, scene: Any,
     _, upload = begin(facility, scene)
     fail(facility, scene, upload)
     (mail,) = letterbox.wait(1)
-    assert mail["Subject"] == "Dataset scan1: 1 file could not be stored"
+    assert mail["Subject"] == "Dataset scan1: 1 file could not be uploaded"
     assert "another file is there. Rename it." in text_of(mail)
     fail(facility, scene, upload)
     nothing_more(facility, scene, letterbox)
@@ -570,4 +573,27 @@ def test_what_came_after_completion_is_told_once(with_mail: Any, scene: Any, let
     assert "scan_log.txt" in text_of(mail)
     assert f"{facility.gateway.url}/new?from={upload}" in text_of(mail)
     facility.say(UploadOutgrown(upload_id=upload, files=0, bytes=0, looked_at=datetime.now(UTC)))
+    nothing_more(facility, scene, letterbox)
+
+
+@pytest.mark.fault("F59")
+def test_what_the_catalogue_does_not_take_is_told(with_mail: Any, scene: Any, letterbox: Letterbox) -> None:
+    """A refused file as a failed one; an upload that nobody knows a way on for with the cause, once."""
+    facility = with_mail()
+    _, upload = begin(facility, scene)
+    for data in scene.life_of(upload, 1)[:4]:
+        facility.say(data)
+    word = RefusedFile(file=scene.versions(1)[0], what="datafile", detail="ORA-12899: too long", hint="Rename it.")
+    facility.say(DatasetPartlyRefused(upload_id=upload, files=(word,)))
+    (mail,) = letterbox.wait(1)
+    assert "ORA-12899: too long. Rename it." in text_of(mail)
+    _, other = begin(facility, scene, dataset={"name": "other"})
+    since = datetime.now(UTC)
+    away = DatasetDelayed(upload_id=other, detail="VUO did not answer.", since=since, retry_s=60)
+    facility.say(away)
+    for words in ("VUO failed with HTTP 500.", "VUO failed with HTTP 501."):
+        facility.say(away.model_copy(update={"detail": words, "needs_person": True}))
+    mail = letterbox.wait(2)[1]
+    assert mail["Subject"] == "Dataset other: the catalogue does not take it"
+    assert "VUO failed with HTTP 50" in text_of(mail)
     nothing_more(facility, scene, letterbox)

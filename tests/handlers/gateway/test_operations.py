@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from datauploader.contracts import UploadRequested
+from datauploader.contracts.questions import CatalogCondition
 from datauploader.contracts.stations import Disk, Root
 from datauploader.errors import Park
 from datauploader.messaging.topology import catalog_queue
@@ -55,7 +56,9 @@ def test_a_facility_without_trouble_is_called_well(facility: Any, scene: Any) ->
         facility.say(scene.report(), station)
     found = eventually(lambda: (now := seen(facility))["well"] and now, what="all is well", within_s=10)
     assert found["summary"] == "All is well."
-    assert {check["name"] for check in found["checks"]} == {"broker", "redis", "view", "catalogue", "outbox"}
+    names = {check["name"] for check in found["checks"]}
+    both = {"catalog service", "told to the catalogue"}
+    assert names == {"broker", "redis", "view", "catalogue", "outbox"} | both
     assert all(queue["there"] and queue["consumers"] for queue in found["queues"])
 
 
@@ -217,3 +220,16 @@ def test_an_identity_provider_that_answers_is_well(signing_in: Any) -> None:
     """Asked at its own address."""
     checks = {check["name"]: check for check in seen(signing_in())["checks"]}
     assert checks["identity provider"] == {"name": "identity provider", "ok": True, "detail": ""}
+
+
+@pytest.mark.fault("F59")
+def test_what_keeps_the_catalog_from_its_work_is_told_to_operators_and_to_the_probe(facility: Any) -> None:
+    """Uploads that wait are told to operators alone: for one refused value no gateway is taken out of service."""
+    waits, stuck = "VUO failed at x with HTTP 500.", "the catalog's thread catalogue.0 has ended"
+    facility.catalogue.condition = CatalogCondition(troubles=(stuck,), waiting=(waits,))
+    found = {check["name"]: check for check in seen(facility)["checks"]}
+    assert (found["catalog service"]["ok"], found["catalog service"]["detail"]) == (False, stuck)
+    assert (found["told to the catalogue"]["ok"], found["told to the catalogue"]["detail"]) == (False, waits)
+    ready = facility.client().get("/health/ready")
+    assert ready.status_code == 503
+    assert [check["detail"] for check in ready.json()["checks"] if not check["ok"]] == [stuck]

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from datauploader.contracts import (
+    DatasetPartlyRefused,
+    ExtractedFile,
     FailedFile,
     FileFailed,
     FileLeftOut,
     FileVersion,
     LeftOutFile,
+    MetadataExtracted,
+    RefusedFile,
     UploadControlled,
     UploadRequested,
 )
@@ -317,3 +321,36 @@ def test_choices_are_listed(facility: Any) -> None:
     client = facility.client("anna")
     assert client.get("/api/v1/investigations").json()["items"][0]["title"] == "Thin films"
     assert client.get("/api/v1/remotes").json() == {"items": [{"name": "archive"}], "default": "archive"}
+
+
+@pytest.mark.fault("F59")
+def test_what_is_not_taken_is_shown_at_its_file_and_counted(facility: Any, scene: Any) -> None:
+    """REST and page alike: a refused datafile as failed, refused or unread metadata as a remark."""
+    client = facility.client("anna")
+    upload = client.post("/api/v1/uploads", json=scene.wish()).json()["id"]
+    one, two, three = scene.versions(3)
+    for data in scene.life_of(upload, 3)[:4]:
+        facility.say(data)
+    word = "VUO's database refuses a value: 'ORA-12899: value too large for column'."
+    refused = RefusedFile(file=one, what="datafile", detail=word, hint="Rename it.")
+    untaken = RefusedFile(file=two, what="metadata", harvester="nexus", detail=word)
+    facility.say(DatasetPartlyRefused(upload_id=upload, files=(refused, untaken)))
+    unread = ExtractedFile(file=three, problem="it is no HDF5 file")
+    facility.say(MetadataExtracted(upload_id=upload, harvester="nexus", files=(unread,)))
+
+    def found() -> Any:
+        items = client.get(f"/api/v1/uploads/{upload}/files").json()["items"]
+        return items if len([item for item in items if item["metadata_problem"]]) == 2 else None
+
+    items = {item["path"]: item for item in eventually(found, what="both remarks are there")}
+    assert [items[one.path][key] for key in ("state", "proof", "reason")] == ["failed", "verified", "catalogue-refuses"]
+    assert items[one.path]["detail"] == word
+    assert items[two.path]["metadata_problem"] == word
+    assert items[three.path]["metadata_problem"] == "it is no HDF5 file"
+    shown = client.get(f"/api/v1/uploads/{upload}").json()
+    assert shown["counts"]["metadata_lacks"]["files"] == 2
+    assert shown["counts"]["failed"]["files"] == 1
+    page = client.get(f"/uploads/{upload}").text
+    assert page.count("value too large for column") >= 2
+    assert "Metadata: It is no HDF5 file" in page
+    assert "Metadata not taken" in page

@@ -19,6 +19,8 @@ from datauploader_catalog.errors import (
     NotAllowed,
     NotSignedIn,
     NotYetThere,
+    UnknownTrouble,
+    ValueRefused,
 )
 from datauploader_catalog.ports import (
     Datafile,
@@ -40,6 +42,9 @@ class Fault(StrEnum):
     """The effect happens, the answer never arrives."""
     UNREADABLE = "unreadable"
     REFUSED = "refused"
+    VALUE = "value"
+    """One value is refused: whatever is said with it goes in without it."""
+    UNKNOWN = "unknown"
 
 
 @dataclass(slots=True)
@@ -132,7 +137,7 @@ class MemoryCatalogue:
         """Keep the datafiles by their path; a complete dataset takes no other ones."""
         if not datafiles:
             return
-        with self._doing("add_datafiles", dataset_id):
+        with self._doing("add_datafiles", dataset_id, *(new.path for new in datafiles)):
             dataset = self._dataset(dataset_id)
             held = self.datafiles[dataset_id]
             known = {(path, datafile.checksum) for path, datafile in held.items()}
@@ -146,7 +151,7 @@ class MemoryCatalogue:
         """Keep the parameters by their name."""
         if not parameters:
             return
-        with self._doing("add_parameters", dataset_id):
+        with self._doing("add_parameters", dataset_id, *(new.name for new in parameters), datafile or ""):
             self._dataset(dataset_id)
             if datafile is not None and datafile not in self.datafiles[dataset_id]:
                 raise NotYetThere(f"The catalogue has no datafile {datafile!r} in dataset {dataset_id} yet.")
@@ -249,6 +254,10 @@ class MemoryCatalogue:
                 raise BadAnswer("The catalogue answers gibberish, as it was told.")
             if fault is Fault.REFUSED:
                 raise CatalogueRefused("The catalogue refuses, as it was told.", words="as told")
+            if fault is Fault.VALUE:
+                raise ValueRefused("The catalogue refuses a value, as it was told.", words="as told")
+            if fault is Fault.UNKNOWN:
+                raise UnknownTrouble("The catalogue fails, as it was told.")
             yield
             if fault is Fault.LOST:
                 raise CatalogueUnavailable("The catalogue's answer got lost, as it was told.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import unquote, urlsplit
 
+from datauploader_catalog.adapters.oracle import meaning
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,
@@ -18,6 +19,8 @@ from datauploader_catalog.errors import (
     NotAllowed,
     NotSignedIn,
     NotTrusted,
+    UnknownTrouble,
+    ValueRefused,
 )
 from datauploader_catalog.ports import Dataset, Grant, Investigation, User
 
@@ -52,7 +55,7 @@ def read_answer(text: str) -> Answer:
     if not colon or not _STATUS.fullmatch(status):
         raise unreadable(text, "it does not begin with a status word and a colon")
     if _DATABASE_ERROR.fullmatch(status):
-        raise CatalogueUnavailable(f"VUO's database is in trouble ({_shown(text)}); it is tried again.")
+        raise _database_error(text.strip())
     return Answer(status, rest)
 
 
@@ -153,6 +156,17 @@ def _refusal(answer: Answer) -> CatalogError:
         case "REFUSED" | "ABSENT" | "CONFLICT":
             return CatalogueRefused(f"VUO refused: {_shown(words)!r}. Mend that, then replay.", words=words)
     return unreadable(f"{answer.status}:{words}", "its status word is none of the agreed ones")
+
+
+def _database_error(text: str) -> CatalogError:
+    """Return what an error of Oracle's means in place of an answer."""
+    words = _shown(text)
+    match meaning(text):
+        case "refused":
+            return ValueRefused(f"VUO's database refuses a value: {words!r}.", words=text)
+        case "passes":
+            return CatalogueUnavailable(f"VUO's database cannot now ({words!r}); it is tried again.")
+    return UnknownTrouble(f"VUO's database failed ({words!r}); the operators of VUO know what that means.")
 
 
 def _not_signed_in(answer: Answer, text: str) -> CatalogError:

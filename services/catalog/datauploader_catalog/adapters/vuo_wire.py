@@ -12,10 +12,12 @@ import httpx
 import stamina
 
 from datauploader_catalog.adapters.vuo_answers import unreadable
-from datauploader_catalog.errors import BadAnswer, CatalogueRefused, CatalogueUnavailable
+from datauploader_catalog.errors import BadAnswer, CatalogueRefused, CatalogueUnavailable, UnknownTrouble
 from datauploader_catalog.settings import VuoSettings
 
 _MOST_BYTES = 8 * 1024 * 1024
+_UNKNOWN = {HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.NOT_IMPLEMENTED}
+"""What a server says when a procedure has failed; all others of 5xx are said by proxies and servers that cannot now."""
 _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -110,6 +112,11 @@ class VuoWire:
 
 def _require_success(procedure: str, response: httpx.Response) -> None:
     status = response.status_code
+    if status in _UNKNOWN:
+        raise UnknownTrouble(
+            f"VUO failed at {procedure} with HTTP {status}; its own log says why.",
+            retry_after=_retry_after(response.headers.get("Retry-After", "")),
+        )
     if response.is_server_error or status in _TRANSIENT:
         raise CatalogueUnavailable(
             f"VUO answered {procedure} with HTTP {status}; it is tried again.",

@@ -8,10 +8,14 @@ from datetime import UTC, datetime
 
 from datauploader.contracts import (
     DatasetCompleted,
+    DatasetDelayed,
+    DatasetPartlyRefused,
     DatasetRefused,
     Event,
     EventData,
+    FailedFile,
     FileFailed,
+    RefusedFile,
     UploadOutgrown,
     UploadRejected,
 )
@@ -85,9 +89,11 @@ class Occasions:
         if isinstance(data, DatasetRefused | UploadRejected):
             kind = "refused" if isinstance(data, DatasetRefused) else "rejected"
             return self.add(data.upload_id, kind, _digest(data.reason, data.detail))
-        if isinstance(data, FileFailed) and any(file.final for file in data.files):
-            return self._add_failure(data.upload_id)
-        return False
+        if isinstance(data, DatasetDelayed):
+            waits = bool(data.detail) and data.needs_person
+            return waits and self.add(data.upload_id, "delayed", _digest(str(data.since)))
+        failed = isinstance(data, FileFailed | DatasetPartlyRefused) and any(_stays(file) for file in data.files)
+        return failed and self._add_failure(data.upload_id)
 
     def add(self, about: str, kind: str, mark: str, wait_s: float = 0) -> bool:
         """Write a happening down; return whether it is new."""
@@ -171,6 +177,11 @@ class Occasions:
             began = stamp(datetime.now(UTC))
             db.execute("INSERT INTO mail_began VALUES (?)", (began,))
             return began
+
+
+def _stays(file: FailedFile | RefusedFile) -> bool:
+    """Tell whether a file does not become part of the dataset unless somebody does something."""
+    return file.final if isinstance(file, FailedFile) else bool(file.what == "datafile" and file.detail)
 
 
 def _digest(*parts: str) -> str:

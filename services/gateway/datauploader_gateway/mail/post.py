@@ -153,4 +153,6 @@ def _is_so(kind: str, upload: Upload) -> bool:
         return upload.later is not None
     if kind == "failed":
         return bool(upload.counts.failed.files) and not upload.over
+    if kind == "delayed":
+        return upload.delayed
     return upload.state == kind

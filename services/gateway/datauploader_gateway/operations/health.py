@@ -30,12 +30,20 @@ class Health:
         self._provider = provider
 
     async def ready(self) -> list[CheckBody]:
-        """Check the broker, Redis, the view, the catalogue and the outbox."""
-        return [self._broker(), *await self._redis_and_view(), await self._catalogue(), await self._outbox()]
+        """Check the broker, Redis, the view, the catalogue, the catalog service and the outbox."""
+        return [
+            self._broker(), *await self._redis_and_view(), await self._catalogue(), await self._catalog(),
+            await self._outbox(),
+        ]  # fmt: skip
 
     async def checks(self) -> list[CheckBody]:
-        """Check the same, and the identity provider, whose absence does not keep the gateway from its work."""
+        """Check the same, and what does not keep the gateway from its work.
+
+        That is the identity provider, and uploads that wait for the catalogue longer than they should.
+        """
         found = await self.ready()
+        waiting = (await self._questions.catalog_condition()).waiting
+        found.append(CheckBody(name="told to the catalogue", ok=not waiting, detail=" ".join(waiting)))
         if self._provider is not None:
             trouble = await self._provider.trouble()
             found.append(CheckBody(name="identity provider", ok=not trouble, detail=trouble))
@@ -58,6 +66,10 @@ class Health:
     async def _catalogue(self) -> CheckBody:
         trouble = await self._questions.catalogue_trouble()
         return CheckBody(name="catalogue", ok=not trouble, detail=trouble)
+
+    async def _catalog(self) -> CheckBody:
+        troubles = (await self._questions.catalog_condition()).troubles
+        return CheckBody(name="catalog service", ok=not troubles, detail=" ".join(troubles))
 
     async def _outbox(self) -> CheckBody:
         waiting = await asyncio.to_thread(self._intake.waiting)

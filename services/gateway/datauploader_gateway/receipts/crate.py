@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from datauploader.contracts.names import display
 from datauploader_gateway.receipts.receipt import Receipt
-from datauploader_gateway.view.reader import Known
+from datauploader_gateway.view.files import Known
 
 NAME = "ro-crate-metadata.json"
 MEDIA_TYPE = "application/ld+json"

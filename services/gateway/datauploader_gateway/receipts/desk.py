@@ -9,7 +9,8 @@ from datauploader.contracts.uploads import manifest_entry
 from datauploader_gateway.errors import ManifestChanged, NotComplete
 from datauploader_gateway.receipts.receipt import Receipt, write
 from datauploader_gateway.receipts.survey import Survey, survey
-from datauploader_gateway.view.reader import Known, ViewReader
+from datauploader_gateway.view.files import Known
+from datauploader_gateway.view.reader import ViewReader
 from datauploader_gateway.view.summary import Upload
 
 KEPT = 200

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datauploader.contracts.uploads import manifest_entry
 from datauploader_gateway.receipts.manifest import is_plain
 from datauploader_gateway.view.facts import CATALOGUED, FileFacts
-from datauploader_gateway.view.reader import Known
+from datauploader_gateway.view.files import Known
 from datauploader_gateway.view.summary import Amount
 
 

@@ -12,7 +12,8 @@ from datauploader_gateway.problems import documented
 from datauploader_gateway.receipts import crate, manifest
 from datauploader_gateway.receipts.desk import ReceiptDesk
 from datauploader_gateway.receipts.receipt import Receipt
-from datauploader_gateway.view.reader import File, Known, LeftOutItem, describe
+from datauploader_gateway.view.files import File, Known, describe
+from datauploader_gateway.view.reader import LeftOutItem
 
 router = APIRouter(prefix="/uploads/{upload_id}/receipt", tags=["receipts"])
 

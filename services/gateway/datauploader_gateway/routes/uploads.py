@@ -22,8 +22,9 @@ from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.routes.requests import UploadBody, request_upload
 from datauploader_gateway.view.facts import STATES, State
+from datauploader_gateway.view.files import File
 from datauploader_gateway.view.fold import Before, fold
-from datauploader_gateway.view.reader import File, LeftOutItem
+from datauploader_gateway.view.reader import LeftOutItem
 from datauploader_gateway.view.search import Search
 from datauploader_gateway.view.summary import Upload, UploadState, summarise
 

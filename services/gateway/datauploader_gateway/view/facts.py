@@ -18,6 +18,12 @@ ANOTHER_WAY = 1 << 11
 """In words that this release does not know."""
 LEFT_OUT = 1 << 12
 """It is on the record as left out now, whatever version of it was announced."""
+REFUSED = 1 << 13
+"""The catalogue refuses it as a datafile."""
+UNTAKEN = 1 << 14
+"""The catalogue refuses metadata of it."""
+UNREAD = 1 << 15
+"""A harvester could not read it, or not wholly; that another one, or a later try, could (HARVESTED) outlives that."""
 
 State = Literal["failed", "retrying", "ready", "unverified", "verified", "catalogued"]
 STATES: tuple[State, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
@@ -81,9 +87,9 @@ class FileFacts:
         """Return the same version with this verdict on its failure instead of an earlier one."""
         return replace(self, facts=self.facts & ~FINAL | FAILED | (FINAL if final else 0))
 
-    def marked(self, *, left_out: bool) -> Self:
-        """Return the same version as left out now, or not."""
-        return replace(self, facts=self.facts | LEFT_OUT if left_out else self.facts & ~LEFT_OUT)
+    def marked(self, bit: int, *, on: bool) -> Self:
+        """Return the same version with what holds now, or holds no longer: left out, refused, unread."""
+        return replace(self, facts=self.facts | bit if on else self.facts & ~bit)
 
     @property
     def belongs(self) -> bool:
@@ -109,10 +115,17 @@ class FileFacts:
         return bool(self.facts & RELEASED)
 
     @property
+    def lacks_metadata(self) -> bool:
+        """Metadata of it were not read, or not taken by the catalogue."""
+        return bool(self.facts & UNTAKEN) or (bool(self.facts & UNREAD) and not self.facts & HARVESTED)
+
+    @property
     def state(self) -> State:
         """The furthest that this version has come."""
         if self.facts & CATALOGUED:
             return "catalogued"
+        if self.facts & REFUSED:
+            return "failed"
         if self.proof is not None:
             return self.proof
         if self.facts & FAILED:
@@ -133,6 +146,8 @@ class FileFacts:
             words.append(self.state)
         if self.released:
             words.append("released")
+        if self.lacks_metadata:
+            words.append("metadata_lacks")
         return dict.fromkeys(words, self.size)
 
 

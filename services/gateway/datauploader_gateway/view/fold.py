@@ -18,11 +18,14 @@ from datauploader.contracts import (
     AuditRequested,
     DatasetAnnotated,
     DatasetCompleted,
+    DatasetDelayed,
     DatasetDescribed,
     DatasetEnsured,
+    DatasetPartlyRefused,
     DatasetRefused,
     Event,
     EventData,
+    ExtractedFile,
     FailedFile,
     FileCatalogued,
     FileFailed,
@@ -35,6 +38,7 @@ from datauploader.contracts import (
     InvestigationDescribed,
     LeftOutFile,
     MetadataExtracted,
+    RefusedFile,
     StoredFile,
     TransferProgressed,
     UploadCancelled,
@@ -52,8 +56,12 @@ from datauploader_gateway.view.facts import (
     ANOTHER_WAY,
     CATALOGUED,
     HARVESTED,
+    LEFT_OUT,
     METHODS,
+    REFUSED,
     RELEASED,
+    UNREAD,
+    UNTAKEN,
     UNVERIFIED,
     VERIFIED,
     Failure,
@@ -61,6 +69,7 @@ from datauploader_gateway.view.facts import (
     LeftOut,
     State,
 )
+from datauploader_gateway.view.remarks import Remarks, Word, remarks_of
 
 _PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
 _REGISTERS: dict[type[EventData], str] = {
@@ -74,6 +83,7 @@ _REGISTERS: dict[type[EventData], str] = {
     TransferProgressed: "speed",
     DatasetEnsured: "dataset",
     DatasetRefused: "dataset",
+    DatasetDelayed: "delay",
     DatasetCompleted: "completed",
     DatasetDescribed: "described",
     DatasetAnnotated: "annotated",
@@ -87,8 +97,6 @@ WORDS = (*dict.fromkeys(_STEERING.values()), "described")
 """Registers that people's words stay in: who says something after having seen them says it later."""
 STATION_LOOKS = frozenset(("source-gone", "source-changed"))
 """Reasons of a failure that no person need mend: the watcher looks, and announces the file anew or leaves it out."""
-_SHOWN = 10
-"""Paths that a live message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,7 @@ class Before:
     files: Mapping[bytes, FileFacts] = field(default_factory=dict)
     failures: Mapping[bytes, Failure] = field(default_factory=dict)
     left_out: Mapping[bytes, LeftOut] = field(default_factory=dict)
+    remarks: Mapping[bytes, Remarks] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -141,11 +150,12 @@ class Changes:
     failures: dict[bytes, Failure | None] = field(default_factory=dict)
     """None: an older version's failure that no longer matters."""
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
+    remarks: dict[bytes, Remarks] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """What is to be added to each count, such as `verified.files` and `verified.bytes`."""
 
     def __bool__(self) -> bool:
-        return bool(self.registers or self.files or self.failures or self.left_out)
+        return bool(self.registers or self.files or self.failures or self.left_out or self.remarks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,7 @@ class Wanted:
     files: tuple[bytes, ...] = ()
     failures: tuple[bytes, ...] = ()
     left_out: tuple[bytes, ...] = ()
+    remarks: tuple[bytes, ...] = ()
 
 
 def stamp(moment: datetime) -> str:
@@ -172,6 +183,9 @@ def wanted(event: Event[EventData]) -> Wanted:
         return Wanted(registers, files=paths, failures=paths, left_out=paths)
     if isinstance(data, FileLeftOut):
         paths = tuple(file.raw for file in data.files)
+    elif isinstance(data, DatasetPartlyRefused | MetadataExtracted):
+        paths = tuple(one.file.raw for one in data.files)
+        return Wanted(registers, files=paths, left_out=paths, remarks=paths)
     else:
         paths = tuple(version.raw for version, _ in _news(data))
     return Wanted(registers, files=paths, left_out=paths)
@@ -190,31 +204,17 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
     if isinstance(data, FileLeftOut):
         for left in data.files:
             _leave_out(changes, before, left, said)
+    for version, source, word in remarks_of(data, said):
+        _remark(changes, before, version, source, word)
     return changes
-
-
-def summary_of_moves(changes: Changes) -> list[dict[str, object]]:
-    """Describe the files that changed their state, a line for each new state, for those who watch."""
-    groups: dict[State, list[bytes]] = {}
-    for path, (_, now) in changes.moves.items():
-        if now is not None:
-            groups.setdefault(now, []).append(path)
-    return [
-        {
-            "state": state,
-            "files": len(paths),
-            "bytes": sum(changes.files[path].size for path in paths),
-            "paths": [path.decode("utf-8", "replace") for path in paths[:_SHOWN]],
-            "detail": next((f.detail for path in paths if (f := changes.failures.get(path))), ""),
-        }
-        for state, paths in groups.items()
-    ]
 
 
 def _said(data: EventData) -> dict[str, Mapping[str, Any]]:
     """Return the registers that an event sets, with what it says in each."""
     if isinstance(data, FileFailed):
         return _failures(data)
+    if isinstance(data, DatasetPartlyRefused):
+        return _refusals(data)
     name = _STEERING[data.action] if isinstance(data, UploadControlled) else _REGISTERS.get(type(data), "")
     return {name: data.model_dump(mode="json")} if name else {}
 
@@ -225,6 +225,17 @@ def _failures(data: FileFailed) -> dict[str, Mapping[str, Any]]:
     for file in data.files:
         said = file.model_dump(mode="json", include={"reason", "detail", "hint", "final"})
         found.setdefault("failure" if _is_final(file) else "retrying", said)
+    return found
+
+
+def _refusals(data: DatasetPartlyRefused) -> dict[str, Mapping[str, Any]]:
+    """Return one refused file, and what is said of the dataset's own metadata."""
+    refused = [one for one in data.files if one.what == "datafile" and one.detail]
+    found: dict[str, Mapping[str, Any]] = {}
+    if refused:
+        found["refusal"] = refused[0].model_dump(mode="json", include={"detail", "hint"})
+    if data.metadata is not None:
+        found["metadata"] = {"detail": data.metadata}
     return found
 
 
@@ -271,9 +282,15 @@ def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
         return ((known.file, CATALOGUED | _PROOF[known.state]) for known in data.files)
     if isinstance(data, FileReleased):
         return ((version, RELEASED) for version in data.files)
-    if isinstance(data, MetadataExtracted):
-        return ((read.file, HARVESTED) for read in data.files)
+    if isinstance(data, MetadataExtracted | DatasetPartlyRefused):
+        return ((one.file, _reading(one)) for one in data.files)
     return ()
+
+
+def _reading(one: ExtractedFile | RefusedFile) -> int:
+    if isinstance(one, RefusedFile):
+        return 0  # that may be taken back, so it is no fact: see `_remark`
+    return UNREAD if one.problem else HARVESTED
 
 
 def _proof(stored: StoredFile) -> int:
@@ -300,7 +317,7 @@ def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[Fil
 
 def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> None:
     then = changes.files.get(path) or before.files.get(path)
-    now = now.marked(left_out=_is_left_out(changes, before, path))
+    now = now.marked(LEFT_OUT, on=_is_left_out(changes, before, path))
     if now == then:
         return
     if then is not None and then.order != now.order and then.facts:
@@ -347,6 +364,21 @@ def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int,
 
 def _rank(word: Failure) -> tuple[object, ...]:
     return word.stamp, word.final, word.reason, word.detail, word.hint
+
+
+def _remark(changes: Changes, before: Before, version: FileVersion, source: str, word: Word) -> None:
+    path = version.raw
+    _, facts = _newest(changes, before, version)
+    known = changes.remarks.get(path) or before.remarks.get(path)
+    if facts is None:
+        return
+    new = Remarks(facts.order, {source: word})
+    both = known.adding(new) if known is not None else new
+    if both != known:
+        changes.remarks[path] = both
+    _replace(
+        changes, before, path, facts.marked(REFUSED, on=both.refused is not None).marked(UNTAKEN, on=bool(both.untaken))
+    )
 
 
 def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[int, str]) -> None:

@@ -48,6 +48,11 @@ def failures(upload_id: str) -> str:
     return f"{PREFIX}failures:{upload_id}"
 
 
+def remarks(upload_id: str) -> str:
+    """What the catalogue does not take of a file, and what could not be read in it, by path (hash)."""
+    return f"{PREFIX}remarks:{upload_id}"
+
+
 def left_out(upload_id: str) -> str:
     """What is left out and why, by path (hash)."""
     return f"{PREFIX}leftout:{upload_id}"

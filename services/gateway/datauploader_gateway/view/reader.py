@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import repeat
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 from redis.asyncio import Redis
@@ -18,9 +16,11 @@ from datauploader_gateway.redisdoor import raw, text
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.description import Description, of_dataset, of_investigation
 from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, State
+from datauploader_gateway.view.files import FAILING, File, Known, describe
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow
 from datauploader_gateway.view.fold import WORDS, Register
 from datauploader_gateway.view.paging import NO_CURSOR, pack_cursor, unpack_cursor
+from datauploader_gateway.view.remarks import Remarks
 from datauploader_gateway.view.search import Search
 from datauploader_gateway.view.summary import Upload, as_of, summarise
 from datauploader_gateway.view.writer import SILENT_INTERVALS
@@ -28,24 +28,7 @@ from datauploader_gateway.view.writer import SILENT_INTERVALS
 WATCHER = "watcher"
 """The service whose reports say whether a station speaks: it alone knows what was written there."""
 _CHUNK = 200
-_FAILING = ("failed", "retrying")
 _DESCRIBING = ("request", "dataset", "completed", "described", "annotated")
-
-
-class File(BaseModel):
-    """One file of an upload, in its newest version."""
-
-    path: str
-    path_b64: str | None = None
-    size: int
-    sha256: str = ""
-    revision: int
-    state: State
-    proof: Literal["verified", "unverified"] | None
-    released: bool
-    reason: str = ""
-    detail: str = ""
-    hint: str = ""
 
 
 class LeftOutItem(BaseModel):
@@ -97,15 +80,6 @@ class StationStatus(BaseModel):
         """Return what everybody may know of it."""
         hidden = {"host": "", "others": (), "troubles": (), "roots": (), "state_disk": None}
         return self.model_copy(update={"services": tuple(one.model_copy(update=hidden) for one in self.services)})
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the view holds about one file, as it is."""
-
-    path: bytes
-    facts: FileFacts
-    failure: Failure | None = None
 
 
 Keep = Callable[[Upload], bool]
@@ -200,7 +174,7 @@ class ViewReader:
         # beyond the earliest end of a list that was cut off, other files may lie between
         border = min((found[-1] for found in lists if len(found) == most), default=None)
         paths = sorted(path for found in lists for path in found if border is None or path <= border)
-        failures = any(found for state, found in zip(states, lists, strict=True) if state in _FAILING)
+        failures = any(found for state, found in zip(states, lists, strict=True) if state in FAILING)
         return await self._known(upload_id, paths, failures=failures), border
 
     async def registers(self, upload_id: str) -> dict[str, Register]:
@@ -332,11 +306,18 @@ class ViewReader:
             pipe.hmget(keys.files(upload_id), list(paths))
             if failures:
                 pipe.hmget(keys.failures(upload_id), list(paths))
+                pipe.hmget(keys.remarks(upload_id), list(paths))
             facts, *found = await pipe.execute()
-        words = found[0] if failures else repeat(None, len(facts))
+        nothing = [None] * len(paths)
+        words, remarks = found or (nothing, nothing)
         return [
-            Known(path, FileFacts.unpack(packed), Failure.load(word) if word else None)
-            for path, packed, word in zip(paths, facts, words, strict=True)
+            Known(
+                path,
+                FileFacts.unpack(packed),
+                Failure.load(word) if word else None,
+                Remarks.load(remark) if remark else None,
+            )
+            for path, packed, word, remark in zip(paths, facts, words, remarks, strict=True)
             if packed is not None
         ]
 
@@ -348,25 +329,6 @@ def _upload(upload_id: str, head: dict[bytes, bytes]) -> Upload | None:
 
 def _registers(head: dict[bytes, bytes]) -> dict[str, Register]:
     return {name[2:].decode(): Register.load(text) for name, text in head.items() if name.startswith(b"r:")}
-
-
-def describe(known: Known) -> File:
-    """Tell people what is known of a file."""
-    path, facts, word = known.path, known.facts, known.failure
-    told = word if word is not None and facts.state in _FAILING and word.order == facts.order else None
-    return File(
-        path=display(path),
-        path_b64=pack(path),
-        size=facts.size,
-        sha256=facts.sha256,
-        revision=facts.revision,
-        state=facts.state,
-        proof=facts.proof,
-        released=facts.released,
-        reason=told.reason if told else "",
-        detail=told.detail if told else "",
-        hint=told.hint if told else "",
-    )
 
 
 def _report(said: dict[str, Any], now: datetime) -> ServiceReport:

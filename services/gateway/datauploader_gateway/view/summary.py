@@ -1,7 +1,7 @@
 """What people are told about an upload: pure, made from its registers and counts."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -34,6 +34,9 @@ class Counts(BaseModel):
     failed: Amount = Amount()
     retrying: Amount = Amount()
     released: Amount = Amount()
+    metadata_lacks: Amount = Field(
+        default=Amount(), description="Files whose metadata were not read, or are not taken by the catalogue."
+    )
 
 
 class Later(BaseModel):
@@ -86,6 +89,9 @@ class Upload(BaseModel):
     manifest_sha256: str = ""
     audited: Audit | None = Field(default=None, description="The latest look at what lies on the storage.")
     auditing: bool = Field(default=False, description="What lies on the storage is being compared.")
+    delayed: bool = Field(
+        default=False, description="The catalogue has not taken for a while what it is told of this upload."
+    )
     troubles: tuple[str, ...] = ()
     notes: tuple[str, ...] = Field(default=(), description="What belongs to the record: no trouble, but to be known.")
     later: Later | None = Field(default=None, description="Null: nothing, or nobody has looked yet.")
@@ -157,6 +163,7 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
         manifest_sha256=_said(registers, "seal").get("manifest_sha256", ""),
         audited=audits[0] if audits else None,
         auditing=auditing,
+        delayed=state not in OVER and bool(_said(registers, "delay").get("detail")),
         troubles=tuple(
             dict.fromkeys(
                 (
@@ -165,14 +172,18 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
                 )
             )
         ),
-        notes=tuple(_notes(registers)),
+        notes=tuple(_notes(registers, numbers)),
         later=_later(registers),
     )
 
 
-def _notes(registers: Registers) -> list[str]:
+def _notes(registers: Registers, numbers: Mapping[str, int]) -> list[str]:
     """Return what was said at the seal, and what the station has said since the dataset was complete."""
     notes = list(_said(registers, "seal").get("notes", []))
+    if detail := _said(registers, "metadata").get("detail", ""):
+        notes.append(f"The catalogue does not take all of the dataset's own metadata. {detail}")
+    if files := numbers.get("metadata_lacks.files", 0):
+        notes.append(f"Metadata of {files:,} file{'s' * (files != 1)} not taken; the list of the files says why.")
     scan, completed = registers.get("scan"), registers.get("completed")
     if scan is not None and completed is not None and scan.time > completed.time:
         notes += scan.data.get("troubles", [])
@@ -237,6 +248,8 @@ def _waits_for_person(state: UploadState, registers: Registers, counts: Counts) 
         return True
     if state == "open" and _said(registers, "scan").get("question"):
         return "close" not in registers  # that is an answer
+    if state == "sealed" and _said(registers, "delay").get("needs_person"):
+        return True
     if state != "sealed" or not counts.failed.files:
         return False
     return counts.stored.files + counts.failed.files >= int(registers["seal"].data["files"])
@@ -286,12 +299,30 @@ def _troubles(registers: Registers, state: UploadState, counts: Counts) -> list[
         found += [*([scan["question"]] if scan.get("question") else []), *scan.get("troubles", [])]
     if trouble := _said(registers, "speed").get("trouble"):
         found.append(trouble)
+    if delay := _delay(_said(registers, "delay")):
+        found.append(delay)
     if number := counts.failed.files:
-        found.append(f"{number} file{'s' * (number != 1)} failed: {_sentence(_said(registers, 'failure'))}")
+        words = [registers[name] for name in ("failure", "refusal") if name in registers]
+        latest = max(words, key=lambda one: one.order).data if words else {}
+        found.append(f"{number} file{'s' * (number != 1)} failed: {_sentence(latest)}")
     elif number := counts.retrying.files:
         sentence = _sentence(_said(registers, "retrying", "failure"))
         found.append(f"{number} file{'s' * (number != 1)} being tried again: {sentence}")
     return found
+
+
+def _delay(said: Mapping[str, Any]) -> str:
+    """Say since when the catalogue has not taken something, why, and when it is tried again; "" where it has."""
+    if not said.get("detail") or not said.get("since"):
+        return ""
+    since = f"{datetime.fromisoformat(said['since']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    minutes = max(1, round(float(said["retry_s"]) / 60))
+    again = f"It is tried again {'every minute' if minutes == 1 else f'in {minutes} minutes'}."
+    if said.get("needs_person"):
+        again = (
+            "It is tried again by itself, ever more rarely. Ask the user office; press retry when the cause is gone."
+        )
+    return _sentence({"detail": f"The catalogue has not taken this since {since}: {said['detail']}", "hint": again})
 
 
 def _sentence(said: Mapping[str, Any]) -> str:

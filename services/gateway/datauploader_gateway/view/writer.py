@@ -24,9 +24,10 @@ from datauploader.errors import Park
 from datauploader_gateway.redisdoor import raw
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.commits import Commits
-from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut
+from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, State
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
-from datauploader_gateway.view.fold import Before, Changes, Register, Wanted, fold, stamp, summary_of_moves, wanted
+from datauploader_gateway.view.fold import Before, Changes, Register, Wanted, fold, stamp, wanted
+from datauploader_gateway.view.remarks import Remarks
 from datauploader_gateway.view.room import Room
 
 SILENT_INTERVALS = 3
@@ -34,8 +35,10 @@ SILENT_INTERVALS = 3
 KEPT_LIVE = 1000
 """Entries of one upload that a browser which was away can catch up on."""
 KEPT_ALL_LIVE = 10_000
-_WATCHED = (keys.upload, keys.files, keys.failures, keys.left_out, keys.flow)
+_WATCHED = (keys.upload, keys.files, keys.failures, keys.left_out, keys.remarks, keys.flow)
 """What is read before it is written."""
+_SHOWN = 10
+"""Paths that a live message names."""
 _HOME = "home"
 """Field of an upload's hash: the station that it belongs to."""
 
@@ -206,6 +209,7 @@ def _read(pipe: Pipeline, upload_id: str, want: Wanted) -> Before:
         files={p: FileFacts.unpack(v) for p, v in _lookup(pipe, keys.files(upload_id), want.files)},
         failures={p: Failure.load(v) for p, v in _lookup(pipe, keys.failures(upload_id), want.failures)},
         left_out={p: LeftOut.load(v) for p, v in _lookup(pipe, keys.left_out(upload_id), want.left_out)},
+        remarks={p: Remarks.load(v) for p, v in _lookup(pipe, keys.remarks(upload_id), want.remarks)},
     )
 
 
@@ -230,6 +234,9 @@ def _write(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
         pipe.hset(keys.failures(upload_id), mapping=_fields(kept))
     if gone := [path for path, word in changes.failures.items() if word is None]:
         pipe.hdel(keys.failures(upload_id), *gone)
+    if changes.remarks:
+        said = {path: word.dump().encode() for path, word in changes.remarks.items()}
+        pipe.hset(keys.remarks(upload_id), mapping=_fields(said))
     _write_left_out(pipe, upload_id, changes)
 
 
@@ -263,7 +270,7 @@ def _tell(pipe: Pipeline, event: Event[EventData], changes: Changes) -> None:
     entry: dict[str, str] = {"event": data.name}
     if isinstance(data, TransferProgressed):
         entry["progress"] = json.dumps(_progress(data))
-    if groups := summary_of_moves(changes):
+    if groups := _summary_of_moves(changes):
         entry["files"] = json.dumps([{"upload": data.upload_id} | group for group in groups])
     pipe.xadd(keys.live(data.upload_id), _fields(entry), maxlen=KEPT_LIVE, approximate=True)
     pipe.xadd(keys.ALL_LIVE, {"upload": data.upload_id}, maxlen=KEPT_ALL_LIVE, approximate=True)
@@ -309,3 +316,28 @@ def _progress(data: TransferProgressed) -> dict[str, Any]:
         "trouble": data.trouble,
         "moving": [file.model_dump(mode="json") for file in data.moving],
     }
+
+
+def _summary_of_moves(changes: Changes) -> list[dict[str, object]]:
+    """Describe the files that changed their state, a line for each new state, for those who watch."""
+    groups: dict[State, list[bytes]] = {}
+    for path, (_, now) in changes.moves.items():
+        if now is not None:
+            groups.setdefault(now, []).append(path)
+    return [
+        {
+            "state": state,
+            "files": len(paths),
+            "bytes": sum(changes.files[path].size for path in paths),
+            "paths": [path.decode("utf-8", "replace") for path in paths[:_SHOWN]],
+            "detail": next((detail for path in paths if (detail := _why(changes, path))), ""),
+        }
+        for state, paths in groups.items()
+    ]
+
+
+def _why(changes: Changes, path: bytes) -> str:
+    failure, remarks = changes.failures.get(path), changes.remarks.get(path)
+    if remarks is not None and remarks.refused is not None:
+        return remarks.refused[2]
+    return failure.detail if failure is not None else ""

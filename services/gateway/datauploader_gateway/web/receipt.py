@@ -13,8 +13,8 @@ from starlette.responses import Response
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.receipts import crate, manifest
 from datauploader_gateway.routes.mails import choose_mail, choose_mail_about
+from datauploader_gateway.view.files import describe
 from datauploader_gateway.view.paging import pack_cursor, unpack_cursor
-from datauploader_gateway.view.reader import describe
 from datauploader_gateway.view.summary import Upload
 from datauploader_gateway.web.rendering import asks_for_part, page, part
 from datauploader_gateway.web.uploads import UploadOnPage

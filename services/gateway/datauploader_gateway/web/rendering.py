@@ -16,7 +16,7 @@ from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.errors import Told
 from datauploader_gateway.parts import Parts
-from datauploader_gateway.view.reader import File
+from datauploader_gateway.view.files import File
 from datauploader_gateway.view.summary import Upload
 from datauploader_gateway.web import words
 

@@ -177,7 +177,8 @@ def actions(upload: Upload) -> list[Button]:
         offered.append(Button("close", "Close dataset", ""))
     elif upload.state == "open" and not upload.closing and upload.needs_person:
         offered.append(Button("close", "Have an empty dataset", "", _EMPTY))
-    if upload.counts.failed.files or upload.state == "refused" or (upload.needs_person and upload.state == "sealed"):
+    waits = upload.delayed or (upload.needs_person and upload.state == "sealed")
+    if upload.counts.failed.files or upload.state == "refused" or waits:
         offered.append(Button("retry", "Try failed files again" if upload.counts.failed.files else "Try again", ""))
     offered.append(Button("resume", "Resume", "") if upload.paused else Button("pause", "Pause", "quiet"))
     return [*offered, Button("cancel", "Cancel upload", "danger", _CANCEL)]

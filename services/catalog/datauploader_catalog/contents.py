@@ -1,0 +1,253 @@
+"""Brings the datafiles and the metadata of one upload into its dataset.
+
+What the catalogue refuses does not keep the rest out: it is found among what was sent together, and said at its file.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+
+import structlog
+
+from datauploader.contracts import (
+    DatasetPartlyRefused,
+    Event,
+    EventData,
+    Parameter,
+    RefusedFile,
+    StoredFile,
+    UploadRequested,
+    receipts,
+)
+from datauploader.contracts.batching import split
+from datauploader.crashing import crash_point
+from datauploader.state import Outbox, Store
+from datauploader_catalog import ledger, objections, ports
+from datauploader_catalog.domain.apart import attempt, send_apart
+from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
+from datauploader_catalog.objections import UNSURE, Patience, Subject, is_away
+
+log = structlog.get_logger()
+
+BATCH = 2000
+"""Datafiles that are registered in one step; the adapter may split them further."""
+RENAME = "Rename it and upload it again, or ask the user office whether it can be taken; then press retry."
+READ_AGAIN = (
+    "The files are not concerned. When the catalogue can take it, have it read again: datauploader harvest replay."
+)
+DESCRIBE_AGAIN = "The files are not concerned. Correct it on the dataset's page, under Describe."
+RARELY = "It is tried again by itself, ever more rarely."
+_NAMED = 3
+
+
+class Contents:
+    """What is told of one upload after another; may be used from any number of threads."""
+
+    def __init__(
+        self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, patience: Patience, stopping: Callable[[], bool]
+    ) -> None:
+        """Work until `stopping` says so; be silent about what fails no longer than `patience`."""
+        self._store, self._outbox, self._catalogue = store, outbox, catalogue
+        self._patience, self._stopping = patience, stopping
+
+    def register(self, request: Event[EventData], upload: ledger.Upload, dataset_id: str) -> None:
+        """Register stored files in batches until none is left.
+
+        Raises:
+            CatalogError: it is about all of them.
+        """
+        wanted = _wanted(request)
+        lasts = self._patience.ended(upload.attempts, upload.since, time.time())
+        on = (CatalogueRefused, *UNSURE) if lasts else (CatalogueRefused,)
+
+        def send(some: Sequence[StoredFile]) -> None:
+            self._catalogue.register_datafiles(dataset_id, [_datafile(wanted, stored) for stored in some])
+            crash_point("catalog.registered")
+
+        while not self._stopping():
+            with self._store.reading() as db:
+                batch = ledger.wanted_files(db, wanted.upload_id, BATCH)
+                known = objections.datafiles(db, wanted.upload_id)
+            if not batch:
+                return
+            again = [[one] for one in batch if one.file.raw in known]
+            rest = [one for one in batch if one.file.raw not in known]
+            tried = ((some, attempt(some, send, (CatalogueRefused, *UNSURE))) for some in again)
+            for some, error in chain(tried, send_apart(rest, send, on) if rest else ()):
+                if error is None:
+                    self._registered(request, dataset_id, some)
+                else:
+                    self._refused(request, dataset_id, some[0], error, upload.since)
+
+    def describe(self, request: Event[EventData], dataset_id: str) -> CatalogError | None:
+        """Attach what was read in files and asked for with the dataset; return why nothing can be attached now."""
+        upload_id = request.data.upload_id
+        while not self._stopping():
+            with self._store.reading() as db:
+                rows = ledger.wanted_metadata(db, upload_id, 100)
+            if not rows:
+                return None
+            for row in rows:
+                error = self._attach(_wanted(request), dataset_id, row)
+                if error is not None and is_away(error):
+                    return error
+                crash_point("catalog.described")
+                self._attached(request, dataset_id, row, error)
+        return None
+
+    def _registered(self, request: Event[EventData], dataset_id: str, batch: Sequence[StoredFile]) -> None:
+        upload_id = request.data.upload_id
+        with self._store.transaction() as db:
+            ledger.mark_registered(db, upload_id, batch)
+            for receipt, identity in receipts.of_catalogued(upload_id, dataset_id, batch):
+                Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
+            taken = set(objections.settled(db, upload_id, (stored.file.raw for stored in batch)))
+            words = [RefusedFile(file=s.file, what="datafile", detail="") for s in batch if s.file.raw in taken]
+            self._say(db, request, dataset_id, words)
+        crash_point("catalog.registered-noted")
+        self._outbox.wake()
+
+    def _refused(
+        self, request: Event[EventData], dataset_id: str, stored: StoredFile, error: CatalogError, since: float
+    ) -> None:
+        log.warning("datafile_refused", path=stored.file.path, problem=str(error))
+        final = isinstance(error, CatalogueRefused)
+        word = RefusedFile(
+            file=stored.file, what="datafile", detail=str(error)[:2000], final=final,
+            hint=RENAME if final else f"{RARELY} Ask the user office.",
+        )  # fmt: skip
+        with self._store.transaction() as db:
+            ledger.set_aside(db, request.data.upload_id, stored)
+            subject = Subject(request.data.upload_id, stored.file.raw, "datafile")
+            if objections.note(db, subject, error, self._patience, since):
+                self._say(db, request, dataset_id, [word])
+        self._outbox.wake()
+
+    def _attach(self, wanted: UploadRequested, dataset_id: str, row: ledger.Metadata) -> CatalogError | None:
+        """Attach one row as far as the catalogue takes it; return what it does not take, or why none at all."""
+        path = _path(wanted, row.stored) if row.stored else None
+        lasts = self._patience.ended(row.attempts, row.since, time.time())
+        try:
+            return attach(self._catalogue, dataset_id, row.parameters, path, unsure=lasts)
+        except CatalogError as error:
+            return error
+        except Exception as error:  # the boundary of one row: metadata never keep a dataset from its completion
+            log.exception("metadata_failed", path=path)
+            return BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more")
+
+    def _attached(
+        self, request: Event[EventData], dataset_id: str, row: ledger.Metadata, error: CatalogError | None
+    ) -> None:
+        upload_id = request.data.upload_id
+        subject = row.subject(upload_id)
+        final = error is None or isinstance(error, CatalogueRefused)
+        if error is not None:
+            log.warning("metadata_refused", path=row.stored.file.path if row.stored else "", problem=str(error))
+        with self._store.transaction() as db:
+            if final:
+                db.execute("DELETE FROM parameters WHERE id = ?", (row.id,))
+            else:
+                db.execute("UPDATE parameters SET aside = 1 WHERE id = ?", (row.id,))
+            if error is None:
+                tell = objections.settle(db, subject)
+            else:
+                tell = objections.note(db, subject, error, self._patience)
+            if tell:
+                self._tell_of_metadata(db, request, dataset_id, row, str(error or "")[:2000], final=final)
+        self._outbox.wake()
+
+    def _tell_of_metadata(
+        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: ledger.Metadata, detail: str, *,
+        final: bool,
+    ) -> None:  # fmt: skip
+        """Say what of a file's metadata, or of the dataset's own, is not taken; "" takes it back."""
+        again = "" if final else f" {RARELY}"
+        if row.stored is None:
+            sentence = f"{detail} {DESCRIBE_AGAIN}{again}"[:2000] if detail else ""
+            self._say(db, request, dataset_id, (), sentence)
+            return
+        hint = f"{READ_AGAIN}{again}" if detail else ""
+        word = RefusedFile(
+            file=row.stored.file, what="metadata", harvester=row.harvester, detail=detail, hint=hint, final=final
+        )
+        self._say(db, request, dataset_id, [word])
+
+    @staticmethod
+    def _say(
+        db: sqlite3.Connection, request: Event[EventData], dataset_id: str, words: Sequence[RefusedFile],
+        metadata: str | None = None,
+    ) -> None:  # fmt: skip
+        def fact(some: tuple[RefusedFile, ...]) -> DatasetPartlyRefused:
+            return DatasetPartlyRefused(
+                upload_id=request.data.upload_id, dataset_id=dataset_id, files=some, metadata=metadata
+            )
+
+        facts: Iterator[DatasetPartlyRefused] = split(words, fact) if words else iter(())
+        for one in facts if metadata is None else (fact(()),):
+            Outbox.put(db, request.follow(one, service="catalog"))
+
+
+def attach(
+    catalogue: ports.Catalogue, dataset_id: str, parameters: Sequence[Parameter], datafile: str | None = None, *,
+    unsure: bool = False,
+) -> CatalogError | None:  # fmt: skip
+    """Attach parameters, without those that the catalogue refuses; return an error that names these, if there are any.
+
+    Args:
+        catalogue: takes them.
+        dataset_id: what they belong to.
+        parameters: in any number.
+        datafile: the path in the dataset, None for the dataset itself.
+        unsure: errors that nobody knows are about single parameters as well.
+
+    Raises:
+        CatalogError: it is about all of them.
+    """
+    if not parameters:
+        return None
+    on = (CatalogueRefused, *UNSURE) if unsure else (CatalogueRefused,)
+    refused: list[tuple[str, CatalogError]] = []
+
+    def send(some: Sequence[Parameter]) -> None:
+        catalogue.attach_parameters(dataset_id, parameters_of(some), datafile=datafile)
+
+    for some, error in send_apart(parameters, send, on):
+        if error is not None:
+            refused.append((some[0].name, error))
+    if not refused:
+        return None
+    said = " ".join(f"{name!r}: {error}" for name, error in refused[:_NAMED])
+    more = f" And {len(refused) - _NAMED} more of its values." if len(refused) > _NAMED else ""
+    unknown = next((error for _, error in refused if not isinstance(error, CatalogueRefused)), None)
+    kind = CatalogueRefused if unknown is None else BadAnswer
+    return kind(f"Not taken: {said}{more}")
+
+
+def parameters_of(parameters: Sequence[Parameter]) -> list[ports.Parameter]:
+    """Write parameters as a catalogue takes them."""
+    return [
+        ports.Parameter(p.name, str(p.value).lower() if isinstance(p.value, bool) else p.value, p.units)
+        for p in parameters
+    ]
+
+
+def _wanted(request: Event[EventData]) -> UploadRequested:
+    assert isinstance(request.data, UploadRequested)
+    return request.data
+
+
+def _path(wanted: UploadRequested, stored: StoredFile) -> str:
+    """Return the path below the dataset; the object's own, because that one is text whatever the file's bytes are."""
+    return stored.object.removeprefix(f"{wanted.destination.location}/")
+
+
+def _datafile(wanted: UploadRequested, stored: StoredFile) -> ports.Datafile:
+    file = stored.file
+    return ports.Datafile(
+        path=_path(wanted, stored),
+        location=f"{wanted.destination.remote}:{stored.object}",
+        size=file.size,
+        checksum=file.sha256,
+        mtime_ns=file.mtime_ns,
+    )
