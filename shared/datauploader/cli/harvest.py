@@ -18,7 +18,7 @@ from datauploader.config import load
 from datauploader.contracts import Destination, Event, EventData, FileStored, UploadRequested
 from datauploader.errors import BadRequest
 from datauploader.harvest import Harvester, HarvesterSettings, Kind, mounts
-from datauploader.harvest.extracting import Extractor, Reading, foreign, told
+from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.messaging import Bus, Delivery, Start
 from datauploader.service import available, find
 from datauploader.wording import count, safe
@@ -104,7 +104,7 @@ def _strange(event: Event[EventData], asked: Mapping[tuple[str, str], Destinatio
     there = asked.get((event.data.upload_id, event.station.key))
     if there is None:
         return f"the log does not say who has asked for upload {event.data.upload_id}, and where it goes"
-    return foreign(event.data, there)
+    return event.data.forbidden(there)
 
 
 def _kind(name: str) -> Kind:

@@ -21,7 +21,6 @@ from datauploader.contracts import (
 from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import unescape
-from datauploader.contracts.uploads import Destination
 from datauploader.harvest.kinds import HarvesterSettings, Kind
 from datauploader.reading.asking import Line, ReadingProcess
 from datauploader.reading.judging import MOST_PARAMETERS
@@ -64,8 +63,8 @@ class Extractor:
     def stored(self, mounts: Mapping[str, Path], event: Event[EventData], stored: StoredFile) -> Reading:
         """Read one of the files of a file.stored."""
         assert isinstance(event.data, FileStored)
-        if strange := foreign(event.data):
-            return Reading(problem=strange)
+        if why := event.data.forbidden(event.data.destination):  # of rows that a former release has written
+            return Reading(problem=why)
         base = mounts.get(event.data.destination.remote)
         if base is None:
             remote = event.data.destination.remote
@@ -98,25 +97,6 @@ class Extractor:
             log.warning("file_not_read", path=shown, problem=line["problem"])
 
 
-def foreign(stored: FileStored, asked: Destination | None = None) -> str:
-    """Say why what a station says is stored is none of its own upload's; "" where it is.
-
-    Args:
-        stored: what it says.
-        asked: where the upload that was asked for goes; None: that is looked at elsewhere.
-    """
-    if asked is not None and stored.destination != asked:
-        return (
-            f"forbidden: the station says that files of {stored.upload_id} are at {_at(stored.destination)}, but the "
-            f"upload that was asked for goes to {_at(asked)}"
-        )
-    below = f"{stored.destination.location}/"
-    strange = next((one.object for one in stored.files if not one.object.startswith(below)), None)
-    if strange is None:
-        return ""
-    return f"forbidden: {strange[:200]!r} is no object of {stored.upload_id}: it lies outside {below[:200]!r}"
-
-
 def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[Event[EventData]]:
     """Yield what there is to publish of one file: its parameters in as many events as they need."""
 
@@ -129,10 +109,6 @@ def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[
         further = (str(number),) if number else ("nothing",) if not found.parameters else ()
         identity = natural_id(MetadataExtracted, data.upload_id, kind.name, found.file.key, *further)
         yield event.follow(data, service=f"{kind.name}-harvester", id=identity)
-
-
-def _at(there: Destination) -> str:
-    return f"{there.remote}:{there.location[:200]}"
 
 
 def _parameter(line: Line) -> list[Parameter]:

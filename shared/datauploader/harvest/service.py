@@ -12,7 +12,7 @@ from datauploader.contracts import Event, EventData, FileStored, StoredFile, Upl
 from datauploader.contracts.registry import topic
 from datauploader.errors import Park, Retry
 from datauploader.harvest import wanted
-from datauploader.harvest.extracting import Extractor, Reading, foreign, told
+from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.harvest.kinds import HarvesterSettings, Kind, mounts
 from datauploader.harvest.remembering import Remembering
 from datauploader.messaging import Consumer, Dispatcher, Unit
@@ -116,8 +116,8 @@ class HarvesterService:
             self._remembering.miss()
             self._wake()
             raise Retry(f"{event.station.key} was not asked for upload {event.data.upload_id} yet")
-        if strange := foreign(event.data, asked):
-            raise Park(strange)
+        if why := event.data.forbidden(asked):
+            raise Park(why)
         wanted.add(unit.db, event, files)
 
     def _wake(self) -> None:
