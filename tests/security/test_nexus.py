@@ -124,7 +124,7 @@ def one_group_by_many_names(file: h5py.File, entry: h5py.Group) -> None:
     sample = entry.create_group("sample")
     sample.attrs["NX_class"] = "NXsample"
     sample["name"] = "LaB6"
-    for number in range(2900):
+    for number in range(1100):
         entry[f"sample_{number}"] = sample
     for number in range(19):
         file[f"entry_{number}"] = entry

@@ -18,7 +18,7 @@ LONGEST = 1000
 MOST_ENTRIES = 20
 MOST_GROUPS = 20
 """Groups of one class in an entry."""
-MOST_LOOKS = 5000
+MOST_LOOKS = 2000
 """Members of groups that are looked at in one file."""
 MOST_LINKS = 8
 """Soft links on the way to one member."""
