@@ -1,12 +1,17 @@
 """A data file is written by its author: what it names outside itself is not read, and it unfolds into no flood."""
 
+import fcntl
+import os
 import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from datauploader.reading.asking import ReadingProcess
 from datauploader_harvester_nexus.reader import read
 
 SECRET = "the secret of another proposal"
@@ -75,3 +80,99 @@ def test_a_small_file_that_unfolds_is_left_alone(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert found == {"start_time"}
     assert peak < 10_000_000
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ReadingProcess]:
+    """Give the process in which the service reads."""
+    with ReadingProcess("datauploader_harvester_nexus.reader:read") as made:
+        yield made
+
+
+def inflates(file: h5py.File, entry: h5py.Group) -> None:
+    """Write a chunk that says that it has 8 kB, and has sixty megabytes."""
+    chunk = entry.create_dataset("title", (1000,), "i8", chunks=(1000,), compression="gzip")
+    chunk.id.write_direct_chunk((0,), zlib.compress(bytes(2**26), 1))
+
+
+def inflates_twice(file: h5py.File, entry: h5py.Group) -> None:
+    """Write a few bytes that are unpacked into many, and these into very many."""
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((1000,))
+    made.set_deflate(9)
+    made.set_deflate(9)
+    space = h5py.h5s.create_simple((1000,))
+    chunk = h5py.Dataset(h5py.h5d.create(entry.id, b"title", h5py.h5t.NATIVE_INT64, space, made))
+    chunk.id.write_direct_chunk((0,), zlib.compress(zlib.compress(bytes(2**26), 1), 1))
+
+
+def one_text_a_thousand_times(file: h5py.File, entry: h5py.Group) -> None:
+    """Write texts of any length, which lie elsewhere: here all of them are one of 64 kB."""
+    texts = entry.create_dataset("title", (1000,), h5py.string_dtype())
+    texts[0] = "x" * 2**16
+    where = texts.id.get_offset()
+    file.flush()
+    with Path(file.filename).open("r+b") as raw:
+        raw.seek(where)
+        first = raw.read(16)
+        raw.seek(where)
+        raw.write(first * 1000)
+
+
+def one_group_by_many_names(file: h5py.File, entry: h5py.Group) -> None:
+    """Write twenty entries that are one, with thousands of samples that are one."""
+    sample = entry.create_group("sample")
+    sample.attrs["NX_class"] = "NXsample"
+    sample["name"] = "LaB6"
+    for number in range(1100):
+        entry[f"sample_{number}"] = sample
+    for number in range(19):
+        file[f"entry_{number}"] = entry
+
+
+def a_vast_attribute(file: h5py.File, entry: h5py.Group) -> None:
+    """Write units of twenty megabytes."""
+    entry["title"] = "x"
+    entry["title"].attrs.create("units", np.bytes_(b"x" * 20_000_000))
+
+
+def a_pipe(file: h5py.File, entry: h5py.Group) -> None:
+    """Name a pipe as the other file, directly and through a link of this file; opening it waits for a writer."""
+    pipe = Path(file.filename).with_name("pipe")
+    os.mkfifo(pipe)
+    file["other"] = h5py.ExternalLink(str(pipe), "/entry")
+    entry["title"] = h5py.ExternalLink(str(pipe), "/entry/title")
+    entry["definition"] = h5py.SoftLink("/other/title")
+
+
+@pytest.mark.attack("S34")
+@pytest.mark.parametrize(
+    "write",
+    [inflates, inflates_twice, one_text_a_thousand_times, one_group_by_many_names, a_vast_attribute, a_pipe],
+    ids=lambda write: write.__name__,
+)
+def test_no_file_costs_its_reader_much(
+    tmp_path: Path, process: ReadingProcess, write: Callable[[h5py.File, h5py.Group], None]
+) -> None:
+    """What the attack is about is left alone, in little time and memory; all else is read."""
+    with h5py.File(tmp_path / "bad.nxs", "w", libver="latest") as file:
+        write(file, entry_of(file))
+    lines = list(process.ask(os.fsencode(tmp_path), [b"bad.nxs"], within_s=20.0))
+    assert [line["problem"] for line in lines if "problem" in line] == []
+    names = [str(line["parameter"]["name"]) for line in lines if "parameter" in line]
+    assert [name for name in names if name.endswith("start_time")]
+    assert not [name for name in names if name.endswith("definition")]
+    assert len(names) <= 70
+    found = [line["parameter"] for line in lines if "parameter" in line]
+    assert [one["units"] for one in found if one["name"] == "title"] == ([""] if write is a_vast_attribute else [])
+
+
+@pytest.mark.fault("F62")
+def test_a_lock_of_somebody_else_does_not_matter(tmp_path: Path) -> None:
+    """And storages that know no locks are read as well."""
+    path = tmp_path / "locked.nxs"
+    with h5py.File(path, "w") as file:
+        entry_of(file)
+    with path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert [one.name for one in read(path)] == ["start_time"]

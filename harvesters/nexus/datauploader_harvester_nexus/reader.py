@@ -4,7 +4,6 @@ Fields and classes: NeXus manual, base classes NXentry, NXinstrument, NXsample, 
 (https://manual.nexusformat.org/classes/base_classes/).
 """
 
-import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,12 +11,22 @@ from pathlib import Path
 import h5py
 
 from datauploader.contracts import Parameter
+from datauploader.reading import passes
 
 LONGEST = 1000
 """Characters of one value; longer ones are cut."""
 MOST_ENTRIES = 20
-LARGEST = 1024 * 1024
-"""Bytes that a value, or the chunk that holds it, may have when it is read."""
+MOST_GROUPS = 20
+"""Groups of one class in an entry."""
+MOST_LOOKS = 2000
+"""Members of groups that are looked at in one file."""
+MOST_LINKS = 8
+"""Soft links on the way to one member."""
+LARGEST = 64 * 1024
+"""Bytes that a value, or the chunk that holds it, may have: deflate makes at most a thousand times as many of them."""
+_FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
+_FORGIVEN = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""How h5py says that a part of a file is damaged."""
 
 FIELDS = (
     "title",
@@ -33,28 +42,33 @@ NAMED = {"NXinstrument": "instrument", "NXsample": "sample", "NXuser": "user"}
 
 
 def read(path: Path) -> Iterator[Parameter]:
-    """Return title, times, definition, instrument, samples and users of every entry.
+    """Yield title, times, definition, instrument, samples and users of every entry.
 
     Parameters are called `title` or, where a file has several entries, `<entry>/title`.
 
     Raises:
         OSError: the file is no HDF5 or cannot be read.
     """
-    with h5py.File(path, "r") as file:
-        entries = list(islice(_groups(file, "NXentry"), MOST_ENTRIES))
-        found: dict[str, Parameter] = {}
+    with h5py.File(path, "r", locking=False) as file:
+        looks = iter(range(MOST_LOOKS))
+        found = ((name, group) for name, group, kind in _groups(file, looks) if kind == "NXentry")
+        entries = list(islice(found, MOST_ENTRIES))
+        said: set[str] = set()
         for name, entry in entries:
             prefix = f"{name}/" if len(entries) > 1 else ""
-            for parameter in _entry(entry, prefix):
-                found.setdefault(parameter.name, parameter)
-        yield from found.values()
+            for parameter in _entry(entry, prefix, looks):
+                if parameter.name not in said:
+                    said.add(parameter.name)
+                    yield parameter
 
 
-def _entry(entry: h5py.Group, prefix: str) -> Iterator[Parameter]:
+def _entry(entry: h5py.Group, prefix: str, looks: Iterator[int]) -> Iterator[Parameter]:
     for field in FIELDS:
         yield from _parameter(entry, field, prefix + field)
+    inner = list(_groups(entry, looks))
     for kind, word in NAMED.items():
-        for number, (name, group) in enumerate(_groups(entry, kind)):
+        of_kind = ((name, group) for name, group, its in inner if its == kind)
+        for number, (name, group) in enumerate(islice(of_kind, MOST_GROUPS)):
             label = prefix + (word if number == 0 else f"{word}_{number + 1}")
             found = list(_parameter(group, "name", label))
             if not found and kind == "NXinstrument":
@@ -62,38 +76,54 @@ def _entry(entry: h5py.Group, prefix: str) -> Iterator[Parameter]:
             yield from found
 
 
-def _groups(parent: h5py.Group, kind: str) -> Iterator[tuple[str, h5py.Group]]:
-    """Yield the subgroups of one NX_class; links that lead nowhere are passed over."""
-    for name in parent:
+def _groups(parent: h5py.Group, looks: Iterator[int]) -> Iterator[tuple[str, h5py.Group, str | None]]:
+    """Yield the subgroups, and their NX_class, while looks are left; links that lead nowhere are passed over."""
+    for name, _ in zip(parent, looks, strict=False):
         member = _member(parent, name)
-        if isinstance(member, h5py.Group) and _text(member.attrs.get("NX_class")) == kind:
-            yield name, member
+        if isinstance(member, h5py.Group):
+            yield name, member, _attribute(member, "NX_class")
 
 
-def _member(parent: h5py.Group, name: str) -> object:
+def _member(parent: h5py.Group, name: str, links: int = MOST_LINKS) -> object:
     """Open a member; None for a link to nowhere or into another file, or a damaged object.
 
     A file comes from its author, who may have written the name of any other file into it: what that one says would
-    become known to everybody who sees the dataset.
+    become known to everybody who sees the dataset, and a pipe would never open. So a soft link is followed name by
+    name, and a link into another file is not even opened.
     """
     try:
-        found = parent.get(name)
-        is_ours = found is None or found.file.id == parent.file.id
-    except (KeyError, OSError, RuntimeError, ValueError):
+        link = parent.get(name, getlink=True)
+        if isinstance(link, h5py.HardLink):
+            return parent[name]
+        if not isinstance(link, h5py.SoftLink) or links == 0:
+            return None
+        found: object = parent.file if link.path.startswith("/") else parent
+        for part in link.path.split("/")[: 10 * MOST_LINKS]:
+            if part not in ("", "."):
+                found = _member(found, part, links - 1) if isinstance(found, h5py.Group) else None
+    except _FORGIVEN as error:
+        _forgive(error)
         return None
-    return found if is_ours else None
+    return found
 
 
 def _parameter(group: h5py.Group, field: str, label: str) -> Iterator[Parameter]:
     dataset = _member(group, field)
-    if not isinstance(dataset, h5py.Dataset) or not _is_small(dataset) or not _is_inside(dataset):
-        return
     try:
-        value, units = _value(dataset[()]), _text(dataset.attrs.get("units"))
-    except (OSError, RuntimeError, ValueError, TypeError):
+        if not isinstance(dataset, h5py.Dataset) or not _is_small(dataset) or not _is_inside(dataset):
+            return
+        value, units = _value(dataset[()]), _attribute(dataset, "units")
+    except _FORGIVEN as error:
+        _forgive(error)
         return
     if value not in ("", None):
-        yield Parameter(name=label, value=value, units=(units or "")[:60])
+        yield Parameter(name=label[-200:], value=value, units=(units or "")[:60])
+
+
+def _forgive(error: Exception) -> None:
+    """Pass over what is damaged; where the storage is the trouble, the whole file is to be read later."""
+    if passes(error):
+        raise error
 
 
 def _is_inside(dataset: h5py.Dataset) -> bool:
@@ -102,11 +132,39 @@ def _is_inside(dataset: h5py.Dataset) -> bool:
 
 
 def _is_small(dataset: h5py.Dataset) -> bool:
-    """Tell whether reading it needs little memory: a compressed chunk unfolds as a whole."""
+    """Tell whether reading it needs little memory, whatever the file says of its shape.
+
+    Texts of any length lie elsewhere in the file, as often as they are named: of these one is read, not many. A
+    compressed chunk unfolds as a whole, to a thousand times what is stored of it, and that again with each filter.
+    """
     if dataset.size is None or dataset.size > LONGEST:
         return False
-    elements = max(dataset.size, math.prod(dataset.chunks or ()))
-    return bool(elements * dataset.dtype.itemsize <= LARGEST)
+    if dataset.dtype.hasobject and not (h5py.check_string_dtype(dataset.dtype) and dataset.size == 1):
+        return False
+    if dataset.size * dataset.dtype.itemsize > LARGEST or dataset.id.get_storage_size() > LARGEST:
+        return False
+    return dataset.chunks is None or _unfolds_little(dataset)
+
+
+def _unfolds_little(dataset: h5py.Dataset) -> bool:
+    chunk = dataset.dtype.itemsize
+    for length in dataset.chunks:
+        chunk *= length
+    made = dataset.id.get_create_plist()
+    filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())]
+    return chunk <= LARGEST and set(filters) <= set(_FILTERS) and len(filters) == len(set(filters))
+
+
+def _attribute(of: h5py.Group | h5py.Dataset, name: str) -> str | None:
+    """Return one text, of which the size is looked at first."""
+    try:
+        found = of.attrs.get_id(name)
+        if found.get_storage_size() > LARGEST or found.shape not in ((), (1,)):
+            return None
+        return _text(of.attrs[name])
+    except _FORGIVEN as error:
+        _forgive(error)
+        return None
 
 
 def _value(raw: object) -> str | int | float | bool | None:
@@ -130,6 +188,6 @@ def _text(raw: object) -> str | None:
     if isinstance(raw, list | tuple):
         return ", ".join(filter(None, (_text(item) for item in raw)))[:LONGEST] or None
     if isinstance(raw, bytes):
-        raw = raw.decode("utf-8", "replace")
-    text = "".join(char if char.isprintable() else " " for char in str(raw)).strip()
-    return text[:LONGEST] or None
+        raw = raw[: 4 * LONGEST].decode("utf-8", "replace")
+    text = "".join(char if char.isprintable() else " " for char in str(raw)[:LONGEST]).strip()
+    return text or None

@@ -78,7 +78,8 @@ def requested(unit: Unit, event: Event[UploadRequested]) -> None:
     home = ledger.home(unit.db, event)
     if home != event.station.key and not ledger.move(unit.db, event):
         raise _foreign(event, home)
-    ledger.add_upload(unit.db, event)
+    if ledger.add_upload(unit.db, event):
+        ledger.drop_strangers(unit.db, event)
     claims.add(unit.db, event)
 
 
@@ -112,6 +113,9 @@ def said_before(unit: Unit, event: Event[DatasetEnsured] | Event[DatasetComplete
 
 def stored(unit: Unit, event: Event[FileStored]) -> None:
     """Files are on the storage; the receipts of those that are registered already are sent once more."""
+    asked = ledger.destination(unit.db, event.data.upload_id)
+    if asked is not None and (why := event.data.forbidden(asked)):
+        raise Park(why)
     known = ledger.add_stored(unit.db, event.data.upload_id, event.data.files)
     if not known:
         return

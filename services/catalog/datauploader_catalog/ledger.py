@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import structlog
+
 from datauploader.contracts import (
+    Destination,
     Event,
     EventData,
     FileVersion,
@@ -20,6 +23,8 @@ from datauploader.contracts import (
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.state import Schema
 from datauploader_catalog import audits, objections
+
+log = structlog.get_logger()
 
 SCHEMA = Schema(
     "catalog",
@@ -165,12 +170,30 @@ def move(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
     return True
 
 
-def add_upload(db: sqlite3.Connection, event: Event[UploadRequested]) -> None:
-    """Remember that this dataset is wanted; a repeated request changes nothing."""
-    db.execute(
-        "INSERT OR IGNORE INTO uploads (upload_id, request, state) VALUES (?, ?, 'wanted')",
-        (event.data.upload_id, encode(event)),
-    )
+def add_upload(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
+    """Remember that this dataset is wanted; a repeated request changes nothing. Return whether it is the first."""
+    query = "INSERT OR IGNORE INTO uploads (upload_id, request, state) VALUES (?, ?, 'wanted')"
+    return db.execute(query, (event.data.upload_id, encode(event))).rowcount == 1
+
+
+def destination(db: sqlite3.Connection, upload_id: str) -> Destination | None:
+    """Return where the upload goes that was asked for; None where its request is not here."""
+    row = db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    if row is None:
+        return None
+    request = decode(row["request"]).data
+    assert isinstance(request, UploadRequested)
+    return request.destination
+
+
+def drop_strangers(db: sqlite3.Connection, event: Event[UploadRequested]) -> None:
+    """Forget what was said to be stored before the request was here, and lies where the upload does not go."""
+    below = f"{event.data.destination.location}/"
+    for row in db.execute("SELECT path, stored FROM datafiles WHERE upload_id = ?", (event.data.upload_id,)).fetchall():
+        if not (name := StoredFile.model_validate_json(row["stored"]).object).startswith(below):
+            log.error("object_of_another", upload_id=event.data.upload_id, object=name, belongs_below=below)
+            key = event.data.upload_id, row["path"]
+            db.execute("DELETE FROM datafiles WHERE upload_id = ? AND path = ?", key)
 
 
 def add_seal(db: sqlite3.Connection, event: Event[UploadSealed]) -> None:

@@ -1,9 +1,5 @@
 """What the chosen files say about themselves, read by plug-ins in a process that cannot hurt this one."""
 
-import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +11,7 @@ from datauploader.contracts.previews import FoundValue, FoundValues
 from datauploader.contracts.questions import ReadValues
 from datauploader.errors import QuestionRefused
 from datauploader.reading import there_are_readers
+from datauploader.reading.asking import Line, ReadingProcess
 from datauploader_watcher.domain.versions import Stamp
 from datauploader_watcher.errors import Refusal
 from datauploader_watcher.ground import Ground
@@ -26,15 +23,8 @@ MOST_ENTRIES = 20_000
 MOST_CANDIDATES = 2000
 """Files among which the readers choose."""
 MOST_VALUES = 200
-LONGEST_ANSWER = 512 * 1024
-"""Bytes that are taken from the readers' process."""
 WALK_SHARE = 0.3
 """Part of the time for finding the files."""
-_KEPT = (
-    "PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HDF5_PLUGIN_PATH", "SYSTEMROOT", "TEMP",
-    "TMP", "TMPDIR",
-)  # fmt: skip
-"""What a reader gets of the environment: foreign code needs none of our secrets."""
 
 
 class Values:
@@ -59,7 +49,11 @@ class Values:
         try:
             plan = self._previews.plan(question.request)
             files = self._candidates(plan, question, time.monotonic() + question.within_s * WALK_SHARE)
-            return _gathered(_read(plan.root, files, question.most_files, deadline))
+            if not files:
+                return FoundValues()
+            with ReadingProcess() as readers:
+                left = max(0.1, deadline - time.monotonic())
+                return _gathered(readers.ask(plan.root, files, within_s=left, most=question.most_files))
         except Refusal as refusal:
             raise QuestionRefused(refusal.reason, refusal.detail) from refusal
         finally:
@@ -86,69 +80,28 @@ class Rested(Sketch):
             self.files.append(path)
 
 
-def _read(root: bytes, files: list[bytes], most: int, deadline: float) -> Iterator[dict[str, object]]:
-    """Let the readers' process read, until it ends or its time is over; yield what it has said until then."""
-    if not files:
-        return
-    asked = {"root": os.fsdecode(root), "files": [os.fsdecode(path) for path in files], "most": most}
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "datauploader_watcher.readers"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=environment | {"HDF5_USE_FILE_LOCKING": "FALSE"},
-    )  # fmt: skip
-    alarm = threading.Timer(max(0.1, deadline - time.monotonic()), process.kill)
-    alarm.start()
-    try:
-        yield from _said(process, json.dumps(asked).encode())
-        if process.wait() != 0:
-            yield {"problem": "Reading the files took too long or failed; their values are to be entered by hand."}
-    finally:
-        alarm.cancel()
-        process.kill()
-        process.wait()
-
-
-def _said(process: subprocess.Popen[bytes], asked: bytes) -> Iterator[dict[str, object]]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        try:
-            process.stdin.write(asked)
-            process.stdin.close()
-        except BrokenPipeError:
-            return
-        room = LONGEST_ANSWER
-        while room > 0 and (line := process.stdout.readline(room)).endswith(b"\n"):
-            room -= len(line)
-            yield from _lines(line)
-
-
-def _lines(raw: bytes) -> Iterator[dict[str, object]]:
-    try:
-        line = json.loads(raw)
-    except ValueError:
-        return
-    if isinstance(line, dict):
-        yield line
-
-
-def _gathered(lines: Iterator[dict[str, object]]) -> FoundValues:
+def _gathered(lines: Iterator[Line]) -> FoundValues:
     """Take of each name the first value; what is no value is left aside."""
     values: dict[str, FoundValue] = {}
     problems: list[str] = []
     files = 0
     for line in lines:
-        if "problem" in line:
-            problems.append(display(str(line["problem"]).encode("utf-8", "replace"))[:500])
+        if line.get("ended"):
+            problems.append("Reading the files took too long or failed; their values are to be entered by hand.")
+        elif "problem" in line:
+            problems.append(_shown(f"{line['source'][:200]}: {line['problem']}"))
         elif "read" in line:
             files += 1
-        elif len(values) < MOST_VALUES and (found := _value(line)) is not None:
+        elif "parameter" in line and len(values) < MOST_VALUES and (found := _value(line)) is not None:
             values.setdefault(found.parameter.name, found)
     return FoundValues(values=tuple(values.values()), problems=tuple(problems[:20]), files=files)
 
 
-def _value(line: dict[str, object]) -> FoundValue | None:
+def _shown(text: str) -> str:
+    return display(text.encode("utf-8", "replace"))[:500]
+
+
+def _value(line: Line) -> FoundValue | None:
     try:
         return FoundValue.model_validate(line)
     except ValidationError:

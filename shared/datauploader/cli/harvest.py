@@ -1,10 +1,11 @@
 """Commands for harvesters and those who write them: try one on a file, run one over what was stored before."""
 
-import threading
-import time
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Annotated
 
 import typer
@@ -14,9 +15,10 @@ from datauploader.cli.broker import reached
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson
 from datauploader.config import load
-from datauploader.contracts import FileStored, Parameter
+from datauploader.contracts import Destination, Event, EventData, FileStored, UploadRequested
 from datauploader.errors import BadRequest
-from datauploader.harvest import Harvester, HarvesterSettings, Kind, extract, mounts, read_file, told
+from datauploader.harvest import Harvester, HarvesterSettings, Kind, mounts
+from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.messaging import Bus, Delivery, Start
 from datauploader.service import available, find
 from datauploader.wording import count, safe
@@ -25,8 +27,8 @@ app = typer.Typer(help="Metadata harvesters: try one on a file, or on what was s
 
 Name = Annotated[str, typer.Argument(metavar="HARVESTER", help="As `datauploader run` calls it: nexus-harvester.")]
 UNITS_S = {"m": 60, "h": 3600, "d": 86400}
-QUIET_S = 3.0
-"""The end of the event log is reached when nothing has come for so long."""
+LOOK_S = 3.0
+"""How long nothing may come of the event log before it is asked whether it is in trouble."""
 
 
 @app.command(name="try")
@@ -37,12 +39,13 @@ def try_(
     json: AsJson = False,
 ) -> None:
     """Show what a harvester reads in files here; nothing is published."""
-    kind = _kind(name)
     problems = 0
-    for file in files:
-        parameters, problem = read_file(kind, file)
-        problems += bool(problem)
-        _show(str(file), parameters, problem, json=json)
+    with _extractor(_kind(name)) as extractor:
+        for file in files:
+            real = file.resolve()
+            reading = extractor.read(os.fsencode(real.parent), os.fsencode(real.name))
+            problems += bool(reading.problem)
+            _show(str(file), reading, json=json)
     if problems:
         raise typer.Exit(Code.PARTLY if problems < len(files) else Code.FAILED)
 
@@ -59,21 +62,49 @@ def replay(
     kind, begin = _kind(name), datetime.now(UTC) - _span(since)
     own = load(HarvesterSettings)
     files = problems = 0
-    with reached() as (bus, settings):
-        places = mounts(settings, own)
-        for delivery in _logged(bus, begin):
-            stored = delivery.event.data
-            if not isinstance(stored, FileStored):
+    with reached() as (bus, settings), _extractor(kind) as extractor:
+        places, asked = mounts(settings, own), _asked(bus)
+        for delivery in _logged(bus, Start(time=begin)):
+            event = delivery.event
+            if not isinstance(event.data, FileStored):
                 continue
-            for file in filter(kind.wants, stored.files):
-                found = extract(kind, places, delivery.event, file)
-                files, problems = files + 1, problems + bool(found.problem)
-                _show(found.file.path, found.parameters, found.problem, json=json)
-                for fact in () if dry_run else told(kind, delivery.event, found):
+            strange = _strange(event, asked)
+            for stored in filter(kind.wants, event.data.files):
+                reading = Reading(problem=strange) if strange else extractor.stored(places, event, stored)
+                files, problems = files + 1, problems + bool(reading.problem)
+                _show(stored.file.path, reading, json=json)
+                for fact in () if dry_run or strange else told(kind, event, reading.found(stored.file)):
                     bus.publish(fact).result(30)
     screen.warn(f"{count(files, 'file')} read, {problems} with a problem{', nothing published' if dry_run else ''}.")
     if problems:
         raise typer.Exit(Code.PARTLY if problems < files else Code.FAILED)
+
+
+@contextmanager
+def _extractor(kind: Kind) -> Iterator[Extractor]:
+    extractor = Extractor(kind, load(HarvesterSettings))
+    try:
+        yield extractor
+    finally:
+        extractor.close()
+
+
+def _asked(bus: Bus) -> dict[tuple[str, str], Destination]:
+    """Read in the whole log where each upload of each station goes; the first request counts."""
+    asked: dict[tuple[str, str], Destination] = {}
+    for delivery in _logged(bus, Start(first=True)):
+        if isinstance(data := delivery.event.data, UploadRequested):
+            asked.setdefault((data.upload_id, delivery.event.station.key), data.destination)
+    return asked
+
+
+def _strange(event: Event[EventData], asked: Mapping[tuple[str, str], Destination]) -> str:
+    """Say why what was stored is none of the upload's, "" where it is."""
+    assert isinstance(event.data, FileStored)
+    there = asked.get((event.data.upload_id, event.station.key))
+    if there is None:
+        return f"the log does not say who has asked for upload {event.data.upload_id}, and where it goes"
+    return event.data.forbidden(there)
 
 
 def _kind(name: str) -> Kind:
@@ -91,42 +122,36 @@ def _span(text: str) -> timedelta:
     return timedelta(seconds=int(number) * UNITS_S[unit])
 
 
-def _logged(bus: Bus, begin: datetime) -> Iterator[Delivery]:
-    """Yield what the event log holds from then on, to its end.
+def _logged(bus: Bus, start: Start) -> Iterator[Delivery]:
+    """Yield what the event log holds from there on, to its end.
 
     Raises:
         MessagingError: the log could not be read, or not to its end.
     """
-    arrived, waiting = threading.Condition(), list[Delivery]()
-
-    def keep(delivery: Delivery) -> None:
-        with arrived:
-            waiting.append(delivery)
-            arrived.notify()
-
-    consumer = bus.replay(Start(time=begin), keep)
+    arrived: SimpleQueue[Delivery | None] = SimpleQueue()
+    consumer = bus.replay(start, arrived.put, at_end=lambda: arrived.put(None))
     try:
-        last = time.monotonic()
-        while time.monotonic() - last < QUIET_S:
-            with arrived:
-                arrived.wait_for(lambda: waiting, QUIET_S)
-                batch, waiting[:] = list(waiting), []
-            for delivery in batch:
-                yield delivery
-                last = time.monotonic()
-        if consumer.trouble is not None:  # silence was no end of the log
-            raise consumer.trouble
+        while True:
+            try:
+                delivery = arrived.get(timeout=LOOK_S)
+            except Empty:
+                if consumer.trouble is not None:
+                    raise consumer.trouble from None
+                continue
+            if delivery is None:
+                return
+            yield delivery
     finally:
         consumer.stop(2)
 
 
-def _show(path: str, parameters: tuple[Parameter, ...], problem: str, *, json: bool) -> None:
+def _show(path: str, reading: Reading, *, json: bool) -> None:
     if json:
-        found = [parameter.model_dump(exclude_none=True) for parameter in parameters]
-        screen.as_json({"path": path, "parameters": found, "problem": problem})
+        found = [parameter.model_dump(exclude_none=True) for parameter in reading.parameters]
+        screen.as_json({"path": path, "parameters": found, "problem": reading.problem})
         return
     screen.say(safe(path))
-    for parameter in parameters:
+    for parameter in reading.parameters:
         screen.say(f"  {safe(parameter.name)}: {safe(str(parameter.value))} {safe(parameter.units or '')}".rstrip())
-    if problem:
-        screen.warn(f"  {safe(problem)}")
+    if reading.problem:
+        screen.warn(f"  {safe(reading.problem)}")

@@ -1,8 +1,9 @@
 """What is said about datasets: wanted, ensured in the catalogue, refused, completed."""
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from datauploader.contracts.model import EventData, Sentence, Sha256, Travelling, UploadId
 from datauploader.contracts.names import Name
@@ -14,6 +15,26 @@ class Parameter(Travelling):
     name: str = Field(min_length=1, max_length=200)
     value: str | float | int | bool
     units: str = Field(default="", max_length=60)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _value_is_one(cls, given: Any) -> Any:
+        """Take a scalar of numpy for the value that it is, and say in words of what type anything else is."""
+        if not isinstance(given, dict) or "value" not in given:
+            return given
+        value = given["value"]
+        if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+            value = value.item()
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"the value of {str(given.get('name'))[:200]} is no finite number")
+        if not isinstance(value, str | float | int):
+            raise ValueError(  # noqa: TRY004 - what pydantic asks of a validator
+                f"the value of {str(given.get('name'))[:200]} is no text, number or truth value, but of type "
+                f"{type(value).__name__}"
+            )
+        return given | {"value": value}
 
 
 class DatasetSpec(Travelling):

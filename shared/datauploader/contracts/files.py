@@ -110,6 +110,19 @@ class FileStored(EventData):
     destination: Destination
     files: tuple[StoredFile, ...] = Field(min_length=1, max_length=MOST_FILES)
 
+    def forbidden(self, asked: Destination) -> str:
+        """Say why a station may not say this of an upload that goes to `asked`; "" where it may.
+
+        The broker vouches for the station alone: an object of somebody else's could be named here.
+        """
+        if self.destination != asked:
+            return (
+                f"forbidden: files of {self.upload_id} are said to be at {self.destination}, but it was asked for "
+                f"an upload to {asked}"
+            )
+        strange = next((one.object for one in self.files if not one.object.startswith(f"{asked.location}/")), None)
+        return f"forbidden: {strange[:200]!r} lies outside {asked}, where {self.upload_id} goes" if strange else ""
+
 
 class FailedFile(Travelling):
     """A version that could not be moved, and what to do about it."""

@@ -29,6 +29,9 @@ class Destination(Travelling):
     remote: Word
     location: Location
 
+    def __str__(self) -> str:
+        return f"{self.remote}:{self.location}"
+
 
 class UploadRequested(EventData):
     """These sources of this station belong to this dataset and go there."""

@@ -13,12 +13,17 @@ from typing import Literal, Self, cast, get_args
 from datauploader.contracts.address import Station
 from datauploader.contracts.files import FileStored
 from datauploader.contracts.registry import topic
+from datauploader.contracts.uploads import UploadRequested
 from datauploader.messaging.topology import Queue, harvester_queue
 
 Role = Literal["station", "catalog", "gateway", "harvester", "operations", "operator"]
 
 NOBODY, ANYTHING = "^$", ".*"
 THREE_WORDS = r"[^.]+\.[^.]+\.[^.]+"
+
+
+HARVESTERS_HEAR = tuple(f"*.*.*.{topic(kind)}" for kind in (UploadRequested, FileStored))
+"""What is stored, and where its upload was asked to bring it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class BrokerUser:
     """For the role `station`: the one station whose watcher and transfer this is."""
     harvester: str = ""
     """For the role `harvester`: the name of its queue, without `harvester.`."""
-    hears: tuple[str, ...] = (f"*.*.*.{topic(FileStored)}",)
+    hears: tuple[str, ...] = HARVESTERS_HEAR
     """For the role `harvester`: the topics that its queue is bound to."""
     password_hash: str = ""
     """What `rabbitmqctl hash_password` prints; "" leaves the user to the administrator."""

@@ -329,6 +329,32 @@ def test_a_station_puts_nothing_into_the_dataset_of_another(world: World) -> Non
     assert set(files) == {"a.h5"}
 
 
+@pytest.mark.attack("S35")
+def test_another_ones_object_is_no_file_of_an_upload(world: World) -> None:
+    """Said before the request it is forgotten, said after it parked: what lies elsewhere, or is said to go there."""
+    annas = Destination(remote=DESTINATION.remote, location="20260101/annas")
+    first, second, mine = version("a.h5"), version("b.h5"), version("c.h5")
+    theirs = [one.model_copy(update={"object": f"{annas.location}/x.h5"}) for one in stored(first, second).files]
+    world.say(FileStored(upload_id=UPLOAD, destination=DESTINATION, files=(theirs[0],)))
+    eventually(lambda: held(world), what="what was said before the request")
+    world.say(requested())
+    world.await_(DatasetEnsured)
+    assert held(world) == 0
+    world.say(FileStored(upload_id=UPLOAD, destination=DESTINATION, files=(theirs[1],)))
+    world.say(FileStored(upload_id=UPLOAD, destination=annas, files=(theirs[1],)))
+    world.say(stored(mine))
+    world.say(sealed(mine))
+    world.await_(DatasetCompleted)
+    reasons = eventually(lambda: len(parked := world.parked()) == 2 and parked, what="parked messages")
+    assert all(reason.startswith("forbidden") for reason in reasons)
+
+
+def held(world: World) -> int:
+    """Count the files that the catalog believes to be stored."""
+    with world.service._store.reading() as db:
+        return int(db.execute("SELECT count(*) FROM datafiles").fetchone()[0])
+
+
 @pytest.mark.attack("S30")
 def test_what_another_station_said_before_the_request_is_not_taken_over(world: World) -> None:
     """Somebody who guesses an upload's name beforehand gains nothing, and stops nobody."""

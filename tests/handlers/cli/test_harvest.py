@@ -1,16 +1,17 @@
 """The command `harvest`: try a harvester on files here, and on what the event log says was stored before."""
 
 import json
-from pathlib import Path
 
 import h5py
 import pytest
 
-from datauploader.contracts import ExtractedFile, Parameter
+from datauploader.contracts import Destination, ExtractedFile
 from datauploader.contracts.envelope import LARGEST, encode
-from datauploader.harvest import Kind, read_file, told
+from datauploader.harvest import Kind
+from datauploader.harvest.extracting import told
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
+from datauploader.reading.judging import Judge
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 
@@ -46,6 +47,7 @@ def extracted(bus, nexus):
     for queue in facility_queues([builders.HERE]):
         bus.consume(queue, lambda _: None)
     bus.consume(harvester_queue("test", ["#.metadata.extracted.v1"]), lambda delivery: found.append(delivery.event))
+    bus.publish(builders.event(builders.upload_requested())).result(5)
     bus.publish(builders.event(builders.file_stored(builders.file_version("a.nxs")))).result(5)
     return found
 
@@ -73,6 +75,20 @@ def test_what_was_stored_before_is_read_from_the_event_log(run, extracted) -> No
     assert [event.data.harvester for event in extracted] == ["nexus"]
 
 
+@pytest.mark.attack("S35")
+def test_what_is_none_of_its_upload_is_not_read_again_either(run, bus, extracted, nexus) -> None:
+    """By what the log says of who has asked for what."""
+    elsewhere = Destination(remote="storage", location="20250001/annas")
+    nexus.parent.rename(nexus.parent.with_name("annas"))
+    forged = builders.file_stored(builders.file_version("a.nxs"))
+    one = forged.files[0].model_copy(update={"object": "20250001/annas/a.nxs"})
+    forged = forged.model_copy(update={"destination": elsewhere, "files": (one,)})
+    bus.publish(builders.event(forged)).result(5)
+    ran = run("harvest", "replay", "nexus-harvester", "--since", "1h")
+    assert "forbidden" in ran.err
+    assert "vanadium" not in ran.out
+
+
 def test_a_wrong_name_or_span_is_told(run, bus) -> None:
     """With what there is, and how it is written."""
     ran = run("harvest", "replay", "watcher")
@@ -82,17 +98,15 @@ def test_a_wrong_name_or_span_is_told(run, bus) -> None:
 
 
 def test_a_plug_in_that_says_much_is_heard_in_parts() -> None:
-    """Long texts are shortened and named in the problem; 500 of them are several events of at most 64 KiB."""
-    said = [Parameter(name=f"p{number}", value="\u00e9" * 3000) for number in range(498)]
-    said += [Parameter(name="long", value="x" * 50_000), Parameter(name="vast", value=10**400)]
-    kind = Kind("test", ("*.nxs",), lambda _: said)
-    parameters, problem = read_file(kind, Path("a.nxs"))
-    assert len(parameters) == 499
+    """Long texts are shortened and named in the problem; 499 of them are several events of at most 64 KiB."""
+    said = [(f"p{number}", "\u00e9" * 3000) for number in range(498)]
+    said += [("long", "x" * 50_000)]
+    judge, kind = Judge(), Kind("test", ("*.nxs",), "test:read")
+    parameters = tuple(one for found in said if (one := judge.take(found)))
     assert len(str(parameters[-1].value)) == 4000
-    assert "the first 4000 characters are kept of: long" in problem
-    assert "too large: vast" in problem
+    assert judge.problems() == ["only the first 4000 characters are kept of: long"]
     stored = builders.event(builders.file_stored(builders.file_version("a.nxs")))
-    found = ExtractedFile(file=builders.file_version("a.nxs"), parameters=parameters, problem=problem)
+    found = ExtractedFile(file=builders.file_version("a.nxs"), parameters=parameters, problem=judge.problems()[0])
     events = list(told(kind, stored, found))
     assert max(len(encode(event)) for event in events) <= LARGEST
     assert [one for event in events for one in event.data.files[0].parameters] == list(parameters)

@@ -1,0 +1,53 @@
+"""Learns from the event log where uploads go that were asked for while this harvester was not there."""
+
+import threading
+import time
+
+import structlog
+
+from datauploader.contracts import UploadRequested
+from datauploader.harvest import wanted
+from datauploader.messaging import Bus, Consumer, Delivery, Start
+from datauploader.state import Store
+
+log = structlog.get_logger()
+
+EVERY_S = 3600.0
+"""The log is read at most so often: any station can speak of an upload that nobody has asked for."""
+
+
+class Remembering:
+    """Reads the log to its end when an upload is met that is not known; all but `miss` is for one thread."""
+
+    def __init__(self, bus: Bus, store: Store) -> None:
+        """Read nothing yet."""
+        self._bus, self._store = bus, store
+        self._missed, self._ended = threading.Event(), threading.Event()
+        self._begun = 0.0
+        self._reader: Consumer | None = None
+
+    def miss(self) -> None:
+        """Say that an upload is not known."""
+        self._missed.set()
+
+    def tend(self) -> None:
+        """Begin to read where that is needed, and end it where it is over."""
+        if self._ended.is_set():
+            self.stop(2.0)
+        if self._reader is None and self._missed.is_set() and not 0 < time.monotonic() - self._begun < EVERY_S:
+            self._begun = time.monotonic()
+            self._missed.clear()
+            log.info("log_is_read", hint="an upload is not known here; the log says what was asked for")
+            self._reader = self._bus.replay(Start(first=True), self._hear, at_end=self._ended.set)
+
+    def stop(self, deadline_s: float) -> None:
+        """Read no more."""
+        reader, self._reader = self._reader, None
+        self._ended.clear()
+        if reader is not None:
+            reader.stop(deadline_s)
+
+    def _hear(self, delivery: Delivery) -> None:
+        if isinstance(delivery.event.data, UploadRequested):
+            with self._store.transaction() as db:
+                wanted.ask(db, delivery.event)
