@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from pydantic import SecretStr
 
+from datauploader import proxies
 from datauploader.config import Settings, load
 from datauploader.service import Check
 from datauploader_catalog.adapters import connect
@@ -14,14 +15,16 @@ from datauploader_catalog.settings import CatalogSettings
 
 def examine(_settings: Settings) -> Iterator[Check]:
     """Ask about somebody whom the catalogue cannot know; a no in its own words is the right answer."""
-    catalogue = connect(load(CatalogSettings))
+    settings = load(CatalogSettings)
+    catalogue = connect(settings)
     try:
         with suppress(NotSignedIn):
             catalogue.identify(SecretStr("nobody"))
         with suppress(CatalogueRefused):
             catalogue.investigations("1")
     except CatalogError as error:
-        yield Check("catalogue", ok=False, detail=str(error))
+        proxy = settings.vuo is not None and settings.vuo.proxy
+        yield Check("catalogue", ok=False, detail=str(error) + ("" if proxy else proxies.hint("catalog.vuo.proxy")))
     else:
         yield Check("catalogue", ok=True, detail="it answers, and knows this service's secret")
     finally:

@@ -43,6 +43,8 @@ class VuoSettings(BaseModel):
     path: str = "/pls/vuo/"
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
+    proxy: str = ""
+    """HTTP proxy on the way to VUO, such as `http://proxy.facility.eu:3128`; the environment's are not used."""
     allow_http: bool = False
     """Speak without TLS to another machine; for a sandbox network only."""
     connect_timeout: float = Field(default=5.0, gt=0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from datauploader_gateway.auth.oidc.roles import identify, kept_claims, with_role
+from datauploader_gateway.auth.oidc.roles import LEFT_OUT, identify, kept_claims, with_role
 from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed, SignInFailed
@@ -75,13 +75,33 @@ def test_a_number_is_an_identifier_as_the_catalogue_writes_it() -> None:
     assert identify({"vuo_id": 1234, "name": "Anna"}, settings(user_claim="vuo_id")) == User(id="1234", name="Anna")
 
 
-@pytest.mark.parametrize("verified", [None, False, "true"])
+@pytest.mark.parametrize("verified", [None, False, "false", "yes", 1])
 def test_a_mail_address_that_nobody_has_checked_is_no_identity(verified: Any) -> None:
     """Anybody could have written it into their profile."""
     claims = {"email": "anna@facility.eu", "email_verified": verified}
     with pytest.raises(NotAllowed):
         identify(claims, settings(user_claim="email"))
-    assert identify(claims | {"email_verified": True}, settings(user_claim="email")).id == "anna@facility.eu"
+    for word in (True, "true"):
+        assert identify(claims | {"email_verified": word}, settings(user_claim="email")).id == "anna@facility.eu"
+    assert identify(claims, settings(user_claim="email", trusted_email=True)).id == "anna@facility.eu"
+
+
+@pytest.mark.parametrize(
+    ("claims", "missing"),
+    [
+        ({"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://x"}}}, ("groups",)),
+        ({"hasgroups": "true"}, ("groups",)),
+        ({"groups": ["staff"], "hasgroups": True}, None),
+        ({"groups": []}, None),
+        ({}, None),
+    ],
+)
+def test_groups_that_the_provider_has_left_out_are_not_taken_for_none(
+    claims: dict[str, Any], missing: tuple[str, ...] | None
+) -> None:
+    """There were too many for a token; a person without groups is another thing."""
+    kept = kept_claims(claims, (RoleRule(value="staff", role="operator"),))
+    assert kept.get(LEFT_OUT) == missing
 
 
 @pytest.mark.parametrize(

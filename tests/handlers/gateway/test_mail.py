@@ -540,12 +540,12 @@ def test_an_address_comes_from_the_accounts_file_or_a_provider_that_has_verified
     async def run() -> list[tuple[str, str]]:
         client = redisdoor.connect_async(f"memory://{uuid.uuid4()}")
         book = Addresses(client, accounts, MailSettings(address="{user}@facility.eu"), kept_s=10)
-        await book.learn("7", {"email": "x@elsewhere.eu", "email_verified": True})
-        await book.learn("8", {"email": "b@uni.eu", "email_verified": True})
-        await book.learn("9", {"email": "c@uni.eu", "email_verified": "true"})
-        await book.learn("10", {"email": "d@uni.eu\r\nBcc: e@uni.eu", "email_verified": True})
-        await book.learn("11", {"email": "f@uni.eu", "email_verified": True})
-        await book.learn("11", {"email": "f@uni.eu", "email_verified": False})
+        await book.learn("7", {"email": "x@elsewhere.eu"}, vouched=True)
+        await book.learn("8", {"email": "b@uni.eu"}, vouched=True)
+        await book.learn("9", {"email": "c@uni.eu"}, vouched=False)
+        await book.learn("10", {"email": "d@uni.eu\r\nBcc: e@uni.eu"}, vouched=True)
+        await book.learn("11", {"email": "f@uni.eu"}, vouched=True)
+        await book.learn("11", {"email": "f@uni.eu"}, vouched=False)
         people = ("7", "8", "9", "10", "11", "rule:night", "a b")
         found = [await book.of(person) for person in people]
         await client.aclose()

@@ -4,12 +4,17 @@ import html
 import re
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
 from datauploader.contracts import FailedFile, FileFailed, FileLeftOut, FileVersion, LeftOutFile
 from datauploader.messaging.topology import harvester_queue
 from datauploader.testing.waiting import eventually
+from datauploader_gateway import redisdoor
+from datauploader_gateway.auth.oidc.roles import LEFT_OUT
+from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.sessions import Sessions
 
 HTMX = {"HX-Request": "true"}
 SHOWN = r"<img src=x onerror=alert(1)>\u202etxt\x1b[2J"
@@ -166,3 +171,21 @@ def test_the_page_of_an_upload_lives(facility: Any, scene: Any) -> None:
     assert "event: files" in said
     assert "It is safe to switch this computer off" in said
     assert said.rstrip().rpartition("\n\n")[2].startswith("event: end")
+
+
+def test_who_came_without_their_groups_is_told_on_every_page(open_facility: Any) -> None:
+    """The provider left them out because they were too many, so a role may be missing."""
+    facility = open_facility(oidc={"issuer": "https://id.facility.eu", "client_id": "du"})
+
+    async def begin() -> str:
+        client = redisdoor.connect_async(facility.redis_url)
+        sessions = Sessions(client, idle_s=600, longest_s=600)
+        secret, _ = await sessions.open(User(id="7"), "oidc", {"groups": (), LEFT_OUT: ("groups",)})
+        await client.aclose()
+        return secret
+
+    browser = facility.client()
+    browser.cookies.set("datauploader", anyio.run(begin))
+    for path in ("/", "/new", "/history"):
+        assert "left out your groups" in browser.get(path).text
+    assert "left out your" not in facility.client("anna").get("/").text

@@ -47,6 +47,7 @@ class VuoWire:
             timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout),
             follow_redirects=False,
             trust_env=False,
+            proxy=settings.proxy or None,
             headers={"User-Agent": "DataUploader", "Accept": "text/plain"},
         )
 

@@ -42,10 +42,10 @@ class Addresses:
             return Address(made, "template")
         return Address("", "none")
 
-    async def learn(self, person: str, claims: dict[str, object]) -> None:
-        """Keep the address that the identity provider has verified, and forget one that it no longer vouches for."""
+    async def learn(self, person: str, claims: dict[str, object], *, vouched: bool) -> None:
+        """Keep the address that the identity provider vouches for, and forget one for which it does so no longer."""
         address = claims.get("email")
-        if isinstance(address, str) and claims.get("email_verified") is True and is_address(address):
+        if isinstance(address, str) and vouched and is_address(address):
             await self._redis.hset(keys.MAIL_ADDRESSES, person, address)
         elif address is not None:
             await self._redis.hdel(keys.MAIL_ADDRESSES, person)

@@ -32,6 +32,31 @@ class Round:
     """A sentence when the server did not take everything."""
 
 
+def connect(settings: MailSettings) -> smtplib.SMTP:
+    """Greet the mail server, begin TLS and sign in, as the settings say; the caller closes the connection.
+
+    Raises:
+        OSError: it does not answer, or nobody vouches for it.
+        SMTPException: it says no.
+    """
+    context = ssl.create_default_context(cafile=settings.cafile)
+    if settings.security == "tls":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(
+            settings.host, settings.port, timeout=settings.timeout_s, context=context
+        )
+    else:
+        server = smtplib.SMTP(settings.host, settings.port, timeout=settings.timeout_s)
+    try:
+        if settings.security == "starttls":
+            server.starttls(context=context)  # raises where the server has none: nothing is said in the clear
+        if settings.user:
+            server.login(settings.user, settings.password.get_secret_value())
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
 class SmtpDoor:
     """Sends what is due, one connection for all of it."""
 
@@ -56,7 +81,7 @@ class SmtpDoor:
         try:
             return self._send_all(rows, stopping)
         except (OSError, smtplib.SMTPException) as error:
-            trouble = f"the mail server {self._settings.host} does not take mail: {_sentence(error)}"
+            trouble = trouble_of(error, self._settings)
             log.warning("mail_server_away", problem=trouble, letters=len(rows))
             for row in rows:
                 self._again(row, trouble)
@@ -64,7 +89,7 @@ class SmtpDoor:
 
     def _send_all(self, rows: list[sqlite3.Row], stopping: Callable[[], bool]) -> Round:
         sent, trouble = 0, ""
-        with self._connect() as server:
+        with connect(self._settings) as server:
             for row in rows:
                 if stopping():
                     break
@@ -76,25 +101,6 @@ class SmtpDoor:
                     self._delete(row)
                     sent += 1
         return Round(sent, trouble)
-
-    def _connect(self) -> smtplib.SMTP:
-        settings = self._settings
-        context = ssl.create_default_context(cafile=settings.cafile)
-        if settings.security == "tls":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
-                settings.host, settings.port, timeout=settings.timeout_s, context=context
-            )
-        else:
-            server = smtplib.SMTP(settings.host, settings.port, timeout=settings.timeout_s)
-        try:
-            if settings.security == "starttls":
-                server.starttls(context=context)  # raises where the server has none: nothing is said in the clear
-            if settings.user:
-                server.login(settings.user, settings.password.get_secret_value())
-        except BaseException:
-            server.close()
-            raise
-        return server
 
     def _message(self, row: sqlite3.Row) -> EmailMessage:
         message = EmailMessage(policy=SMTP)
@@ -140,6 +146,11 @@ def _answer(error: smtplib.SMTPException) -> tuple[int, str]:
         assert isinstance(error, smtplib.SMTPResponseException)
         code, said = error.smtp_code, error.smtp_error
     return code, said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+
+
+def trouble_of(error: Exception, settings: MailSettings) -> str:
+    """Say in a sentence what is wrong with the mail server."""
+    return f"the mail server {settings.host} does not take mail: {_sentence(error)}"
 
 
 def _sentence(error: Exception) -> str:

@@ -109,7 +109,12 @@ async def _begin_session(
     user = _welcome(roles.identify(claims, parts.settings.oidc), kept, parts)
     await end_former(request, parts)
     secret, _ = await parts.sessions.open(user, "oidc", kept, id_token)
-    await parts.post.addresses.learn(user.id, claims)
+    vouched = roles.vouches(claims, parts.settings.oidc)
+    if claims.get("email") and not vouched:
+        log.warning("mail_address_not_verified", user=user.id, hint="gateway.oidc.trusted_email takes it as it is")
+    if missing := kept.get(roles.LEFT_OUT):
+        log.warning("claims_left_out_by_the_provider", user=user.id, claims=missing, hint="see docs/deployment.md")
+    await parts.post.addresses.learn(user.id, claims, vouched=vouched)
     await parts.audit.record("signed in", who=user.id, address=address_of(request), method="oidc")
     response = RedirectResponse(goal, 303)
     give_cookie(response, parts, secret)
@@ -119,6 +124,12 @@ async def _begin_session(
 def _welcome(user: User, kept: roles.Kept, parts: Parts) -> User:
     account = parts.accounts.by_id(user.id)
     welcome = account.user if account else roles.with_role(user, kept, parts.settings.roles, parts.settings.oidc)
+    if welcome is None and (missing := kept.get(roles.LEFT_OUT)):
+        raise NotAllowed(
+            f"the identity provider has left out your {' and '.join(missing)}, because there are too many, so nobody "
+            "knows here whether you may use this gateway",
+            hint="Tell an operator: the provider can send only the groups that belong to this application.",
+        )
     if welcome is None:
         raise NotAllowed(
             "you are known to the identity provider, but none of your groups may use this gateway",

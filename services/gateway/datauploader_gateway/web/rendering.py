@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.errors import Told
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.view.files import File
@@ -36,6 +37,7 @@ def page(
     """Make a whole page with its navigation, for somebody who is signed in, or for nobody."""
     known = {
         "who": who.user if who else None,
+        "left_out": who.ticket.claims.get(roles.LEFT_OUT, ()) if who else (),
         "ways": ways(parts),
         "view": parts.view,
         "here": request.url.path,

@@ -10,11 +10,15 @@ Claims = Mapping[str, object]
 Kept = dict[str, tuple[str, ...]]
 """The claims that rules ask for, as a session keeps them."""
 _LONGEST = 200
+LEFT_OUT = "left out by the provider"
+"""Where the kept claims say which of those that rules ask for the provider has not sent, because they were too many."""
 
 
 def kept_claims(claims: Claims, rules: Sequence[RoleRule]) -> Kept:
     """Take out of the claims what the rules ask for, so that a changed rule changes who is already signed in."""
-    return {rule.claim: _values(claims, rule.claim) for rule in rules}
+    kept = {rule.claim: _values(claims, rule.claim) for rule in rules}
+    missing = tuple(name for name in kept if _is_elsewhere(claims, name))
+    return {**kept, LEFT_OUT: missing} if missing else kept
 
 
 def identify(claims: Claims, settings: OidcSettings) -> User:
@@ -30,10 +34,30 @@ def identify(claims: Claims, settings: OidcSettings) -> User:
             f"the provider does not say who you are: there is no usable claim {settings.user_claim!r}",
             hint="Tell the operator: gateway.oidc.user_claim or gateway.oidc.scopes may have to change.",
         )
-    if settings.user_claim == "email" and claims.get("email_verified") is not True:
-        raise NotAllowed("the provider has not verified your mail address", hint="Verify it there, then sign in again.")
+    if settings.user_claim == "email" and not vouches(claims, settings):
+        raise NotAllowed(
+            "the provider does not say that it has verified your mail address",
+            hint="Verify it there, then sign in again. An operator whose provider never says so sets "
+            "gateway.oidc.trusted_email.",
+        )
     name = _values(claims, settings.name_claim)
     return User(id=found[0], name=name[0][:_LONGEST] if name else "")
+
+
+def vouches(claims: Claims, settings: OidcSettings) -> bool:
+    """Tell whether the mail address among the claims is this person's, by the provider's word or the operator's."""
+    return settings.trusted_email or _is_true(claims.get("email_verified"))
+
+
+def _is_true(said: object) -> bool:
+    return said is True or said == "true"  # some providers write all claims as text
+
+
+def _is_elsewhere(claims: Claims, name: str) -> bool:
+    """Tell whether a claim is left out for its size (OpenID Connect Core 1.0, 5.6.2; Entra ID's `hasgroups`)."""
+    elsewhere = claims.get("_claim_names")
+    named = isinstance(elsewhere, Mapping) and name in elsewhere
+    return not _values(claims, name) and (named or (name == "groups" and _is_true(claims.get("hasgroups"))))
 
 
 def with_role(user: User, kept: Kept, rules: Sequence[RoleRule], settings: OidcSettings) -> User | None:

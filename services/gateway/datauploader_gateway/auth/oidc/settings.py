@@ -58,6 +58,10 @@ class OidcSettings(BaseModel):
     """The claim that is shown as the person's name."""
     members_only: bool = False
     """Let in only people to whom one of the `roles` applies."""
+    trusted_email: bool = False
+    """The provider's mail addresses are right although it does not say `email_verified`, as with Entra ID."""
+    proxy: str = ""
+    """HTTP proxy on the way to the provider, such as `http://proxy.eu:3128`; those of the environment are not used."""
     token_days: int = Field(default=30, ge=1, le=365)
     """Longest life of a token that somebody makes who signed in this way."""
     algorithms: tuple[Algorithm, ...] = Field(default=("RS256", "PS256", "ES256", "Ed25519"), min_length=1)

@@ -51,6 +51,7 @@ class Wire:
             timeout=settings.timeout_s,
             follow_redirects=False,
             trust_env=False,
+            proxy=settings.proxy or None,
             headers={"User-Agent": "DataUploader", "Accept": "application/json"},
         )
 

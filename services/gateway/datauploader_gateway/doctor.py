@@ -1,0 +1,55 @@
+"""What `datauploader doctor` asks of the gateway: do Redis, the identity provider and the mail server answer."""
+
+import asyncio
+import smtplib
+from collections.abc import Iterator
+
+from redis.exceptions import RedisError
+
+from datauploader import proxies
+from datauploader.config import Settings, load
+from datauploader.service import Check
+from datauploader_gateway import redisdoor
+from datauploader_gateway.auth.oidc.provider import Provider
+from datauploader_gateway.mail import smtp
+from datauploader_gateway.mail.settings import MailSettings
+from datauploader_gateway.settings import GatewaySettings
+
+
+def examine(_settings: Settings) -> Iterator[Check]:
+    """Ask each that is configured; nobody is signed in and nothing is sent."""
+    settings = load(GatewaySettings)
+    yield _redis(settings.redis.get_secret_value())
+    if settings.oidc.on:
+        trouble = asyncio.run(_provider(settings))
+        hint = proxies.hint("gateway.oidc.proxy") if trouble and not settings.oidc.proxy else ""
+        yield Check("identity provider", ok=not trouble, detail=trouble + hint)
+    if settings.mail.on:
+        yield _mail(settings.mail)
+
+
+def _redis(url: str) -> Check:
+    client = redisdoor.connect(url)
+    try:
+        client.ping()
+    except RedisError as error:
+        return Check("redis", ok=False, detail=redisdoor.trouble_of(error))
+    finally:
+        client.close()
+    return Check("redis", ok=True)
+
+
+async def _provider(settings: GatewaySettings) -> str:
+    provider = Provider(settings.oidc, settings.public_url)
+    try:
+        return await provider.trouble()
+    finally:
+        await provider.close()
+
+
+def _mail(settings: MailSettings) -> Check:
+    try:
+        with smtp.connect(settings):
+            return Check("mail", ok=True)
+    except (OSError, smtplib.SMTPException) as error:
+        return Check("mail", ok=False, detail=smtp.trouble_of(error, settings))
