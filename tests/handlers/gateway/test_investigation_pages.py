@@ -184,7 +184,8 @@ def test_others_neither_see_nor_change_a_description(facility: Any, scene: Any, 
 def test_what_people_write_is_text(facility: Any, scene: Any, anna: Any) -> None:
     """Markup stays letters in every place."""
     evil = summary("100", title=EVIL, description=EVIL, principal_investigator=EVIL, beamline=EVIL, reason=EVIL)
-    facility.catalogue.investigations = Investigations(items=(evil, evil.model_copy(update={"id": "2", "open": False})))
+    closed = evil.model_copy(update={"id": "2", "open": False})
+    facility.catalogue.investigations = Investigations(items=(evil, closed, summary("3")))  # one is at the beamline
     asked = {"name": "s", "description": EVIL, "parameters": [{"name": EVIL, "value": EVIL, "units": EVIL}]}
     address = wished(scene, anna, dataset=asked)
     for place in ("/investigations", "/investigations/100", "/investigations/2", address, f"{address}?edit=true"):
