@@ -289,4 +289,5 @@ class UploadPreview(Answer):
     destination_trouble: str = ""
     conflicts: Conflicts | None = None
     continues: tuple[str, ...] = ()
+    alike: str = ""
     seconds: float | None = None

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.model import Word
+from datauploader.days import TimeZone
 from datauploader.errors import ConfigurationError
 
 CONFIG_VARIABLE = "DATAUPLOADER_CONFIG"
@@ -82,6 +83,9 @@ class Settings(SectionSettings):
     """This machine's own address; the gateway and the catalog serve all stations."""
     stations: tuple[str, ...] = ()
     """All stations of the facility as `facility.beamline.station`, for the topology; empty: this one."""
+    timezone: TimeZone = ""
+    """The facility's time zone, such as `Europe/Rome`: it says which day it is, for names with `{date}` and for today's
+    investigations; empty: this machine's, which is UTC in a container."""
     broker: SecretStr = SecretStr("memory://")
     """`amqp://user:password@host/vhost`, `amqps://…` or `memory://`."""
     broker_users: dict[str, str] = Field(default_factory=dict)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
+from datauploader import days
 from datauploader.config import load
 from datauploader.contracts.batching import bounded
 from datauploader.contracts.questions import CatalogCondition
@@ -60,7 +62,7 @@ class CatalogService:
         )  # fmt: skip
         self._answers = Answers(
             catalogue, settings.storage_prefix, may_create=settings.create_investigations, store=self._store,
-            condition=self._condition,
+            condition=self._condition, today=partial(days.today, context.settings.timezone),
         )  # fmt: skip
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher)

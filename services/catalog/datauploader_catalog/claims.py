@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from datauploader.contracts import DatasetRefused, Event, UploadRequested, decode
-from datauploader.contracts.names import numbered
+from datauploader.contracts.names import numbered, same_look
 from datauploader.contracts.questions import DatasetHolder, DatasetState
 from datauploader.state import Schema, Store
 from datauploader_catalog.persons import RULE
@@ -179,12 +179,21 @@ def held(store: Store, investigation: str) -> Callable[[str], list[Claim]]:
     return of
 
 
+def alike(store: Store, investigation: str, name: str) -> str:
+    """Return another dataset of an investigation whose name looks the same, "" where there is none."""
+    query = "SELECT DISTINCT name FROM claims WHERE investigation = ? AND name <> ? AND state <> 'rejected'"
+    with store.reading() as db:
+        names = [row["name"] for row in db.execute(query, (investigation, _key(name)))]
+    return next((one for one in names if same_look(one) == same_look(name)), "")
+
+
 def look(
     held: Callable[[str], list[Claim]],
     find: Callable[[str], Dataset | None],
     url: Callable[[str], str],
     name: str,
     user_id: str,
+    alike: str = "",
 ) -> DatasetState:
     """Say what stands in the way of a new upload of this person that becomes this dataset.
 
@@ -194,6 +203,7 @@ def look(
         url: gives the address of a dataset's page.
         name: the dataset's.
         user_id: who asks.
+        alike: see `DatasetState.alike`.
     """
     claims = held(name)
     found = find(name)
@@ -212,6 +222,7 @@ def look(
         ),
         may_continue=mine[-_MOST:] if reason == "dataset-continues" else (),
         suggestion=_suggest(held, find, name) if reason else "",
+        alike=alike,
     )  # fmt: skip
 
 

@@ -1,10 +1,12 @@
 """What others may ask the catalog: who is this, what may they upload to, which investigations are theirs, make one."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date
+from functools import partial
 
 from pydantic import SecretStr
 
+from datauploader import days
 from datauploader.contracts.model import Travelling
 from datauploader.contracts.names import check_location
 from datauploader.contracts.questions import (
@@ -32,9 +34,8 @@ from datauploader_catalog.ports import Catalogue, Investigation, NewInvestigatio
 MADE_ELSEWHERE = "Investigations are not made here but at the user office; ask there for one."
 
 
-def this_day() -> date:
-    """Return the day that it is at this facility."""
-    return datetime.now().astimezone().date()
+_here = partial(days.today, "")
+"""The day by this machine's clock and zone."""
 
 
 class Answers:
@@ -48,7 +49,7 @@ class Answers:
         may_create: bool,
         store: Store,
         condition: Callable[[], CatalogCondition] = CatalogCondition,
-        today: Callable[[], date] = this_day,
+        today: Callable[[], date] = _here,
     ) -> None:
         """Answer from this catalogue and of what was heard; its base directories are told without the prefix."""
         self._store, self._condition = store, condition
@@ -108,6 +109,7 @@ class Answers:
             self._catalogue.dataset_url,
             asked.dataset,
             asked.user_id,
+            claims.alike(self._store, asked.investigation, asked.dataset),
         )
 
     def _create(self, asked: CreateInvestigation) -> InvestigationSummary:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from datauploader.contracts.names import same_look
 from datauploader_gateway import redisdoor
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.redisdoor import Entries
@@ -52,8 +53,8 @@ class AuditFilter:
         """Tell whether an entry is looked for; the time was seen to before."""
         if self.who and entry.who != self.who:
             return False
-        hay = "\n".join((entry.what, entry.who, entry.address, *entry.about.values())).casefold()
-        return all(word in hay for word in self.text.casefold().split())
+        hay = same_look("\n".join((entry.what, entry.who, entry.address, *entry.about.values())))
+        return all(word in hay for word in same_look(self.text).split())
 
 
 Visible = Callable[[Sequence[AuditEntry]], Awaitable[Sequence[AuditEntry]]]

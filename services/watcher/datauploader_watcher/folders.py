@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from datauploader.contracts.model import bounded_ns
-from datauploader.contracts.names import display
+from datauploader.contracts.names import display, same_look
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder
 from datauploader.errors import QuestionRefused
 from datauploader.patience import NoAnswer, Patience
@@ -128,8 +128,8 @@ def _unreadable(question: ListFolder, detail: str) -> Folder:
 
 
 def _page(question: ListFolder, disk: Disk, opened: OpenFolder, names: Names) -> Folder:
-    if wanted := question.contains.casefold():
-        names = [one for one in names if wanted in display(one[1]).casefold()]
+    if wanted := same_look(question.contains):
+        names = [one for one in names if wanted in same_look(display(one[1]))]
     page = names[question.offset : question.offset + question.limit]
     entries = [one for _, name in page if (one := _entry(opened, name)) is not None]
     if question.counts:

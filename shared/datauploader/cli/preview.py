@@ -28,6 +28,8 @@ def _rows(preview: UploadPreview) -> Iterator[tuple[str, str]]:
     yield "To", f"{preview.remote}: {preview.location}"
     if preview.continues:
         yield "Goes on with", safe(", ".join(preview.continues))
+    if preview.alike:
+        yield "Looks the same", f"the dataset {safe(preview.alike)}; write its name exactly so if you mean that one"
     yield "Already there", _destination(preview)
     if (met := preview.conflicts) and met.differing:
         least_met = "at least " if met.partial else ""

@@ -39,6 +39,13 @@ def check_name(text: str) -> str:
     return text
 
 
+def same_look(text: str) -> str:
+    """Return what names have in common that people take for one: whatever their case, however accents are written."""
+    if text.isascii():
+        return text.casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
 def check_location(text: str) -> str:
     """Accept a folder below a remote's base: names joined by `/`, nothing that climbs out.
 

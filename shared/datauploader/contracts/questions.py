@@ -195,6 +195,9 @@ class DatasetState(Travelling):
     """The user's own earlier uploads of this dataset, for `UploadRequested.continues`."""
     suggestion: str = ""
     """A free name like the one that was asked about, where that one is not free."""
+    alike: str = ""
+    """Another dataset of the investigation that people may take for this one: the case or the way of writing an accent
+    alone is different."""
 
 
 class LastHeard(Question):

@@ -1,5 +1,6 @@
 """From what was ticked and typed to requests: one dataset, or one for each folder."""
 
+import unicodedata
 from datetime import date
 
 import pytest
@@ -29,6 +30,16 @@ def test_one_folder_becomes_one_dataset_of_its_name():
     assert (body.path, body.kind, body.sources, body.dataset.name) == ("/data/scan1", "folder", None, "scan1")
     assert (body.exclude, body.dataset.description, body.mode) == (("*.tmp", "*.log", "core"), "First.", "batch")
     assert body.dataset.parameters[0].value == "LaB6"
+
+
+def test_names_that_look_the_same_are_one_name():
+    """Of two datasets that people could not tell apart, none is begun; an accent is written in one way."""
+    with pytest.raises(InvalidRequest, match="several datasets"):
+        made("folder:/data/Sample1", "folder:/data/sample1", split=True)
+    decomposed = unicodedata.normalize("NFD", "Prüfung")
+    (body,) = made(f"folder:/data/{decomposed}")
+    assert body.dataset.name == "Prüfung"
+    assert body.path == f"/data/{decomposed}", "the folder is called as it is"
 
 
 def test_several_become_one_dataset_below_their_common_folder():

@@ -316,6 +316,8 @@ def test_who_asks_first_is_told_what_is_in_the_way_and_the_ways_out(world: World
     world.say(wish("upload-0003", name="run1 (2)"))
     eventually(lambda: look(world).suggestion == "run1 (3)", what="the next free name")
     assert look(world, name="run1 (2)").suggestion == "run1 (3)"
+    assert (look(world, name="Run1").free, look(world, name="Run1").alike) == (True, "run1")
+    assert look(world, name="run").alike == ""
 
 
 def test_a_station_that_has_forgotten_hears_whether_it_may_write(world: World) -> None:

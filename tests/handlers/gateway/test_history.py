@@ -2,6 +2,7 @@
 
 import html
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_what_one_looks_for_is_found(facility: Any) -> None:
     everything = set(range(30))
     assert names(otto, text="ΔΕΊΓΜΑ") == everything
     assert names(otto, text="SCAN  014 ") == {14}
+    assert names(otto, text=unicodedata.normalize("NFD", "δείγμα")) == everything, "an accent is written in two ways"
     assert names(otto, text="rossi visit1") == {n for n in everything if n % 3 == 0 and n % 5 == 1}
     assert names(otto, text="éva", station="elettra.xrd2.ws01") == {n for n in everything if n % 3 == 2 and n % 2}
     assert names(otto, since="2026-03-02T00:00:00Z", until="2026-03-03T00:00:00") == {

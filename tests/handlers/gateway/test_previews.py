@@ -16,6 +16,7 @@ from datauploader.contracts.previews import (
     Refused,
 )
 from datauploader.contracts.questions import (
+    DatasetState,
     Folder,
     FolderEntry,
     ListFolder,
@@ -224,3 +225,13 @@ def test_what_the_facility_asks_about_a_dataset_is_asked_of_every_request(
         assert (answer.status_code, "sample: this is needed" in answer.json()["detail"]) == (422, True)
     named = {"name": "scan1", "parameters": [{"name": "sample", "value": "LaB6"}]}
     assert client.post("/api/v1/uploads", json=scene.wish(kind="folder", dataset=named)).status_code == 201
+
+
+def test_a_dataset_that_looks_the_same_is_named_before_another_one_is_made(
+    facility: Any, scene: Any, around: Surroundings
+) -> None:
+    """In the dry run and on the review; it is begun all the same if one wants that."""
+    facility.catalogue.datasets["scan1"] = DatasetState(free=True, alike="Scan1")
+    anna = facility.client("anna")
+    assert preview(facility, scene, kind="folder").json()["alike"] == "Scan1"
+    assert anna.post("/api/v1/uploads", json=scene.wish(kind="folder")).status_code == 201

@@ -8,6 +8,7 @@ from datetime import date
 from pydantic import ValidationError
 
 from datauploader.contracts import Parameter
+from datauploader.contracts.names import same_look
 from datauploader_gateway.choosing.drafts import Draft, Pick
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.paths import pure
@@ -41,7 +42,7 @@ def wishes(draft: Draft, parameters: Sequence[Parameter], template: str, today: 
     if not draft.investigation:
         raise InvalidRequest("no investigation is chosen", hint="Choose the investigation that the data belong to.")
     bodies = [_body(draft, one, parameters, template, today) for one in chosen(draft)]
-    names = [body.dataset.name for body in bodies]
+    names = [same_look(body.dataset.name) for body in bodies]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InvalidRequest(
             f"several datasets would be called {twice[0][:200]}",

@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from datauploader import days
 from datauploader.contracts import Event, InvestigationDescribed
 from datauploader.contracts.names import check_name
 from datauploader.contracts.questions import CreateInvestigation, InvestigationSummary
@@ -130,7 +131,7 @@ async def choices(who: Caller, parts: Parts, *, text: str = "", beamline: str = 
     found = await parts.questions.investigations(who.user.id, text)
     used = last_used(await recent_uploads(who, parts))
     here = {_plain(beamline)} if beamline else {station.beamline for station in parts.common.all_stations}
-    items = arranged(found.items, today=datetime.now().astimezone().date(), here=here, used=used)[:limit]
+    items = arranged(found.items, today=days.today(parts.common.timezone), here=here, used=used)[:limit]
     said = await parts.reader.investigations({item.id: item.description for item in items})
     return Choices(
         items=[item.model_copy(update={"described": said[item.id]}) for item in items],
@@ -223,7 +224,7 @@ async def create(asked: Creation, who: Caller, parts: Parts) -> Choice:
         "investigation made", who=who.user.id, address=who.address, investigation=made.id, name=made.name
     )
     here = {station.beamline for station in parts.common.all_stations}
-    (item,) = arranged([made], today=datetime.now().astimezone().date(), here=here, used={})
+    (item,) = arranged([made], today=days.today(parts.common.timezone), here=here, used={})
     return item
 
 

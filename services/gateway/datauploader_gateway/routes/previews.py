@@ -78,6 +78,9 @@ class UploadPreview(BaseModel):
         default=(),
         description="Earlier uploads of the same dataset, whose objects newer versions may replace.",
     )
+    alike: str = Field(
+        default="", description="Another dataset of the investigation that people may take for this one by its name."
+    )
     conflicts: Conflicts | None = Field(description="Null where nothing could be compared.")
     seconds: float | None = Field(description="Estimated from what moves, or moved last, on this way; null: unknown.")
 
@@ -106,10 +109,11 @@ async def preview_upload(
         Problem: the upload would be refused; says why.
     """
     event = await request_upload(asked, user, parts, traceparent=traceparent, complete=complete)
-    found, (there, trouble), speed = await asyncio.gather(
+    found, (there, trouble), speed, known = await asyncio.gather(
         parts.questions.preview(event.station, event.data),
         _destination(event, parts) if destination else _not_asked(),
         _speed(event, parts),
+        parts.questions.dataset(user.id, event.data.investigation, event.data.dataset.name),
     )
     conflicts = await _conflicts(event, parts, there) if there else None
     return UploadPreview(
@@ -124,6 +128,7 @@ async def preview_upload(
         conflicts=conflicts,
         destination_trouble=trouble,
         continues=event.data.continues,
+        alike=known.alike,
         seconds=round(found.bytes / speed, 1) if speed and found.bytes and not found.partial else None,
         **found.model_dump(include=_CARRIED),
     )

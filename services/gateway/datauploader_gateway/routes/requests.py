@@ -2,10 +2,12 @@
 
 import re
 import secrets
+import unicodedata
+from functools import partial
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from datauploader.contracts import DatasetSpec, Destination, Event, Parameter, Station, UploadRequested, encode
 from datauploader.contracts.envelope import LARGEST_ACCEPTED
@@ -31,12 +33,16 @@ from datauploader_gateway.routes.datasets import to_continue
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
+Composed = Annotated[str, AfterValidator(partial(unicodedata.normalize, "NFC"))]
+"""Text in which an accented letter is one character, as keyboards write it; macOS' file names have it otherwise."""
+
+
 class DatasetBody(BaseModel):
     """The dataset that the files become."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=400)
+    name: Composed = Field(min_length=1, max_length=400)
     type: str = Field(default="raw", max_length=60)
     description: str = Field(default="", max_length=4000)
     parameters: tuple[Parameter, ...] = Field(default=(), max_length=200)

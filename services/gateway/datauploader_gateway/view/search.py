@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from datauploader.contracts.names import same_look
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.view.fold import Register
 from datauploader_gateway.view.summary import UploadState, state_of
@@ -58,8 +59,8 @@ class Search:
             asked["investigation"], asked["dataset"]["name"], asked["root"], asked["destination"]["location"],
             asked["requested_by"]["id"], asked["requested_by"].get("name", ""), request.station, asked["upload_id"],
         )  # fmt: skip
-        hay = "\n".join(names).casefold()
-        return all(word in hay for word in self.text.casefold().split())
+        hay = same_look("\n".join(names))
+        return all(word in hay for word in same_look(self.text).split())
 
 
 def _moment(moment: datetime) -> datetime:

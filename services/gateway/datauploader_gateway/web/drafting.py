@@ -6,12 +6,12 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
+from datauploader import days
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.choosing.drafts import Draft, FromFile
@@ -151,7 +151,7 @@ def bodies_of(draft: Draft, parts: Parts) -> list[UploadBody]:
     parameters, _ = parts.metadata.read(draft.metadata)
     if not parts.settings.offer_delete_after:
         draft = draft.model_copy(update={"delete_after": False})
-    return wishes(draft, parameters, parts.settings.dataset_name, datetime.now(UTC).date())
+    return wishes(draft, parameters, parts.settings.dataset_name, days.today(parts.common.timezone))
 
 
 async def try_out(

@@ -1,7 +1,6 @@
 """Where an object may be written: below the base of its remote and nowhere else."""
 
-import unicodedata
-
+from datauploader.contracts.names import same_look
 from datauploader_transfer.errors import BadTarget
 
 __all__ = ["checked_target", "place"]
@@ -24,6 +23,4 @@ def checked_target(target: str) -> str:
 
 def place(target: str) -> str:
     """Return what two targets share that some storages take for one: no case, one Unicode form."""
-    if target.isascii():
-        return target.casefold()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", target).casefold())
+    return same_look(target)
