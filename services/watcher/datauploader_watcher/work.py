@@ -91,7 +91,7 @@ class Work:
         For so long it waits for the catalogue before anything is announced.
         """
         self.upload, self.disk, self.selection = upload, disk, selection
-        self.settling = Settling(quiet)
+        self.settling = Settling(quiet, hasty=bool(upload.closing))
         self._earlier, self.sources = earlier, sources
         self.omissions: dict[bytes, Pending] = {}
         self.returned: dict[bytes, str] = {}

@@ -265,6 +265,7 @@ class Works:
             work.rest()
         elif upload.closing and not was.closing:
             work.closing.since = self._clock.monotonic()
+            work.settling.hasten(work.closing.since)
             work.rescan()
 
     def _ask_again(self, db: sqlite3.Connection, work: Work) -> None:

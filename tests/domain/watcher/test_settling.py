@@ -168,3 +168,38 @@ def test_whatever_happens_no_file_is_finished_before_two_equal_looks_a_period_ap
         if close:
             table.closed(PATH, now)
             rest = min(rest, now - since + QUIET.closed_s)
+
+
+def appended(table: Settling, every_s: float, times: int) -> int:
+    """Let a file grow so often, and look at it each second; return how many versions of it are finished."""
+    versions, size = 0, 0
+    for second in range(round(every_s * times)):
+        now = 100.0 + second
+        if second % every_s == 0:
+            size += 10
+            table.see(PATH, Stamp(size, size, 7), now, fresh=not versions)
+        for wanted in table.take_due(now, 10):
+            versions += table.finish(PATH, wanted.stamp, DIGESTS, now) is not None
+    return versions
+
+
+@pytest.mark.fault("F9")
+def test_a_file_that_grows_again_and_again_rests_longer_each_time():
+    """It would be read and sent whole for every line; after half an hour it gets a new version all the same."""
+    assert appended(settling(), every_s=8, times=16) <= 5
+    assert appended(settling(), every_s=8, times=16 * 30) <= 12
+    assert appended(settling(), every_s=8, times=16 * 30) >= 5
+
+
+@pytest.mark.fault("F9")
+def test_once_the_upload_is_closed_the_last_version_is_taken_at_once():
+    """The long rest ends with the close; a batch, which is closed from its beginning, knows none."""
+    table = settling()
+    before = appended(table, every_s=8, times=16)
+    now = 100.0 + 8 * 15 + 3
+    assert table.take_due(now + 2, 10) == [], "it rests still"
+    table.hasten(now)
+    (wanted,) = table.take_due(now + 2, 10)
+    assert table.finish(PATH, wanted.stamp, DIGESTS, now + 2) is not None
+    assert appended(Settling(QUIET, hasty=True), every_s=8, times=16) == 16
+    assert before < 6

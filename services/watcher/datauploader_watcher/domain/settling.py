@@ -8,6 +8,9 @@ from typing import NamedTuple
 from datauploader_watcher.domain.versions import Digests, Stamp
 
 LONGEST_RETRY_S = 300.0
+LONGEST_REST_S = 300.0
+REMEMBERED_S = 1800.0
+"""For so long the rest of a file that got a newer version stays longer."""
 TRIES_BEFORE_RECORD = 5
 """Failures to read in a row before a file goes on the record as unreadable."""
 
@@ -64,9 +67,11 @@ class Wanted(NamedTuple):
 class Settling:
     """The unfinished files of one upload."""
 
-    def __init__(self, quiet: Quiet) -> None:
-        """Begin with none."""
-        self._quiet = quiet
+    def __init__(self, quiet: Quiet, *, hasty: bool = False) -> None:
+        """Begin with none; `hasty` gives a file that gets version after version no longer rest than any other."""
+        self._quiet, self._hasty = quiet, hasty
+        self._versions: dict[bytes, tuple[int, float]] = {}
+        """Newer versions that a file got of late, and until when (monotonic) that counts."""
         self._open: dict[bytes, Candidate] = {}
         self._reading: set[bytes] = set()
         self._finished: dict[bytes, Candidate] = {}
@@ -113,7 +118,7 @@ class Settling:
         known = self._open.get(path)
         if known is not None and known.stamp == stamp:
             return False
-        rests_until = now if at_once else now + self._quiet.open_s
+        rests_until = now if at_once else now + self._rest(path, self._quiet.open_s, now)
         candidate = Candidate(stamp, now if calm else rests_until, rests_until, fresh, since=now, changed_at=now)
         self._put(path, _after(known, candidate))
         return True
@@ -139,7 +144,7 @@ class Settling:
     def closed(self, path: bytes, now: float) -> None:
         """Take note that the writer has closed the file: from now on a shorter quiet period is enough."""
         known = self._open.get(path)
-        rests_until = now + self._quiet.closed_s
+        rests_until = now + self._rest(path, self._quiet.closed_s, now)
         if known is not None and rests_until < known.rests_until:
             self._put(path, replace(known, due=min(known.due, rests_until), rests_until=rests_until))
 
@@ -167,13 +172,16 @@ class Settling:
             self._put(path, known)
             return None
         if known.again:
-            rests_until = now + self._quiet.open_s
+            rests_until = now + self._rest(path, self._quiet.open_s, now)
             self._put(path, replace(known, due=rests_until, rests_until=rests_until, digests=None, again=False))
             return None
         if now < known.rests_until:
             self._put(path, replace(known, due=known.rests_until, digests=digests, writer=writer))
             return None
         self._finished[path] = self._open.pop(path)
+        if not known.fresh:
+            count, until = self._versions.get(path, (0, 0.0))
+            self._versions[path] = (count + 1 if now < until else 1, now + REMEMBERED_S)
         return known
 
     def recorded(self) -> None:
@@ -191,7 +199,7 @@ class Settling:
         self._reading.discard(path)
         known = self._open.get(path)
         if known is not None:
-            rests_until = now + self._quiet.open_s
+            rests_until = now + self._rest(path, self._quiet.open_s, now)
             candidate = Candidate(stamp, rests_until, rests_until, known.fresh, since=now, changed_at=now)
             self._put(path, _after(known, candidate))
 
@@ -205,8 +213,27 @@ class Settling:
         self._put(path, replace(known, due=now + wait, failures=known.failures + 1, again=False))
         return known.failures + 1 == TRIES_BEFORE_RECORD
 
+    def hasten(self, now: float) -> None:
+        """Let every file rest no longer than the quiet period: the upload is closed, and last versions are wanted."""
+        self._hasty = True
+        for path, one in list(self._open.items()):
+            rests_until = now + self._quiet.open_s
+            if rests_until < one.rests_until:
+                self._put(path, replace(one, due=min(one.due, rests_until), rests_until=rests_until))
+
+    def _rest(self, path: bytes, period_s: float, now: float) -> float:
+        """Return how long a file must rest: twice as long with each newer version that it got of late.
+
+        A large file that grows by a line now and then would be read and sent whole each time.
+        """
+        count, until = self._versions.get(path, (0, 0.0))
+        if self._hasty or now >= until:
+            return period_s
+        return max(period_s, min(LONGEST_REST_S, period_s * 2.0**count))
+
     def drop(self, path: bytes) -> None:
         """Forget a file: it is gone, or stays out."""
+        self._versions.pop(path, None)
         self._reading.discard(path)
         self._open.pop(path, None)
 
