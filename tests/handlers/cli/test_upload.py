@@ -204,7 +204,7 @@ def previewed(**changes) -> dict:
         "left_out": [{"reason": "excluded", "detail": "a pattern", "count": 2, "examples": ["x\x1b[31m.tmp"]}],
         "together_with": [{"upload": None, "mine": False, "files": 1}], "partial": False, "trouble": "",
         "destination": {"exists": True, "objects": 7, "bytes": 70, "first": [], "partial": True},
-        "destination_trouble": "", "continues": [], "seconds": 60.0,
+        "destination_trouble": "", "continues": [], "alike": "", "seconds": 60.0,
         "conflicts": {"differing": 2, "first": ["a", "b"], "same_size": 1, "partial": True}, **changes,
     }  # fmt: skip
 
