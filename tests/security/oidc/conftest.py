@@ -171,8 +171,9 @@ class Door:
         return client
 
     def audited(self) -> list[str]:
-        """Return what stands in the book of what people did."""
-        entries = redisdoor.connect(self.redis_url).xrange("datauploader:audit")
+        """Return what stands in the book of what people did, and in that of whom nobody let in."""
+        client = redisdoor.connect(self.redis_url)
+        entries = [*client.xrange("datauploader:audit"), *client.xrange("datauploader:audit:refused")]
         return [fields[b"what"].decode() for _, fields in entries]
 
     def everything_in_redis(self) -> bytes:
