@@ -26,6 +26,7 @@ def rows(page: Page) -> Locator:
     return page.locator("#files tbody tr")
 
 
+@pytest.mark.campaign
 def test_thirty_thousand_files_are_shown_page_by_page_with_failed_ones_first(visitor: Come) -> None:
     """Fifty at a time; forward, and back to the first page."""
     page = visitor("anna", f"/uploads/{MANY}").page

@@ -146,6 +146,7 @@ def test_every_event_that_was_refused_is_sent_again_while_others_come(store) -> 
     answering.shutdown()
 
 
+@pytest.mark.campaign
 def test_a_thousand_forbidden_events_hold_up_no_other_and_leave_once_they_may(store) -> None:
     """More than a window of them, decided first; one of them is tried now and then, and all when it has passed."""
     forbidden, tried, broker = {f"no{n}" for n in range(1000)}, [], Broker()
