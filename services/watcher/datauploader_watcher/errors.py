@@ -40,6 +40,11 @@ class FolderError(WatcherError):
 class RootLost(FolderError):
     """The root itself is away; nothing is concluded about what was below it."""
 
+    def __init__(self, problem: str, *, gone: bool = False) -> None:
+        """Say why; `gone`: the folder that it lay in is there, on the same drive, and has no such name any more."""
+        super().__init__(problem)
+        self.gone = gone
+
 
 class Vanished(FolderError):
     """There is nothing under this name."""

@@ -138,15 +138,18 @@ class Recorder:
         self._problem(work, path, Vanished("it is not there"), records)
         say_left_out(self._db, work.upload, records)
 
-    def barred(self, work: Work) -> None:
-        """Leave out what was found in a root that may not be read any more, and is not on its way to the storage."""
+    def given_up(self, work: Work) -> None:
+        """Leave out what was found in a root that is not read any more, and is not on its way to the storage."""
+        reason, older, never = (
+            ("barred", BARRED_OLDER_HELD, BARRED_NEVER_HELD) if work.barred else ("gone", OLDER_HELD, NEVER_HELD)
+        )
         records: list[LeftOutFile] = []
         for state in ("ready", "suspect", "failed"):
             for row in Files.in_state(self._db, work.upload.number, state, BARRED_AT_ONCE):
                 held = Held.restore(self._db, row.folder, row.name)
                 if not held:
                     Files.set_state(self._db, row.folder, row.name, "gone")
-                records.append(left_out(row.path, "barred", BARRED_OLDER_HELD if held else BARRED_NEVER_HELD))
+                records.append(left_out(row.path, reason, older if held else never))
         if records:
             Uploads.reseal(self._db, work.upload.number)
             say_left_out(self._db, work.upload, records)

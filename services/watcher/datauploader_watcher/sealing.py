@@ -35,9 +35,9 @@ def close_by_itself(db: sqlite3.Connection, work: Work, now: float) -> bool:
 
 
 def may_close(work: Work) -> bool:
-    """Tell whether nothing more is to be found; of a root that is barred a person must say that it is enough."""
+    """Tell whether nothing more is to be found; of a root that is given up a person must say that it is enough."""
     closing = work.upload.closing
-    return closing == "asked" if work.barred else bool(closing) and work.scanned_all
+    return closing == "asked" if work.given_up else bool(closing) and work.scanned_all
 
 
 def question(db: sqlite3.Connection, work: Work) -> str:

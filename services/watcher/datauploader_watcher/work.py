@@ -23,6 +23,8 @@ HELD_TOLD_S = 2.0
 """After so many seconds people are told that an upload waits for the catalogue."""
 COUNT_S = 1.0
 """The counts of an upload are said at most once in so many seconds."""
+GONE_S = 10.0
+"""For so long a root whose name is gone is waited for after its upload was closed: somebody may rename it back."""
 SCAN_SHARE = 10
 """A timer's scan comes at the earliest after so many times its own length."""
 
@@ -98,6 +100,10 @@ class Work:
         """Records to take back, with the reason that they carried."""
         self.barred = barred
         """The root may not be read any more."""
+        self.given_up = barred
+        """Nothing more is to be found: what is not on its way to the storage is left out."""
+        self._gone_since: float | None = None
+        """Since when the root's name is not there any more (monotonic)."""
         self.lost = BARRED if barred else ""
         """The sentence while the root is away."""
         self.asked = ""
@@ -244,10 +250,17 @@ class Work:
         self.visits.rest()
         self._full_due = None
 
+    def give_up(self) -> bool:
+        """Give a root up that was renamed or removed, once a person has closed the upload; True when that was now."""
+        if self.given_up or self.upload.closing != "asked" or self._gone_since is None:
+            return False
+        self.given_up = self._clock.monotonic() - max(self._gone_since, self.closing.since) >= GONE_S
+        return self.given_up
+
     @property
     def at_rest(self) -> bool:
         """Nothing is unfinished, and nothing waits to be looked at."""
-        if self.barred:
+        if self.given_up:
             return True
         busy = self.visits or self._scans or self._full or self.omissions or self.returned
         return not busy and not len(self.settling) and not self.lost
@@ -335,8 +348,9 @@ class Work:
             self.disk.check()
         except RootLost as problem:
             self.lost_root(str(problem))
+            self._gone_since = (self._gone_since or now) if problem.gone else None
             return
-        self.lost = ""
+        self.lost, self._gone_since = "", None
         self._full_counts = bool(self.upload.closing)
         self._full_began = now
         self._full_missed = False

@@ -94,8 +94,10 @@ class Works:
             closed = False
             for work in self:
                 self._look_into_suspects(db, work)
-                if work.barred and may_close(work):
-                    Recorder(db, self._clock).barred(work)
+                if work.give_up():
+                    log.warning("root_given_up", upload_id=work.upload.upload_id, problem=work.lost)
+                if work.given_up and may_close(work):
+                    Recorder(db, self._clock).given_up(work)
                 closed |= close_by_itself(db, work, self._clock.monotonic())
                 self._ask_again(db, work)
                 work.stirred = True

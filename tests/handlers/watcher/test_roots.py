@@ -11,6 +11,7 @@ import pytest
 
 from datauploader.contracts import FileReady, StationReported, UploadScanned, UploadSealed
 from datauploader_sandbox.drives import MemoryDrive, RemovableDrive
+from datauploader_watcher import work
 from datauploader_watcher.adapters.disk import LocalDisk, look, stamp_of
 from datauploader_watcher.adapters.hashing import Hashers
 from datauploader_watcher.domain.settling import Wanted
@@ -39,13 +40,52 @@ def test_a_root_that_vanishes_is_shown_and_nothing_is_deleted_or_sent_again(worl
     away = world.root.with_name("away")
     world.root.rename(away)
     world.wait_until(lambda: any(event.troubles for event in world.events(UploadScanned)), "the trouble is told")
-    world.wait_until(lambda: any("reached" in text for e in world.events(StationReported) for text in e.troubles))
+    world.wait_until(
+        lambda: any("renamed or removed" in text for e in world.events(StationReported) for text in e.troubles)
+    )
     assert world.states() == {"announced": 1}
     away.rename(world.root)
     world.write("b.dat")
     world.wait_announced("a.dat", "b.dat")
     assert world.files_announced == 2
     world.wait_until(lambda: not world.events(UploadScanned)[-1].troubles, "the trouble is over")
+
+
+@pytest.mark.fault("F7")
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_an_upload_whose_folder_is_gone_can_be_closed_with_what_is_stored(world, monkeypatch, how):
+    """What was never stored is on record as gone; before the close nothing is concluded."""
+    monkeypatch.setattr(work, "GONE_S", 0.5)
+    world.write("stored.dat")
+    world.start()
+    world.request("sync")
+    world.store(world.wait_announced("stored.dat")[b"stored.dat"])
+    world.write("never.dat")
+    world.wait_announced("stored.dat", "never.dat")
+    shutil.rmtree(world.root) if how == "removed" else world.root.rename(world.root.with_name("sample7"))
+    world.wait_until(lambda: any("renamed or removed" in t for e in world.events(UploadScanned) for t in e.troubles))
+    assert not world.events(UploadSealed)
+    world.control("close")
+    world.fail(world.announced()[b"never.dat"], "source-gone")
+    seal = world.wait_for(UploadSealed)[-1]
+    assert seal.files == 1
+    assert world.left_out() == {b"never.dat": "gone"}
+
+
+@pytest.mark.fault("F7")
+def test_a_folder_that_is_named_back_after_the_close_is_uploaded_whole(world):
+    """It is waited for a while."""
+    world.write("a.dat")
+    world.start()
+    world.request("sync")
+    world.wait_announced("a.dat")
+    away = world.root.with_name("sample7")
+    world.root.rename(away)
+    world.wait_until(lambda: any(event.troubles for event in world.events(UploadScanned)), "the trouble is told")
+    world.control("close")
+    (away / "b.dat").write_bytes(b"two")
+    away.rename(world.root)
+    assert world.wait_for(UploadSealed)[0].files == 2
 
 
 @pytest.mark.fault("F7")

@@ -124,6 +124,11 @@ class LocalDisk:
         except NotADirectoryError as error:
             raise RootLost(f"{name} {_SWAPPED}") from error
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and _is_folder_at(os.path.dirname(self.root)):  # noqa: PTH120 - bytes
+                raise RootLost(
+                    f"{name} was renamed or removed; rename it back, or close the upload: what is stored stays",
+                    gone=True,
+                ) from error
             raise RootLost(
                 f"{name} cannot be reached ({error.strerror}); connect the drive or mount it again"
             ) from error
@@ -236,6 +241,13 @@ class _PathFolder:
         folder = os.path.join(self.root, self.path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
         nofollow.check_parts(folder)
         return os.path.join(folder, name) if name else folder  # noqa: PTH118 - bytes
+
+
+def _is_folder_at(path: bytes) -> bool:
+    try:
+        return stat.S_ISDIR(nofollow.look(path).st_mode)
+    except OSError:
+        return False
 
 
 def _is_folder(entry: "os.DirEntry[bytes]") -> bool:
