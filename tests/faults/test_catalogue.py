@@ -65,7 +65,7 @@ def test_whatever_answer_is_lost_there_is_one_dataset_with_its_files(case) -> No
     run.control(upload, "close")
     eventually(lambda: fired(run) == [1] * len(steps), within_s=60, every_s=0.1, what="every answer is lost once")
     run.heal()
-    run.recover(upload)
+    run.recover(upload, close=False)
     assert len(run.catalogue()["datasets"]) == 1
 
 
