@@ -67,3 +67,24 @@ def test_a_queue_belongs_to_the_state_of_its_consumers_until_they_are_gone(
     assert other.held.wait(20)
     buses[first].publish(new_event()).result(10)
     assert len(handlers[other].wait_for(1)) == 1
+
+
+@pytest.mark.fault("F43", "F55")
+def test_of_many_that_claim_a_new_queue_at_the_same_moment_one_has_it(rabbit, quick, queue, recorder, eventually):
+    """The broker lets one of them decide after the other."""
+    claims = [Claim(str(number), f"pc-{number}") for number in range(6)]
+    buses = [rabbit.bus(f"watcher {number}", tuning=quick) for number in range(len(claims))]
+    together = threading.Barrier(len(claims))
+
+    def begin(number: int) -> None:
+        together.wait(10)
+        buses[number].consume(queue, recorder(), ownership=claims[number].ownership)
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(len(claims))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(15)
+    eventually(lambda: all(one.held.is_set() or one.lost.is_set() for one in claims), "each is told")
+    (owner,) = [one for one in claims if one.held.is_set()]
+    assert {one.rival for one in claims if one is not owner} == {owner.ownership.host}

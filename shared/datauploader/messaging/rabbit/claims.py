@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from pika import DeliveryMode
 from pika.spec import BasicProperties
@@ -10,16 +13,18 @@ from pika.spec import BasicProperties
 from datauploader.errors import BrokerRefused
 from datauploader.messaging.blueprint import claim
 from datauploader.messaging.ports import Ownership
+from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.counting import Counter
 from datauploader.messaging.rabbit.declaration import establish
 from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.message import Outgoing
 from datauploader.messaging.rabbit.publisher import Publisher
+from datauploader.messaging.rabbit.refusals import FORBIDDEN, ChannelRefused
 from datauploader.messaging.rabbit.tuning import Tuning
 from datauploader.messaging.topology import CLAIMS, Queue
 
-_LOOKS, _PAUSE_S = 4, 0.1
-"""Looks at a claim that seems to be missing: another one may hold it in this moment, to read it as well."""
+_PAUSE_S = 0.1
+"""Between two tries to be the one who decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,63 @@ class ClaimedQueue:
             BrokerRefused: somebody does.
         """
         await establish(self._link, claim(self._queue), declare=self._declare)
-        found = await self._read()
-        if found is None and await self._consumers():
-            found = await self._read(_LOOKS)
-        if found != self._mine:
-            if found is not None and await self._consumed():
-                self._refuse(found)
-            await self._write()
-            await self.confirm()
+        loop = asyncio.get_running_loop()
+        back_until: float | None = None
+        """Until when an owner who consumes nothing now has time to come back."""
+        while not await self._claimed(given_up=back_until is not None and loop.time() > back_until):
+            back_until = back_until or loop.time() + self._tuning.owned_s
+            await asyncio.sleep(min(1.0, self._tuning.owned_s / 4))
         self._ownership.held()
 
+    async def _claimed(self, *, given_up: bool) -> bool:
+        """Decide about the claim while nobody else does; False where its owner may still come back.
+
+        Raises:
+            BrokerRefused: somebody with another state consumes the queue.
+        """
+        async with self._alone() as (channel, delivered):
+            method, found = delivered or (None, None)
+            if found == self._mine:
+                return True
+            if found is not None and await self._consumers():
+                self._refuse(found)
+            if found is not None and not given_up:
+                return False
+            if method is not None:
+                channel.ack(method.delivery_tag)
+            await self._write()
+            return True
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[tuple[Channel, "tuple[Any, _Claimed | None] | None"]]:
+        """Be the only one who decides: the broker lets one channel alone consume the claim.
+
+        Gives the channel and the claim as it was delivered, which goes back when the block ends; None: there is none.
+        """
+        delivered: list[tuple[Any, _Claimed | None]] = []
+        while True:
+            channel = await self._link.channel()
+            try:
+                await channel.prefetch(1)
+                await channel.consume(
+                    self._queue.claim,
+                    lambda method, _properties, body: delivered.append((method, _parse(body))),
+                    "claim",
+                    exclusive=True,
+                )
+                break
+            except ChannelRefused as refusal:
+                if refusal.code != FORBIDDEN or "exclusive" not in str(refusal):
+                    raise
+                await asyncio.sleep(_PAUSE_S)
+        try:
+            await channel.count(self._queue.claim)  # its answer comes after what was delivered before it
+            yield channel, delivered[0] if delivered else None
+        finally:
+            channel.close()
+
     async def confirm(self) -> None:
-        """See that the claim stands: of two who came in the same moment, the later one has written over the other.
+        """See that the claim stands: an administrator may have taken it away, and another one may have come then.
 
         Raises:
             BrokerRefused: another state has claimed the queue.
@@ -66,28 +116,20 @@ class ClaimedQueue:
         if found not in (None, self._mine):
             self._refuse(found)
 
-    async def _consumed(self) -> bool:
-        """Tell whether somebody consumes the queue now, or again within the time that its owner has to come back."""
-        until = asyncio.get_running_loop().time() + self._tuning.owned_s
-        while True:
-            if await self._consumers():
-                return True
-            if asyncio.get_running_loop().time() > until:
-                return False
-            await asyncio.sleep(min(1.0, self._tuning.owned_s / 4))
-
     async def _consumers(self) -> int:
         return (await self._counter.look(self._queue.name)).consumers
 
-    async def _read(self, looks: int = 1) -> _Claimed | None:
+    async def _read(self) -> _Claimed | None:
+        """Look at the claim; None also while somebody decides about it."""
         channel = await self._link.channel()
         try:
-            for look in range(looks):
-                await asyncio.sleep(_PAUSE_S if look else 0)
-                if (got := await channel.get(self._queue.claim)) is not None:
-                    method, _properties, body = got
-                    channel.requeue(method.delivery_tag)
-                    return _parse(body)
+            if (got := await channel.get(self._queue.claim)) is not None:
+                method, _properties, body = got
+                channel.requeue(method.delivery_tag)
+                return _parse(body)
+        except ChannelRefused as refusal:
+            if refusal.code != FORBIDDEN or "exclusive" not in str(refusal):
+                raise
         finally:
             channel.close()
         return None
