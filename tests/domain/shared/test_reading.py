@@ -103,7 +103,7 @@ def test_an_error_costs_what_comes_after_it_alone(ask) -> None:
 def test_nothing_that_a_reader_has_started_is_left(ask, tmp_path) -> None:
     """Neither a program nor a file."""
     body = f"subprocess.Popen(['sleep', '300']); open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
-    ask(body, within_s=1.5)
+    ask(body, within_s=4.0)
     group = int((tmp_path / "pid").read_text())
     eventually(lambda: not in_group(group), what="the end of all of them")
 
