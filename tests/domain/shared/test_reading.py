@@ -80,6 +80,7 @@ def test_a_process_is_used_again_and_a_reader_sees_the_name_of_its_file(ask) -> 
 @pytest.mark.fault("F62")
 def test_what_was_read_before_a_reader_ends_badly_is_kept(ask, body, why) -> None:
     """With a sentence; the next file is read as if nothing had been."""
+    ask("pass")  # the process has started
     found = ask(body, within_s=1.0 if "sleep" in body else 30.0)
     assert values(found)["file"] == "scan.odd"
     assert why in problems(found)
@@ -103,7 +104,8 @@ def test_an_error_costs_what_comes_after_it_alone(ask) -> None:
 def test_nothing_that_a_reader_has_started_is_left(ask, tmp_path) -> None:
     """Neither a program nor a file."""
     body = f"subprocess.Popen(['sleep', '300']); open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
-    ask(body, within_s=4.0)
+    ask("pass")  # the process has started
+    ask(body, within_s=1.5)
     group = int((tmp_path / "pid").read_text())
     eventually(lambda: not in_group(group), what="the end of all of them")
 
