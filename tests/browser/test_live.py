@@ -152,7 +152,7 @@ def test_a_computer_that_loses_its_network_or_sleeps_asks_anew(visitor: Come, be
     """What it holds may be a connection on which nothing comes any more; it goes on behind the last that it heard."""
     scene = begin("asleep")
     anna = visitor("anna")
-    anna.excuse(*BROKEN)
+    anna.excuse(*BROKEN, "htmx:error: timeout")  # what was being asked when the computer fell asleep
     anna.page.clock.install()
     anna.open(scene.path)
     scene.write("before.dat")
