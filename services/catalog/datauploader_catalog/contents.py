@@ -23,7 +23,7 @@ from datauploader.contracts import (
 from datauploader.contracts.batching import split
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
-from datauploader_catalog import ledger, objections, ports
+from datauploader_catalog import ledger, metadata, objections, ports
 from datauploader_catalog.domain.apart import attempt, send_apart
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader_catalog.objections import UNSURE, Patience, Subject, is_away
@@ -85,7 +85,7 @@ class Contents:
         upload_id = request.data.upload_id
         while not self._stopping():
             with self._store.reading() as db:
-                rows = ledger.wanted_metadata(db, upload_id, 100)
+                rows = metadata.wanted(db, upload_id, 100)
             if not rows:
                 return None
             for row in rows:
@@ -124,7 +124,7 @@ class Contents:
                 self._say(db, request, dataset_id, [word])
         self._outbox.wake()
 
-    def _attach(self, wanted: UploadRequested, dataset_id: str, row: ledger.Metadata) -> CatalogError | None:
+    def _attach(self, wanted: UploadRequested, dataset_id: str, row: metadata.Metadata) -> CatalogError | None:
         """Attach one row as far as the catalogue takes it; return what it does not take, or why none at all."""
         path = _path(wanted, row.stored) if row.stored else None
         lasts = self._patience.ended(row.attempts, row.since, time.time())
@@ -137,7 +137,7 @@ class Contents:
             return BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more")
 
     def _attached(
-        self, request: Event[EventData], dataset_id: str, row: ledger.Metadata, error: CatalogError | None
+        self, request: Event[EventData], dataset_id: str, row: metadata.Metadata, error: CatalogError | None
     ) -> None:
         upload_id = request.data.upload_id
         subject = row.subject(upload_id)
@@ -158,8 +158,8 @@ class Contents:
         self._outbox.wake()
 
     def _tell_of_metadata(
-        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: ledger.Metadata, detail: str, *,
-        final: bool,
+        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: metadata.Metadata, detail: str,
+        *, final: bool,
     ) -> None:  # fmt: skip
         """Say what of a file's metadata, or of the dataset's own, is not taken; "" takes it back."""
         again = "" if final else f" {RARELY}"

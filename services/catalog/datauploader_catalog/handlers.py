@@ -23,7 +23,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
 from datauploader.messaging import Dispatcher, Unit
-from datauploader_catalog import audits, claims, ledger, objections, words
+from datauploader_catalog import audits, claims, ledger, metadata, objections, words
 from datauploader_catalog.annotating import answer
 
 D = TypeVar("D", bound=EventData)
@@ -138,7 +138,7 @@ def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:
     """A harvester has read something in files."""
     for item in event.data.files:
         if item.parameters:
-            ledger.add_parameters(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
+            metadata.add(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
 
 
 def described(unit: Unit, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:

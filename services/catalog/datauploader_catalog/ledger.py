@@ -1,8 +1,7 @@
 """What the catalog remembers: wanted datasets, the files that belong to them, and what is still to be told."""
 
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +11,6 @@ from datauploader.contracts import (
     Destination,
     Event,
     EventData,
-    FileVersion,
-    Parameter,
     StoredFile,
     UploadRequested,
     UploadSealed,
@@ -100,24 +97,6 @@ class Upload:
     told: str
     """Why it waits, as people have heard it."""
     told_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """One row of what was read in a file that is registered, or of what was asked for with the dataset."""
-
-    id: int
-    stored: StoredFile | None
-    """None: it belongs to the dataset itself."""
-    harvester: str
-    parameters: tuple[Parameter, ...]
-    attempts: int
-    since: float
-
-    def subject(self, upload_id: str) -> objections.Subject:
-        """Name what an objection to it is about."""
-        path = self.stored.file.raw if self.stored else b""
-        return objections.Subject(upload_id, path, "metadata", self.harvester)
 
 
 def home(db: sqlite3.Connection, event: Event[EventData]) -> str:
@@ -238,21 +217,6 @@ def add_stored(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFil
     return known
 
 
-def add_parameters(
-    db: sqlite3.Connection,
-    upload_id: str,
-    file: FileVersion | None,
-    parameters: Sequence[Parameter],
-    harvester: str = "",
-) -> None:
-    """Remember what a harvester read in a file or, without a file, what was asked for with the dataset."""
-    document = json.dumps([parameter.model_dump() for parameter in parameters])
-    db.execute(
-        "INSERT INTO parameters (upload_id, path, parameters, harvester) VALUES (?, ?, ?, ?)",
-        (upload_id, file.raw if file else b"", document, harvester),
-    )
-
-
 def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool]]:
     """Go through stored versions in order of their paths, and whether each is registered."""
     query = "SELECT stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
@@ -351,41 +315,19 @@ def wanted_files(db: sqlite3.Connection, upload_id: str, most: int) -> list[Stor
 
 def mark_registered(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile]) -> None:
     """Note that the catalogue knows these versions; a newer one that came meanwhile stays wanted."""
-    db.executemany(
-        "UPDATE datafiles SET registered = 1 WHERE upload_id = ? AND path = ? AND revision = ? AND sha256 = ?",
-        [(upload_id, stored.file.raw, stored.file.revision, stored.file.sha256) for stored in files],
-    )
+    _mark(db, upload_id, files, 1)
 
 
 def set_aside(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> None:
     """Note that the catalogue does not take this version; a newer one that came meanwhile stays wanted."""
-    db.execute(
+    _mark(db, upload_id, [stored], objections.SET_ASIDE)
+
+
+def _mark(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile], registered: int) -> None:
+    db.executemany(
         "UPDATE datafiles SET registered = ? WHERE upload_id = ? AND path = ? AND revision = ? AND sha256 = ?",
-        (objections.SET_ASIDE, upload_id, stored.file.raw, stored.file.revision, stored.file.sha256),
+        [(registered, upload_id, one.file.raw, one.file.revision, one.file.sha256) for one in files],
     )
-
-
-def wanted_metadata(db: sqlite3.Connection, upload_id: str, most: int) -> list[Metadata]:
-    """Return what was read in files that are registered, and what was asked for with the dataset."""
-    rows = db.execute(
-        "SELECT p.id, p.harvester, p.parameters, d.stored, coalesce(o.attempts, 0) AS attempts,"
-        " coalesce(o.since, 0) AS since FROM parameters p LEFT JOIN datafiles d USING (upload_id, path)"
-        " LEFT JOIN objections o ON o.upload_id = p.upload_id AND o.path = p.path AND o.what = 'metadata'"
-        " AND o.harvester = p.harvester"
-        " WHERE p.upload_id = ? AND p.aside = 0 AND (d.registered = 1 OR p.path = x'') ORDER BY p.id LIMIT ?",
-        (upload_id, most),
-    ).fetchall()
-    return [
-        Metadata(
-            row["id"],
-            StoredFile.model_validate_json(row["stored"]) if row["stored"] else None,
-            row["harvester"],
-            tuple(Parameter.model_validate(item) for item in json.loads(row["parameters"])),
-            row["attempts"],
-            row["since"],
-        )
-        for row in rows
-    ]
 
 
 def complete_manifest(db: sqlite3.Connection, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:

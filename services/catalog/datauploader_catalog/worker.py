@@ -20,7 +20,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
-from datauploader_catalog import audits, claims, delays, ledger, objections, ports, words
+from datauploader_catalog import audits, claims, delays, ledger, metadata, objections, ports, words
 from datauploader_catalog.contents import Contents
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
 from datauploader_catalog.objections import LONGEST_PAUSE_S, Patience
@@ -249,7 +249,7 @@ class Worker:
                 (dataset.id, wanted.upload_id),
             )
             if wanted.dataset.parameters and not words.known(db, wanted.upload_id):
-                ledger.add_parameters(db, wanted.upload_id, None, wanted.dataset.parameters)
+                metadata.add(db, wanted.upload_id, None, wanted.dataset.parameters)
             again = (
                 (str(time.time_ns()),) if before else ()
             )  # after a refusal: who has heard it once must hear it again

@@ -73,6 +73,9 @@ class Word:
 class Work:
     """What the loop holds in memory of one open upload; everything in it can be found again by scanning."""
 
+    _gone_since: float | None = None
+    """Since when the root's name is not there any more (monotonic)."""
+
     def __init__(
         self,
         upload: Upload,
@@ -98,12 +101,8 @@ class Work:
         self.omissions: dict[bytes, Pending] = {}
         self.returned: dict[bytes, str] = {}
         """Records to take back, with the reason that they carried."""
-        self.barred = barred
-        """The root may not be read any more."""
-        self.given_up = barred
-        """Nothing more is to be found: what is not on its way to the storage is left out."""
-        self._gone_since: float | None = None
-        """Since when the root's name is not there any more (monotonic)."""
+        self.barred = self.given_up = barred
+        """The root may not be read any more; nothing more is to be found: what is not on its way is left out."""
         self.lost = BARRED if barred else ""
         """The sentence while the root is away."""
         self.asked = ""

@@ -20,7 +20,16 @@ from datauploader.messaging import memory
 from datauploader.messaging.definitions import BrokerUser, definitions
 from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler
 from datauploader.messaging.rabbit import RabbitBus, Tuning
-from datauploader.messaging.topology import ANSWERS, EVENTS, RETRY_LADDER_S, Queue, harvester_queue, retry_name
+from datauploader.messaging.topology import (
+    ANSWERS,
+    EVENTS,
+    RETRY_LADDER_S,
+    Queue,
+    astray_queue,
+    facility_queues,
+    harvester_queue,
+    retry_name,
+)
 from datauploader.testing.servers import BrokerAddress, RabbitServer
 from datauploader.testing.servers.rabbitmq_definitions import password_hash
 
@@ -191,6 +200,15 @@ def empty(facility_server: RabbitServer) -> Callable[..., None]:
         connection.close()
 
     return purge
+
+
+@pytest.fixture
+def nothing_stays(empty: Callable[..., None]) -> Iterator[None]:
+    """Empty all queues of the second broker's two stations afterwards, because it serves other tests too."""
+    yield
+    stations = [Station.parse(f"elettra.xrd1.ws0{number}") for number in (1, 2)]
+    queues = [*facility_queues(stations), harvester_queue("nexus", ())]
+    empty(*(name for queue in queues for name in (queue.name, queue.parked)), astray_queue().parked)
 
 
 @pytest.fixture

@@ -16,27 +16,18 @@ from datauploader.messaging.topology import (
     QUESTIONS,
     RETRY_LADDER_S,
     catalog_queue,
-    facility_queues,
     harvester_queue,
     question_key,
     retry_name,
     watcher_queue,
 )
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.attack("S13")]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.attack("S13"), pytest.mark.usefixtures("nothing_stays")]
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02")
 SEALED = UploadSealed(upload_id="upload-0001", files=0, bytes=0, left_out=0, manifest_sha256="0" * 64)
 OPENED = UploadOpened(upload_id="upload-0001")
 OWN_KEY = f"{HERE.key}.upload.sealed.v1"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays(empty):
-    """Empty the queues afterwards: the broker serves other tests too."""
-    yield
-    queues = [*facility_queues([HERE, THERE]), harvester_queue("nexus", ())]
-    empty(*(name for queue in queues for name in (queue.name, queue.parked)))
 
 
 @pytest.fixture

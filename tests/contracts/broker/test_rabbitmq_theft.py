@@ -27,29 +27,19 @@ from datauploader.messaging.topology import (
     answer_queues,
     astray_queue,
     catalog_queue,
-    facility_queues,
     gateway_queue,
-    harvester_queue,
     question_key,
     retry_name,
     watcher_queue,
 )
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.attack("S32")]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.attack("S32"), pytest.mark.usefixtures("nothing_stays")]
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02")
 SEALED = UploadSealed(upload_id="upload-0001", files=0, bytes=0, left_out=0, manifest_sha256="0" * 64)
 RUNG = retry_name(RETRY_LADDER_S[0])
 LOOT = "answers.former.0123abcd"
 """A name that a station could give to a queue, or an exchange, of its own in former releases."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays(empty):
-    """Empty the queues afterwards: the broker serves other tests too."""
-    yield
-    queues = [*facility_queues([HERE, THERE]), harvester_queue("nexus", ())]
-    empty(*(name for queue in queues for name in (queue.name, queue.parked)), astray_queue().parked)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datauploader.contracts import StoredFile
 from datauploader.state import Store
 from datauploader.testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
 from datauploader.testing.effort import effort
-from datauploader_catalog import ledger
+from datauploader_catalog import ledger, metadata
 
 FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 
@@ -33,19 +33,19 @@ def test_what_a_harvester_read_is_due_once_its_file_is_registered(store: Store) 
     """Of many parameters of one upload only the first that can be told is looked for."""
     add(store, "open-0001", registered=True)
     with store.transaction() as db:
-        ledger.add_parameters(db, "elsewhere", FILES[0], [])
+        metadata.add(db, "elsewhere", FILES[0], [])
     with store.reading() as db:
         assert ledger.due(db, 10, ()) is None
     with store.transaction() as db:
         for file in FILES[:50]:
-            ledger.add_parameters(db, "open-0001", file, [])
+            metadata.add(db, "open-0001", file, [])
     with store.reading() as db:
         found = ledger.due(db, 10, ())
         assert found is not None
         few = effort(db, lambda: ledger.due(db, 10, ()))
         with store.transaction() as more:
             for file in FILES[50:]:
-                ledger.add_parameters(more, "open-0001", file, [])
+                metadata.add(more, "open-0001", file, [])
         assert effort(db, lambda: ledger.due(db, 10, ())) < few + 100
 
 

@@ -27,7 +27,7 @@ from datauploader.contracts import (
 from datauploader.contracts.questions import CatalogCondition, HowIsTheCatalog
 from datauploader.state import Store, inbox
 from datauploader.testing.waiting import eventually
-from datauploader_catalog import ledger, words
+from datauploader_catalog import ledger, metadata, words
 from datauploader_catalog.adapters.memory import Fault
 
 from .test_catalog_service import HERE, UPLOAD, World, requested, sealed, stored, version
@@ -197,7 +197,7 @@ def test_what_was_asked_for_with_a_dataset_is_told_before_what_was_said_later() 
     with store.transaction() as db:
         ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET state = 'ensured', dataset_id = '1'")
-        ledger.add_parameters(db, UPLOAD, None, requested().dataset.parameters)
+        metadata.add(db, UPLOAD, None, requested().dataset.parameters)
         words.hear(db, Event(data=described(9.0), station=HERE, service="test"))
         assert words.due(db, 1, 60) is None
         assert words.waiting(db)

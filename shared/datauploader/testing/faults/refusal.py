@@ -22,14 +22,12 @@ class Request:
     path: str
 
 
-class RefusingServer:
-    """Answer everything with one status, with Retry-After where it is given, and by a clock that may be ahead."""
+class _Server:
+    """An HTTP server on loopback in a thread of its own; a context manager."""
 
-    def __init__(self, status: int, retry_after: str = "", *, ahead_s: float = 0) -> None:
-        self.status, self.retry_after, self.ahead_s = status, retry_after, ahead_s
-        self.requests: list[Request] = []
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, name="refusing server", daemon=True)
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name=type(self).__name__, daemon=True)
 
     @property
     def port(self) -> int:
@@ -44,6 +42,15 @@ class RefusingServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class RefusingServer(_Server):
+    """Answer everything with one status, with Retry-After where it is given, and by a clock that may be ahead."""
+
+    def __init__(self, status: int, retry_after: str = "", *, ahead_s: float = 0) -> None:
+        self.status, self.retry_after, self.ahead_s = status, retry_after, ahead_s
+        self.requests: list[Request] = []
+        super().__init__(_handler_of(self))
 
 
 def _handler_of(server: RefusingServer) -> type[BaseHTTPRequestHandler]:
@@ -71,26 +78,11 @@ def _handler_of(server: RefusingServer) -> type[BaseHTTPRequestHandler]:
     return Refusal
 
 
-class PickyServer:
+class PickyServer(_Server):
     """Pass everything on to a storage's server, except that files of one name are answered with a status."""
 
     def __init__(self, behind: int, name: str, status: int) -> None:
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), _chooser(behind, name, status))
-        self._thread = threading.Thread(target=self._server.serve_forever, name="picky server", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """Tell where it listens."""
-        return int(self._server.server_address[1])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(_chooser(behind, name, status))
 
 
 def _chooser(behind: int, name: str, status: int) -> type[BaseHTTPRequestHandler]:
