@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -19,11 +20,11 @@ EVERY_S = 3600.0
 class Remembering:
     """Reads the log to its end when an upload is met that is not known; all but `miss` is for one thread."""
 
-    def __init__(self, bus: Bus, store: Store) -> None:
-        """Read nothing yet."""
-        self._bus, self._store = bus, store
+    def __init__(self, bus: Bus, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read nothing yet; `clock` counts seconds since the machine was started."""
+        self._bus, self._store, self._clock = bus, store, clock
         self._missed, self._ended = threading.Event(), threading.Event()
-        self._begun = 0.0
+        self._begun = float("-inf")
         self._reader: Consumer | None = None
 
     def miss(self) -> None:
@@ -34,8 +35,8 @@ class Remembering:
         """Begin to read where that is needed, and end it where it is over."""
         if self._ended.is_set():
             self.stop(2.0)
-        if self._reader is None and self._missed.is_set() and not 0 < time.monotonic() - self._begun < EVERY_S:
-            self._begun = time.monotonic()
+        if self._reader is None and self._missed.is_set() and self._clock() - self._begun >= EVERY_S:
+            self._begun = self._clock()
             self._missed.clear()
             log.info("log_is_read", hint="an upload is not known here; the log says what was asked for")
             self._reader = self._bus.replay(Start(first=True), self._hear, at_end=self._ended.set)

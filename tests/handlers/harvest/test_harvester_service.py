@@ -11,10 +11,12 @@ from datauploader.config import Settings
 from datauploader.contracts import Destination, Event, EventData, MetadataExtracted
 from datauploader.harvest import HarvesterSettings, Kind
 from datauploader.harvest import wanted as ledger
+from datauploader.harvest.remembering import Remembering
 from datauploader.harvest.service import HarvesterService
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.service import Context
+from datauploader.state import Store
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 
@@ -260,6 +262,28 @@ def test_another_ones_object_is_not_read(world: World) -> None:
     assert ["lies outside" in one.reason for one in parked] == [True, False]
     assert all(one.reason.startswith("forbidden") for one in parked)
     assert (world.of("scan.odd"), world.waiting("scan.odd")) == ([], None)
+
+
+def test_the_log_is_read_at_once_on_a_machine_that_was_just_started_and_then_once_an_hour(tmp_path: Path) -> None:
+    """Its clock begins with its start: the first reading waits for nothing."""
+    store, bus = Store(tmp_path / "h.sqlite", [ledger.SCHEMA]), connect(f"memory://{uuid.uuid4()}", name="harvester")
+    now = [5.0]
+    remembering = Remembering(bus, store, lambda: now[0])
+
+    def reads() -> bool:
+        remembering.miss()
+        remembering.tend()
+        return remembering._reader is not None
+
+    begun = []
+    for at in (5.0, 3604.0, 3605.0):
+        now[0] = at
+        begun.append(reads())
+        eventually(lambda: remembering._ended.is_set() or not begun[-1], what="the log is read")
+        remembering.stop(5)
+    assert begun == [True, False, True]
+    bus.close(5)
+    store.close()
 
 
 def test_uploads_from_before_the_harvester_are_found_in_the_log(
