@@ -81,6 +81,7 @@ FAULTS = {
     "F61": "a storage whose trouble is told wrongly",
     "F62": "a file that a harvester cannot bear",
     "F63": "messages whose queue does not exist",
+    "F64": "a file that never rests",
 }
 """The numbers of the campaign's table, and their names."""
 _PAGE = """\

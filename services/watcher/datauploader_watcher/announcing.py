@@ -95,7 +95,7 @@ class Announcer:
             return False
         except FolderError:
             return True
-        if row.stamp.agrees(now):
+        if row.as_is or row.stamp.agrees(now):
             return True
         Files.withdraw(db, row)
         work.settling.see(row.path, now, self._clock.monotonic(), fresh=row.attempts == 0)

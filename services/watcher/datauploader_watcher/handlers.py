@@ -12,6 +12,7 @@ from datauploader.contracts.uploads import UploadCancelled, UploadControlled, Up
 from datauploader.errors import Retry
 from datauploader.messaging import Dispatcher, Unit
 from datauploader_watcher.domain.receipts import patience
+from datauploader_watcher.ledger.choices import Choices
 from datauploader_watcher.ledger.files import Files
 from datauploader_watcher.ledger.held import LOST, Held
 from datauploader_watcher.ledger.receipts import Receipt, apply, excuse
@@ -76,6 +77,12 @@ class Handlers:
                 Uploads.set_paused(unit.db, upload.number, event.data.action == "pause", event.order)
             case "retry":
                 Files.retry_failed(unit.db, upload.number, [file.raw for file in event.data.files])
+            case "take" | "leave-out":
+                if upload.closing:  # of an open one every version is uploaded as it comes
+                    who, paths = event.data.requested_by, [file.raw for file in event.data.files]
+                    Choices.put(
+                        unit.db, upload.number, paths, take=event.data.action == "take", who=who.name or who.id
+                    )  # fmt: skip
             case "cancel":
                 Uploads.set_state(unit.db, upload.number, "cancelled")
                 say(unit.db, upload, UploadCancelled(upload_id=upload.upload_id), "")

@@ -3,16 +3,19 @@
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from datauploader.contracts.model import LATEST_NS
-from datauploader.contracts.names import display
+from datauploader.contracts.names import display, pack
+from datauploader.contracts.uploads import RestlessFile
 from datauploader.wording import count
 from datauploader_watcher.adapters.disk import Disk, look, stamp_of
 from datauploader_watcher.adapters.sharing import has_writer, is_locked
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.domain.versions import split
 from datauploader_watcher.errors import FolderError
+from datauploader_watcher.ledger.choices import Choices
 from datauploader_watcher.ledger.files import Files
 from datauploader_watcher.ledger.uploads import Upload
 from datauploader_watcher.settings import WatcherSettings
@@ -52,14 +55,36 @@ class Lingering:
         work.closing.lingering = (_held(still, shown),) if still else ()
         return bool(still) or waiting
 
-    def speak(self, work: Work) -> None:
-        """Name the files that have not rested for a while, although their upload is closed."""
+    def speak(self, db: sqlite3.Connection, work: Work) -> None:
+        """Name the files that have not rested for a while, although their upload is closed; do what a rule says."""
         now = self._clock.monotonic()
-        if not work.upload.closing or work.upload.state != "open" or now - work.closing.since < self._restless_after_s:
+        if not work.upload.closing or work.upload.state not in ("open", "sealed"):
+            work.closing.restless.clear()
             return
-        restless = work.settling.restless(now - self._restless_after_s, now - RECENT_S)
+        if now - work.closing.since < self._restless_after_s:
+            return
+        found = work.settling.restless(now - self._restless_after_s, now - RECENT_S)
+        self._choose(db, work, found)
+        known, ago = work.closing.restless, self._clock.now_ns() / 1e9 - now
+        work.closing.restless = {
+            path: known.get(path) or _named(path, ago + since)
+            for path, since in found.items()
+            if path not in work.choices
+        }
+        restless = list(work.closing.restless)
         if restless or not work.at_rest:
-            work.closing.lingering = (_restless(restless),) if restless else ()
+            work.closing.lingering = tuple(_restless(restless, work.closing.untaken)) if restless else ()
+
+    def _choose(self, db: sqlite3.Connection, work: Work, found: Iterable[bytes]) -> None:
+        """Choose for whoever asked for the upload, where that was said beforehand."""
+        request = work.upload.request
+        paths = [path for path in found if path not in work.choices and path not in work.closing.untaken]
+        if request.when_restless == "wait" or not paths:
+            return
+        who = request.requested_by
+        take = request.when_restless == "take"
+        Choices.put(db, work.upload.number, paths, take=take, who=who.name or who.id)
+        work.choose(Choices.of(db, work.upload.number))
 
     def _read_again(self, work: Work, path: bytes, *, last: bool) -> bool:
         """Have a file read once more; False where it is not there, or cannot be looked at."""
@@ -83,7 +108,13 @@ class Lingering:
 def notes(db: sqlite3.Connection, upload: Upload) -> tuple[str, ...]:
     """Say of a sealed upload which files a program still had open when they were read last, and which dates are odd."""
     said: list[str] = []
-    if paths := [row.path for row in Files.written(db, upload.number)]:
+    choices = Choices.of(db, upload.number)
+    for who in sorted({choice.who for choice in choices.values()}):
+        if taken := sorted(path for path, choice in choices.items() if choice.who == who and choice.take):
+            said.append(f"Taken while a program was still writing, as {who} chose: {_names(taken)}.")
+        if out := sorted(path for path, choice in choices.items() if choice.who == who and not choice.take):
+            said.append(f"Left out while a program was still writing, as {who} chose: {_names(out)}.")
+    if paths := [row.path for row in Files.written(db, upload.number) if row.path not in choices]:
         as_then = "it was taken as it was then" if len(paths) == 1 else "they were taken as they were then"
         said.append(f"Still open in another program when the dataset was sealed: {_names(paths)}; {as_then}.")
     for bound, day in ((-LATEST_NS, "1677-09-21"), (LATEST_NS, "2262-04-11")):
@@ -101,13 +132,22 @@ def _held(paths: Sequence[bytes], until: str) -> str:
     )
 
 
-def _restless(paths: Sequence[bytes]) -> str:
-    one = len(paths) == 1
-    return (
+def _named(path: bytes, since: float) -> RestlessFile:
+    at = datetime.fromtimestamp(since, UTC).replace(microsecond=0)
+    return RestlessFile(path=display(path), path_b64=pack(path), since=at)
+
+
+def _restless(paths: Sequence[bytes], untaken: Collection[bytes]) -> Iterator[str]:
+    it = "it" if len(paths) == 1 else "them"
+    yield (
         f"Still being written: {_names(paths)}; the dataset cannot be sealed before that ends. Stop the program "
-        f"that writes {'it' if one else 'them'}, or cancel this upload and begin one that leaves "
-        f"{'it' if one else 'them'} out."
+        f"that writes {it}, take {it} as {'it is' if len(paths) == 1 else 'they are'} now, or leave {it} out."
     )
+    if stubborn := [path for path in paths if path in untaken]:
+        yield (
+            f"Not taken as asked for: {_names(stubborn)}; what was read had been written over before it was sent. "
+            "Stop the program that writes there, or leave it out."
+        )
 
 
 def _names(paths: Sequence[bytes]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import structlog
 
 from datauploader.contracts.files import LeftOutFile
+from datauploader.contracts.names import display
 from datauploader_watcher.adapters.disk import Disk, look
 from datauploader_watcher.adapters.hashing import Outcome
 from datauploader_watcher.clock import Clock
@@ -15,6 +16,7 @@ from datauploader_watcher.domain.selection import Omission, unrecorded
 from datauploader_watcher.domain.settling import Candidate
 from datauploader_watcher.domain.versions import Fresh, Kept, judge, split
 from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
+from datauploader_watcher.ledger.choices import Choice, Choices
 from datauploader_watcher.ledger.files import Files, Row, new_row
 from datauploader_watcher.ledger.held import Held
 from datauploader_watcher.ledger.uploads import Uploads
@@ -32,6 +34,8 @@ NEITHER_HELD = (
 BARRED_NEVER_HELD = "the administrator has taken its folder out of `roots` before it was stored"
 BARRED_OLDER_HELD = f"{BARRED_NEVER_HELD}; the version before it is stored"
 BARRED_AT_ONCE = 500
+MOST_TAKEN = 3
+"""How often a file is read that is to be taken as it is, and becomes something else before it is sent."""
 TAKEN_BACK = {
     "gone": "it is not there any more",
     "unreadable": "it can be read now",
@@ -81,7 +85,9 @@ class Recorder:
     def _settled(self, work: Work, outcome: Outcome) -> Candidate | None:
         assert outcome.digests is not None
         now = self._clock.monotonic()
-        return work.settling.finish(outcome.path, outcome.asked, outcome.digests, now, writer=outcome.writer)
+        return work.settling.finish(
+            outcome.path, outcome.asked, outcome.digests, now, writer=outcome.writer, as_is=outcome.as_is
+        )  # fmt: skip
 
     def _finished(
         self, work: Work, outcome: Outcome, candidate: Candidate, records: list[LeftOutFile], fresh: list[Row]
@@ -95,11 +101,17 @@ class Recorder:
         if isinstance(verdict, Kept):
             Files.restamp(self._db, folder, name, outcome.asked, writer=outcome.writer)
         elif isinstance(verdict, Fresh):
-            row = new_row(folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision)
+            row = new_row(
+                folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, as_is=outcome.as_is
+            )  # fmt: skip
             fresh.append(replace(row, writer=outcome.writer))
         else:
-            Files.ready_again(self._db, folder, name, outcome.asked, writer=outcome.writer)
+            Files.ready_again(
+                self._db, folder, name, outcome.asked, writer=outcome.writer, as_is=outcome.as_is
+            )  # fmt: skip
             work.ready = True
+        if outcome.as_is:
+            self._done(work, outcome.path)
 
     def _problem(self, work: Work, path: bytes, problem: FolderError, records: list[LeftOutFile]) -> None:
         try:
@@ -137,6 +149,51 @@ class Recorder:
         records: list[LeftOutFile] = []
         self._problem(work, path, Vanished("it is not there"), records)
         say_left_out(self._db, work.upload, records)
+
+    def chosen(self, work: Work) -> None:
+        """Leave out what somebody has chosen to leave out because it went on changing."""
+        for path, choice in list(work.choices.items()):
+            if not (choice.take or choice.done):
+                self.leave_out(work, path, choice)
+
+    def leave_out(self, work: Work, path: bytes, choice: Choice) -> None:
+        """Leave a file out as it is now; a version of it that is stored or on its way stays in the dataset."""
+        work.settling.drop(path)
+        for waiting in (work.omissions, work.returned):
+            waiting.pop(path, None)
+        detail = f"{choice.who} chose to leave it out while it was still being written"
+        records: list[LeftOutFile] = []
+        self._omit(work, path, Omission("chosen", detail), records)
+        folder, name = self._place(work.upload.number, path)
+        known = Files.find_in(self._db, folder, name)
+        if known is not None and known.state in ("suspect", "failed"):
+            if not Held.restore(self._db, folder, name):
+                Files.set_state(self._db, folder, name, "gone")
+                records.append(left_out(path, "chosen", detail))
+            Uploads.reseal(self._db, work.upload.number)
+        say_left_out(self._db, work.upload, records)
+        self._done(work, path)
+
+    def take_again(self, work: Work, path: bytes, choice: Choice) -> bool:
+        """Have a file taken once more that has become something else meanwhile; False where that cannot help."""
+        if not choice.done:
+            return True
+        if choice.tries + 1 >= MOST_TAKEN:
+            log.info("file_cannot_be_taken", path=display(path))
+            del work.choices[path]
+            work.closing.taken.discard(path)
+            work.closing.untaken.add(path)
+            Choices.drop(self._db, work.upload.number, path)
+            return False
+        work.choices[path] = replace(choice, done=False, tries=choice.tries + 1)
+        Choices.again(self._db, work.upload.number, path)
+        return True
+
+    def _done(self, work: Work, path: bytes) -> None:
+        if choice := work.choices.get(path):
+            work.choices[path] = replace(choice, done=True)
+            work.closing.taken.add(path)
+            Choices.set_done(self._db, work.upload.number, path)
 
     def given_up(self, work: Work) -> None:
         """Leave out what was found in a root that is not read any more, and is not on its way to the storage."""

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from datauploader.contracts.batching import bounded
-from datauploader.contracts.uploads import UploadScanned, UploadSealed, manifest_digest
+from datauploader.contracts.uploads import MOST_RESTLESS, UploadScanned, UploadSealed, manifest_digest
 from datauploader_watcher.domain.receipts import LONGEST_PATIENCE_S, patience
 from datauploader_watcher.ledger.files import Files, Tally
 from datauploader_watcher.ledger.uploads import Upload, Uploads
@@ -115,7 +115,10 @@ def scanned(db: sqlite3.Connection, work: Work) -> UploadScanned:
     troubles = tuple(sentence for sentence in sentences if sentence)
     said = counts(db, work.upload, fresh=fresh, settling=len(work.settling), troubles=troubles)
     work.asked = "" if fresh else question(db, work)
-    return said.model_copy(update={"question": work.asked or None, "looking": not work.looked})
+    restless = tuple(work.closing.restless.values())[:MOST_RESTLESS]
+    return said.model_copy(
+        update={"question": work.asked or None, "looking": not work.looked, "restless": restless}
+    )  # fmt: skip
 
 
 def counts(

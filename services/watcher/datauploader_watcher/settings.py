@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
 from datauploader.config import SectionSettings
-from datauploader.contracts.uploads import Mode
+from datauploader.contracts.uploads import Mode, WhenRestless
 from datauploader.leftovers import TEMPORARY, all_names
 
 TEMPORARY_NAMES = all_names(TEMPORARY)
@@ -44,6 +44,9 @@ class RuleSettings(BaseModel):
     """Pattern of a file whose appearance closes the dataset."""
     idle_close_s: float | None = Field(default=None, gt=0)
     """Close the dataset after so long without any change."""
+    when_restless: WhenRestless = "wait"
+    """What becomes of a file that a program still writes `restless_after_s` after the close: `wait` until it ends or a
+    person decides, `take` it as it is then, or `leave-out`."""
     delete_after: bool = False
     """Remove local copies whose stored copy was hashed again; needs `allow_delete`."""
 

@@ -197,6 +197,7 @@ class Standing:
             marker=rule.marker,
             idle_close_s=rule.idle_close_s,
             delete_after=rule.delete_after,
+            when_restless=rule.when_restless,
             without=earlier,
         )
         event = Event(data=data, station=self._here, service=SERVICE, id=natural_id(UploadRequested, name))

@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from datauploader.contracts.uploads import RestlessFile
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import Disk
 from datauploader_watcher.barred import BARRED
@@ -14,6 +15,7 @@ from datauploader_watcher.domain.settling import Quiet, Settling
 from datauploader_watcher.domain.versions import Stamp, split
 from datauploader_watcher.earlier import Earlier
 from datauploader_watcher.errors import RootLost
+from datauploader_watcher.ledger.choices import Choice
 from datauploader_watcher.ledger.files import KnownRow
 from datauploader_watcher.ledger.uploads import Upload
 from datauploader_watcher.scan import Scan, Start
@@ -55,6 +57,10 @@ class Closing:
     """Until when programs may keep it from being sealed (monotonic), and that moment as people read it."""
     taken: set[bytes] = field(default_factory=set)
     """Files that were read for the last time although a program has them open."""
+    restless: dict[bytes, RestlessFile] = field(default_factory=dict)
+    """Files that go on changing, and for which nothing is chosen."""
+    untaken: set[bytes] = field(default_factory=set)
+    """Files that were to be taken as they are, and are not only written on at their end."""
     lingering: tuple[str, ...] = ()
     """Sentences about files that keep it from being sealed."""
 
@@ -101,6 +107,8 @@ class Work:
         self.omissions: dict[bytes, Pending] = {}
         self.returned: dict[bytes, str] = {}
         """Records to take back, with the reason that they carried."""
+        self.choices: dict[bytes, Choice] = {}
+        """What somebody has chosen for files that go on changing."""
         self.barred = self.given_up = barred
         """The root may not be read any more; nothing more is to be found: what is not on its way is left out."""
         self.lost = BARRED if barred else ""
@@ -141,6 +149,10 @@ class Work:
 
     def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
         """See `Findings.regular`."""
+        choice = self.choices.get(path)
+        if choice is not None and (choice.done or not choice.take):
+            self._touched.discard(path)
+            return
         left_out = row is not None and row[4] == "left-out"
         now = self._clock.monotonic()
         calm = self._quiet.open_s < (self._clock.now_ns() - seen.mtime_ns) / 1e9
@@ -151,6 +163,8 @@ class Work:
             self._full_missed = True
             self.visits.again(split(path)[0])
         self._touched.discard(path)
+        if choice is not None:
+            self.settling.take(path, now)
         if path in self._closed:
             self._closed.discard(path)
             self.settling.closed(path, now)
@@ -211,6 +225,14 @@ class Work:
         self._touched.add(path)
         if closed:  # written and closed before the first look at it
             self._closed.add(path)
+
+    def choose(self, choices: dict[bytes, Choice]) -> None:
+        """Take over what was chosen for files that go on changing."""
+        self.choices = choices
+        self.closing.taken.update(path for path, choice in choices.items() if choice.done)
+        for path, choice in choices.items():
+            if choice.take and not choice.done:
+                self.settling.take(path, self._clock.monotonic())
 
     def rescan(self) -> None:
         """Scan everything from the beginning, because something may have been missed."""

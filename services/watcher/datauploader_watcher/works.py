@@ -15,6 +15,7 @@ from datauploader_watcher.domain.settling import Quiet
 from datauploader_watcher.earlier import earlier_of
 from datauploader_watcher.errors import FolderError, Refusal, Vanished
 from datauploader_watcher.ground import Ground
+from datauploader_watcher.ledger.choices import Choices
 from datauploader_watcher.ledger.files import Files
 from datauploader_watcher.ledger.uploads import OPEN, Upload, Uploads
 from datauploader_watcher.lingering import Lingering
@@ -96,6 +97,7 @@ class Works:
                 self._look_into_suspects(db, work)
                 if work.give_up():
                     log.warning("root_given_up", upload_id=work.upload.upload_id, problem=work.lost)
+                Recorder(db, self._clock).chosen(work)
                 if work.given_up and may_close(work):
                     Recorder(db, self._clock).given_up(work)
                 closed |= close_by_itself(db, work, self._clock.monotonic())
@@ -131,6 +133,7 @@ class Works:
         with self._store.transaction() as db:
             for number in Uploads.forgettable(db, before):
                 Files.forget(db, number, FOLDERS_AT_ONCE)
+                Choices.forget(db, number)
 
     def seal(self) -> None:
         """Seal the open uploads that are complete."""
@@ -174,7 +177,7 @@ class Works:
 
     def _count(self, db: sqlite3.Connection, work: Work) -> None:
         work.stirred, work.counted_at = False, self._clock.monotonic()
-        self._lingering.speak(work)
+        self._lingering.speak(db, work)
         counts = scanned(db, work)
         if self._said.get(work.upload.number) != counts:
             self._said[work.upload.number] = counts
@@ -252,6 +255,7 @@ class Works:
             patience_s=settings.catalogue_patience_s,
         )
         self._works[upload.number] = work
+        self._choose(work)
         if plan.barred:
             log.warning("root_barred", upload_id=upload.upload_id, root=os.fsdecode(plan.root), hint=BARRED)
         elif upload.state == "open":
@@ -262,6 +266,7 @@ class Works:
     def _renew(self, work: Work, upload: Upload) -> None:
         was, work.upload = work.upload, upload
         work.ready = True
+        self._choose(work)
         if upload.state == "sealed" and was.state == "open":
             self._watching.leave(work)
             work.rest()
@@ -269,6 +274,10 @@ class Works:
             work.closing.since = self._clock.monotonic()
             work.settling.hasten(work.closing.since)
             work.rescan()
+
+    def _choose(self, work: Work) -> None:
+        with self._store.reading() as db:
+            work.choose(Choices.of(db, work.upload.number))
 
     def _ask_again(self, db: sqlite3.Connection, work: Work) -> None:
         """Ask the catalog once more whether the upload may write its dataset: its word may have been lost."""
@@ -292,10 +301,18 @@ class Works:
         for row in rows:
             if row.path in work.settling:
                 continue
+            recorder, choice = Recorder(db, self._clock), work.choices.get(row.path)
+            if choice is not None and not choice.take:
+                recorder.leave_out(work, row.path, choice)
+                continue
             try:
                 seen = look(work.disk, row.path)
             except FolderError as problem:
                 if isinstance(problem, Vanished):
-                    Recorder(db, self._clock).missing(work, row.path)
+                    recorder.missing(work, row.path)
                 continue
-            work.settling.see(row.path, stamp_of(seen), self._clock.monotonic(), fresh=False, at_once=True)
+            now, takes = self._clock.monotonic(), choice is not None and recorder.take_again(work, row.path, choice)
+            at_once = choice is None or takes  # one that could not be taken has to rest
+            work.settling.see(row.path, stamp_of(seen), now, fresh=False, at_once=at_once)
+            if takes:
+                work.settling.take(row.path, now)

@@ -38,6 +38,8 @@ class FileVersion(FilePath):
     sha1: Sha1 | None = None
     revision: int = Field(ge=0, le=LARGEST)
     """Orders the versions of one path: a higher one supersedes a lower one."""
+    as_is: bool = False
+    """A program went on writing while it was read: the file's first `size` bytes are this version, whatever follows."""
 
     @classmethod
     def of(
@@ -50,11 +52,13 @@ class FileVersion(FilePath):
         md5: str | None = None,
         sha1: str | None = None,
         revision: int,
+        as_is: bool = False,
     ) -> Self:
         """Build a version from the bytes of its path."""
         return cls(
             path=display(raw), path_b64=pack(raw), size=size, mtime_ns=mtime_ns,
             sha256=sha256, md5=md5, sha1=sha1, revision=revision,
+            as_is=as_is,
         )  # fmt: skip
 
     @cached_property

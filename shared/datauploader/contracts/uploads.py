@@ -12,7 +12,10 @@ from datauploader.contracts.names import Location
 from datauploader.contracts.paths import FilePath
 
 Mode = Literal["sync", "batch"]
-Action = Literal["close", "pause", "resume", "cancel", "retry"]
+Action = Literal["close", "pause", "resume", "cancel", "retry", "take", "leave-out"]
+OF_FILES: tuple[Action, ...] = ("take", "leave-out")
+"""Actions that are about files by name: what a program still writes is taken as it is then, or is not uploaded."""
+WhenRestless = Literal["wait", "take", "leave-out"]
 
 
 class Person(Travelling):
@@ -64,6 +67,8 @@ class UploadRequested(EventData):
     """Earlier uploads of the same dataset whose objects this one may replace: it goes on with them."""
     without: tuple[UploadId, ...] = Field(default=(), max_length=50)
     """Earlier uploads of this station whose files are left out where they have not changed since."""
+    when_restless: WhenRestless = "wait"
+    """What becomes of a file that is still being written a while after the close: see `UploadScanned.restless`."""
     signature: Sha256 | None = None
     """The gateway's proof that it has said this; None from a station's rule and from older releases."""
 
@@ -77,12 +82,14 @@ class UploadControlled(EventData):
     action: Action
     requested_by: Person
     files: tuple[FilePath, ...] = Field(default=(), max_length=500)
-    """With `retry`: these alone; none names all that failed."""
+    """With `retry`: these alone; none names all that failed. With `take` and `leave-out`: which."""
 
     @model_validator(mode="after")
-    def _files_are_for_a_retry(self) -> Self:
-        if self.files and self.action != "retry":
-            raise ValueError(f"{self.action} is for the whole upload; only a retry can name files")
+    def _files_are_where_they_belong(self) -> Self:
+        if self.action in OF_FILES and not self.files:
+            raise ValueError(f"{self.action} is for files, and none is named")
+        if self.files and self.action not in ("retry", *OF_FILES):
+            raise ValueError(f"{self.action} is for the whole upload; it cannot name files")
         return self
 
 
@@ -105,6 +112,17 @@ class UploadRejected(EventData):
     hint: Sentence = ""
 
 
+class RestlessFile(FilePath):
+    """A file that keeps a closed upload from being sealed, because a program goes on writing it."""
+
+    since: AwareDatetime
+    """When it was first seen unfinished."""
+
+
+MOST_RESTLESS = 20
+"""Restless files that one event names; the others follow as these are settled."""
+
+
 class UploadScanned(EventData):
     """What the watcher counts at the moment, at most once a second."""
 
@@ -120,6 +138,8 @@ class UploadScanned(EventData):
     left_out: int = Field(ge=0)
     troubles: tuple[str, ...] = ()
     """Sentences about what is wrong with the folder now, such as an unplugged drive."""
+    restless: tuple[RestlessFile, ...] = Field(default=(), max_length=MOST_RESTLESS)
+    """Files of a closed upload that go on changing: a person takes them as they are, leaves them out, or waits."""
     question: Sentence | None = None
     """What a person must decide before the upload can go on, and how."""
     looking: bool = False

@@ -5,11 +5,13 @@ import mmap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from datauploader.contracts import UploadScanned, UploadSealed
-from datauploader.contracts.uploads import manifest_digest
+from datauploader.contracts import FileVersion, UploadScanned, UploadSealed
+from datauploader.contracts.uploads import RestlessFile, manifest_digest
+from datauploader_watcher.ledger.choices import Choice, Choices
 
 
 def sha256(data: bytes) -> str:
@@ -99,29 +101,107 @@ def test_that_a_file_was_open_when_it_was_read_survives_a_restart(world):
     assert seal.manifest_sha256 == manifest_digest([(b"map.dat", sha256(now))])
 
 
-@pytest.mark.fault("F56")
+@pytest.mark.fault("F64")
 def test_a_file_that_never_rests_is_named(world):
     """It keeps the dataset open, so people must know its name and what to do."""
-    path = world.write("instrument.log", b"")
-    world.start(restless_after_s=1.0)
-    world.request("sync", quiet_period_s=0.5)
-    stop = threading.Event()
-
-    def scribble() -> None:
-        with path.open("ab", buffering=0) as file:
-            while not stop.wait(0.1):
-                file.write(b"x" * 10)
-
-    writer = threading.Thread(target=scribble)
-    writer.start()
-    try:
+    restless(world)
+    with scribbling(world.root / "instrument.log"):
         world.control("close")
-        world.wait_until(lambda: told(world, "Still being written: instrument.log;", "cancel"))
+        world.wait_until(lambda: told(world, "Still being written: instrument.log;", "take it", "leave it out"))
+        (named,) = world.events(UploadScanned)[-1].restless
+        assert named.path == "instrument.log"
         assert not world.events(UploadSealed)
-    finally:
-        stop.set()
-        writer.join()
     assert world.wait_for(UploadSealed)[0].files == 1
+    assert not world.events(UploadScanned)[-1].restless
+
+
+@pytest.mark.fault("F64")
+def test_a_file_that_never_rests_is_taken_as_it_is_when_a_person_says_so(world):
+    """Its bytes of one moment are a version; what is written after that is not uploaded."""
+    path = restless(world)
+    with scribbling(path):
+        world.control("close")
+        (named,) = world.wait_until(lambda: named_restless(world))
+        world.control("take", named)
+        seal = world.wait_for(UploadSealed)[0]
+        taken = world.announced()[b"instrument.log"]
+        assert taken.as_is
+        assert path.stat().st_size > taken.size
+    assert taken.sha256 == sha256(path.read_bytes()[: taken.size])
+    assert seal.manifest_sha256 == manifest_digest([(b"instrument.log", taken.sha256)])
+    assert seal.notes == ("Taken while a program was still writing, as Anna chose: instrument.log.",)
+
+
+@pytest.mark.fault("F64")
+def test_a_file_that_never_rests_is_left_out_when_a_person_says_so(world):
+    """It is on the record, with who chose that; the rest is sealed."""
+    path = restless(world)
+    world.write("other.dat")
+    with scribbling(path):
+        world.control("close")
+        (named,) = world.wait_until(lambda: named_restless(world))
+        world.control("leave-out", named)
+        seal = world.wait_for(UploadSealed)[0]
+    assert world.left_out()[b"instrument.log"] == "chosen"
+    assert (seal.files, seal.left_out) == (1, 1)
+    assert seal.notes == ("Left out while a program was still writing, as Anna chose: instrument.log.",)
+
+
+@pytest.mark.fault("F64")
+@pytest.mark.parametrize("choice", ["take", "leave-out"])
+def test_a_choice_survives_a_restart(world, choice):
+    """It is in the ledger: nobody is asked twice, and the file is not looked at again."""
+    path = restless(world)
+    with scribbling(path):
+        with scribbling(world.root / "other.log"):
+            world.control("close")
+            world.wait_until(lambda: len(named_restless(world)) == 2)
+            world.control(choice, next(file for file in named_restless(world) if file.path == path.name))
+            world.wait_until(lambda: all(one.done for one in chosen(world).values()) and chosen(world))
+            world.stop()
+            world.start(restless_after_s=1.0)
+        assert world.wait_for(UploadSealed)[0].files == 1 + (choice == "take")
+
+
+@pytest.mark.fault("F64")
+@pytest.mark.parametrize(("choice", "files"), [("take", 1), ("leave-out", 0)])
+def test_what_was_chosen_beforehand_needs_nobody(world, choice, files):
+    """A standing rule says once what becomes of such files."""
+    path = restless(world, when_restless=choice)
+    with scribbling(path):
+        world.control("close")
+        seal = world.wait_for(UploadSealed)[0]
+    assert (seal.files, seal.left_out) == (files, 1 - files)
+
+
+@pytest.mark.fault("F64")
+def test_a_taken_file_that_is_written_over_before_it_is_sent_is_taken_again_and_then_shown(world):
+    """Transfer sends only what was announced; what cannot be held long enough for that is left to a person."""
+    path = restless(world)
+    with scribbling(path):
+        world.control("close")
+        (named,) = world.wait_until(lambda: named_restless(world))
+        world.control("take", named)
+        refused: set[str] = set()
+        for _ in range(3):
+            taken = world.wait_until(lambda: newly_taken(world, refused))
+            refused.add(taken.key)
+            world.fail(taken, "source-changed")
+        world.wait_until(lambda: told(world, "Not taken as asked for: instrument.log"))
+        assert named_restless(world)
+
+
+@pytest.mark.fault("F64")
+def test_a_choice_for_an_open_upload_changes_nothing(world):
+    """As long as files come, every version of each is uploaded."""
+    path = world.write("instrument.log", b"one")
+    world.start()
+    world.request("sync", quiet_period_s=0.2)
+    first = world.wait_announced("instrument.log")[b"instrument.log"]
+    world.control("take", first)
+    for content in (b"one and two", b"one, two, three"):
+        path.write_bytes(content)
+        world.wait_until(lambda content=content: world.announced()[b"instrument.log"].size == len(content))
 
 
 @pytest.mark.fault("F48")
@@ -138,6 +218,51 @@ def test_an_ordinary_file_is_read_once(world, monkeypatch):
     world.control("close")
     world.wait_for(UploadSealed)
     assert len(read) <= 1.02 * len(names)
+
+
+def restless(world, **fields) -> Path:
+    """Begin an upload with a file that will be written all the time, at a station that says so soon."""
+    path = world.write("instrument.log", b"")
+    world.start(restless_after_s=1.0)
+    world.request("sync", quiet_period_s=0.5, **fields)
+    return path
+
+
+def named_restless(world) -> list[RestlessFile]:
+    """Return the files that are named as going on to change."""
+    said = world.events(UploadScanned)
+    return list(said[-1].restless) if said else []
+
+
+def newly_taken(world, before: set[str]) -> FileVersion | None:
+    """Return a version that was taken as it was, and is none of those from before."""
+    newest = world.announced().get(b"instrument.log")
+    return newest if newest and newest.as_is and newest.key not in before else None
+
+
+def chosen(world) -> dict[bytes, Choice]:
+    """Return what is kept of people's choices."""
+    with world.watcher.store.reading() as db:
+        return Choices.of(db, 1)
+
+
+@contextmanager
+def scribbling(path: Path) -> Iterator[None]:
+    """Write on and on at the end of a file."""
+    stop = threading.Event()
+
+    def scribble() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not stop.wait(0.1):
+                file.write(b"x" * 10)
+
+    writer = threading.Thread(target=scribble)
+    writer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writer.join()
 
 
 @contextmanager

@@ -41,6 +41,8 @@ class Outcome:
     problem: FolderError | None = None
     writer: bool = False
     """A program had it open for writing when the reading began: it may write on without any trace in the stamp."""
+    as_is: bool = False
+    """`asked` is what it was when the reading began, whatever it has become since."""
 
 
 class _Sums:
@@ -191,13 +193,15 @@ class Hashers:
             descriptor = opened.open(name)
             try:
                 before = _regular(descriptor)
-                if before != seen:
+                if file.as_is:
+                    seen = before
+                elif before != seen:
                     return Outcome(job.upload, path, seen, changed=before)
                 writer = has_writer(descriptor) is True
                 sums = _Sums(sha1=self._sha1)
-                while data := os.read(descriptor, BLOCK):
+                while data := os.read(descriptor, _next(file, seen, sums)):
                     sums.update(data)
-                outcome = _verdict(job.upload, path, seen, descriptor, opened.stat(name), sums)
+                outcome = _verdict(job.upload, file, seen, descriptor, opened, sums)
                 return replace(outcome, writer=writer)
             finally:
                 os.close(descriptor)
@@ -225,17 +229,21 @@ class Hashers:
                 job.descriptor = opened.open(name)
             job.writer = has_writer(job.descriptor) is True
             job.sums = _Sums(sha1=self._sha1)
+            if job.files[0].as_is:
+                seen = _regular(job.descriptor)
+                job.files = [job.files[0]._replace(stamp=seen)]
         assert job.sums is not None
+        file = job.files[0]
         now = _regular(job.descriptor)
-        if now != seen:
+        if now != seen and not file.as_is:
             return Outcome(job.upload, path, seen, changed=now)
         for _ in range(SLICE // BLOCK):
             if self._stopping:
                 return None
-            data = os.read(job.descriptor, BLOCK)
+            data = os.read(job.descriptor, _next(file, seen, job.sums))
             if not data:
                 with job.disk.folder(job.folder) as opened:
-                    outcome = _verdict(job.upload, path, seen, job.descriptor, opened.stat(name), job.sums)
+                    outcome = _verdict(job.upload, file, seen, job.descriptor, opened, job.sums)
                 return replace(outcome, writer=job.writer)
             job.sums.update(data)
         return None
@@ -252,11 +260,19 @@ def _once_more(job: _Job, opened: OpenFolder, file: Wanted) -> Outcome:
     return Outcome(job.upload, file.path, file.stamp, digests=file.digests, writer=file.writer)
 
 
+def _next(file: Wanted, seen: Stamp, sums: _Sums) -> int:
+    """Return how many bytes to read next: of a file that is taken as it is, those that it had when it was opened."""
+    return min(BLOCK, seen.size - sums.length) if file.as_is else BLOCK
+
+
 def _verdict(
-    upload: int, path: bytes, seen: Stamp, descriptor: int, by_name: os.stat_result, sums: _Sums
+    upload: int, file: Wanted, seen: Stamp, descriptor: int, opened: OpenFolder, sums: _Sums
 ) -> Outcome:  # fmt: skip
     """Compare what the file is after the reading, by descriptor and by name, with what it was before."""
-    after, named = stamp_of(os.fstat(descriptor)), stamp_of(by_name)
+    path = file.path
+    if file.as_is and sums.length == seen.size:
+        return Outcome(upload, path, seen, digests=sums.digests(), as_is=True)
+    after, named = stamp_of(os.fstat(descriptor)), stamp_of(opened.stat(split(path)[1]))
     if after == seen == named:
         if sums.length != seen.size:
             return Outcome(upload, path, seen, problem=Busy(f"{sums.length} of {seen.size} bytes could be read"))

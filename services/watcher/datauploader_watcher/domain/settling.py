@@ -52,6 +52,8 @@ class Candidate:
     changed_at: float = 0.0
     changes: int = 0
     """How often it was found changed since."""
+    as_is: bool = False
+    """It is taken as it is when it is read next, whether it rests or not."""
 
 
 class Wanted(NamedTuple):
@@ -62,6 +64,8 @@ class Wanted(NamedTuple):
     digests: Digests | None = None
     writer: bool = False
     """A program had it open for writing when it was read."""
+    as_is: bool = False
+    """It may be another one by now: what is read first counts."""
 
 
 class Settling:
@@ -133,13 +137,19 @@ class Settling:
             self._open[path] = replace(known, digests=None, again=path in self._reading)
         return known is not None
 
-    def restless(self, since: float, seen_after: float) -> list[bytes]:
-        """Name what was unfinished at a moment already, and has changed until another one, in order of the names."""
-        return sorted(
-            path
-            for path, one in self._open.items()
-            if one.changes and one.since <= since and one.changed_at >= seen_after
-        )
+    def restless(self, since: float, seen_after: float) -> dict[bytes, float]:
+        """Name what was unfinished at a moment already, and has changed until another one, each with since when."""
+        return {
+            path: one.since
+            for path, one in sorted(self._open.items())
+            if one.changes and one.since <= since and one.changed_at >= seen_after and not one.as_is
+        }
+
+    def take(self, path: bytes, now: float) -> None:
+        """Have an unfinished file read at once and taken as it is then, because somebody has chosen so."""
+        known = self._open.get(path)
+        if known is not None and not known.as_is:
+            self._put(path, replace(known, due=now, rests_until=now, digests=None, as_is=True))
 
     def closed(self, path: bytes, now: float) -> None:
         """Take note that the writer has closed the file: from now on a shorter quiet period is enough."""
@@ -157,22 +167,25 @@ class Settling:
             if known is None or known.due != at or path in self._reading:
                 continue
             self._reading.add(path)
-            due.append(Wanted(path, known.stamp, known.digests, known.writer))
+            due.append(Wanted(path, known.stamp, known.digests, known.writer, known.as_is))
         return due
 
     def finish(
-        self, path: bytes, stamp: Stamp, digests: Digests, now: float, *, writer: bool = False
+        self, path: bytes, stamp: Stamp, digests: Digests, now: float, *, writer: bool = False, as_is: bool = False
     ) -> Candidate | None:
         """Judge a look that found a file as it was: what is finished, or None where it has changed, or must rest on."""
         self._reading.discard(path)
         known = self._open.get(path)
         if known is None:
             return None
+        if as_is:
+            self._finished[path] = self._open.pop(path)
+            return known
         if known.stamp != stamp:
             self._put(path, known)
             return None
         if known.again:
-            rests_until = now + self._rest(path, self._quiet.open_s, now)
+            rests_until = now if known.as_is else now + self._rest(path, self._quiet.open_s, now)
             self._put(path, replace(known, due=rests_until, rests_until=rests_until, digests=None, again=False))
             return None
         if now < known.rests_until:
@@ -251,5 +264,9 @@ class Settling:
 
 
 def _after(known: Candidate | None, candidate: Candidate) -> Candidate:
-    """Carry over since when a file is unfinished, and how often it has changed."""
-    return candidate if known is None else replace(candidate, since=known.since, changes=known.changes + 1)
+    """Carry over since when a file is unfinished, how often it has changed, and that it is taken as it is."""
+    if known is None:
+        return candidate
+    after = replace(candidate, since=known.since, changes=known.changes + 1)
+    now = candidate.changed_at
+    return replace(after, due=now, rests_until=now, as_is=True) if known.as_is else after

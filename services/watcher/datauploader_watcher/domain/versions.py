@@ -96,7 +96,9 @@ def judge(known: Known | None, seen: Stamp, digests: Digests, now_ns: int) -> Ju
     return Fresh(max(known.revision + 1, now_ns))
 
 
-def version(path: bytes, size: int, mtime_ns: int, digests: Digests, revision: int) -> FileVersion:
+def version(
+    path: bytes, size: int, mtime_ns: int, digests: Digests, revision: int, *, as_is: bool = False
+) -> FileVersion:
     """Build what travels."""
     return FileVersion.of(
         path,
@@ -106,6 +108,7 @@ def version(path: bytes, size: int, mtime_ns: int, digests: Digests, revision: i
         md5=digests.md5.hex(),
         sha1=digests.sha1.hex() if digests.sha1 else None,
         revision=revision,
+        as_is=as_is,
     )
 
 

@@ -30,6 +30,8 @@ class Row:
     reason: str | None = None
     writer: bool = False
     """A program had it open for writing when it was read."""
+    as_is: bool = False
+    """See `FileVersion.as_is`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Tally:
 
 
 _COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size, f.mtime_ns, f.inode, f.ctime_ns,
-    f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason, f.writer"""
+    f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason, f.writer, f.as_is"""
 _KNOWN = "name, size, mtime_ns, inode, state, reason, ctime_ns"
 _HELD = "'stored', 'catalogued', 'releasing', 'released'"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
@@ -116,19 +118,21 @@ class Files:
         now, due_at = announced or (None, None)
         db.executemany(
             """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, ctime_ns, state, revision,
-                                  version_mtime_ns, attempts, announced_at, due_at, sha256, md5, sha1, writer)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                                  version_mtime_ns, attempts, announced_at, due_at, sha256, md5, sha1, writer,
+                                  as_is)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (folder, name) DO UPDATE SET
                 size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
                 ctime_ns = excluded.ctime_ns, state = excluded.state,
                 revision = excluded.revision, version_mtime_ns = excluded.version_mtime_ns,
                 attempts = excluded.attempts, announced_at = excluded.announced_at, due_at = excluded.due_at,
                 sha256 = excluded.sha256, md5 = excluded.md5, sha1 = excluded.sha1, writer = excluded.writer,
+                as_is = excluded.as_is,
                 object = NULL, reason = NULL, detail = NULL""",
             [
                 (
                     row.folder, row.name, upload, *row.stamp, state, row.version.revision, row.version.mtime_ns,
-                    attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1, row.writer,
+                    attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1, row.writer, row.as_is,
                 )
                 for row in rows
             ],
@@ -166,11 +170,13 @@ class Files:
         db.executemany(query, [(changed, folder, name) for changed, name in news])
 
     @staticmethod
-    def ready_again(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp, *, writer: bool = False) -> None:
+    def ready_again(
+        db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp, *, writer: bool = False, as_is: bool = False
+    ) -> None:  # fmt: skip
         """Have the same version announced once more."""
-        query = """UPDATE files SET state = 'ready', mtime_ns = ?, inode = ?, ctime_ns = ?, writer = ?,
+        query = """UPDATE files SET state = 'ready', mtime_ns = ?, inode = ?, ctime_ns = ?, writer = ?, as_is = ?,
             due_at = NULL, reason = NULL, detail = NULL WHERE folder = ? AND name = ?"""
-        db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, folder, name))
+        db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, as_is, folder, name))
 
     @staticmethod
     def written(db: sqlite3.Connection, upload: int) -> list[Row]:
@@ -339,7 +345,7 @@ class Files:
 
 
 def _row(row: sqlite3.Row) -> Row:
-    path = join(row["directory"], row["name"])
+    path, as_is = join(row["directory"], row["name"]), bool(row["as_is"])
     digests = Digests(row["sha256"], row["md5"], row["sha1"])
     return Row(
         folder=row["folder"],
@@ -348,11 +354,12 @@ def _row(row: sqlite3.Row) -> Row:
         state=row["state"],
         attempts=row["attempts"],
         stamp=_stamp(row),
-        version=version(path, row["size"], row["version_mtime_ns"], digests, row["revision"]),
+        version=version(path, row["size"], row["version_mtime_ns"], digests, row["revision"], as_is=as_is),
         digests=digests,
         object=row["object"],
         reason=row["reason"],
         writer=bool(row["writer"]),
+        as_is=as_is,
     )
 
 
@@ -360,7 +367,9 @@ def _stamp(row: sqlite3.Row) -> Stamp:
     return Stamp(row["size"], row["mtime_ns"], row["inode"], row["ctime_ns"])
 
 
-def new_row(folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int) -> Row:
+def new_row(
+    folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int, *, as_is: bool = False
+) -> Row:
     """Build the row of a version that was just found finished."""
-    made = version(path, seen.size, seen.mtime_ns, digests, revision)
-    return Row(folder, name, path, "ready", 0, seen, made, digests)
+    made = version(path, seen.size, seen.mtime_ns, digests, revision, as_is=as_is)
+    return Row(folder, name, path, "ready", 0, seen, made, digests, as_is=as_is)

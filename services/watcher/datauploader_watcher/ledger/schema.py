@@ -150,7 +150,21 @@ UPDATE uploads SET steering = CAST((julianday(steered) - 2440587.5) * 8640000000
 """
 """The order of the latest pause or resume, in place of its time: a clock that was ahead would win until it is past."""
 
+_CHOICES = """
+CREATE TABLE choices (
+    upload INTEGER NOT NULL REFERENCES uploads (id),
+    path BLOB NOT NULL,
+    choice TEXT NOT NULL,                       -- take, leave-out
+    who TEXT NOT NULL,                          -- as people read it
+    done INTEGER NOT NULL DEFAULT 0,            -- it was read, or is on the record
+    tries INTEGER NOT NULL DEFAULT 0,           -- how often it was read and then was found to be something else
+    PRIMARY KEY (upload, path)
+) WITHOUT ROWID;
+ALTER TABLE files ADD COLUMN as_is INTEGER NOT NULL DEFAULT 0;
+"""
+"""What somebody has chosen for files that do not rest, and which versions were read while a program wrote on."""
+
 SCHEMA = Schema(
     "watcher",
-    (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS, _AGREED, _STEERING_BY_NUMBER),
+    (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS, _AGREED, _STEERING_BY_NUMBER, _CHOICES),
 )
