@@ -16,5 +16,7 @@ def connect(common: Settings, settings: TransferSettings) -> Mover:
     """
     raise_limit()
     remotes = parse_remotes(common.remotes)
-    rclone = RcloneSettings(binary=settings.rclone, bytes_per_s=settings.bandwidth_bytes_per_s)
+    copies = common.state_dir
+    copies.mkdir(parents=True, exist_ok=True)
+    rclone = RcloneSettings(binary=settings.rclone, copies=copies, bytes_per_s=settings.bandwidth_bytes_per_s)
     return RcloneMover(remotes, rclone)

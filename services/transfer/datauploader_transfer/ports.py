@@ -24,7 +24,8 @@ class Item:
     `target` lies below the remote's base. `digests` maps algorithm to lower-case hex: always sha256 and
     md5, maybe sha1. `replaces` holds the hex digests (any algorithm) of what this upload wrote at the target
     before, or began to write: replacing one of those is no conflict. `keeps` holds those that another upload needs:
-    what has one of them is no leftover, even if it is the beginning of this file.
+    what has one of them is no leftover, even if it is the beginning of this file. With `as_is` the file's first `size`
+    bytes are the version, whatever follows them by now.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Item:
     digests: Mapping[str, str]
     replaces: frozenset[str] = field(default_factory=frozenset)
     keeps: frozenset[str] = field(default_factory=frozenset)
+    as_is: bool = False
 
 
 class State(StrEnum):

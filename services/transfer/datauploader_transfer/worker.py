@@ -276,7 +276,7 @@ class Worker:
                 refused.append(Outcome(key, State.REFUSED, str(error), "Tell the operator.", unproved=left))
                 continue
             target, (replaces, keeps) = attempt.target(key), ours[attempt.object(key)]
-            item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps)
+            item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps, file.as_is)
             if target in attempt.unswept:
                 refused.append(replace(not_sent(item, attempt.unswept[target]), unproved=UNPROVED in replaces))
                 continue

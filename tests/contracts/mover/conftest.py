@@ -61,12 +61,17 @@ class Files:
         path.write_bytes(content)
         return self.item(name, content, target=target, replaces=replaces)
 
-    def item(self, name: str, content: bytes, *, target: str | None = None, replaces: frozenset[str] = frozenset()):
+    def item(
+        self, name: str, content: bytes, *, target: str | None = None, replaces: frozenset[str] = frozenset(),
+        as_is: bool = False,
+    ):  # fmt: skip
         """Announce a file with the digests of the content given."""
         path = self.root / name
         seen = path.lstat()
         digests = {kind: hashlib.new(kind, content).hexdigest() for kind in ("sha256", "md5")}
-        return Item(name, path, self.prefix + (target or name), len(content), seen.st_mtime_ns, digests, replaces)
+        return Item(
+            name, path, self.prefix + (target or name), len(content), seen.st_mtime_ns, digests, replaces, as_is=as_is
+        )
 
 
 @pytest.fixture

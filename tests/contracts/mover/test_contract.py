@@ -161,6 +161,25 @@ def test_a_source_that_changed_since_is_not_moved(bench, files):
     assert bench.content("file") is None
 
 
+@pytest.mark.fault("F64")
+def test_of_a_file_that_is_taken_while_it_grows_the_bytes_that_were_taken_are_stored(bench, files):
+    """A log that is written all the time has no moment at which it could be sent whole."""
+    files.write("run.log", b"one\ntwo\nthree\n")
+    (found,) = bench.mover.move(bench.remote, [files.item("run.log", b"one\ntwo\n", as_is=True)])
+    assert found.state is State.VERIFIED, found
+    assert bench.content("run.log") == b"one\ntwo\n"
+
+
+@pytest.mark.fault("F64")
+@pytest.mark.parametrize("now", [b"ONE\ntwo\nthree\n", b"one\n"])
+def test_a_file_that_is_taken_and_was_written_over_meanwhile_is_not_moved(bench, files, now):
+    """What was taken is not there any more, so it cannot be sent."""
+    files.write("run.log", now)
+    (found,) = bench.mover.move(bench.remote, [files.item("run.log", b"one\ntwo\n", as_is=True)])
+    assert found.state is State.SOURCE_CHANGED
+    assert bench.content("run.log") is None
+
+
 @pytest.mark.fault("F11")
 def test_a_change_in_place_with_the_old_time_is_found_out(bench, files):
     """Size and time may lie; the hash does not, and what was stored wrongly is removed."""

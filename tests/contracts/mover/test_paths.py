@@ -188,7 +188,7 @@ def test_more_files_than_may_be_held_open_are_sent_and_none_stays_open(tmp_path,
 def test_a_file_that_is_opened_after_the_copy_is_over_is_closed_again(files):
     """A drive that has hung answers into the void."""
     item = files.write("file", MINE)
-    sources = Sources()
+    sources = Sources(files.root)
     assert isinstance(held := sources.open(item), Item)
     assert held.source.read_bytes() == MINE
     sources.close()
@@ -200,7 +200,7 @@ def test_what_is_held_open_has_a_number_that_nothing_else_gets(files):
     """Two copies after each other use different ones, so who asks late for the first finds nothing there."""
     numbers = []
     for _ in range(2):
-        sources = Sources()
+        sources = Sources(files.root)
         numbers.append(int(sources.open(files.write("file", MINE)).source.name))
         sources.close()
     with (files.root / "file").open() as other:

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
@@ -29,6 +30,8 @@ __all__ = ["Portion"]
 _ATTEMPTS = 2
 _SOURCE_WITHIN_S = 10.0
 """How long the disk that holds the files may take to say what they are."""
+_COPIED_PER_S = 10e6
+"""Bytes: a drive that gives less of a file which is copied first counts as silent."""
 _GLANCE_S = 0.2
 _MOVED_AWAY = (State.SOURCE_GONE, State.SOURCE_CHANGED)
 
@@ -46,13 +49,14 @@ class Portion:
         watch: Watch,
         *,
         read_back: bool,
+        folder: Path,
         on_begin: Begin | None = None,
         unproved: set[int] | None = None,
     ) -> None:
         self._storage = storage
         self._items = items
         self._watch = watch
-        self._read_back = read_back
+        self._read_back, self._folder = read_back, folder
         self._on_begin = on_begin or (lambda _items, _new: None)
         self._settled: dict[int, Outcome] = {}
         self._replace: set[int] = set()
@@ -186,7 +190,7 @@ class Portion:
         """Have some files copied, each from what is held open of it; settle those that cannot be opened."""
         if self._watch.reason:
             return {i: {"error": self._watch.reason} for i in chosen}
-        sources = Sources()
+        sources = Sources(self._folder)
         try:
             held: dict[int, Item] = {}
             for i, found in zip(chosen, self._opened(chosen, sources), strict=True):
@@ -212,8 +216,10 @@ class Portion:
 
     def _opened(self, chosen: Sequence[int], sources: Sources) -> Sequence[Item | Outcome]:
         items = [self._sent_as(i) for i in chosen]
+        copied = sum(item.size for item in items if item.as_is)
+        patience = Patience(_SOURCE_WITHIN_S + copied / _COPIED_PER_S) if copied else self._patience
         try:
-            return self._patience.ask("source", lambda: [sources.open(item) for item in items])
+            return patience.ask("source", lambda: [sources.open(item) for item in items])
         except NoAnswer:
             return [outcomes.source_silent(item) for item in items]
 

@@ -16,6 +16,7 @@ from datauploader_transfer.adapters.asking import clock_fault, wanted_pause
 from datauploader_transfer.adapters.binary import find_rclone
 from datauploader_transfer.adapters.busy import Busy
 from datauploader_transfer.adapters.counting import Counting
+from datauploader_transfer.adapters.folder import PrivateFolder
 from datauploader_transfer.adapters.knock import knock
 from datauploader_transfer.adapters.portion import Portion
 from datauploader_transfer.adapters.rc import Rc
@@ -63,6 +64,8 @@ class RcloneSettings:
 
     binary: Path | None = None
     folder: Path | None = None
+    copies: Path | None = None
+    """Where files that a program goes on writing are copied before they are sent."""
     stall_s: float = _STALL_S
     portions: Portions = field(default_factory=Portions)
     bytes_per_s: int | None = None
@@ -80,6 +83,7 @@ class RcloneMover:
         self._closing = Event()
         self._unusable: dict[str, str] = {}
         binary = find_rclone(self._settings.binary)
+        self._copies = PrivateFolder("du-taken-", self._settings.copies)
         self._rcd = Rcd(binary, self._define_everything, folder=self._settings.folder)
         self._rc = Rc(self._rcd)
         self._storages = {name: Storage(self._rc, remote, tuning_for(remote)) for name, remote in self._remotes.items()}
@@ -188,6 +192,7 @@ class RcloneMover:
         self._closing.set()
         self._rcd.close()
         self._rc.close()
+        self._copies.close()
 
     def _refusal(self, remote: str, item: Item) -> Outcome | None:
         try:
@@ -239,7 +244,13 @@ class RcloneMover:
                     if text:  # what the attempt before has left would stay if the file has changed meanwhile
                         sweep(storage, {item.target: _ours(item) for item in portion}, watch)
                     attempt = Portion(
-                        storage, portion, watch, read_back=read_back, on_begin=on_begin, unproved=unproved
+                        storage,
+                        portion,
+                        watch,
+                        read_back=read_back,
+                        folder=self._copies.path,
+                        on_begin=on_begin,
+                        unproved=unproved,
                     )
                     watch.knock = partial(_who_is_silent, attempt, self._remotes[remote])
                     return attempt.run()

@@ -7,6 +7,7 @@ import itertools
 import os
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,13 @@ from typing import BinaryIO
 
 from datauploader import nofollow
 from datauploader.contracts.model import bounded_ns
-from datauploader_transfer.domain.outcomes import source_changed, source_gone, source_led_away, source_unreadable
+from datauploader_transfer.domain.outcomes import (
+    no_room_for_copy,
+    source_changed,
+    source_gone,
+    source_led_away,
+    source_unreadable,
+)
 from datauploader_transfer.ports import Item, Outcome
 
 if sys.platform != "win32":
@@ -39,6 +46,8 @@ BY_NUMBER = nofollow.BY_DESCRIPTOR and Path(f"/proc/{os.getpid()}/fd").is_dir()
 _BLOCK = 1024**2
 _AT_ONCE = 256
 _ENOUGH_OPEN = 65536
+COPY_PREFIX = "taken-"
+"""Begins the name of the copy of a file that a program goes on writing."""
 _FIRST_NUMBER = 4096
 _numbers = itertools.count()
 
@@ -62,8 +71,9 @@ def why_unread(item: Item) -> Outcome | None:
 
 def still_holds(item: Item) -> bool:
     """Read the source again and tell whether it has the content that was announced."""
+    size = item.size if item.as_is else item.size + 1
     try:
-        return digest_of_start(item, item.size + 1, "sha256") == item.digests["sha256"]
+        return digest_of_start(item, size, "sha256") == item.digests["sha256"]
     except OSError:
         return False
 
@@ -79,27 +89,34 @@ def digest_of_start(item: Item, size: int, algorithm: str) -> str:
 
 
 def read(item: Item) -> bytes:
-    """Return the whole content of the source."""
+    """Return the whole content of the source; of one that is taken as it was, what it was then."""
     with _stream(item) as stream:
-        return stream.read()
+        return stream.read(item.size if item.as_is else -1)
 
 
 class Sources:
     """The files of one copy, held open until it is over: what is sent is what was looked at, wherever its name leads.
 
     Where nobody else can open what we hold open, they are sent by their names, and the proof afterwards must do.
+    A file that a program goes on writing is copied first, as far as it was when it was taken: rclone sends what it
+    finds, or gives a file up that grows meanwhile.
     """
 
-    def __init__(self) -> None:
-        """Hold none."""
+    def __init__(self, folder: Path) -> None:
+        """Hold none; copies are made in this folder."""
+        self._folder = folder
         self._lock = threading.Lock()
         self._held: list[int] = []
+        self._copies: list[Path] = []
         self._over = False
 
     def open(self, item: Item) -> Item | Outcome:
         """Open one, and return it as another process of ours reaches it, or what is wrong with it."""
         try:
             descriptor = nofollow.open_file(os.fsencode(item.source))
+            if item.as_is:
+                with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor
+                    return _differs(item, os.fstat(descriptor)) or self._copied(item, stream)
             if (fault := _differs(item, os.fstat(descriptor))) is not None or not BY_NUMBER:
                 os.close(descriptor)
                 return fault or item
@@ -115,6 +132,28 @@ class Sources:
             held, self._held = self._held, []
         for descriptor in held:
             os.close(descriptor)
+        for copy in self._copies:
+            copy.unlink(missing_ok=True)
+
+    def _copied(self, item: Item, stream: BinaryIO) -> Item | Outcome:
+        """Copy the part of a file that was taken, and return the copy, or what is wrong."""
+        digest, left = hashlib.sha256(), item.size
+        try:
+            with tempfile.NamedTemporaryFile(prefix=COPY_PREFIX, dir=self._folder, delete=False) as copy:
+                place = Path(copy.name)
+                self._copies.append(place)
+                while left and (block := stream.read(min(_BLOCK, left))) and not self._over:
+                    left -= len(block)
+                    digest.update(block)
+                    copy.write(block)
+            os.utime(place, ns=(item.mtime_ns, item.mtime_ns))
+        except OSError as error:
+            return no_room_for_copy(item, error)
+        if self._over:  # nobody waits for it any more
+            place.unlink(missing_ok=True)
+        if left or digest.hexdigest() != item.digests["sha256"]:
+            return source_changed(item)
+        return replace(item, source=place)
 
     def _keep(self, descriptor: int) -> int:
         with self._lock:
@@ -171,8 +210,11 @@ def _stream(item: Item) -> Iterator[BinaryIO]:
 
 
 def _differs(item: Item, seen: os.stat_result) -> Outcome | None:
-    same = stat.S_ISREG(seen.st_mode) and (seen.st_size, bounded_ns(seen.st_mtime_ns)) == (item.size, item.mtime_ns)
-    return None if same else source_changed(item)
+    if item.as_is:
+        same = seen.st_size >= item.size
+    else:
+        same = (seen.st_size, bounded_ns(seen.st_mtime_ns)) == (item.size, item.mtime_ns)
+    return None if same and stat.S_ISREG(seen.st_mode) else source_changed(item)
 
 
 def _fault(item: Item, error: OSError) -> Outcome:

@@ -97,6 +97,19 @@ def source_silent(item: Item) -> Outcome:
     return failed(item, NOTHING_READ)
 
 
+def no_room_for_copy(item: Item, error: OSError) -> Outcome:
+    """Report that a file which is taken while a program writes it cannot be copied first."""
+    return Outcome(
+        item.key,
+        State.FAILED,
+        f"A program is writing the file, so {item.size:,} bytes of it are copied on this computer before they are "
+        f"sent, and that failed ({error.strerror or error}).",
+        "Make room on the disk where transfer keeps its state; it is tried again by itself.",
+        retryable=True,
+        whose=Whose.NEITHER,
+    )
+
+
 _UNREADABLE = {
     errno.EACCES: "Let the service's account read the file, then retry.",
     errno.EPERM: "Let the service's account read the file, then retry.",
