@@ -149,6 +149,14 @@ class Counts(Answer):
     """Their metadata were not read, or are not taken by the catalogue."""
 
 
+class Restless(Answer):
+    """A file that keeps a closed upload from being sealed, because a program goes on writing it."""
+
+    path: str
+    path_b64: str | None = None
+    since: datetime
+
+
 class UploadStatus(Answer):
     """One upload as the status view has it."""
 
@@ -171,6 +179,7 @@ class UploadStatus(Answer):
     counts: Counts = Counts()
     left_out: int = 0
     settling: int = 0
+    restless: tuple[Restless, ...] = ()
     looked: bool = True
     station_silent_since: datetime | None = None
     speed: float = 0.0

@@ -1,7 +1,7 @@
 """The gateway as programs see it: one method for each thing that can be asked, and a stream that survives restarts."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -24,6 +24,7 @@ from datauploader.answers import (
     UploadPreview,
     UploadStatus,
 )
+from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
 from datauploader.errors import (
     BadRequest,
@@ -125,9 +126,10 @@ class Gateway:
         params = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"after": after} if after else {})
         return self._ask(FilePage, "GET", f"/uploads/{_quoted(upload_id)}/files", params=params)
 
-    def control(self, upload_id: str, action: Action) -> UploadStatus:
-        """Steer an upload."""
-        return self._ask(UploadStatus, "POST", f"/uploads/{_quoted(upload_id)}/{action}")
+    def control(self, upload_id: str, action: Action, files: Sequence[FilePath] = ()) -> UploadStatus:
+        """Steer an upload, or these files of it."""
+        body = {"files": [file.model_dump() for file in files]} if files else None
+        return self._ask(UploadStatus, "POST", f"/uploads/{_quoted(upload_id)}/{action}", body)
 
     def compare(self, upload_id: str, *, read: bool = False, accept: bool = False) -> AuditAsked:
         """Have what lies on the storage compared with the manifest of an upload."""

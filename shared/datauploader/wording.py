@@ -88,7 +88,10 @@ def sentence(upload: UploadStatus) -> str:
     if upload.state in endings:
         return endings[upload.state]
     if upload.needs_person and upload.state == "open":
-        return f"{' '.join(upload.troubles)} To have it empty: datauploader close {upload.id}"
+        ways = f"To have it empty: datauploader close {upload.id}"
+        if upload.restless:
+            ways = f"To choose: datauploader take {upload.id} FILE, or datauploader leave-out {upload.id} FILE"
+        return f"{' '.join(upload.troubles)} {ways}"
     if upload.station_silent_since is not None:
         since = local(upload.station_silent_since)
         return f"The station has not reported since {since}; what was written since then is not known here."

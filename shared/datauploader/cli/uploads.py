@@ -1,6 +1,6 @@
 """Commands about uploads that are there: status, files, close, pause, resume, cancel, retry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -12,6 +12,7 @@ from datauploader.cli.exits import outcome
 from datauploader.cli.options import AsJson, AtGateway, UploadId
 from datauploader.cli.progress import summary
 from datauploader.client import Gateway
+from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
 from datauploader.wording import local, safe, size, state
 
@@ -126,10 +127,33 @@ def retry(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) ->
     _control(upload, "retry", "tries its failed files again", gateway, json=json)
 
 
-def _control(upload: str, action: Action, words: str, gateway: str, *, json: bool) -> None:
+Paths = Annotated[list[str], typer.Argument(help="Files as the upload names them, below its folder.")]
+
+
+@app.command()
+def take(upload: UploadId, paths: Paths, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Take files as they are now that a program goes on writing after the upload was closed."""
+    _control(upload, "take", "takes them as they are now", gateway, json=json, paths=paths)
+
+
+@app.command(name="leave-out")
+def leave_out(upload: UploadId, paths: Paths, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Leave files out that a program goes on writing after the upload was closed."""
+    _control(upload, "leave-out", "leaves them out", gateway, json=json, paths=paths)
+
+
+def _control(
+    upload: str, action: Action, words: str, gateway: str, *, json: bool, paths: Sequence[str] = ()
+) -> None:  # fmt: skip
     with open_gateway(gateway) as connection:
-        answer = connection.control(upload, action)
+        answer = connection.control(upload, action, [_path(connection, upload, path) for path in paths])
     if json:
         screen.as_json(answer)
     else:
         screen.say(f"Upload {safe(answer.id)} ({safe(answer.dataset)}) {words}.")
+
+
+def _path(gateway: Gateway, upload: str, path: str) -> FilePath:
+    """Find a file among those that are still written, so that a name that is no text can be said as it is shown."""
+    named = next((file for file in gateway.upload(upload).restless if file.path == path), None)
+    return FilePath(path=path, path_b64=named.path_b64 if named else None)

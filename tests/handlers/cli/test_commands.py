@@ -159,6 +159,20 @@ def test_steering_says_what_happens(run, gateway) -> None:
         assert "u-0001 (scan1)" in ran.out
 
 
+@pytest.mark.fault("F64")
+def test_files_that_are_written_on_are_taken_or_left_out_by_name(run, gateway) -> None:
+    """Each command names its files; a name that is no text is sent as it really is."""
+    restless = [{"path": "z\ufffd.log", "path_b64": "ev8ubG9n", "since": "2026-01-01T00:00:00Z"}]
+    gateway.uploads["u-0001"] = gateway.upload(restless=restless)
+    for command in ("take", "leave-out"):
+        ran = run(command, "u-0001", "z\ufffd.log", "plain.log")
+        assert ran.code == 0, ran
+        method, path, body = gateway.asked[-1]
+        assert (method, path) == ("POST", f"/api/v1/uploads/u-0001/{command}")
+        assert [file["path_b64"] for file in body["files"]] == ["ev8ubG9n", None]
+    assert run("take", "u-0001").code == 2
+
+
 def test_watching_prints_steady_lines_in_a_pipe(run, gateway) -> None:
     """Not one for each event: changes of state and failures at once, the rest every ten seconds."""
     gateway.events = [("upload", gateway.upload(found=1000, stored=n)) for n in range(200)]

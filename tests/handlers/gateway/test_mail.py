@@ -28,8 +28,10 @@ from datauploader.contracts import (
     RefusedFile,
     UploadOpened,
     UploadOutgrown,
+    UploadScanned,
 )
 from datauploader.contracts.paths import FilePath
+from datauploader.contracts.uploads import RestlessFile
 from datauploader.errors import ConfigurationError
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually
@@ -596,4 +598,25 @@ def test_what_the_catalogue_does_not_take_is_told(with_mail: Any, scene: Any, le
     mail = letterbox.wait(2)[1]
     assert mail["Subject"] == "Dataset other: the catalogue does not take it"
     assert "VUO failed with HTTP 50" in text_of(mail)
+    nothing_more(facility, scene, letterbox)
+
+
+@pytest.mark.fault("F64")
+def test_a_file_that_keeps_a_closed_dataset_open_is_told_once(
+    with_mail: Any, scene: Any, letterbox: Letterbox
+) -> None:  # fmt: skip
+    """With its name and the two ways; one that has come to rest meanwhile is no reason for a mail."""
+    facility = with_mail(failed_after_s=0.5)
+    _, upload = begin(facility, scene)
+    _, rested = begin(facility, scene, dataset={"name": "rested"})
+    named = RestlessFile(path="run.log", since=datetime.now(UTC))
+    for one in (rested, upload):
+        facility.say(UploadOpened(upload_id=one))
+        facility.say(UploadScanned(upload_id=one, files=1, bytes=5, settling=1, left_out=0, restless=(named,)))
+    facility.say(UploadScanned(upload_id=rested, files=1, bytes=5, settling=0, left_out=0))
+    facility.say(UploadScanned(upload_id=upload, files=1, bytes=9, settling=1, left_out=0, restless=(named,)))
+    (mail,) = letterbox.wait(1)
+    assert mail["Subject"] == "Dataset scan1 waits: run.log is still being written"
+    assert "take it as it is now, or leave it out" in text_of(mail)
+    assert f"{facility.gateway.url}/uploads/{upload}" in text_of(mail)
     nothing_more(facility, scene, letterbox)

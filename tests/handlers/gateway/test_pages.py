@@ -2,13 +2,24 @@
 
 import html
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from datauploader.contracts import FailedFile, FileFailed, FileLeftOut, FileVersion, LeftOutFile
+from datauploader.contracts import (
+    FailedFile,
+    FileFailed,
+    FileLeftOut,
+    FileVersion,
+    LeftOutFile,
+    UploadOpened,
+    UploadScanned,
+)
+from datauploader.contracts.names import display, pack
+from datauploader.contracts.uploads import RestlessFile
 from datauploader.messaging.topology import harvester_queue
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import redisdoor
@@ -156,6 +167,31 @@ def test_one_failed_file_is_tried_again_by_its_own_button(facility: Any, scene: 
     assert (said.action, [file.raw for file in said.files]) == ("retry", [raw])
     assert client.post(f"{page}/pause", data=fields).status_code == 422
     assert client.post(f"{page}/retry", data={"path": "../x"}).status_code == 422
+
+
+@pytest.mark.fault("F64")
+def test_of_a_file_that_is_written_on_after_the_close_a_person_chooses_what_becomes(facility: Any, scene: Any) -> None:
+    """Two buttons beside its name and since when; only for a file that is named like this."""
+    events: list[Any] = []
+    facility.bus.consume(harvester_queue("test", ["*.*.*.upload.controlled.v1"]), lambda d: events.append(d.event.data))
+    client, page = facility.client("anna"), wished(facility, scene)
+    upload, raw = page.rpartition("/")[2], b"z\xff<b>\n.log"
+    named = RestlessFile(path=display(raw), path_b64=pack(raw), since=datetime.now(UTC))
+    facility.say(UploadOpened(upload_id=upload))
+    facility.say(UploadScanned(upload_id=upload, files=1, bytes=5, settling=1, left_out=0, restless=(named,)))
+    eventually(lambda: "Still being written" in words(client.get(page)), what="the file is named")
+    assert "needs you" in words(client.get(page))
+    fields = dict(re.findall(r'name="(path\w*)" value="([^"]*)"', client.get(page).text))
+    for action in ("take", "leave-out"):
+        answer = client.post(f"{page}/{action}", data={name: html.unescape(value) for name, value in fields.items()})
+        assert answer.status_code == 303
+    first, second = eventually(lambda: events if len(events) == 2 else [], what="both choices are published")
+    assert (first.action, second.action) == ("take", "leave-out")
+    assert [file.raw for one in (first, second) for file in one.files] == [raw, raw]
+    assert client.post(f"{page}/take", data={"path": "other.log"}).status_code == 422
+    assert client.post(f"{page}/take").status_code == 422
+    facility.say(UploadScanned(upload_id=upload, files=1, bytes=5, settling=0, left_out=0))
+    eventually(lambda: "Still being written" not in words(client.get(page)), what="it has come to rest")
 
 
 def test_the_page_of_an_upload_lives(facility: Any, scene: Any) -> None:

@@ -11,7 +11,7 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, Stri
 from datauploader.errors import ConfigurationError
 from datauploader.wording import count, size
 
-KINDS = ("complete", "outgrown", "failed", "refused", "delayed", "rejected", "silent")
+KINDS = ("complete", "outgrown", "failed", "refused", "delayed", "restless", "rejected", "silent")
 _BUILT_IN = Path(__file__).parent / "templates"
 _LONGEST_SUBJECT = 200
 

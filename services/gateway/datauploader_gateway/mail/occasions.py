@@ -5,6 +5,7 @@ import sqlite3
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from datauploader.contracts import (
     DatasetCompleted,
@@ -18,6 +19,7 @@ from datauploader.contracts import (
     RefusedFile,
     UploadOutgrown,
     UploadRejected,
+    UploadScanned,
 )
 from datauploader.state import Schema, Store
 from datauploader_gateway.mail.settings import MailSettings
@@ -81,19 +83,13 @@ class Occasions:
         data = event.data
         if not self._settings.on or stamp(event.time) < self._began:
             return False
-        if isinstance(data, DatasetCompleted):
-            return self.add(data.upload_id, "complete", data.manifest_sha256)
-        if isinstance(data, UploadOutgrown):
-            mark = _digest(str(data.files), str(data.bytes), *(file.path for file in data.first))
-            return bool(data.files) and self.add(data.upload_id, "outgrown", mark)
-        if isinstance(data, DatasetRefused | UploadRejected):
-            kind = "refused" if isinstance(data, DatasetRefused) else "rejected"
-            return self.add(data.upload_id, kind, _digest(data.reason, data.detail))
-        if isinstance(data, DatasetDelayed):
-            waits = bool(data.detail) and data.needs_person
-            return waits and self.add(data.upload_id, "delayed", _digest(str(data.since)))
-        failed = isinstance(data, FileFailed | DatasetPartlyRefused) and any(_stays(file) for file in data.files)
-        return failed and self._add_failure(data.upload_id)
+        if isinstance(data, FileFailed | DatasetPartlyRefused):
+            return any(_stays(file) for file in data.files) and self._add_failure(data.upload_id)
+        happened = _happened(data)
+        if happened is None:
+            return False
+        wait_s = self._settings.failed_after_s if happened.kind == "restless" else 0
+        return self.add(happened.about, happened.kind, happened.mark, wait_s)
 
     def add(self, about: str, kind: str, mark: str, wait_s: float = 0) -> bool:
         """Write a happening down; return whether it is new."""
@@ -177,6 +173,33 @@ class Occasions:
             began = stamp(datetime.now(UTC))
             db.execute("INSERT INTO mail_began VALUES (?)", (began,))
             return began
+
+
+class _Happened(NamedTuple):
+    about: str
+    kind: str
+    mark: str
+
+
+def _happened(data: EventData) -> _Happened | None:
+    """Say what an event means to people, None where it is nothing that they get a mail about."""
+    found = None
+    match data:
+        case DatasetCompleted():
+            found = _Happened(data.upload_id, "complete", data.manifest_sha256)
+        case UploadOutgrown() if data.files:
+            mark = _digest(str(data.files), str(data.bytes), *(file.path for file in data.first))
+            found = _Happened(data.upload_id, "outgrown", mark)
+        case DatasetRefused():
+            found = _Happened(data.upload_id, "refused", _digest(data.reason, data.detail))
+        case UploadRejected():
+            found = _Happened(data.upload_id, "rejected", _digest(data.reason, data.detail))
+        case UploadScanned() if data.restless:
+            first = min(file.since for file in data.restless)
+            found = _Happened(data.upload_id, "restless", _digest(str(first)))
+        case DatasetDelayed() if data.detail and data.needs_person:
+            found = _Happened(data.upload_id, "delayed", _digest(str(data.since)))
+    return found
 
 
 def _stays(file: FailedFile | RefusedFile) -> bool:

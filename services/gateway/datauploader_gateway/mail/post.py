@@ -155,4 +155,6 @@ def _is_so(kind: str, upload: Upload) -> bool:
         return bool(upload.counts.failed.files) and not upload.over
     if kind == "delayed":
         return upload.delayed
+    if kind == "restless":
+        return bool(upload.restless)
     return upload.state == kind

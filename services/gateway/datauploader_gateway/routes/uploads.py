@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from datauploader.contracts import Event, EventData, Station, UploadControlled, UploadRequested
 from datauploader.contracts.batching import split
 from datauploader.contracts.paths import FilePath
-from datauploader.contracts.uploads import Action
+from datauploader.contracts.uploads import OF_FILES, Action
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import InvalidRequest, UploadOver
 from datauploader_gateway.heartbeat import SERVICE
@@ -41,7 +41,7 @@ class Uploads(BaseModel):
 
 
 class SteeringBody(BaseModel):
-    """What a retry is about: these files alone, or, without any, all that failed."""
+    """What a retry is about: these files alone, or, without any, all that failed; and which to take or to leave out."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -184,7 +184,10 @@ async def control_upload(
     parts: UseParts,
     asked: SteeringBody | None = None,
 ) -> Upload:
-    """Close, pause, resume, cancel or retry; a retry can name files; the effect comes with the events."""
+    """Close, pause, resume, cancel or retry, or choose for files that a program still writes: take, or leave-out.
+
+    A retry can name files, a choice must; the effect comes with the events.
+    """
     return await steer(upload, action, request, who, parts, asked.files if asked else ())
 
 
@@ -195,12 +198,11 @@ async def steer(
 
     Raises:
         UploadOver: nothing can be done to it any more.
-        InvalidRequest: files are named where only the whole upload can be meant.
+        InvalidRequest: files are named where only the whole upload can be meant, or none that the action is about.
     """
     if upload.over and not (action == "retry" and upload.state == "rejected"):
         raise UploadOver(f"the upload is {upload.state}, so there is nothing to {action}")
-    if files and action != "retry":
-        raise InvalidRequest(f"files: {action} is for the whole upload; only a retry can name files")
+    _check_files(upload, action, files)
 
     def order(files: tuple[FilePath, ...] = ()) -> UploadControlled:
         return UploadControlled(upload_id=upload.id, action=action, requested_by=who.user.person, files=files)
@@ -211,5 +213,20 @@ async def steer(
             data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=traceparent(request.scope)
         )
         await show_at_once(parts.intake.accept(event, after=after), parts)
-    await parts.audit.record(f"upload {action}", who=who.user.id, address=who.address, upload_id=upload.id)
+    named = {"files": ", ".join(file.path for file in files)[:1000]} if files else {}
+    await parts.audit.record(f"upload {action}", who=who.user.id, address=who.address, upload_id=upload.id, **named)
     return await parts.reader.upload(upload.id) or upload
+
+
+def _check_files(upload: Upload, action: Action, files: tuple[FilePath, ...]) -> None:
+    if action in OF_FILES:
+        restless = {file.raw for file in upload.restless}
+        if not files:
+            raise InvalidRequest(f"files: say which files to {action.replace('-', ' ')}")
+        if strange := next((file.path for file in files if file.raw not in restless), None):
+            raise InvalidRequest(
+                f"files: {strange} does not keep this upload from being sealed",
+                hint="It may have come to rest meanwhile; look at the upload again.",
+            )
+    elif files and action != "retry":
+        raise InvalidRequest(f"files: {action} is for the whole upload; it cannot name files")

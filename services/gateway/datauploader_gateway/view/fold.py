@@ -93,6 +93,7 @@ _REGISTERS: dict[type[EventData], str] = {
     AuditReported: "audits",
 }
 _STEERING = {"pause": "pause", "resume": "pause", "close": "close", "cancel": "cancel", "retry": "retry"}
+"""The register of each action; what is chosen for single files shows in what the station says next."""
 WORDS = (*dict.fromkeys(_STEERING.values()), "described")
 """Registers that people's words stay in: who says something after having seen them says it later."""
 STATION_LOOKS = frozenset(("source-gone", "source-changed"))
@@ -215,7 +216,7 @@ def _said(data: EventData) -> dict[str, Mapping[str, Any]]:
         return _failures(data)
     if isinstance(data, DatasetPartlyRefused):
         return _refusals(data)
-    name = _STEERING[data.action] if isinstance(data, UploadControlled) else _REGISTERS.get(type(data), "")
+    name = _STEERING.get(data.action, "") if isinstance(data, UploadControlled) else _REGISTERS.get(type(data), "")
     return {name: data.model_dump(mode="json")} if name else {}
 
 

@@ -1,12 +1,13 @@
 """What people are told about an upload: pure, made from its registers and counts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from datauploader.contracts import DatasetRefused, MovingFile, Person, UploadControlled, UploadRejected
+from datauploader.contracts.uploads import RestlessFile
 from datauploader_gateway.view.audited import Audit, audits_of, finding
 from datauploader_gateway.view.fold import Register
 
@@ -76,6 +77,10 @@ class Upload(BaseModel):
     counts: Counts
     left_out: int = 0
     settling: int = Field(default=0, description="Files still being written or hashed.")
+    restless: tuple[RestlessFile, ...] = Field(
+        default=(),
+        description="Files that keep the closed upload from being sealed, because a program goes on writing them.",
+    )
     looked: bool = Field(default=True, description="The station has looked at everything once since it was started.")
     station_silent_since: str | None = Field(
         default=None,
@@ -154,6 +159,7 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
         counts=counts,
         left_out=max(numbers.get("left_out.files", 0), _said(registers, "seal", "scan").get("left_out", 0)),
         looked="seal" in registers or ("scan" in registers and not registers["scan"].data.get("looking", False)),
+        restless=tuple(RestlessFile.model_validate(file) for file in _restless(registers, state)),
         settling=0 if state in ("sealed", *OVER) else _said(registers, "scan").get("settling", 0),
         waiting=speed.get("waiting", 0),
         speed=0.0 if waits else speed.get("bytes_per_s", 0.0),
@@ -175,6 +181,15 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
         notes=tuple(_notes(registers, numbers)),
         later=_later(registers),
     )
+
+
+def _restless(registers: Registers, state: UploadState) -> Sequence[Any]:
+    """Return what was named last as being written on; after a seal only what was said since."""
+    scan, seal = registers.get("scan"), registers.get("seal")
+    if scan is None or state in OVER or (seal is not None and scan.order < seal.order):
+        return ()
+    found: Sequence[Any] = scan.data.get("restless", ())
+    return found
 
 
 def _notes(registers: Registers, numbers: Mapping[str, int]) -> list[str]:
@@ -248,6 +263,8 @@ def _waits_for_person(state: UploadState, registers: Registers, counts: Counts) 
         return True
     if state == "open" and _said(registers, "scan").get("question"):
         return "close" not in registers  # that is an answer
+    if _restless(registers, state):
+        return True
     if state == "sealed" and _said(registers, "delay").get("needs_person"):
         return True
     if state != "sealed" or not counts.failed.files:
@@ -294,7 +311,7 @@ def _troubles(registers: Registers, state: UploadState, counts: Counts) -> list[
         found.append(_sentence(registers["dataset"].data))
     if state in OVER:
         return found
-    if state != "sealed":
+    if state != "sealed" or _restless(registers, state):
         scan = _said(registers, "scan")
         found += [*([scan["question"]] if scan.get("question") else []), *scan.get("troubles", [])]
     if trouble := _said(registers, "speed").get("trouble"):

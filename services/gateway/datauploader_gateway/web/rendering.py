@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
+from datauploader.contracts.uploads import RestlessFile
 from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.oidc import roles
@@ -103,7 +104,7 @@ def _address(upload: Upload) -> str:
     return f"/uploads/{upload.id}"
 
 
-def _packed(file: File) -> str:
+def _packed(file: File | RestlessFile) -> str:
     """Write a path in base64, whatever its bytes are: a form brings it back unchanged."""
     return file.path_b64 or base64.b64encode(file.path.encode()).decode("ascii")
 
