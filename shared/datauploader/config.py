@@ -13,6 +13,7 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.model import Word
 from datauploader.days import TimeZone
 from datauploader.errors import ConfigurationError
+from datauploader.secret_files import Environment
 
 CONFIG_VARIABLE = "DATAUPLOADER_CONFIG"
 
@@ -66,12 +67,12 @@ class SectionSettings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `Environment` stands for it
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the interface
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the interface
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order: arguments, environment, file."""
-        return init_settings, env_settings, _TomlSection(settings_cls, cls.section)
+        return init_settings, Environment(settings_cls), _TomlSection(settings_cls, cls.section)
 
 
 class Settings(SectionSettings):

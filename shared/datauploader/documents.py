@@ -30,8 +30,9 @@ SCHEMAS = f"{REFERENCE}/schemas"
 _TABLE = ("| Variable | Key | Type | Default | |", "|---|---|---|---|---|")
 _HEAD = """\
 Every setting is an environment variable, or a key in the TOML file that `DATAUPLOADER_CONFIG` names; the environment
-wins. Parts of a setting are written with two underscores, lists and tables as JSON. `datauploader config check` says
-what is wrong. This page is made from the code.
+wins. Parts of a setting are written with two underscores, lists and tables as JSON. A secret (`SecretStr`, or one of
+a remote's `secrets`) may stand in a file: `NAME_FILE` says which. `datauploader config check` says what is wrong. This
+page is made from the code.
 """
 
 

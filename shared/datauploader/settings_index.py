@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 
 from datauploader.config import CONFIG_VARIABLE, ClientSettings, SectionSettings, Settings
 from datauploader.harvest import HarvesterSettings
+from datauploader.secret_files import secret_of
 
 GROUP = "datauploader.settings"
 _OTHERS = {CONFIG_VARIABLE, "DATAUPLOADER_DEBUG"}
@@ -29,6 +30,11 @@ def variable(kind: type[SectionSettings], field: str) -> str:
 
 def unknown_variables(environment: Iterable[str] | Mapping[str, str]) -> list[str]:
     """Name the variables that look like ours and that nobody reads: misspelt, or of a service that is not here."""
-    known = {variable(kind, field) for kind in settings_classes().values() for field in kind.model_fields}
+    classes = settings_classes().values()
+    known = {variable(kind, field) for kind in classes for field in kind.model_fields} | _OTHERS
     ours = sorted(name for name in environment if name.startswith("DATAUPLOADER_"))
-    return [name for name in ours if name.split("__")[0] not in known and name not in _OTHERS]
+    return [
+        name
+        for name in ours
+        if name.split("__")[0] not in known and not any(secret_of(name, variable(kind, ""), kind) for kind in classes)
+    ]
