@@ -169,6 +169,12 @@ def env(arguments: Sequence[str]) -> int:
     return call(BIN / "python", ROOT / "deploy" / "make_env.py", *arguments)
 
 
+def pin_images(_arguments: Sequence[str]) -> int:
+    """Write the digests of the images that docker has here into .env: nothing else is started then."""
+    environment()
+    return call(BIN / "python", ROOT / "deploy" / "pin_images.py", ROOT / ".env")
+
+
 def environment() -> None:
     """Make .venv, or bring it up to date, with exactly what requirements.lock says."""
     stamp = VENV / ".complete"
@@ -287,6 +293,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "up": up,
     "env": env,
     "compose-test": compose_test,
+    "pin-images": pin_images,
     "bench": bench,
     "lint": lint,
     "lock": lock,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from datauploader import floors
 from datauploader.client import Gateway
 from datauploader.config import Settings
 from datauploader.errors import DataUploaderError, GatewayError, MessagingError
@@ -87,7 +88,7 @@ def _broker(settings: Settings) -> Iterator[Check]:
     yield reach
     if not reach.ok:
         return
-    from datauploader.messaging.rabbit.administration import check_topology  # noqa: PLC0415 - only where there is one
+    from datauploader.messaging.rabbit.administration import check_topology, server_version  # noqa: PLC0415 - needs one
 
     try:
         missing = check_topology(url, settings.all_stations)
@@ -95,6 +96,8 @@ def _broker(settings: Settings) -> Iterator[Check]:
         yield Check("broker sign-in", ok=False, detail=str(error))
         return
     yield Check("broker sign-in", ok=True)
+    if version := server_version(url):
+        yield floors.judge("broker release", version, floors.RABBITMQ)
     detail = "; ".join([*missing[:3], *(["…"] if missing[3:] else [])])
     yield Check(
         "broker topology", ok=not missing, detail=f"{detail}; run: datauploader topology apply" if missing else ""

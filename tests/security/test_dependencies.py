@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from datauploader import floors
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PINS = dict(re.findall(r"^([a-z0-9.-]+)==([0-9][^ ;\\]*)", LOCK, re.MULTILINE))
@@ -32,3 +34,36 @@ def test_everything_is_locked_with_hashes() -> None:
     entries = re.split(r"\n(?=[a-z0-9.-]+==)", LOCK)
     assert all("--hash=sha256:" in entry for entry in entries if "==" in entry.split("\n")[0])
     assert "://" not in LOCK
+
+
+SERVERS = re.findall(
+    r"^\| (Redis|RabbitMQ) ([0-9.]+) \| ([0-9.]+) \| (CVE-[0-9-]+) \|",
+    (ROOT / "docs" / "security.md").read_text("utf-8"),
+    re.MULTILINE,
+)
+
+
+def test_the_table_of_servers_is_the_one_that_doctor_goes_by() -> None:
+    """Neither has a row that the other lacks."""
+    known = {"Redis": floors.REDIS, "RabbitMQ": floors.RABBITMQ}
+    documented = {(name, release(branch), release(floor), why) for name, branch, floor, why in SERVERS}
+    assert documented == {
+        (name, branch, floor, why) for name, table in known.items() for branch, (floor, why) in table.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "ok", "says"),
+    [
+        ("8.0.2", False, "8.0.2 has CVE-2025-49844, which is mended in 8.0.4"),
+        ("8.0.4", True, "8.0.4"),
+        ("8.6.3-alpine", True, "8.6.3"),
+        ("7.0.15", True, "nothing is known here of its branch"),
+        ("12", True, "nothing is known"),
+        ("", True, "nothing is known"),
+    ],
+)
+def test_a_server_below_its_floor_is_called_so(version: str, ok: bool, says: str) -> None:
+    """What it has, and the release that has it no more."""
+    check = floors.judge("redis release", version, floors.REDIS)
+    assert (check.ok, says in check.detail) == (ok, True), check

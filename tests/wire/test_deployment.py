@@ -3,6 +3,8 @@
 import json
 import re
 import runpy
+import subprocess
+import sys
 import tomllib
 from argparse import Namespace
 from pathlib import Path
@@ -153,3 +155,38 @@ def test_the_configuration_files_are_toml_with_known_tables(name):
     """A table that no service reads would be a setting without effect."""
     document = tomllib.loads((ROOT / "deploy" / name).read_text("utf-8"))
     assert set(document) <= {"remotes", "watcher", "catalog", "gateway", "transfer", "harvesters"}
+
+
+DOCKER = """#!/bin/sh
+case "$3" in
+  rabbitmq:*) echo '[{"RepoDigests": ["mirror.facility.eu/library/rabbitmq@sha256:aa11"]}]' ;;
+  redis:*) echo '[{"RepoDigests": ["other@sha256:00", "redis@sha256:bb22"]}]' ;;
+  python:*) [ -e "$PULLED" ] && echo '[{"RepoDigests": ["python@sha256:cc33"]}]' || echo '[{"RepoDigests": []}]' ;;
+esac
+"""
+
+
+def test_images_are_pinned_to_what_is_installed_or_not_at_all(made, tmp_path, monkeypatch):
+    """Every digest stands in .env beside what stood there; an image without one changes nothing and says what to do."""
+    before, _ = made()
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "docker").write_text(DOCKER, encoding="utf-8")
+    (tools / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("PULLED", str(tmp_path / "pulled"))
+    command = [sys.executable, str(ROOT / "deploy" / "pin_images.py"), str(tmp_path / ".env")]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "python:3.13-slim was made here and has no digest; run: docker pull python:3.13-slim" in refused.stderr
+    assert made()[0] == before
+    (tmp_path / "pulled").touch()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    now, _ = made()
+    pinned = {
+        "RABBITMQ_IMAGE": "rabbitmq:4-management@sha256:aa11", "REDIS_IMAGE": "redis:8@sha256:bb22",
+        "PYTHON_IMAGE": "python:3.13-slim@sha256:cc33",
+    }  # fmt: skip
+    assert now == before | pinned
+    defaults = dict(re.findall(r"\$\{([A-Z]+_IMAGE):-([^}]+)\}", COMPOSE))
+    assert {name: value.partition("@")[0] for name, value in pinned.items()} == defaults

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from redis.exceptions import RedisError
 
-from datauploader import proxies
+from datauploader import floors, proxies
 from datauploader.config import Settings, load
 from datauploader.service import Check
 from datauploader_gateway import redisdoor
@@ -19,7 +19,7 @@ from datauploader_gateway.settings import GatewaySettings
 def examine(_settings: Settings) -> Iterator[Check]:
     """Ask each that is configured; nobody is signed in and nothing is sent."""
     settings = load(GatewaySettings)
-    yield _redis(settings.redis.get_secret_value())
+    yield from _redis(settings.redis.get_secret_value())
     if settings.oidc.on:
         trouble = asyncio.run(_provider(settings))
         hint = proxies.hint("gateway.oidc.proxy") if trouble and not settings.oidc.proxy else ""
@@ -28,15 +28,17 @@ def examine(_settings: Settings) -> Iterator[Check]:
         yield _mail(settings.mail)
 
 
-def _redis(url: str) -> Check:
+def _redis(url: str) -> Iterator[Check]:
     client = redisdoor.connect(url)
     try:
         client.ping()
+        yield Check("redis", ok=True)
+        if not redisdoor.is_memory(url):
+            yield floors.judge("redis release", str(client.info("server")["redis_version"]), floors.REDIS)
     except RedisError as error:
-        return Check("redis", ok=False, detail=redisdoor.trouble_of(error))
+        yield Check("redis", ok=False, detail=redisdoor.trouble_of(error))
     finally:
         client.close()
-    return Check("redis", ok=True)
 
 
 async def _provider(settings: GatewaySettings) -> str:

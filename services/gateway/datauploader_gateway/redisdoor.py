@@ -52,7 +52,7 @@ def connect(url: str) -> redis.Redis:
     Raises:
         ConfigurationError: the address is none of Redis.
     """
-    if _is_memory(url):
+    if is_memory(url):
         return cast("redis.Redis", fakeredis.FakeRedis(server=memory_server(url)))
     return redis.Redis.from_url(
         url,
@@ -65,7 +65,7 @@ def connect(url: str) -> redis.Redis:
 
 def connect_async(url: str) -> redis_async.Redis:
     """Open a client for requests; it belongs to the event loop that first uses it."""
-    if _is_memory(url):
+    if is_memory(url):
         return cast("redis_async.Redis", fakeredis.FakeAsyncRedis(server=memory_server(url)))
     pool = redis_async.BlockingConnectionPool.from_url(
         url,
@@ -103,7 +103,12 @@ async def newest(client: redis_async.Redis, key: str) -> str:
     return text(found[0][0]) if found else "0-0"
 
 
-def _is_memory(url: str) -> bool:
+def is_memory(url: str) -> bool:
+    """Tell whether an address is that of the stand-in within this process.
+
+    Raises:
+        ConfigurationError: the address is none of Redis.
+    """
     scheme = urlsplit(url).scheme
     if scheme not in ("redis", "rediss", "unix", "memory"):
         raise ConfigurationError(f"gateway.redis must begin with redis://, rediss:// or memory://, not {scheme!r}")

@@ -41,6 +41,19 @@ def check_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | No
     return _with_link(url, settings, lambda link: missing_parts(link, wanted))
 
 
+def server_version(url: str, *, tuning: Tuning | None = None) -> str:
+    """Return the release of the broker, as it says itself; "" where it does not.
+
+    Raises:
+        MessagingError: the broker is away or refuses.
+    """
+
+    async def said(link: Link) -> str:
+        return link.server_version
+
+    return _with_link(url, tuning or Tuning(), said)
+
+
 def _with_link(url: str, tuning: Tuning, step: Callable[[Link], Coroutine[Any, Any, T]]) -> T:
     address = Address(url, "topology")
     owner = Owner("topology")

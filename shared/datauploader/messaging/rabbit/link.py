@@ -51,6 +51,12 @@ class Link:
         """Tell whether anyone has asked for this connection yet."""
         return self._task is not None
 
+    @property
+    def server_version(self) -> str:
+        """The release of the broker that this is connected to, "" where it does not say one."""
+        said = self._connection.server_properties if self._connection is not None else None
+        return str((said or {}).get("version", ""))
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` when the connection comes, goes, is blocked or unblocked."""
         self._listeners.append(listener)
