@@ -41,7 +41,7 @@ def test_a_root_that_vanishes_is_shown_and_nothing_is_deleted_or_sent_again(worl
     world.root.rename(away)
     world.wait_until(lambda: any(event.troubles for event in world.events(UploadScanned)), "the trouble is told")
     world.wait_until(
-        lambda: any("renamed or removed" in text for e in world.events(StationReported) for text in e.troubles)
+        lambda: any("is called away now" in text for e in world.events(StationReported) for text in e.troubles)
     )
     assert world.states() == {"announced": 1}
     away.rename(world.root)
@@ -63,7 +63,8 @@ def test_an_upload_whose_folder_is_gone_can_be_closed_with_what_is_stored(world,
     world.write("never.dat")
     world.wait_announced("stored.dat", "never.dat")
     shutil.rmtree(world.root) if how == "removed" else world.root.rename(world.root.with_name("sample7"))
-    world.wait_until(lambda: any("renamed or removed" in t for e in world.events(UploadScanned) for t in e.troubles))
+    told = "is called sample7 now; rename it back" if how == "renamed" else "was renamed or removed"
+    world.wait_until(lambda: any(told in t for e in world.events(UploadScanned) for t in e.troubles))
     assert not world.events(UploadSealed)
     world.control("close")
     world.fail(world.announced()[b"never.dat"], "source-gone")

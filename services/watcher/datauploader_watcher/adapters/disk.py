@@ -5,14 +5,16 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import structlog
 
 from datauploader import nofollow
+from datauploader.contracts.names import display
 from datauploader_watcher.adapters.mounts import is_mounted
 from datauploader_watcher.adapters.removal import Hold, hold_in, hold_path, put_back
 from datauploader_watcher.adapters.sharing import is_locked, open_denying_writers
@@ -24,6 +26,8 @@ log = structlog.get_logger()
 _ENCODING = sys.getfilesystemencoding()
 PAGE = 1000
 """Entries of a folder that are looked at in one go."""
+_MOST_SIBLINGS = 10_000
+"""Entries among which a folder is looked for that has another name now."""
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM}
 _SWAPPED = (
@@ -125,9 +129,10 @@ class LocalDisk:
             raise RootLost(f"{name} {_SWAPPED}") from error
         except OSError as error:
             if isinstance(error, FileNotFoundError) and _is_folder_at(os.path.dirname(self.root)):  # noqa: PTH120 - bytes
+                now = self._new_name()
+                happened = f"is called {now} now" if now else "was renamed or removed"
                 raise RootLost(
-                    f"{name} was renamed or removed; rename it back, or close the upload: what is stored stays",
-                    gone=True,
+                    f"{name} {happened}; rename it back, or close the upload: what is stored stays", gone=True
                 ) from error
             raise RootLost(
                 f"{name} cannot be reached ({error.strerror}); connect the drive or mount it again"
@@ -137,6 +142,17 @@ class LocalDisk:
         if self._identity not in (None, (seen.st_dev, seen.st_ino)):
             log.warning("root_is_another_folder", root=name, hint="it was made anew, mounted again or put in its place")
         self._identity = seen.st_dev, seen.st_ino
+
+    def _new_name(self) -> str:
+        """Return what the folder is called now, "" where that is not seen among so many entries of the folder above."""
+        with suppress(OSError), os.scandir(os.path.dirname(self.root)) as entries:  # noqa: PTH120 - bytes
+            for entry in islice(entries, _MOST_SIBLINGS):
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                seen = os.lstat(entry.path)
+                if (seen.st_dev, seen.st_ino) == self._identity:
+                    return display(entry.name)
+        return ""
 
     @contextmanager
     def folder(self, path: bytes) -> Iterator[OpenFolder]:
