@@ -15,6 +15,7 @@ from datauploader.errors import MessagingError
 from datauploader.messaging.ports import Bus
 from datauploader.service import Check
 from datauploader.state import Outbox, Store
+from datauploader.threads import WorkerThread
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class PastGuard:
         self._end, self._interval_s, self._on_facility = end, interval_s, on_facility
         self._said, self._facility, self._is_old = 0, "", False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="past", daemon=True)
+        self._thread = WorkerThread(self._run, name="past")
 
     def look(self) -> None:
         """Begin anew if the file is from the past; call it before anything of it is used or said."""

@@ -10,7 +10,7 @@ from types import FrameType
 
 import structlog
 
-from datauploader import logging
+from datauploader import logging, threads
 from datauploader.config import Settings
 from datauploader.errors import ConfigurationError, MessagingError, StateError
 from datauploader.health import HealthServer
@@ -37,7 +37,7 @@ class Runtime:
             ConfigurationError: a service is not installed here or its settings are wrong.
             StateUnavailable: another process runs a service of the same name on the same state folder.
         """
-        self._settings = settings
+        self._settings, self._began_at = settings, time.monotonic()
         self._buses: list[Bus] = []
         self.services: list[Service] = []
         self._health: HealthServer | None = None
@@ -82,7 +82,8 @@ class Runtime:
             health = bus.health()
             found.append(Check(f"{service.name}.broker", health.ok and not health.blocked, health.detail))
             found += [Check(f"{service.name}.{c.name}", c.ok, c.detail) for c in service.checks()]
-        return found
+        said = "; ".join(threads.troubles(since=self._began_at))
+        return [*found, Check("threads", not said, said)]
 
     def stop(self, within_s: float = STOP_S) -> None:
         """Stop all services at once, then their connections; never longer than `within_s`."""

@@ -22,11 +22,11 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
+from datauploader.threads import WorkerThread
 from datauploader_catalog import objections, ports, words
 from datauploader_catalog.contents import attach
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader_catalog.objections import LONGEST_PAUSE_S, RARE_S, Patience, is_away, pause_s, rare_s
-from datauploader_catalog.worker import ended_threads
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ class Annotator:
         self._stopping = False
         self._longest_s = RARE_S
         self._trouble: dict[str, str] = {}
-        self._thread = threading.Thread(target=self._run, name="catalogue.words", daemon=True)
+        self._thread = WorkerThread(self._run, name="catalogue.words")
 
     @property
     def troubles(self) -> Sequence[str]:
@@ -64,7 +64,7 @@ class Annotator:
     @property
     def stumbling(self) -> str:
         """Why nothing at all can be done, "" where that is not so: the state file, or a thread that has ended."""
-        return self._trouble.get("", "") or ended_threads((self._thread,), stopping=self._stopping)
+        return self._trouble.get("", "") or self._thread.trouble
 
     @property
     def lasting(self) -> Sequence[str]:

@@ -20,6 +20,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
+from datauploader.threads import WorkerThread
 from datauploader_catalog import audits, claims, delays, ledger, metadata, objections, ports, words
 from datauploader_catalog.contents import Contents
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
@@ -54,7 +55,7 @@ class Worker:
         self._contents = Contents(store, outbox, catalogue, patience, lambda: self._stopping)
         self._busy: set[str] = set()
         self._trouble: dict[str, str] = {}
-        self._threads = [threading.Thread(target=self._run, name=f"catalogue.{n}", daemon=True) for n in range(threads)]
+        self._threads = [WorkerThread(self._run, name=f"catalogue.{n}") for n in range(threads)]
 
     @property
     def troubles(self) -> Sequence[str]:
@@ -66,7 +67,7 @@ class Worker:
     def stumbling(self) -> str:
         """Why nothing at all can be done, "" where that is not so: the state file, or a thread that has ended."""
         with self._change:
-            return self._trouble.get("", "") or ended_threads(self._threads, stopping=self._stopping)
+            return self._trouble.get("", "") or "; ".join(filter(None, (thread.trouble for thread in self._threads)))
 
     def start(self) -> None:
         """Begin with what a former run left undone."""
@@ -355,11 +356,3 @@ class Worker:
     def _say(db: sqlite3.Connection, request: Event[EventData], fact: EventData, *natural: str) -> None:
         identity = natural_id(type(fact), fact.upload_id, *natural)
         Outbox.put(db, request.follow(fact, service="catalog", id=identity))
-
-
-def ended_threads(threads: Sequence[threading.Thread], *, stopping: bool) -> str:
-    """Name the threads that have ended although nobody has stopped them, "" where there are none."""
-    ended = [thread.name for thread in threads if thread.ident is not None and not thread.is_alive()]
-    if stopping or not ended:
-        return ""
-    return f"the catalog's thread {', '.join(ended)} has ended: restart the catalog, and look at its log"

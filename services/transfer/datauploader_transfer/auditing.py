@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -22,6 +23,7 @@ from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader.state import Outbox, Store
+from datauploader.threads import WorkerThread
 from datauploader_transfer import audits, ledger
 from datauploader_transfer.comparing import Comparison, Wanted
 from datauploader_transfer.errors import TransferError
@@ -55,7 +57,7 @@ class Auditor:
         self._ended = threading.Event()
         self._changed = threading.Condition()
         self._threads = [
-            threading.Thread(target=self._run, args=(slow,), name=f"auditor.{name}", daemon=True)
+            WorkerThread(partial(self._run, slow=slow), name=f"auditor.{name}")
             for slow, name in ((False, "listing"), (True, "reading"))
         ]
 
@@ -78,7 +80,7 @@ class Auditor:
             if thread.ident is not None and deadline_s:
                 thread.join(max(0.0, end - time.monotonic()))
 
-    def _run(self, slow: bool) -> None:
+    def _run(self, *, slow: bool) -> None:
         while not self._ended.is_set():
             try:
                 done = self._step(slow=slow)

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from datauploader import threads
 from datauploader.contracts import Event, EventData, Station, StationReported, TransferProgressed, decode
 from datauploader.contracts.batching import bounded
 from datauploader.messaging import Bus
 from datauploader.messaging.claim import Claim
 from datauploader.state import Outbox, Store
+from datauploader.threads import WorkerThread
 from datauploader_transfer import ledger
 from datauploader_transfer.worker import Worker
 
@@ -28,10 +30,10 @@ class Reporter:
         self._store, self._worker, self._outbox, self._bus = store, worker, outbox, bus
         self._claims = claims
         self._here, self._report_interval_s = here, report_interval_s
-        self._end = threading.Event()
+        self._end, self._began_at = threading.Event(), time.monotonic()
         self._last: dict[str, tuple[float, int]] = {}
         self._active: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread = WorkerThread(self._run, name="progress")
 
     def start(self) -> None:
         """Begin to report."""
@@ -79,8 +81,9 @@ class Reporter:
             *(claim.trouble for claim in self._claims),
             *self._worker.holds.troubles().values(),
             self._outbox.trouble,
+            *threads.troubles(self._began_at),
         ]
-        troubles = bounded(sentence for sentence in sentences if sentence)
+        troubles = bounded(sentence for sentence in dict.fromkeys(sentences) if sentence)
         fact: EventData = StationReported(
             service="transfer",
             version=version("ceric-datauploader-transfer"),

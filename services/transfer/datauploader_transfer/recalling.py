@@ -5,6 +5,7 @@ Where the broker does not let us read it, the catalog is asked before an object 
 
 import threading
 from collections.abc import Callable, Collection
+from functools import partial
 
 import structlog
 
@@ -13,6 +14,7 @@ from datauploader.contracts.names import escape
 from datauploader.errors import BrokerRefused
 from datauploader.messaging.ports import Bus, Delivery, Start
 from datauploader.state import Store
+from datauploader.threads import WorkerThread
 from datauploader_transfer import ledger, owners
 
 log = structlog.get_logger()
@@ -43,7 +45,7 @@ class _Reader:
 def recall(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:
     """Read the log in the background, as far as the broker lets us, and go on with `then`."""
     reader = _Reader(store, stations)
-    threading.Thread(target=_read, args=(store, bus, reader, then), name="recall", daemon=True).start()
+    WorkerThread(partial(_read, store, bus, reader, then), name="recall").start()
 
 
 def _read(store: Store, bus: Bus, reader: _Reader, then: Callable[[], None]) -> None:

@@ -30,6 +30,7 @@ from datauploader.contracts.names import escape
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
 from datauploader.state import Outbox, Store
+from datauploader.threads import WorkerThread
 from datauploader_transfer import ledger, owners
 from datauploader_transfer.attempt import Attempt
 from datauploader_transfer.domain.outcomes import failed as not_sent
@@ -79,9 +80,7 @@ class Worker:
         self._longest_s = self._judge.longest_pause_s
         """The longest pause that there can be: longer ones are what a storage asked for since the start."""
         self._moved: dict[str, int] = defaultdict(int)
-        self._threads = [
-            threading.Thread(target=self._run, name=f"mover.{n}", daemon=True) for n in range(settings.movers)
-        ]
+        self._threads = [WorkerThread(self._run, name=f"mover.{n}") for n in range(settings.movers)]
 
     def start(self) -> None:
         """Begin with what a former run left undone."""

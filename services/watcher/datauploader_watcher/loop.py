@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from datauploader.threads import WorkerThread
 from datauploader_watcher.adapters.hashing import Outcome
 from datauploader_watcher.adapters.pools import Pools
 from datauploader_watcher.afterwards import Afterwards
@@ -75,7 +76,7 @@ class Loop:
         self._ended = threading.Event()
         self._wrote = False
         self.glance = Glance(clock.monotonic())
-        self._thread = threading.Thread(target=self._run, name="watch-loop", daemon=True)
+        self._thread = WorkerThread(self._run, name="watch-loop")
 
     def start(self) -> None:
         """Take up every open upload and go on."""

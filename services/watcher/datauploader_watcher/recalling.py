@@ -15,6 +15,7 @@ from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader.state import sequence
+from datauploader.threads import WorkerThread
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import Files, Tally
 from datauploader_watcher.ledger.receipts import Receipt, apply
@@ -42,7 +43,7 @@ class Recaller:
         self._ended = threading.Event()
         self._later: dict[int, tuple[float, float]] = {}
         """By upload: not before when it is asked again (monotonic seconds), and how long to wait after that."""
-        self._thread = threading.Thread(target=self._run, name="recall", daemon=True)
+        self._thread = WorkerThread(self._run, name="recall")
 
     def start(self) -> None:
         """Begin, with what a former run left."""

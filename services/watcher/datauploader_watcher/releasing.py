@@ -12,6 +12,7 @@ from datauploader.contracts.questions import HashStored, StoredHash
 from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
+from datauploader.threads import WorkerThread
 from datauploader_watcher.adapters.disk import Disk, look, stamp_of
 from datauploader_watcher.domain.releasing import objection
 from datauploader_watcher.errors import FolderError, RootLost, Vanished
@@ -48,7 +49,7 @@ class Releaser:
         self._news = threading.Event()
         self._stopping = False
         self._wait_s = FIRST_WAIT_S
-        self._thread = threading.Thread(target=self._run, name="release", daemon=True)
+        self._thread = WorkerThread(self._run, name="release")
 
     def start(self) -> None:
         """Begin, with what a former run left."""

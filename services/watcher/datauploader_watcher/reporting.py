@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from typing import Literal
 
 import structlog
 
+from datauploader import threads
 from datauploader.contracts.batching import bounded
 from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData
@@ -19,6 +21,7 @@ from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
 from datauploader.service import Check
 from datauploader.state import Outbox
+from datauploader.threads import WorkerThread
 from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.files import Files, Tally
 from datauploader_watcher.loop import Glance
@@ -48,10 +51,10 @@ class Reporter:
         self._store, self._outbox, self._here = ground.store, ground.outbox, ground.here
         self._settings, self._clock = ground.settings, ground.clock
         self._publish, self._glance = publish, glance
-        self._patience = Patience()
+        self._patience, self._began_at = Patience(), time.monotonic()
         self._sent: Future[None] | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+        self._thread = WorkerThread(self._run, name="report")
 
     def start(self) -> None:
         """Begin with a report, and repeat it."""
@@ -147,7 +150,8 @@ class Reporter:
             sentences.append(f"A disk has not answered for {stuck:.0f} s; check the network drives of this station.")
         if self._claim.trouble:
             sentences.insert(0, self._claim.trouble)
-        if self._outbox.trouble:
+        sentences += threads.troubles(self._began_at)
+        if self._outbox.trouble and self._outbox.trouble not in sentences:
             sentences.append(self._outbox.trouble)
         return tuple(sentences)
 

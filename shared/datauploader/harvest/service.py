@@ -20,6 +20,7 @@ from datauploader.messaging.topology import harvester_queue
 from datauploader.patience import Patience
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader.threads import WorkerThread
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ class HarvesterService:
         self._trouble = ""
         self._consumer: Consumer | None = None
         self._remembering = Remembering(context.bus, self._store)
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread = WorkerThread(self._run, name=self.name)
 
     def start(self) -> None:
         """Begin to read."""
@@ -91,10 +92,8 @@ class HarvesterService:
             return False
 
     def _reader_trouble(self) -> str:
-        if self._thread.ident is not None and not self._thread.is_alive():
-            return "the thread that has files read has ended: restart the service"
-        if self._trouble:
-            return self._trouble
+        if trouble := self._thread.trouble or self._trouble:
+            return trouble
         with self._store.reading() as db:
             files, since, why = wanted.waiting(db)
         age_s = time.time() - since

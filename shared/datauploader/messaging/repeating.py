@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from datauploader.threads import WorkerThread
+
 
 class Repeating:
     """Threads that repeat a step while it has something to do, until stopped."""
@@ -18,7 +20,7 @@ class Repeating:
         self._changed = changed
         self._on_stop = on_stop
         self._stopping = False
-        self._threads = [threading.Thread(target=self._run, name=f"{name}.{n}", daemon=True) for n in range(workers)]
+        self._threads = [WorkerThread(self._run, name=f"{name}.{n}") for n in range(workers)]
 
     def start(self, take: Callable[[], Callable[[], None] | None]) -> Self:
         """Begin; `take` is called holding `changed`, and returns the next piece of work, if there is one."""

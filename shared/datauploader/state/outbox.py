@@ -16,6 +16,7 @@ from datauploader.crashing import crash_point
 from datauploader.errors import BrokerRefused, ContractError, MessagingError, UnknownEvent
 from datauploader.state import sequence
 from datauploader.state.store import Schema, Store
+from datauploader.threads import WorkerThread
 
 log = structlog.get_logger()
 
@@ -56,7 +57,7 @@ class Outbox:
         self._confirmed: list[int] = []
         self._trouble = ""
         self._stumbled = False
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread = WorkerThread(self._run, name="outbox")
 
     @staticmethod
     def put(db: sqlite3.Connection, event: Event[EventData]) -> Event[EventData]:
@@ -89,9 +90,7 @@ class Outbox:
     @property
     def trouble(self) -> str:
         """The sentence of the last failure, "" when the latest attempt went through."""
-        if self._thread.ident is not None and not self._thread.is_alive() and self._give_up_at is None:
-            return "the thread that sends events has ended: restart this service, and look at its log"
-        return self._trouble or (self._refusal if self._aside else "")
+        return self._thread.trouble or self._trouble or (self._refusal if self._aside else "")
 
     def waiting(self) -> int:
         """Count the events that the broker has not confirmed yet."""

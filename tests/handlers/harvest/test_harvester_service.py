@@ -234,10 +234,15 @@ def refuse(world: World, *, writes: bool) -> None:
 
 
 @pytest.mark.fault("F62")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_is_dead_is_no_health(world: World) -> None:
     """Whatever has ended it."""
     assert world.trouble() == ""
-    world.service._stopping = True
+
+    def ending() -> None:
+        raise SystemExit
+
+    world.service._step = ending
     world.service._wake()
     eventually(lambda: "has ended" in world.trouble(), what="health")
 

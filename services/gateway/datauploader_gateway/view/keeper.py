@@ -15,6 +15,7 @@ from datauploader.errors import Retry
 from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler, Start
 from datauploader.messaging.topology import gateway_queue
 from datauploader.state import Store
+from datauploader.threads import WorkerThread
 from datauploader_gateway import metrics, redisdoor
 from datauploader_gateway.auth.revocations import Revocations
 from datauploader_gateway.heartbeat import Heartbeat
@@ -84,7 +85,7 @@ class Keeper:
         self._consumer: Consumer | None = None
         self._rebuild: _Rebuild | None = None
         self._keep_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="gateway-view", daemon=True)
+        self._thread = WorkerThread(self._run, name="gateway-view")
 
     @property
     def trouble(self) -> str:

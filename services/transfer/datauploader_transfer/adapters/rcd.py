@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import structlog
 
+from datauploader.threads import WorkerThread
 from datauploader_transfer.adapters import leash
 from datauploader_transfer.adapters.binary import checked_version
 from datauploader_transfer.adapters.folder import PrivateFolder
@@ -127,7 +129,7 @@ class Rcd:
         self._private.close()
 
     def _new_keeper(self) -> threading.Thread:
-        keeper = threading.Thread(target=self._keep, args=(self.generation,), name="rcd-keeper", daemon=True)
+        keeper = WorkerThread(partial(self._keep, self.generation), name="rcd-keeper")
         keeper.start()
         return keeper
 

@@ -4,7 +4,6 @@ import logging
 import os
 import queue
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
+
+from datauploader.threads import WorkerThread
 
 log = structlog.get_logger()
 
@@ -67,7 +68,7 @@ class Events:
         self._observer: BaseObserver | None = None
         self._watches: dict[bytes, ObservedWatch] = {}
         self._orders: queue.SimpleQueue[tuple[bytes, bool, bool] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._thread = WorkerThread(self._run, name="events")
 
     def start(self) -> None:
         """Begin to deliver events."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from datauploader.threads import WorkerThread
 from datauploader_watcher.adapters.disk import Disk, OpenFolder, explain, stamp_of
 from datauploader_watcher.adapters.sharing import has_writer
 from datauploader_watcher.domain.settling import Wanted
@@ -95,9 +96,7 @@ class Hashers:
         self._change = threading.Condition()
         self._stopping = False
         self._forgotten: set[int] = set()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"hash.{n}", daemon=True) for n in range(max(1, workers))
-        ]
+        self._threads = [WorkerThread(self._run, name=f"hash.{n}") for n in range(max(1, workers))]
 
     def start(self) -> None:
         """Begin to work."""

@@ -1,8 +1,9 @@
 """Threads that run handlers; daemons, so that a handler that hangs cannot keep the process from ending."""
 
-import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+
+from datauploader.threads import WorkerThread
 
 
 class Workers:
@@ -13,7 +14,7 @@ class Workers:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._count = count
         for number in range(count):
-            threading.Thread(target=self._run, name=f"{name}.{number}", daemon=True).start()
+            WorkerThread(self._run, name=f"{name}.{number}").start()
 
     def submit(self, job: Callable[[], None]) -> None:
         """Have a thread do this when those before it are begun; the job deals with its own exceptions."""

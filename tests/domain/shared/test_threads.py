@@ -1,0 +1,96 @@
+"""Threads that work as long as their service: none ends in silence, and which are which is kept to."""
+
+import ast
+import ctypes
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import datauploader
+from datauploader import threads
+from datauploader.testing.waiting import eventually
+from datauploader.threads import WorkerThread
+
+ROOT = Path(datauploader.__file__).parents[2]
+SHORT = {
+    "services/catalog/datauploader_catalog/app.py": "ends a reading of the log, and waits for nobody",
+    "services/gateway/datauploader_gateway/desktop/run.py": "opens the browser",
+    "services/gateway/datauploader_gateway/server.py": "health asks whether it is alive",
+    "services/transfer/datauploader_transfer/adapters/leash.py": "ends rclone when this process is gone",
+    "shared/datauploader/runtime.py": "stops a service",
+    "shared/datauploader/health.py": "who asks for health gets no answer where it has ended",
+    "shared/datauploader/messaging/memory.py": "the timer of the broker in this process, which has no state of its own",
+    "shared/datauploader/messaging/rabbit/owner.py": "looks up an address; the end of its loop is told by the bus",
+    "shared/datauploader/patience.py": "asks a drive that may never answer, and brings back what it said or raised",
+}
+"""Modules with threads that are no `WorkerThread`, and why that is right."""
+
+
+def test_every_thread_that_must_live_on_is_a_worker_thread() -> None:
+    """A plain one would end in silence."""
+    plain = set()
+    for top in ("shared", "services", "harvesters"):
+        for path in (ROOT / top).rglob("*.py"):
+            if "testing" in path.parts or path.name == "threads.py":
+                continue
+            calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+            if any(ast.unparse(call.func) in ("threading.Thread", "Thread") for call in calls):
+                plain.add(path.relative_to(ROOT).as_posix())
+    assert plain == SHORT.keys()
+
+
+def test_an_error_is_told_and_the_work_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told for a while, also when all is well again."""
+    monkeypatch.setattr(threads, "PAUSE_S", 0.01)
+    monkeypatch.setattr(threads, "SHOWN_S", 0.3)
+    begun, end = [], threading.Event()
+
+    def work() -> None:
+        begun.append(1)
+        if len(begun) == 1:
+            raise ValueError("odd")
+        end.wait()
+
+    thread = WorkerThread(work, name="odd-jobs")
+    thread.start()
+    eventually(lambda: len(begun) == 2, what="it has begun anew")
+    (said,) = threads.troubles(since=thread.began_at)
+    assert said == "the thread odd-jobs met an error (ValueError: odd) and has begun anew; the log says more"
+    eventually(lambda: not thread.trouble, what="it is over")
+    end.set()
+    thread.join(5)
+    assert not thread.trouble
+
+
+class Ending(BaseException):
+    """Ends a thread from outside, as nothing should."""
+
+
+@pytest.fixture
+def facility(tmp_path: Path) -> Iterator[object]:
+    """Give a facility whose services live in this process."""
+    from datauploader_sandbox.facility import Facility
+
+    with Facility(folder=tmp_path / "facility") as made:
+        yield made
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_every_thread_that_ends_is_named_by_health(facility: object) -> None:
+    """Each is ended from outside; those that look at something now and then must notice by themselves."""
+    mine = [one for one in threading.enumerate() if isinstance(one, WorkerThread)]
+    for thread in mine:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Ending))
+    wanted = {
+        "watch-loop", "report", "recall", "progress", "auditor.listing", "auditor.reading", "gateway-view", "outbox",
+    }  # fmt: skip
+    assert wanted <= {thread.name for thread in mine}
+
+    def named() -> set[str]:
+        runtimes = facility._running._runtimes.values()  # type: ignore[attr-defined]
+        checks = [check for runtime in runtimes for check in runtime.checks() if check.name == "threads"]
+        return {name for name in wanted if any(f"thread {name} has ended" in check.detail for check in checks)}
+
+    eventually(lambda: not wanted - named(), within_s=30, what="all are named")
