@@ -113,6 +113,10 @@ def test_each_station_has_a_user_of_its_name_and_its_queues(made):
         (HERE, f"{HERE}.file.ready.v1", True),
         (HERE, f"{HERE}.dataset.completed.v1", False),
         (HERE, f"{ELSEWHERE}.file.ready.v1", False),
+        ("nexus", f"{HERE}.metadata.extracted.v1", True),
+        ("nexus", "elettra.harvester.nexus.station.reported.v1", True),
+        ("nexus", "elettra.harvester.other.station.reported.v1", False),
+        ("nexus", f"{HERE}.station.reported.v1", False),
     ],
 )
 def test_each_user_may_say_what_its_services_say_and_nothing_else(made, user, key, allowed):

@@ -4,6 +4,8 @@ from typing import Self
 
 from datauploader.contracts.model import Travelling, Word
 
+HARVESTER = "harvester"
+
 
 class Station(Travelling):
     """One workstation at one beamline of one facility."""
@@ -23,6 +25,16 @@ class Station(Travelling):
         if len(words) != 3:  # noqa: PLR2004 - three words make an address
             raise ValueError(f"a station is written facility.beamline.station, not {text!r}")
         return cls(facility=words[0], beamline=words[1], station=words[2])
+
+    @classmethod
+    def of_harvester(cls, facility: str, name: str) -> Self:
+        """Return the address under which a harvester says how it is: no beamline is called `harvester`."""
+        return cls(facility=facility, beamline=HARVESTER, station=name)
+
+    @property
+    def is_harvester(self) -> bool:
+        """This is no workstation."""
+        return self.beamline == HARVESTER
 
     @property
     def key(self) -> str:

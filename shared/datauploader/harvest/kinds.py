@@ -29,6 +29,9 @@ class HarvesterSettings(SectionSettings):
     memory_mb: int = Field(default=MEMORY // _MEBI, ge=96, le=65536)
     """MiB that the process that reads may take; a container needs about 150 more."""
 
+    report_interval_s: float = Field(default=30.0, gt=0)
+    """How often a harvester says that it is alive, and what keeps it from its work."""
+
     @property
     def memory(self) -> int:
         """Bytes that the process that reads may take."""

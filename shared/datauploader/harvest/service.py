@@ -1,15 +1,28 @@
 """The service of a harvester: hears of stored files, has them read one after the other, says what they say."""
 
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
 
-from datauploader.contracts import Event, EventData, FileStored, StoredFile, UploadRequested, decode
-from datauploader.errors import Park, Retry
+from datauploader.contracts import (
+    Event,
+    EventData,
+    FileStored,
+    Station,
+    StationReported,
+    StoredFile,
+    UploadRequested,
+    decode,
+)
+from datauploader.contracts.batching import bounded
+from datauploader.errors import MessagingError, Park, Retry
 from datauploader.harvest import wanted
 from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.harvest.kinds import HarvesterSettings, Kind, mounts
@@ -53,17 +66,24 @@ class HarvesterService:
         self._consumer: Consumer | None = None
         self._remembering = Remembering(context.bus, self._store)
         self._thread = WorkerThread(self._run, name=self.name)
+        self._here = Station.of_harvester(context.settings.facility, kind.name)
+        self._interval_s, self._silent = settings.report_interval_s, threading.Event()
+        self._reporting = WorkerThread(self._report_on, name=f"{self.name}.report")
 
     def start(self) -> None:
         """Begin to read."""
         self._outbox.start()
         self._thread.start()
+        self._reporting.start()
         queue = harvester_queue(self._kind.name, HARVESTERS_HEAR)
         self._consumer = self._bus.consume(queue, self._dispatcher, workers=1, prefetch=16)
 
     def stop(self, deadline_s: float) -> None:
         """End; the file that is being read is read again at the next start."""
         end = time.monotonic() + deadline_s
+        self._silent.set()
+        self._reporting.join(deadline_s / 6)
+        self._report(stopping=True)
         if self._consumer:
             self._consumer.stop(deadline_s / 3)
         with self._change:
@@ -84,6 +104,22 @@ class HarvesterService:
             Check("reader", not trouble, trouble),
             Check("outbox", not self._outbox.trouble, self._outbox.trouble),
         )
+
+    def _report_on(self) -> None:
+        """Say at an interval how this is, as every service does; a report that the broker does not take is lost."""
+        while not self._silent.is_set():
+            self._report()
+            self._silent.wait(self._interval_s)
+
+    def _report(self, *, stopping: bool = False) -> None:
+        troubles = bounded(check.detail for check in self.checks() if not check.ok)
+        report: EventData = StationReported(
+            service=self.name, version=version("ceric-datauploader"), host=socket.gethostname(),
+            state="stopping" if stopping else "degraded" if troubles else "ok", troubles=troubles,
+            interval_s=self._interval_s,
+        )  # fmt: skip
+        with suppress(MessagingError):
+            self._bus.publish(self._outbox.numbered(Event(data=report, station=self._here, service=self.name)))
 
     def _is_there(self, path: Path) -> bool:
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self, cast, get_args
 
-from datauploader.contracts.address import Station
+from datauploader.contracts.address import HARVESTER, Station
 from datauploader.contracts.files import FileStored
 from datauploader.contracts.registry import topic
 from datauploader.contracts.uploads import UploadRequested
@@ -93,8 +93,10 @@ def rights(user: BrokerUser) -> Rights:
         assert user.station is not None, f"the broker user {user.name} needs a station"
         return _station(re.escape(user.station.key))
     if user.role == "harvester":
+        name = re.escape(user.harvester or user.name)
         return Rights(
-            _whole(rf"harvester\.{re.escape(user.harvester or user.name)}"), says=rf"^{THREE_WORDS}\.metadata\."
+            _whole(rf"harvester\.{name}"),
+            says=rf"^({THREE_WORDS}\.metadata|[^.]+\.{HARVESTER}\.{name}\.station\.reported)\.",
         )
     own_answers = rf"answers\.{re.escape(user.name)}\.[0-9a-f]+"
     if user.role == "catalog":

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from datauploader.contracts import UploadRequested
+from datauploader.contracts import Station, StationReported, UploadRequested
 from datauploader.contracts.questions import CatalogCondition
 from datauploader.contracts.stations import Disk, Root
 from datauploader.errors import Park
@@ -220,6 +220,25 @@ def test_an_identity_provider_that_answers_is_well(signing_in: Any) -> None:
     """Asked at its own address."""
     checks = {check["name"]: check for check in seen(signing_in())["checks"]}
     assert checks["identity provider"] == {"name": "identity provider", "ok": True, "detail": ""}
+
+
+@pytest.mark.fault("F62")
+def test_a_harvester_that_cannot_work_is_told_to_operators_and_is_no_place_to_upload_from(facility: Any) -> None:
+    """It reports as a station does, under an address that no workstation has."""
+    here = Station.of_harvester("elettra", "nexus")
+    trouble = "3 files wait to be read, the oldest for 16 minutes. It goes on by itself"
+    report = StationReported(
+        service="nexus-harvester", version="1", host="h", state="degraded", troubles=(trouble,), interval_s=30
+    )
+    facility.say(report, here)
+    told = eventually(
+        lambda: [t for t in seen(facility)["troubles"] if t["name"] == here.key], what="the trouble is told"
+    )
+    assert [(one["what"], one["detail"]) for one in told] == [
+        (f"nexus-harvester of {here.key} reports 1 trouble", trouble)
+    ]
+    listed = facility.client("anna").get("/api/v1/stations").json()["items"]
+    assert here.key not in {station["station"] for station in listed}
 
 
 @pytest.mark.fault("F59")

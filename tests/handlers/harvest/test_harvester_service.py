@@ -48,13 +48,13 @@ class World:
         said = harvester_queue("witness", ["#.metadata.extracted.v1"])
         self.outside.consume(said, lambda delivery: self.heard.append(delivery.event))
 
-    def start(self, *, seconds: float = 30.0) -> HarvesterService:
+    def start(self, *, seconds: float = 30.0, **settings: float) -> HarvesterService:
         """Start the service on its state."""
         remotes = {THERE.remote: {"type": "local", "base": str(self.store)}}
         self.bus = connect(self.url, name="harvester")
         context = Context(Settings(state_dir=self.folder / "state", remotes=remotes), self.bus)
         kind = Kind("odd", ("*.odd",), "odd:read")
-        self.service = HarvesterService(context, kind, HarvesterSettings(seconds=seconds))
+        self.service = HarvesterService(context, kind, HarvesterSettings(seconds=seconds, **settings))
         self.service.start()
         return self.service
 
@@ -309,3 +309,21 @@ def test_uploads_from_before_the_harvester_are_found_in_the_log(
     eventually(known, what="where the upload goes")
     world.stop()
     world.outside.close(5)
+
+
+@pytest.mark.fault("F62")
+def test_a_harvester_says_how_it_is(world: World) -> None:
+    """Under an address of its own, with what keeps it from its work, and that it stops."""
+    reports: list[Event[EventData]] = []
+    queue = harvester_queue("reports", ["*.harvester.odd.station.reported.v1"])
+    world.outside.consume(queue, lambda delivery: reports.append(delivery.event))
+    world.stop()
+    world.start(report_interval_s=0.2)
+    eventually(lambda: reports and reports[-1].data.state == "ok", what="it is well")
+    away = world.store.rename(world.store.with_name("away"))
+    eventually(lambda: f"not readable here: {world.store}" in reports[-1].data.troubles, what="the trouble is told")
+    away.rename(world.store)
+    eventually(lambda: reports[-1].data.state == "ok", what="it is well again")
+    world.stop()
+    eventually(lambda: reports[-1].data.state == "stopping", what="it says that it stops")
+    world.start()

@@ -101,8 +101,9 @@ def default_remote(parts: Parts) -> str | None:
 
 
 async def known_stations(parts: Parts) -> list[StationStatus]:
-    """Return all stations as the view knows them."""
-    return await parts.reader.stations([s.key for s in parts.common.all_stations], datetime.now(UTC))
+    """Return all stations as the view knows them, without the harvesters, which report as stations do."""
+    found = await parts.reader.stations([s.key for s in parts.common.all_stations], datetime.now(UTC))
+    return [status for status in found if not Station.parse(status.station).is_harvester]
 
 
 async def find_station(parts: Parts, text: str) -> Station:
