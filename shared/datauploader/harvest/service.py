@@ -82,7 +82,8 @@ class HarvesterService:
         """End; the file that is being read is read again at the next start."""
         end = time.monotonic() + deadline_s
         self._silent.set()
-        self._reporting.join(deadline_s / 6)
+        if self._reporting.is_alive():
+            self._reporting.join(deadline_s / 6)
         self._report(stopping=True)
         if self._consumer:
             self._consumer.stop(deadline_s / 3)
