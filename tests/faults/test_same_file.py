@@ -18,7 +18,7 @@ from .conftest import Case, Stage
 PATIENCE_S = 3.0
 SETTINGS = {
     "watcher": {
-        "allow_delete": True, "seal_patience_s": PATIENCE_S, "restless_after_s": 4.0, "look_again_s": [4.0, 20.0],
+        "allow_delete": True, "seal_patience_s": PATIENCE_S, "restless_after_s": 4.0, "look_again_s": [4.0, 120.0],
     },
     "gateway": {"offer_delete_after": True},
 }  # fmt: skip
@@ -60,6 +60,13 @@ class Station:
     def close(self) -> None:
         """Close the upload."""
         self.run.control(self.upload, "close")
+
+    def take(self, name: str) -> None:
+        """Have a file taken as it is, over REST."""
+        address = f"{self.run.facility.url}/api/v1/uploads/{self.upload}/take"
+        body = {"files": [{"path": name}]}
+        answer = httpx.post(address, json=body, headers={"Authorization": f"Bearer {self.run.token}"}, timeout=30)
+        answer.raise_for_status()
 
     def says(self, *words: str) -> None:
         """Wait until the upload's troubles have a sentence with these words."""
@@ -184,7 +191,7 @@ def test_what_is_written_after_the_dataset_is_complete_is_told(stage, record, sc
         here.close()
         here.judged()
         (here.folder / "scan_log.txt").write_bytes(b"written by the instrument 5 s later")
-        later = eventually(lambda: here.told()["later"], within_s=60, what="what came later is told")
+        later = eventually(lambda: here.told()["later"], within_s=180, what="what came later is told")
         assert later["first"] == ["scan_log.txt"]
         receipt = here.told("/receipt")
         assert receipt["complete"], json.dumps(receipt["doubts"])
@@ -197,22 +204,52 @@ def test_a_file_that_never_rests_is_named_and_the_rest_waits_for_it(stage, recor
     """It changes every 200 ms; when its program ends, the dataset is complete with its last bytes."""
     with station(stage, record, scribe, "never-rests") as here:
         here.pen.write("scan.h5", b"scan")
-        log, stop = here.folder / "instrument.log", threading.Event()
-
-        def scribble() -> None:
-            with log.open("ab", buffering=0) as file:
-                while not stop.wait(0.2):
-                    file.write(b"a line\n")
-
-        writer = threading.Thread(target=scribble)
-        writer.start()
-        try:
+        log = here.folder / "instrument.log"
+        with scribbling(log):
             here.request()
             here.stored()
             here.close()
             here.says("Still being written", "instrument.log")
-        finally:
-            stop.set()
-            writer.join()
         here.pen.wrote(log)
         here.judged()
+
+
+@pytest.mark.fault("F64")
+@pytest.mark.campaign
+def test_a_file_that_never_rests_is_stored_as_it_was_when_a_person_takes_it(stage, record, scribe) -> None:
+    """While its program goes on writing: the dataset is complete, and the stored bytes are the beginning of the log."""
+    with station(stage, record, scribe, "taken") as here:
+        here.pen.write("scan.h5", b"scan")
+        log = here.folder / "instrument.log"
+        with scribbling(log):
+            here.request()
+            here.stored()
+            here.close()
+            here.says("Still being written", "instrument.log")
+            here.take("instrument.log")
+            here.run.completed(here.upload)
+            (stored,) = here.run.facility.storage.rglob("taken/instrument.log")
+            assert log.stat().st_size > stored.stat().st_size > 0
+        assert log.read_bytes().startswith(stored.read_bytes())
+        receipt = here.told("/receipt")
+        assert receipt["complete"], json.dumps(receipt["doubts"])
+        assert "Taken while a program was still writing" in receipt["notes"][0]
+
+
+@contextmanager
+def scribbling(log: Path) -> Iterator[None]:
+    """Write a line every 200 ms."""
+    stop = threading.Event()
+
+    def scribble() -> None:
+        with log.open("ab", buffering=0) as file:
+            while not stop.wait(0.2):
+                file.write(b"a line\n")
+
+    writer = threading.Thread(target=scribble)
+    writer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writer.join()

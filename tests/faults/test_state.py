@@ -156,20 +156,22 @@ def test_a_state_file_of_a_newer_release_keeps_every_service_from_starting_and_s
     for service, name in FILES.items():
         assert run.services.terminate(service) == 0
         path = run.facility.folder / "state" / name
-        set_version(path, "outbox", 99)
+        known = set_version(path, "outbox", 99)
         run.services.start(service)
         assert run.services.ended(service, within_s=30) == 2
         said = run.services.log(service)
         assert "was written by a newer release" in said
         assert "install that release again, or move the file away" in said
         assert "Traceback" not in said
-        set_version(path, "outbox", 1)
+        set_version(path, "outbox", known)
         assert not aside(path)
         run.services.start(service)
     run.facility.wait()
 
 
-def set_version(path: Path, component: str, version: int) -> None:
-    """Write the version of a component's tables as another release would."""
+def set_version(path: Path, component: str, version: int) -> int:
+    """Write the version of a component's tables as another release would; return which it was."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        (known,) = db.execute("SELECT version FROM schema WHERE component = ?", (component,)).fetchone()
         db.execute("UPDATE schema SET version = ? WHERE component = ?", (version, component))
+    return int(known)
