@@ -195,7 +195,7 @@ def test_what_is_written_after_the_dataset_is_complete_is_told(stage, record, sc
         assert later["first"] == ["scan_log.txt"]
         receipt = here.told("/receipt")
         assert receipt["complete"], json.dumps(receipt["doubts"])
-        assert "scan_log.txt" in receipt["notes"][0]
+        assert any("scan_log.txt" in note for note in receipt["notes"])
 
 
 @pytest.mark.fault("F56")
@@ -233,7 +233,7 @@ def test_a_file_that_never_rests_is_stored_as_it_was_when_a_person_takes_it(stag
         assert log.read_bytes().startswith(stored.read_bytes())
         receipt = here.told("/receipt")
         assert receipt["complete"], json.dumps(receipt["doubts"])
-        assert "Taken while a program was still writing" in receipt["notes"][0]
+        assert any("Taken while a program was still writing" in note for note in receipt["notes"])
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class StationDesk:
         if self._forgetful():
             raise QuestionRefused("unavailable", "the gateway is still finding again what it had; ask it later")
         knew = self._unanswered.knows(upload_id, event.station.key)
-        shown = bool(self._redis.exists(keys.upload(upload_id)))
+        shown = bool(self._redis.hexists(keys.upload(upload_id), keys.REQUEST))  # not what a station has said since
         if question.over:
             return Remembered(knew=knew)
         if knew == "over" or (knew == "open" and shown and not question.catalog_lacks):

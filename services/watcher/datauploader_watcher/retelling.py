@@ -34,6 +34,8 @@ class Reteller:
         """Take whom to ask, and whom to tell that uploads have changed in the ledger."""
         self._store, self._outbox, self._bus, self._here = ground.store, ground.outbox, bus, ground.here
         self._changed, self._patience_s = changed, ground.settings.receipt_patience_s
+        self._in_doubt: set[str] = set()
+        """Uploads of which the gateway was told, and whose answer was lost: perhaps it was that it knew nothing."""
 
     def __call__(self) -> bool:
         """Go through the uploads; return whether the gateway has said of each what it knows."""
@@ -73,9 +75,13 @@ class Reteller:
         except QuestionRefused as error:
             self._troubled(upload, f"{error}".rstrip(".")[:1900])
             return True
-        if answer is not None and answer.knew == "nothing":
+        if answer is None:
+            self._in_doubt.add(upload.upload_id)
+            return False
+        if answer.knew == "nothing" or (answer.knew == "open" and upload.upload_id in self._in_doubt):
             self._tell_again(upload)
-        return answer is not None
+        self._in_doubt.discard(upload.upload_id)
+        return True
 
     def _ask(self, question: RememberUpload) -> Remembered | None:
         """Ask the gateway; None where it does not answer now."""

@@ -1,10 +1,11 @@
 """Events that a transaction decided to send, kept until the broker has taken them."""
 
 import contextlib
+import itertools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -29,6 +30,8 @@ SCHEMA = Schema(
 )
 WINDOW = 500
 """Events that may be on their way to the broker at once."""
+MOST_BYTES = 8 * 1024 * 1024
+"""Bytes that these events may have together: with the largest ones the window alone would be half a gigabyte."""
 PAUSE_S = 1.0
 """How long the relay waits after the broker was away."""
 REFUSED_PAUSE_S = 5.0
@@ -48,7 +51,8 @@ class Outbox:
         self._give_up_at: float | None = None
         self._cursor = 0
         """The largest row id that was read; a row that failed sets it back."""
-        self._sent: set[int] = set()
+        self._sent: dict[int, int] = {}
+        """What is under way: rows, each with its bytes."""
         self._aside: dict[int, None] = {}
         """Rows that nobody takes now, first the one that was not tried for longest; the window does not count them."""
         self._refusal = ""
@@ -174,26 +178,30 @@ class Outbox:
 
     def _unsent(self) -> list[sqlite3.Row]:
         with self._change:
-            room = WINDOW - len(self._sent)
+            room, free = WINDOW - len(self._sent), MOST_BYTES - sum(self._sent.values())
             cursor = self._cursor
             self._fresh = room <= 0
         if room <= 0:
             return []
         with self._store.reading() as db:
-            query = "SELECT id, body FROM outbox WHERE id > ? ORDER BY id LIMIT ?"
-            found = db.execute(query, (cursor, WINDOW)).fetchall()
+            query = "SELECT id, length(body) AS size FROM outbox WHERE id > ? ORDER BY id LIMIT ?"
+            found = [(row["id"], row["size"]) for row in db.execute(query, (cursor, WINDOW))]
         with self._change:
-            open_ = [row for row in found if row["id"] not in self._sent and row["id"] not in self._aside]
-            rows = open_[:room]
-            if found:
-                self._fresh = True
-            if found and self._cursor == cursor:  # else a row has failed meanwhile, and is read again from there
-                self._cursor = (rows if len(open_) > room else found)[-1]["id"]
-        return rows
+            open_ = [one for one in found if one[0] not in self._sent and one[0] not in self._aside]
+            chosen = dict(_as_fit(open_, room, free, alone=not self._sent))
+            reached = found[-1][0] if found and len(chosen) == len(open_) else max(chosen, default=cursor)
+            self._fresh = reached > cursor
+            if self._cursor == cursor:  # else a row has failed meanwhile, and is read again from there
+                self._cursor = reached
+        if not chosen:
+            return []
+        with self._store.reading() as db:
+            query = "SELECT id, body FROM outbox WHERE id > ? AND id <= ? ORDER BY id"
+            return [row for row in db.execute(query, (cursor, reached)) if row["id"] in chosen]
 
     def _send(self, row_id: int, body: bytes) -> None:
         with self._change:
-            self._sent.add(row_id)
+            self._sent[row_id] = len(body)
         try:
             event = replace(decode(body), mark=Mark(self._store.identity, self._store.run, row_id))
         except ContractError as error:  # it must not hold up the others
@@ -246,7 +254,7 @@ class Outbox:
     def _set_aside(self, row_id: int, why: str) -> bool:
         """Let others go past a row that nobody takes; return whether the reason is new."""
         with self._change:
-            self._sent.discard(row_id)
+            self._sent.pop(row_id, None)
             self._aside[row_id] = None
             self._probed = None if self._probed == row_id else self._probed
             fresh, self._refusal = why != self._refusal, why
@@ -279,7 +287,7 @@ class Outbox:
 
     def _again(self, row_id: int) -> None:
         with self._change:
-            self._sent.discard(row_id)
+            self._sent.pop(row_id, None)
             self._read_again_from(row_id)
 
     def _delete_confirmed(self) -> None:
@@ -297,7 +305,19 @@ class Outbox:
             raise
         crash_point("outbox.deleted")
         with self._change:
-            self._sent.difference_update(done)
+            for row_id in done:
+                self._sent.pop(row_id, None)
+
+
+def _as_fit(
+    rows: Iterable[tuple[int, int]], room: int, free: int, *, alone: bool
+) -> Iterator[tuple[int, int]]:  # fmt: skip
+    """Take rows, each with its bytes, as long as there is room for them; where nothing is under way, one at least."""
+    for row_id, size in itertools.islice(rows, room):
+        if size > free and not alone:
+            return
+        free, alone = free - size, False
+        yield row_id, size
 
 
 def _later(seconds: float, step: Callable[..., None], *arguments: int) -> threading.Timer:

@@ -39,14 +39,27 @@ def test_a_rung_that_keeps_a_message_for_twice_its_time_is_named(awaited, clock)
 
 
 def test_what_is_back_is_not_waited_for(awaited, clock):
-    """Whichever of several; one that asks again waits anew."""
-    for body in (b"one", b"two"):
+    """Whichever of several; one that asks again waits anew, and what never got there is not waited for."""
+    for body in (b"one", b"two", b"three"):
         awaited.sent(body, "datauploader.again.1s", 1)
     awaited.back(b"one")
+    awaited.unsent(b"three")
     clock.now += 60
     assert "messages (1)" in awaited.trouble
     awaited.sent(b"two", "datauploader.again.60s", 60)
     assert awaited.trouble == ""
+
+
+def test_a_rung_from_which_a_later_message_is_back_does_not_stand(awaited, clock):
+    """An earlier one of that rung came to another process of the same queue; of other rungs that says nothing."""
+    awaited.sent(b"elsewhere", "datauploader.again.1s", 1)
+    awaited.sent(b"slow", "datauploader.again.10s", 10)
+    awaited.sent(b"mine", "datauploader.again.1s", 1)
+    awaited.back(b"mine")
+    clock.now += 10
+    assert awaited.trouble == ""
+    clock.now += 20
+    assert "datauploader.again.10s keeps messages (1)" in awaited.trouble
 
 
 def test_what_somebody_took_away_is_not_waited_for_without_end(awaited, clock):

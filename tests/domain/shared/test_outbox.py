@@ -13,6 +13,7 @@ from datauploader.contracts.envelope import LARGEST_ACCEPTED
 from datauploader.contracts.registry import topic
 from datauploader.errors import BrokerRefused, BrokerUnreachable, ContractError
 from datauploader.state import Outbox, Store
+from datauploader.state import outbox as outbox_module
 from datauploader.state.outbox import SCHEMA
 from datauploader.testing import builders
 
@@ -244,6 +245,27 @@ def test_no_more_than_a_window_is_on_its_way(store) -> None:
     until(lambda: outbox.waiting() == 0, "an empty outbox")
     assert len(set(broker.got)) == len(broker.got) == 1200
     outbox.stop()
+
+
+def test_the_largest_events_are_under_way_by_bytes(store, monkeypatch) -> None:
+    """A window of them would cost half a gigabyte; each leaves in its turn, also one that is larger than all may be."""
+    monkeypatch.setattr(outbox_module, "MOST_BYTES", 100_000)
+    broker, sentence = Broker(), "x" * 1900
+    broker.mood = "silent"
+    with store.transaction() as db:
+        for number in range(12):
+            troubles = (sentence,) * (20 if number != 5 else 90)
+            said = UploadScanned(upload_id=builders.UPLOAD, files=0, bytes=0, settling=0, left_out=0, troubles=troubles)
+            Outbox.put(db, builders.event(said, id=f"e{number}"))
+    outbox = Outbox(store, broker.publish)
+    outbox.start()
+    for number in range(12):
+        broker.wait(lambda number=number: len(broker.got) > number, f"event {number}")
+        assert len(broker.open) - number <= 2
+        broker.open[number].set_result(None)
+    until(lambda: outbox.waiting() == 0, "all are sent")
+    outbox.stop()
+    assert broker.got == [f"e{number}" for number in range(12)]
 
 
 def test_each_event_is_sent_exactly_once_while_many_threads_decide(store) -> None:

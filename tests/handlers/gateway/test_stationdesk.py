@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from datauploader.contracts import Event, EventData, Person, UploadControlled, UploadRequested
+from datauploader.contracts import Event, EventData, Person, UploadControlled, UploadRequested, UploadScanned
 from datauploader.contracts.envelope import Mark, decode, encode
 from datauploader.contracts.questions import Heard, LastHeard, Remembered, RememberUpload
 from datauploader.errors import QuestionRefused
@@ -78,7 +78,9 @@ def test_nobody_else_can_have_a_station_throw_its_state_away(facility: Facility)
 
 
 @pytest.mark.fault("F53")
-@pytest.mark.parametrize(("lost", "knew"), [("wishes", "open"), ("view", "nothing"), ("all", "nothing")])
+@pytest.mark.parametrize(
+    ("lost", "knew"), [("wishes", "open"), ("view", "nothing"), ("all", "nothing"), ("all but news", "nothing")]
+)
 def test_a_gateway_that_has_forgotten_an_upload_says_its_request_again(
     facility: Facility, lost: str, knew: str
 ) -> None:  # fmt: skip
@@ -90,6 +92,9 @@ def test_a_gateway_that_has_forgotten_an_upload_says_its_request_again(
             db.execute("DELETE FROM wishes")
     if lost != "wishes":
         facility.redis().delete(keys.upload(request.data.upload_id))
+    if lost == "all but news":
+        facility.say(UploadScanned(upload_id=request.data.upload_id, files=1, bytes=1, settling=0, left_out=0))
+        eventually(lambda: facility.redis().exists(keys.upload(request.data.upload_id)), what="the news is in the view")
     before = len(requests(facility))
     assert remember(facility, request) == knew
     again = eventually(lambda: requests(facility)[before:], what="the request is said again")

@@ -132,6 +132,25 @@ def test_a_facility_that_has_forgotten_an_upload_is_told_everything_again(world,
 
 
 @pytest.mark.fault("F53")
+def test_a_facility_whose_answer_was_lost_is_told_everything_again(world, gateway):
+    """It has taken the request and knows it from then on; that it knew nothing else was in the answer."""
+    world.start()
+    world.request("sync")
+    world.write("a.dat")
+    (file,) = world.wait_announced("a.dat").values()
+    world.store(file)
+    world.catalogue(file)
+    world.wait_until(lambda: world.states().get("catalogued") == 1)
+    world.recalled = lambda _question, _station: Datafiles(items=known(file))
+    world.forget()
+    gateway.knows, gateway.facility = QuestionRefused("unavailable", "it was lost"), "two"
+    world.wait_until(lambda: len(gateway.told) > 1)
+    gateway.knows = "open"
+    world.wait_announced("a.dat")
+    assert world.wait_for(UploadOpened)[0].upload_id == UPLOAD
+
+
+@pytest.mark.fault("F53")
 def test_an_upload_that_was_sealed_is_sealed_again_for_a_facility_that_has_forgotten_it(world, gateway):
     """The new catalog has never heard the manifest."""
     world.write("a.dat")

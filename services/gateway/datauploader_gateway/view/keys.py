@@ -28,6 +28,10 @@ MAIL_OFF = f"{PREFIX}mail:off"
 """People who want no mail (set)."""
 
 
+REQUEST = "r:request"
+"""The register of an upload that says who asked for it; without it only what others have said of it is known."""
+
+
 def upload(upload_id: str) -> str:
     """Registers and counts of an upload (hash)."""
     return f"{PREFIX}upload:{upload_id}"

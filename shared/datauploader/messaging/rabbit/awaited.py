@@ -1,6 +1,7 @@
 """Retries that are due back: a rung that keeps what it should have let go is seen by whoever waits for it."""
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -12,23 +13,41 @@ _FORGOTTEN_S = 3600.0
 
 
 class Awaited:
-    """What this process has asked for again, and when it must be back; every method may be called from any thread."""
+    """What a consumer has asked for again, and when it must be back; every method may be called from any thread.
+
+    Of several processes that consume one queue another one may get it. A rung lets go in the order in which it took in:
+    what is back tells that the rung does not stand, and then nothing is waited for any more that went in before.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._due: dict[bytes, tuple[float, str]] = {}
+        """In the order of the sending: when it must be back, and the rung."""
 
     def sent(self, body: bytes, rung: str, delay_s: float) -> None:
         """Note that a message waits in a rung for so many seconds."""
         with self._lock:
-            self._due[_digest(body)] = self._clock() + 2 * delay_s + _GRACE_S, rung
+            key = _digest(body)
+            self._due.pop(key, None)
+            self._due[key] = self._clock() + 2 * delay_s + _GRACE_S, rung
 
     def back(self, body: bytes) -> None:
         """Note that a message has come."""
         if self._due:  # the usual case costs no digest
             with self._lock:
-                self._due.pop(_digest(body), None)
+                key = _digest(body)
+                if key not in self._due:
+                    return
+                _, rung = self._due[key]
+                before = itertools.takewhile(lambda other: other != key, self._due)
+                for other in [key, *(one for one in before if self._due[one][1] == rung)]:
+                    del self._due[other]
+
+    def unsent(self, body: bytes) -> None:
+        """Note that a message did not get into its rung."""
+        with self._lock:
+            self._due.pop(_digest(body), None)
 
     @property
     def trouble(self) -> str:

@@ -76,7 +76,7 @@ class RabbitBus:
         self._service = name.split(" ", maxsplit=1)[0]
         self._numbers = itertools.count(1)
         self._subscriptions: list[Subscription] = []
-        self._awaited: list[Awaited] = []
+        self._awaited: list[tuple[Subscription, Awaited]] = []
         self._closing = threading.Lock()
         self._owner = Owner(name)
         self._out = Link(address, "publisher", self._owner, tuning)
@@ -102,8 +102,10 @@ class RabbitBus:
             queue, handler, link=self._in, publisher=self._publisher, tuning=self._tuning, declare=self._declare,
             speakers=self._speakers, prefetch=prefetch, on_new=on_new, ownership=ownership,
         )  # fmt: skip
-        self._awaited.append(source.awaited)
-        return self._subscribe(source, workers)
+        subscription = self._subscribe(source, workers)
+        self._awaited = [one for one in self._awaited if not one[0].stopping.is_set()]
+        self._awaited.append((subscription, source.awaited))
+        return subscription
 
     def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
         """See `Bus.replay`; from a time, the broker begins with the chunk that holds it, so a little earlier."""
@@ -151,7 +153,9 @@ class RabbitBus:
         """See `Bus.health`."""
         troubles = [self._publisher.trouble, self._in.trouble if self._in.used else None]
         troubles += [one.trouble for one in self._subscriptions if not one.stopping.is_set()]
-        detail = next((str(trouble) for trouble in [*troubles, *(one.trouble for one in self._awaited)] if trouble), "")
+        # who has stopped to consume a queue does not hear what comes back to it
+        standing = [awaited.trouble for one, awaited in self._awaited if not one.stopping.is_set()]
+        detail = next((str(trouble) for trouble in (*troubles, *standing) if trouble), "")
         if self._out.blocked:
             detail = detail or f"the broker takes nothing at the moment ({self._out.blocked}): free its disk or memory"
         return BusHealth(

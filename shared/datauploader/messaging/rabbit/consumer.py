@@ -109,7 +109,7 @@ class QueueSource:
         try:
             await asyncio.wrap_future(self._publisher.send(onward).future)
         except MessagingError as error:
-            self.awaited.back(received.body)
+            self.awaited.unsent(received.body)
             log.warning("verdict_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
             if isinstance(error, Unroutable):
                 await self._mend_the_ways()
