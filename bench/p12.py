@@ -44,11 +44,11 @@ class BadThings:
     def begin(self) -> None:
         """Begin all of them."""
         double = self._run.facility.vuo.url
-        httpx.put(f"{double}/_double/widths", json={"datafiles.path": 100}).raise_for_status()
+        httpx.put(f"{double}/_double/widths", json={"datafiles.path": 200}).raise_for_status()
         os.utime(self._file("1-value", "far.dat"), (FAR_S, FAR_S))
-        self._file("2-catalogue", "x" * 150 + ".dat")
+        self._file("2-catalogue", "x" * 230 + ".dat")
         self._file("3-storage", "taken/refused.dat")
-        taken = self._run.facility.storage / "20260101" / "3-storage" / "taken"
+        taken = self._run.facility.storage / "experiments" / "20260101" / "3-storage" / "taken"
         taken.parent.mkdir(parents=True, exist_ok=True)
         taken.write_bytes(b"a file where a folder is wanted")
         self._file("4-certificate", "a.dat")
@@ -56,7 +56,7 @@ class BadThings:
         growing = self._file("6-growing", "growing.dat")
         with growing.open("wb") as file:
             file.truncate(300_000_000)
-        deep = "/".join(["deep" * 10] * 20)
+        deep = "/".join(["deep" * 10] * 4)
         self._file("7-pattern", f"{deep}/a.dat")
         with h5py.File(self._folder("9-harvester") / "bomb.nxs", "w") as file:
             entry = file.create_group("entry")
@@ -82,8 +82,11 @@ class BadThings:
             for name, upload in self.uploads.items():
                 status = gateway.upload(upload)
                 files = [f"{one.path[-30:]}: {one.detail}" for one in gateway.files(upload, "failed").items]
-                found[name] = {"state": status.state, "needs_person": status.needs_person, "troubles": status.troubles,
-                               "restless": [file.path for file in status.restless], "failed": files}  # fmt: skip
+                found[name] = {
+                    "state": status.state, "needs_person": status.needs_person, "troubles": status.troubles,
+                    "restless": [file.path for file in status.restless], "failed": files,
+                    "notes": self._raw(upload).get("notes", []),
+                }  # fmt: skip
         broker = self._run.facility.servers["rabbitmq"]
         queues = broker.management.queues(broker.address.vhost)
         found["8-messages"] = {
@@ -92,6 +95,10 @@ class BadThings:
             if queue["name"].startswith(("datauploader.again", "datauploader.parked", "datauploader.astray"))
         }
         return found
+
+    def _raw(self, upload: str) -> dict[str, object]:
+        address = f"{self._run.facility.url}/api/v1/uploads/{upload}"
+        return dict(httpx.get(address, headers={"Authorization": f"Bearer {self._run.token}"}, timeout=30).json())
 
     def end(self) -> None:
         """Stop what writes, and cancel what is still open."""
@@ -115,7 +122,7 @@ class BadThings:
 
     def _ask(self, name: str, **more: object) -> None:
         path = str((self._root / name).resolve())
-        self.uploads[name] = self._run.request(name, path=path, **more)
+        self.uploads[name] = self._run.request(name, path=path, **{"remote": "store", **more})
 
     def _write_on(self, path: Path, data: bytes, every_s: float) -> None:
         def write() -> None:
@@ -206,7 +213,7 @@ def timed(run: Run, data: Path, name: str, files: int) -> float:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(os.urandom(2000))
     began = time.monotonic()
-    upload = run.request(name, mode="batch", path=str(folder.resolve()), quiet_period_s=0.5)
+    upload = run.request(name, mode="batch", path=str(folder.resolve()), quiet_period_s=0.5, remote="store")
     with Gateway(run.facility.url, run.token) as gateway:
         eventually(lambda: gateway.upload(upload).state == "completed", within_s=600, every_s=0.05, what=name)
     return time.monotonic() - began
