@@ -138,6 +138,7 @@ class BadThings:
         url = self._run.facility.servers["rabbitmq"].address.url
         with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
             channel = connection.channel()
+            channel.confirm_delivery()
             for number in range(40):
                 channel.basic_publish("datauploader.again.1s", f"no.such.queue.{number}", b"{}")
 
