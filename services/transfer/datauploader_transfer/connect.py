@@ -16,7 +16,7 @@ def connect(common: Settings, settings: TransferSettings) -> Mover:
     """
     raise_limit()
     remotes = parse_remotes(common.remotes)
-    copies = common.state_dir
-    copies.mkdir(parents=True, exist_ok=True)
-    rclone = RcloneSettings(binary=settings.rclone, copies=copies, bytes_per_s=settings.bandwidth_bytes_per_s)
+    rclone = RcloneSettings(
+        binary=settings.rclone, copies=common.state_dir, bytes_per_s=settings.bandwidth_bytes_per_s
+    )  # fmt: skip
     return RcloneMover(remotes, rclone)

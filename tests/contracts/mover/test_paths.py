@@ -16,6 +16,7 @@ import pytest
 from datauploader import nofollow
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import NetworkDrive
+from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.adapters.rclone import RcloneMover
 from datauploader_transfer.adapters.source import Sources, at_once
 from datauploader_transfer.adapters.storage import Storage
@@ -188,7 +189,7 @@ def test_more_files_than_may_be_held_open_are_sent_and_none_stays_open(tmp_path,
 def test_a_file_that_is_opened_after_the_copy_is_over_is_closed_again(files):
     """A drive that has hung answers into the void."""
     item = files.write("file", MINE)
-    sources = Sources(files.root)
+    sources = Sources(FolderOnDemand("du-test-", files.root.parent))
     assert isinstance(held := sources.open(item), Item)
     assert held.source.read_bytes() == MINE
     sources.close()
@@ -200,7 +201,7 @@ def test_what_is_held_open_has_a_number_that_nothing_else_gets(files):
     """Two copies after each other use different ones, so who asks late for the first finds nothing there."""
     numbers = []
     for _ in range(2):
-        sources = Sources(files.root)
+        sources = Sources(FolderOnDemand("du-test-", files.root.parent))
         numbers.append(int(sources.open(files.write("file", MINE)).source.name))
         sources.close()
     with (files.root / "file").open() as other:

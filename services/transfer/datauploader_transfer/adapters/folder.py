@@ -6,6 +6,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -15,7 +16,7 @@ import structlog
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PrivateFolder"]
+__all__ = ["FolderOnDemand", "PrivateFolder"]
 
 log = structlog.get_logger()
 
@@ -39,6 +40,32 @@ class PrivateFolder:
         """Remove the folder with everything in it."""
         self._owner.close()
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+class FolderOnDemand:
+    """A private folder that is made when it is first asked for; what killed owners have left goes at once."""
+
+    def __init__(self, prefix: str, parent: Path | None = None) -> None:
+        self._prefix, self._parent = prefix, parent
+        self._lock = threading.Lock()
+        self._made: PrivateFolder | None = None
+        _sweep(prefix, parent or Path(tempfile.gettempdir()))
+
+    @property
+    def path(self) -> Path:
+        """Where it is; OSError as the system raises it where it cannot be made."""
+        with self._lock:
+            if self._made is None:
+                if self._parent is not None:
+                    self._parent.mkdir(parents=True, exist_ok=True)
+                self._made = PrivateFolder(self._prefix, self._parent)
+            return self._made.path
+
+    def close(self) -> None:
+        """Remove it with everything in it."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
 
 
 def _sweep(prefix: str, place: Path) -> None:

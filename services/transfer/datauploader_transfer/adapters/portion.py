@@ -4,10 +4,10 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
+from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.adapters.rc import Answer
 from datauploader_transfer.adapters.source import (
     Sources,
@@ -49,14 +49,14 @@ class Portion:
         watch: Watch,
         *,
         read_back: bool,
-        folder: Path,
+        copies: FolderOnDemand,
         on_begin: Begin | None = None,
         unproved: set[int] | None = None,
     ) -> None:
         self._storage = storage
         self._items = items
         self._watch = watch
-        self._read_back, self._folder = read_back, folder
+        self._read_back, self._copies = read_back, copies
         self._on_begin = on_begin or (lambda _items, _new: None)
         self._settled: dict[int, Outcome] = {}
         self._replace: set[int] = set()
@@ -190,7 +190,7 @@ class Portion:
         """Have some files copied, each from what is held open of it; settle those that cannot be opened."""
         if self._watch.reason:
             return {i: {"error": self._watch.reason} for i in chosen}
-        sources = Sources(self._folder)
+        sources = Sources(self._copies)
         try:
             held: dict[int, Item] = {}
             for i, found in zip(chosen, self._opened(chosen, sources), strict=True):

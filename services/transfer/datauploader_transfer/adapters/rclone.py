@@ -16,7 +16,7 @@ from datauploader_transfer.adapters.asking import clock_fault, wanted_pause
 from datauploader_transfer.adapters.binary import find_rclone
 from datauploader_transfer.adapters.busy import Busy
 from datauploader_transfer.adapters.counting import Counting
-from datauploader_transfer.adapters.folder import PrivateFolder
+from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.adapters.knock import knock
 from datauploader_transfer.adapters.portion import Portion
 from datauploader_transfer.adapters.rc import Rc
@@ -83,7 +83,7 @@ class RcloneMover:
         self._closing = Event()
         self._unusable: dict[str, str] = {}
         binary = find_rclone(self._settings.binary)
-        self._copies = PrivateFolder("du-taken-", self._settings.copies)
+        self._copies = FolderOnDemand("du-taken-", self._settings.copies)
         self._rcd = Rcd(binary, self._define_everything, folder=self._settings.folder)
         self._rc = Rc(self._rcd)
         self._storages = {name: Storage(self._rc, remote, tuning_for(remote)) for name, remote in self._remotes.items()}
@@ -248,7 +248,7 @@ class RcloneMover:
                         portion,
                         watch,
                         read_back=read_back,
-                        folder=self._copies.path,
+                        copies=self._copies,
                         on_begin=on_begin,
                         unproved=unproved,
                     )

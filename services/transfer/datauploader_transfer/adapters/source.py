@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from datauploader import nofollow
 from datauploader.contracts.model import bounded_ns
+from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.domain.outcomes import (
     no_room_for_copy,
     source_changed,
@@ -102,7 +103,7 @@ class Sources:
     finds, or gives a file up that grows meanwhile.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: FolderOnDemand) -> None:
         """Hold none; copies are made in this folder."""
         self._folder = folder
         self._lock = threading.Lock()
@@ -139,7 +140,7 @@ class Sources:
         """Copy the part of a file that was taken, and return the copy, or what is wrong."""
         digest, left = hashlib.sha256(), item.size
         try:
-            with tempfile.NamedTemporaryFile(prefix=COPY_PREFIX, dir=self._folder, delete=False) as copy:
+            with tempfile.NamedTemporaryFile(prefix=COPY_PREFIX, dir=self._folder.path, delete=False) as copy:
                 place = Path(copy.name)
                 self._copies.append(place)
                 while left and (block := stream.read(min(_BLOCK, left))) and not self._over:
