@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -222,7 +221,6 @@ class Place:
     point: str
     way: Callable[[Dying], None] = usual
     passes: int = 1
-    quick: bool = False
 
 
 PLACES = (
@@ -266,7 +264,7 @@ PLACES = (
     Place("catalog", "catalog.claimed"),
     Place("catalog", "catalog.ensured"),
     Place("catalog", "catalog.ensured-noted", addressed),
-    Place("catalog", "catalog.registered", quick=True),
+    Place("catalog", "catalog.registered"),
     Place("catalog", "catalog.registered-noted"),
     Place("catalog", "catalog.described", harvested),
     Place("catalog", "catalog.audit-asked"),
@@ -312,13 +310,9 @@ def test_no_crash_point_is_forgotten() -> None:
     assert {place.service for place in PLACES} == {"watcher", "transfer", "catalog", "gateway"}
 
 
-def _case(place: Place) -> Any:
-    marks = () if place.quick else (pytest.mark.campaign,)
-    return pytest.param(place, id=f"{place.service}:{place.point}", marks=marks)
-
-
+@pytest.mark.campaign
 @pytest.mark.fault("F40")
-@pytest.mark.parametrize("place", [_case(place) for place in PLACES])
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place.service}:{place.point}")
 def test_a_death_at_any_step_leaves_nothing_amiss(stage: Stage, record: Record, place: Place) -> None:
     """The service is seen to die at the point, is started again, and the oracle finds nothing."""
     dataset = f"{place.service}-{place.point}".replace(".", "-")

@@ -77,16 +77,17 @@ def facility(tmp_path: Path) -> Iterator[object]:
         yield made
 
 
+@pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_every_thread_that_ends_is_named_by_health(facility: object) -> None:
-    """Each is ended from outside; those that look at something now and then must notice by themselves."""
-    mine = [one for one in threading.enumerate() if isinstance(one, WorkerThread)]
-    for thread in mine:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Ending))
+    """Each is ended from outside: those that look at something now and then, so that they notice at once."""
     wanted = {
         "watch-loop", "report", "recall", "progress", "auditor.listing", "auditor.reading", "gateway-view", "outbox",
     }  # fmt: skip
-    assert wanted <= {thread.name for thread in mine}
+    mine = [one for one in threading.enumerate() if isinstance(one, WorkerThread) and one.name in wanted]
+    assert {thread.name for thread in mine} == wanted
+    for thread in mine:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Ending))
 
     def named() -> set[str]:
         runtimes = facility._running._runtimes.values()  # type: ignore[attr-defined]

@@ -148,7 +148,7 @@ def test_a_file_that_never_rests_is_left_out_when_a_person_says_so(world):
 
 
 @pytest.mark.fault("F64")
-@pytest.mark.parametrize("choice", ["take", "leave-out"])
+@pytest.mark.parametrize("choice", ["take", pytest.param("leave-out", marks=pytest.mark.campaign)])
 def test_a_choice_survives_a_restart(world, choice):
     """It is in the ledger: nobody is asked twice, and the file is not looked at again."""
     path = restless(world)
@@ -164,7 +164,7 @@ def test_a_choice_survives_a_restart(world, choice):
 
 
 @pytest.mark.fault("F64")
-@pytest.mark.parametrize(("choice", "files"), [("take", 1), ("leave-out", 0)])
+@pytest.mark.parametrize(("choice", "files"), [pytest.param("take", 1, marks=pytest.mark.campaign), ("leave-out", 0)])
 def test_what_was_chosen_beforehand_needs_nobody(world, choice, files):
     """A standing rule says once what becomes of such files."""
     path = restless(world, when_restless=choice)
@@ -174,6 +174,7 @@ def test_what_was_chosen_beforehand_needs_nobody(world, choice, files):
     assert (seal.files, seal.left_out) == (files, 1 - files)
 
 
+@pytest.mark.campaign
 @pytest.mark.fault("F64")
 def test_a_taken_file_that_is_written_over_before_it_is_sent_is_taken_again_and_then_shown(world):
     """Transfer sends only what was announced; what cannot be held long enough for that is left to a person."""
