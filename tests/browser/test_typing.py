@@ -45,7 +45,7 @@ def come(visitor: Come, site: Site, name: str) -> Page:
     return page
 
 
-@pytest.mark.parametrize("latency_ms", [pytest.param(0, marks=pytest.mark.campaign), pytest.param(150, marks=pytest.mark.campaign), 800])
+@pytest.mark.parametrize("latency_ms", [*(pytest.param(ms, marks=pytest.mark.campaign) for ms in (0, 150)), 800])
 def test_what_is_typed_after_a_tick_reaches_the_catalogue_whole(visitor: Come, site: Site, latency_ms: int) -> None:
     """Tick, type at once, press *Review* as the last key is up: every letter is on the page and in the dataset."""
     page = come(visitor, site, f"typed{latency_ms}")
