@@ -36,7 +36,10 @@ PACKAGES = {
     "faketime": "faketime",
     "chromium": "chromium",
 }
+ON_DEMAND = {"wine": "wine64 wine", "x86_64-w64-mingw32-ld": "binutils-mingw-w64-x86-64"}
+"""Others, which one task alone needs."""
 """Programs that the tests start, and Debian's packages that hold them."""
+WINE = ("wine", "x86_64-w64-mingw32-ld")
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Most tests wait for something, so two files of them at once take little more than half the time."""
 SOURCES = ["shared", "services", "sandbox", "harvesters", "tests", "bench", "deploy"]
@@ -175,6 +178,13 @@ def pin_images(_arguments: Sequence[str]) -> int:
     return call(BIN / "python", ROOT / "deploy" / "pin_images.py", ROOT / ".env")
 
 
+def windows_test(arguments: Sequence[str]) -> int:
+    """[PYTEST ARGUMENTS]: run tests on Windows' Python under Wine (Debian), made in .windows."""
+    environment()
+    debian(*WINE)
+    return call(BIN / "python", ROOT / "deploy" / "windows_test.py", *arguments)
+
+
 def environment() -> None:
     """Make .venv, or bring it up to date, with exactly what requirements.lock says."""
     stamp = VENV / ".complete"
@@ -218,9 +228,10 @@ def debian(*programs: str) -> None:
     """Install the Debian packages of programs that are missing."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     os.environ["PATH"] = path
-    missing = [PACKAGES[program] for program in programs if not shutil.which(program, path=path)]
+    known = PACKAGES | ON_DEMAND
+    missing = [known[program] for program in programs if not shutil.which(program, path=path)]
     if missing:
-        apt(*missing)
+        apt(*" ".join(missing).split())
 
 
 def apt(*packages: str) -> None:
@@ -294,6 +305,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "env": env,
     "compose-test": compose_test,
     "pin-images": pin_images,
+    "windows-test": windows_test,
     "bench": bench,
     "lint": lint,
     "lock": lock,

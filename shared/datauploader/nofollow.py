@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from datauploader import win32
+
 __all__ = ["BY_DESCRIPTOR", "FILE", "check_parts", "folder", "leads_elsewhere", "look", "open_file"]
 
 BY_DESCRIPTOR = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.listdir in os.supports_fd
@@ -46,7 +48,7 @@ def open_file(path: bytes) -> int:
     """Open a file for reading and return its descriptor, which the caller closes; OSError as the system raises it."""
     if not BY_DESCRIPTOR:
         check_parts(path)
-        return os.open(path, FILE)
+        return win32.open_file(os.fsdecode(path))
     above, name = _split(path)
     descriptor = _pass(above)
     try:
@@ -59,7 +61,7 @@ def look(path: bytes) -> os.stat_result:
     """Look at what lies at a path, never at what that points to; OSError as the system raises it."""
     if not BY_DESCRIPTOR:
         check_parts(os.path.dirname(path))  # noqa: PTH120 - bytes
-        return os.lstat(path)
+        return os.lstat(win32.verbatim(path))
     above, name = _split(path)
     descriptor = _pass(above)
     try:
@@ -79,7 +81,7 @@ def check_parts(path: bytes) -> None:
     here = drive + os.fsencode(os.sep)
     for part in rest.replace(b"/", os.fsencode(os.sep)).split(os.fsencode(os.sep)):
         here = os.path.join(here, part) if part else here  # noqa: PTH118 - bytes
-        if leads_elsewhere(os.lstat(here)):
+        if leads_elsewhere(os.lstat(win32.verbatim(here))):
             raise NotADirectoryError(errno.ENOTDIR, "a part of the path is a link, which is not followed", here)
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 import structlog
 
-from datauploader import logging, threads
+from datauploader import logging, threads, win32
 from datauploader.config import Settings
 from datauploader.errors import ConfigurationError, MessagingError, StateError
 from datauploader.health import HealthServer
@@ -132,7 +132,7 @@ def run(names: Sequence[str], settings: Settings) -> int:
     def end(_signal: int, _frame: FrameType | None) -> None:
         ending.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in win32.STOP_SIGNALS:
         signal.signal(number, end)
     try:
         runtime = Runtime(names, settings, end=ending.set)

@@ -21,6 +21,7 @@ from datauploader_watcher.ledger.files import Files, Row, new_row
 from datauploader_watcher.ledger.held import Held
 from datauploader_watcher.ledger.uploads import Uploads
 from datauploader_watcher.publishing import left_out, say_left_out
+from datauploader_watcher.scan import UNFOUND
 from datauploader_watcher.work import Pending, Work
 
 log = structlog.get_logger()
@@ -228,7 +229,9 @@ class Recorder:
         try:
             seen = look(work.disk, path)
         except Vanished:
-            return
+            if pending.omission != UNFOUND:
+                return
+            seen = None
         except FolderError:
             seen = None
         if pending.omission.reason == "unreadable" and seen is not None and _can_be_read(work.disk, path, seen.st_mode):

@@ -12,7 +12,7 @@ import structlog
 from datauploader.contracts.names import display
 from datauploader.nofollow import leads_elsewhere
 from datauploader.state import Store
-from datauploader_watcher.adapters.disk import Disk, Page, changed_ns, explain, stamp_of
+from datauploader_watcher.adapters.disk import Disk, OpenFolder, Page, changed_ns, explain, stamp_of
 from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, unrecorded
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join
 from datauploader_watcher.earlier import Earlier
@@ -33,6 +33,7 @@ LINK_OUTSIDE = Omission("symlink-outside", "it is a link to something outside th
 LARGEST_FILE = 2**53 - 1
 """Bytes: the largest number that every reader of JSON holds exactly; the sum of a thousand fits a column."""
 TOO_LARGE = Omission("too-large", f"it says that it has more than {LARGEST_FILE:,} bytes, which no storage holds")
+UNFOUND = Omission("unfound", "the folder lists it, and the system does not find it under this name; rename it")
 TOO_LONG = Omission("path-too-long", "its path is longer than 32,767 bytes or 1,000 folders; use fewer of them")
 _LONGEST_PATH, _MOST_LEVELS = 32_767, 1000
 
@@ -158,12 +159,16 @@ class Scan:
     def _compare(self, folder: bytes, page: Page, known: Mapping[bytes, KnownRow]) -> list[tuple[int, bytes]]:
         """Compare a page; return times of change, with the names, that older releases did not keep."""
         news: list[tuple[int, bytes]] = []
+        lost: list[bytes] = []
         prefix = folder + b"/" if folder else b""
         get = known.get
         for name, seen in zip(page.names, page.looks, strict=True):
             row = get(name)
             if isinstance(seen, OSError):
-                self._failed(prefix + name, explain(seen, prefix + name), row)
+                problem = explain(seen, prefix + name)
+                if isinstance(problem, Vanished):
+                    lost.append(name)
+                self._failed(prefix + name, problem, row)
             elif (
                 row is not None
                 and row[2] == seen.st_mtime_ns
@@ -178,7 +183,20 @@ class Scan:
                     news.append((changed, name))
             else:
                 self._one(prefix + name, seen, row)
+        if lost and not self.lost:
+            self._look_for(folder, prefix, lost, known)
         return news
+
+    def _look_for(self, folder: bytes, prefix: bytes, lost: list[bytes], known: Mapping[bytes, KnownRow]) -> None:
+        """Tell names that are gone by now from those that are listed and cannot be looked at.
+
+        Windows does not find some names that it lists, such as those that end in a dot; a damaged folder neither.
+        """
+        with self._disk.folder(folder) as opened:
+            listed = set(opened.names())
+            for name in lost:
+                if name in listed and isinstance(_seen(opened, name), FileNotFoundError):
+                    self._findings.omit(prefix + name, UNFOUND, known.get(name))
 
     def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
         """Settle one entry; what goes wrong with it is on the record, and keeps no other from being looked at."""
@@ -272,6 +290,13 @@ class Scan:
             self._findings.lose(RootLost(f"the folder of the upload cannot be read: {problem}"))
         elif not isinstance(problem, Vanished):
             self._findings.omit(path, Omission("unreadable", f"{problem}; it is tried again"), row)
+
+
+def _seen(opened: OpenFolder, name: bytes) -> os.stat_result | OSError:
+    try:
+        return opened.stat(name)
+    except OSError as error:
+        return error
 
 
 class Omits(Protocol):

@@ -125,6 +125,7 @@ def report(service: str = "watcher") -> StationReported:
     return StationReported(service=service, version="1", host="h", state="ok", interval_s=10)
 
 
+@pytest.mark.posix  # modes of files
 def test_what_was_said_is_there_after_a_restart(open_log, tmp_path: Path) -> None:
     """In order, byte by byte, with offsets that go on; readable by its owner alone."""
     events = say(open_log(), *life("upload-0001")[:4])

@@ -41,7 +41,7 @@ def test_the_lock_holds_between_processes_and_ends_with_its_own(tmp_path: Path) 
          str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     with held:
-        assert held.stdout.readline() == b"held\n"
+        assert held.stdout.readline().strip() == b"held"
         with pytest.raises(StateInUse, match=f"process {held.pid}"):
             FolderLock(tmp_path, "watcher")
         FolderLock(tmp_path, "transfer").release()

@@ -66,6 +66,7 @@ def opened(archive: Path, tmp_path: Path) -> backup.Restored:
     return backup.Restored(archive, folder)
 
 
+@pytest.mark.posix  # modes of files
 @pytest.mark.fault("F53")
 def test_everything_comes_back_as_it_was_and_is_for_its_owner_alone(archive: Path, tmp_path: Path) -> None:
     """States that were in use as well; what was set aside is left out."""
@@ -99,6 +100,7 @@ def test_nothing_is_written_over_what_is_there_or_under_a_service_that_runs(
     assert restored.states(tmp_path / "new")
 
 
+@pytest.mark.posix  # modes of files
 @pytest.mark.fault("F53")
 def test_an_archive_that_is_not_as_it_was_written_restores_nothing(archive: Path, tmp_path: Path) -> None:
     """One flipped byte, a cut one, and something else."""

@@ -14,6 +14,7 @@ from datauploader.days import today
 TREE = Path(__file__).parents[3]
 
 
+@pytest.mark.posix  # `time.tzset`
 @pytest.mark.parametrize(
     ("zone", "here", "day"),
     [

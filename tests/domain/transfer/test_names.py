@@ -1,5 +1,6 @@
 """Names in rclone's standard form, there and back."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ NAME = st.text(
 )
 
 
+@pytest.mark.posix  # names of any bytes
 @given(st.lists(NAME, min_size=1, max_size=3).map("/".join))
 def test_a_name_in_standard_form_is_read_back_as_it_was(path) -> None:
     """Symbols of control characters, and the quotes before them, are told apart."""

@@ -61,6 +61,16 @@ def test_a_windows_pattern_is_read():
     parsed = rule("C:\\data\\{investigation}\\{dataset}\\**")
     assert parsed.prefix == "C:/data"
     assert len(parsed.levels) == 2
+    assert rule("D:\\{investigation}\\{dataset}").prefix == "D:/"
+
+
+def test_a_pattern_on_a_share_is_read():
+    """Server and share are fixed; what is below may be a placeholder."""
+    parsed = rule("\\\\server\\share\\{investigation}\\{dataset}\\**")
+    assert parsed.prefix == "//server/share"
+    assert parsed.level(0, "20260101") == {"investigation": "20260101"}
+    with pytest.raises(ConfigurationError, match="must name the server and its share"):
+        rule("//server/{investigation}/{dataset}")
 
 
 def test_a_constant_dataset_name_is_allowed():

@@ -8,7 +8,7 @@ import pytest
 from datauploader_watcher.adapters.disk import LocalDisk, explain, is_below, look
 from datauploader_watcher.adapters.events import watches_left_out
 from datauploader_watcher.adapters.mounts import file_system, is_mounted, is_network, mount_point
-from datauploader_watcher.adapters.sharing import LOCK_VIOLATION, SHARING_VIOLATION, is_locked, long_path
+from datauploader_watcher.adapters.sharing import LOCK_VIOLATION, SHARING_VIOLATION, is_locked
 from datauploader_watcher.errors import Busy, RootLost, Vanished
 
 
@@ -129,13 +129,6 @@ def test_a_file_in_use_on_windows_is_deferred_and_not_failed():
 
 
 @pytest.mark.fault("F16")
-def test_long_windows_paths_are_written_with_their_prefix():
-    """260 characters are not the end, on drives and on shares."""
-    assert long_path("C:/data/a") == "\\\\?\\C:\\data\\a"
-    assert long_path("\\\\server\\share\\a") == "\\\\?\\UNC\\server\\share\\a"
-    assert long_path("\\\\?\\C:\\a") == "\\\\?\\C:\\a"
-
-
 @pytest.mark.fault("F5")
 def test_too_few_watches_are_told_with_what_to_do(tmp_path):
     """Fewer folders are watched than there are."""

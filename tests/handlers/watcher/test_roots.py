@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -192,3 +192,46 @@ def test_a_full_state_disk_is_told_and_overcome(world):
         disk.grow(64)
         world.wait_until(lambda: len(world.announced()) == 3000, "everything is announced", within_s=30)
         world.stop()
+
+
+class Unfinding(LocalDisk):
+    """A disk that lists a name and does not find it, as Windows does with one that ends in a dot."""
+
+    @contextmanager
+    def folder(self, path):
+        """Open a folder in which one name cannot be looked at."""
+        with super().folder(path) as opened:
+            yield UnfindingFolder(opened)
+
+
+class UnfindingFolder:
+    """See `Unfinding`."""
+
+    def __init__(self, opened):
+        self._opened = opened
+
+    def __getattr__(self, name):
+        return getattr(self._opened, name)
+
+    @property
+    def stat(self):
+        """Look, but for that name."""
+
+        def look(name):
+            if name == b"trail.":
+                raise FileNotFoundError(errno.ENOENT, "not found")
+            return self._opened.stat(name)
+
+        return look
+
+
+@pytest.mark.fault("F2")
+def test_a_name_that_is_listed_and_not_found_is_left_out_with_its_reason(world):
+    """Nothing is dropped in silence because a system cannot look at what it lists."""
+    world.write("good.dat")
+    world.write("trail.")
+    world.start(disks=Unfinding)
+    world.request("batch")
+    seal = world.wait_for(UploadSealed)[0]
+    assert (seal.files, seal.left_out) == (1, 1)
+    assert world.left_out() == {b"trail.": "unfound"}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from datauploader import logging
+from datauploader import logging, win32
 from datauploader.config import CONFIG_VARIABLE, Settings, load
 from datauploader.errors import ConfigurationError, DataUploaderError, StateInUse
 from datauploader.runtime import Runtime
@@ -104,7 +104,7 @@ class Desktop:
 
     def run(self) -> int:
         """Ask if need be, run the services until the end is asked for, stop them."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in win32.STOP_SIGNALS:
             signal.signal(number, lambda *_: self._ending.set())
         runtime = self._started() if self._place.configured else self._asked()
         if runtime is None:

@@ -30,6 +30,10 @@ class PrivateFolder:
     def __init__(self, prefix: str, parent: Path | None = None) -> None:
         place = parent or Path(tempfile.gettempdir())
         _sweep(prefix, place)
+        if sys.platform == "win32":  # no folder is renamed that has an open file; one without an owner is left alone
+            self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+            self._owner = (self.path / _OWNER).open("wb")
+            return
         made = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=place))  # created with mode 0700
         self._owner = (made / _OWNER).open("wb")
         _try_lock(self._owner)

@@ -13,11 +13,11 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from datauploader import nofollow
+from datauploader import nofollow, win32
 from datauploader.contracts.names import display
 from datauploader_watcher.adapters.mounts import is_mounted
 from datauploader_watcher.adapters.removal import Hold, hold_in, hold_path, put_back
-from datauploader_watcher.adapters.sharing import is_locked, open_denying_writers
+from datauploader_watcher.adapters.sharing import is_locked, open_sharing
 from datauploader_watcher.domain.versions import Stamp, stamp
 from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
 
@@ -166,11 +166,11 @@ class LocalDisk:
     def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:
         """See `Disk.pages`; this one always answers."""
         with self.folder(path) as opened:
-            names = opened.names() if only is None else sorted(only)
+            names, seen_of = opened.names() if only is None else sorted(only), opened.stat
             for start in range(0, max(len(names), 1), PAGE):
                 chunk = names[start : start + PAGE]
                 last = chunk[-1] if start + PAGE < len(names) else None
-                yield Page(chunk, [_seen(opened.stat, name) for name in chunk], last)
+                yield Page(chunk, [_seen(seen_of, name) for name in chunk], last)
 
     def look(self, path: bytes) -> os.stat_result:
         """See `Disk.look`."""
@@ -227,36 +227,37 @@ class _DescriptorFolder:
 
 @dataclass(frozen=True, slots=True)
 class _PathFolder:
-    """A folder by its path: Windows. Every look first looks at every part, that none is a link or a junction."""
+    """A folder by its path: Windows. Before each look through it, and each opening, every part is looked at."""
 
     root: bytes
     path: bytes
 
     def names(self) -> list[bytes]:
-        return sorted(os.listdir(self._inside(b"")))  # noqa: PTH208 - bytes
+        return sorted(os.listdir(self._checked()))  # noqa: PTH208 - bytes
 
     def entries(self) -> Iterator[tuple[bytes, bool]]:
-        with os.scandir(self._inside(b"")) as found:
+        with os.scandir(self._checked()) as found:
             for entry in found:
                 yield entry.name, _is_folder(entry)
 
     @property
     def stat(self) -> Callable[[bytes], os.stat_result]:
-        return lambda name: os.lstat(self._inside(name))
+        folder = self._checked()
+        return lambda name: os.lstat(os.path.join(folder, name))  # noqa: PTH118 - bytes
 
     def open(self, name: bytes) -> int:
-        return open_denying_writers(os.fsdecode(self._inside(name)), nofollow.FILE)
+        return open_sharing(os.fsdecode(os.path.join(self._checked(), name)))  # noqa: PTH118 - bytes
 
     def hold(self, name: bytes) -> AbstractContextManager[Hold]:
-        return hold_path(os.fsdecode(self._inside(name)))
+        return hold_path(os.fsdecode(os.path.join(self._checked(), name)))  # noqa: PTH118 - bytes
 
     def put_back(self, hidden: bytes, name: bytes) -> str:  # noqa: ARG002 - nothing is hidden here
         return ""
 
-    def _inside(self, name: bytes) -> bytes:
+    def _checked(self) -> bytes:
         folder = os.path.join(self.root, self.path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
         nofollow.check_parts(folder)
-        return os.path.join(folder, name) if name else folder  # noqa: PTH118 - bytes
+        return win32.verbatim(folder)
 
 
 def _is_folder_at(path: bytes) -> bool:

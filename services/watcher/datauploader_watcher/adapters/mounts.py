@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from datauploader import win32
+
 NETWORK = frozenset(
     (
         "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs",
@@ -32,6 +34,8 @@ def file_system(path: bytes, mounts: Path = _MOUNTS) -> str:
 
     Nothing is asked of the folder, which may lie on a drive that does not answer: its path must be resolved already.
     """
+    if os.name == "nt":
+        return "smb3" if win32.is_remote(os.path.splitdrive(os.fsdecode(path))[0]) else ""
     here, best, kind = os.path.abspath(path), b"", ""  # noqa: PTH100 - bytes
     for point, one in _table(mounts) or ():
         if _is_on(here, point) and len(point) >= len(best):
@@ -52,6 +56,8 @@ def is_network(kind: str) -> bool:
 
 def _table(mounts: Path) -> list[tuple[bytes, str]] | None:
     """Read the mount points and the types of what is mounted there, in the order of the mounting."""
+    if os.name == "nt":  # Wine shows the table of the system below it
+        return None
     try:
         lines = mounts.read_bytes().splitlines()
     except OSError:

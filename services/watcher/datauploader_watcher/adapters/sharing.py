@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from datauploader import win32
 from datauploader_watcher.adapters.mounts import is_network
 
 SHARING_VIOLATION = 32
@@ -20,16 +21,6 @@ LOCK_VIOLATION = 33
 def is_locked(error: OSError) -> bool:
     """Tell whether the file is only in use now, which says "later" and not "never"."""
     return getattr(error, "winerror", None) in (SHARING_VIOLATION, LOCK_VIOLATION)
-
-
-def long_path(path: str) -> str:
-    r"""Write an absolute Windows path so that more than 260 characters are allowed (`\\?\`, UNC shares included)."""
-    text = path.replace("/", "\\")
-    if text.startswith("\\\\?\\"):
-        return text
-    if text.startswith("\\\\"):
-        return "\\\\?\\UNC\\" + text[2:]
-    return "\\\\?\\" + text
 
 
 def has_writer(descriptor: int) -> bool | None:
@@ -103,39 +94,30 @@ else:
         """There is none."""
 
 
+def open_sharing(path: str) -> int:
+    """Open a file of Windows for reading, once nobody has it open for writing; nobody is kept from it meanwhile.
+
+    An instrument that wants to write on, rename or remove it can do so at any moment: stamps tell that it has changed.
+
+    Raises:
+        OSError: with `winerror` 32 while a program has it open for writing.
+    """
+    os.close(win32.open_file(path, share=win32.SHARE_READ | win32.SHARE_DELETE))
+    return win32.open_file(path)
+
+
 if sys.platform == "win32":
     import ctypes
     import msvcrt
     from ctypes import wintypes
 
     _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-    _kernel.CreateFileW.restype = wintypes.HANDLE
     _kernel.SetFileInformationByHandle.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
-    _GENERIC_READ = 0x80000000
-    _DELETE = 0x00010000
-    _SHARE_READ = 0x1
     _DISPOSITION = 4
-    _SHARE_READ_AND_DELETE = 0x1 | 0x4
-    _OPEN_EXISTING = 3
-    _OPEN_REPARSE_POINT = 0x00200000
-
-    def open_denying_writers(path: str, flags: int) -> int:
-        """Open for reading; OSError with `winerror` 32 while another program has the file open for writing."""
-        handle = _kernel.CreateFileW(
-            long_path(path), _GENERIC_READ, _SHARE_READ_AND_DELETE, None, _OPEN_EXISTING, _OPEN_REPARSE_POINT, None
-        )
-        if handle == wintypes.HANDLE(-1).value:
-            raise ctypes.WinError(ctypes.get_last_error())
-        return msvcrt.open_osfhandle(handle, flags)
 
     def open_to_remove(path: str) -> int:
         """Open for reading and removal; OSError with `winerror` 32 while others have it open for more than reading."""
-        handle = _kernel.CreateFileW(
-            long_path(path), _GENERIC_READ | _DELETE, _SHARE_READ, None, _OPEN_EXISTING, _OPEN_REPARSE_POINT, None
-        )
-        if handle == wintypes.HANDLE(-1).value:
-            raise ctypes.WinError(ctypes.get_last_error())
-        return msvcrt.open_osfhandle(handle, os.O_RDONLY | os.O_BINARY)
+        return win32.open_file(path, access=win32.READ | win32.DELETE, share=win32.SHARE_READ)
 
     def remove_when_closed(descriptor: int) -> None:
         """Have a file that `open_to_remove` opened go when it is closed."""
@@ -153,7 +135,3 @@ else:
     def remove_when_closed(descriptor: int) -> None:
         """Refuse: nothing was opened for that."""
         raise OSError(errno.ENOSYS, "only Windows removes a file by its handle", str(descriptor))
-
-    def open_denying_writers(path: str, flags: int) -> int:
-        """Open for reading; elsewhere no open denies writers, so this one does not either."""
-        return os.open(path, flags)

@@ -52,7 +52,10 @@ class Rule:
         levels = tuple(_level(name, part, known) for part in parts[fixed:])
         for what, template in (("investigation", investigation), ("dataset", dataset), ("location", location)):
             _check_template(name, what, template, known)
-        return cls(name, "/".join(parts[:fixed]) or "/", levels, investigation, dataset, location)
+        prefix = "/".join(parts[:fixed]) or "/"
+        if prefix.endswith(":"):
+            prefix += "/"  # without it a path of Windows is relative to where the program is on that drive
+        return cls(name, prefix, levels, investigation, dataset, location)
 
     def level(self, depth: int, folder: str) -> dict[str, str] | None:
         """Match the name of a folder `depth` levels below the prefix; return what its placeholders stand for."""
@@ -87,10 +90,14 @@ def _parts(name: str, pattern: str) -> list[str]:
     if not (text.startswith("/") or re.match(r"^[A-Za-z]:/", text)):
         raise _wrong(name, f"the pattern {pattern!r} must be an absolute path")
     text = text.removesuffix("/**").rstrip("/")
-    parts = text.split("/")
+    parts = text.removeprefix("//").split("/")
     if any(part in (".", "..", "**") for part in parts) or "" in parts[1:]:
         raise _wrong(name, f"the pattern {pattern!r} may hold ** only at its end, and no empty, . or .. part")
-    return parts
+    if not text.startswith("//"):
+        return parts
+    if len(parts) < 2 or any(map(_is_variable, parts[:2])):  # noqa: PLR2004 - server and share
+        raise _wrong(name, f"the pattern {pattern!r} must name the server and its share")
+    return [f"//{parts[0]}/{parts[1]}", *parts[2:]]
 
 
 def _is_variable(part: str) -> bool:
