@@ -3,7 +3,6 @@
 import json
 import mmap
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from datauploader.testing.growing import growing
 from datauploader.testing.waiting import eventually
 
 from .conftest import Case, Stage
@@ -203,13 +203,8 @@ def test_what_is_written_after_the_dataset_is_complete_is_told(stage, record, sc
 def test_a_file_that_never_rests_is_named_and_the_rest_waits_for_it(stage, record, scribe) -> None:
     """It changes every 200 ms; when its program ends, the dataset is complete with its last bytes."""
     with station(stage, record, scribe, "never-rests") as here:
-        here.pen.write("scan.h5", b"scan")
-        log = here.folder / "instrument.log"
-        with scribbling(log):
-            here.request()
-            here.stored()
-            here.close()
-            here.says("Still being written", "instrument.log")
+        with restless(here) as log:
+            pass
         here.pen.wrote(log)
         here.judged()
 
@@ -219,17 +214,11 @@ def test_a_file_that_never_rests_is_named_and_the_rest_waits_for_it(stage, recor
 def test_a_file_that_never_rests_is_stored_as_it_was_when_a_person_takes_it(stage, record, scribe) -> None:
     """While its program goes on writing: the dataset is complete, and the stored bytes are the beginning of the log."""
     with station(stage, record, scribe, "taken") as here:
-        here.pen.write("scan.h5", b"scan")
-        log = here.folder / "instrument.log"
-        with scribbling(log):
-            here.request()
-            here.stored()
-            here.close()
-            here.says("Still being written", "instrument.log")
+        with restless(here) as log:
             here.take("instrument.log")
             here.run.completed(here.upload)
             (stored,) = here.run.facility.storage.rglob("taken/instrument.log")
-            assert log.stat().st_size > stored.stat().st_size > 0
+            eventually(lambda: log.stat().st_size > stored.stat().st_size > 0, what="the log is longer than was stored")
         assert log.read_bytes().startswith(stored.read_bytes())
         receipt = here.told("/receipt")
         assert receipt["complete"], json.dumps(receipt["doubts"])
@@ -237,19 +226,13 @@ def test_a_file_that_never_rests_is_stored_as_it_was_when_a_person_takes_it(stag
 
 
 @contextmanager
-def scribbling(log: Path) -> Iterator[None]:
-    """Write a line every 200 ms."""
-    stop = threading.Event()
-
-    def scribble() -> None:
-        with log.open("ab", buffering=0) as file:
-            while not stop.wait(0.2):
-                file.write(b"a line\n")
-
-    writer = threading.Thread(target=scribble)
-    writer.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        writer.join()
+def restless(here: Station) -> Iterator[Path]:
+    """Close an upload of a scan and a log that is written on and on, until the log is named as what it waits for."""
+    here.pen.write("scan.h5", b"scan")
+    log = here.folder / "instrument.log"
+    with growing(log, every_s=0.2):
+        here.request()
+        here.stored()
+        here.close()
+        here.says("Still being written", "instrument.log")
+        yield log

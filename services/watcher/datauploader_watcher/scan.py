@@ -12,7 +12,7 @@ import structlog
 from datauploader.contracts.names import display
 from datauploader.nofollow import leads_elsewhere
 from datauploader.state import Store
-from datauploader_watcher.adapters.disk import Disk, OpenFolder, Page, changed_ns, explain, stamp_of
+from datauploader_watcher.adapters.disk import Disk, Page, changed_ns, explain, look_or_error, stamp_of
 from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, unrecorded
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join
 from datauploader_watcher.earlier import Earlier
@@ -195,7 +195,7 @@ class Scan:
         with self._disk.folder(folder) as opened:
             listed = set(opened.names())
             for name in lost:
-                if name in listed and isinstance(_seen(opened, name), FileNotFoundError):
+                if name in listed and isinstance(look_or_error(opened.stat, name), FileNotFoundError):
                     self._findings.omit(prefix + name, UNFOUND, known.get(name))
 
     def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
@@ -290,13 +290,6 @@ class Scan:
             self._findings.lose(RootLost(f"the folder of the upload cannot be read: {problem}"))
         elif not isinstance(problem, Vanished):
             self._findings.omit(path, Omission("unreadable", f"{problem}; it is tried again"), row)
-
-
-def _seen(opened: OpenFolder, name: bytes) -> os.stat_result | OSError:
-    try:
-        return opened.stat(name)
-    except OSError as error:
-        return error
 
 
 class Omits(Protocol):

@@ -2,14 +2,14 @@
 
 import os
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from datauploader.contracts.uploads import RestlessFile
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import Disk
 from datauploader_watcher.barred import BARRED
 from datauploader_watcher.clock import Clock
+from datauploader_watcher.closing import Closing
 from datauploader_watcher.domain.selection import Omission, Selection
 from datauploader_watcher.domain.settling import Quiet, Settling
 from datauploader_watcher.domain.versions import Stamp, split
@@ -48,24 +48,6 @@ class Interval:
 
 
 @dataclass(slots=True)
-class Closing:
-    """What keeps a closed upload from being sealed."""
-
-    since: float
-    """When it was closed, or taken up closing (monotonic)."""
-    held_until: tuple[float, str] | None = None
-    """Until when programs may keep it from being sealed (monotonic), and that moment as people read it."""
-    taken: set[bytes] = field(default_factory=set)
-    """Files that were read for the last time although a program has them open."""
-    restless: dict[bytes, RestlessFile] = field(default_factory=dict)
-    """Files that go on changing, and for which nothing is chosen."""
-    untaken: set[bytes] = field(default_factory=set)
-    """Files that were to be taken as they are, and are not only written on at their end."""
-    lingering: tuple[str, ...] = ()
-    """Sentences about files that keep it from being sealed."""
-
-
-@dataclass(slots=True)
 class Word:
     """Waiting for the catalogue's word that an upload may write its dataset."""
 
@@ -81,6 +63,8 @@ class Work:
 
     _gone_since: float | None = None
     """Since when the root's name is not there any more (monotonic)."""
+    _full_missed = False
+    """Something has changed while a scan of everything ran, perhaps without an event."""
 
     def __init__(
         self,
@@ -141,8 +125,7 @@ class Work:
         self._scans: deque[Scan] = deque()
         self._full: Scan | None = None
         self._full_counts = self._again = False
-        self._full_began, self._full_missed = 0.0, False
-        """Something has changed while a scan of everything ran, perhaps without an event."""
+        self._full_began = 0.0
         self._full_due: float | None = clock.monotonic()
 
     # what the scan finds

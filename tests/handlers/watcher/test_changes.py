@@ -3,13 +3,13 @@
 import hashlib
 import mmap
 import os
-import threading
 import time
 
 import pytest
 
 from datauploader.contracts import FileReady, UploadScanned, UploadSealed
 from datauploader.contracts.uploads import manifest_digest
+from datauploader.testing.growing import growing
 
 
 def sha256(data: bytes) -> str:
@@ -43,19 +43,9 @@ def test_a_growing_file_is_not_announced_before_it_rests(world):
     path = world.write("slow.dat", b"")
     world.start()
     world.request("sync", quiet_period_s=0.6)
-    stop = threading.Event()
-
-    def grow() -> None:
-        with path.open("ab", buffering=0) as file:
-            while not stop.wait(0.05):
-                file.write(b"x" * 100)
-
-    writer = threading.Thread(target=grow)
-    writer.start()
-    world.wait_until(lambda: path.stat().st_size > 3000, "three seconds of writing")
-    assert not world.events(FileReady)
-    stop.set()
-    writer.join()
+    with growing(path, every_s=0.05, data=b"x" * 100):
+        world.wait_until(lambda: path.stat().st_size > 3000, "three seconds of writing")
+        assert not world.events(FileReady)
     announced = world.wait_announced("slow.dat")[b"slow.dat"]
     assert announced.sha256 == sha256(path.read_bytes())
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import mmap
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from datauploader.contracts import FileVersion, UploadScanned, UploadSealed
 from datauploader.contracts.uploads import RestlessFile, manifest_digest
+from datauploader.testing.growing import growing
 from datauploader_watcher.ledger.choices import Choice, Choices
 
 
@@ -105,7 +105,7 @@ def test_that_a_file_was_open_when_it_was_read_survives_a_restart(world):
 def test_a_file_that_never_rests_is_named(world):
     """It keeps the dataset open, so people must know its name and what to do."""
     restless(world)
-    with scribbling(world.root / "instrument.log"):
+    with growing(world.root / "instrument.log"):
         world.control("close")
         world.wait_until(lambda: told(world, "Still being written: instrument.log;", "take it", "leave it out"))
         (named,) = world.events(UploadScanned)[-1].restless
@@ -119,14 +119,14 @@ def test_a_file_that_never_rests_is_named(world):
 def test_a_file_that_never_rests_is_taken_as_it_is_when_a_person_says_so(world):
     """Its bytes of one moment are a version; what is written after that is not uploaded."""
     path = restless(world)
-    with scribbling(path):
+    with growing(path):
         world.control("close")
         (named,) = world.wait_until(lambda: named_restless(world))
         world.control("take", named)
         seal = world.wait_for(UploadSealed)[0]
         taken = world.announced()[b"instrument.log"]
         assert taken.as_is
-        assert path.stat().st_size > taken.size
+        world.wait_until(lambda: path.stat().st_size > taken.size)
     assert taken.sha256 == sha256(path.read_bytes()[: taken.size])
     assert seal.manifest_sha256 == manifest_digest([(b"instrument.log", taken.sha256)])
     assert seal.notes == ("Taken while a program was still writing, as Anna chose: instrument.log.",)
@@ -137,7 +137,7 @@ def test_a_file_that_never_rests_is_left_out_when_a_person_says_so(world):
     """It is on the record, with who chose that; the rest is sealed."""
     path = restless(world)
     world.write("other.dat")
-    with scribbling(path):
+    with growing(path):
         world.control("close")
         (named,) = world.wait_until(lambda: named_restless(world))
         world.control("leave-out", named)
@@ -152,8 +152,8 @@ def test_a_file_that_never_rests_is_left_out_when_a_person_says_so(world):
 def test_a_choice_survives_a_restart(world, choice):
     """It is in the ledger: nobody is asked twice, and the file is not looked at again."""
     path = restless(world)
-    with scribbling(path):
-        with scribbling(world.root / "other.log"):
+    with growing(path):
+        with growing(world.root / "other.log"):
             world.control("close")
             world.wait_until(lambda: len(named_restless(world)) == 2)
             world.control(choice, next(file for file in named_restless(world) if file.path == path.name))
@@ -168,7 +168,7 @@ def test_a_choice_survives_a_restart(world, choice):
 def test_what_was_chosen_beforehand_needs_nobody(world, choice, files):
     """A standing rule says once what becomes of such files."""
     path = restless(world, when_restless=choice)
-    with scribbling(path):
+    with growing(path):
         world.control("close")
         seal = world.wait_for(UploadSealed)[0]
     assert (seal.files, seal.left_out) == (files, 1 - files)
@@ -179,7 +179,7 @@ def test_what_was_chosen_beforehand_needs_nobody(world, choice, files):
 def test_a_taken_file_that_is_written_over_before_it_is_sent_is_taken_again_and_then_shown(world):
     """Transfer sends only what was announced; what cannot be held long enough for that is left to a person."""
     path = restless(world)
-    with scribbling(path):
+    with growing(path):
         world.control("close")
         (named,) = world.wait_until(lambda: named_restless(world))
         world.control("take", named)
@@ -245,25 +245,6 @@ def chosen(world) -> dict[bytes, Choice]:
     """Return what is kept of people's choices."""
     with world.watcher.store.reading() as db:
         return Choices.of(db, 1)
-
-
-@contextmanager
-def scribbling(path: Path) -> Iterator[None]:
-    """Write on and on at the end of a file."""
-    stop = threading.Event()
-
-    def scribble() -> None:
-        with path.open("ab", buffering=0) as file:
-            while not stop.wait(0.1):
-                file.write(b"x" * 10)
-
-    writer = threading.Thread(target=scribble)
-    writer.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        writer.join()
 
 
 @contextmanager

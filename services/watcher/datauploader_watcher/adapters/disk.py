@@ -170,7 +170,7 @@ class LocalDisk:
             for start in range(0, max(len(names), 1), PAGE):
                 chunk = names[start : start + PAGE]
                 last = chunk[-1] if start + PAGE < len(names) else None
-                yield Page(chunk, [_seen(seen_of, name) for name in chunk], last)
+                yield Page(chunk, [look_or_error(seen_of, name) for name in chunk], last)
 
     def look(self, path: bytes) -> os.stat_result:
         """See `Disk.look`."""
@@ -278,7 +278,8 @@ def is_below(path: bytes, root: bytes) -> bool:
     return path == root or path.startswith(root.rstrip(b"/\\") + os.fsencode(os.sep))
 
 
-def _seen(look: Callable[[bytes], os.stat_result], name: bytes) -> os.stat_result | OSError:
+def look_or_error(look: Callable[[bytes], os.stat_result], name: bytes) -> os.stat_result | OSError:
+    """Look at one name, and return what went wrong in place of what was seen."""
     try:
         return look(name)
     except OSError as error:
