@@ -1,5 +1,6 @@
 """RabbitMQ only: a broker that restarts, dies, freezes or is full; on one of its own."""
 
+import os
 import socket
 import threading
 import time
@@ -161,6 +162,20 @@ def test_closing_while_the_broker_is_frozen_keeps_its_deadline(server, connect, 
         server.resume()
 
 
+def test_a_close_that_runs_out_of_time_leaves_no_socket_behind(server, connect, new_event, monkeypatch):
+    """The broker is frozen, and the deadline ends while its goodbye is still waited for."""
+    monkeypatch.setattr("datauploader.messaging.rabbit.link._GOODBYE_S", 30.0)
+    before = open_sockets()
+    bus = connect()
+    bus.publish(new_event()).result(10)
+    server.pause()
+    try:
+        bus.close(1)
+        assert open_sockets() == before
+    finally:
+        server.resume()
+
+
 def test_closing_while_the_broker_is_away_takes_no_time(quick, new_event):
     """Nobody listens at the address; a publish fails after a short wait, and close returns."""
     bus = RabbitBus("amqp://guest:guest@127.0.0.1:1/", name="watcher x", tuning=quick)
@@ -180,3 +195,16 @@ def test_closing_while_the_broker_says_nothing_takes_no_time(quick, new_event):
             begun = time.monotonic()
             bus.close(5)
             assert time.monotonic() - begun < 2
+
+
+def open_sockets() -> set[str]:
+    """Name the sockets that this process has open."""
+    numbers = os.listdir("/proc/self/fd")
+    return {name for number in numbers if (name := _named(number)).startswith("socket:")}
+
+
+def _named(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:  # the one that listed them
+        return ""

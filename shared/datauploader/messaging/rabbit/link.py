@@ -165,13 +165,15 @@ async def _first(*futures: "asyncio.Future[Any]") -> None:
 
 
 async def _goodbye(connection: AsyncioConnection, gone: "asyncio.Future[BaseException]") -> None:
-    """Close what is still open, politely first, so that no socket is left behind."""
+    """Close what is still open, politely first, so that no socket is left behind, even if nobody waits for it."""
     try:
-        if not (connection.is_closed or connection.is_closing):
-            connection.close()
-        await asyncio.wait([gone], timeout=_GOODBYE_S)
-        if not gone.done():
-            connection._terminate_stream(BrokerUnreachable("given up"))  # noqa: SLF001 - pika has no other way to leave a broker that does not answer
+        try:
+            if not (connection.is_closed or connection.is_closing):
+                connection.close()
             await asyncio.wait([gone], timeout=_GOODBYE_S)
+        finally:  # also when the owner ends before the broker has answered
+            if not gone.done():
+                connection._terminate_stream(BrokerUnreachable("given up"))  # noqa: SLF001 - pika has no other way to leave a broker that does not answer
+        await asyncio.wait([gone], timeout=_GOODBYE_S)
     except PIKA_ERRORS as error:
         log.debug("broker_goodbye_failed", problem=repr(error))

@@ -109,6 +109,7 @@ async def _cancel_all() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # pika closes the sockets that were given up in the loop's next round
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any) -> None:
