@@ -1,10 +1,10 @@
 """RabbitMQ only: a broker that restarts, dies, freezes or is full; on one of its own."""
 
-import os
 import socket
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -199,12 +199,11 @@ def test_closing_while_the_broker_says_nothing_takes_no_time(quick, new_event):
 
 def open_sockets() -> set[str]:
     """Name the sockets that this process has open."""
-    numbers = os.listdir("/proc/self/fd")
-    return {name for number in numbers if (name := _named(number)).startswith("socket:")}
+    return {name for descriptor in Path("/proc/self/fd").iterdir() if (name := _named(descriptor)).startswith("socket:")}
 
 
-def _named(descriptor: str) -> str:
+def _named(descriptor: Path) -> str:
     try:
-        return os.readlink(f"/proc/self/fd/{descriptor}")
+        return str(descriptor.readlink())
     except FileNotFoundError:  # the one that listed them
         return ""
