@@ -36,6 +36,17 @@ def entry_of(file: h5py.File) -> h5py.Group:
     return entry
 
 
+def harvested(path: Path) -> tuple[dict[str, object], str]:
+    """Return what a file says, and what the reader says that it has left alone."""
+    found: dict[str, object] = {}
+    try:
+        for parameter in read(path):
+            found[parameter.name] = parameter.value
+    except ValueError as error:
+        return found, str(error)
+    return found, ""
+
+
 @pytest.mark.attack("S23")
 def test_links_into_other_files_say_nothing(tmp_path: Path, theirs: Path) -> None:
     """Neither an entry nor a field of another file, directly or through a link of this file's own."""
@@ -45,8 +56,9 @@ def test_links_into_other_files_say_nothing(tmp_path: Path, theirs: Path) -> Non
         file["stolen"] = h5py.ExternalLink(str(theirs), "/entry")
         entry["title"] = h5py.ExternalLink(str(theirs), "/entry/title")
         entry["definition"] = h5py.SoftLink("/stolen/title")
-    found = {parameter.name: parameter.value for parameter in read(path)}
+    found, left = harvested(path)
     assert found == {"start_time": "2026-01-01"}
+    assert "title: it is a link to nowhere or into another file; definition: it is a link" in left
 
 
 @pytest.mark.attack("S23")
@@ -61,7 +73,9 @@ def test_values_that_lie_in_other_files_are_not_read(tmp_path: Path, theirs: Pat
         layout = h5py.VirtualLayout((1,), h5py.string_dtype())
         layout[:] = h5py.VirtualSource(str(theirs), "entry/title", (1,))
         entry.create_virtual_dataset("definition", layout)
-    assert {parameter.name for parameter in read(path)} == {"start_time"}
+    found, left = harvested(path)
+    assert set(found) == {"start_time"}
+    assert left == "title: its value lies in another file; definition: its value lies in another file"
 
 
 @pytest.mark.attack("S23", "S25")
@@ -75,10 +89,11 @@ def test_a_small_file_that_unfolds_is_left_alone(tmp_path: Path) -> None:
         entry.create_dataset("definition", (1,), np.dtype("S100000000"), chunks=(1,), compression="gzip")
         entry["definition"][0] = b"x" * 100
     tracemalloc.start()
-    found = {parameter.name for parameter in read(path)}
+    found, left = harvested(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found == {"start_time"}
+    assert set(found) == {"start_time"}
+    assert left.count("it takes more than 64 KiB to read") == 2
     assert peak < 10_000_000
 
 
@@ -93,6 +108,12 @@ def inflates(file: h5py.File, entry: h5py.Group) -> None:
     """Write a chunk that says that it has 8 kB, and has sixty megabytes."""
     chunk = entry.create_dataset("title", (1000,), "i8", chunks=(1000,), compression="gzip")
     chunk.id.write_direct_chunk((0,), zlib.compress(bytes(2**26), 1))
+
+
+def damaged(file: h5py.File, entry: h5py.Group) -> None:
+    """Write a chunk that cannot be unpacked."""
+    chunk = entry.create_dataset("title", (1000,), "i8", chunks=(1000,), compression="gzip")
+    chunk.id.write_direct_chunk((0,), b"nothing that deflate has written")
 
 
 def inflates_twice(file: h5py.File, entry: h5py.Group) -> None:
@@ -147,18 +168,26 @@ def a_pipe(file: h5py.File, entry: h5py.Group) -> None:
 
 @pytest.mark.attack("S34")
 @pytest.mark.parametrize(
-    "write",
-    [inflates, inflates_twice, one_text_a_thousand_times, one_group_by_many_names, a_vast_attribute, a_pipe],
-    ids=lambda write: write.__name__,
+    ("write", "left"),
+    [
+        (inflates, "title: it takes more than 64 KiB to read, or is no text or number"),
+        (damaged, "title: it is damaged"),
+        (inflates_twice, "title: it takes more than 64 KiB to read, or is no text or number"),
+        (one_text_a_thousand_times, "title: it takes more than 64 KiB to read, or is no text or number"),
+        (one_group_by_many_names, "groups: only 2000 members of groups are looked at in one file"),
+        (a_vast_attribute, "units of title: they are no short text"),
+        (a_pipe, "definition: it is a link to nowhere or into another file"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_no_file_costs_its_reader_much(
-    tmp_path: Path, process: ReadingProcess, write: Callable[[h5py.File, h5py.Group], None]
+    tmp_path: Path, process: ReadingProcess, write: Callable[[h5py.File, h5py.Group], None], left: str
 ) -> None:
-    """What the attack is about is left alone, in little time and memory; all else is read."""
+    """What the attack is about is left alone and named, in little time and memory; all else is read."""
     with h5py.File(tmp_path / "bad.nxs", "w", libver="latest") as file:
         write(file, entry_of(file))
     lines = list(process.ask(os.fsencode(tmp_path), [b"bad.nxs"], within_s=20.0))
-    assert [line["problem"] for line in lines if "problem" in line] == []
+    assert left in "; ".join(line["problem"] for line in lines if "problem" in line)
     names = [str(line["parameter"]["name"]) for line in lines if "parameter" in line]
     assert [name for name in names if name.endswith("start_time")]
     assert not [name for name in names if name.endswith("definition")]
@@ -176,3 +205,37 @@ def test_a_lock_of_somebody_else_does_not_matter(tmp_path: Path) -> None:
     with path.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert [one.name for one in read(path)] == ["start_time"]
+
+
+@pytest.mark.fault("F62")
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (float("nan"), "title: its value is nan, which is no number"),
+        (np.zeros(1001), "title: it takes more than 64 KiB to read, or is no text or number"),
+        (h5py.Empty("f"), ""),
+        ("", ""),
+    ],
+    ids=["not a number", "a long array", "empty", "empty text"],
+)
+def test_a_value_that_is_not_told_is_named_unless_there_is_none(tmp_path: Path, value: object, left: str) -> None:
+    """A person sees at the file which of its fields the catalogue does not have, and why."""
+    with h5py.File(tmp_path / "mine.nxs", "w") as file:
+        entry_of(file)["title"] = value
+    assert harvested(tmp_path / "mine.nxs") == ({"start_time": "2026-01-01"}, left)
+
+
+@pytest.mark.fault("F62")
+def test_what_is_more_than_is_read_is_named(tmp_path: Path) -> None:
+    """The twenty first samples and entries are told; that there are more is said."""
+    with h5py.File(tmp_path / "mine.nxs", "w") as file:
+        for number in range(22):
+            entry = file.create_group(f"entry_{number:02}")
+            entry.attrs["NX_class"] = "NXentry"
+        for number in range(22):
+            sample = file["entry_00"].create_group(f"sample_{number:02}")
+            sample.attrs["NX_class"] = "NXsample"
+            sample["name"] = f"sample {number}"
+    found, left = harvested(tmp_path / "mine.nxs")
+    assert len(found) == 20
+    assert left == "entries: only the first 20 are read; entry_00/sample: only the first 20 are read"

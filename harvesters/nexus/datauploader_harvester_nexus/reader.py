@@ -1,10 +1,11 @@
-"""Reads what a NeXus file says about itself, and forgives it everything that real files do.
+"""Reads what a NeXus file says about itself, and says what it has left alone of it.
 
 Fields and classes: NeXus manual, base classes NXentry, NXinstrument, NXsample, NXuser
 (https://manual.nexusformat.org/classes/base_classes/).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import h5py
 
 from datauploader.contracts import Parameter
 from datauploader.reading import passes
+from datauploader.reading.judging import LONGEST_TEXT
 
-LONGEST = 1000
-"""Characters of one value; longer ones are cut."""
+MOST_VALUES = 1000
+"""Values of one array; longer ones are left alone."""
+_LONGEST = LONGEST_TEXT + 1
+"""Characters of one text: one more than are kept, so that it is said that it was shortened."""
 MOST_ENTRIES = 20
 MOST_GROUPS = 20
 """Groups of one class in an entry."""
@@ -25,7 +29,9 @@ MOST_LINKS = 8
 LARGEST = 64 * 1024
 """Bytes that a value, or the chunk that holds it, may have: deflate makes at most a thousand times as many of them."""
 _FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
-_FORGIVEN = (KeyError, OSError, RuntimeError, TypeError, ValueError)
+MOST_SAID = 10
+"""Things left alone in one file that are said by name."""
+_DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
 """How h5py says that a part of a file is damaged."""
 
 FIELDS = (
@@ -48,37 +54,65 @@ def read(path: Path) -> Iterator[Parameter]:
 
     Raises:
         OSError: the file is no HDF5 or cannot be read.
+        ValueError: something was left alone; comes last, after all that was read.
     """
     with h5py.File(path, "r", locking=False) as file:
-        looks = iter(range(MOST_LOOKS))
-        found = ((name, group) for name, group, kind in _groups(file, looks) if kind == "NXentry")
+        one = _Look()
+        found = ((name, group) for name, group, kind in _groups(file, one) if kind == "NXentry")
         entries = list(islice(found, MOST_ENTRIES))
+        if next(found, None):
+            one.leave("entries", f"only the first {MOST_ENTRIES} are read")
         said: set[str] = set()
         for name, entry in entries:
             prefix = f"{name}/" if len(entries) > 1 else ""
-            for parameter in _entry(entry, prefix, looks):
+            for parameter in _entry(entry, prefix, one):
                 if parameter.name not in said:
                     said.add(parameter.name)
                     yield parameter
+    if problem := one.problem():
+        raise ValueError(problem)
 
 
-def _entry(entry: h5py.Group, prefix: str, looks: Iterator[int]) -> Iterator[Parameter]:
-    for field in FIELDS:
-        yield from _parameter(entry, field, prefix + field)
-    inner = list(_groups(entry, looks))
+@dataclass(slots=True)
+class _Look:
+    """How much of one file may still be looked at, and what was left alone of it."""
+
+    looks: Iterator[int] = field(default_factory=lambda: iter(range(MOST_LOOKS)))
+    left: dict[str, str] = field(default_factory=dict)
+
+    def leave(self, label: str, why: str) -> None:
+        """Note what is not told, and why."""
+        self.left.setdefault(label, why)
+
+    def problem(self) -> str:
+        """Say what was left alone, "" for nothing."""
+        if next(self.looks, None) is None:
+            self.leave("groups", f"only {MOST_LOOKS} members of groups are looked at in one file")
+        said = [f"{label}: {why}" for label, why in islice(self.left.items(), MOST_SAID)]
+        if more := len(self.left) - len(said):
+            said.append(f"and {more} more")
+        return "; ".join(said)
+
+
+def _entry(entry: h5py.Group, prefix: str, one: _Look) -> Iterator[Parameter]:
+    for wanted in FIELDS:
+        yield from _parameter(entry, wanted, prefix + wanted, one)
+    inner = list(_groups(entry, one))
     for kind, word in NAMED.items():
         of_kind = ((name, group) for name, group, its in inner if its == kind)
         for number, (name, group) in enumerate(islice(of_kind, MOST_GROUPS)):
             label = prefix + (word if number == 0 else f"{word}_{number + 1}")
-            found = list(_parameter(group, "name", label))
+            found = list(_parameter(group, "name", label, one))
             if not found and kind == "NXinstrument":
                 found = [Parameter(name=label, value=name)]
             yield from found
+        if next(of_kind, None):
+            one.leave(f"{prefix}{word}", f"only the first {MOST_GROUPS} are read")
 
 
-def _groups(parent: h5py.Group, looks: Iterator[int]) -> Iterator[tuple[str, h5py.Group, str | None]]:
+def _groups(parent: h5py.Group, one: _Look) -> Iterator[tuple[str, h5py.Group, str | None]]:
     """Yield the subgroups, and their NX_class, while looks are left; links that lead nowhere are passed over."""
-    for name, _ in zip(parent, looks, strict=False):
+    for name, _ in zip(parent, one.looks, strict=False):
         member = _member(parent, name)
         if isinstance(member, h5py.Group):
             yield name, member, _attribute(member, "NX_class")
@@ -101,27 +135,47 @@ def _member(parent: h5py.Group, name: str, links: int = MOST_LINKS) -> object:
         for part in link.path.split("/")[: 10 * MOST_LINKS]:
             if part not in ("", "."):
                 found = _member(found, part, links - 1) if isinstance(found, h5py.Group) else None
-    except _FORGIVEN as error:
+    except _DAMAGE as error:
         _forgive(error)
         return None
     return found
 
 
-def _parameter(group: h5py.Group, field: str, label: str) -> Iterator[Parameter]:
-    dataset = _member(group, field)
+def _parameter(group: h5py.Group, wanted: str, label: str, one: _Look) -> Iterator[Parameter]:
     try:
-        if not isinstance(dataset, h5py.Dataset) or not _is_small(dataset) or not _is_inside(dataset):
+        if group.get(wanted, getlink=True) is None:
+            return
+        dataset = _member(group, wanted)
+        why = _why_not(dataset)
+        if why or not isinstance(dataset, h5py.Dataset):
+            one.leave(label, why)
             return
         value, units = _value(dataset[()]), _attribute(dataset, "units")
-    except _FORGIVEN as error:
+        if units is None and "units" in dataset.attrs:
+            one.leave(f"units of {label}", "they are no short text")
+    except _DAMAGE as error:
         _forgive(error)
+        one.leave(label, "it is damaged")
         return
-    if value not in ("", None):
+    if isinstance(value, float) and value - value != 0:
+        one.leave(label, f"its value is {value}, which is no number")  # neither infinite nor NaN travels in JSON
+    elif value is not None:
         yield Parameter(name=label[-200:], value=value, units=(units or "")[:60])
 
 
+def _why_not(member: object) -> str:
+    """Say why a member is not read as a value, "" where it is."""
+    if member is None:
+        return "it is a link to nowhere or into another file"
+    if not isinstance(member, h5py.Dataset):
+        return "it is a group, not a value"
+    if not _is_inside(member):
+        return "its value lies in another file"
+    return "" if _is_small(member) else f"it takes more than {LARGEST // 1024} KiB to read, or is no text or number"
+
+
 def _forgive(error: Exception) -> None:
-    """Pass over what is damaged; where the storage is the trouble, the whole file is to be read later."""
+    """Go on behind what is damaged; where the storage is the trouble, the whole file is to be read later."""
     if passes(error):
         raise error
 
@@ -137,7 +191,9 @@ def _is_small(dataset: h5py.Dataset) -> bool:
     Texts of any length lie elsewhere in the file, as often as they are named: of these one is read, not many. A
     compressed chunk unfolds as a whole, to a thousand times what is stored of it, and that again with each filter.
     """
-    if dataset.size is None or dataset.size > LONGEST:
+    if dataset.size is None:  # an empty one
+        return True
+    if dataset.size > MOST_VALUES:
         return False
     if dataset.dtype.hasobject and not (h5py.check_string_dtype(dataset.dtype) and dataset.size == 1):
         return False
@@ -162,7 +218,7 @@ def _attribute(of: h5py.Group | h5py.Dataset, name: str) -> str | None:
         if found.get_storage_size() > LARGEST or found.shape not in ((), (1,)):
             return None
         return _text(of.attrs[name])
-    except _FORGIVEN as error:
+    except _DAMAGE as error:
         _forgive(error)
         return None
 
@@ -173,21 +229,17 @@ def _value(raw: object) -> str | int | float | bool | None:
         raw = raw.tolist()
     while isinstance(raw, list | tuple) and len(raw) == 1:
         raw = raw[0]
-    if isinstance(raw, bool | int):
-        return raw
-    if isinstance(raw, float):
-        return raw if raw - raw == 0 else None  # neither infinite nor NaN travels in JSON
-    return _text(raw)
+    return raw if isinstance(raw, bool | int | float) else _text(raw)
 
 
 def _text(raw: object) -> str | None:
-    if raw is None:
+    if raw is None or isinstance(raw, h5py.Empty):
         return None
     if hasattr(raw, "tolist"):
         raw = raw.tolist()
     if isinstance(raw, list | tuple):
-        return ", ".join(filter(None, (_text(item) for item in raw)))[:LONGEST] or None
+        return ", ".join(filter(None, (_text(item) for item in raw)))[:_LONGEST] or None
     if isinstance(raw, bytes):
-        raw = raw[: 4 * LONGEST].decode("utf-8", "replace")
-    text = "".join(char if char.isprintable() else " " for char in str(raw)[:LONGEST]).strip()
+        raw = raw[: 4 * _LONGEST].decode("utf-8", "replace")
+    text = "".join(char if char.isprintable() else " " for char in str(raw)[:_LONGEST]).strip()
     return text or None

@@ -199,7 +199,9 @@ def test_closing_while_the_broker_says_nothing_takes_no_time(quick, new_event):
 
 def open_sockets() -> set[str]:
     """Name the sockets that this process has open."""
-    return {name for descriptor in Path("/proc/self/fd").iterdir() if (name := _named(descriptor)).startswith("socket:")}
+    return {
+        name for descriptor in Path("/proc/self/fd").iterdir() if (name := _named(descriptor)).startswith("socket:")
+    }
 
 
 def _named(descriptor: Path) -> str:
