@@ -10,6 +10,7 @@ from datauploader.contracts.questions import Folder, ListFolder, MayUpload, Uplo
 from datauploader.contracts.uploads import UploadOpened, UploadSealed
 from datauploader.errors import Park, Retry
 from datauploader.messaging.ports import Start
+from datauploader.messaging.rabbit.refusals import FORBIDDEN
 from datauploader.messaging.topology import (
     EVENTS,
     PARKED,
@@ -32,7 +33,10 @@ OWN_KEY = f"{HERE.key}.upload.sealed.v1"
 
 @pytest.fixture
 def publish(url):
-    """Publish as the station ws01, past the port: any body, key and headers."""
+    """Publish as the station ws01, past the port: any body, key and headers; say whether the broker has taken it.
+
+    RabbitMQ 4 looks at the rights to the keys of CC and BCC too, and refuses what its sender may not say.
+    """
 
     def send(exchange, key, body, **properties):
         connection = pika.BlockingConnection(pika.URLParameters(url("ws01")))
@@ -43,8 +47,13 @@ def publish(url):
             channel.basic_publish(
                 exchange, key, body, pika.BasicProperties(content_type=CONTENT_TYPE, **properties), mandatory=True
             )
+        except pika.exceptions.ChannelClosedByBroker as refusal:
+            if refusal.reply_code != FORBIDDEN or not {"CC", "BCC"} & set(properties.get("headers", {})):
+                raise
+            return False
         finally:
             connection.close()
+        return True
 
     return send
 
@@ -92,8 +101,8 @@ def test_a_header_leads_an_event_into_no_queue_that_has_not_asked(
     bus, handler = sign_in("ws02"), recorder()
     consume(bus, watcher_queue(THERE), handler)
     event = Event(SEALED, HERE, "watcher")
-    publish(EVENTS, OWN_KEY, encode(event), headers={header: [f"{THERE.key}.file.stored.v1"]})
-    assert "a header has led it here" in eventually_reason(bus, watcher_queue(THERE), event.id, eventually)
+    if publish(EVENTS, OWN_KEY, encode(event), headers={header: [f"{THERE.key}.file.stored.v1"]}):
+        assert "a header has led it here" in eventually_reason(bus, watcher_queue(THERE), event.id, eventually)
     assert event.id not in handler.ids
 
 
@@ -104,20 +113,20 @@ def test_the_way_of_retries_leads_into_no_queue_of_others(sign_in, consume, reco
     consume(catalog, catalog_queue(), handler)
     event = forged()
     way = retry_name(RETRY_LADDER_S[0])
-    publish(way, watcher_queue(HERE).name, encode(event), headers={header: [catalog_queue().name]})
-    assert "does not lead to catalog.work" in eventually_reason(catalog, catalog_queue(), event.id, eventually)
+    if publish(way, watcher_queue(HERE).name, encode(event), headers={header: [catalog_queue().name]}):
+        assert "does not lead to catalog.work" in eventually_reason(catalog, catalog_queue(), event.id, eventually)
     assert event.id not in handler.ids
 
 
 def test_what_somebody_parked_for_another_cannot_be_replayed(sign_in, eventually, publish):
     """An operator who replays everything gives a forgery no blessing; it can be dropped."""
     catalog, event = sign_in("catalog"), forged()
-    publish(
-        PARKED, watcher_queue(HERE).name, encode(event), headers={"CC": [catalog_queue().name], "x-reason": "sound"}
-    )
-    assert "somebody put it here" in eventually_reason(catalog, catalog_queue(), event.id, eventually)
+    led_on = {"CC": [catalog_queue().name], "x-reason": "sound"}
+    taken = publish(PARKED, watcher_queue(HERE).name, encode(event), headers=led_on)
+    if taken:
+        assert "somebody put it here" in eventually_reason(catalog, catalog_queue(), event.id, eventually)
     assert catalog.replay_parked(catalog_queue(), [event.id]) == 0
-    assert catalog.drop_parked(catalog_queue(), [event.id]) == 1
+    assert catalog.drop_parked(catalog_queue(), [event.id]) == taken
 
 
 def test_what_was_parked_as_forged_cannot_be_replayed(sign_in, consume, recorder, eventually, publish):

@@ -17,6 +17,7 @@ from datauploader.contracts.questions import Folder, ListFolder, MayUpload, Uplo
 from datauploader.contracts.uploads import UploadSealed
 from datauploader.errors import NoAnswer
 from datauploader.messaging.ports import Start
+from datauploader.messaging.rabbit.refusals import FORBIDDEN
 from datauploader.messaging.topology import (
     ANSWERS,
     BACK,
@@ -309,15 +310,20 @@ def test_a_station_opens_no_connections_without_end(url):
 
 
 def test_a_header_takes_a_message_astray_into_nobodys_hands(connect, sign_in, consume, recorder, reason, eventually):
-    """CC and BCC at the ladder: each copy comes back under the key that was allowed."""
+    """CC and BCC at the ladder: each copy comes back under the key that was allowed; RabbitMQ 4 takes none at all."""
     catalog, handler = sign_in("catalog"), recorder()
     consume(catalog, catalog_queue(), handler)
-    events = [sealed(), sealed()]
+    events, taken = [sealed(), sealed()], []
     for header, event in zip(("CC", "BCC"), events, strict=True):
         properties = pika.BasicProperties(
             content_type=CONTENT_TYPE, user_id="ws01", headers={header: [catalog_queue().name], "x-said-by": "gateway"}
         )
-        connect("ws01").basic_publish(RUNG, watcher_queue(HERE).name, encode(event), properties, mandatory=True)
-    for event in events:
+        try:
+            connect("ws01").basic_publish(RUNG, watcher_queue(HERE).name, encode(event), properties, mandatory=True)
+            taken.append(event)
+        except pika.exceptions.ChannelClosedByBroker as refusal:
+            if refusal.reply_code != FORBIDDEN:
+                raise
+    for event in taken:
         assert "does not lead to catalog.work" in reason(catalog, catalog_queue(), event.id)
     assert not {event.id for event in events} & set(handler.ids)
