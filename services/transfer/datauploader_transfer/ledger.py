@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
@@ -121,12 +121,13 @@ class Job:
 def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFile]:
     """Remember versions to be moved, the newest of each path; return those that are stored already."""
     ready = event.data
+    cause = replace(event, data=ready.model_copy(update={"files": ready.files[:1]}))  # only its envelope is asked for
     db.execute(
         "INSERT OR IGNORE INTO uploads (upload_id, cause, root, remote, location, state) VALUES (?, ?, ?, ?, ?, "
         "coalesce((SELECT state FROM steering WHERE upload_id = ?1), 'open'))",
         (
             ready.upload_id,
-            encode(event),
+            encode(cause),
             unpack(ready.root, ready.root_b64),
             ready.destination.remote,
             ready.destination.location,
@@ -251,6 +252,8 @@ def remote_of(db: sqlite3.Connection, upload_id: str) -> str | None:
     return row and str(row["remote"])
 
 
+_MOST_WORDS = 256 * 1024
+"""Characters of the versions of one batch; those of 500 files have fewer, unless their paths are very long."""
 _WAITING = (
     "SELECT path, size, version, attempts, reason, refused FROM jobs "
     "WHERE upload_id = ? AND state = 'waiting' AND due <= ?"
@@ -260,24 +263,25 @@ _WAITING = (
 def take(
     db: sqlite3.Connection, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes]
 ) -> list[Job]:
-    """Take jobs of one upload, up to so many files and bytes (one file in any case), skipping busy paths.
+    """Take jobs of one upload, up to so many files, bytes and words about them (one in any case), skipping busy paths.
 
     Files that have failed while others were stored travel with their like, so that no other waits for them. One file
     alone shows whether a storage is well again: the smallest, which is known the soonest.
     """
     skip = set(busy)
     jobs: list[Job] = []
-    size = 0
+    size = words = 0
     order = "size" if most_files == 1 else "due"
-    rows = db.execute(f"{_WAITING} ORDER BY {order} LIMIT ?", (upload_id, now, most_files + len(skip))).fetchall()
+    rows = db.execute(f"{_WAITING} ORDER BY {order} LIMIT ?", (upload_id, now, most_files + len(skip)))
     for row in rows:
         if bytes(row["path"]) in skip or (jobs and bool(row["refused"]) != bool(jobs[0].refused)):
             continue
-        if jobs and (size + row["size"] > most_bytes or len(jobs) >= most_files):
+        size, words = size + row["size"], words + len(row["version"])
+        if jobs and (size > most_bytes or words > _MOST_WORDS or len(jobs) >= most_files):
             break
-        size += row["size"]
         version = FileVersion.model_validate_json(row["version"])
         jobs.append(Job(version, row["attempts"], row["reason"], row["refused"]))
+    rows.close()
     db.executemany(
         "UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path = ?",
         [(upload_id, job.file.raw) for job in jobs],

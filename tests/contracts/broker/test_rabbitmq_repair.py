@@ -177,6 +177,27 @@ def test_a_reader_of_the_log_goes_on_where_it_was(rabbit, cut, recorder, new_eve
     assert reader.ids == [event.id for event in events]
 
 
+@pytest.mark.attack("S25")
+def test_a_slow_reader_of_the_log_has_few_entries_in_memory(rabbit, queue, consume, recorder, new_event):
+    """Each may have a MiB, and whoever reads the log from its start reads all of them."""
+    bus, handler, go_on, reading = rabbit.bus(), recorder(), threading.Event(), threading.Event()
+    consume(bus, queue, handler)
+    for _ in range(40):  # one by one: the broker gives out whole what it has written at once
+        bus.publish(new_event()).result(10)
+    handler.wait_for(40)
+
+    def read(_delivery):
+        reading.set()
+        go_on.wait(20)
+
+    reader = rabbit.bus().replay(Start(first=True), read)
+    assert reading.wait(20)
+    bus.publish(new_event()).result(10)
+    handler.wait_for(41)
+    assert reader._pending <= 16
+    go_on.set()
+
+
 @pytest.mark.fault("F24")
 def test_a_message_that_kills_its_consumer_each_time_is_parked_by_the_broker(
     rabbit, bus, queue, consume, recorder, new_event, eventually

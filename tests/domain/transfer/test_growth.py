@@ -56,3 +56,25 @@ def test_finding_what_to_move_does_not_go_through_what_waits(store: Store) -> No
             for file in FILES[:150]:
                 ledger.mark_failed(writing, "open-0001", file, reason="unreachable", due=5)
         assert effort(db, look) < few + 100
+
+
+@pytest.mark.attack("S25")
+def test_a_batch_of_files_with_very_long_paths_has_fewer(store: Store) -> None:
+    """What is known of the files of one batch takes bounded memory, whatever their paths are; one goes in any case."""
+    long = [file_version(f"{number:03}/" + "d/" * 2000 + "frame.h5") for number in range(200)]
+    add(store, "deep-0001", *long, stored=False)
+    add(store, "flat-0001", *FILES, stored=False)
+    with store.transaction() as db:
+        taken = [
+            ledger.take(db, upload_id, 10, most_files=200, most_bytes=10**12, busy=())
+            for upload_id in ("deep-0001", "flat-0001")
+        ]
+    assert [len(jobs) for jobs in taken] == [62, 200]
+
+
+@pytest.mark.attack("S25")
+def test_an_upload_is_remembered_without_the_files_that_it_began_with(store: Store) -> None:
+    """Each batch reads the row of its upload, whose first event may have a MiB of files."""
+    add(store, "open-0001", *FILES, stored=False)
+    with store.reading() as db:
+        assert len(ledger.upload(db, "open-0001").cause) < 2000

@@ -228,7 +228,12 @@ class Storage:
         calls = [self._call("list", standard(folder), opt=_PLAIN) for folder in folders]
         found = {name: _listing(answer) for name, answer in zip(folders, self._many(calls, watch), strict=True)}
         for name, names in found.items():
-            if not isinstance(names, Failed):
+            if isinstance(names, Failed):
+                continue
+            self._crowds.pop(name, None)
+            if len(names) > _FEW * _CROWDED:  # another is worth listing in any case
+                if len(self._crowds) >= _REMEMBERED:
+                    self._crowds.clear()
                 self._crowds[name] = len(names)
         return found
 

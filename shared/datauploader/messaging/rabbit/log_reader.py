@@ -21,7 +21,8 @@ from datauploader.messaging.topology import LOG
 from datauploader.messaging.verdicts import read_entry
 
 _OFFSET = "x-stream-offset"
-_PREFETCH = 200
+_PREFETCH = 16
+"""Entries that are fetched ahead, each of which may have a MiB; 200 of small ones are read a fifth faster at most."""
 _FIRST_S, _QUIET_S, _LONGEST_S = 5.0, 0.3, 10.0
 """A log of which nothing comes for the first is empty; its last chunk was heard to its end when nothing came for the
 second, or it grows all the time."""
