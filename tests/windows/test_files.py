@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -45,6 +46,7 @@ def test_a_file_of_an_odd_name_in_a_deep_folder_is_listed_looked_at_and_read(roo
     write(root, name, b"content")
     disk, raw = LocalDisk(root), os.fsencode(name)
     with disk.folder(b"") as opened:
+        assert stat.S_ISDIR(opened.stat(b".").st_mode)
         assert opened.names() == [raw]
         assert opened.stat(raw).st_size == 7
         descriptor = opened.open(raw)

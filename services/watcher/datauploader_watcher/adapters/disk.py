@@ -243,7 +243,8 @@ class _PathFolder:
     @property
     def stat(self) -> Callable[[bytes], os.stat_result]:
         folder = self._checked()
-        return lambda name: os.lstat(os.path.join(folder, name))  # noqa: PTH118 - bytes
+        # a name that is taken to the letter cannot be "."
+        return lambda name: os.lstat(folder if name == b"." else os.path.join(folder, name))  # noqa: PTH118 - bytes
 
     def open(self, name: bytes) -> int:
         return open_sharing(os.fsdecode(os.path.join(self._checked(), name)))  # noqa: PTH118 - bytes
