@@ -103,6 +103,8 @@ class Settings(SectionSettings):
     log_level: str = "INFO"
     log_json: bool | None = None
     """None: JSON unless stderr is a terminal."""
+    log_file: Path | None = None
+    """Write the log to this file, of at most 10 MiB, and keep the five before it; None: to stderr."""
     health_host: str = "127.0.0.1"
     health_port: int | None = Field(default=None, ge=0, le=65535)
     """Serve `/live`, `/ready` and `/metrics` here; None: not at all; 0: any free port."""

@@ -2,11 +2,16 @@
 
 import logging
 import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+FILE_BYTES = 10 * 1024**2
+"""A log file that has so many bytes is put aside as `.1`, the former one as `.2` and so on."""
+FILES_KEPT = 5
 _SECRET_WORDS = ("password", "secret", "token", "session", "cookie", "authorization", "credential")
 
 
@@ -25,7 +30,14 @@ def _escape(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return event
 
 
-def configure(service: str, *, level: str = "INFO", as_json: bool | None = None, stream: TextIO | None = None) -> None:
+def configure(
+    service: str,
+    *,
+    level: str = "INFO",
+    as_json: bool | None = None,
+    stream: TextIO | None = None,
+    file: Path | None = None,
+) -> None:
     """Set logging up for the whole process; also for libraries that use the standard one.
 
     Args:
@@ -33,9 +45,14 @@ def configure(service: str, *, level: str = "INFO", as_json: bool | None = None,
         level: the lowest level that is written.
         as_json: None decides by whether the stream is a terminal.
         stream: where lines go, stderr by default.
+        file: where they go instead, to files of a bounded size.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     out = stream or sys.stderr
-    machine = not out.isatty() if as_json is None else as_json
+    terminal = file is None and out is not None and out.isatty()  # a program of Windows without a console has no stderr
+    machine = not terminal if as_json is None else as_json
     before: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -48,7 +65,7 @@ def configure(service: str, *, level: str = "INFO", as_json: bool | None = None,
         # rich's own tracebacks would print local variables, and so passwords
         else [
             _escape,
-            structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback),
+            structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
     structlog.configure(
@@ -61,7 +78,7 @@ def configure(service: str, *, level: str = "INFO", as_json: bool | None = None,
         foreign_pre_chain=before,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
     )
-    handler = logging.StreamHandler(out)
+    handler = _handler(out, file)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -69,3 +86,10 @@ def configure(service: str, *, level: str = "INFO", as_json: bool | None = None,
     for noisy in ("pika", "httpx", "httpcore", "watchdog", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _handler(out: TextIO | None, file: Path | None) -> logging.Handler:
+    if file is None:
+        return logging.StreamHandler(out) if out is not None else logging.NullHandler()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")

@@ -120,14 +120,31 @@ def bus_name(service: str, settings: Settings) -> str:
     return f"{service} {settings.here}"
 
 
-def run(names: Sequence[str], settings: Settings) -> int:
-    """Run services until SIGTERM or SIGINT.
+def run(
+    names: Sequence[str],
+    settings: Settings,
+    *,
+    ending: threading.Event | None = None,
+    on_started: Callable[[], None] = lambda: None,
+    on_failed: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Run services until SIGTERM or SIGINT, or until `ending` is set.
+
+    Args:
+        names: of the services.
+        settings: what they need to know.
+        ending: set by somebody else to have them stop.
+        on_started: called when all have started.
+        on_failed: called with the reason when one cannot start.
 
     Returns:
         The exit code: 0 after a clean stop, 2 when a setting or a state file is wrong, 5 when the broker refused.
     """
-    logging.configure(",".join(names), level=settings.log_level, as_json=settings.log_json)
-    ending = threading.Event()
+    try:
+        logging.configure(",".join(names), level=settings.log_level, as_json=settings.log_json, file=settings.log_file)
+    except OSError as error:
+        raise ConfigurationError(f"log_file {settings.log_file} cannot be written: {error.strerror or error}") from None
+    ending = ending or threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         ending.set()
@@ -137,12 +154,11 @@ def run(names: Sequence[str], settings: Settings) -> int:
     try:
         runtime = Runtime(names, settings, end=ending.set)
         runtime.start()
-    except (ConfigurationError, StateError) as error:
+    except (ConfigurationError, StateError, MessagingError) as error:
         log.error("cannot_start", problem=str(error))  # noqa: TRY400 - a sentence, not a traceback
-        return 2
-    except MessagingError as error:
-        log.error("cannot_start", problem=str(error))  # noqa: TRY400 - a sentence, not a traceback
-        return 5
+        on_failed(str(error))
+        return 5 if isinstance(error, MessagingError) else 2
+    on_started()
     gc.collect()
     gc.freeze()  # what was built at the start stays; nobody need look through it again
     gc.set_threshold(*COLLECT_AT)
