@@ -198,6 +198,21 @@ def test_answers_are_tried_and_what_is_wrong_is_said(workstation: Workstation) -
     assert started.ended() == 0
 
 
+def test_a_desktop_is_ended_from_the_command_line_also_before_it_was_set_up(workstation: Workstation) -> None:
+    """So that an update can replace its files; nothing runs afterwards, and to ask once more is no mistake."""
+    started = workstation.start()
+    started.link()
+    quits = [PROGRAM, "desktop", "--folder", str(workstation.home), "--quit"]
+    for _ in range(2):
+        assert "does not run" in subprocess.run(quits, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert started.ended() == 0
+    assert not (workstation.home / "quit").exists()
+    again = workstation.start()
+    again.link()
+    again.process.send_signal(signal.SIGTERM)
+    assert again.ended() == 0
+
+
 @pytest.mark.attack("S1", "S10")
 def test_only_who_opened_the_link_is_asked_and_a_link_is_good_once(workstation: Workstation) -> None:
     """Neither another user of this computer, nor a page of another site, nor an address that only looks like this."""

@@ -15,8 +15,8 @@ GROUP = "datauploader.desktop"
 class Run(Protocol):
     """Runs the desktop; what the entry point of the group `datauploader.desktop` names."""
 
-    def __call__(self, folder: Path | None, port: int | None, *, browse: bool, say: "Say") -> int:
-        """Run until it is quit, and return the exit code."""
+    def __call__(self, folder: Path | None, port: int | None, *, browse: bool, end: bool, say: "Say") -> int:
+        """Run until it is quit, or have the one that runs end; return the exit code."""
 
 
 class Say(Protocol):
@@ -32,11 +32,12 @@ def desktop(
     folder: Annotated[Path | None, typer.Option(help="Keep configuration and state here.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    quit: Annotated[bool, typer.Option("--quit", help="End the one that runs, and wait until it has.")] = False,  # noqa: A002
 ) -> None:
     """Run everything on this workstation, without any server; the page opens in the browser."""
     for entry in entry_points(group=GROUP):
         run: Run = entry.load()
-        raise typer.Exit(run(folder, port, browse=browser, say=_say))
+        raise typer.Exit(run(folder, port, browse=browser, end=quit, say=_say))
     raise ConfigurationError(
         'the desktop is not installed here; install it with: pipx install "ceric-datauploader[desktop]"'
     )

@@ -36,6 +36,11 @@ class Place:
         return self.folder / "running.json"
 
     @property
+    def asked_to_end(self) -> Path:
+        """There from when the one that runs is asked to end until it does."""
+        return self.folder / "quit"
+
+    @property
     def configured(self) -> bool:
         """The questions were answered."""
         return self.config.exists()

@@ -40,14 +40,18 @@ STOP_S = 8.0
 Say = Callable[[str], None]
 
 
-def run(folder: Path | None, port: int | None, *, browse: bool, say: Say) -> int:
-    """Run the desktop until Ctrl-C, SIGTERM or its Quit button; or open the one that runs already.
+def run(folder: Path | None, port: int | None, *, browse: bool, end: bool = False, say: Say) -> int:
+    """Run the desktop until Ctrl-C, SIGTERM or its Quit button; or open, or `end`, the one that runs already.
 
     Returns:
         The exit code: 0 after a clean end, 1 when the one that runs does not answer, 2 when it cannot be started.
     """
-    logging.configure("desktop", level="WARNING")
     place = Place(folder.resolve()) if folder else Place.usual()
+    if end:
+        return _end_running(place, say)
+    # a program of Windows without a window of its own has no stderr
+    logging.configure("desktop", level="WARNING", file=None if sys.stderr else place.folder / "desktop.log")
+    place.asked_to_end.unlink(missing_ok=True)
     try:
         lock = FolderLock(place.folder, "desktop")
     except StateInUse:
@@ -72,6 +76,25 @@ def _open_running(place: Place, *, browse: bool, say: Say) -> int:
             return 0
         time.sleep(0.2)
     say(f"Another DataUploader holds {place.folder}, but its page does not answer. End that process, then start again.")
+    return 1
+
+
+def _end_running(place: Place, say: Say) -> int:
+    if not place.folder.is_dir():
+        say("DataUploader does not run.")
+        return 0
+    place.asked_to_end.touch()
+    end = time.monotonic() + OTHER_S
+    while time.monotonic() < end:
+        try:
+            FolderLock(place.folder, "desktop").release()
+        except StateInUse:
+            time.sleep(0.2)
+            continue
+        place.asked_to_end.unlink(missing_ok=True)
+        say("DataUploader does not run.")
+        return 0
+    say(f"The DataUploader that holds {place.folder} has not ended. End that process.")
     return 1
 
 
@@ -109,7 +132,7 @@ class Desktop:
         runtime = self._started() if self._place.configured else self._asked()
         if runtime is None:
             return 0
-        while not self._ending.wait(0.5):  # a wait without end would keep Windows from seeing Ctrl-C
+        while not self._ends(0.5):  # a wait without end would keep Windows from seeing Ctrl-C
             pass
         self._say("Ending. What is not uploaded yet goes on at the next start.")
         runtime.stop(STOP_S)
@@ -120,7 +143,7 @@ class Desktop:
         with SetupServer(self._place, self._secret) as server:
             setup = server.setup
             self._announce(server.door)
-            while not self._ending.is_set():
+            while not self._ends(0.0):
                 if not setup.saved.wait(0.2):
                     continue
                 try:
@@ -132,6 +155,12 @@ class Desktop:
                 self._wait_for(setup.shown)
                 return runtime
         return None
+
+    def _ends(self, within_s: float) -> bool:
+        """Tell whether the end was asked for, here or by another start with `--quit`."""
+        if self._place.asked_to_end.exists():
+            self._ending.set()
+        return self._ending.wait(within_s)
 
     def _wait_for(self, event: threading.Event) -> None:
         end = time.monotonic() + ONWARD_S
