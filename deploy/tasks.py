@@ -36,9 +36,15 @@ PACKAGES = {
     "faketime": "faketime",
     "chromium": "chromium",
 }
-ON_DEMAND = {"wine": "wine64 wine", "x86_64-w64-mingw32-ld": "binutils-mingw-w64-x86-64"}
-"""Others, which one task alone needs."""
 """Programs that the tests start, and Debian's packages that hold them."""
+ON_DEMAND = {
+    "wine": "wine64 wine",
+    "x86_64-w64-mingw32-ld": "binutils-mingw-w64-x86-64",
+    "makensis": "nsis",
+    "rsvg-convert": "librsvg2-bin",
+    "icotool": "icoutils",
+}
+"""Others, which the tasks for Windows alone need."""
 WINE = ("wine", "x86_64-w64-mingw32-ld")
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Most tests wait for something, so two files of them at once take little more than half the time."""
@@ -185,6 +191,13 @@ def windows_test(arguments: Sequence[str]) -> int:
     return call(BIN / "python", ROOT / "deploy" / "windows_test.py", *arguments)
 
 
+def windows_installer(arguments: Sequence[str]) -> int:
+    """[--python ZIP] [--sign COMMAND] [--out FILE]: build the installer for Windows, on Debian."""
+    environment()
+    debian("makensis", "rsvg-convert", "icotool")
+    return call(BIN / "python", ROOT / "deploy" / "windows_installer.py", *arguments)
+
+
 def environment() -> None:
     """Make .venv, or bring it up to date, with exactly what requirements.lock says."""
     stamp = VENV / ".complete"
@@ -306,6 +319,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "compose-test": compose_test,
     "pin-images": pin_images,
     "windows-test": windows_test,
+    "windows-installer": windows_installer,
     "bench": bench,
     "lint": lint,
     "lock": lock,
