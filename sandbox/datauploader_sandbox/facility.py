@@ -68,7 +68,7 @@ class Facility:
             watched: an existing folder that may be uploaded; None: a new one.
             folder: where all files of the facility are kept; None: a temporary one, removed at the end.
             settings: what to change in the configuration, table by table.
-            services: which services run.
+            services: which services run; without the watcher, stations may run elsewhere.
             proxied: what is reached through a fault proxy of its own; see `proxies`.
             storage: what the files are brought to; `local` is a folder of the facility, all others real servers.
             before: by service, what stands before it on its command line: `env A=b`, `unshare`; RabbitMQ only.
@@ -238,14 +238,15 @@ class Facility:
             except httpx.TransportError:
                 pass
             else:
-                if answer.status_code == httpx.codes.OK and self._stations_are_there():
+                here = "watcher" not in self.services or self.stations_are_there()
+                if answer.status_code == httpx.codes.OK and here:
                     return
                 problem = answer.text
             time.sleep(0.1)
         raise RuntimeError(f"the gateway at {self.url} was not ready within {READY_S:.0f} s: {problem}")
 
-    def _stations_are_there(self) -> bool:
-        """Wait for the watcher's first report, so that an upload finds its station."""
+    def stations_are_there(self) -> bool:
+        """Look for the watcher's first report, so that an upload finds its station."""
         try:
             token = self._token = self._token or self.sign_in()  # one for all looks: sign-ins are counted
         except httpx.HTTPStatusError:

@@ -1,0 +1,101 @@
+"""The product on Windows, installed from its one file under Wine, beside a facility on Linux: `./dev windows-test`."""
+
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datauploader import toml
+from datauploader.testing.waiting import eventually
+from datauploader_sandbox.facility import Facility
+from datauploader_sandbox.wine import Wine
+
+SETUP = os.environ.get("DATAUPLOADER_TEST_SETUP", "")
+"""The installer; without it there is nothing to test here."""
+collect_ignore_glob = [] if SETUP else ["test_*.py"]
+STARTED_S = 120.0
+
+
+class Workstation:
+    """A computer with Windows, an instrument's folder and the installer."""
+
+    def __init__(self, wine: Wine) -> None:
+        """Begin with nothing installed."""
+        self.wine = wine
+        self.data = wine.drive / "data"
+        self.data.mkdir(exist_ok=True)
+        shutil.copy(SETUP, wine.drive / "setup.exe")
+
+    @property
+    def program(self) -> Path:
+        """The folder of a station's program."""
+        return self.wine.drive / "Program Files" / "DataUploader"
+
+    @property
+    def place(self) -> Path:
+        """The folder of a station's configuration, state and log."""
+        return self.wine.drive / "ProgramData" / "DataUploader"
+
+    @property
+    def python(self) -> Path:
+        """The Python that was installed."""
+        return self.program / "python" / "python.exe"
+
+    def setup(self, *options: str) -> int:
+        """Run the installer without questions; return its exit code."""
+        return self.wine.run("C:\\setup.exe", "/S", *options, within_s=300).returncode
+
+    def configure(self, facility: Facility) -> None:
+        """Write the configuration that the facility gives to this station."""
+        document = tomllib.loads(facility.config.read_text(encoding="utf-8"))
+        kept = {name: document[name] for name in ("facility", "beamline", "station", "broker", "remotes")}
+        kept |= {"watcher": {"roots": ["C:\\data"], "scan_interval_s": 10.0, "allow_delete": True}}
+        (self.wine.drive / "station.toml").write_text(toml.dumps(kept), encoding="utf-8")
+
+    def state(self) -> str:
+        """Return what Windows says of the service, "" where there is none."""
+        said = self.wine.run("sc.exe", "query", "DataUploader").stdout
+        return next((line.split()[-1] for line in said.splitlines() if "STATE" in line), "")
+
+    def kill(self) -> None:
+        """End the service's process at once."""
+        self.wine.run("taskkill.exe", "/F", "/IM", "python.exe")
+
+    def remove(self, *options: str) -> None:
+        """Run the uninstaller without questions, and wait: it goes on in a copy of itself."""
+        self.wine.run(self.program / "uninstall.exe", "/S", *options)
+        gone = self.place if "/STATE" in options else self.program
+        eventually(lambda: not gone.exists(), within_s=60, what=f"{gone} is gone")
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wine]:
+    """Give a new Windows, and keep its session open: services end with the last program of a session."""
+    made = Wine(tmp_path_factory.mktemp("wine") / "prefix")
+    made.make()
+    awake = made.start("cmd.exe", "/c", "ping -n 36000 127.0.0.1")
+    yield made
+    made.end()
+    awake.communicate(timeout=30)
+
+
+@pytest.fixture
+def workstation(wine: Wine) -> Workstation:
+    """Give a computer on which nothing of ours is installed."""
+    return Workstation(wine)
+
+
+@pytest.fixture(scope="module")
+def facility(tmp_path_factory: pytest.TempPathFactory, wine: Wine) -> Iterator[Facility]:
+    """Give broker, catalogue, gateway and storage on Linux."""
+    folder = tmp_path_factory.mktemp("facility")
+    watched = wine.drive / "data"
+    watched.mkdir(exist_ok=True)
+    with Facility(
+        broker="rabbitmq", folder=folder, watched=watched, services=("catalog", "gateway"), storage="webdav",
+        settings={"gateway": {"offer_delete_after": True}},
+    ) as made:  # fmt: skip
+        yield made
