@@ -15,9 +15,14 @@ FILES_KEPT = 5
 _SECRET_WORDS = ("password", "secret", "token", "session", "cookie", "authorization", "credential")
 
 
+def is_secret(name: str) -> bool:
+    """Tell whether what is called so is kept from logs and reports."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
+
+
 def _hide_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:
     for key in event:
-        if any(word in key.lower() for word in _SECRET_WORDS) and event[key]:
+        if is_secret(key) and event[key]:
             event[key] = "***"
     return event
 

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -13,8 +15,9 @@ from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, AtGateway
 from datauploader.client import Gateway
 from datauploader.config import ClientSettings, Settings, load
-from datauploader.errors import ConfigurationError
+from datauploader.errors import BadRequest, ConfigurationError
 from datauploader.inspection import examine
+from datauploader.report import write_report
 from datauploader.service import Check
 from datauploader.settings_index import settings_classes, unknown_variables
 from datauploader.wording import safe
@@ -45,15 +48,33 @@ def _configuration() -> Iterator[Check]:
 
 
 @app.command()
-def doctor(*, gateway: AtGateway = "", json: AsJson = False) -> None:
+def doctor(
+    *,
+    gateway: AtGateway = "",
+    json: AsJson = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all that helps to find a fault, without secrets.")
+    ] = None,
+) -> None:
     """Look at everything that this machine needs, and say what to do about what is wrong."""
     found = list(_configuration())
     if all(each.ok for each in found if each.name in ("common", "client")):
         with _gateway(gateway) or nullcontext() as connection:
             found += examine(load(Settings), connection)
+    if report is not None:
+        _write(report, found)
+        if not json:
+            screen.say(f"Wrote {report}. Read it before you send it: it names folders, files and people, no passwords.")
     _report(found, json=json)
     if not all(each.ok for each in found):
         raise typer.Exit(Code.FAILED)
+
+
+def _write(path: Path, found: list[Check]) -> None:
+    try:
+        write_report(path, found)
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _gateway(given: str) -> Gateway | None:

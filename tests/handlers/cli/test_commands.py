@@ -223,6 +223,24 @@ def test_doctor_looks_at_everything_and_finds_it_well(run, gateway, surroundings
     assert wanted <= set(found)
 
 
+def test_a_report_for_whoever_helps_has_everything_but_secrets(run, surroundings, tmp_path) -> None:
+    """Neither from settings, nor from the log, nor in what a check says of an address."""
+    log, made = tmp_path / "datauploader.log", tmp_path / "report.json"
+    log.write_text("broker_away: amqp://ws01:broker canary@host\nstorageé canary is the key")
+    surroundings.setenv("DATAUPLOADER_LOG_FILE", str(log))
+    surroundings.setenv("DATAUPLOADER_BROKER", "amqp://ws01:broker%20canary@127.0.0.1:1/")
+    surroundings.setenv("DATAUPLOADER_REMOTES__STORE__TYPE", "s3")
+    surroundings.setenv("DATAUPLOADER_REMOTES__STORE__SECRETS__SECRET_ACCESS_KEY", "storageé canary")
+    surroundings.setenv("DATAUPLOADER_REMOTES__STORE__OPTIONS__ENDPOINT", "https://anna:canary@s3.example.org")
+    assert run("doctor", "--report", str(made)).code != 0
+    document = json.loads(made.read_text(encoding="utf-8"))
+    assert document["settings"]["common"]["remotes"]["store"]["type"] == "s3"
+    assert document["versions"]["ceric-datauploader"]
+    assert [check["detail"] for check in document["checks"] if not check["ok"]]
+    assert document["log"][0].startswith("broker_away")
+    assert "canary" not in made.read_text(encoding="utf-8").replace(str(tmp_path), "")
+
+
 def test_doctor_says_what_is_wrong_first_and_what_to_do(run, surroundings, tmp_path) -> None:
     """Each trouble with its remedy, and the rest is looked at all the same."""
     surroundings.setenv("DATAUPLOADER_GATEWAY", "http://no-such-host.invalid")
