@@ -1,97 +1,22 @@
 """The desktop as its users run it: a real process, asked once, uploading to a folder, quit and started again."""
 
-import os
-import re
 import signal
 import stat
 import subprocess
-import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from datauploader.testing.waiting import eventually
-from datauploader_sandbox.processes import PROGRAM
+from datauploader_sandbox.desktop import Workstation, browser, configured, request, sign_in, uploaded
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
 
 pytestmark = pytest.mark.system
-LINK = re.compile(r"http://127\.0\.0\.1:\d+/(?:setup|desktop)/open\?token=[\w.-]+")
-SESSION = {"method": "vuo", "vuo_session": "sandbox-session-anna"}
-INVESTIGATION = "20260101"
-
-
-class Started:
-    """One `datauploader desktop`, and what it says."""
-
-    def __init__(self, folder: Path) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAUPLOADER_")}
-        self.said: list[str] = []
-        self.process = subprocess.Popen(
-            [PROGRAM, "desktop", "--folder", str(folder), "--port", "0", "--no-browser"],
-            env=kept | {"PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def link(self) -> str:
-        """Return the link that it shows."""
-
-        def shown() -> str:
-            found = LINK.findall("\n".join(self.said))
-            assert found or self.process.poll() is None, self.said
-            return found[-1] if found else ""
-
-        return eventually(shown, what="the link", within_s=60)
-
-    def ended(self, within_s: float = 10.0) -> int:
-        """Wait for its end; return the exit code."""
-        code = self.process.wait(within_s)
-        self._reader.join(5)
-        self.process.stdout.close()
-        return code
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.said.append(line.rstrip())
-
-
-class Workstation:
-    """A computer with a folder to upload, a storage folder, and a user office far away."""
-
-    def __init__(self, base: Path, vuo: VuoDouble) -> None:
-        self.vuo = vuo
-        self.home, self.data, self.storage = base / "home", base / "data", base / "storage"
-        self.data.mkdir()
-        self.storage.mkdir()
-        self._started: list[Started] = []
-
-    def start(self) -> Started:
-        """Start the desktop."""
-        self._started.append(Started(self.home))
-        return self._started[-1]
-
-    def answers(self, **changes: str) -> dict[str, str]:
-        """Return answers that are right."""
-        return {
-            "catalogue_url": self.vuo.url, "catalogue_secret": self.vuo.secret, "storage": "local",
-            "local_folder": str(self.storage), "folders": f"{self.data}\n", "facility": "sandbox", "beamline": "xrd1",
-            "station": "ws01",
-        } | changes  # fmt: skip
-
-    def close(self) -> None:
-        """End what runs still."""
-        for started in self._started:
-            if started.process.poll() is None:
-                started.process.kill()
-                started.ended()
 
 
 @pytest.fixture
@@ -101,48 +26,6 @@ def workstation(tmp_path: Path) -> Iterator[Workstation]:
         computer = Workstation(tmp_path, vuo)
         yield computer
         computer.close()
-
-
-@contextmanager
-def browser(link: str) -> Iterator[httpx.Client]:
-    """Give a browser that has opened a link."""
-    base = link.partition("/setup/")[0].partition("/desktop/")[0]
-    with httpx.Client(base_url=base, headers={"Origin": base}, timeout=100, follow_redirects=True) as client:
-        answer = client.get(link)
-        assert answer.status_code == 200, answer.text
-        yield client
-
-
-def configured(workstation: Workstation, started: Started) -> str:
-    """Answer the questions; return the link to the page of the services."""
-    with browser(started.link()) as asked:
-        answer = asked.post("/setup", data=workstation.answers())
-        assert answer.status_code == 200, answer.text
-        assert asked.post("/setup", data=workstation.answers(station="other")).status_code == 409
-        shown = eventually(lambda: LINK.findall(asked.get("/setup/starting").text), what="it runs", within_s=60)
-    return shown[0]
-
-
-def sign_in(client: httpx.Client) -> None:
-    """Sign in as Anna."""
-    eventually(lambda: client.post("/api/v1/session", json=SESSION).status_code == 200, what="signed in", within_s=30)
-
-
-def uploaded(client: httpx.Client) -> Any:
-    """Return the only upload."""
-    items = client.get("/api/v1/uploads").json()["items"]
-    return items[0] if items else None
-
-
-def request(workstation: Workstation, client: httpx.Client, mode: str) -> None:
-    """Ask for an upload of the data folder."""
-    asked = {
-        "investigation": INVESTIGATION, "dataset": {"name": "first"}, "station": "sandbox.xrd1.ws01",
-        "path": str(workstation.data), "mode": mode, "quiet_period_s": 0.2,
-    }  # fmt: skip
-    eventually(lambda: "sandbox.xrd1.ws01" in client.get("/api/v1/stations").text, what="the station reports")
-    answer = client.post("/api/v1/uploads", json=asked)
-    assert answer.status_code == 201, answer.text
 
 
 def test_a_desktop_is_asked_once_uploads_and_goes_on_after_a_quit(workstation: Workstation) -> None:
@@ -202,9 +85,9 @@ def test_a_desktop_is_ended_from_the_command_line_also_before_it_was_set_up(work
     """So that an update can replace its files; nothing runs afterwards, and to ask once more is no mistake."""
     started = workstation.start()
     started.link()
-    quits = [PROGRAM, "desktop", "--folder", str(workstation.home), "--quit"]
     for _ in range(2):
-        assert "does not run" in subprocess.run(quits, capture_output=True, text=True, check=True, timeout=60).stdout
+        ended = subprocess.run(workstation.command("--quit"), capture_output=True, text=True, check=True, timeout=60)
+        assert "does not run" in ended.stdout
     assert started.ended() == 0
     assert not (workstation.home / "quit").exists()
     again = workstation.start()
@@ -238,6 +121,7 @@ def test_only_who_opened_the_link_is_asked_and_a_link_is_good_once(workstation: 
 @pytest.mark.attack("S10")
 def test_nobody_else_quits_a_desktop_and_it_is_not_set_up_again(workstation: Workstation) -> None:
     """Somebody who is signed in is not yet who started it; the questions are gone for good."""
+    shown = shows_folders(workstation)
     started = workstation.start()
     with browser(configured(workstation, started)) as client:
         base = str(client.base_url)
@@ -246,8 +130,24 @@ def test_nobody_else_quits_a_desktop_and_it_is_not_set_up_again(workstation: Wor
             sign_in(stranger)
             assert stranger.post("/desktop/quit").status_code == 403
             assert stranger.get("/setup").status_code == 404
-        assert client.get("/desktop").status_code == 200
+            assert stranger.post("/desktop/folder").status_code == 403
+        assert "Open this folder" in client.get("/desktop").text
+        assert not shown.exists()
+        assert client.post("/desktop/folder").status_code == 200
+        assert eventually(lambda: shown.exists() and shown.read_text()) == str(workstation.home)
         assert client.post("/desktop/quit", headers={"Origin": "https://evil.example"}).status_code == 403
         assert started.process.poll() is None
     started.process.send_signal(signal.SIGTERM)
     assert started.ended() == 0
+
+
+def shows_folders(workstation: Workstation) -> Path:
+    """Give the computer a file manager; return where it notes which folder it was asked to show."""
+    programs = workstation.data.parent / "bin"
+    programs.mkdir()
+    noted = programs / "shown"
+    manager = programs / "xdg-open"
+    manager.write_text(f'#!/bin/sh\nprintf %s "$1" > {noted}\n')
+    manager.chmod(0o755)
+    workstation.environment["PATH"] = f"{programs}:{workstation.environment['PATH']}"
+    return noted

@@ -31,6 +31,7 @@ PUBLIC = {
     ("GET", "/static"): "files of the pages",
     ("GET", "/desktop/open"): "on a desktop: takes a link, once",
     ("GET", "/desktop"): "on a desktop: for who came through its link",
+    ("POST", "/desktop/folder"): "likewise",
     ("POST", "/desktop/quit"): "likewise",
 }
 """Everything that may be asked for without signing in, and why."""

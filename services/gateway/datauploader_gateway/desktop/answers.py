@@ -1,5 +1,6 @@
 """The first questions: what was answered is checked and becomes a configuration; paths are looked at, no more."""
 
+import os
 import re
 import socket
 from collections.abc import Callable, Mapping
@@ -24,6 +25,13 @@ class WrongAnswers(Exception):
     def __init__(self, problems: Mapping[str, str]) -> None:
         super().__init__("; ".join(problems.values()))
         self.problems = dict(problems)
+
+
+def examples() -> dict[str, str]:
+    """Return paths as this computer's people write them."""
+    if os.name == "nt":
+        return {"folder": r"D:\data", "share": r"\\server\share\data"}
+    return {"folder": "/data/beamline", "share": "/mnt/share"}
 
 
 def defaults() -> dict[str, str]:

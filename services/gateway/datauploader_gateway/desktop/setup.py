@@ -16,7 +16,7 @@ from datauploader import toml
 from datauploader.service import Check
 from datauploader_gateway import problems
 from datauploader_gateway.auth.origin import check_origin
-from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults
+from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults, examples
 from datauploader_gateway.desktop.doorway import Doorway
 from datauploader_gateway.desktop.place import Place
 from datauploader_gateway.desktop.trying import try_out
@@ -146,7 +146,7 @@ def _questions(
 ) -> Response:  # fmt: skip
     context = {
         "answers": form, "problems": problems or {}, "checks": checks, "kinds": KINDS, "trouble": setup.trouble,
-        "folder": str(setup.place.folder),
+        "folder": str(setup.place.folder), "examples": examples(),
     }  # fmt: skip
     return rendering.templates.TemplateResponse(request, "setup.html", context, 422 if problems else 200)
 

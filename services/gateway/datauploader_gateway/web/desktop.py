@@ -1,9 +1,15 @@
 """The desktop's own page: where its files are, and the button that ends it; there only while it is one."""
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
 
 from datauploader_gateway.auth.dependency import address_of
 from datauploader_gateway.auth.origin import check_origin
@@ -43,6 +49,15 @@ def _must_be_at_home(request: Request, parts: Parts, door: DesktopDoor) -> None:
         raise NotAllowed("this page is for who started DataUploader on this computer", hint=LinkUsed.hint)
 
 
+def _show(folder: Path) -> None:
+    if sys.platform == "win32":
+        os.startfile(folder)  # noqa: S606 - our own folder
+        return
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    with suppress(OSError, subprocess.TimeoutExpired):  # a computer without a file manager
+        subprocess.run([opener, folder], check=False, timeout=10)  # noqa: S603 - our own folder
+
+
 @router.get(DOOR)
 async def enter(request: Request, door: UseDoor, token: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Take the link's token, once, and give a cookie for it."""
@@ -60,6 +75,14 @@ async def show(request: Request, parts: UseParts, door: UseDoor) -> Response:
     """Say where the files are, and offer to end."""
     _must_be_at_home(request, parts, door)
     return templates.TemplateResponse(request, "desktop.html", {"folder": door.folder, "ended": False})
+
+
+@router.post("/desktop/folder")
+async def open_folder(request: Request, parts: UseParts, door: UseDoor) -> Response:
+    """Show the folder in the system's own file manager."""
+    _must_be_at_home(request, parts, door)
+    await run_in_threadpool(_show, door.folder)
+    return RedirectResponse("/desktop", status_code=303)
 
 
 @router.post("/desktop/quit")

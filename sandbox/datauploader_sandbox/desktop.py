@@ -1,0 +1,152 @@
+"""The desktop as its person uses it: started, asked in the browser, signed in to, asked for an upload."""
+
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from datauploader.testing.waiting import eventually
+from datauploader_sandbox.processes import PROGRAM
+from datauploader_sandbox.vuo import VuoDouble
+
+LINK = re.compile(r"http://127\.0\.0\.1:\d+/(?:setup|desktop)/open\?token=[\w.-]+")
+SESSION = {"method": "vuo", "vuo_session": "sandbox-session-anna"}
+INVESTIGATION = "20260101"
+
+
+class Started:
+    """One `datauploader desktop`, and what it says."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it."""
+        self.said: list[str] = []
+        self.process = subprocess.Popen(
+            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def link(self) -> str:
+        """Return the link that it shows."""
+
+        def shown() -> str:
+            found = LINK.findall("\n".join(self.said))
+            assert found or self.process.poll() is None, self.said
+            return found[-1] if found else ""
+
+        return eventually(shown, what="the link", within_s=60)
+
+    def ended(self, within_s: float = 10.0) -> int:
+        """Wait for its end; return the exit code."""
+        code = self.process.wait(within_s)
+        self._reader.join(5)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as said:
+            self.said.extend(line.rstrip() for line in said)
+
+
+class Workstation:
+    """A computer with a folder to upload, a storage folder, and a user office far away."""
+
+    def __init__(
+        self,
+        base: Path,
+        vuo: VuoDouble,
+        *,
+        program: Sequence[str] = (PROGRAM,),
+        environment: Mapping[str, str] | None = None,
+        called: Callable[[Path], str] = str,
+    ) -> None:
+        """Begin with nothing set up.
+
+        Args:
+            base: where the folders are.
+            vuo: the user office.
+            program: the beginning of the command line.
+            environment: of the program; None: this one, without settings of ours.
+            called: how the program calls a path of this machine.
+        """
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAUPLOADER_")}
+        self.environment = {"PYTHONUNBUFFERED": "1"} | dict(kept if environment is None else environment)
+        self.program, self.called = tuple(program), called
+        self.vuo = vuo
+        self.home, self.data, self.storage = base / "home", base / "data", base / "storage"
+        self.data.mkdir()
+        self.storage.mkdir()
+        self._started: list[Started] = []
+
+    def start(self) -> Started:
+        """Start the desktop."""
+        self._started.append(Started(self.command("--port", "0", "--no-browser"), self.environment))
+        return self._started[-1]
+
+    def command(self, *options: str) -> Sequence[str]:
+        """Return the command line of the desktop, with its folder."""
+        return [*self.program, "desktop", "--folder", self.called(self.home), *options]
+
+    def answers(self, **changes: str) -> dict[str, str]:
+        """Return answers that are right."""
+        return {
+            "catalogue_url": self.vuo.url, "catalogue_secret": self.vuo.secret, "storage": "local",
+            "local_folder": self.called(self.storage), "folders": f"{self.called(self.data)}\n",
+            "facility": "sandbox", "beamline": "xrd1", "station": "ws01",
+        } | changes  # fmt: skip
+
+    def close(self) -> None:
+        """End what runs still."""
+        for started in self._started:
+            if started.process.poll() is None:
+                started.process.kill()
+                started.ended()
+
+
+@contextmanager
+def browser(link: str) -> Iterator[httpx.Client]:
+    """Give a browser that has opened a link."""
+    base = link.partition("/setup/")[0].partition("/desktop/")[0]
+    with httpx.Client(base_url=base, headers={"Origin": base}, timeout=100, follow_redirects=True) as client:
+        answer = client.get(link)
+        assert answer.status_code == 200, answer.text
+        yield client
+
+
+def configured(workstation: Workstation, started: Started) -> str:
+    """Answer the questions; return the link to the page of the services."""
+    with browser(started.link()) as asked:
+        answer = asked.post("/setup", data=workstation.answers())
+        assert answer.status_code == 200, answer.text
+        assert asked.post("/setup", data=workstation.answers(station="other")).status_code == 409
+        shown = eventually(lambda: LINK.findall(asked.get("/setup/starting").text), what="it runs", within_s=60)
+    return str(shown[0])
+
+
+def sign_in(client: httpx.Client) -> None:
+    """Sign in as Anna."""
+    eventually(lambda: client.post("/api/v1/session", json=SESSION).status_code == 200, what="signed in", within_s=30)
+
+
+def uploaded(client: httpx.Client) -> Any:
+    """Return the only upload."""
+    items = client.get("/api/v1/uploads").json()["items"]
+    return items[0] if items else None
+
+
+def request(workstation: Workstation, client: httpx.Client, mode: str) -> None:
+    """Ask for an upload of the data folder."""
+    asked = {
+        "investigation": INVESTIGATION, "dataset": {"name": "first"}, "station": "sandbox.xrd1.ws01",
+        "path": workstation.called(workstation.data), "mode": mode, "quiet_period_s": 0.2,
+    }  # fmt: skip
+    eventually(lambda: "sandbox.xrd1.ws01" in client.get("/api/v1/stations").text, what="the station reports")
+    answer = client.post("/api/v1/uploads", json=asked)
+    assert answer.status_code == 201, answer.text
