@@ -19,7 +19,7 @@ collect_ignore_glob = [] if SETUP else ["test_*.py"]
 STARTED_S = 120.0
 
 
-class Workstation:
+class Computer:
     """A computer with Windows, an instrument's folder and the installer."""
 
     def __init__(self, wine: Wine) -> None:
@@ -83,9 +83,9 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wine]:
 
 
 @pytest.fixture
-def workstation(wine: Wine) -> Workstation:
+def computer(wine: Wine) -> Computer:
     """Give a computer on which nothing of ours is installed."""
-    return Workstation(wine)
+    return Computer(wine)
 
 
 @pytest.fixture(scope="module")

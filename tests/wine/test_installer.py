@@ -10,7 +10,7 @@ from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.run import Run
 
-from .conftest import STARTED_S, Workstation
+from .conftest import STARTED_S, Computer
 
 ODD = (
     "umläute ü€.dat",
@@ -27,10 +27,10 @@ ODD = (
 """Names that Windows' own shell cannot make or open, and that programs make all the same."""
 
 
-def begin(facility: Facility, workstation: Workstation, tmp_path: Path) -> Run:
+def begin(facility: Facility, computer: Computer, tmp_path: Path) -> Run:
     """Install a station for the facility, and wait until it has reported."""
-    workstation.configure(facility)
-    assert workstation.setup("/SERVICE", "/CONFIG=C:\\station.toml") == 0
+    computer.configure(facility)
+    assert computer.setup("/SERVICE", "/CONFIG=C:\\station.toml") == 0
     eventually(facility.stations_are_there, within_s=STARTED_S, every_s=0.5, what="the station has reported")
     return Run(facility, tmp_path / "ledger.jsonl")
 
@@ -53,67 +53,67 @@ def request(run: Run, name: str, mode: str = "batch", **more: object) -> str:
 
 @pytest.mark.fault("F16")
 def test_a_station_is_installed_uploads_is_updated_in_the_middle_and_removed(
-    facility: Facility, workstation: Workstation, tmp_path: Path
+    facility: Facility, computer: Computer, tmp_path: Path
 ) -> None:
     """Two hundred files with odd names, verified and catalogued; an update loses none; state stays unless it may go."""
-    run = begin(facility, workstation, tmp_path)
-    assert workstation.state() == "RUNNING"
+    run = begin(facility, computer, tmp_path)
+    assert computer.state() == "RUNNING"
     plain = [f"deep/{'d' * 60}/{'e' * 60}/{'f' * 60}/{'g' * 60}/frame_{number:04}.dat" for number in range(20)]
     plain += [f"scan_{number:04}.h5" for number in range(170)]
-    write(run, workstation.data / "first", [*ODD, *plain])
+    write(run, computer.data / "first", [*ODD, *plain])
     run.completed(request(run, "first"))
     run.judge("first")
     second = Run(facility, tmp_path / "second.jsonl")
-    write(second, workstation.data / "second", [f"frame_{number:04}.tif" for number in range(100)], size=200_000)
+    write(second, computer.data / "second", [f"frame_{number:04}.tif" for number in range(100)], size=200_000)
     upload = request(second, "second", "sync")
     second.until(upload, lambda status: status.counts.verified.files > 0, "the second upload is on its way")
-    assert workstation.setup("/SERVICE") == 0
-    write(second, workstation.data / "second", [f"later_{number:04}.tif" for number in range(20)])
+    assert computer.setup("/SERVICE") == 0
+    write(second, computer.data / "second", [f"later_{number:04}.tif" for number in range(20)])
     second.until(upload, lambda status: status.counts.catalogued.files == 120, "all are catalogued", STARTED_S)
     second.control(upload, "close")
     second.completed(upload)
     second.judge("second")
-    workstation.remove()
-    assert workstation.state() == ""
-    assert {path.name for path in workstation.place.iterdir()} == {"datauploader.toml", "state", "log"}
-    assert workstation.setup("/SERVICE") == 0
-    workstation.remove("/STATE")
-    assert not workstation.place.exists()
+    computer.remove()
+    assert computer.state() == ""
+    assert {path.name for path in computer.place.iterdir()} == {"datauploader.toml", "state", "log"}
+    assert computer.setup("/SERVICE") == 0
+    computer.remove("/STATE")
+    assert not computer.place.exists()
 
 
 @pytest.mark.fault("F2", "F16")
 def test_a_station_whose_process_is_killed_goes_on_without_loss(
-    facility: Facility, workstation: Workstation, tmp_path: Path, restart: Callable[[], None]
+    facility: Facility, computer: Computer, tmp_path: Path, restart: Callable[[], None]
 ) -> None:
     """Watcher, transfer and rclone end at once, while files come; the oracle finds nothing lost, doubled or wrong."""
-    run = begin(facility, workstation, tmp_path)
+    run = begin(facility, computer, tmp_path)
     upload = ""
     for round_ in range(3):
-        write(run, workstation.data / "killed", [f"{round_}/frame_{n:04}.tif" for n in range(60)], size=400_000)
+        write(run, computer.data / "killed", [f"{round_}/frame_{n:04}.tif" for n in range(60)], size=400_000)
         upload = upload or request(run, "killed", "sync")
         wanted = 60 * round_ + 1
         run.until(upload, lambda status, wanted=wanted: status.counts.verified.files >= wanted, "some are verified")
-        workstation.kill()
+        computer.kill()
         restart()
     run.until(upload, lambda status: status.counts.catalogued.files == 180, "all are catalogued", STARTED_S)
     run.control(upload, "close")
     run.completed(upload)
     run.judge("killed")
-    workstation.remove("/STATE")
+    computer.remove("/STATE")
 
 
 @pytest.fixture
-def restart(workstation: Workstation) -> Callable[[], None]:
+def restart(computer: Computer) -> Callable[[], None]:
     """Give what starts the service again: Windows itself does so after a minute."""
 
     def again() -> None:
-        eventually(lambda: workstation.state() == "STOPPED", within_s=30, what="the service has ended")
-        assert workstation.wine.run("sc.exe", "start", "DataUploader").returncode == 0
+        eventually(lambda: computer.state() == "STOPPED", within_s=30, what="the service has ended")
+        assert computer.wine.run("sc.exe", "start", "DataUploader").returncode == 0
 
     return again
 
 
-def test_what_cannot_be_installed_is_refused_with_an_exit_code(workstation: Workstation) -> None:
+def test_what_cannot_be_installed_is_refused_with_an_exit_code(computer: Computer) -> None:
     """A script that rolls it out on many computers learns of it."""
-    assert workstation.setup("/SERVICE", "/CONFIG=C:\\nowhere.toml") == 2
-    assert not workstation.program.exists()
+    assert computer.setup("/SERVICE", "/CONFIG=C:\\nowhere.toml") == 2
+    assert not computer.program.exists()

@@ -1,0 +1,70 @@
+"""The desktop on Windows: installed without an administrator, asked once, uploading, ended and updated."""
+
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+
+import pytest
+
+from datauploader.testing.waiting import eventually
+from datauploader_sandbox.desktop import Workstation, browser, configured, request, sign_in, uploaded
+from datauploader_sandbox.vuo import VuoDouble
+from datauploader_sandbox.vuo.seed import default_seed
+from datauploader_sandbox.wine import Wine
+
+from .conftest import Computer
+
+
+@pytest.fixture
+def program(wine: Wine) -> Path:
+    """Install for one person; return the folder of the program."""
+    assert Computer(wine).setup() == 0
+    (place,) = wine.drive.glob("users/*/AppData/Local/Programs/DataUploader")
+    return place
+
+
+@pytest.fixture
+def workstation(wine: Wine, program: Path, tmp_path: Path) -> Iterator[Workstation]:
+    """Give a computer on which the program was installed, and nothing set up."""
+
+    def called(path: Path) -> str:
+        return str(PureWindowsPath("C:/", *path.relative_to(wine.drive).parts))
+
+    base = wine.drive / "person"
+    base.mkdir()
+    started = ("wine", str(program / "python" / "python.exe"), "-u", "-m", "datauploader")
+    with VuoDouble(state=tmp_path / "vuo.sqlite", seed=default_seed("/experiments")) as vuo:
+        computer = Workstation(base, vuo, program=started, environment=wine.environment, called=called)
+        yield computer
+        computer.close()
+
+
+def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_was(
+    wine: Wine, program: Path, workstation: Workstation
+) -> None:
+    """The questions with paths of Windows, an upload, the installer over what runs, and the rest of the upload."""
+    (workstation.data / "one.txt").write_text("1")
+    started = workstation.start()
+    with browser(configured(workstation, started)) as client:
+        sign_in(client)
+        request(workstation, client, "sync")
+        eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 1, what="the first file", within_s=60)
+    ended = wine.run(*workstation.command("--quit")[1:])
+    assert "does not run" in ended.stdout
+    assert started.ended(30) == 0
+    assert Computer(wine).setup() == 0
+    (workstation.data / "trail.").write_text("2")
+    again = workstation.start()
+    with browser(again.link()) as client:
+        sign_in(client)
+        eventually(lambda: uploaded(client), what="the upload is known after the update", within_s=30)
+        eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 2, what="the second file", within_s=60)
+        client.post(f"/api/v1/uploads/{uploaded(client)['id']}/close")
+        eventually(lambda: uploaded(client)["state"] == "completed", what="the dataset is complete", within_s=60)
+    wine.run(*workstation.command("--quit")[1:])
+    assert again.ended(30) == 0
+    stored = {path.name: path.read_text() for path in workstation.storage.rglob("*") if path.is_file()}
+    assert stored == {"one.txt": "1", "trail.": "2"}
+    menu = sorted(path.stem for path in wine.drive.glob("users/*/AppData/**/Programs/DataUploader/*.lnk"))
+    assert menu == ["DataUploader", "End DataUploader"]
+    wine.run(program / "uninstall.exe", "/S")
+    eventually(lambda: not program.exists(), within_s=60, what="the program is gone")
