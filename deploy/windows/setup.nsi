@@ -220,6 +220,14 @@ Function Serve
   ${If} $Config != ""
     CopyFiles /SILENT "$Config" "$APPDATA\${NAME}\datauploader.toml"
   ${EndIf}
+  ; the command line, with the places of the service
+  FileOpen $R3 "$INSTDIR\datauploader.cmd" w
+  FileWrite $R3 "@echo off$\r$\n"
+  FileWrite $R3 "set DATAUPLOADER_CONFIG=$APPDATA\${NAME}\datauploader.toml$\r$\n"
+  FileWrite $R3 "set DATAUPLOADER_STATE_DIR=$APPDATA\${NAME}\state$\r$\n"
+  FileWrite $R3 "set DATAUPLOADER_LOG_FILE=$APPDATA\${NAME}\log\datauploader.log$\r$\n"
+  FileWrite $R3 '"%~dp0python\python.exe" -m datauploader %*$\r$\n'
+  FileClose $R3
   WriteRegExpandStr HKLM "${EVENTS}" "EventMessageFile" "%SystemRoot%\System32\EventCreate.exe"
   WriteRegDWORD HKLM "${EVENTS}" "TypesSupported" 7
   StrCpy $R1 '\"$INSTDIR\python\python.exe\" -m datauploader.winservice --config \"$APPDATA\${NAME}\datauploader.toml\"'
@@ -283,6 +291,7 @@ Section Uninstall
   ${EndIf}
   RMDir /r "$INSTDIR\python"
   Delete "$INSTDIR\datauploader.ico"
+  Delete "$INSTDIR\datauploader.cmd"
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR"
   RMDir /r "$SMPROGRAMS\${NAME}"
