@@ -185,9 +185,10 @@ def pin_images(_arguments: Sequence[str]) -> int:
 
 
 def windows_test(arguments: Sequence[str]) -> int:
-    """[PYTEST ARGUMENTS]: run tests on Windows' Python under Wine (Debian), made in .windows."""
+    """[--setup FILE] [PYTEST ARGUMENTS]: run tests on Windows' Python under Wine (Debian), or of an installer."""
     environment()
-    debian(*WINE)
+    if os.name != "nt":
+        debian(*WINE, *(PACKAGES if "--setup" in arguments else ()))
     return call(BIN / "python", ROOT / "deploy" / "windows_test.py", *arguments)
 
 

@@ -73,10 +73,10 @@ def install(site: Path, needs: Iterable[str], distributions: Iterable[str]) -> N
     wanted.write_text("".join(f"{name}\n" for name in needs))
     words = [*TARGET, "-q", "-c", LOCK, "--no-header", "--no-annotate", "--no-emit-index-url", wanted]
     resolved = subprocess.run([uv, "pip", "compile", *words], check=True, capture_output=True, text=True).stdout
-    names = re.findall(r"^([\w.-]+)==", resolved, re.MULTILINE)
+    names = re.findall(r"^([\w.-]+)(?:\[.*?\])?==", resolved, re.MULTILINE)
     locked.write_text("".join(_locked(name) for name in names))
     into = [uv, "pip", "install", "-q", "--target", site, *TARGET]
-    subprocess.run([*into, "--no-build", "--no-deps", "--require-hashes", "-r", locked], check=True)
+    subprocess.run([*into, "--no-build", "--require-hashes", "-r", locked], check=True)
     shutil.rmtree(wheels, ignore_errors=True)
     wheels.mkdir()
     for one in distributions:
@@ -89,11 +89,12 @@ def install(site: Path, needs: Iterable[str], distributions: Iterable[str]) -> N
 
 
 def _locked(name: str) -> str:
-    """Return the lines of requirements.lock for one package, hashes included."""
-    found = re.search(rf"^{re.escape(name)}==.*?(?=^\S|\Z)", LOCK.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    """Return the entries of requirements.lock for one package: several where Python's release decides which."""
+    entry = rf"^{re.escape(name)}(?:\[.*?\])?==.*?(?=^\S|\Z)"
+    found = re.findall(entry, LOCK.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if not found:
         raise SystemExit(f"{name} is needed on Windows and is not in requirements.lock: run ./dev lock")
-    return found[0]
+    return "".join(found)
 
 
 def _tidy(site: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs tests on Windows' own Python under Wine: made here from pinned packages, in the folder .windows.
+"""Runs tests on Windows' own Python: under Wine, made here from pinned packages in the folder .windows; or on Windows.
 
 What it shows of Windows, and what only a real one can show, stands in docs/windows.md.
 """
@@ -32,7 +32,7 @@ TESTS = (
 )  # fmt: skip
 LEFT_OUT = [f"--ignore={name}" for name in IGNORED]
 OPTIONS = (
-    "-q", "-n", "2", "--timeout", "60", "-p", "no:cacheprovider", "-p", "wine_errors",
+    "-q", "-n", "2", "--timeout", "60", "-p", "no:cacheprovider",
     "-m", "not posix and not campaign", "-W", "ignore::ResourceWarning",
     "-W", "ignore::pytest.PytestUnraisableExceptionWarning",
 )  # fmt: skip
@@ -63,7 +63,9 @@ def install() -> None:
 
 def pytest(arguments: Sequence[str]) -> int:
     """Run tests in Windows' Python, and show what they print."""
-    with WINE.start(PYTHON / "python.exe", "-B", "-m", "pytest", *OPTIONS, *arguments, cwd=ROOT) as process:
+    with WINE.start(
+        PYTHON / "python.exe", "-B", "-m", "pytest", "-p", "wine_errors", *OPTIONS, *arguments, cwd=ROOT
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             sys.stdout.buffer.write(line)
@@ -88,6 +90,10 @@ def main(arguments: Sequence[str]) -> int:
     options, more = parser.parse_known_args(arguments)
     if options.setup:
         return installed(options.setup.resolve(), more)
+    if os.name == "nt":
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", *OPTIONS, *(more or TESTS)], cwd=ROOT, check=False
+        ).returncode
     make()
     if options.make:
         return 0
