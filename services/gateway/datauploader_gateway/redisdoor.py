@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import fakeredis
@@ -76,7 +76,23 @@ def connect_async(url: str) -> redis_async.Redis:
         retry=AsyncRetry(NoBackoff(), 1),
         client_name="datauploader-gateway",
     )
+    pool.connection_class = type("_Connection", (_Sending, pool.connection_class), {})
     return redis_async.Redis.from_pool(pool)
+
+
+class _Sending:
+    """What a connection of requests does otherwise than redis-py's.
+
+    uvloop raises RuntimeError where one writes to a socket that was lost a moment before. It is a lost connection, and
+    the command is sent again over a new one.
+    """
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        """See `redis.asyncio.Connection`."""
+        try:
+            await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise redis.ConnectionError(f"the connection was lost: {error}") from error
 
 
 def raw(value: object) -> bytes:

@@ -1,10 +1,14 @@
-"""The stand-in for Redis is one for all threads of the process, from the first moment on."""
+"""The way to Redis: its stand-in is one for all threads at once, and a lost connection costs nothing."""
 
 import threading
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+import uvloop
+
+from datauploader.testing.servers import RedisServer
 from datauploader_gateway import redisdoor
 
 
@@ -25,3 +29,21 @@ def test_clients_that_connect_at_once_see_the_same_data() -> None:
         for thread in threads:
             thread.join()
         assert {client.dbsize() for client in clients} == {4}
+
+
+@pytest.mark.redis
+@pytest.mark.fault("F41")
+def test_a_request_whose_connection_was_lost_a_moment_before_is_sent_over_a_new_one(redis_server: RedisServer) -> None:
+    """Uvloop calls it an error of the program; people would see that something unforeseen had happened."""
+
+    async def ask() -> int:
+        client = redisdoor.connect_async(redis_server.address.url)
+        await client.exists("anything")
+        pool: Any = client.connection_pool
+        (connection,) = pool._available_connections
+        connection._writer.transport.abort()
+        found = await client.exists("anything")
+        await client.aclose()
+        return int(found)
+
+    assert uvloop.run(ask()) == 0
