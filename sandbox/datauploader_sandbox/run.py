@@ -29,6 +29,11 @@ class Run:
         self.facility, self.ledger = facility, ledger
         self.token = facility.sign_in()
 
+    def sign_out(self) -> None:
+        """Give the token back: a person may have fifty."""
+        address = f"{self.facility.url}/api/v1/tokens/current"
+        httpx.delete(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
+
     def request(self, dataset: str = "run", mode: str = "sync", **more: Any) -> str:
         """Ask for an upload of the watched folder; return its id."""
         wanted = {

@@ -201,8 +201,12 @@ class Stage:
             self._witness = self._stack.enter_context(Witness(self._facility.broker_address))
             self._guard = self._stack.enter_context(Guard(self._facility))
         try:
-            yield eventually(lambda: self._case(dataset, record), within_s=60, every_s=0.2, what="somebody can sign in")
+            case = eventually(
+                lambda: self._case(dataset, record), within_s=60, every_s=0.2, what="somebody can sign in"
+            )
+            yield case
             stays_complete(self._guard)
+            case.sign_out()
         except BaseException:
             self.close()
             raise
