@@ -21,6 +21,7 @@ class Wine:
     def __init__(self, prefix: Path) -> None:
         """Use this folder; `make` makes it."""
         self.prefix = prefix
+        self._awake: subprocess.Popen[bytes] | None = None
 
     @property
     def drive(self) -> Path:
@@ -88,9 +89,16 @@ class Wine:
         reader.join(_REST_S)
         return subprocess.CompletedProcess(process.args, code, b"".join(printed).decode("utf-8", "replace"))
 
+    def boot(self) -> None:
+        """Start its services as a computer does, and let them run until `end`: else they end with the last program."""
+        self._awake = self.start("cmd.exe", "/c", "ping -n 36000 127.0.0.1")
+
     def end(self) -> None:
-        """End everything that runs in it."""
+        """End everything that runs in it at once, as a power cut does."""
         subprocess.run(["wineserver", "-k"], env=self.environment, check=False)
+        if self._awake is not None:
+            self._awake.communicate()
+            self._awake = None
 
 
 def _read(pipe: IO[bytes], into: list[bytes]) -> None:

@@ -60,9 +60,10 @@ class Computer:
         said = self.wine.run("sc.exe", "query", "DataUploader").stdout
         return next((line.split()[-1] for line in said.splitlines() if "STATE" in line), "")
 
-    def kill(self) -> None:
-        """End the service's process at once."""
-        self.wine.run("taskkill.exe", "/F", "/IM", "python.exe")
+    def lose_power(self) -> None:
+        """End every process at once, and start the computer again."""
+        self.wine.end()
+        self.wine.boot()
 
     def remove(self, *options: str) -> None:
         """Run the uninstaller without questions, and wait: it goes on in a copy of itself."""
@@ -73,13 +74,12 @@ class Computer:
 
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wine]:
-    """Give a new Windows, and keep its session open: services end with the last program of a session."""
+    """Give a new Windows that runs."""
     made = Wine(tmp_path_factory.mktemp("wine") / "prefix")
     made.make()
-    awake = made.start("cmd.exe", "/c", "ping -n 36000 127.0.0.1")
+    made.boot()
     yield made
     made.end()
-    awake.communicate(timeout=30)
 
 
 @pytest.fixture

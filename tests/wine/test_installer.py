@@ -1,6 +1,5 @@
 """A station as administrators install it: one file, a service, an update in the middle, nothing left at the end."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,35 +81,23 @@ def test_a_station_is_installed_uploads_is_updated_in_the_middle_and_removed(
 
 
 @pytest.mark.fault("F2", "F16")
-def test_a_station_whose_process_is_killed_goes_on_without_loss(
-    facility: Facility, computer: Computer, tmp_path: Path, restart: Callable[[], None]
+def test_a_station_that_loses_its_power_goes_on_without_loss(
+    facility: Facility, computer: Computer, tmp_path: Path
 ) -> None:
     """Watcher, transfer and rclone end at once, while files come; the oracle finds nothing lost, doubled or wrong."""
     run = begin(facility, computer, tmp_path)
     upload = ""
     for round_ in range(3):
-        write(run, computer.data / "killed", [f"{round_}/frame_{n:04}.tif" for n in range(60)], size=400_000)
-        upload = upload or request(run, "killed", "sync")
+        write(run, computer.data / "power", [f"{round_}/frame_{n:04}.tif" for n in range(60)], size=400_000)
+        upload = upload or request(run, "power", "sync")
         wanted = 60 * round_ + 1
         run.until(upload, lambda status, wanted=wanted: status.counts.verified.files >= wanted, "some are verified")
-        computer.kill()
-        restart()
+        computer.lose_power()
     run.until(upload, lambda status: status.counts.catalogued.files == 180, "all are catalogued", STARTED_S)
     run.control(upload, "close")
     run.completed(upload)
-    run.judge("killed")
+    run.judge("power")
     computer.remove("/STATE")
-
-
-@pytest.fixture
-def restart(computer: Computer) -> Callable[[], None]:
-    """Give what starts the service again: Windows itself does so after a minute."""
-
-    def again() -> None:
-        eventually(lambda: computer.state() == "STOPPED", within_s=30, what="the service has ended")
-        assert computer.wine.run("sc.exe", "start", "DataUploader").returncode == 0
-
-    return again
 
 
 def test_what_cannot_be_installed_is_refused_with_an_exit_code(computer: Computer) -> None:
