@@ -1,5 +1,6 @@
 """The desktop on Windows: installed without an administrator, asked once, uploading, ended and updated."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
@@ -13,13 +14,26 @@ from datauploader_sandbox.wine import Wine
 
 from .conftest import Computer
 
+ERRORS = Path(__file__).parents[2] / "deploy" / "windows" / "wine_errors.py"
+
+
+def installed(wine: Wine) -> Path:
+    """Install for one person, or update what is there; return the folder of the program.
+
+    Wine gives no error number to a lock that is refused; Windows does, and so does this Python then.
+    """
+    assert Computer(wine).setup() == 0
+    (place,) = wine.drive.glob("users/*/AppData/Local/Programs/DataUploader")
+    (paths,) = place.glob("python/python3*._pth")
+    paths.write_text(paths.read_text() + "import site\r\n")
+    shutil.copy(ERRORS, place / "python" / "Lib" / "site-packages" / "sitecustomize.py")
+    return place
+
 
 @pytest.fixture
 def program(wine: Wine) -> Path:
-    """Install for one person; return the folder of the program."""
-    assert Computer(wine).setup() == 0
-    (place,) = wine.drive.glob("users/*/AppData/Local/Programs/DataUploader")
-    return place
+    """Give the folder of the program, installed without an administrator."""
+    return installed(wine)
 
 
 @pytest.fixture
@@ -51,7 +65,7 @@ def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_
     ended = wine.run(*workstation.command("--quit")[1:])
     assert "does not run" in ended.stdout
     assert started.ended(30) == 0
-    assert Computer(wine).setup() == 0
+    assert installed(wine) == program
     (workstation.data / "trail.").write_text("2")
     again = workstation.start()
     with browser(again.link()) as client:
