@@ -86,7 +86,7 @@ class BadThings:
                     "state": status.state, "needs_person": status.needs_person, "troubles": status.troubles,
                     "restless": [file.path for file in status.restless], "failed": files,
                     "notes": self._raw(upload).get("notes", []),
-                    "metadata": [one.metadata_problem for one in gateway.files(upload, "metadata_lacks").items],
+                    "metadata": [one.metadata_problem for one in gateway.files(upload).items if one.metadata_problem],
                 }  # fmt: skip
         broker = self._run.facility.servers["rabbitmq"]
         queues = broker.management.queues(broker.address.vhost)
