@@ -150,3 +150,13 @@ def request(workstation: Workstation, client: httpx.Client, mode: str) -> None:
     eventually(lambda: "sandbox.xrd1.ws01" in client.get("/api/v1/stations").text, what="the station reports")
     answer = client.post("/api/v1/uploads", json=asked)
     assert answer.status_code == 201, answer.text
+
+
+def goes_on(client: httpx.Client, files: int) -> None:
+    """After another start: sign in, find the upload, wait for the rest of its files, and close it."""
+    sign_in(client)
+    eventually(lambda: uploaded(client), what="the upload is known after the start", within_s=30)
+    wanted = f"{files} files are catalogued"
+    eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == files, what=wanted, within_s=60)
+    client.post(f"/api/v1/uploads/{uploaded(client)['id']}/close")
+    eventually(lambda: uploaded(client)["state"] == "completed", what="the dataset is complete", within_s=60)

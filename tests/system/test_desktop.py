@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from datauploader.testing.waiting import eventually
-from datauploader_sandbox.desktop import Workstation, browser, configured, request, sign_in, uploaded
+from datauploader_sandbox.desktop import Workstation, browser, configured, goes_on, request, sign_in, uploaded
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
 
@@ -50,11 +50,7 @@ def test_a_desktop_is_asked_once_uploads_and_goes_on_after_a_quit(workstation: W
     (workstation.data / "two.txt").write_text("2")
     again = workstation.start()
     with browser(again.link()) as client:
-        sign_in(client)
-        eventually(lambda: uploaded(client), what="the upload is known after the restart", within_s=30)
-        eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 2, what="the second file", within_s=60)
-        client.post(f"/api/v1/uploads/{uploaded(client)['id']}/close")
-        eventually(lambda: uploaded(client)["state"] == "completed", what="the dataset is complete", within_s=60)
+        goes_on(client, files=2)
     again.process.send_signal(signal.SIGINT)
     assert again.ended() == 0
     stored = {path.name: path.read_text() for path in workstation.storage.rglob("*.txt")}

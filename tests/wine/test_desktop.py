@@ -7,7 +7,7 @@ from pathlib import Path, PureWindowsPath
 import pytest
 
 from datauploader.testing.waiting import eventually
-from datauploader_sandbox.desktop import Workstation, browser, configured, request, sign_in, uploaded
+from datauploader_sandbox.desktop import Workstation, browser, configured, goes_on, request, sign_in, uploaded
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
 from datauploader_sandbox.wine import Wine
@@ -69,11 +69,7 @@ def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_
     (workstation.data / "trail.").write_text("2")
     again = workstation.start()
     with browser(again.link()) as client:
-        sign_in(client)
-        eventually(lambda: uploaded(client), what="the upload is known after the update", within_s=30)
-        eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 2, what="the second file", within_s=60)
-        client.post(f"/api/v1/uploads/{uploaded(client)['id']}/close")
-        eventually(lambda: uploaded(client)["state"] == "completed", what="the dataset is complete", within_s=60)
+        goes_on(client, files=2)
     wine.run(*workstation.command("--quit")[1:])
     assert again.ended(30) == 0
     stored = {path.name: path.read_text() for path in workstation.storage.rglob("*") if path.is_file()}

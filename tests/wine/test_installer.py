@@ -80,7 +80,7 @@ def test_a_station_is_installed_uploads_is_updated_in_the_middle_and_removed(
     assert not computer.place.exists()
 
 
-@pytest.mark.fault("F2", "F16")
+@pytest.mark.fault("F16")
 def test_a_station_that_loses_its_power_goes_on_without_loss(
     facility: Facility, computer: Computer, tmp_path: Path
 ) -> None:

@@ -51,11 +51,11 @@ def run(folder: Path | None, port: int | None, *, browse: bool, end: bool = Fals
         return _end_running(place, say)
     # a program of Windows without a window of its own has no stderr
     logging.configure("desktop", level="WARNING", file=None if sys.stderr else place.folder / "desktop.log")
-    place.asked_to_end.unlink(missing_ok=True)
     try:
         lock = FolderLock(place.folder, "desktop")
     except StateInUse:
         return _open_running(place, browse=browse, say=say)
+    place.asked_to_end.unlink(missing_ok=True)  # it was meant for one that is gone
     try:
         return Desktop(place, PORT if port is None else port, browse=browse, say=say).run()
     except DataUploaderError as error:
