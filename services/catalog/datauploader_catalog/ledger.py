@@ -227,7 +227,8 @@ def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int)
 def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | None:
     """Return an upload that has something to be told to the catalogue now, the one that waits longest first.
 
-    Each kind of work has an index of its own, so that finished uploads are not gone through.
+    Each kind of work has an index of its own, so that finished uploads are not gone through. What is returned can be
+    done: a sealed dataset only where no datafile is set aside, nobody has cancelled and the storage was looked at.
     """
     skip = tuple(busy)
     marks = ",".join("?" * len(skip))
@@ -249,7 +250,11 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
             SELECT upload_id FROM uploads INDEXED BY uploads_open WHERE state IN ('wanted', 'ensured') AND (
                 state = 'wanted' OR EXISTS (
                     SELECT 1 FROM seals s WHERE s.upload_id = uploads.upload_id
-                    AND s.files = (SELECT count(*) FROM datafiles d WHERE d.upload_id = uploads.upload_id)
+                    AND (
+                        SELECT count(*) = s.files AND total(d.registered <> 1) = 0 FROM datafiles d
+                        WHERE d.upload_id = s.upload_id
+                    )
+                    AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.upload_id = s.upload_id AND c.cancelled = 1)
                     AND NOT EXISTS (
                         SELECT 1 FROM audits a WHERE a.upload_id = s.upload_id AND a.manifest_sha256 = s.manifest_sha256
                         AND (a.state = 'differs' OR (a.state = 'asked' AND a.due > ?1))

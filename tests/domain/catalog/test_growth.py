@@ -6,7 +6,7 @@ from datauploader.contracts import StoredFile
 from datauploader.state import Store
 from datauploader.testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
 from datauploader.testing.effort import effort
-from datauploader_catalog import ledger, metadata
+from datauploader_catalog import claims, ledger, metadata
 
 FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 
@@ -14,7 +14,7 @@ FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 @pytest.fixture
 def store() -> Store:
     """An empty ledger."""
-    return Store(None, [ledger.SCHEMA])
+    return Store(None, [ledger.SCHEMA, claims.SCHEMA])
 
 
 def add(store: Store, upload_id: str, *, registered: bool) -> None:

@@ -1,6 +1,7 @@
 """What the catalogue does not take keeps nothing else out and is said at its file; nothing waits in silence (F59)."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def waits(world: World) -> bool:
     """Tell whether the upload was put off."""
     with world.service._store.reading() as db:
         return db.execute("SELECT 1 FROM uploads WHERE since > 0").fetchone() is not None
+
+
+def rests(world: World) -> bool:
+    """Tell whether the catalog has nothing to do, so that it waits instead of looking again and again."""
+    with world.service._store.reading() as db:
+        return ledger.due(db, time.time(), ()) is None
 
 
 def condition(world: World) -> CatalogCondition:
@@ -218,9 +225,22 @@ def test_one_refused_datafile_is_said_at_the_file_and_keeps_the_dataset_open(wor
     known = {one.file.path for event in world.await_(FileCatalogued) for one in event.files}
     assert "e.h5" not in known
     assert not world.catalogue.datasets["1"].complete
+    assert rests(world)
     retry(world)
     world.await_(DatasetCompleted)
     assert refusals(world, 2)[1].detail == ""
+
+
+def test_a_sealed_dataset_that_is_cancelled_before_its_completion_gives_the_catalog_nothing_to_do(world: World) -> None:
+    """It is never completed, so that it must not be looked at again and again."""
+    files = [version("a.h5", "a"), version("b.h5", "b")]
+    world.say(requested())
+    world.await_(DatasetEnsured)
+    world.say(UploadControlled(upload_id=UPLOAD, action="cancel", requested_by=Person(id="1101")))
+    for data in (stored(*files), sealed(*files)):
+        world.say(data)
+    eventually(lambda: len(world.catalogue.datafiles["1"]) == len(files), what="what is stored is told")
+    eventually(lambda: rests(world), what="the catalog rests")
 
 
 def test_a_file_at_which_the_catalogue_fails_for_ever_is_found_told_and_tried_rarely(world: World) -> None:
