@@ -20,6 +20,8 @@ SetDateSave off
 !define NAME "DataUploader"
 !define UNINSTALL "Software\Microsoft\Windows\CurrentVersion\Uninstall\${NAME}"
 !define EVENTS "SYSTEM\CurrentControlSet\Services\EventLog\Application\${NAME}"
+; only administrators can write it: says that the folder of configuration and state is the one that we have made
+!define OURS "Software\${NAME}"
 
 Name "${NAME}"
 OutFile "${OUT}"
@@ -107,10 +109,18 @@ Function Check
       SetErrorLevel 740
       Quit
     ${EndIf}
+    ; anybody may make a folder there, keep the right to change it, and lay a configuration into it
+    ReadRegStr $R0 HKLM "${OURS}" "Folder"
+    ${If} $R0 != "$APPDATA\${NAME}"
+    ${AndIf} ${FileExists} "$APPDATA\${NAME}\*.*"
+      MessageBox MB_OK|MB_ICONSTOP "There is a folder $APPDATA\${NAME} that no DataUploader has made, and others may be able to change what lies in it. Move it away, then start this again; give the station's configuration with /CONFIG= or in the window." /SD IDOK
+      SetErrorLevel 6
+      Quit
+    ${EndIf}
   ${EndIf}
   ${If} $Config != ""
   ${AndIfNot} ${FileExists} "$Config"
-    MessageBox MB_OK|MB_ICONSTOP "There is no file $Config. Give the station's configuration with /CONFIG=, or leave it out and put it into $APPDATA\${NAME} later." /SD IDOK
+    MessageBox MB_OK|MB_ICONSTOP "There is no file $Config. Give the station's configuration with /CONFIG=, or leave it out and put it into $APPDATA\${NAME} when this has ended." /SD IDOK
     SetErrorLevel 2
     Quit
   ${EndIf}
@@ -205,17 +215,23 @@ FunctionEnd
 
 ; The station's service. LOCAL SERVICE is S-1-5-19, SYSTEM S-1-5-18, administrators S-1-5-32-544, in every language.
 Function Serve
+  CreateDirectory "$APPDATA\${NAME}"
+  WriteRegStr HKLM "${OURS}" "Folder" "$APPDATA\${NAME}"
   CreateDirectory "$APPDATA\${NAME}\state"
   CreateDirectory "$APPDATA\${NAME}\log"
   ; the configuration holds the broker's password: closed to all others before it is written
-  nsExec::Exec 'icacls.exe "$APPDATA\${NAME}" /inheritance:r /grant:r *S-1-5-32-544:(OI)(CI)F *S-1-5-18:(OI)(CI)F *S-1-5-19:(OI)(CI)RX'
+  nsExec::Exec 'icacls.exe "$APPDATA\${NAME}" /setowner *S-1-5-32-544'
   Pop $R0
-  nsExec::Exec 'icacls.exe "$APPDATA\${NAME}\state" /grant:r *S-1-5-19:(OI)(CI)M'
+  nsExec::Exec 'icacls.exe "$APPDATA\${NAME}" /inheritance:r /grant:r *S-1-5-32-544:(OI)(CI)F *S-1-5-18:(OI)(CI)F *S-1-5-19:(OI)(CI)RX'
   Pop $R1
-  nsExec::Exec 'icacls.exe "$APPDATA\${NAME}\log" /grant:r *S-1-5-19:(OI)(CI)M'
+  nsExec::Exec 'icacls.exe "$APPDATA\${NAME}\state" /grant:r *S-1-5-19:(OI)(CI)M'
   Pop $R2
-  ${If} "$R0$R1$R2" != "000"
-    DetailPrint "The folder $APPDATA\${NAME} could not be closed to other people: icacls said $R0, $R1, $R2."
+  nsExec::Exec 'icacls.exe "$APPDATA\${NAME}\log" /grant:r *S-1-5-19:(OI)(CI)M'
+  Pop $R3
+  ${If} "$R0$R1$R2$R3" != "0000"
+    MessageBox MB_OK|MB_ICONSTOP "The folder $APPDATA\${NAME} could not be closed to other people (icacls said $R0, $R1, $R2, $R3), so the configuration was not copied and there is no service." /SD IDOK
+    SetErrorLevel 6
+    Return
   ${EndIf}
   ${If} $Config != ""
     CopyFiles /SILENT "$Config" "$APPDATA\${NAME}\datauploader.toml"
@@ -302,9 +318,17 @@ Section Uninstall
     ClearErrors
     ${GetOptions} $R0 "/STATE" $R2
     ${IfNot} ${Errors}
-      RMDir /r "$R1"
+      Call un.Forget
     ${ElseIf} ${Cmd} `MessageBox MB_YESNO|MB_ICONQUESTION|MB_DEFBUTTON2 "Also remove configuration, logs and what it remembers of uploads ($R1)? An upload that is not complete could not go on then." /SD IDNO IDYES`
-      RMDir /r "$R1"
+      Call un.Forget
     ${EndIf}
   ${EndIf}
 SectionEnd
+
+; Removes configuration, logs and state, which lie in $R1.
+Function un.Forget
+  RMDir /r "$R1"
+  ${If} $Station == "1"
+    DeleteRegKey HKLM "${OURS}"
+  ${EndIf}
+FunctionEnd

@@ -1,5 +1,6 @@
 """A station as administrators install it: one file, a service, an update in the middle, nothing left at the end."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,13 @@ def test_what_cannot_be_installed_is_refused_with_an_exit_code(computer: Compute
     """A script that rolls it out on many computers learns of it."""
     assert computer.setup("/SERVICE", "/CONFIG=C:\\nowhere.toml") == 2
     assert not computer.program.exists()
+
+
+def test_a_folder_that_no_installer_has_made_is_not_believed(computer: Computer) -> None:
+    """Anybody may make it before the administrator comes, with a configuration in it, and keep their rights in it."""
+    computer.place.mkdir(parents=True)
+    (computer.place / "datauploader.toml").write_text('broker = "amqp://thief"\n')
+    assert computer.setup("/SERVICE") == 6
+    assert not computer.program.exists()
+    assert computer.state() == ""
+    shutil.rmtree(computer.place)
