@@ -26,6 +26,7 @@ def heard(tmp_path):
     events.stop(5)
 
 
+@pytest.mark.posix  # names of any bytes, and events of closing
 def test_creation_close_rename_and_new_folders_are_noticed(heard, tmp_path):
     """Names of any bytes arrive as they are; our own reading raises nothing."""
     path = Path(str(tmp_path) + "/latin-\udcff.dat")
@@ -89,7 +90,7 @@ class Kernel32:
 ctypes.WinDLL = lambda _name: Kernel32()
 from datauploader_watcher.adapters.windows import TellingReader
 
-reader = TellingReader("C:/data", lambda: lost.append(len(ANSWERS)), recursive=True)
+reader = TellingReader("C:/data", lambda: lost.append(len(ANSWERS)), lambda path: lost.append(path), recursive=True)
 reader.start()
 reader._reader_thread.join(10)
 print(lost)
@@ -100,7 +101,7 @@ print(lost)
 def test_an_overflow_and_an_end_on_windows_are_told():
     """The real reader of watchdog on a stub of Windows: 12 bytes, then 0 bytes, then an error."""
     done = subprocess.run([sys.executable, "-c", ON_WINDOWS], capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout.strip() == "[1, 0]", done.stderr
+    assert done.stdout.strip() == "[1, 0, b'C:/data']", done.stderr
 
 
 @pytest.mark.fault("F1", "F2")

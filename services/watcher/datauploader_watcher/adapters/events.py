@@ -4,9 +4,11 @@ import logging
 import os
 import queue
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,6 +32,8 @@ log = structlog.get_logger()
 _KINDS: list[type[FileSystemEvent]] = [
     DirCreatedEvent, DirMovedEvent, FileCreatedEvent, FileClosedEvent, FileModifiedEvent, FileMovedEvent,
 ]  # fmt: skip
+RENEWED_S = 60.0
+"""A watch that the system has ended is begun anew, but not twice within so many seconds: its folder is polled then."""
 _OVERFLOWS = logging.getLogger("watchdog.observers")
 
 
@@ -67,7 +71,8 @@ class Events:
         self._watched = watched
         self._observer: BaseObserver | None = None
         self._watches: dict[bytes, ObservedWatch] = {}
-        self._orders: queue.SimpleQueue[tuple[bytes, bool, bool] | None] = queue.SimpleQueue()
+        self._renewed: dict[bytes, float] = {}
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = WorkerThread(self._run, name="events")
 
     def start(self) -> None:
@@ -86,26 +91,43 @@ class Events:
 
     def watch(self, folder: bytes, *, recursive: bool = True) -> None:
         """Watch a folder (with everything below it), anew if it was watched before."""
-        self._orders.put((folder, True, recursive))
+        self._orders.put(partial(self._begin, folder, recursive=recursive))
 
     def unwatch(self, folder: bytes) -> None:
         """Stop watching a folder."""
-        self._orders.put((folder, False, False))
+        self._orders.put(partial(self._remove, folder))
 
     def _run(self) -> None:
         while (order := self._orders.get()) is not None:
-            folder, wanted, recursive = order
-            self._remove(folder)
-            if wanted:
-                self._watched(folder, self._add(folder, recursive=recursive))
+            order()
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
 
+    def _begin(self, folder: bytes, *, recursive: bool) -> None:
+        self._remove(folder)
+        self._watched(folder, self._add(folder, recursive=recursive))
+
+    def _ended(self, folder: bytes) -> None:
+        """Take note that the system has ended a watch by itself; called from its threads."""
+        self._orders.put(partial(self._renew, folder))
+
+    def _renew(self, folder: bytes) -> None:
+        if (watch := self._watches.get(folder)) is None:
+            return
+        now, before = time.monotonic(), self._renewed.get(folder)
+        self._renewed[folder] = now
+        log.warning("watch_ended", folder=os.fsdecode(folder))
+        if before is None or now - before > RENEWED_S:
+            self._begin(folder, recursive=watch.is_recursive)
+        else:
+            self._remove(folder)
+            self._watched(folder, "the system ends the watch again and again")
+
     def _add(self, folder: bytes, *, recursive: bool) -> str:
         try:
             if self._observer is None:
-                observer = _observer(self._lost)
+                observer = _observer(self._lost, self._ended)
                 observer.start()
                 self._observer = observer
             forward = _Forward(folder, self._notice)
@@ -126,11 +148,11 @@ class Events:
             log.debug("watch_was_gone", folder=os.fsdecode(folder), problem=str(error))
 
 
-def _observer(overflow: Callable[[], None]) -> BaseObserver:
+def _observer(overflow: Callable[[], None], ended: Callable[[bytes], None]) -> BaseObserver:
     if sys.platform == "win32":
         from datauploader_watcher.adapters.windows import telling_observer  # noqa: PLC0415 - there is none elsewhere
 
-        return telling_observer(overflow)
+        return telling_observer(overflow, ended)
     return Observer()  # its losses are heard through the log
 
 
