@@ -49,6 +49,9 @@ class Wine:
         for words in (["wineboot", "-i"], ["winecfg", "-v", "win10"]):
             subprocess.run(self.command(*words), env=self.environment, check=True, stdin=subprocess.DEVNULL)
         subprocess.run(["wineserver", "-w"], env=self.environment, check=False)
+        share = self.prefix / "dosdevices" / "unc" / "localhost"
+        share.mkdir(parents=True)
+        (share / "C$").symlink_to(self.drive)  # as every Windows offers it to its administrators
         definition, exports = self.prefix / "b.def", self.prefix / "e.o"
         definition.write_text(FORWARDER)
         library = self.drive / "windows" / "system32" / "bcryptprimitives.dll"

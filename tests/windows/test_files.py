@@ -17,16 +17,18 @@ from datauploader_transfer.adapters.folder import PrivateFolder
 from datauploader_watcher.adapters.disk import LocalDisk, look, stamp_of
 from datauploader_watcher.adapters.hashing import Hashers
 from datauploader_watcher.adapters.mounts import file_system, is_network, mount_point
+from datauploader_watcher.adapters.removal import hold_path
 from datauploader_watcher.adapters.sharing import is_locked, open_sharing
 from datauploader_watcher.domain.settling import Wanted
 
 ODD = ["trail.", "blank ", "CON", "nul.txt", "ü€.dat", "x" * 200]
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> bytes:
-    """Give a folder whose path is longer than 260 characters."""
-    deep = os.fsencode(tmp_path.resolve())
+@pytest.fixture(params=["drive", "share"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
+    """Give a folder whose path is longer than 260 characters, on a drive and as another computer sees it."""
+    place = str(tmp_path.resolve())
+    deep = os.fsencode(place if request.param == "drive" else f"\\\\localhost\\{place[0]}$" + place[2:])
     for _ in range(4):
         deep = os.path.join(deep, b"d" * 60)  # noqa: PTH118 - bytes
         os.mkdir(win32.verbatim(deep))  # noqa: PTH102 - bytes
@@ -57,6 +59,7 @@ def test_a_file_of_an_odd_name_in_a_deep_folder_is_listed_looked_at_and_read(roo
     descriptor = nofollow.open_file(path)
     assert os.read(descriptor, 100) == b"content"
     os.close(descriptor)
+    assert is_network(file_system(root)) == root.startswith(b"\\\\")
 
 
 @pytest.mark.fault("F16")
@@ -103,6 +106,40 @@ def test_what_is_written_while_it_is_hashed_is_found_out(tmp_path: Path) -> None
     else:
         assert outcome.changed is not None or outcome.problem is not None
     hashers.stop(5)
+
+
+@pytest.mark.fault("F49")
+def test_a_local_copy_goes_that_nobody_has_touched_since_it_was_opened(tmp_path: Path) -> None:
+    """Whoever only reads it keeps it no longer than that."""
+    path = tmp_path / "scan.dat"
+    path.write_bytes(b"content")
+    with hold_path(str(path)) as held:
+        assert os.read(held.descriptor, 100) == b"content"
+        assert held.remove(b"") == ""
+    assert not path.exists()
+
+
+@pytest.mark.fault("F49")
+def test_a_program_that_writes_while_a_local_copy_is_proven_is_refused_nothing_and_its_file_stays(
+    tmp_path: Path,
+) -> None:
+    """The instrument always wins, also where it puts size and times back."""
+    path = tmp_path / "scan.dat"
+    path.write_bytes(b"content")
+    before = path.stat()
+    with hold_path(str(path)) as held:
+        assert os.read(held.descriptor, 100) == b"content"
+        path.write_bytes(b"CONTENT")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert "opened it for writing" in held.remove(b"")
+    with hold_path(str(path)) as held:
+        path.rename(tmp_path / "moved.dat")
+        path.write_bytes(b"content")
+        assert "taken its place" in held.remove(b"")
+    with hold_path(str(path)) as held, path.open("ab"), pytest.raises(OSError) as refused:  # noqa: PT011 - its number tells
+        held.remove(b"")
+    assert is_locked(refused.value)
+    assert path.read_bytes() == b"content"
 
 
 @pytest.mark.fault("F34")

@@ -2,7 +2,8 @@
 
 On Linux a lease on the open file tells that nobody writes. The file is first given a hidden name in its own folder,
 which nobody can have looked up; if it then is the one that is open, and nobody has asked to write to it, it goes. On
-Windows a handle that shares reading alone keeps writers and renaming out, and the file goes when it is closed.
+Windows others may do with it what they want while it is read. Then it is opened once more, so that for a moment nobody
+can write to it or rename it; if it is the same file, whose time of change is what it was, it goes when that is closed.
 """
 
 import ctypes
@@ -14,8 +15,10 @@ from typing import Protocol
 
 from datauploader.crashing import crash_point
 from datauploader_watcher.adapters.sharing import (
+    change_time,
     give_lease_back,
     holds_lease,
+    open_sharing,
     open_to_remove,
     remove_when_closed,
     take_lease,
@@ -101,24 +104,34 @@ def hold_in(folder: int, name: bytes, flags: int) -> Iterator[Hold]:
         held.close()
 
 
-class _Denied:
+class _Shared:
     """Windows."""
 
     free = True
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.descriptor = open_sharing(path)
+        self._changed = change_time(self.descriptor)
 
-    def remove(self, hidden: bytes) -> str:  # noqa: ARG002 - its handle is enough
-        remove_when_closed(self.descriptor)
+    def remove(self, hidden: bytes) -> str:  # noqa: ARG002 - its path is enough
+        alone = open_to_remove(self._path)
+        try:
+            if not os.path.samestat(os.fstat(alone), os.fstat(self.descriptor)):
+                return "another file has taken its place"
+            if change_time(alone) != self._changed:
+                return "another program has opened it for writing"
+            remove_when_closed(alone)
+        finally:
+            os.close(alone)
         return ""
 
 
 @contextmanager
 def hold_path(path: str) -> Iterator[Hold]:
     """Hold a file by its path: Windows."""
-    descriptor = open_to_remove(path)
+    held = _Shared(path)
     try:
-        yield _Denied(descriptor)
+        yield held
     finally:
-        os.close(descriptor)
+        os.close(held.descriptor)

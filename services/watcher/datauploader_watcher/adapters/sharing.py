@@ -113,10 +113,22 @@ if sys.platform == "win32":
 
     _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     _kernel.SetFileInformationByHandle.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
-    _DISPOSITION = 4
+    _kernel.GetFileInformationByHandleEx.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
+    _BASIC, _CHANGE_TIME_AT, _SIZE_OF_BASIC, _DISPOSITION = 0, 3, 5, 4
+
+    def change_time(descriptor: int) -> int:
+        """Return when anything of a file was changed last, in 100 ns since 1601: no program can put that back.
+
+        https://learn.microsoft.com/windows/win32/api/winbase/ns-winbase-file_basic_info
+        """
+        found = (ctypes.c_int64 * _SIZE_OF_BASIC)()
+        handle = msvcrt.get_osfhandle(descriptor)
+        if not _kernel.GetFileInformationByHandleEx(handle, _BASIC, ctypes.byref(found), ctypes.sizeof(found)):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return found[_CHANGE_TIME_AT]
 
     def open_to_remove(path: str) -> int:
-        """Open for reading and removal; OSError with `winerror` 32 while others have it open for more than reading."""
+        """Open for removal; OSError with `winerror` 32 while others have it open for more than reading."""
         return win32.open_file(path, access=win32.READ | win32.DELETE, share=win32.SHARE_READ)
 
     def remove_when_closed(descriptor: int) -> None:
@@ -127,6 +139,10 @@ if sys.platform == "win32":
             raise ctypes.WinError(ctypes.get_last_error())
 
 else:
+
+    def change_time(descriptor: int) -> int:
+        """Return when anything of a file was changed last."""
+        return os.fstat(descriptor).st_ctime_ns
 
     def open_to_remove(path: str) -> int:
         """Refuse: elsewhere files are held by the descriptor of their folder."""
