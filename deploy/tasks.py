@@ -143,6 +143,16 @@ def lock(_arguments: Sequence[str]) -> int:
     return call(BIN / "uv", "pip", "compile", *options, *inputs)
 
 
+def version(arguments: Sequence[str]) -> int:
+    """[NEW]: raise the version everywhere and date what CHANGELOG.md has of it; without NEW, print the present one."""
+    environment()
+    code = call(BIN / "python", ROOT / "deploy" / "version.py", *arguments)
+    if code or not arguments:
+        return code
+    environment()  # what is installed must say the new version, because the documents ask it
+    return docs(())
+
+
 def docs(arguments: Sequence[str]) -> int:
     """Write the generated documents anew."""
     environment()
@@ -325,6 +335,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "lint": lint,
     "lock": lock,
     "docs": docs,
+    "version": version,
     "screenshots": screenshots,
 }
 

@@ -1,6 +1,7 @@
 """The other commands: what they print for people and for programs, and their exit codes."""
 
 import json
+from importlib.metadata import version as installed
 
 import pytest
 
@@ -194,8 +195,9 @@ def test_watching_prints_steady_lines_in_a_pipe(run, gateway) -> None:
 
 def test_version_names_what_is_installed(run) -> None:
     """Every distribution of ours."""
-    assert "ceric-datauploader 0.1.0" in run("version").out
-    assert json.loads(run("version", "--json").out)["ceric-datauploader"] == "0.1.0"
+    assert f"ceric-datauploader {installed('ceric-datauploader')}" in run("version").out
+    told = json.loads(run("version", "--json").out)
+    assert told["ceric-datauploader-watcher"] == installed("ceric-datauploader-watcher")
 
 
 def test_config_check_finds_wrong_and_unread_settings(run, surroundings) -> None:
