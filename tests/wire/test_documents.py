@@ -1,6 +1,7 @@
 """The committed documents say what the code says, and what they refer to exists."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,17 @@ def test_the_configuration_reference_names_every_setting() -> None:
         assert f"## {name}\n" in text
         for field in kind.model_fields:
             assert f"`{field}" in text, f"{name}.{field}"
+
+
+def test_the_index_of_decisions_has_each_one_by_its_title_and_explains_each_gap() -> None:
+    """Whoever writes a decision down adds its line; a number without a decision has its sentence."""
+    folder = TREE / "docs" / "adr"
+    index = (folder / "README.md").read_text("utf-8")
+    listed = re.findall(r"(?m)^\| (\d+) \| \[(.+)\]\((\S+\.md)\) \| [A-Z].+\. \|$", index)
+    headings = {path.name: path.read_text("utf-8").split("\n", 1)[0] for path in sorted(folder.glob("0*.md"))}
+    assert [name for *_, name in listed] == list(headings)
+    for number, title, name in listed:
+        assert headings[name] == f"# {number}. {title}"
+        assert name.startswith(f"{int(number):04}-")
+    gaps = set(range(1, int(listed[-1][0]))) - {int(number) for number, *_ in listed}
+    assert gaps == {int(number) for number in re.findall(r"(?m)^There is no decision (\d+):", index)}
