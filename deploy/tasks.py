@@ -159,6 +159,11 @@ def docs(arguments: Sequence[str]) -> int:
     return call(BIN / "datauploader", "documents", *(arguments or ("write", ROOT)))
 
 
+def house(arguments: Sequence[str]) -> int:
+    """[--against COMMIT] [--names]: print figures about the code, also beside those of a commit."""
+    return call(sys.executable, ROOT / "deploy" / "house.py", *arguments)
+
+
 def bench(arguments: Sequence[str]) -> int:
     """NAME [ARGUMENTS]: run a benchmark of bench/, such as `p1`."""
     environment()
@@ -336,6 +341,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "lock": lock,
     "docs": docs,
     "version": version,
+    "house": house,
     "screenshots": screenshots,
 }
 
