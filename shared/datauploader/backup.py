@@ -142,7 +142,7 @@ class Restored:
                     _unpack(tar, info, folder)
             self.manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         except (OSError, tarfile.TarError, ValueError) as error:
-            raise BackupError(f"{archive} is no backup that can be read: {error}") from error
+            raise BackupError(f"{archive} is not a readable backup: {error}") from error
         if self.manifest.format != FORMAT:
             raise BackupError(f"{archive} was made by another release ({self.manifest.version}): restore it with that")
         for member in self.manifest.members:
@@ -227,7 +227,7 @@ def _unpack(tar: tarfile.TarFile, info: tarfile.TarInfo, folder: Path) -> None:
     """Write one plain file below a folder; whatever else an archive may hold is none of ours."""
     content = tar.extractfile(info) if info.isreg() else None
     if content is None:
-        raise ValueError(f"{info.name[:200]!r} is no plain file")
+        raise ValueError(f"{info.name[:200]!r} is not a regular file")
     place = folder / check_relative(info.name)
     place.parent.mkdir(parents=True, exist_ok=True)
     with content, place.open("xb") as file:

@@ -59,7 +59,9 @@ class Gateway:
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise BadRequest(f"{url!r} is no address of a gateway", "Write it like https://datauploader.example.org.")
+            raise BadRequest(
+                f"{url!r} is not the address of a gateway", "Write it like https://datauploader.example.org."
+            )
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
@@ -228,13 +230,13 @@ def _read(model: type[M], answer: httpx.Response) -> M:
         return model.model_validate_json(answer.content)
     except ValidationError as error:
         raise Refused(
-            f"{answer.url} did not answer as a gateway of this release does",
+            f"{answer.url} did not answer like a gateway of this release",
             "Check the address; if it is right, update this program or the gateway.",
         ) from error
 
 
 def _unreachable(url: str, error: httpx.HTTPError) -> GatewayUnreachable:
-    hint = "Check the address and the network; running uploads go on without the gateway."
+    hint = "Check the address and the network; running uploads continue without the gateway."
     return GatewayUnreachable(f"the gateway {url} does not answer ({error or type(error).__name__})", hint)
 
 
@@ -265,7 +267,7 @@ def _fail(answer: httpx.Response) -> NoReturn:
     if retry_after := answer.headers.get("Retry-After"):
         hint = f"{hint} Try again in {retry_after} s.".strip()
     if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR and said.get("trace_id"):
-        hint = f"{hint} The logs have more under {said['trace_id']}.".strip()
+        hint = f"{hint} The logs have details under {said['trace_id']}.".strip()
     if answer.status_code == httpx.codes.CONFLICT and str(said.get("type", "")).endswith("/dataset-continues"):
         hint = f"{hint} On the command line: --continue, or another --dataset.".strip()
     raise _BY_STATUS.get(answer.status_code, Refused)(detail, hint)

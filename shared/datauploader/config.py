@@ -48,7 +48,7 @@ def read_section(section: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigurationError(f"{CONFIG_VARIABLE} names {path}, which does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no valid TOML: {error}") from error
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     if section:

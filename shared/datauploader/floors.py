@@ -35,7 +35,7 @@ def judge(name: str, version: str, floors: Floors) -> Check:
     if release < floor:
         wanted = ".".join(map(str, floor))
         return Check(
-            name, ok=False, detail=f"{version} has {why}, which is mended in {wanted}; update the server or its image"
+            name, ok=False, detail=f"{version} has {why}, which is fixed in {wanted}; update the server or its image"
         )
     known = "" if floor else "; nothing is known here of its branch, so see to the system's security updates"
     return Check(name, ok=True, detail=f"{version}{known}")

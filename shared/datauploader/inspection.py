@@ -39,7 +39,7 @@ def examine(settings: Settings, gateway: Gateway | None) -> Iterator[Check]:
         yield _inotify(Path("/proc/sys/fs/inotify/max_user_watches"))
     yield from _broker(settings)
     if gateway is None:
-        yield Check("gateway", ok=True, detail="none is named in DATAUPLOADER_GATEWAY; not looked at")
+        yield Check("gateway", ok=True, detail="DATAUPLOADER_GATEWAY is not set; not checked")
     else:
         yield from _gateway(gateway)
     for entry in entry_points(group=GROUP):
@@ -63,7 +63,7 @@ def _state_dir(folder: Path) -> Iterator[Check]:
         return
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:
-        yield Check(name, ok=False, detail=f"{folder} has only {free / 1e6:.0f} MB free; make room there")
+        yield Check(name, ok=False, detail=f"{folder} has only {free / 1e6:.0f} MB free; free more space there")
     else:
         yield Check(name, ok=True, detail=f"{folder}, {free / 1e9:.0f} GB free")
 
@@ -72,7 +72,7 @@ def _inotify(limit: Path) -> Check:
     try:
         watches = int(limit.read_text())
     except (OSError, ValueError):
-        return Check("inotify", ok=True, detail="the limit cannot be read here")
+        return Check("inotify", ok=True, detail="the limit cannot be read on this system")
     if watches < WATCHES:
         detail = f"only {watches} folders can be watched at once; run: sysctl fs.inotify.max_user_watches=524288"
         return Check("inotify", ok=False, detail=detail)
@@ -111,14 +111,16 @@ def _reach(name: str, url: str) -> Check:
         addresses = {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError as error:
         return Check(
-            f"{name} name", ok=False, detail=f"{host} has no address ({error.strerror}); check the name and DNS"
+            f"{name} name", ok=False, detail=f"{host} cannot be resolved ({error.strerror}); check the name and DNS"
         )
     try:
         socket.create_connection((host, port), timeout=5).close()
     except OSError as error:
         where = f"{host} ({', '.join(sorted(addresses))}) port {port}"
         return Check(
-            f"{name} port", ok=False, detail=f"{where} does not answer ({error}); is it running, is a firewall between?"
+            f"{name} port",
+            ok=False,
+            detail=f"{where} does not answer ({error}); check that it is running and that no firewall blocks it",
         )
     return Check(f"{name} port", ok=True, detail=f"{host} port {port} answers")
 
@@ -143,7 +145,11 @@ def _clock(sent: str) -> Check:
     try:
         skew = (datetime.now(UTC) - parsedate_to_datetime(sent)).total_seconds()
     except ValueError:
-        return Check("clock", ok=True, detail="the gateway does not tell its time")
+        return Check("clock", ok=True, detail="the gateway does not report its time")
     if abs(skew) > SKEW_S:
-        return Check("clock", ok=False, detail=f"this clock and the gateway's differ by {skew:.0f} s; switch NTP on")
+        return Check(
+            "clock",
+            ok=False,
+            detail=f"the clock of this machine and that of the gateway differ by {skew:.0f} s; turn on NTP",
+        )
     return Check("clock", ok=True, detail="agrees with the gateway's")

@@ -62,6 +62,6 @@ def _put(environment: dict[str, str | None], name: str, variable: str) -> None:
     try:
         environment[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{variable.upper()} names {path}, which is no UTF-8 text") from None
+        raise ConfigurationError(f"{variable.upper()} names {path}, which is not UTF-8 text") from None
     except OSError as error:
         raise ConfigurationError(f"{variable.upper()} names {path}, which cannot be read: {error.strerror}") from error

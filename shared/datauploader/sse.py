@@ -63,5 +63,5 @@ def _parse(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise Refused("the gateway sent an event that is no JSON object", "Update this program or the gateway.")
+        raise Refused("the gateway sent an event that is not a JSON object", "Update this program or the gateway.")
     return document

@@ -58,9 +58,9 @@ class WorkerThread(threading.Thread):
     def trouble(self) -> str:
         """What keeps it from its work, "" where nothing does."""
         if self._ended:
-            return f"the thread {self.name} has ended ({self._error}): restart the service, and look at its log"
+            return f"the thread {self.name} has ended ({self._error}): restart the service, and check its log"
         if self._error and time.monotonic() - self._stumbled_at < SHOWN_S:
-            return f"the thread {self.name} met an error ({self._error}) and has begun anew; the log says more"
+            return f"the thread {self.name} met an error ({self._error}) and was restarted; see the log"
         return ""
 
 

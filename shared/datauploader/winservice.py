@@ -230,7 +230,7 @@ def _serve(manager: ControlManager, config: Path | None, services: Sequence[str]
 
         def started() -> None:
             manager.running()
-            manager.report(f"DataUploader runs: {', '.join(services)}. Its log: {settings.log_file}")
+            manager.report(f"DataUploader is running: {', '.join(services)}. Its log: {settings.log_file}")
 
         code = runtime.run(services, settings, ending=manager.ending, on_started=started, on_failed=problems.append)
     except DataUploaderError as error:
@@ -239,7 +239,7 @@ def _serve(manager: ControlManager, config: Path | None, services: Sequence[str]
         logging.getLogger(__name__).exception("service_failed")
         code, problems = FAILED, [repr(error)]
     if code:
-        manager.report(f"DataUploader cannot run; Windows starts it again. {'; '.join(problems)}", error=True)
+        manager.report(f"DataUploader cannot run; Windows restarts it. {'; '.join(problems)}", error=True)
     return code
 
 

@@ -55,7 +55,7 @@ def state(upload: UploadStatus) -> str:
     if upload.paused and not upload.over:
         return "paused"
     if upload.station_silent_since is not None:
-        return "station silent"
+        return "station not responding"
     if upload.closing and upload.state == "open":
         return "closing"
     names = {"open": "uploading", "sealed": "finishing", "refused": "refused by the catalogue"}
@@ -68,8 +68,8 @@ def left(upload: UploadStatus) -> str:
         return ""
     open_end = upload.mode == "sync" and upload.state == "open" and not upload.closing
     if upload.seconds_left is not None:
-        return f"{duration(upload.seconds_left)} {'for what is there' if open_end else 'left'}"
-    return "" if open_end else "time left not known yet"
+        return f"{duration(upload.seconds_left)} {'left for the files found so far' if open_end else 'left'}"
+    return "" if open_end else "time left unknown"
 
 
 def sentence(upload: UploadStatus) -> str:
@@ -81,24 +81,24 @@ def sentence(upload: UploadStatus) -> str:
         "completed": f"Complete: {done}, {size(counts.catalogued.bytes)}, {proof}."
         if counts.catalogued.files
         else "Complete: 0 files; the dataset is empty.",
-        "cancelled": f"Cancelled; {count(counts.stored.files, 'file')} stored before stay stored.",
-        "rejected": "The station cannot do this upload.",
-        "refused": f"The catalogue refuses the dataset; when that is mended: datauploader retry {upload.id}",
+        "cancelled": f"Cancelled; {count(counts.stored.files, 'stored file')} kept.",
+        "rejected": "The station cannot carry out this upload.",
+        "refused": f"The catalogue refuses the dataset. When the cause is fixed, run: datauploader retry {upload.id}",
     }
     if upload.state in endings:
         return endings[upload.state]
     if upload.needs_person and upload.state == "open":
-        ways = f"To have it empty: datauploader close {upload.id}"
+        ways = f"To complete it as an empty dataset, run: datauploader close {upload.id}"
         if upload.restless:
-            ways = f"To choose: datauploader take {upload.id} FILE, or datauploader leave-out {upload.id} FILE"
+            ways = f"To choose, run: datauploader take {upload.id} FILE, or datauploader leave-out {upload.id} FILE"
         return f"{' '.join(upload.troubles)} {ways}"
     if upload.station_silent_since is not None:
         since = local(upload.station_silent_since)
-        return f"The station has not reported since {since}; what was written since then is not known here."
+        return f"The station has not reported since {since}. Files written after that are not known here."
     if upload.needs_person:
-        mended = f"When the cause is mended: datauploader retry {upload.id}"
-        see = f"{failed} could not be uploaded; see them with: datauploader files {upload.id} --state failed"
+        mended = f"When the cause is fixed, run: datauploader retry {upload.id}"
+        see = f"{failed} could not be uploaded. To see them, run: datauploader files {upload.id} --state failed"
         return see if counts.failed.files else mended
     if upload.mode == "sync" and upload.state == "open" and not upload.closing:
-        return f"New files go on being uploaded until: datauploader close {upload.id}"
+        return f"New files are uploaded too, until you run: datauploader close {upload.id}"
     return ""

@@ -124,14 +124,18 @@ def test_what_somebody_else_has_put_at_the_destination_is_named_before_anything_
     theirs.write_text("somebody else's")
     anna = visitor("anna")
     choose(anna, folder, "occupied")
-    expect(anna.page.locator("section.review")).to_contain_text("1 file would meet another file of the same name there")
+    expect(anna.page.locator("section.review")).to_contain_text(
+        "1 file conflicts with a different file of the same name there"
+    )
     expect(anna.page.locator("section.review")).to_contain_text("such as taken.dat")
     theirs.unlink()
     anna.button("Start sync").click()
     expect(anna.page.locator("#upload .big")).to_contain_text("2 of 2 files stored")
     choose(anna, folder, "occupied")
-    expect(anna.page.locator("section.review")).to_contain_text("An upload of yours is at work on the dataset occupied")
-    expect(anna.page.locator("section.review")).not_to_contain_text("would meet another file")
+    expect(anna.page.locator("section.review")).to_contain_text(
+        "An upload of yours is already writing to the dataset occupied"
+    )
+    expect(anna.page.locator("section.review")).not_to_contain_text("conflict")
 
 
 def test_two_windows_show_the_same(visitor: Come, site: Site, run: Run) -> None:

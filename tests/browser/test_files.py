@@ -34,7 +34,7 @@ def test_thirty_thousand_files_are_shown_page_by_page_with_failed_ones_first(vis
     expect(rows(page)).to_have_count(50)
     expect(rows(page).nth(0)).to_contain_text("Another file has this name on the storage already.")
     expect(rows(page).nth(0)).to_contain_text("failed")
-    expect(rows(page).nth(1)).to_contain_text("trying again")
+    expect(rows(page).nth(1)).to_contain_text("retrying")
     page.get_by_role("link", name="Next page").click()
     expect(page.get_by_role("link", name="First page")).to_be_visible()
     expect(rows(page)).to_have_count(50)
@@ -53,7 +53,7 @@ def test_a_filter_shows_one_state_alone_and_survives_the_next_page(visitor: Come
         expect(rows(page).nth(0)).to_contain_text(first)
         expect(page.get_by_label("Show")).to_have_value("catalogued")
     page.get_by_label("Show").select_option(label="stored, not verified")
-    expect(page.locator("#files")).to_contain_text("No file is in this state.")
+    expect(page.locator("#files")).to_contain_text("No files in this state.")
     expect(page.get_by_role("link", name="Next page")).to_have_count(0)
 
 

@@ -67,15 +67,15 @@ def choose(anna: Visitor, folders: dict[str, Path]) -> None:
     page.get_by_label("Station", exact=True).select_option("sandbox.xrd1.ws01")
     for name in folders:
         page.get_by_label(f"Choose folder {name}", exact=True).check()
-    page.get_by_label("Leave out", exact=True).fill("*.tmp")
-    page.get_by_label("one dataset for each ticked folder").check()
+    page.get_by_label("Exclude", exact=True).fill("*.tmp")
+    page.get_by_label("One dataset for each selected folder").check()
     page.get_by_label("Name", exact=True).fill("{folder}")
     for name in folders:
         expect(page.locator("#found .result").filter(has_text=name)).to_contain_text("files")
     anna.button("Review").click()
     expect(anna.heading("Review")).to_be_visible()
     expect(page.locator("section.review")).to_have_count(2)
-    expect(page.locator("main")).to_contain_text("Nothing has begun yet")
+    expect(page.locator("main")).to_contain_text("Nothing has started yet")
     expect(page.locator("section.review").first).to_contain_text("notes.tmp")
 
 
@@ -113,8 +113,8 @@ def try_the_blocked_file_again(anna: Visitor, folder: Path, in_the_way: Path, si
     expect(line.locator("small")).not_to_be_empty()
     in_the_way.unlink()
     eventually(lambda: site_lacks(site, in_the_way), within_s=10, what="the storage notices that the file is gone")
-    anna.button("Try failed files again").click()
-    expect(anna.button("Try failed files again")).to_have_count(0, timeout=PATIENT_MS)
+    anna.button("Retry failed files").click()
+    expect(anna.button("Retry failed files")).to_have_count(0, timeout=PATIENT_MS)
 
 
 def site_lacks(site: Site, path: Path) -> bool:
@@ -128,7 +128,7 @@ def finish(anna: Visitor, dataset: str, folder: Path, site: Site) -> None:
     """Close the dataset, and check what was written and what is stored against the manifest of its receipt."""
     anna.button("Close dataset").click()
     headline = anna.page.locator(".headline .tag")
-    expect(headline).to_have_text(re.compile("complete|needs you"), timeout=PATIENT_MS)
+    expect(headline).to_have_text(re.compile("complete|needs attention"), timeout=PATIENT_MS)
     assert headline.inner_text() == "complete", anna.page.locator(".troubles").inner_text()
     anna.page.get_by_role("link", name="Receipt", exact=True).click()
     expect(anna.heading(re.compile(f"Receipt of {dataset}"))).to_be_visible()

@@ -70,7 +70,7 @@ def test_an_upload_is_steered_without_a_mouse(visitor: Come) -> None:
     asked: list[str] = []
     anna.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
     anna.page.keyboard.press("Enter")
-    assert asked == ["Cancel this upload? What is stored stays stored; the dataset will not be completed."]
+    assert asked == ["Cancel this upload? Stored files are kept, but the dataset will not be completed."]
     expect(anna.button("Cancel upload")).to_be_focused()
     expect(anna.page.locator(".headline .tag")).to_have_text("uploading")
     assert tab(anna, "Show")[-1] == "Show"

@@ -96,7 +96,7 @@ def test_the_page_moves_while_a_detector_writes_and_its_buttons_work(visitor: Co
         expect(state(anna)).to_have_text("uploading")
     anna.button("Close dataset").click()
     expect(state(anna)).to_have_text("complete")
-    expect(anna.page.locator(".safety")).to_contain_text("It is safe to switch this computer off")
+    expect(anna.page.locator(".safety")).to_contain_text("It is safe to switch off this computer")
     expect(anna.button("Cancel upload")).to_have_count(0)
     expect(anna.page.locator("#files .tag").first).to_have_text("catalogued")
     assert anna.page.evaluate("window.sameDocument")
@@ -249,7 +249,7 @@ def test_two_people_at_one_computer_see_their_own(visitor: Come, begin: Begin) -
     ben.excuse("status of 404")
     ben.open(scene.path)
     expect(ben.page.get_by_role("alert")).to_contain_text("that Ben Okafor may see")
-    expect(ben.page.locator("main")).to_contain_text("switch the user")
+    expect(ben.page.locator("main")).to_contain_text("press Switch user")
     expect(ben.button("Switch user")).to_be_visible()
 
 

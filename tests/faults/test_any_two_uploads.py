@@ -69,10 +69,14 @@ class Pair:
     def refusal(self) -> str:
         """What the second one is told."""
         if self.state == "complete":
-            return "is complete already"
+            return "is already complete"
         if self.person == "other":
-            return "Somebody else's upload writes the dataset"
-        return "is at work on the dataset" if self.state == "open" else "was cancelled; its files may be stored already"
+            return "An upload of another person is writing to the dataset"
+        return (
+            "is already writing to the dataset"
+            if self.state == "open"
+            else "was cancelled; its files may be stored already"
+        )
 
 
 PAIRS = [
@@ -254,14 +258,14 @@ def by_page(hall: Hall, chromium: Chromium, stack: ExitStack) -> Ask:
             one.open("/new")
             page.get_by_label("Investigation", exact=True).select_option("20260101")
             page.get_by_label("Station", exact=True).select_option(station.key)
-            page.get_by_text("Write paths instead").click()
+            page.get_by_text("Type paths instead").click()
             page.get_by_label("Folders and files on the station").fill(str(folder))
             page.get_by_label("Name", exact=True).fill(dataset)
             page.get_by_label("batch", exact=False).check()
             one.button("Review").click()
             expect(one.heading("Review")).to_be_visible()
         else:
-            one.button("Go on with this dataset" if how == "continue" else f"Use the name {dataset}").click()
+            one.button("Continue this dataset" if how == "continue" else f"Use the name {dataset}").click()
         expect(offered).to_be_visible()
         if one.button("Start upload").count() == 0:
             return offered.inner_text()

@@ -149,7 +149,7 @@ def test_what_a_deleted_binding_swallows_stays_pending_and_is_said_again(case) -
     for binding in management.get(*path):
         management.delete(*path, binding["properties_key"])
     Detector(run.facility.watched, run.ledger, Plan("burst", files=50, file_size=2000)).run()
-    eventually(lambda: "no receipt" in json.dumps(_stations(run)), within_s=60, what="the station says so")
+    eventually(lambda: "no confirmation" in json.dumps(_stations(run)), within_s=60, what="the station says so")
     assert run.status(upload).state == "open"
     assert run.stored() == 0
     run.services.terminate("transfer")

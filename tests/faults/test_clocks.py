@@ -38,7 +38,7 @@ def test_a_resume_works_at_once_after_the_clock_of_the_gateway_was_put_right(cas
     pen.write_many(f"{number}.dat" for number in range(5))
     run.heal()
     run.control(upload, "resume")
-    run.until(upload, lambda status: not status.paused, "the upload goes on", 20)
+    run.until(upload, lambda status: not status.paused, "the upload continues", 20)
     run.until_catalogued(upload, 5, 30)
     run.recover(upload)
 
@@ -80,5 +80,5 @@ def test_a_gateway_that_lost_its_state_steers_on_after_its_clock_was_put_right(c
     run.heal()
     pen.write("a.dat", b"content")
     run.control(upload, "resume")
-    eventually(lambda: run.catalogued() == 1, within_s=60, what="the upload goes on")
+    eventually(lambda: run.catalogued() == 1, within_s=60, what="the upload continues")
     run.recover(upload)

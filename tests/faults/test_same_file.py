@@ -222,7 +222,7 @@ def test_a_file_that_never_rests_is_stored_as_it_was_when_a_person_takes_it(stag
         assert log.read_bytes().startswith(stored.read_bytes())
         receipt = here.told("/receipt")
         assert receipt["complete"], json.dumps(receipt["doubts"])
-        assert any("Taken while a program was still writing" in note for note in receipt["notes"])
+        assert any("Uploaded while a program was still writing" in note for note in receipt["notes"])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Two watchers call themselves by one station's name: the first one works, the second says whom it met."""
+"""Two watchers use the station name by one station's name: the first one works, the second says whom it met."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def test_requests_reach_the_first_of_two_computers_and_the_second_one_says_whom_
     folder.mkdir()
     with twin_of(run, folder) as twin:
         eventually(lambda: "station_is_anothers" in twin.log("watcher"), within_s=30, what="the second one says so")
-        assert "call themselves" in twin.log("watcher")
+        assert "use the station name" in twin.log("watcher")
         uploads = [run.request(f"run{number}", mode="batch") for number in range(3)]
         for upload in uploads:
             assert run.completed(upload).counts.catalogued.files == 5

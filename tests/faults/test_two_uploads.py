@@ -87,7 +87,7 @@ def test_a_second_upload_of_the_same_name_begins_nothing_and_the_first_receipt_h
     write(run, "first", "changed")
     for token in (anna, ben):
         for folder in (first, second):
-            with pytest.raises(Refused, match="complete already"):
+            with pytest.raises(Refused, match="already complete"):
                 ask(run, token, wish(folder, "run"))
     assert held(run) == before
     ask(run, ben, wish(second, "run (2)"))

@@ -55,7 +55,7 @@ def test_the_table_of_servers_is_the_one_that_doctor_goes_by() -> None:
 @pytest.mark.parametrize(
     ("version", "ok", "says"),
     [
-        ("8.0.2", False, "8.0.2 has CVE-2025-49844, which is mended in 8.0.4"),
+        ("8.0.2", False, "8.0.2 has CVE-2025-49844, which is fixed in 8.0.4"),
         ("8.0.4", True, "8.0.4"),
         ("8.6.3-alpine", True, "8.6.3"),
         ("7.0.15", True, "nothing is known here of its branch"),

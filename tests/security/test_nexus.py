@@ -75,7 +75,7 @@ def test_values_that_lie_in_other_files_are_not_read(tmp_path: Path, theirs: Pat
         entry.create_virtual_dataset("definition", layout)
     found, left = harvested(path)
     assert set(found) == {"start_time"}
-    assert left == "title: its value lies in another file; definition: its value lies in another file"
+    assert left == "title: its value is in another file; definition: its value is in another file"
 
 
 @pytest.mark.attack("S23", "S25")
@@ -170,10 +170,10 @@ def a_pipe(file: h5py.File, entry: h5py.Group) -> None:
 @pytest.mark.parametrize(
     ("write", "left"),
     [
-        (inflates, "title: it takes more than 64 KiB to read, or is no text or number"),
+        (inflates, "title: it takes more than 64 KiB to read, or is not text or a number"),
         (damaged, "title: it is damaged"),
-        (inflates_twice, "title: it takes more than 64 KiB to read, or is no text or number"),
-        (one_text_a_thousand_times, "title: it takes more than 64 KiB to read, or is no text or number"),
+        (inflates_twice, "title: it takes more than 64 KiB to read, or is not text or a number"),
+        (one_text_a_thousand_times, "title: it takes more than 64 KiB to read, or is not text or a number"),
         (one_group_by_many_names, "groups: only 2000 members of groups are looked at in one file"),
         (a_vast_attribute, "units of title: they are no short text"),
         (a_pipe, "definition: it is a link to nowhere or into another file"),
@@ -211,8 +211,8 @@ def test_a_lock_of_somebody_else_does_not_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "left"),
     [
-        (float("nan"), "title: its value is nan, which is no number"),
-        (np.zeros(1001), "title: it takes more than 64 KiB to read, or is no text or number"),
+        (float("nan"), "title: its value is nan, which is not a number"),
+        (np.zeros(1001), "title: it takes more than 64 KiB to read, or is not text or a number"),
         (h5py.Empty("f"), ""),
         ("", ""),
     ],

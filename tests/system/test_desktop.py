@@ -41,7 +41,7 @@ def test_a_desktop_is_asked_once_uploads_and_goes_on_after_a_quit(workstation: W
         eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 1, what="the first file", within_s=60)
     second = workstation.start()
     with browser(second.link()) as other:
-        assert "DataUploader runs already" in "\n".join(second.said)
+        assert "DataUploader is already running" in "\n".join(second.said)
         assert second.ended() == 0
         began = time.monotonic()
         assert other.post("/desktop/quit").status_code == 200
@@ -62,14 +62,14 @@ def test_answers_are_tried_and_what_is_wrong_is_said(workstation: Workstation) -
     """A wrong secret, a folder that is not there, and a plain address; nothing is kept meanwhile."""
     started = workstation.start()
     with browser(started.link()) as client:
-        assert "Everything answers" in client.post("/setup/try", data=workstation.answers()).text
+        assert "All checks passed" in client.post("/setup/try", data=workstation.answers()).text
         assert list(workstation.storage.iterdir()) == []
         answer = client.post("/setup/try", data=workstation.answers(catalogue_secret="another"))
         assert "Not everything can be used yet" in answer.text
         wrong = workstation.answers(folders="/nowhere/at/all\ndata", catalogue_url="http://vuo.example.org")
         answer = client.post("/setup", data=wrong)
         assert answer.status_code == 422
-        for sentence in ("there is no such folder here", "must begin with https://"):
+        for sentence in ("this folder does not exist", "must start with https://"):
             assert sentence in answer.text
         assert workstation.vuo.secret in client.post("/setup", data=wrong).text
     assert not (workstation.home / "datauploader.toml").exists()

@@ -158,7 +158,7 @@ def _parameter(group: h5py.Group, wanted: str, label: str, one: _Look) -> Iterat
         one.leave(label, "it is damaged")
         return
     if isinstance(value, float) and value - value != 0:
-        one.leave(label, f"its value is {value}, which is no number")  # neither infinite nor NaN travels in JSON
+        one.leave(label, f"its value is {value}, which is not a number")  # neither infinite nor NaN travels in JSON
     elif value is not None:
         yield Parameter(name=label[-200:], value=value, units=(units or "")[:60])
 
@@ -170,8 +170,8 @@ def _why_not(member: object) -> str:
     if not isinstance(member, h5py.Dataset):
         return "it is a group, not a value"
     if not _is_inside(member):
-        return "its value lies in another file"
-    return "" if _is_small(member) else f"it takes more than {LARGEST // 1024} KiB to read, or is no text or number"
+        return "its value is in another file"
+    return "" if _is_small(member) else f"it takes more than {LARGEST // 1024} KiB to read, or is not text or a number"
 
 
 def _forgive(error: Exception) -> None:

@@ -44,7 +44,7 @@ def review(page: Page) -> None:
 
 PAGES = (
     Shown("sign-in", "/sign-in", "Every way to sign in that is configured, and nothing else.", who="", phone=True),
-    Shown("now", "/", "What goes on now, troubled uploads first, and what ended lately.", phone=True),
+    Shown("now", "/", "Uploads in progress, those with problems first, and those that ended recently.", phone=True),
     Shown(
         "upload", f"/uploads/{RUNNING}",
         "One upload as it happens: how far it is, whether the computer may be switched off, what one can do.",
@@ -58,7 +58,7 @@ PAGES = (
     Shown(
         "receipt", f"/uploads/{GREEK}/receipt", "What is proven of every file, with its checksums.", phone=True
     ),
-    Shown("left-out", f"/uploads/{LONG}/left-out", "What lies in the folder and is not uploaded, with the reason."),
+    Shown("left-out", f"/uploads/{LONG}/left-out", "Files in the folder that are not uploaded, with the reason."),
     Shown(
         "new-upload", "/new", "Choose folders of the station, leave things out, name the dataset.",
         prepare=tick, phone=True,
@@ -93,7 +93,7 @@ def _many(scenery: Scenery, files: int) -> None:
     scenery.upload(MANY, "bone slice, fast tomography", files=files, stored=500)
     scenery.progress(MANY, files - 500, 83e6)
     scenery.failure(
-        MANY, 612, "unreachable", "the storage does not answer", "It is tried again by itself.", final=False
+        MANY, 612, "unreachable", "the storage does not answer", "It is retried automatically.", final=False
     )
     scenery.failure(
         MANY, 600, "conflict", "another file has this name on the storage already",

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.configure("demo", level="WARNING")
     folder = options.folder.resolve() if options.folder else None
     if folder and not folder.is_dir():
-        print(f"{folder} is no folder here; give one that exists, or none to let the detector write", file=sys.stderr)
+        print(f"{folder} is not a folder; give an existing one, or none to use generated data", file=sys.stderr)
         return 2
     tell = _silent if options.json else _tell
     tell(f"Starting a facility on this machine ({options.broker}) …")

@@ -95,7 +95,7 @@ class Annotator:
                 pause = self._step()
             except sqlite3.DatabaseError as error:  # a full disk; what is to be told is still in the ledger
                 log.warning("state_not_used", problem=str(error))
-                self._trouble[""] = f"the catalog cannot use its state file ({error}): make room on its disk"
+                self._trouble[""] = f"the catalog cannot use its state file ({error}): free space on its disk"
                 pause = 1.0
             except Exception as error:  # the boundary of the thread: what is to be told is still in the ledger
                 log.exception("description_thread_stumbled")

@@ -44,7 +44,7 @@ _MOST = 50
 """As many uploads as one request can name."""
 _TRIES = 50
 _NUMBER = re.compile(r" \([0-9]{1,4}\)$")
-ANOTHER_NAME = "Upload under another name; what is stored stays as it is."
+ANOTHER_NAME = "Start a new upload with another dataset name; stored files are kept as they are."
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def is_cancelled(db: sqlite3.Connection, upload_id: str) -> bool:
 
 def complete(dataset: str) -> tuple[str, str]:
     """Say that a dataset takes nothing more: reason and sentence."""
-    return "dataset-complete", f"The dataset {dataset} is complete already, so nothing is written into it."
+    return "dataset-complete", f"The dataset {dataset} is already complete, so nothing more can be added to it."
 
 
 def _judge(db: sqlite3.Connection, event: Event[UploadRequested]) -> DatasetRefused | None:
@@ -154,11 +154,11 @@ def _judge(db: sqlite3.Connection, event: Event[UploadRequested]) -> DatasetRefu
         return _refusal(wanted, *complete(wanted.dataset.name), ANOTHER_NAME)
     mine = {one.upload_id for one in others if one.owner == me and one.state in _GOES_ON}
     if any(one.upload_id not in wanted.continues for one in holders) or not mine.issuperset(wanted.continues):
-        detail = f"The dataset {wanted.dataset.name} belongs to another upload, so nothing is written into it."
+        detail = f"The dataset {wanted.dataset.name} belongs to another upload, so nothing can be added to it."
         return _refusal(wanted, "dataset-in-use", detail, ANOTHER_NAME)
     if any(one.at_work for one in holders):
-        detail = f"An upload of yours still writes into the dataset {wanted.dataset.name}."
-        return _refusal(wanted, "dataset-in-use", detail, "Cancel that one first, or upload under another name.")
+        detail = f"Another upload of yours is still writing to the dataset {wanted.dataset.name}."
+        return _refusal(wanted, "dataset-in-use", detail, "Cancel that upload first, or choose another dataset name.")
     for one in holders:
         set_state(db, one.upload_id, "continued")
         db.execute("UPDATE uploads SET state = 'continued' WHERE upload_id = ?", (one.upload_id,))
@@ -234,13 +234,13 @@ def _in_the_way(
     if (found is not None and found.complete) or (holder is not None and holder.state == "complete"):
         return *complete(name), holder
     if holder is not None and holder.person != user_id:
-        return "dataset-in-use", f"Somebody else's upload writes the dataset {name}.", holder
+        return "dataset-in-use", f"An upload of another person is writing to the dataset {name}.", holder
     if holder is not None and (holder.at_work or (holder.state == "wanted" and not holder.cancelled)):
-        return "dataset-open", f"An upload of yours is at work on the dataset {name} already.", holder
+        return "dataset-open", f"An upload of yours is already writing to the dataset {name}.", holder
     mine = next((one for one in reversed(claims) if one.person == user_id and one.state in _GOES_ON), None)
     if mine is not None:
-        how = {"cancelled": "was cancelled", "refused": "was refused"}.get(mine.shown, "has not completed it")
-        detail = f"An earlier upload of yours has begun the dataset {name} and {how}; its files may be stored already."
+        how = {"cancelled": "was cancelled", "refused": "was refused"}.get(mine.shown, "did not complete it")
+        detail = f"An earlier upload of yours started the dataset {name} and {how}; its files may already be stored."
         return "dataset-continues", detail, mine
     return "", "", None
 

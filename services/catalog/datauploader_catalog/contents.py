@@ -32,12 +32,16 @@ log = structlog.get_logger()
 
 BATCH = 2000
 """Datafiles that are registered in one step; the adapter may split them further."""
-RENAME = "Rename it and upload it again, or ask the user office whether it can be taken; then press retry."
+RENAME = "Rename the file and upload it again; or ask the user office to accept it, then press Retry."
 READ_AGAIN = (
-    "The files are not concerned. When the catalogue can take it, have it read again: datauploader harvest replay."
+    "The files themselves are not affected. When the catalogue can accept the metadata, read it "
+    "again with: datauploader harvest replay."
 )
-DESCRIBE_AGAIN = "The files are not concerned. Correct it on the dataset's page, under Describe."
-RARELY = "It is tried again by itself, ever more rarely."
+DESCRIBE_AGAIN = (
+    "The files themselves are not affected. Correct the metadata on the page of the upload: Edit, "
+    "under Description and parameters."
+)
+RARELY = "It is retried automatically, at growing intervals."
 _NAMED = 3
 
 
@@ -221,7 +225,7 @@ def attach(
     more = f" And {len(refused) - _NAMED} more of its values." if len(refused) > _NAMED else ""
     unknown = next((error for _, error in refused if not isinstance(error, CatalogueRefused)), None)
     kind = CatalogueRefused if unknown is None else BadAnswer
-    return kind(f"Not taken: {said}{more}")
+    return kind(f"Not accepted: {said}{more}")
 
 
 def parameters_of(parameters: Sequence[Parameter]) -> list[ports.Parameter]:

@@ -33,7 +33,7 @@ class NotAskedFor(Retry):
     """Nobody has asked for the upload yet, and another station has spoken about it: the request may be on its way."""
 
     def __init__(self, upload_id: str) -> None:
-        super().__init__(f"upload {upload_id} was not asked for yet", timedelta(seconds=1))
+        super().__init__(f"upload {upload_id} was not requested yet", timedelta(seconds=1))
 
 
 def register(dispatcher: Dispatcher) -> None:

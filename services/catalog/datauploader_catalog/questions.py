@@ -31,7 +31,7 @@ from datauploader_catalog.domain.choosing import choose
 from datauploader_catalog.errors import CatalogError, NoSuchInvestigation, NotAllowed, NotSignedIn
 from datauploader_catalog.ports import Catalogue, Investigation, NewInvestigation
 
-MADE_ELSEWHERE = "Investigations are not made here but at the user office; ask there for one."
+MADE_ELSEWHERE = "Investigations are created by the user office; ask there for one."
 
 
 _here = partial(days.today, "")
@@ -101,7 +101,7 @@ class Answers:
 
     def _look(self, asked: LookAtDataset) -> DatasetState:
         if self._store.forgetful:
-            raise QuestionRefused("unavailable", "the catalog is still finding again which dataset is whose")
+            raise QuestionRefused("unavailable", "the catalog is still loading which dataset belongs to whom")
         held = claims.held(self._store, asked.investigation)
         return claims.look(
             held,

@@ -30,7 +30,7 @@ class Recollection:
         if not isinstance(question, ListDatafiles):
             raise QuestionRefused("unknown-question", f"the catalog does not answer {question.name} to stations")
         if self._store.forgetful:
-            raise QuestionRefused("unavailable", "the catalog is still finding again what it had; ask it later")
+            raise QuestionRefused("unavailable", "the catalog is still loading its history; ask again later")
         with self._store.reading() as db:
             home = ledger.station_of(db, question.upload_id)
             if home not in (None, station.key):

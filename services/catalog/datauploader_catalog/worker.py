@@ -29,8 +29,10 @@ from datauploader_catalog.persons import Persons
 
 log = structlog.get_logger()
 
-_ASK = "Ask the user office, then press retry; the files that are stored stay stored."
-_SHORTER = "Upload under another name, or ask the user office, then press retry; what is stored stays stored."
+_ASK = "Ask the user office, then press Retry. Stored files are kept."
+_SHORTER = (
+    "Start a new upload with another dataset name; or ask the user office, then press Retry. Stored files are kept."
+)
 
 
 class Worker:
@@ -100,7 +102,7 @@ class Worker:
             try:
                 self._step()
             except sqlite3.DatabaseError as error:  # a full disk; what is wanted is still in the ledger
-                self._stumble(f"the catalog cannot use its state file ({error}): make room on its disk")
+                self._stumble(f"the catalog cannot use its state file ({error}): free space on its disk")
             except Exception as error:  # the boundary of the thread: what is wanted is still in the ledger
                 log.exception("catalogue_thread_stumbled")
                 self._stumble(
@@ -120,7 +122,7 @@ class Worker:
 
     def _stumble(self, why: str) -> None:
         """Rest a moment, and say why."""
-        sentence = f"{why}; it goes on by itself"
+        sentence = f"{why}; it continues automatically"
         with self._change:
             fresh = self._trouble.get("") != sentence
             self._trouble[""] = sentence
@@ -198,10 +200,12 @@ class Worker:
                 being told to the catalogue.
         """
         if self._store.forgetful:
-            raise NotYetThere("the catalog is still finding again which dataset is whose; this waits for it")
+            raise NotYetThere("the catalog is still loading which dataset belongs to whom; this upload waits for it")
         with self._change:
             if busy := self._busy.intersection(wanted.continues):
-                raise NotYetThere(f"the upload {min(busy)}, which this one goes on with, is told to the catalogue now")
+                raise NotYetThere(
+                    f"the upload {min(busy)}, which this one continues, is being registered in the catalogue"
+                )
         with self._store.transaction() as db:
             for event, refusal in claims.settle(db):
                 log.warning("dataset_refused", refused=refusal.upload_id, problem=refusal.detail)
@@ -301,8 +305,8 @@ class Worker:
         self._outbox.wake()
         if asked >= audits.OFTEN:
             raise NotYetThere(
-                f"nobody has compared the storage with the manifest yet, although transfer was asked {asked} times; "
-                "see that it runs, and is of a release that can"
+                f"the storage has not been compared with the manifest yet, although transfer was asked {asked} times; "
+                "check that transfer is running and up to date"
             )
         return False
 

@@ -87,7 +87,7 @@ class Audit:
             InvalidRequest: `after` is no position in the record.
         """
         if after and not _POSITION.fullmatch(after):
-            raise InvalidRequest("after: this is no cursor of this list; take `next` of the page before it")
+            raise InvalidRequest("after: this is not a cursor of this list; use `next` of the previous page")
         high, low = f"({after}" if after else _bound(wanted.until, "+", before=True), _bound(wanted.since, "-")
         found: list[AuditEntry] = []
         while read := await self._read(high, low):

@@ -89,7 +89,7 @@ class NotAllowed(Problem):
 class ParkedOutOfReach(NotAllowed):
     """The gateway's own account at the broker may not read parked messages, and no other is configured."""
 
-    word, title = "parked-out-of-reach", "Parked messages are out of reach"
+    word, title = "parked-out-of-reach", "Parked messages cannot be read"
     hint = "Set gateway.operations_broker to an operator's account at the broker, or use: datauploader parked"
 
 
@@ -97,7 +97,7 @@ class LinkUsed(NotAllowed):
     """A link to the desktop's page is good for one opening."""
 
     word, title = "link-used", "Link not valid"
-    hint = "Run datauploader desktop again: it opens a new link to the one that runs."
+    hint = "Run datauploader desktop again: it shows a new link."
 
 
 class ForeignOrigin(Problem):
@@ -116,7 +116,7 @@ class NotFound(Problem):
 class UploadOver(Problem):
     """The upload has ended."""
 
-    status, word, title = 409, "upload-over", "The upload is over"
+    status, word, title = 409, "upload-over", "The upload has ended"
     hint = "Start a new upload for more files."
 
 
@@ -124,7 +124,7 @@ class NothingToCompare(Problem):
     """Nothing of the upload can be on the storage."""
 
     status, word, title = 409, "nothing-to-compare", "Nothing to compare"
-    hint = "Wait until the station has begun with the upload."
+    hint = "Wait until the station has started the upload."
 
 
 class NotComplete(Problem):
@@ -144,8 +144,8 @@ class IdempotencyKeyReused(Problem):
 class AlreadySetUp(Problem):
     """The questions of the first start were answered."""
 
-    status, word, title = 409, "already-set-up", "Set up already"
-    hint = "Edit that file and start again; or remove it to be asked again."
+    status, word, title = 409, "already-set-up", "Already set up"
+    hint = "Edit that file and start again, or remove it to repeat the setup."
 
 
 class InvestigationExists(Problem):
@@ -174,44 +174,45 @@ class DatasetComplete(DatasetTaken):
     """Nothing more is written into it."""
 
     word, title = "dataset-complete", "The dataset is complete"
-    hint = "Upload under another name{name}."
+    hint = "Choose another dataset name{name}."
 
 
 class DatasetInUse(DatasetTaken):
     """Somebody else fills it."""
 
-    word, title = "dataset-in-use", "The dataset is somebody else's"
-    hint = "Upload under another name{name}."
+    word, title = "dataset-in-use", "The dataset belongs to another person"
+    hint = "Choose another dataset name{name}."
 
 
 class DatasetOpen(DatasetTaken):
     """An upload of one's own is at work on it."""
 
-    word, title = "dataset-open", "Your upload of this dataset is at work"
-    hint = "It takes what is new by itself while it is open; or cancel it first, or upload under another name{name}."
+    word, title = "dataset-open", "Your upload of this dataset is still open"
+    hint = (
+        "While it is open, it uploads new files automatically. Otherwise cancel it first, or choose "
+        "another dataset name{name}."
+    )
 
 
 class DatasetContinues(DatasetTaken):
     """An upload of one's own has begun it and is at work no more."""
 
-    word, title = "dataset-continues", "You have begun this dataset before"
-    hint = "Say that this upload goes on with it, or upload under another name{name}."
+    word, title = "dataset-continues", "You already started this dataset"
+    hint = "Continue this dataset, or choose another dataset name{name}."
 
 
 class TooManyTokens(Problem):
     """Nobody needs so many."""
 
     status, word, title = 409, "too-many-tokens", "Too many tokens"
-    hint = (
-        "Revoke those that you do not use any more: GET /api/v1/tokens lists them, DELETE /api/v1/tokens/ID ends one."
-    )
+    hint = "Revoke tokens that you no longer use: GET /api/v1/tokens lists them, DELETE /api/v1/tokens/ID ends one."
 
 
 class ChangedMeanwhile(Problem):
     """What was to be corrected is no more what it was."""
 
-    status, word, title = 409, "changed-meanwhile", "Changed meanwhile"
-    hint = "Look at what it says now, and change that."
+    status, word, title = 409, "changed-meanwhile", "Changed by someone else"
+    hint = "Open it again, and edit the current text."
 
 
 class TooLarge(Problem):
@@ -258,7 +259,7 @@ class BadPath(InvalidRequest):
     """The path is no absolute path of a station."""
 
     word, title = "bad-path", "Path not usable"
-    hint = "Write an absolute path as the station sees it, such as /data/scan1 or C:\\data\\scan1."
+    hint = "Enter the absolute path on the station, such as /data/scan1 or C:\\data\\scan1."
 
 
 class StationRefuses(InvalidRequest):
@@ -277,22 +278,23 @@ class TooManyAttempts(Problem):
 class TooManyStreams(Problem):
     """One person watches as much as many people would."""
 
-    status, word, title = 429, "too-many-streams", "Too many live pages"
-    hint = "Close pages that you do not look at."
+    status, word, title = 429, "too-many-streams", "Too many open pages"
+    hint = "Close pages that you do not need."
 
 
 class SessionsAway(Problem):
     """Redis is away."""
 
-    status, word, title = 503, "sessions-away", "Sign-in and status are away"
-    hint = "Running uploads go on. Try again in a moment; an operator sees more under /health/ready."
+    status, word, title = 503, "sessions-away", "Sign-in and status are not available"
+    hint = "Running uploads continue. Try again in a moment; operators find details at /health/ready."
 
 
 class SessionsFull(SessionsAway):
     """Redis takes nothing more."""
 
     hint = (
-        "Running uploads go on. Tell an operator: raise maxmemory of Redis, or lower gateway.kept_days; then try again."
+        "Running uploads continue. Tell an operator: raise maxmemory of Redis, or lower "
+        "gateway.kept_days; then try again."
     )
 
 
@@ -307,28 +309,28 @@ class ProviderAway(Problem):
     """The identity provider did not answer, or not as one."""
 
     status, word, title = 503, "provider-away", "The identity provider does not answer"
-    hint = "Who is signed in stays signed in. Try again in a moment."
+    hint = "People who are signed in stay signed in. Try again in a moment."
 
 
 class StationBusy(Problem):
     """The station counts for others."""
 
     status, word, title = 503, "station-busy", "The station is busy"
-    hint = "Uploads go on. Try again in a few seconds."
+    hint = "Uploads continue. Try again in a few seconds."
 
 
 class BrokerAway(Problem):
     """The broker did not answer an operator's question."""
 
     status, word, title = 503, "broker-away", "The broker does not answer"
-    hint = "Uploads go on; look at the broker, and try again."
+    hint = "Uploads continue. Check the broker, then try again."
 
 
 class StationSilent(Problem):
     """The watcher of a station did not answer."""
 
     status, word, title = 504, "station-silent", "The station does not answer"
-    hint = "Is the station switched on, and its watcher running?"
+    hint = "Check that the station is switched on and that its watcher is running."
 
 
 @dataclass(frozen=True, slots=True)

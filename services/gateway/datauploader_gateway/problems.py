@@ -47,7 +47,7 @@ class ProblemBody(BaseModel):
 _MEANINGS = {
     401: "Not signed in, or wrong credentials",
     403: "The catalogue or the role says no, or another site's page asks",
-    404: "There is no such thing, or not for this person",
+    404: "It does not exist, or this person may not see it",
     409: "It is over, not complete, exists already, is taken, was changed, or an idempotency key was used twice",
     413: "The body is too large",
     422: "A field is wrong",
@@ -117,7 +117,7 @@ def _http(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, Problem):  # FastAPI wraps what reading the body raised
         return _problem(request, error.__cause__)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's word for a body of bad UTF-8 or too deep
-        return _problem(request, InvalidRequest("the body cannot be read: it is no JSON in UTF-8"))
+        return _problem(request, InvalidRequest("the body cannot be read: it is not JSON in UTF-8"))
     words = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "Method not allowed")}
     word, title = words.get(error.status_code, ("http-error", str(error.detail)))
     detail = f"{request.method} {request.url.path}: {error.detail}"
@@ -129,8 +129,8 @@ def of_error(error: Exception, scope: Scope) -> Response:
     if isinstance(error, Problem):
         return _render(Told.of(error), scope)
     log.error("request_failed", method=scope["method"], path=scope["path"], exc_info=error)
-    detail = "the gateway met an error that it did not expect"
-    hint = "Try again; if it comes back, give the trace id to the operator."
+    detail = "an unexpected error occurred in the gateway"
+    hint = "Try again. If it happens again, give the trace id to an operator."
     return _render(Told("internal-error", "Internal error", 500, detail, hint), scope)
 
 

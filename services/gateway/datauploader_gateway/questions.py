@@ -112,7 +112,7 @@ class Questions:
         try:
             return await self._catalog(wish, InvestigationSummary)
         except CatalogueAway as away:
-            hint = "Send the same again in a moment: if it was made, you are given that one, and no second is made."
+            hint = "Send the same request again in a moment; it will not create a second investigation."
             raise CatalogueAway(away.detail, hint=hint) from away
 
     async def folder(
@@ -242,7 +242,7 @@ def _rejection(refused: Refused) -> Problem:
 
 def _refusal(refused: QuestionRefused) -> Problem:
     if refused.code == "not-signed-in":
-        return WrongCredentials(str(refused), hint="Sign in to the VUO again and come back.")
+        return WrongCredentials(str(refused), hint="Sign in to the VUO again, then sign in here with the new session.")
     if refused.code in ("unknown-investigation", "no-such-investigation"):
         return UnknownInvestigation(str(refused))
     if refused.code == "taken":

@@ -30,8 +30,8 @@ def trouble_of(error: redis.RedisError) -> str:
     """Say in a sentence what keeps Redis from its work, and what to do."""
     if isinstance(error, OutOfMemoryError):
         return (
-            "Redis is full: raise maxmemory in redis.conf, or lower gateway.kept_days. Uploads go on; their status "
-            "stands still and comes right by itself"
+            "Redis is full: raise maxmemory in redis.conf, or lower gateway.kept_days. Uploads continue; their "
+            "status is shown again after that"
         )
     return f"Redis does not answer: {error}"
 

@@ -61,7 +61,7 @@ class StationDesk:
         """Say a request again that is not known here any more, where it is proved that it was ours."""
         upload_id = event.data.upload_id
         if self._forgetful():
-            raise QuestionRefused("unavailable", "the gateway is still finding again what it had; ask it later")
+            raise QuestionRefused("unavailable", "the gateway is still loading its history; ask again later")
         knew = self._unanswered.knows(upload_id, event.station.key)
         shown = bool(self._redis.hexists(keys.upload(upload_id), keys.REQUEST))  # not what a station has said since
         if question.over:
@@ -100,7 +100,7 @@ def _request(question: RememberUpload, station: Station) -> Event[UploadRequeste
     except ContractError as error:
         raise QuestionRefused("invalid-question", f"event: {error}") from error
     if not isinstance(event.data, UploadRequested):
-        raise QuestionRefused("invalid-question", "event: it is no upload.requested")
+        raise QuestionRefused("invalid-question", "event: it is not an upload.requested")
     if event.station != station:
         raise QuestionRefused("not-allowed", f"{station.key} speaks of an upload of {event.station.key}")
     return event  # type: ignore[return-value]

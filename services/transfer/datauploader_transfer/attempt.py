@@ -50,8 +50,8 @@ class Attempt:
             detail = f"{outcome.detail} It belongs to another upload."
             return replace(outcome, detail=detail, hint="Choose another dataset name."), Word.FINAL
         if self.conflicts is Word.UNANSWERED:
-            detail = f"{outcome.detail} Whether it is an older version of this file only the catalog knows."
-            hint = "Nothing to do: the catalog does not answer now, and is asked again by itself."
+            detail = f"{outcome.detail} Only the catalog knows whether it is an older version of this file."
+            hint = "Nothing to do: the catalog does not answer now, and is asked again automatically."
             return replace(outcome, detail=detail, hint=hint, retryable=True), Word.UNANSWERED
         return outcome, self.conflicts
 

@@ -168,12 +168,13 @@ class Auditor:
         found = digest.hexdigest()
         if wanted.files and not files:
             raise _Unknown(
-                "The catalog service has no list of this dataset's files any more, so there is nothing to compare with."
+                "The catalog service no longer has the list of this dataset's files, so there is nothing to "
+                "compare with."
             )
         if wanted.manifest_sha256 not in (None, found):
             raise _Unknown(
-                f"The catalog service lists {files} files that are not those of the sealed manifest, "
-                f"which has {wanted.files}: that is not the list to compare with."
+                f"The catalog service lists {files} files, which are not the {wanted.files} of the sealed "
+                "manifest, so the storage cannot be compared with that list."
             )
         return found
 
@@ -193,7 +194,7 @@ class Auditor:
         if self._ended.is_set():
             return
         final = isinstance(error, QuestionRefused) and error.code != "unavailable"
-        trouble = f"What lies on the storage could not be compared: {error}"[:2000]
+        trouble = f"The storage could not be compared with the manifest: {error}"[:2000]
         if trouble != audit.trouble:
             log.warning("audit_waits", problem=str(error), final=final)
         said = AuditReported(**_named(request), trouble=trouble, final=final)

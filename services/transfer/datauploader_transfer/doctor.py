@@ -19,7 +19,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     try:
         yield Check("rclone", ok=True)
         if not settings.remotes:
-            yield Check("remotes", ok=False, detail="none is defined; write a table [remotes.<name>]")
+            yield Check("remotes", ok=False, detail="no remote is configured; add a table [remotes.<name>]")
         for remote in sorted(settings.remotes):
             health = mover.check(remote)
             detail = f"{health.detail} {health.hint}".strip()

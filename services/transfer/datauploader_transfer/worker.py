@@ -138,7 +138,7 @@ class Worker:
             try:
                 return step()
             except sqlite3.DatabaseError as error:
-                log.error("state_not_used", problem=f"{error}: make room on its disk; it goes on by itself")  # noqa: TRY400 - a sentence
+                log.error("state_not_used", problem=f"{error}: free space on its disk; it continues automatically")  # noqa: TRY400 - a sentence
                 self._cancel.wait(1.0)
         return None
 
@@ -272,7 +272,7 @@ class Worker:
                 source = self._places.locate(upload.root, file.raw, station)
             except Unmapped as error:
                 left = UNPROVED in ours[attempt.object(key)][0]
-                refused.append(Outcome(key, State.REFUSED, str(error), "Tell the operator.", unproved=left))
+                refused.append(Outcome(key, State.REFUSED, str(error), "Tell an operator.", unproved=left))
                 continue
             target, (replaces, keeps) = attempt.target(key), ours[attempt.object(key)]
             item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps, file.as_is)

@@ -27,8 +27,10 @@ SILENCE = 8
 
 def _unheard(upload: Upload, files: int) -> str:
     return (
-        f"{files} files of dataset {upload.request.dataset.name} were announced, and no receipt has come: see whether "
-        "transfer and catalog run and the broker has their queues and bindings; they are announced again by themselves."
+        f"{files} files of dataset {upload.request.dataset.name} were announced, but no confirmation has "
+        f"arrived: check that "
+        "transfer and catalog are running and that the broker has their queues and bindings. They are announced again "
+        "automatically."
     )
 
 

@@ -9,8 +9,8 @@ from datauploader_watcher.adapters.disk import Page
 from datauploader_watcher.errors import RootLost
 
 BARRED = (
-    "the administrator has taken this folder out of `roots`, so nothing in it is read any more; close the upload "
-    "(what is stored stays), or have the folder put back"
+    "the administrator has removed this folder from `roots`, so it is no longer read; close the upload "
+    "(stored files are kept), or have the folder added again"
 )
 
 

@@ -17,21 +17,27 @@ def examine(_settings: Settings) -> Iterator[Check]:
     """Look at every root."""
     roots = load(WatcherSettings).roots
     if not roots:
-        yield Check("watch roots", ok=False, detail='none is named; set DATAUPLOADER_WATCHER_ROOTS, such as ["/data"]')
+        yield Check(
+            "upload folders",
+            ok=False,
+            detail='no folder is configured; set DATAUPLOADER_WATCHER_ROOTS, such as ["/data"]',
+        )
     for root in roots:
         yield _root(root)
 
 
 def _root(root: Path) -> Check:
-    name = f"watch root {root}"
+    name = f"upload folder {root}"
     try:
         with os.scandir(root) as entries:
             next(entries, None)
         disk = shutil.disk_usage(root)
     except OSError as error:
-        detail = f"it cannot be read ({error.strerror}); is the drive there, may this user read it?"
+        detail = (
+            f"it cannot be read ({error.strerror}); check that the drive is connected and that this user may read it"
+        )
         return Check(name, ok=False, detail=detail)
     free = f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.1f} GB free"
     if disk.free < FREE_PART * disk.total:
-        return Check(name, ok=False, detail=f"only {free}; the acquisition will soon have no room")
+        return Check(name, ok=False, detail=f"only {free}; the acquisition will soon have no space left")
     return Check(name, ok=True, detail=free)

@@ -33,7 +33,7 @@ class Earlier:
         for number, root, dataset in self._uploads:
             below = self._below(root, path)
             if below is not None and self._has(number, below, seen):
-                return Omission(REASON, f"it is in the dataset {dataset} already and has not changed since")
+                return Omission(REASON, f"it is already in the dataset {dataset} and has not changed since")
         return None
 
     def _below(self, root: bytes, path: bytes) -> bytes | None:

@@ -63,7 +63,7 @@ class Folders:
         try:
             path = os.path.realpath(os.fsencode(question.path))
         except ValueError as error:
-            raise QuestionRefused("bad-path", "no folder can have this name") from error
+            raise QuestionRefused("bad-path", "this is not a valid folder name") from error
         if not self._opening.allows(path):
             raise QuestionRefused("outside-roots", f"{question.path} is not below a folder that this station allows")
         disk = LocalDisk(path)

@@ -111,16 +111,15 @@ def notes(db: sqlite3.Connection, upload: Upload) -> tuple[str, ...]:
     choices = Choices.of(db, upload.number)
     for who in sorted({choice.who for choice in choices.values()}):
         if taken := sorted(path for path, choice in choices.items() if choice.who == who and choice.take):
-            said.append(f"Taken while a program was still writing, as {who} chose: {_names(taken)}.")
+            said.append(f"Uploaded while a program was still writing, as {who} chose: {_names(taken)}.")
         if out := sorted(path for path, choice in choices.items() if choice.who == who and not choice.take):
             said.append(f"Left out while a program was still writing, as {who} chose: {_names(out)}.")
     if paths := [row.path for row in Files.written(db, upload.number) if row.path not in choices]:
-        as_then = "it was taken as it was then" if len(paths) == 1 else "they were taken as they were then"
+        as_then = "it was uploaded as it was then" if len(paths) == 1 else "they were uploaded as they were then"
         said.append(f"Still open in another program when the dataset was sealed: {_names(paths)}; {as_then}.")
     for bound, day in ((-LATEST_NS, "1677-09-21"), (LATEST_NS, "2262-04-11")):
         if odd := [path for path, kept in Files.odd_dates(db, upload.number) if kept == bound]:
-            place = "its" if len(odd) == 1 else "their"
-            said.append(f"Of a date that no record can hold: {_names(odd)}; {day} is kept in {place} place.")
+            said.append(f"With a date outside the supported range: {_names(odd)}; {day} is recorded instead.")
     return tuple(said)
 
 
@@ -141,12 +140,12 @@ def _restless(paths: Sequence[bytes], untaken: Collection[bytes]) -> Iterator[st
     it = "it" if len(paths) == 1 else "them"
     yield (
         f"Still being written: {_names(paths)}; the dataset cannot be sealed before that ends. Stop the program "
-        f"that writes {it}, take {it} as {'it is' if len(paths) == 1 else 'they are'} now, or leave {it} out."
+        f"that writes {it}, upload {it} as {'it is' if len(paths) == 1 else 'they are'} now, or leave {it} out."
     )
     if stubborn := [path for path in paths if path in untaken]:
         yield (
-            f"Not taken as asked for: {_names(stubborn)}; what was read had been written over before it was sent. "
-            "Stop the program that writes there, or leave it out."
+            f"Not uploaded as chosen: {_names(stubborn)}; the file was overwritten before it was sent. "
+            "Stop the program that writes it, or leave it out."
         )
 
 

@@ -103,7 +103,7 @@ class Loop:
                 self._cannot_write(error)
             except Exception:  # the loop's boundary: a defect must be heard of, and must not end the watching
                 log.exception("watch_loop_failed")
-                self._start_over("the watcher met an error that it does not know; its log has the details")
+                self._start_over("an unexpected error occurred in the watcher; its log has the details")
             self.mailbox.wait(self._pause())
             if self._wrote:
                 self._ended.wait(BREATH_S)
@@ -198,7 +198,7 @@ class Loop:
         if not self._trouble:
             log.error("state_not_written", problem=str(error))
         self._start_over(
-            f"the watcher cannot write its state file ({error}): make room on that disk; it goes on by itself"
+            f"the watcher cannot write its state file ({error}): free space on that disk; it continues automatically"
         )
 
     def _start_over(self, trouble: str) -> None:

@@ -104,14 +104,14 @@ class Opening:
             raise Refusal(
                 "delete-not-allowed",
                 "This station does not allow uploads to remove local files.",
-                "Ask for the upload without delete_after, or have the station's administrator set allow_delete.",
+                "Start the upload without removing local files, or have the station's administrator set allow_delete.",
             )
         try:
             root = self._root(request.root)
             sources = self._sources(root, request, missing_ok=request.mode == "sync")
         except ValueError as error:
             raise Refusal(
-                "bad-path", "The folder or a file of the upload has a name that no file can have.", "Choose it again."
+                "bad-path", "The folder or a file of the upload has an invalid name.", "Select it again."
             ) from error
         return Plan(root, mount_point(root), sources, selection)
 
@@ -152,14 +152,14 @@ class Opening:
         if not self._settings.roots:
             raise Refusal(
                 "no-roots",
-                "This station allows uploads from no folder yet.",
-                "Have the station's administrator name the folders in `roots` of its `[watcher]` settings.",
+                "No folder of this station is allowed for uploads yet.",
+                "Have the station's administrator list the folders in `roots` of its `[watcher]` settings.",
             )
         if not Path(text).is_absolute() or not self.allows(root):
             raise Refusal(
                 "outside-roots",
                 f"{text} is not below a folder that this station allows uploads from.",
-                f"Choose a folder below {' or '.join(str(one) for one in self._settings.roots)}.",
+                f"Select a folder below {' or '.join(str(one) for one in self._settings.roots)}.",
             )
         _check_readable(root, text)
         return root
@@ -185,7 +185,7 @@ class Opening:
             if known not in (None, now):
                 self._moved[root] = (
                     f"{root} in `roots` led to {os.fsdecode(known or b'')} and leads to {os.fsdecode(now)} now, which "
-                    "is not believed: put it back, or write in `roots` the folder that you mean, without links."
+                    "is not trusted: undo the change, or write the real folder, without links, in `roots`."
                 )
                 log.warning("root_leads_elsewhere", problem=self._moved[root])
             self._real[root] = known or now
@@ -220,7 +220,7 @@ def _resolved(root: bytes) -> tuple[bytes, bool]:
 def _check_readable(root: bytes, text: str) -> None:
     try:
         if not stat.S_ISDIR(nofollow.look(root).st_mode):
-            raise Refusal("root-missing", f"{text} is a file, not a folder.", "Choose the folder that holds it.")
+            raise Refusal("root-missing", f"{text} is a file, not a folder.", "Select the folder that contains it.")
         with LocalDisk(root).folder(b"") as opened:
             opened.stat(b".")
     except PermissionError as error:
@@ -233,7 +233,7 @@ def _check_readable(root: bytes, text: str) -> None:
         raise Refusal(
             "root-missing",
             f"{text} cannot be reached: {error.strerror}.",
-            "Check the name, connect the drive or mount it, then start the upload again.",
+            "Check the name, and that the drive is connected or mounted; then start the upload again.",
         ) from error
 
 
@@ -247,7 +247,7 @@ def _source(
         raise Refusal(
             "source-outside",
             f"{source} is not below the folder of the upload.",
-            "Choose files and folders below that folder; links that lead out of it are not followed.",
+            "Select files and folders below that folder; links that lead out of it are not followed.",
         )
     relative = full[len(root) :].strip(b"/\\").replace(os.fsencode(os.sep), b"/")
     try:

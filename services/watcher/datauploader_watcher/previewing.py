@@ -55,7 +55,7 @@ class Previews:
         """
         deadline = time.monotonic() + question.within_s
         if not self._free.acquire(timeout=question.within_s / 2):
-            raise QuestionRefused("busy", "this station is counting for others now; try again in a few seconds")
+            raise QuestionRefused("busy", "this station is busy with other requests; try again in a few seconds")
         try:
             plan = self.plan(question.request)
             held = {one.path: one.size for one in question.held}
@@ -222,7 +222,7 @@ class Sketch:
     def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:  # noqa: ARG002 - as `Findings` has it
         """Count what stays out, by its reason."""
         unreadable = omission.reason == "unreadable"
-        detail = "it is in use or may not be read now; the upload tries it again" if unreadable else omission.detail
+        detail = "it is in use or cannot be read now; the upload will try again" if unreadable else omission.detail
         group = (omission.reason, detail)
         count, examples = self._groups.get(group, (0, []))
         if len(examples) < EXAMPLES:

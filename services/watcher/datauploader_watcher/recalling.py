@@ -161,7 +161,7 @@ class Recaller:
         refused = isinstance(error, QuestionRefused) and error.code != "unavailable"
         sentence = (
             f"The catalog does not say which files of this upload it has: {error}. "
-            + ("Ask the operators" if refused else "It is asked again by itself")
+            + ("Tell an operator" if refused else "It is asked again automatically")
             + "; until then the upload cannot be completed."
         )
         if sentence == upload.recall:

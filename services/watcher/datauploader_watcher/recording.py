@@ -27,18 +27,18 @@ from datauploader_watcher.work import Pending, Work
 log = structlog.get_logger()
 
 NEVER_HELD = "it was removed or renamed before it could be stored"
-OLDER_HELD = "its newest version was removed or renamed before it could be stored; the one before it is stored"
+OLDER_HELD = "its newest version was removed or renamed before it could be stored; the version before it is stored"
 NEITHER_HELD = (
-    "its newest version was removed or renamed before it could be stored, and the one before it is not on the storage"
-    " any more: neither of them is there"
+    "its newest version was removed or renamed before it could be stored, and the version before it is no longer on"
+    " the storage: neither of them is there"
 )
-BARRED_NEVER_HELD = "the administrator has taken its folder out of `roots` before it was stored"
+BARRED_NEVER_HELD = "the administrator removed its folder from `roots` before it was stored"
 BARRED_OLDER_HELD = f"{BARRED_NEVER_HELD}; the version before it is stored"
 BARRED_AT_ONCE = 500
 MOST_TAKEN = 3
 """How often a file is read that is to be taken as it is, and becomes something else before it is sent."""
 TAKEN_BACK = {
-    "gone": "it is not there any more",
+    "gone": "it no longer exists",
     "unreadable": "it can be read now",
 }
 
@@ -126,7 +126,7 @@ class Recorder:
             self._gone(work, path, records)
         elif isinstance(problem, Unreadable) or work.settling.failed(path, self._clock.monotonic()):
             work.settling.drop(path)
-            self._omit(work, path, Omission("unreadable", f"{problem}; it is tried again at every scan"), records)
+            self._omit(work, path, Omission("unreadable", f"{problem}; it is retried at every scan"), records)
         elif isinstance(problem, Busy):
             log.info("file_is_busy", path=path.decode("utf-8", "replace"), problem=str(problem))
 
@@ -148,7 +148,7 @@ class Recorder:
     def missing(self, work: Work, path: bytes) -> None:
         """Take note that a file is not there of which a receipt says that it could not be read."""
         records: list[LeftOutFile] = []
-        self._problem(work, path, Vanished("it is not there"), records)
+        self._problem(work, path, Vanished("it does not exist"), records)
         say_left_out(self._db, work.upload, records)
 
     def chosen(self, work: Work) -> None:

@@ -139,7 +139,7 @@ class Releaser:
     def _is_finished(self, upload: Upload, disk: Disk, row: Row, kept: list[str]) -> bool:
         """Deal with a row whose file is not there, or not what was uploaded; False when it may be asked for."""
         if not row.object:
-            self._keep(row, "it is not known where the storage has it", kept)
+            self._keep(row, "its place on the storage is not known", kept)
             return True
         try:
             if row.reason == UNLINKING and self._removal(disk, row).left_hidden():
@@ -150,7 +150,7 @@ class Releaser:
             if row.reason == UNLINKING:
                 self._released(upload, row)
             else:
-                self._keep(row, "it is not there any more", kept)
+                self._keep(row, "it no longer exists", kept)
             return True
         except FolderError as problem:
             self._keep(row, str(problem), kept)

@@ -70,15 +70,15 @@ class Reporter:
     def checks(self) -> list[Check]:
         """Say how everything is that the watcher depends on."""
         away = [root.path for root in self._roots() if not root.present]
-        roots = f"not there: {', '.join(away)}; connect the drive, mount it, or correct `roots`" if away else ""
+        roots = f"missing: {', '.join(away)}; connect or mount the drive, or correct `roots`" if away else ""
         if not self._settings.roots:
-            roots = "no folders are allowed for uploads yet; name them in `roots` of [watcher]"
+            roots = "no folders are allowed for uploads yet; list them in `roots` of [watcher]"
         troubles = [
             sentence for sentence in self._troubles() if sentence not in (self._outbox.trouble, self._claim.trouble)
         ]
         disk = self._state_disk()
         free = disk.free_bytes if disk else LEAST_FREE
-        full = f"the disk of the state file has {free} bytes left; make room" if free < LEAST_FREE else ""
+        full = f"the disk of the state file has {free} bytes left; free more space" if free < LEAST_FREE else ""
         return [
             Check("name", not self._claim.trouble, self._claim.trouble),
             Check("roots", not roots, roots),

@@ -27,13 +27,13 @@ _FOR_GOOD = ("excluded", "not-included", NOT_RECORDED)
 """Reasons that stay while the upload is open."""
 SPECIAL = Omission("special-file", "it is a pipe, socket or device, which has no content to upload")
 LINK_INSIDE = Omission(
-    "symlink", "it is a link; what it points to is uploaded under its own name where it belongs here"
+    "symlink", "it is a link; the file that it points to is uploaded under its own name if it is in this folder"
 )
 LINK_OUTSIDE = Omission("symlink-outside", "it is a link to something outside this folder, or to nothing")
 LARGEST_FILE = 2**53 - 1
 """Bytes: the largest number that every reader of JSON holds exactly; the sum of a thousand fits a column."""
 TOO_LARGE = Omission("too-large", f"it says that it has more than {LARGEST_FILE:,} bytes, which no storage holds")
-UNFOUND = Omission("unfound", "the folder lists it, and the system does not find it under this name; rename it")
+UNFOUND = Omission("unfound", "the folder lists it, but the system cannot find it under this name; rename it")
 TOO_LONG = Omission("path-too-long", "its path is longer than 32,767 bytes or 1,000 folders; use fewer of them")
 _LONGEST_PATH, _MOST_LEVELS = 32_767, 1000
 

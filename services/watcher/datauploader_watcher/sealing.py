@@ -52,11 +52,14 @@ def question(db: sqlite3.Connection, work: Work) -> str:
     files, _, omitted = _counts(Files.tallies(db, upload.number))
     if files:
         return ""
-    found, way = f"There is no file in {upload.request.root}.", "Mount the drive, or choose another folder"
+    found, way = (
+        f"There are no files in {upload.request.root}.",
+        "Mount the drive, or start a new upload of another folder",
+    )
     if omitted:
-        found = f"Nothing in {upload.request.root} is uploaded: all that lies there is left out ({omitted})."
-        way = "Choose other patterns in a new upload"
-    return f"{found} {way}; or close the upload to have an empty dataset."
+        found = f"Nothing in {upload.request.root} is uploaded: everything in it is left out ({omitted})."
+        way = "Start a new upload with other patterns"
+    return f"{found} {way}; or complete this one as an empty dataset."
 
 
 def may_seal(db: sqlite3.Connection, work: Work) -> bool:

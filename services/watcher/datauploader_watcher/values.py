@@ -45,7 +45,7 @@ class Values:
         if not there_are_readers():
             return FoundValues()
         if not self._free.acquire(timeout=question.within_s / 2):
-            raise QuestionRefused("busy", "this station reads files for others now; try again in a few seconds")
+            raise QuestionRefused("busy", "this station is busy with other requests; try again in a few seconds")
         try:
             plan = self._previews.plan(question.request)
             files = self._candidates(plan, question, time.monotonic() + question.within_s * WALK_SHARE)
@@ -87,7 +87,7 @@ def _gathered(lines: Iterator[Line]) -> FoundValues:
     files = 0
     for line in lines:
         if line.get("ended"):
-            problems.append("Reading the files took too long or failed; their values are to be entered by hand.")
+            problems.append("Reading the files took too long or failed; enter the values by hand.")
         elif "problem" in line:
             problems.append(_shown(f"{line['source'][:200]}: {line['problem']}"))
         elif "read" in line:

@@ -302,8 +302,8 @@ class Work:
         if not waited or self.upload.agreed or self.announces_at is not None:
             return ""
         return (
-            f"The catalogue has not said yet that this upload may write {self.upload.request.dataset.name}; "
-            "nothing is sent before that. It goes on by itself."
+            f"The catalogue has not confirmed yet that this upload may write {self.upload.request.dataset.name}; "
+            "nothing is sent before that. It continues automatically."
         )
 
     @property

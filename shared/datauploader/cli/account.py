@@ -30,11 +30,11 @@ app = typer.Typer()
 
 @app.command()
 def login(
-    url: Annotated[str, typer.Argument(metavar="[URL]", help="The gateway's address; remembered.")] = "",
+    url: Annotated[str, typer.Argument(metavar="[URL]", help="Address of the gateway; it is remembered.")] = "",
     *,
-    user: Annotated[str, typer.Option("--user", "-u", help="Your name there; asked for if left out.")] = "",
+    user: Annotated[str, typer.Option("--user", "-u", help="Your user name; asked for if not given.")] = "",
     vuo_session: Annotated[bool, typer.Option("--vuo-session", help="Sign in with the VUO's session cookie.")] = False,
-    web: Annotated[bool, typer.Option("--web", help="Sign in on the gateway's page and paste the token.")] = False,
+    web: Annotated[bool, typer.Option("--web", help="Sign in on the web page and paste a token.")] = False,
     json: AsJson = False,
 ) -> None:
     """Sign in and keep a token. Password, cookie or token are asked for, or read from standard input."""
@@ -56,7 +56,7 @@ def login(
         return
     until = f" until {local(made.expires)}" if made.expires else ""
     screen.say(f"Signed in at {address} as {safe(made.user.name or made.user.id)}{until}.")
-    screen.say(f"The token is in {path}, for you alone; datauploader logout removes it.")
+    screen.say(f"The token is in {path}, readable only by you; datauploader logout removes it.")
 
 
 def _by_password(address: str) -> bool:
@@ -69,7 +69,7 @@ def _by_password(address: str) -> bool:
 def _from_page(address: str) -> tuple[str, Me]:
     """Have a token made in the browser, where any way to sign in works, and see that it is good."""
     page = f"{address}/token?name={quote(_purpose())}"
-    screen.warn("Open this page in a browser, sign in, make a token, and paste it here:")
+    screen.warn("Open this page in a browser, sign in, create a token, and paste it here:")
     screen.link(page)
     if sys.stdin.isatty():
         webbrowser.open(page)
@@ -77,7 +77,7 @@ def _from_page(address: str) -> tuple[str, Me]:
     with Gateway(address, token) as gateway:
         me = gateway.me()
     if me.signed_in_by != "token":
-        raise BadRequest("that is no token of the gateway", f"Make one at {page}; it begins with du_.")
+        raise BadRequest("that is not a token of this gateway", f"Create one at {page}; it starts with du_.")
     return token, me
 
 
@@ -99,13 +99,13 @@ def _ask(what: str, *, hidden: bool) -> str:
         return str(typer.prompt(what, hide_input=hidden, err=True))
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
-        raise BadRequest(f"{what} was expected on standard input, and nothing came")
+        raise BadRequest(f"{what} was expected on standard input, but nothing was received")
     return line
 
 
 @app.command()
 def logout() -> None:
-    """Make the stored token worthless and remove it."""
+    """Revoke the stored token and remove it."""
     settings = load(ClientSettings)
     stored = read_stored(settings)
     if stored is None:
@@ -118,7 +118,7 @@ def logout() -> None:
         pass  # it is worthless already
     except GatewayUnreachable as error:
         forget(settings)
-        screen.warn(f"The token is removed here, but stays valid until it expires: {error}")
+        screen.warn(f"The token was removed from this computer, but remains valid until it expires: {error}")
         raise typer.Exit(Code.PARTLY) from error
     forget(settings)
     screen.say(f"Signed out at {stored.gateway}.")
@@ -126,7 +126,7 @@ def logout() -> None:
 
 @app.command()
 def whoami(*, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """Say who you are to the gateway."""
+    """Show who is signed in."""
     with open_gateway(gateway) as connection:
         me = connection.me()
     if json:

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(DEBUG):
             raise
         problem = DataUploaderError(
-            f"something unforeseen happened ({type(error).__name__}: {error}); "
+            f"an unexpected error occurred ({type(error).__name__}: {error}); "
             f"please report it with what `{DEBUG}=1` shows"
         )
         screen.complain(problem, machine="--json" in given)

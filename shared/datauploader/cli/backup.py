@@ -20,24 +20,24 @@ from datauploader.wording import count
 
 app = typer.Typer()
 StatesOption = Annotated[
-    Path | None, typer.Option("--states", help="Folder of the state files, or with one for each service.")
+    Path | None, typer.Option("--states", help="Folder with the state files, or with one folder for each service.")
 ]
-LogOption = Annotated[bool, typer.Option(help="With the event log, which history and receipts are made of.")]
+LogOption = Annotated[bool, typer.Option(help="Include the event log, which history and receipts are made from.")]
 
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write; it holds secrets.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write; it contains secrets.")],
     *,
     states: StatesOption = None,
-    keep: Annotated[list[Path] | None, typer.Option(help="A file or folder to keep as well, such as .env.")] = None,
+    keep: Annotated[list[Path] | None, typer.Option(help="Another file or folder to include, such as .env.")] = None,
     log: LogOption = True,
 ) -> None:
     """Keep state files, the event log and configuration in one file; services may run meanwhile."""
     settings = load(Settings)
     missing = [str(path) for path in keep or [] if not path.exists()]
     if missing:
-        raise BadRequest(f"{missing[0]} is not there", "Name files and folders that exist, or leave --keep out.")
+        raise BadRequest(f"{missing[0]} does not exist", "Give files and folders that exist, or omit --keep.")
     with _bus(log=log) as bus:
         made = backups.make(file, states or settings.state_dir, keep or [], bus)
     events = "without the event log" if made.events is None else f"with {count(made.events, 'event')} of the log"
@@ -49,13 +49,13 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive that `backup` wrote.")],
     *,
     states: StatesOption = None,
-    files: Annotated[Path | None, typer.Option(help="Put what was kept with --keep below this folder.")] = None,
+    files: Annotated[Path | None, typer.Option(help="Restore what was saved with --keep below this folder.")] = None,
     log: LogOption = True,
 ) -> None:
     """Put back what `backup` has kept, before the services run; nothing that is there is overwritten."""
     settings = load(Settings)
     if not file.is_file():
-        raise BackupError(f"{file} is not there")
+        raise BackupError(f"{file} does not exist")
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".restore-") as folder:  # /tmp may be small
         restored = backups.Restored(file, Path(folder))
         with_log = log and restored.manifest.events is not None
@@ -64,7 +64,7 @@ def restore(
         put = restored.states(states or settings.state_dir)
         put += restored.files(files) if files is not None else []
         events = _restore_log(settings, restored) if with_log else 0
-    screen.say(f"{count(len(put), 'file')} and {count(events, 'event')} of the log are back. Start the services.")
+    screen.say(f"{count(len(put), 'file')} and {count(events, 'event')} of the log are restored. Start the services.")
 
 
 def _check_log_is_new(made: datetime) -> None:

@@ -22,7 +22,8 @@ def reached() -> Iterator[tuple[Bus, Settings]]:
     url = settings.broker.get_secret_value()
     if url == "memory://" or log_file_of(url):
         raise ConfigurationError(
-            "the broker is memory://, which lives inside its own process; set DATAUPLOADER_BROKER to the facility's"
+            "the broker is memory://, which exists only inside one process; set DATAUPLOADER_BROKER to the "
+            "facility's broker"
         )
     bus = connect(url, name=f"command line of {who()}", declare=False, users=settings.broker_users)
     try:

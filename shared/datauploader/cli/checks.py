@@ -28,7 +28,7 @@ config = typer.Typer(help="The configuration.", no_args_is_help=True)
 
 @config.command()
 def check(*, json: AsJson = False) -> None:
-    """Read every setting of what is installed, and say what is wrong with it."""
+    """Check all settings of what is installed, and show what is wrong."""
     found = list(_configuration())
     _report(found, json=json)
     if not all(each.ok for each in found):
@@ -44,7 +44,11 @@ def _configuration() -> Iterator[Check]:
         else:
             yield Check(name, ok=True)
     for variable in unknown_variables(os.environ):
-        yield Check(variable, ok=True, detail="nothing here reads it: misspelt, or of a service that is not installed")
+        yield Check(
+            variable,
+            ok=True,
+            detail="this setting is not used: it is misspelt, or belongs to a service that is not installed",
+        )
 
 
 @app.command()
@@ -53,10 +57,10 @@ def doctor(
     gateway: AtGateway = "",
     json: AsJson = False,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all that helps to find a fault, without secrets.")
+        Path | None, typer.Option(metavar="FILE", help="Write a report for troubleshooting, without secrets.")
     ] = None,
 ) -> None:
-    """Look at everything that this machine needs, and say what to do about what is wrong."""
+    """Check everything that this machine needs, and show what is wrong and what to do."""
     found = list(_configuration())
     if all(each.ok for each in found if each.name in ("common", "client")):
         with _gateway(gateway) or nullcontext() as connection:
@@ -64,7 +68,10 @@ def doctor(
     if report is not None:
         _write(report, found)
         if not json:
-            screen.say(f"Wrote {report}. Read it before you send it: it names folders, files and people, no passwords.")
+            screen.say(
+                f"Wrote {report}. Read it before you send it: it contains names of folders, files and people, but "
+                f"no passwords."
+            )
     _report(found, json=json)
     if not all(each.ok for each in found):
         raise typer.Exit(Code.FAILED)
@@ -91,7 +98,7 @@ def _report(found: list[Check], *, json: bool) -> None:
         return
     out = screen.console()
     for each in sorted(found, key=lambda each: each.ok):
-        text = Text("ok     " if each.ok else "wrong  ", style="green" if each.ok else "bold red")
+        text = Text("ok     " if each.ok else "failed ", style="green" if each.ok else "bold red")
         text.append(each.name, style="not bold default")
         if each.detail:
             text.append(

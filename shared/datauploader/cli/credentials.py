@@ -77,7 +77,7 @@ def gateway_url(settings: ClientSettings, given: str = "") -> str:
     stored = read_stored(settings)
     url = given or settings.gateway or (stored.gateway if stored else "")
     if not url:
-        raise BadRequest("no gateway is named", f"Set DATAUPLOADER_GATEWAY, or give --gateway URL. {SIGN_IN} URL")
+        raise BadRequest("no gateway is configured", f"Set DATAUPLOADER_GATEWAY, or give --gateway URL. {SIGN_IN} URL")
     return url.rstrip("/")
 
 

@@ -29,12 +29,14 @@ class Say(Protocol):
 @app.command()
 def desktop(
     *,
-    folder: Annotated[Path | None, typer.Option(help="Keep configuration and state here.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the page; 0: any free one.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder for configuration and state.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the page; 0 for any free port.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
-    quit: Annotated[bool, typer.Option("--quit", help="End the one that runs, and wait until it has.")] = False,  # noqa: A002
+    quit: Annotated[  # noqa: A002
+        bool, typer.Option("--quit", help="Stop the running DataUploader, and wait until it has stopped.")
+    ] = False,
 ) -> None:
-    """Run everything on this workstation, without any server; the page opens in the browser."""
+    """Run everything on this computer, without a server; the page opens in the browser."""
     for entry in entry_points(group=GROUP):
         run: Run = entry.load()
         raise typer.Exit(run(folder, port, browse=browser, end=quit, say=_say))

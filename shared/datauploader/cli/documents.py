@@ -32,7 +32,7 @@ def check(tree: Tree) -> None:
     """Say which documents are not what the code says."""
     different = drift(tree)
     for name in different:
-        screen.say(f"{name} is not what the code says")
+        screen.say(f"{name} is not up to date")
     if different:
-        screen.say("Write them anew with: datauploader documents write .")
+        screen.say("Update them with: datauploader documents write .")
         raise typer.Exit(Code.FAILED)

@@ -23,9 +23,13 @@ from datauploader.messaging import Bus, Delivery, Start
 from datauploader.service import available, find
 from datauploader.wording import count, safe
 
-app = typer.Typer(help="Metadata harvesters: try one on a file, or on what was stored before.", no_args_is_help=True)
+app = typer.Typer(
+    help="Metadata harvesters: try one on a file, or run it on files that are already stored.", no_args_is_help=True
+)
 
-Name = Annotated[str, typer.Argument(metavar="HARVESTER", help="As `datauploader run` calls it: nexus-harvester.")]
+Name = Annotated[
+    str, typer.Argument(metavar="HARVESTER", help="Name as in `datauploader run`, such as nexus-harvester.")
+]
 UNITS_S = {"m": 60, "h": 3600, "d": 86400}
 LOOK_S = 3.0
 """How long nothing may come of the event log before it is asked whether it is in trouble."""
@@ -38,7 +42,7 @@ def try_(
     *,
     json: AsJson = False,
 ) -> None:
-    """Show what a harvester reads in files here; nothing is published."""
+    """Show what a harvester reads from local files; nothing is published."""
     problems = 0
     with _extractor(_kind(name)) as extractor:
         for file in files:
@@ -58,7 +62,7 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and show; publish nothing.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Run a harvester over the files that were stored since then, by the broker's event log."""
+    """Run a harvester on the files stored since a given time, from the broker's event log."""
     kind, begin = _kind(name), datetime.now(UTC) - _span(since)
     own = load(HarvesterSettings)
     files = problems = 0
@@ -103,7 +107,7 @@ def _strange(event: Event[EventData], asked: Mapping[tuple[str, str], Destinatio
     assert isinstance(event.data, FileStored)
     there = asked.get((event.data.upload_id, event.station.key))
     if there is None:
-        return f"the log does not say who has asked for upload {event.data.upload_id}, and where it goes"
+        return f"the log does not say who requested upload {event.data.upload_id}, and where it goes"
     return event.data.forbidden(there)
 
 
@@ -111,14 +115,14 @@ def _kind(name: str) -> Kind:
     factory = find(name)
     if not isinstance(factory, Harvester):
         others = [each for each in available() if each != name and each.endswith("harvester")]
-        raise BadRequest(f"{safe(name)} is no harvester", f"Installed here: {', '.join(others) or 'none'}.")
+        raise BadRequest(f"{safe(name)} is not a harvester", f"Installed here: {', '.join(others) or 'none'}.")
     return factory.kind
 
 
 def _span(text: str) -> timedelta:
     number, unit = text[:-1], text[-1:]
     if unit not in UNITS_S or not number.isdigit():
-        raise BadRequest(f"--since {safe(text)} is no time span", "Write a number and m, h or d, such as 7d.")
+        raise BadRequest(f"--since {safe(text)} is not a time span", "Write a number and m, h or d, such as 7d.")
     return timedelta(seconds=int(number) * UNITS_S[unit])
 
 

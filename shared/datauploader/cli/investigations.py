@@ -33,11 +33,11 @@ def investigations(
     elif answer.items:
         screen.table(_COLUMNS, [_row(each) for each in answer.items])
         if answer.total > len(answer.items):
-            screen.warn(f"There are {answer.total:,} in all; give words to search for those that are not shown.")
+            screen.warn(f"There are {answer.total:,} in total; add search words to find the others.")
     elif text:
         screen.warn("None of your investigations has all of these words.")
     else:
-        screen.warn("There is no investigation that you may upload to; your user office knows why.")
+        screen.warn("There is no investigation that you can upload to. Ask your user office.")
 
 
 def _row(one: Investigation) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def _row(one: Investigation) -> tuple[str, ...]:
 def describe(
     upload: UploadId,
     *,
-    description: Annotated[str | None, typer.Option(help="What the dataset is; left out: as it was.")] = None,
+    description: Annotated[str | None, typer.Option(help="New description; if not given, it stays as it is.")] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--parameter", "--param", metavar="NAME=VALUE[:UNIT]", help="Metadata; repeatable."),
@@ -59,7 +59,7 @@ def describe(
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
-    """Complete or correct what is said of an upload's dataset, also when it is over; with no option, show it."""
+    """Change the description or metadata of a dataset, also after the upload; without options, show them."""
     asked: dict[str, object] = {} if description is None else {"description": description}
     if parameter:
         asked["parameters"] = [read_parameter(each) for each in parameter]

@@ -25,7 +25,7 @@ class Overview:
     def __init__(self) -> None:
         """Begin empty."""
         self._uploads: OrderedDict[str, UploadStatus] = OrderedDict()
-        self._live = Live(Text("Waiting for the first news …"), console=screen.console(), refresh_per_second=4)
+        self._live = Live(Text("Waiting for the first update …"), console=screen.console(), refresh_per_second=4)
 
     def __enter__(self) -> Self:
         """Draw for the first time."""
@@ -47,7 +47,7 @@ class Overview:
         self._live.update(self._table(away=event is None))
 
     def _table(self, *, away: bool) -> Table:
-        caption = "The gateway does not answer at the moment; the uploads go on without it." if away else None
+        caption = "The gateway does not answer at the moment; uploads continue without it." if away else None
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption)
         for column in ("Upload", "Dataset", "State", "Files", "Stored", "Speed", "Left", "Failed"):
             table.add_column(column, justify="right" if column in ("Files", "Stored", "Speed", "Failed") else "left")

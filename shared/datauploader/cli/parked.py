@@ -21,7 +21,9 @@ from datauploader.wording import count, local, safe
 
 log = structlog.get_logger()
 
-app = typer.Typer(help="Messages that nobody could handle, with the reason.", no_args_is_help=True)
+app = typer.Typer(
+    help="Parked messages (dead letters): messages that could not be handled, with the reason.", no_args_is_help=True
+)
 
 OneQueue = Annotated[
     str,
@@ -78,7 +80,7 @@ def list_(*, queue: OneQueue = "", json: AsJson = False) -> None:
         rows = [(m.id, m.queue, local(m.time), str(m.attempts), m.reason) for _, m in found]
         screen.table(("Id", "Queue", "Parked", "Attempts", "Reason"), rows, right=("Attempts",))
     else:
-        screen.warn("Nothing is parked.")
+        screen.warn("No messages are parked.")
 
 
 def _document(message: ParkedMessage) -> dict[str, object]:
@@ -100,7 +102,9 @@ def show(id: Annotated[str, typer.Argument(metavar="ID")], *, queue: OneQueue = 
     with reached() as (bus, settings):
         found = [message for _, message in _find(bus, settings, queue) if message.id == id]
     if not found:
-        raise BadRequest(f"nothing is parked under the id {safe(id)}", "See the ids with: datauploader parked list")
+        raise BadRequest(
+            f"there is no parked message with the id {safe(id)}", "List the ids with: datauploader parked list"
+        )
     for message in found:
         document = _document(message)
         if json:
@@ -121,14 +125,14 @@ def _pretty(body: str) -> str:
 
 @app.command()
 def replay(ids: Ids, *, queue: OneQueue = "", json: AsJson = False) -> None:
-    """Put parked messages back into their queues; each is handled once more. Mend the cause first."""
+    """Put parked messages back into their queues; each is handled again. Fix the cause first."""
     _settle(ids, queue, "replayed", json=json)
 
 
 @app.command()
 def drop(ids: Ids, *, queue: OneQueue = "", yes: Yes = False, json: AsJson = False) -> None:
-    """Throw parked messages away for good. Asks first."""
-    if not yes and not typer.confirm(f"Throw {count(len(set(ids)), 'message')} away for good?", err=True):
+    """Delete parked messages permanently. Asks first."""
+    if not yes and not typer.confirm(f"Delete {count(len(set(ids)), 'message')} permanently?", err=True):
         raise typer.Exit(Code.FAILED)
     _settle(ids, queue, "dropped", json=json)
 
@@ -151,6 +155,6 @@ def _settle(ids: list[str], only: str, verb: str, *, json: bool) -> None:
     else:
         screen.say(f"{count(done, 'message')} {verb}.")
         for each in sorted(missing):
-            screen.warn(f"Nothing that could be {verb} is parked under the id {safe(each)}.")
+            screen.warn(f"There is no parked message with the id {safe(each)} that can be {verb}.")
     if missing:
         raise typer.Exit(Code.PARTLY if done else Code.FAILED)

@@ -14,7 +14,7 @@ def tell_preview(preview: UploadPreview, request: Mapping[str, object], *, machi
         screen.as_json(preview)
     else:
         screen.table(("Dry run", ""), list(_rows(preview)))
-        screen.warn("Nothing was begun.")
+        screen.warn("Dry run: nothing was started.")
     if not preview.files and request["mode"] == "batch":
         return Code.FAILED
     unreadable = any(group.reason == "unreadable" for group in preview.left_out)
@@ -27,24 +27,33 @@ def _rows(preview: UploadPreview) -> Iterator[tuple[str, str]]:
     yield "From", preview.path
     yield "To", f"{preview.remote}: {preview.location}"
     if preview.continues:
-        yield "Goes on with", safe(", ".join(preview.continues))
+        yield "Continues", safe(", ".join(preview.continues))
     if preview.alike:
-        yield "Looks the same", f"the dataset {safe(preview.alike)}; write its name exactly so if you mean that one"
+        yield (
+            "Similar name",
+            f"the dataset {safe(preview.alike)} exists; if you mean it, type its name exactly as it is",
+        )
     yield "Already there", _destination(preview)
     if (met := preview.conflicts) and met.differing:
         least_met = "at least " if met.partial else ""
-        yield "In the way", f"{least_met}{count(met.differing, 'other file')} of the same name ({', '.join(met.first)})"
+        yield (
+            "Conflicts",
+            f"{least_met}{count(met.differing, 'different file')} of the same name ({', '.join(met.first)})",
+        )
     for group in preview.left_out:
         yield "Left out", f"{least}{group.count:,}: {group.detail} ({', '.join(group.examples)})"
     if preview.settling:
-        yield "Still written", f"{count(preview.settling, 'file')} changed a moment ago; each is taken when it rests"
+        yield (
+            "Still changing",
+            f"{count(preview.settling, 'file')} changed a moment ago; uploaded once no longer changing",
+        )
     for other in preview.together_with:
         whose = other.upload or "another person's upload"
-        yield "Uploaded too by", f"{safe(whose)}: {count(other.files, 'file')} of these"
+        yield "Also uploaded by", f"{safe(whose)}: {count(other.files, 'file')} of these"
     if preview.seconds is not None:
         yield "Estimated time", duration(preview.seconds)
     if preview.trouble:
-        yield "Trouble", preview.trouble
+        yield "Problem", preview.trouble
 
 
 def _destination(preview: UploadPreview) -> str:
@@ -54,4 +63,4 @@ def _destination(preview: UploadPreview) -> str:
     if not there.exists:
         return "nothing"
     least = "at least " if there.partial else ""
-    return f"{least}{count(there.objects, 'object')}, {size(there.bytes)}; none of another upload is overwritten"
+    return f"{least}{count(there.objects, 'object')}, {size(there.bytes)}; objects of other uploads are not overwritten"

@@ -44,7 +44,7 @@ def summary(upload: UploadStatus, failed: Sequence[FileStatus] = (), *, away: bo
         parts.append(Text(f"  {safe(upload.dataset_url)}"))
     if away:
         parts.append(
-            Text("  The gateway does not answer at the moment; the upload goes on without it.", style="yellow")
+            Text("  The gateway does not answer at the moment; the upload continues without it.", style="yellow")
         )
     return Group(*parts)
 
@@ -90,11 +90,11 @@ def _notes(upload: UploadStatus) -> str:
     counts = upload.counts
     notes = (
         (upload.settling, "still being written"),
-        (counts.retrying.files, "being tried again"),
+        (counts.retrying.files, "being retried"),
         (counts.unverified.files, "stored, not verified"),
         (upload.left_out, "left out"),
     )
     said = [f"{count(number, 'file')} {words}" for number, words in notes if number]
     if unread := counts.metadata_lacks.files:
-        said.append(f"metadata of {count(unread, 'file')} not taken (see: datauploader files {upload.id})")
+        said.append(f"metadata of {count(unread, 'file')} not accepted (see: datauploader files {upload.id})")
     return ", ".join(said)

@@ -32,23 +32,35 @@ STATION_S = 5.0
 def upload(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders and files on the station.")],
     *,
-    investigation: Annotated[str, typer.Option("--investigation", "-i", help="Where it belongs; a proposal number.")],
+    investigation: Annotated[
+        str, typer.Option("--investigation", "-i", help="Investigation of the dataset; usually the proposal number.")
+    ],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of the dataset.")],
-    station: Annotated[str, typer.Option(help="facility.beamline.station; default: this one, or the only one.")] = "",
-    remote: Annotated[str, typer.Option(help="Storage; default: the only one.")] = "",
-    sync: Annotated[bool, typer.Option("--sync", help="Go on with what is written later, until closed.")] = False,
+    station: Annotated[
+        str, typer.Option(help="facility.beamline.station; default: this computer, or the only station.")
+    ] = "",
+    remote: Annotated[str, typer.Option(help="Storage; default: the only configured one.")] = "",
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Also upload files written later, until you close the upload.")
+    ] = False,
     do_follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the progress until the end.")] = False,
-    include: Annotated[list[str] | None, typer.Option(help="Only these (patterns as in .gitignore).")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Not these (patterns as in .gitignore).")] = None,
-    description: Annotated[str, typer.Option(help="What the dataset is.")] = "",
+    include: Annotated[
+        list[str] | None, typer.Option(help="Upload only matching files (patterns as in .gitignore).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out matching files (patterns as in .gitignore).")
+    ] = None,
+    description: Annotated[str, typer.Option(help="Description of the dataset.")] = "",
     param: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE[UNIT]", help="Metadata; repeatable.")] = None,
     delete_after: Annotated[
-        bool, typer.Option("--delete-after", help="Remove local copies once proven stored.")
+        bool, typer.Option("--delete-after", help="Remove local files once their stored copies are proven identical.")
     ] = False,
     go_on: Annotated[
-        bool, typer.Option("--continue", help="Go on with a dataset that an earlier upload of yours has begun.")
+        bool, typer.Option("--continue", help="Continue a dataset that an earlier upload of yours started.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen, and begin nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would happen, without starting anything.")
+    ] = False,
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
@@ -102,20 +114,20 @@ def _tell(upload: UploadStatus) -> None:
             screen.warn(safe(words))
         return
     screen.say(
-        f"Upload {upload.id}: {safe(upload.path)} → {safe(upload.dataset)} of {safe(upload.investigation)} has begun."
+        f"Upload {upload.id}: {safe(upload.path)} → {safe(upload.dataset)} of {safe(upload.investigation)} has started."
     )
     if upload.state == "requested":
-        screen.warn("The station has not answered yet; the upload begins when it does.")
-    screen.say(f"Look at it with: datauploader watch {upload.id}")
+        screen.warn("The station has not answered yet; the upload starts when it does.")
+    screen.say(f"Watch it with: datauploader watch {upload.id}")
     if upload.mode == "sync":
-        screen.say(f"When all is measured: datauploader close {upload.id}")
+        screen.say(f"When the measurement is finished, run: datauploader close {upload.id}")
 
 
 def split(paths: list[str]) -> tuple[str, list[str] | None]:
     """Make one root and the sources below it of what was given.
 
     Raises:
-        BadRequest: the paths have no folder in common, or cannot travel as text.
+        BadRequest: the paths have no common parent folder, or cannot travel as text.
     """
     absolute = [_absolute(path) for path in paths]
     if len(absolute) == 1:
@@ -125,10 +137,12 @@ def split(paths: list[str]) -> tuple[str, list[str] | None]:
     root = parents[0]
     while not all(parent.is_relative_to(root) for parent in parents):
         if root == root.parent:
-            raise BadRequest("the paths have no folder in common", "Upload them one by one.")
+            raise BadRequest("the paths have no common parent folder", "Upload them one by one.")
         root = root.parent
     if root == root.parent:
-        raise BadRequest("the paths have only the root of the disk in common", "Upload them one by one.")
+        raise BadRequest(
+            "the only common parent folder of the paths is the root of the disk", "Upload them one by one."
+        )
     return str(root), [flavour(path).relative_to(root).as_posix() for path in absolute]
 
 
@@ -137,7 +151,7 @@ def _absolute(path: str) -> str:
         path.encode()
     except UnicodeEncodeError:
         raise BadRequest(
-            f"the path {safe(path)} is no text in UTF-8", "Upload the folder that it lies in; its name will survive."
+            f"the path {safe(path)} is not valid UTF-8", "Upload the folder that contains it; the name is kept."
         ) from None
     foreign = PureWindowsPath(path).drive if os.name == "posix" else path.startswith("/")
     return path if foreign else os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
@@ -152,7 +166,7 @@ def _checked_name(dataset: str) -> str:
     try:
         return check_name(dataset)
     except ValueError as error:
-        raise BadRequest(f"the dataset cannot be called {safe(dataset)!r}: {error}") from None
+        raise BadRequest(f"the dataset cannot be named {safe(dataset)!r}: {error}") from None
 
 
 def read_parameter(text: str) -> dict[str, object]:
@@ -163,7 +177,7 @@ def read_parameter(text: str) -> dict[str, object]:
     """
     found = read_assignment(text)
     if found is None:
-        raise BadRequest(f"{safe(text)!r} is no parameter", "Write it like --param energy=8.0[keV].")
+        raise BadRequest(f"{safe(text)!r} is not a parameter", "Write it like --param energy=8.0[keV].")
     name, value, units = found
     return {"name": name, "value": read_value(value), "units": units}
 
@@ -182,4 +196,4 @@ def _station(gateway: Gateway) -> str:
         return known[0]
     if not known:
         raise BadRequest("no station has reported to the gateway yet", "Start the watcher on the workstation.")
-    raise BadRequest("there are several stations", f"Say which one with --station: {', '.join(known)}.")
+    raise BadRequest("there are several stations", f"Choose one with --station: {', '.join(known)}.")

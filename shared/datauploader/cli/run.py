@@ -20,12 +20,12 @@ PREFIX = "ceric-datauploader"
 @app.command()
 def run(
     services: Annotated[
-        list[str] | None, typer.Argument(metavar="SERVICE…", help="Which; several share a process.")
+        list[str] | None, typer.Argument(metavar="SERVICE…", help="Services to run; several share one process.")
     ] = None,
 ) -> None:
     """Run services until SIGTERM or Ctrl-C."""
     if not services:
-        raise BadRequest("no service is named", f"Installed here: {', '.join(available()) or 'none'}.")
+        raise BadRequest("no service is given", f"Installed here: {', '.join(available()) or 'none'}.")
     for name in services:
         find(name)
     settings = load(Settings)

@@ -12,7 +12,7 @@ app = typer.Typer(help="The workstations that files come from.", no_args_is_help
 
 @app.command(name="list")
 def list_(*, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """List the stations, what runs there and what troubles them."""
+    """List the stations, their services and their problems."""
     with open_gateway(gateway) as connection:
         answer = connection.stations()
     if json:
@@ -22,7 +22,7 @@ def list_(*, gateway: AtGateway = "", json: AsJson = False) -> None:
         (
             station.station,
             f"{service.service} {service.version}",
-            "silent" if station.silent or service.silent else service.state,
+            "not responding" if station.silent or service.silent else service.state,
             f"{service.backlog_files:,}",
             size(service.backlog_bytes),
             local(station.last_report),
@@ -32,7 +32,7 @@ def list_(*, gateway: AtGateway = "", json: AsJson = False) -> None:
         for service in station.services
     ]
     if rows:
-        columns = ("Station", "Service", "State", "Waiting", "Bytes", "Last report", "Troubles")
+        columns = ("Station", "Service", "State", "Waiting", "Bytes", "Last report", "Problems")
         screen.table(columns, rows, right=("Waiting", "Bytes"))
     else:
         screen.warn("No station has reported yet.")

@@ -21,7 +21,7 @@ def _rabbit(settings: Settings) -> str:
     url = settings.broker.get_secret_value()
     if url.startswith("memory:"):
         raise ConfigurationError(
-            "memory:// makes its queues by itself; set DATAUPLOADER_BROKER to amqp://… or amqps://…"
+            "memory:// creates its queues automatically; set DATAUPLOADER_BROKER to amqp://… or amqps://…"
         )
     return url
 
@@ -39,7 +39,7 @@ def check(*, json: AsJson = False) -> None:
     else:
         for sentence in missing:
             screen.say(f"Wrong: {sentence}.")
-        screen.say("Make it with: datauploader topology apply" if missing else "Everything is there.")
+        screen.say("Create it with: datauploader topology apply" if missing else "Nothing is missing.")
     if missing:
         raise typer.Exit(Code.FAILED)
 
@@ -52,7 +52,7 @@ def apply() -> None:
     from datauploader.messaging.rabbit.administration import apply_topology  # noqa: PLC0415 - memory:// runs without pika
 
     apply_topology(url, settings.all_stations)
-    screen.say("Everything is there.")
+    screen.say("Nothing is missing.")
 
 
 @app.command()
@@ -82,4 +82,4 @@ def _user(text: str) -> "BrokerUser":
         return BrokerUser.parse(name, role)
     except ValueError as error:
         remedy = "Write it like ws01:station:elettra.xrd1.ws01 or cat:catalog."
-        raise BadRequest(f"{text!r} is no user of the broker: {error}", remedy) from None
+        raise BadRequest(f"{text!r} is not a user of the broker: {error}", remedy) from None

@@ -21,14 +21,14 @@ app = typer.Typer()
 
 @app.command()
 def status(
-    upload: Annotated[str, typer.Argument(metavar="[UPLOAD]", help="One upload; left out: the latest ones.")] = "",
+    upload: Annotated[str, typer.Argument(metavar="[UPLOAD]", help="One upload; if not given, the latest ones.")] = "",
     *,
     only: Annotated[str, typer.Option("--state", help="Only uploads in this state.")] = "",
     most: Annotated[int, typer.Option("--most", min=1, max=500, help="How many uploads to list.")] = 20,
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
-    """Show one upload, or the latest ones. The exit code tells how one upload is: 0 well, 1 failed, 3 partly."""
+    """Show one upload, or the latest ones. Exit code for one upload: 0 no problem, 1 failed, 3 partly failed."""
     with open_gateway(gateway) as connection:
         if not upload:
             _list(connection, only, most, json=json)
@@ -48,7 +48,7 @@ def _list(gateway: Gateway, only: str, most: int, *, json: bool) -> None:
         screen.as_json(page)
     elif page.items:
         right = ("Files", "Size", "Failed")
-        columns = ("Upload", "Dataset", "Investigation", "State", "Files", "Size", "Failed", "Begun")
+        columns = ("Upload", "Dataset", "Investigation", "State", "Files", "Size", "Failed", "Started")
         screen.table(columns, [_row(upload) for upload in page.items], right)
     else:
         screen.warn("There are no uploads yet.")
@@ -99,46 +99,46 @@ def _files(gateway: Gateway, upload: str, only: str) -> Iterator[FileStatus]:
 
 @app.command()
 def close(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """End a sync upload: what is there is finished, what comes later is not taken."""
+    """Close a sync upload: files written so far are uploaded, later ones are not."""
     _control(upload, "close", "is being closed", gateway, json=json)
 
 
 @app.command()
 def pause(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """Let an upload rest; nothing is lost."""
-    _control(upload, "pause", "rests", gateway, json=json)
+    """Pause an upload; nothing is lost."""
+    _control(upload, "pause", "is paused", gateway, json=json)
 
 
 @app.command()
 def resume(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """Go on with an upload that rests."""
-    _control(upload, "resume", "goes on", gateway, json=json)
+    """Resume a paused upload."""
+    _control(upload, "resume", "continues", gateway, json=json)
 
 
 @app.command()
 def cancel(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """Stop an upload for good; what is stored stays stored, and the local files stay too."""
-    _control(upload, "cancel", "is being stopped", gateway, json=json)
+    """Cancel an upload permanently; stored files and local files are kept."""
+    _control(upload, "cancel", "is being cancelled", gateway, json=json)
 
 
 @app.command()
 def retry(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """Try the failed files of an upload again, and only these."""
-    _control(upload, "retry", "tries its failed files again", gateway, json=json)
+    """Retry the failed files of an upload, and only these."""
+    _control(upload, "retry", "retries its failed files", gateway, json=json)
 
 
-Paths = Annotated[list[str], typer.Argument(help="Files as the upload names them, below its folder.")]
+Paths = Annotated[list[str], typer.Argument(help="Paths of the files, relative to the folder of the upload.")]
 
 
 @app.command()
 def take(upload: UploadId, paths: Paths, *, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """Take files as they are now that a program goes on writing after the upload was closed."""
-    _control(upload, "take", "takes them as they are now", gateway, json=json, paths=paths)
+    """Upload files as they are now, although a program still writes them after the upload was closed."""
+    _control(upload, "take", "uploads them as they are now", gateway, json=json, paths=paths)
 
 
 @app.command(name="leave-out")
 def leave_out(upload: UploadId, paths: Paths, *, gateway: AtGateway = "", json: AsJson = False) -> None:
-    """Leave files out that a program goes on writing after the upload was closed."""
+    """Leave out files that a program still writes after the upload was closed."""
     _control(upload, "leave-out", "leaves them out", gateway, json=json, paths=paths)
 
 

@@ -23,9 +23,9 @@ _UPLOAD = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _KINDS = {
     "missing": "is not on the storage",
     "cut": "has another size on the storage",
-    "altered": "has other content on the storage",
+    "altered": "has different content on the storage",
     "doubled": "shares its object on the storage with another file",
-    "foreign": "lies there, and nobody ordered it",
+    "foreign": "is an unexpected object on the storage",
     "ours": "is stored, but not in the dataset",
     "leftover": "was left over by an interrupted transfer",
     "respelt": "is spelt differently by the storage",
@@ -36,15 +36,17 @@ _KINDS = {
 def verify(
     dataset: Annotated[str, typer.Argument(metavar="DATASET|UPLOAD", help="A dataset's name, or an upload's id.")],
     *,
-    read: Annotated[bool, typer.Option("--read", help="Read every object of which the storage has no hash.")] = False,
+    read: Annotated[
+        bool, typer.Option("--read", help="Read back every object for which the storage has no checksum.")
+    ] = False,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Complete the dataset beside what nobody ordered there.")
+        bool, typer.Option("--accept", help="Complete the dataset although the storage contains unexpected objects.")
     ] = False,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for the answer.")] = 600.0,
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
-    """Compare what lies on the storage with the manifest. Exit codes: 0 no difference, 1 some, 5 not compared."""
+    """Compare the storage with the manifest. Exit codes: 0 no difference, 1 differences, 5 not compared."""
     with open_gateway(gateway) as connection:
         upload = find(connection, dataset)
         asked = connection.compare(upload.id, read=read, accept=accept)
@@ -52,7 +54,10 @@ def verify(
     if json and found is not None:
         screen.as_json(found)
     elif found is None:
-        screen.warn(f"No answer within {patience:g} s; it comes by itself. Look with: datauploader status {upload.id}")
+        screen.warn(
+            f"No answer within {patience:g} s; the comparison continues. See the result with: datauploader "
+            f"status {upload.id}"
+        )
     else:
         _tell(upload, found)
     raise typer.Exit(_outcome(found))
@@ -72,10 +77,14 @@ def find(gateway: Gateway, name: str) -> UploadStatus:
             pass  # then it is a dataset's name
     found = [one for one in gateway.uploads(limit=500, text=name).items if one.dataset == name]
     if not found:
-        raise NotFound(f"there is no upload or dataset {safe(name)} that you may see", "List: datauploader status")
+        raise NotFound(
+            f"there is no upload or dataset {safe(name)} that you may see", "List them with: datauploader status"
+        )
     if len({one.investigation for one in found}) > 1:
         ids = ", ".join(f"{one.id} ({safe(one.investigation)})" for one in found[:5])
-        raise BadRequest(f"several investigations have a dataset {safe(name)}", f"Name the upload: {ids}.")
+        raise BadRequest(
+            f"several investigations have a dataset named {safe(name)}", f"Give the id of the upload: {ids}."
+        )
     return found[0]
 
 

@@ -65,7 +65,7 @@ class Lines:
     def show(self, event: ServerEvent | None) -> None:
         """Print a line if it is time, or if something happened."""
         if event is None:
-            self._say("the gateway does not answer at the moment; the upload goes on without it")
+            self._say("the gateway does not answer at the moment; the upload continues without it")
         elif event.event == "files" and event.data.get("state") == "failed":
             names = ", ".join(safe(str(path)) for path in event.data.get("paths", [])[:SHOWN_FAILURES])
             self._say(f"{self._upload.id} failed: {names}: {safe(str(event.data.get('detail', '')))}")
@@ -162,22 +162,22 @@ def follow(gateway: Gateway, first: UploadStatus, *, machine: bool, leave_when_s
                     if upload.over or (upload.needs_person and leave_when_stuck):
                         break
     except KeyboardInterrupt:
-        screen.warn(f"The upload goes on. Look again with: datauploader watch {first.id}")
+        screen.warn(f"The upload continues. Watch it again with: datauploader watch {first.id}")
         raise
     except DataUploaderError:
-        screen.warn(f"The upload itself goes on. Look again with: datauploader watch {first.id}")
+        screen.warn(f"The upload itself continues. Watch it again with: datauploader watch {first.id}")
         raise
     return upload
 
 
 @app.command()
 def watch(
-    upload: Annotated[str, typer.Argument(metavar="[UPLOAD]", help="One upload; left out: all of yours.")] = "",
+    upload: Annotated[str, typer.Argument(metavar="[UPLOAD]", help="One upload; if not given, all of yours.")] = "",
     *,
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
-    """Look on live, until the upload is over or you press Ctrl-C; one JSON object a line with --json."""
+    """Watch live, until the upload has ended or you press Ctrl-C; with --json, one JSON object per line."""
     with open_gateway(gateway) as connection:
         if upload:
             ended = follow(connection, connection.upload(upload), machine=json, leave_when_stuck=False)
@@ -185,7 +185,7 @@ def watch(
         terminal = screen.console().is_terminal
         view: View = JsonLines() if json else Overview() if terminal else OverviewLines()
         if terminal and not json:
-            screen.console().print(Text("Ctrl-C ends the look, not the uploads.", style="dim"))
+            screen.console().print(Text("Ctrl-C stops watching; the uploads continue.", style="dim"))
         with view:
             for event in connection.events():
                 view.show(event)

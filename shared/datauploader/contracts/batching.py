@@ -47,7 +47,7 @@ def bounded(sentences: Iterable[str], most_bytes: int = MOST_SENTENCES) -> tuple
         short = sentence if len(sentence) <= _LONGEST else f"{sentence[: _LONGEST - 1]}…"
         most_bytes -= len(short.encode("utf-8", "replace"))
         if most_bytes < 0:
-            return (*kept, f"And {len(given) - len(kept)} more of the kind; the service's log has all of them.")
+            return (*kept, f"And {len(given) - len(kept)} more like this; the service's log lists all of them.")
         kept.append(short)
     return tuple(kept)
 

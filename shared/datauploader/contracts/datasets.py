@@ -28,7 +28,7 @@ class Parameter(Travelling):
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"the value of {str(given.get('name'))[:200]} is no finite number")
+            raise ValueError(f"the value of {str(given.get('name'))[:200]} is not a finite number")
         if not isinstance(value, str | float | int):
             raise ValueError(  # noqa: TRY004 - what pydantic asks of a validator
                 f"the value of {str(given.get('name'))[:200]} is no text, number or truth value, but of type "

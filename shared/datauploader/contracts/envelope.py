@@ -222,16 +222,16 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # bad UTF-8 and bad JSON are ValueErrors
-        raise Undecodable(f"the body is no JSON: {error}"[:500]) from error
+        raise Undecodable(f"the body is not JSON: {error}"[:500]) from error
     if not isinstance(document, dict):
-        raise Undecodable("the body is no JSON object")
+        raise Undecodable("the body is not a JSON object")
     return document
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key appears twice in one object")
     return members
 
 

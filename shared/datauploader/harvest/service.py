@@ -136,8 +136,11 @@ class HarvesterService:
         age_s = time.time() - since
         if not files or age_s < LATE_S:
             return ""
-        because = f"; one of them because: {why}" if why else ""
-        return f"{files} files wait to be read, the oldest for {age_s / 60:.0f} minutes{because}. It goes on by itself"
+        because = f"; the reason for one of them: {why}" if why else ""
+        return (
+            f"{files} files are waiting to be read, the oldest for {age_s / 60:.0f} minutes{because}. It "
+            f"continues automatically"
+        )
 
     def _requested(self, unit: Unit, event: Event[UploadRequested]) -> None:
         wanted.ask(unit.db, event)
@@ -174,7 +177,9 @@ class HarvesterService:
             return
         event, stored = decode(one.cause), StoredFile.model_validate_json(one.stored)
         if one.tries > wanted.MOST_TRIES:
-            reading = Reading(problem=f"{self._kind.name} could not read it: reading it has ended the service twice")
+            reading = Reading(
+                problem=f"{self._kind.name} could not read it: the service crashed twice while reading it"
+            )
         else:
             reading = self._extractor.stored(self._mounts, event, stored)
         facts = tuple(told(self._kind, event, reading.found(stored.file)))
@@ -185,7 +190,7 @@ class HarvesterService:
     def _stumble(self, error: Exception) -> None:
         sentence = str(error) or type(error).__name__
         if isinstance(error, sqlite3.DatabaseError):
-            sentence = f"the state file cannot be used ({error}): make room on its disk; it goes on by itself"
+            sentence = f"the state file cannot be used ({error}): free space on its disk; it continues automatically"
         if self._trouble != sentence:
             log.error("harvester_stumbled", problem=sentence, exc_info=error)
         self._trouble = sentence

@@ -37,7 +37,9 @@ class Claim:
 
 def two_computers(station: str, here: str, rival: str) -> str:
     """Say that two computers use one station's name, and what to do."""
-    what = f"Two computers call themselves {station}: {here} and {rival or 'another one of that name'}."
+    what = f"Two computers use the station name {station}: {here} and {rival or 'another one of the same name'}."
     if rival in ("", here):
-        what = f"Two services with separate state folders call themselves {station}, both on a computer named {here}."
-    return f"{what} Give one of them another name in its settings; until then only the first one works."
+        what = (
+            f"Two services with separate state folders use the station name {station}, both on a computer named {here}."
+        )
+    return f"{what} Give one of them another station name in its settings; until then only the first one works."

@@ -93,7 +93,9 @@ class Dispatcher:
                     registration.call(Unit(db, self._service, event, seen), event)
                     crash_point("inbox.handled")
             except sqlite3.OperationalError as error:  # a full disk is no fault of the message
-                raise Retry(f"the state file cannot be written ({error}): make room on its disk", DISK_PAUSE) from error
+                raise Retry(
+                    f"the state file cannot be written ({error}): free space on its disk", DISK_PAUSE
+                ) from error
             crash_point("inbox.committed")
             for wake in self._after:
                 wake()

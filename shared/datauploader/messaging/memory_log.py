@@ -114,7 +114,8 @@ class MemoryLog:
                 _insert(db, time.time(), event, body)
         except sqlite3.DatabaseError as error:
             raise BrokerUnreachable(
-                f"the event log {self._path} cannot be written ({error}): make room on its disk; it goes on by itself"
+                f"the event log {self._path} cannot be written ({error}): free space on its disk; it continues "
+                f"automatically"
             ) from error
         self._bytes += len(body)
         if self._path is None and self._bytes > self._most:

@@ -50,7 +50,7 @@ class BrokerUser:
         """
         kind, _, which = role.partition(":")
         if not name or kind not in get_args(Role) or (kind in ("station", "harvester")) != bool(which):
-            raise ValueError(f"{name}:{role} is no user of the broker; write it like ws01:station:elettra.xrd1.ws01")
+            raise ValueError(f"{name}:{role} is not a user of the broker; write it like ws01:station:elettra.xrd1.ws01")
         station = Station.parse(which) if kind == "station" else None
         return cls(name, cast("Role", kind), station, which if kind == "harvester" else "")
 

@@ -110,7 +110,7 @@ def _opened(root: bytes, path: bytes) -> Iterator[Path]:
     descriptor = nofollow.open_file(full)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         mine = Path(f"/proc/self/fd/{descriptor}")
         if not mine.exists():
             yield Path(os.fsdecode(full))

@@ -233,7 +233,8 @@ class Store:
             if version > known.get(component, 0):
                 raise StateFromTheFuture(
                     f"{self.path} was written by a newer release (schema {component} {version}, this release knows "
-                    f"{known.get(component, 'none')}): install that release again, or move the file away to begin anew"
+                    f"{known.get(component, 'none')}): install that release again, or move the file away to start "
+                    f"again with an empty state"
                 )
 
 

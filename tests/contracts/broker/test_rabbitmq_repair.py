@@ -242,7 +242,7 @@ def test_a_retry_whose_queue_was_deleted_meanwhile_is_kept_and_given_back(
     eventually(lambda: bus.parked(astray_queue()), "it went astray")
     (message,) = bus.parked(astray_queue())
     assert (message.id, message.queue) == (event.id, queue.name)
-    assert "does not exist any more" in message.reason
+    assert "no longer exists" in message.reason
     other = rabbit.bus("harvester y")
     consume(other, queue, heir)
     assert other.replay_parked(astray_queue(), [event.id]) == 1

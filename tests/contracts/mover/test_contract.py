@@ -249,7 +249,7 @@ def test_only_a_defined_remote_can_be_named(bench, files, remote):
     """A request cannot bring a storage of its own."""
     (found,) = bench.mover.move(remote, [files.write("file", b"x")])
     assert found.state is State.REFUSED
-    assert "no storage called" in found.detail
+    assert "no storage named" in found.detail
     assert not bench.mover.check(remote).reachable
     with pytest.raises(TransferError):
         bench.mover.hash_stored(remote, "file", ["sha256"])

@@ -88,4 +88,4 @@ def test_redis_and_a_mail_server_that_do_not_answer_are_named(monkeypatch: pytes
         MAIL__SECURITY="none", MAIL__SENDER="du@facility.eu",
     )  # fmt: skip
     assert {name: ok for name, (ok, _) in found.items()} == {"redis": False, "mail": False}
-    assert "does not take mail" in found["mail"][1]
+    assert "does not accept mail" in found["mail"][1]

@@ -494,8 +494,8 @@ def test_an_upload_that_the_catalogue_does_not_take_says_since_when_why_and_when
     away = DatasetDelayed(upload_id=ID, detail="VUO did not answer.", since=START, retry_s=60)
     upload = told(SEALED, away).upload()
     (trouble,) = upload.troubles
-    assert trouble.startswith("The catalogue has not taken this since 2026-03-01 00:00 UTC: VUO did not answer.")
-    assert trouble.endswith("It is tried again every minute.")
+    assert trouble.startswith("The catalogue has not accepted this since 2026-03-01 00:00 UTC: VUO did not answer.")
+    assert trouble.endswith("It is retried every minute.")
     assert (upload.delayed, upload.needs_person) == (True, False)
     assert told(SEALED, away.model_copy(update={"needs_person": True, "retry_s": 3600})).upload().needs_person
     well = told(SEALED, away, DatasetDelayed(upload_id=ID)).upload()

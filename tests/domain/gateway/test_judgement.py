@@ -7,9 +7,11 @@ from datauploader_gateway.operations.judgement import QueueBody, troubles
 
 
 @pytest.mark.fault("F63")
-@pytest.mark.parametrize(("number", "words"), [(1, "1 message has gone astray"), (40, "40 messages have gone astray")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "1 message has no queue any more"), (40, "40 messages have no queue any more")]
+)
 def test_messages_that_went_astray_are_told_with_what_to_do(number: int, words: str) -> None:
     """There is no queue to be missing, and nobody who should consume it."""
     (trouble,) = troubles([], [], [QueueBody(name=ASTRAY, there=True, waiting=0, consumers=0, parked=number)])
     assert (trouble.what, trouble.about) == (words, "parked")
-    assert "make it again, then replay them" in trouble.detail
+    assert "Create the queue again, then replay" in trouble.detail

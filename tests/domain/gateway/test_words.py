@@ -23,7 +23,7 @@ from datauploader_gateway.web import words
 UP = builders.UPLOAD
 FILE = builders.file_version()
 SILENT = "2026-11-29T14:02:00+00:00"
-SAFE = "It is safe to switch this computer off"
+SAFE = "It is safe to switch off this computer"
 STORED = builders.file_stored(FILE)
 OPEN = (UploadOpened(upload_id=UP), DatasetEnsured(upload_id=UP, investigation_id="7", dataset_id="42"))
 REFUSED = DatasetRefused(upload_id=UP, reason="not-allowed", detail="the catalogue says no")
@@ -58,16 +58,20 @@ def upload(*facts: EventData, mode: str = "sync", silent: bool = False) -> Uploa
 
 
 CLAIMS = [
-    ((), "has not looked at all of the files yet", "warn"),
-    (OPEN, "has not looked at all of the files yet", "warn"),
-    ((*OPEN, scanned(0, looking=True)), "has not looked at all of the files yet", "warn"),
-    ((*OPEN, scanned(1, looking=True), STORED), "has not looked at all of the files yet", "warn"),
+    ((), "has not checked all files yet", "warn"),
+    (OPEN, "has not checked all files yet", "warn"),
+    ((*OPEN, scanned(0, looking=True)), "has not checked all files yet", "warn"),
+    ((*OPEN, scanned(1, looking=True), STORED), "has not checked all files yet", "warn"),
     ((*OPEN, scanned(0)), "Everything written so far is stored", ""),
     ((*OPEN, scanned(1)), "not everything is stored yet", "warn"),
     ((*OPEN, scanned(1), STORED), "Everything written so far is stored", ""),
     ((*OPEN, scanned(1), STORED, builders.upload_controlled("close")), "not everything is stored yet", "warn"),
     ((*OPEN, scanned(1), STORED, SEALED), "the storage is being compared with the manifest", "warn"),
-    ((*OPEN, scanned(1), STORED, SEALED, WELL), f"{SAFE}: every file is stored. The catalogue is being told.", "good"),
+    (
+        (*OPEN, scanned(1), STORED, SEALED, WELL),
+        f"{SAFE}: every file is stored. The catalogue is being updated.",
+        "good",
+    ),
     ((*OPEN, scanned(1), SEALED), "not everything is stored yet", "warn"),
     ((*OPEN, scanned(1), REFUSED), "not everything is stored yet", "warn"),
     ((*OPEN, scanned(1), STORED, REFUSED), "but the catalogue refuses the dataset", "warn"),
@@ -95,9 +99,9 @@ def test_of_a_station_that_is_silent_nothing_is_claimed_about_now(facts: tuple[E
     if found.sealed:
         assert said == words.safety(upload(*facts))
         return
-    assert said.text == "The station has not reported since {since}; what was written since then is not known here."
+    assert said.text == "The station has not reported since {since}. Files written after that are not known here."
     assert (said.since, said.mood) == (SILENT, "warn")
-    assert words.state(found).text == ("needs you" if found.needs_person else "station silent")
+    assert words.state(found).text == ("needs attention" if found.needs_person else "station not responding")
 
 
 @pytest.mark.fault("F57")

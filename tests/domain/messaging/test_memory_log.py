@@ -205,7 +205,7 @@ def test_an_event_that_the_file_does_not_take_is_not_taken(open_log) -> None:
     """Whoever says it keeps it: history has no hole because a disk was full for a while."""
     log = open_log()
     log._store._write.execute("PRAGMA query_only = ON")
-    with pytest.raises(BrokerUnreachable, match="make room"):
+    with pytest.raises(BrokerUnreachable, match="free space"):
         say(log, scanned(1))
     log._store._write.execute("PRAGMA query_only = OFF")
     say(log, scanned(1))

@@ -50,7 +50,7 @@ def test_a_full_disk_is_no_fault_of_the_message(store) -> None:
     dispatcher = Dispatcher(store, Outbox(store, lambda _: Future()), "test")
     dispatcher.on(UploadOpened, lambda _unit, _event: None)
     store._write.execute("PRAGMA query_only = ON")
-    with pytest.raises(Retry, match="make room"):
+    with pytest.raises(Retry, match="free space"):
         dispatcher(Delivery(EVENT))
     store._write.execute("PRAGMA query_only = OFF")
     dispatcher(Delivery(EVENT))

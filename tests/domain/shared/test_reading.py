@@ -146,7 +146,7 @@ def test_what_is_no_file_is_not_opened(process, tmp_path) -> None:
         for name in (b"pipe.odd", b"link.odd", b"gone/a.odd")
     }
     assert time.monotonic() - began < 15
-    assert problems(said[b"pipe.odd"]) == "it is no regular file"
+    assert problems(said[b"pipe.odd"]) == "it is not a regular file"
     assert "links are not followed" in problems(said[b"link.odd"])
     assert [one["passes"] for one in said[b"gone/a.odd"]] == [True]
 
@@ -170,7 +170,7 @@ def test_values_are_taken_for_what_they_are(tmp_path) -> None:
     judge.take("a")
     said = "; ".join(judge.problems())
     for name in (
-        "nan is no finite number",
+        "nan is not a finite number",
         "inf is",
         "array is no text, number or truth",
         "none",

@@ -58,7 +58,7 @@ def test_an_error_is_told_and_the_work_begins_anew(monkeypatch: pytest.MonkeyPat
     thread.start()
     eventually(lambda: len(begun) == 2, what="it has begun anew")
     (said,) = threads.troubles(since=thread.began_at)
-    assert said == "the thread odd-jobs met an error (ValueError: odd) and has begun anew; the log says more"
+    assert said == "the thread odd-jobs met an error (ValueError: odd) and was restarted; see the log"
     eventually(lambda: not thread.trouble, what="it is over")
     end.set()
     thread.join(5)

@@ -62,9 +62,9 @@ def test_a_local_copy_goes_only_when_a_digest_says_so():
     """Not found, not hashed, another size or another digest: each keeps the file, with its reason."""
     assert objection(DIGESTS, 5, stored()) == ""
     assert objection(DIGESTS, 5, stored(digests={"md5": "02" * 16})) == ""
-    assert "no such object" in objection(DIGESTS, 5, stored(found=False))
+    assert "no longer on the storage" in objection(DIGESTS, 5, stored(found=False))
     assert "6 bytes" in objection(DIGESTS, 5, stored(size=6))
     assert "could not hash" in objection(DIGESTS, 5, stored(digests={}))
     assert "could not hash" in objection(DIGESTS, 5, stored(digests={"sha1": "03" * 20}))
-    assert "another sha256" in objection(DIGESTS, 5, stored(digests={"sha256": "02" * 32, "md5": "02" * 16}))
-    assert "another md5" in objection(DIGESTS, 5, stored(digests={"sha256": "01" * 32, "md5": "03" * 16}))
+    assert "different sha256" in objection(DIGESTS, 5, stored(digests={"sha256": "02" * 32, "md5": "02" * 16}))
+    assert "different md5" in objection(DIGESTS, 5, stored(digests={"sha256": "01" * 32, "md5": "03" * 16}))

@@ -221,7 +221,7 @@ def test_an_audit_that_nobody_answers_is_told(world: World, monkeypatch: pytest.
     world.start(patience_s=0.05)
     world.seal("a.h5")
     said = world.await_(DatasetDelayed)[0]
-    assert "nobody has compared the storage" in said.detail
+    assert "the storage has not been compared" in said.detail
     assert not said.needs_person
     world.say(report_of(world.all(AuditRequested)[0]))
     world.await_(DatasetCompleted)

@@ -91,8 +91,8 @@ def test_a_complete_dataset_takes_no_second_upload(world: World, user: str, stat
     sha256 = complete(world)
     said = refusal(world, wish("upload-0002", user), station)
     assert (said.upload_id, said.reason) == ("upload-0002", "dataset-complete")
-    assert "complete already" in said.detail
-    assert "another name" in said.hint
+    assert "already complete" in said.detail
+    assert "another dataset name" in said.hint
     changed = version("a.h5", "b")
     world.say(stored(changed, upload_id="upload-0002"), station)
     other = wish("upload-0003", name="run2")
@@ -118,7 +118,7 @@ def test_a_dataset_that_somebody_has_is_refused_to_all_others(
         world.say(cancel("upload-0001"))
     said = refusal(world, wish("upload-0002", user), station)
     assert said.reason == "dataset-in-use"
-    assert "another name" in said.hint
+    assert "another dataset name" in said.hint
 
 
 def test_of_two_requests_at_the_same_moment_one_has_the_dataset(world: World) -> None:
@@ -152,7 +152,7 @@ def test_its_own_person_goes_on_with_a_cancelled_upload(world: World) -> None:
 def test_nobody_goes_on_with_an_upload_that_is_at_work_or_is_not_theirs(world: World) -> None:
     """To name it is not enough."""
     begin(world)
-    assert "Cancel that one first" in refusal(world, wish("upload-0002", continues=("upload-0001",))).hint
+    assert "Cancel that upload first" in refusal(world, wish("upload-0002", continues=("upload-0001",))).hint
     world.say(cancel("upload-0001"))
     assert refusal(world, wish("upload-0003", BEN, continues=("upload-0001",))).reason == "dataset-in-use"
     world.say(wish("upload-0004", name="other"))

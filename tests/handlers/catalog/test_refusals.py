@@ -145,7 +145,7 @@ def test_an_unknown_refusal_of_metadata_is_told_after_a_while_and_taken_back(wor
     age(world)
     said = refusals(world)[0]
     assert (said.what, said.final) == ("metadata", False)
-    assert "ever more rarely" in said.hint
+    assert "at growing intervals" in said.hint
     retry(world)
     assert refusals(world, 2)[1].detail == ""
     assert set(world.catalogue.parameters["1", "a.nxs"]) == {"title", "frames"}

@@ -91,7 +91,7 @@ def test_signing_out_without_the_gateway_says_that_it_is_half_done(run, gateway,
     gateway.failing = (503, {"detail": "Redis is away"})
     ran = run("logout", signed_in=False)
     assert ran.code == 3
-    assert "stays valid" in ran.err
+    assert "remains valid" in ran.err
     assert not (tmp_path / "client" / "login.json").exists()
 
 

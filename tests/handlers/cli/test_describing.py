@@ -11,7 +11,7 @@ def test_investigations_tell_where_when_and_whose_they_are(run) -> None:
     first, shut = ran.out.splitlines()
     assert first.split("\t")[2:] == ["open", "XRD1", "2026-03-04", "Anna Rossi", "", "today"]
     assert shut.split("\t") == ["7", "Old", "closed", "", "", "", "", "Its time is over."]
-    assert "3 in all" in ran.err
+    assert "3 in total" in ran.err
     assert "\x1b" not in ran.out
 
 

@@ -93,7 +93,7 @@ def test_a_wrong_name_or_span_is_told(run, bus) -> None:
     """With what there is, and how it is written."""
     ran = run("harvest", "replay", "watcher")
     assert ran.code == 2
-    assert "watcher is no harvester" in ran.err
+    assert "watcher is not a harvester" in ran.err
     assert "such as 7d" in run("harvest", "replay", "nexus-harvester", "--since", "soon").err
 
 

@@ -88,7 +88,7 @@ def test_ctrl_c_ends_the_look_and_not_the_upload(gateway, signed_in) -> None:
     terminal.until("5.00 kB of 10.0 kB")
     terminal.press("\x03")
     assert terminal.end() == 130
-    assert "The upload goes on. Look again with: datauploader watch u-0001" in terminal.seen
+    assert "The upload continues. Watch it again with: datauploader watch u-0001" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert not any(path.endswith(("cancel", "pause")) for _, path, _ in gateway.asked)
 

@@ -46,7 +46,7 @@ def test_what_the_station_cannot_do_is_known_at_once(run, gateway, tmp_path) -> 
     gateway.uploads["u-0001"] = gateway.upload(state="rejected", over=True, troubles=["/etc is not below a root."])
     ran = run("upload", str(tmp_path), *BASE)
     assert ran.code == 1
-    assert "The station cannot do this upload." in ran.err
+    assert "The station cannot carry out this upload." in ran.err
     assert "/etc is not below a root." in ran.err
     assert "has begun" not in ran.out
 
@@ -69,7 +69,7 @@ def test_a_windows_path_is_left_as_it_is_on_linux() -> None:
 @pytest.mark.parametrize("paths", [["/data/a", "/srv/b"], ["/a", "/b"], [r"C:\a\x", r"D:\b\y"]])
 def test_paths_without_a_common_folder_are_refused(paths) -> None:
     """Nobody wants the whole disk as root."""
-    with pytest.raises(BadRequest, match="in common"):
+    with pytest.raises(BadRequest, match="common parent"):
         split(paths)
 
 
@@ -144,11 +144,11 @@ def test_following_ends_with_the_code_of_the_upload(run, gateway, tmp_path, last
 @pytest.mark.fault("F55")
 def test_following_a_batch_of_nothing_ends_with_its_question(run, gateway, tmp_path) -> None:
     """A script must not take an empty folder for a complete dataset."""
-    question = "There is no file in /data/scan1. Mount the drive, or choose another folder."
+    question = "There are no files in /data/scan1. Mount the drive, or start a new upload of another folder."
     gateway.events = [("upload", gateway.upload(needs_person=True, troubles=[question]))]
     ran = run("upload", str(tmp_path), *BASE, "--follow")
     assert ran.code == 1
-    assert f"{question} To have it empty: datauploader close u-0001" in ran.out + ran.err
+    assert f"{question} To complete it as an empty dataset, run: datauploader close u-0001" in ran.out + ran.err
 
 
 def test_following_as_json_prints_one_object_a_line(run, gateway, tmp_path) -> None:
@@ -216,7 +216,7 @@ def test_a_dry_run_tells_and_begins_nothing(run, gateway, tmp_path) -> None:
     assert ran.code == 0, ran
     assert "3 files, 3.00 MB" in ran.out
     assert "at least 7 objects" in ran.out
-    assert "at least 2 other files of the same name (a, b)" in ran.out
+    assert "at least 2 different files of the same name (a, b)" in ran.out
     assert "x\\x1b[31m.tmp" in ran.out
     assert "another person's upload: 1 file" in ran.out
     assert [path for method, path, _ in gateway.asked if method == "POST"] == ["/api/v1/uploads/preview"]

@@ -98,12 +98,12 @@ def test_a_difference_keeps_the_upload_waiting_for_a_person_in_plain_words(facil
     now = until(client, upload, lambda now: now["needs_person"])
     assert now["troubles"] == [
         (
-            "1 file of this dataset is not on the storage as it was verified: a.dat is missing. "
-            "Press Try again to send what is missing or cut once more from the station's computer."
+            "1 file of this dataset is no longer on the storage as verified: a.dat is missing. "
+            "Press Retry to upload files that are missing or have another size again."
         )
     ]
     page = client.get(f"/uploads/{upload}").text
-    assert "Try again" in page
+    assert "Retry" in page
     assert "safe to switch" not in page
     facility.say(report(upload, "audit-0002"))
     until(client, upload, lambda now: not now["needs_person"] and not now["troubles"])
@@ -122,7 +122,7 @@ def test_a_difference_that_is_found_later_takes_the_word_complete_back(facility,
     assert not receipt["complete"]
     assert "a.dat is missing" in receipt["doubts"][0]
     page = client.get(f"/uploads/{upload}").text
-    assert "Keep what is on this computer" in page
+    assert "Keep the files on this computer" in page
     assert "It is safe" not in page
     facility.say(report(upload, "audit-0002"))
     until(client, upload, lambda now: not now["troubles"])
@@ -136,7 +136,7 @@ def test_what_nobody_ordered_is_offered_to_be_accepted(facility, scene) -> None:
     client, upload = lived(facility, scene, complete=False)
     facility.say(report(upload, differences=(FOREIGN,)))
     until(client, upload, lambda now: now["needs_person"])
-    assert "Complete beside it" in client.get(f"/uploads/{upload}").text
+    assert "Complete anyway" in client.get(f"/uploads/{upload}").text
 
     client.post(f"/uploads/{upload}/audits", data={"accept": "true"})
 
@@ -148,10 +148,12 @@ def test_trouble_is_told_as_trouble_and_not_as_a_difference(facility, scene) -> 
     """The storage could not be looked at: that says nothing about what lies there."""
     client, upload = lived(facility, scene, complete=False)
 
-    facility.say(report(upload, trouble="What lies on the storage could not be compared: it is away.", final=False))
+    facility.say(
+        report(upload, trouble="The storage could not be compared with the manifest: it is away.", final=False)
+    )
 
     now = until(client, upload, lambda now: now["troubles"])
-    assert now["troubles"][0].endswith("it is away. It is tried again by itself.")
+    assert now["troubles"][0].endswith("it is away. It is retried automatically.")
     assert not now["needs_person"]
 
 

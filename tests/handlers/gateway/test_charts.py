@@ -26,7 +26,7 @@ def test_an_upload_and_its_station_have_charts(facility: Any, scene: Any) -> Non
     anna = facility.client("anna")
     upload = anna.post("/api/v1/uploads", json=scene.wish()).json()["id"]
     station = scene.STATION.key
-    assert "nothing has moved yet" in anna.get(f"/uploads/{upload}/throughput").text
+    assert "no data has moved yet" in anna.get(f"/uploads/{upload}/throughput").text
     assert anna.get(f"/api/v1/uploads/{upload}/throughput").json() == {"begin": None, "step_s": 10, "bytes": []}
     facility.say(TransferProgressed(upload_id=upload, waiting=0, bytes_per_s=2_000_000))
     said = eventually(lambda: anna.get(f"/api/v1/uploads/{upload}/throughput").json()["bytes"])

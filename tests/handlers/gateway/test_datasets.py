@@ -106,7 +106,7 @@ def test_without_the_catalogs_word_nothing_begins(place: Any, scene: Any, monkey
 
     def away(catalogue: Any, question: Question) -> Any:
         if question.name == "catalog.look-at-dataset":
-            raise QuestionRefused("unavailable", "still finding again")
+            raise QuestionRefused("unavailable", "still loading")
         return said(catalogue, question)
 
     monkeypatch.setattr(place.catalogue.__class__, "__call__", away)
@@ -165,7 +165,7 @@ def test_the_review_offers_another_name_and_that_one_is_used(place: Any, scene: 
     assert "It is so: dataset-complete." in page
     assert 'href="/uploads/u-earlier-1"' in page
     assert "Start upload" not in page
-    assert "Go on with this dataset" not in page
+    assert "Continue this dataset" not in page
     assert press(client, page, "Use the name scan1 (2)").headers["location"] == review
     page = client.get(review).text
     assert press(client, page, "Start upload").status_code == 303
@@ -177,9 +177,9 @@ def test_the_review_lets_one_go_on_with_ones_own(place: Any, scene: Any) -> None
     place.catalogue.datasets["scan1"] = held("dataset-continues", state="cancelled")
     client = place.client("anna")
     review = draft(client, scene)
-    assert press(client, client.get(review).text, "Go on with this dataset").headers["location"] == review
+    assert press(client, client.get(review).text, "Continue this dataset").headers["location"] == review
     page = client.get(review).text
-    assert "It goes on with" in page
+    assert "This continues" in page
     assert press(client, page, "Start upload").status_code == 303
     assert eventually(lambda: begun(place), what="the request")[0].continues == ("u-earlier-1",)
 
@@ -193,7 +193,7 @@ def test_who_starts_what_was_taken_since_the_review_is_shown_the_ways_out(place:
     place.catalogue.datasets["scan2"] = held("dataset-in-use", person="8")
     assert press(client, page, "Start 2 uploads").headers["location"] == review
     page = client.get(review).text
-    assert "It has begun" in page
+    assert "This upload has started" in page
     press(client, page, "Use the name scan1 (2)")
     assert press(client, client.get(review).text, "Start 2 uploads").status_code == 303
     eventually(lambda: len(begun(place)) == 2, what="both requests")

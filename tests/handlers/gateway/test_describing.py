@@ -262,7 +262,7 @@ def test_who_may_see_an_upload_and_neither_asked_for_it_nor_is_staff_may_not_des
     for name, role, may in (("7", "user", True), ("8", "user", False), ("8", "staff", True), ("8", "operator", True)):
         assert may_describe(person(name, role), asked) is may
     said = DatasetText(description="mine")
-    with pytest.raises(NotAllowed, match="whoever asked for this upload"):
+    with pytest.raises(NotAllowed, match="only the person who requested this upload"):
         asyncio.run(describe(asked, said, person("8", "user"), None, traceparent=""))  # type: ignore[arg-type]
 
 

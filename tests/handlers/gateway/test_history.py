@@ -63,7 +63,7 @@ def test_nobody_finds_what_is_anothers(facility: Any) -> None:
     assert names(facility.client("anna"), text="bruno") == set()
     assert names(facility.client("stella"), text="scan") == {n for n in range(30) if n % 2 == 0}
     page = facility.client("bruno").get("/history?text=rossi").text
-    assert "Nothing is found." in page
+    assert "No uploads found." in page
     assert "u-history-000" not in page
 
 

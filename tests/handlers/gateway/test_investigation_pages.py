@@ -85,7 +85,7 @@ def test_a_search_is_a_part_with_scripts_and_a_page_without(facility: Any, anna:
     assert facility.catalogue.asked[-1].text == "thin"
     facility.catalogue.investigations = Investigations()
     assert "None of your investigations" in words(anna.get("/investigations", params={"text": "x"}))
-    assert "There is no investigation of yours" in words(anna.get("/investigations"))
+    assert "You have no investigations" in words(anna.get("/investigations"))
 
 
 def test_ten_thousand_investigations_stay_a_page(facility: Any, anna: Any) -> None:
@@ -95,13 +95,13 @@ def test_ten_thousand_investigations_stay_a_page(facility: Any, anna: Any) -> No
     page = anna.get("/investigations")
     assert page.text.count('class="card"') == 50
     assert "950 more" in words(page)
-    assert "10,000 in all" in words(page)
+    assert "10,000 in total" in words(page)
     assert len(page.content) < 200_000
 
 
 def test_an_investigation_is_made_with_the_form(facility: Any, anna: Any) -> None:
     """It leads to its page; what is wrong is said on the form, which keeps what was typed."""
-    assert "Make it" in words(anna.get("/investigations/new"))
+    assert "Create investigation" in words(anna.get("/investigations/new"))
     form = {"name": "P7", "visit": "1", "title": "Films", "beamline": "XRD1", "start": str(TODAY), "end": ""}
     made = anna.post("/investigations/new", data=form)
     assert (made.status_code, made.headers["location"]) == (303, "/investigations/made-P7")

@@ -201,7 +201,7 @@ def test_a_station_that_falls_silent_is_told_everywhere_without_any_event(facili
     for page in (f"/uploads/{upload}", "/"):
         text = client.get(page).text
         assert "The station has not reported since <time datetime=" in text
-        assert "what was written since then is not known here" in text
+        assert "Files written after that are not known here" in text
         assert "Everything written so far is stored" not in text
     told = client.get(f"/api/v1/uploads/{upload}").json()
     assert told["station_silent_since"] is not None
@@ -216,12 +216,12 @@ def test_pages_say_that_the_view_is_being_read_until_it_is_whole(facility: Any, 
     with facility.broker.changed:  # nothing of the log is read as long as this is held
         facility.redis().flushall()
         client = facility.client("anna")
-        eventually(lambda: "reading its history" in client.get("/").text, what="the notice")
-        assert "figures may be old" in client.get("/history").text
+        eventually(lambda: "loading its history" in client.get("/").text, what="the notice")
+        assert "Numbers may be out of date" in client.get("/history").text
         assert 'hx-trigger="every 3s"' in client.get("/old-view").text
     facility.whole()
     eventually(lambda: "hidden" in client.get("/old-view").text, what="the end of the notice")
-    assert "reading its history" not in client.get("/").text
+    assert "loading its history" not in client.get("/").text
 
 
 def test_events_wait_in_their_queue_while_redis_is_away(facility: Any, scene: Any) -> None:

@@ -170,7 +170,7 @@ def test_a_complete_dataset_is_told_once(with_mail: Any, scene: Any, letterbox: 
         [["u7@facility.eu"]],
     )
     body = text_of(mail)
-    assert "In the catalogue: 3 files with 30 B.\nEvery one of them was verified on the storage." in body
+    assert "In the catalogue: 3 files with 30 B.\nAll of them were verified on the storage." in body
     assert f"{facility.gateway.url}/uploads/{upload}/receipt" in body
     for event in said:
         facility.bus.publish(event).result(5)
@@ -202,7 +202,7 @@ def test_mails_are_kept_while_the_server_is_away(with_mail: Any, scene: Any, let
         facility.say(data)
     check = eventually(lambda: [c for c in facility.gateway.checks() if c.name == "mail" and c.detail])[0]
     assert check.ok
-    assert "does not take mail" in check.detail
+    assert "does not accept mail" in check.detail
     facility.again()
     letterbox.open()
     letterbox.wait(1)
@@ -289,7 +289,7 @@ def test_a_silent_station_with_open_uploads_is_told_once_to_each_person(
     client.post("/api/v1/uploads", json=scene.wish(dataset={"name": "scan2"}))
     facility.say(scene.report(interval_s=0.1))
     (mail,) = letterbox.wait(1)
-    assert mail["Subject"] == "The station elettra.xrd1.ws01 is silent, and your upload waits"
+    assert mail["Subject"] == "Station elettra.xrd1.ws01 is not responding; your upload is waiting"
     assert all(f"- {name} of investigation 100" in text_of(mail) for name in ("scan1", "scan2"))
     nothing_more(facility, scene, letterbox)
 
@@ -307,7 +307,7 @@ def test_a_watcher_that_is_silent_alone_is_told_as_well(with_mail: Any, scene: A
 
     eventually(heard, what="the letter", within_s=20)
     (mail,) = letterbox.wait(1)
-    assert mail["Subject"] == "The station elettra.xrd1.ws01 is silent, and your upload waits"
+    assert mail["Subject"] == "Station elettra.xrd1.ws01 is not responding; your upload is waiting"
 
 
 def test_nobody_gets_mail_who_does_not_want_it(with_mail: Any, scene: Any, letterbox: Letterbox) -> None:
@@ -571,7 +571,7 @@ def test_what_came_after_completion_is_told_once(with_mail: Any, scene: Any, let
     for _ in range(2):
         facility.say(UploadOutgrown(upload_id=upload, files=1, bytes=5, first=first, looked_at=datetime.now(UTC)))
     mail = letterbox.wait(2)[1]
-    assert mail["Subject"] == "1 file came after dataset scan1 was complete"
+    assert mail["Subject"] == "1 file added or changed after dataset scan1 was complete"
     assert "scan_log.txt" in text_of(mail)
     assert f"{facility.gateway.url}/new?from={upload}" in text_of(mail)
     facility.say(UploadOutgrown(upload_id=upload, files=0, bytes=0, looked_at=datetime.now(UTC)))
@@ -596,7 +596,7 @@ def test_what_the_catalogue_does_not_take_is_told(with_mail: Any, scene: Any, le
     for words in ("VUO failed with HTTP 500.", "VUO failed with HTTP 501."):
         facility.say(away.model_copy(update={"detail": words, "needs_person": True}))
     mail = letterbox.wait(2)[1]
-    assert mail["Subject"] == "Dataset other: the catalogue does not take it"
+    assert mail["Subject"] == "Dataset other: the catalogue does not accept it"
     assert "VUO failed with HTTP 50" in text_of(mail)
     nothing_more(facility, scene, letterbox)
 
@@ -617,6 +617,6 @@ def test_a_file_that_keeps_a_closed_dataset_open_is_told_once(
     facility.say(UploadScanned(upload_id=upload, files=1, bytes=9, settling=1, left_out=0, restless=(named,)))
     (mail,) = letterbox.wait(1)
     assert mail["Subject"] == "Dataset scan1 waits: run.log is still being written"
-    assert "take it as it is now, or leave it out" in text_of(mail)
+    assert "upload it as it is now, or leave it out" in text_of(mail)
     assert f"{facility.gateway.url}/uploads/{upload}" in text_of(mail)
     nothing_more(facility, scene, letterbox)

@@ -114,13 +114,13 @@ def test_an_upload_is_put_together_reviewed_and_begun_without_scripts(place: Any
     assert (chosen.status_code, chosen.headers["location"]) == (303, f"/new/review?draft={draft}")
     said = words(client.get(chosen.headers["location"]))
     for part in (
-        "Nothing has begun yet",
+        "Nothing has started yet",
         "scan1",
         "3.00 MB",
         "2 left out",
         "a pattern",
         "7 objects",
-        "2 files would meet another file",
+        "2 files conflict with a different file of the same name there",
     ):
         assert part in said
     assert client.get("/api/v1/uploads").json()["items"] == []
@@ -165,7 +165,7 @@ def test_what_stops_half_way_goes_on_from_there(place: Any, scene: Any) -> None:
     client.post("/new", data=form(scene, draft, pick=["folder:/data/scan1", "folder:/data/scan2"], split="each"))
     place.catalogue.patience = 1
     stopped = client.post("/new/start", data={"draft": draft})
-    assert (stopped.status_code, "1 of 2 uploads have begun" in words(stopped)) == (403, True)
+    assert (stopped.status_code, "1 of 2 uploads have started" in words(stopped)) == (403, True)
     place.catalogue.patience = None
     assert client.post("/new/start", data={"draft": draft}).status_code == 303
     names = [upload["dataset"] for upload in client.get("/api/v1/uploads").json()["items"]]
@@ -198,11 +198,11 @@ def test_what_is_missing_is_said_where_it_is_missing(place: Any, scene: Any) -> 
     draft = token(client)
     answer = client.post("/new", data=form(scene, draft, **{"m.sample": "", "m.energy": "8,5"}))
     assert answer.status_code == 422
-    assert "This is needed." in words(answer)
-    assert "This is no number; write it like 8.5." in words(answer)
+    assert "This is required." in words(answer)
+    assert "This is not a number; write it like 8.5." in words(answer)
     assert 'value="8,5"' in answer.text
     nothing = client.post("/new", data=form(scene, draft, pick=[]))
-    assert (nothing.status_code, "No file or folder is chosen." in words(nothing)) == (422, True)
+    assert (nothing.status_code, "No file or folder is selected." in words(nothing)) == (422, True)
     assert client.post("/new/start", data={"draft": draft}).status_code == 422
 
 
@@ -301,7 +301,7 @@ def test_a_change_after_the_start_is_checked_as_the_request_was(place: Any, scen
     assert '<select id="d-3" name="m.cooled"' in shown
     for typed, words_ in (
         ({"m.energy": "999"}, "maximum"),
-        ({"m.sample": ""}, "needed"),
+        ({"m.sample": ""}, "required"),
         ({"m.energy": "x"}, "number"),
     ):
         answer = client.post(address, data={"m.sample": "LaB6", "m.energy": "8.5", **typed})
@@ -327,7 +327,7 @@ def test_only_what_was_reviewed_is_begun(place: Any, scene: Any) -> None:
     client.post("/new/keep", data=form(scene, draft, description="Another."))
     refused = client.post("/new/start", data={"draft": draft, "seen": seen})
     assert refused.status_code == 422
-    assert "has changed since this review" in refused.text
+    assert "was changed after this review" in refused.text
     assert client.get("/api/v1/uploads").json()["items"] == []
 
 
@@ -474,7 +474,7 @@ def test_a_station_that_is_silent_shows_no_other_stations_folders(place: Any, sc
     place.broker.answerers.pop(f"watcher.questions.{scene.STATION.key}")
     answer = client.get("/new/folder", params={"station": scene.STATION.key}, headers=HTMX)
     assert (answer.status_code, "hx-retarget" in answer.headers) == (504, False)
-    assert "Try again" in words(answer)
+    assert "Retry" in words(answer)
     assert "/data" not in answer.text
 
 
@@ -489,7 +489,7 @@ def test_what_came_later_is_uploaded_from_a_form_that_is_filled_in(place: Any, s
     first = client.get(f"/new?from={earlier}")
     assert first.status_code == 303
     shown = client.get(first.headers["location"])
-    assert "are left out where they have not changed" in words(shown)
+    assert "have not changed since are left out" in words(shown)
     assert 'value="scan1 (2)"' in shown.text
     sent = form(scene, first.headers["location"].rpartition("=")[2], pick=[], paths="/data/scan1", dataset="scan1 (2)")
     client.post("/new", data=sent)

@@ -55,7 +55,7 @@ def test_a_facility_without_trouble_is_called_well(facility: Any, scene: Any) ->
         consume_of(facility, station)
         facility.say(scene.report(), station)
     found = eventually(lambda: (now := seen(facility))["well"] and now, what="all is well", within_s=10)
-    assert found["summary"] == "All is well."
+    assert found["summary"] == "No problems found."
     names = {check["name"] for check in found["checks"]}
     both = {"catalog service", "told to the catalogue"}
     assert names == {"broker", "redis", "view", "catalogue", "outbox"} | both
@@ -81,11 +81,11 @@ def test_what_is_wrong_comes_first_and_in_one_sentence(facility: Any, scene: Any
     )
     whats = [trouble["what"] for trouble in found["troubles"]]
     assert f"a disk of {HERE} is nearly full" in whats
-    assert f"the disk of watcher's state on {HERE} is nearly full" in whats
-    assert f"station {THERE} has never been heard of" in whats
-    assert f"nobody consumes transfer.{HERE}" in whats
+    assert f"the disk with the state of watcher on {HERE} is nearly full" in whats
+    assert f"station {THERE} has never reported" in whats
+    assert f"the queue transfer.{HERE} has no consumer" in whats
     assert "1 message is parked in catalog.work" in whats
-    assert found["summary"].startswith(f"{len(whats)} things are wrong: ")
+    assert found["summary"].startswith(f"{len(whats)} problems: ")
     assert not found["well"]
     service = next(s for s in found["stations"] if s["station"] == HERE)["services"][0]
     assert (service["scanned_entries"], service["overflows"], service["age_s"] < 60) == (77, 2, True)
@@ -226,7 +226,7 @@ def test_an_identity_provider_that_answers_is_well(signing_in: Any) -> None:
 def test_a_harvester_that_cannot_work_is_told_to_operators_and_is_no_place_to_upload_from(facility: Any) -> None:
     """It reports as a station does, under an address that no workstation has."""
     here = Station.of_harvester("elettra", "nexus")
-    trouble = "3 files wait to be read, the oldest for 16 minutes. It goes on by itself"
+    trouble = "3 files are waiting to be read, the oldest for 16 minutes. It goes on by itself"
     report = StationReported(
         service="nexus-harvester", version="1", host="h", state="degraded", troubles=(trouble,), interval_s=30
     )
@@ -235,7 +235,7 @@ def test_a_harvester_that_cannot_work_is_told_to_operators_and_is_no_place_to_up
         lambda: [t for t in seen(facility)["troubles"] if t["name"] == here.key], what="the trouble is told"
     )
     assert [(one["what"], one["detail"]) for one in told] == [
-        (f"nexus-harvester of {here.key} reports 1 trouble", trouble)
+        (f"nexus-harvester of {here.key} reports a problem", trouble)
     ]
     listed = facility.client("anna").get("/api/v1/stations").json()["items"]
     assert here.key not in {station["station"] for station in listed}

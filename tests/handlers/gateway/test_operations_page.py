@@ -36,7 +36,7 @@ def test_the_page_says_first_what_is_wrong(facility: Any, parked: Any) -> None:
         found = re.search(r'<p class="notice verdict bad" role="status">(.*?)</p>', client.get("/operations").text)
         return found[1] if found else ""
 
-    wrong = "things are wrong: 1 message is parked in catalog.work; station elettra"
+    wrong = "problems: 1 message is parked in catalog.work; station elettra"
     eventually(lambda: wrong in verdict(), what="the gateway says that its view is whole, and nothing else of itself")
     page = client.get("/operations")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
@@ -64,11 +64,11 @@ def test_a_button_replays_a_message(facility: Any, parked: Any, headers: dict[st
     parked.set()
     answer = client.post(place[1], headers=headers)
     assert answer.status_code == 200
-    assert "Nothing is parked." in answer.text
+    assert "No messages are parked." in answer.text
     assert not facility.bus.parked(catalog_queue())
     gone = client.post(place[1], headers=headers)
     assert gone.status_code == 404
-    assert "Somebody may have settled it already" in gone.text
+    assert "Someone may have replayed or dropped it already" in gone.text
 
 
 def test_a_message_is_shown_whole(facility: Any, parked: Any) -> None:

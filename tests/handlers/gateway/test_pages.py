@@ -91,9 +91,9 @@ def test_the_first_page_lists_what_goes_on_with_trouble_first(facility: Any, sce
     for data in scene.life_of(bad.rpartition("/")[2], 1):
         facility.say(data)
     client = facility.client("anna")
-    eventually(lambda: "Ended lately" in words(client.get("/")), what="the upload that ended stands apart")
+    eventually(lambda: "Recently ended" in words(client.get("/")), what="the upload that ended stands apart")
     said = words(client.get("/"))
-    assert said.index("fine") < said.index("Ended lately") < said.index("bad")
+    assert said.index("fine") < said.index("Recently ended") < said.index("bad")
     assert fine in client.get("/now", headers=HTMX).text
     assert "Nothing is being uploaded" in words(facility.client("bruno").get("/"))
 
@@ -180,7 +180,7 @@ def test_of_a_file_that_is_written_on_after_the_close_a_person_chooses_what_beco
     facility.say(UploadOpened(upload_id=upload))
     facility.say(UploadScanned(upload_id=upload, files=1, bytes=5, settling=1, left_out=0, restless=(named,)))
     eventually(lambda: "Still being written" in words(client.get(page)), what="the file is named")
-    assert "needs you" in words(client.get(page))
+    assert "needs attention" in words(client.get(page))
     fields = dict(re.findall(r'name="(path\w*)" value="([^"]*)"', client.get(page).text))
     for action in ("take", "leave-out"):
         answer = client.post(f"{page}/{action}", data={name: html.unescape(value) for name, value in fields.items()})
@@ -191,7 +191,7 @@ def test_of_a_file_that_is_written_on_after_the_close_a_person_chooses_what_beco
     assert client.post(f"{page}/take", data={"path": "other.log"}).status_code == 422
     assert client.post(f"{page}/take").status_code == 422
     facility.say(UploadScanned(upload_id=upload, files=1, bytes=5, settling=0, left_out=0))
-    eventually(lambda: "Still being written" not in words(client.get(page)), what="it has come to rest")
+    eventually(lambda: "Still being written" not in words(client.get(page)), what="it is no longer changing")
 
 
 def test_the_page_of_an_upload_lives(facility: Any, scene: Any) -> None:
@@ -205,7 +205,7 @@ def test_the_page_of_an_upload_lives(facility: Any, scene: Any) -> None:
             facility.say(data)
         said = "".join(chunks)
     assert "event: files" in said
-    assert "It is safe to switch this computer off" in said
+    assert "It is safe to switch off this computer" in said
     assert said.rstrip().rpartition("\n\n")[2].startswith("event: end")
 
 
@@ -223,5 +223,5 @@ def test_who_came_without_their_groups_is_told_on_every_page(open_facility: Any)
     browser = facility.client()
     browser.cookies.set("datauploader", anyio.run(begin))
     for path in ("/", "/new", "/history"):
-        assert "left out your groups" in browser.get(path).text
-    assert "left out your" not in facility.client("anna").get("/").text
+        assert "did not send your groups" in browser.get(path).text
+    assert "did not send your" not in facility.client("anna").get("/").text

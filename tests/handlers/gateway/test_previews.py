@@ -138,7 +138,7 @@ def test_a_stranger_tries_nothing(facility: Any, scene: Any, around: Surrounding
     [
         (Preview(refused=Refused(reason="outside-roots", detail="no", hint="Choose.")), 403, "not-allowed"),
         (Preview(refused=Refused(reason="bad-pattern", detail="no", hint="Choose.")), 422, "station-refuses"),
-        (QuestionRefused("busy", "counting for others"), 503, "station-busy"),
+        (QuestionRefused("busy", "busy with other requests"), 503, "station-busy"),
         (QuestionRefused("unknown-question", "an older watcher"), 504, "station-silent"),
     ],
 )
@@ -222,7 +222,7 @@ def test_what_the_facility_asks_about_a_dataset_is_asked_of_every_request(
     assert client.get("/api/v1/metadata-schema").json()["json_schema"]["required"] == ["sample"]
     for address in ("/api/v1/uploads", "/api/v1/uploads/preview"):
         answer = client.post(address, json=scene.wish(kind="folder"))
-        assert (answer.status_code, "sample: this is needed" in answer.json()["detail"]) == (422, True)
+        assert (answer.status_code, "sample: this is required" in answer.json()["detail"]) == (422, True)
     named = {"name": "scan1", "parameters": [{"name": "sample", "value": "LaB6"}]}
     assert client.post("/api/v1/uploads", json=scene.wish(kind="folder", dataset=named)).status_code == 201
 

@@ -293,7 +293,7 @@ def test_a_cancelled_upload_has_a_receipt_of_what_is_stored(desk: Desk) -> None:
     files = versions(CONTENTS)
     desk.hear(*whole_life(desk.id, files)[:2], stored(desk.id, files[:1]), UploadCancelled(upload_id=desk.id))
     receipt = desk.get().json()
-    assert receipt["doubts"] == ["The upload was cancelled. What is stored stays stored; no dataset was completed."]
+    assert receipt["doubts"] == ["The upload was cancelled. Stored files are kept; no dataset was completed."]
     assert receipt["files"]["stored"]["files"] == 1
 
 
@@ -365,10 +365,10 @@ def test_the_page_switches_mail_off_and_on(open_facility: Any, scene: Any) -> No
     mail = {"host": "127.0.0.1", "port": 9, "security": "none", "sender": "a@b.eu", "address": "{user}@b.eu"}
     desk = Desk(open_facility(mail=mail), scene.wish())
     page = f"/uploads/{desk.id}/receipt"
-    assert "Mail about this upload goes to 7@b.eu." in words(desk.client.get(page))
+    assert "Mail about this upload is sent to 7@b.eu." in words(desk.client.get(page))
     answer = desk.client.post(f"/uploads/{desk.id}/mail", data={"on": "false"})
     assert (answer.status_code, answer.headers["location"]) == (303, f"{page}#mail")
-    assert "Mail about this upload is switched off." in words(desk.client.get(page))
+    assert "Mail about this upload is turned off." in words(desk.client.get(page))
     other = desk.facility.client("otto")
     assert "Mail about" not in words(other.get(page))
     assert other.post(f"/uploads/{desk.id}/mail", data={"on": "true"}).status_code == 403
@@ -387,7 +387,7 @@ def test_what_came_after_completion_is_a_note_and_no_doubt(desk: Desk) -> None:
     receipt = desk.get(files="false").json()
     assert (receipt["complete"], receipt["doubts"]) == (True, [])
     (note,) = receipt["notes"]
-    assert note.startswith("1 file in the folder came or changed after that")
+    assert note.startswith("1 file in the folder was added or changed after that")
     assert "scan_log.txt" in note
     assert html.escape(note) in desk.client.get(f"/uploads/{desk.id}/receipt").text
     assert desk.client.get(f"/api/v1/uploads/{desk.id}").json()["later"]["first"] == ["scan_log.txt"]
@@ -402,19 +402,19 @@ def test_the_page_never_calls_a_computer_safe_whose_folder_has_more(desk: Desk) 
     assert "everything" not in said.lower()
     desk.hear(outgrown(desk.id, "scan_log.txt"))
     said = desk.client.get(f"/uploads/{desk.id}").text
-    assert "safe to switch this computer off" not in said
-    assert "1 file came or changed later" in said
+    assert "safe to switch off this computer" not in said
+    assert "1 file added or changed later" in said
     assert "scan_log.txt" in said
     assert f'href="/new?from={desk.id}"' in said
     desk.hear(outgrown(desk.id))
-    assert "safe to switch this computer off" in desk.client.get(f"/uploads/{desk.id}").text
+    assert "safe to switch off this computer" in desk.client.get(f"/uploads/{desk.id}").text
 
 
 @pytest.mark.fault("F56")
 def test_what_the_seal_says_of_open_files_and_what_was_kept_stand_in_the_record(desk: Desk) -> None:
     """A file that a program still had open was taken as it was; one that could not be removed is named."""
     files = versions(CONTENTS)
-    note = "Still open in another program when the dataset was sealed: a.tif; it was taken as it was then."
+    note = "Still open in another program when the dataset was sealed: a.tif; it was uploaded as it was then."
     kept = "b-1 was kept on this station, because another program has it open for writing."
     life = [
         one.model_copy(update={"notes": (note,)}) if isinstance(one, UploadSealed) else one

@@ -91,7 +91,7 @@ def test_the_catalogue_says_where_the_data_belong(facility: Any, scene: Any) -> 
         ({"station": "#"}, 422, "unknown-station", "facility.beamline.station"),
         ({"dataset": {"name": "../up"}}, 422, "bad-name", "must not contain"),
         ({"dataset": {"name": "con"}}, 422, "bad-name", "reserved"),
-        ({"path": "data/scan1"}, 422, "bad-path", "no absolute path"),
+        ({"path": "data/scan1"}, 422, "bad-path", "not an absolute path"),
         ({"path": "/data/../etc"}, 422, "bad-path", "'..'"),
         ({"sources": ["../x"]}, 422, "bad-path", "below the path"),
         ({"mode": "often"}, 422, "invalid-request", "mode"),
@@ -353,4 +353,4 @@ def test_what_is_not_taken_is_shown_at_its_file_and_counted(facility: Any, scene
     page = client.get(f"/uploads/{upload}").text
     assert page.count("value too large for column") >= 2
     assert "Metadata: It is no HDF5 file" in page
-    assert "Metadata not taken" in page
+    assert "Metadata not accepted" in page

@@ -131,7 +131,7 @@ def test_files_are_read_when_their_storage_is_back(world: World) -> None:
     assert "not readable here" in world.trouble("mounts")
     with world.service._store.transaction() as db:
         db.execute("UPDATE wanted SET since = ?", (time.time() - 3600,))
-    assert "1 files wait to be read, the oldest for 60 minutes" in world.trouble()
+    assert "1 files are waiting to be read, the oldest for 60 minutes" in world.trouble()
     assert "No such file" in world.trouble()
     (world.folder / "away").rename(world.store)
     (world.place / "a.odd").write_text("raise OSError(37, 'No locks available')")
@@ -197,7 +197,7 @@ def test_a_file_that_ends_the_service_is_given_up_after_two_tries(world: World) 
     with world.service._store.transaction() as db:
         db.execute("UPDATE wanted SET tries = 2, due = 0")
     world.start()
-    assert "has ended the service twice" in world.told("bad.odd").files[0].problem
+    assert "the service crashed twice" in world.told("bad.odd").files[0].problem
 
 
 @pytest.mark.fault("F62")
@@ -212,7 +212,7 @@ def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
     eventually((site / "reads").exists, what="the beginning")
     refuse(world, writes=True)
     (site / "go").touch()
-    eventually(lambda: "make room on its disk" in world.trouble(), what="the disk is full")
+    eventually(lambda: "free space on its disk" in world.trouble(), what="the disk is full")
     refuse(world, writes=False)
     assert found(world.told("slow.odd")) == ["begun", "done"]
     assert (site / "reads").read_text() == "x"
@@ -222,7 +222,7 @@ def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
         db.execute("UPDATE wanted SET due = ?", (time.time() + 0.1,))
     refuse(world, writes=True)
     world.service._wake()
-    eventually(lambda: "make room on its disk" in world.trouble(), what="the disk is full")
+    eventually(lambda: "free space on its disk" in world.trouble(), what="the disk is full")
     refuse(world, writes=False)
     eventually(lambda: (row := world.waiting("later.odd")) and row.waits == 2, what="the second try")
     eventually(lambda: not world.trouble(), what="all is well again")

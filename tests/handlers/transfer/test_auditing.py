@@ -277,14 +277,14 @@ def test_a_list_that_is_lost_or_another_one_is_said_to_be_so(world) -> None:
     """Nothing is compared with a list that is not the manifest's."""
     world.store(a=b"1")
     world.ask("audit-0001", manifest_sha256="0" * 64)
-    assert "not those of the sealed manifest" in world.reports()[0].trouble
+    assert "of the sealed manifest" in world.reports()[0].trouble
     lost = {"manifest_sha256": world.manifest(), "files": 1}
     world.catalogued.clear()
 
     world.ask("audit-0002", **lost)
 
     report = world.reports(2)[1]
-    assert "has no list of this dataset's files any more" in report.trouble
+    assert "no longer has the list of this dataset's files" in report.trouble
     assert report.final
 
 

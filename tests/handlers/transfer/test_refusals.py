@@ -143,7 +143,7 @@ def test_a_trouble_of_the_whole_storage_is_told_once_and_ends_by_itself(start, t
         (first, *_) = eventually(lambda kind=kind: told(kind), what=f"{kind.__name__} says it")
         assert first.startswith("Storage store: ")
         assert text in first
-        assert "by itself" in first
+        assert "continues automatically" in first
     world.storage.down = ""
     world.stored(5)
     assert not final(world)

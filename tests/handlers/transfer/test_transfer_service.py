@@ -79,7 +79,7 @@ class World:
         assert isinstance(question, ListDatafiles)
         self.asked.append(question.upload_id)
         if self.catalog_refuses:
-            raise QuestionRefused(self.catalog_refuses, "ask it later")
+            raise QuestionRefused(self.catalog_refuses, "ask again later")
         return Datafiles(items=self.catalogued.get(question.upload_id, ()))
 
     def start(self) -> None:

@@ -194,7 +194,7 @@ def test_a_batch_without_any_file_is_a_question_and_no_dataset(world):
     world.start()
     world.request()
     world.wait_until(lambda: asked(world), "a person is asked")
-    assert asked(world).startswith(f"There is no file in {world.root}. Mount the drive")
+    assert asked(world).startswith(f"There are no files in {world.root}. Mount the drive")
     world.stop()
     world.start()
     assert not world.events(UploadSealed)
@@ -220,7 +220,7 @@ def test_a_batch_of_which_everything_is_left_out_says_so(world):
     world.start()
     world.request(exclude=("*.dat",))
     world.wait_until(lambda: asked(world), "a person is asked")
-    assert "all that lies there is left out (1)" in asked(world)
+    assert "everything in it is left out (1)" in asked(world)
     assert not world.events(UploadSealed)
 
 

@@ -31,7 +31,7 @@ def ensured(world) -> None:
 
 def refused(world) -> None:
     """Say that it is another one's."""
-    detail = "The dataset run1 is complete already."
+    detail = "The dataset run1 is already complete."
     world.say(DatasetRefused(upload_id=UPLOAD, reason="dataset-complete", detail=detail))
 
 
@@ -87,7 +87,7 @@ def test_a_refusal_stops_the_announcing_until_a_retry_is_granted(world, patience
     world.start(catalogue_patience_s=patience_s, receipt_patience_s=0.3)
     world.request("sync")
     refused(world)
-    world.wait_until(lambda: "complete already" in troubles(world), "the refusal is shown")
+    world.wait_until(lambda: "already complete" in troubles(world), "the refusal is shown")
     world.forget()
     world.write("b.dat")
     world.wait_until(lambda: world.states().get("ready", 0) >= 1, "it is read")

@@ -57,7 +57,7 @@ def test_when_the_patience_ends_an_open_file_is_taken_as_it_is_and_the_seal_says
         file.write(b"two\n")
         seal = world.wait_for(UploadSealed)[0]
         assert seal.manifest_sha256 == manifest_digest([(b"log.txt", sha256(b"one\ntwo\n"))])
-        assert "log.txt; it was taken as it was then." in seal.notes[0]
+        assert "log.txt; it was uploaded as it was then." in seal.notes[0]
 
 
 @pytest.mark.fault("F48")
@@ -107,7 +107,7 @@ def test_a_file_that_never_rests_is_named(world):
     restless(world)
     with growing(world.root / "instrument.log"):
         world.control("close")
-        world.wait_until(lambda: told(world, "Still being written: instrument.log;", "take it", "leave it out"))
+        world.wait_until(lambda: told(world, "Still being written: instrument.log;", "upload it", "leave it out"))
         (named,) = world.events(UploadScanned)[-1].restless
         assert named.path == "instrument.log"
         assert not world.events(UploadSealed)
@@ -129,7 +129,7 @@ def test_a_file_that_never_rests_is_taken_as_it_is_when_a_person_says_so(world):
         world.wait_until(lambda: path.stat().st_size > taken.size)
     assert taken.sha256 == sha256(path.read_bytes()[: taken.size])
     assert seal.manifest_sha256 == manifest_digest([(b"instrument.log", taken.sha256)])
-    assert seal.notes == ("Taken while a program was still writing, as Anna chose: instrument.log.",)
+    assert seal.notes == ("Uploaded while a program was still writing, as Anna chose: instrument.log.",)
 
 
 @pytest.mark.fault("F64")

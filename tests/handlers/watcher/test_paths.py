@@ -63,7 +63,7 @@ def said(world) -> str:
 @pytest.mark.parametrize("part", ["beamline/run1", "beamline", ""], ids=["root", "above", "station's root"])
 @pytest.mark.parametrize("down", [True, False], ids=["while down", "while running"])
 def test_a_root_or_a_folder_above_it_that_becomes_a_link_is_lost_and_not_followed(world, tmp_path, part, down):
-    """It is said; when the folder is put back the upload goes on, and nothing is sent twice."""
+    """It is said; when the folder is put back the upload continues, and nothing is sent twice."""
     goal, place = outside(tmp_path), world.root / part
     world.write(f"{FOLDER}/a.dat")
     world.start()
@@ -136,7 +136,7 @@ def test_a_root_that_is_taken_out_of_roots_is_read_no_more_and_close_keeps_what_
     world.stop()
     world.write("c.dat")
     world.start(roots=(other,))
-    world.wait_until(lambda: "taken this folder out of `roots`" in troubles(world), "the trouble is told")
+    world.wait_until(lambda: "removed this folder from `roots`" in troubles(world), "the trouble is told")
     assert not world.events(UploadSealed)
     world.control("close")
     (seal,) = world.wait_for(UploadSealed)
@@ -153,7 +153,7 @@ def test_a_batch_whose_root_is_taken_out_waits_for_a_person_and_goes_on_when_it_
     world.request("batch", quiet_period_s=3600)
     world.stop()
     world.start(roots=(tmp_path / "other",))
-    world.wait_until(lambda: "taken this folder out" in troubles(world), "the trouble is told")
+    world.wait_until(lambda: "removed this folder" in troubles(world), "the trouble is told")
     told = world.watcher.glance.at
     world.wait_until(lambda: world.watcher.glance.at > told + 2.5, "it was twice looked whether to seal")
     assert not world.events(UploadSealed)

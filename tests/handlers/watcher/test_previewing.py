@@ -167,7 +167,7 @@ def test_a_station_that_counts_for_two_lets_a_third_wait_and_lists_folders_meanw
     assert inside.acquire(timeout=5)
     assert inside.acquire(timeout=5)
     try:
-        with pytest.raises(QuestionRefused, match="counting for others"):
+        with pytest.raises(QuestionRefused, match="busy with other requests"):
             preview(world, bounds=(100, 0.2))
     finally:
         hold.set()

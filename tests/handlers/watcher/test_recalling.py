@@ -54,7 +54,7 @@ def test_an_upload_is_not_sealed_while_the_catalog_does_not_say_what_it_has(worl
     def recalled(_question, _station):
         answers.append(None)
         if len(answers) < 3:
-            raise QuestionRefused("unavailable", "the catalog is still finding again what it had")
+            raise QuestionRefused("unavailable", "the catalog is still loading its history")
         return Datafiles(items=known(version("old.dat")))
 
     world.recalled = recalled
@@ -62,9 +62,7 @@ def test_an_upload_is_not_sealed_while_the_catalog_does_not_say_what_it_has(worl
     world.start()
     world.request()
     world.wait_announced("new.dat")
-    world.wait_until(
-        lambda: any("still finding again" in " ".join(one.troubles) for one in world.events(UploadScanned))
-    )
+    world.wait_until(lambda: any("still loading" in " ".join(one.troubles) for one in world.events(UploadScanned)))
     assert not world.events(UploadSealed)
     assert world.wait_for(UploadSealed)[0].files == 2
     assert len(answers) == 3

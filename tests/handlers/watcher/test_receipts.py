@@ -18,7 +18,7 @@ def test_without_a_receipt_a_version_is_announced_again_with_another_id(world):
     assert len({event.id for event in ready}) == len(ready)
     assert len({event.data.files[0].key for event in ready}) == 1
     assert len({event.data.files[0].revision for event in ready}) == 1
-    world.wait_until(lambda: any("no receipt" in t for r in world.events(StationReported) for t in r.troubles))
+    world.wait_until(lambda: any("no confirmation" in t for r in world.events(StationReported) for t in r.troubles))
     world.store(*world.announced().values())
     world.catalogue(*world.announced().values())
     world.wait_until(lambda: not world.events(StationReported)[-1].troubles, "the trouble is over")

@@ -70,8 +70,8 @@ def test_after_completion_each_copy_is_hashed_again_and_removed(world):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"found": False}, "no such object"),
-        ({"digests": {"sha256": "0" * 64}}, "another sha256"),
+        ({"found": False}, "no longer on the storage"),
+        ({"digests": {"sha256": "0" * 64}}, "different sha256"),
         ({"digests": {}}, "could not hash"),
         ({"size": 99}, "99 bytes"),
     ],

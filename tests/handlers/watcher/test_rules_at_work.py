@@ -98,7 +98,7 @@ def test_a_closed_folder_that_changes_becomes_a_further_dataset_of_what_is_new(w
     assert (second.continues, second.without) == ((), (first.upload_id,))
     assert names(world, second.upload_id) == {"c.dat", "sub/new.dat"}
     left = [(f.path, f.reason, f.detail) for e in world.events(FileLeftOut) for f in e.files]
-    assert ("a.dat", "in-earlier-dataset", "it is in the dataset run1 already and has not changed since") in left
+    assert ("a.dat", "in-earlier-dataset", "it is already in the dataset run1 and has not changed since") in left
     world.write("20260101/run1/third.dat")
     third = uploaded(world, 3)
     assert (third.dataset.name, third.without) == ("run1 (3)", (first.upload_id, second.upload_id))

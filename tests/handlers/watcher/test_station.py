@@ -52,8 +52,8 @@ def test_a_second_computer_of_the_same_name_answers_nothing_goes_by_no_rule_and_
     watcher = world.start(rules=[rule])
     watcher.claim.ownership.lost("pc-b")
     sentence = next(check.detail for check in watcher.checks() if not check.ok)
-    assert sentence.startswith(f"Two computers call themselves {HERE.key}: ")
-    assert "pc-b. Give one of them another name" in sentence
+    assert sentence.startswith(f"Two computers use the station name {HERE.key}: ")
+    assert "pc-b. Give one of them another station name" in sentence
     world.wait_until(lambda: reports(world, sentence), "the report says so")
     world.write("20260101/run1/a.dat")
     heard = reports(world, sentence)

@@ -40,7 +40,7 @@ def test_a_file_of_the_year_2300_is_stored_with_a_date_in_bounds_and_keeps_no_ot
     assert world.announced()[b"odd.dat"].mtime_ns == LATEST_NS
     assert [seal.notes for seal in seals.values() if seal.files == 20] == [()]
     assert [seal.notes for seal in seals.values() if seal.files == 21] == [
-        ("Of a date that no record can hold: odd.dat; 2262-04-11 is kept in its place.",)
+        ("With a date outside the supported range: odd.dat; 2262-04-11 is recorded instead.",)
     ]
 
 

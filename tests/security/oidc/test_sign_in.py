@@ -34,7 +34,7 @@ def test_a_sign_in_ends_in_the_browser_that_began_it(door: Any, issuer: Any) -> 
     answer(issuer, told["nonce"])
     refused = door.come_back(victim, told["state"])
     assert refused.status_code == 401
-    assert "did not begin in this browser" in refused.text
+    assert "was not started in this browser" in refused.text
     assert victim.get("/api/v1/me").status_code == 401
     assert "/token" not in issuer.asked
 

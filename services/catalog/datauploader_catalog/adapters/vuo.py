@@ -56,14 +56,14 @@ class VuoCatalogue:
         """Ask whose `vuo_session` this is (known)."""
         cookie = session.get_secret_value()
         if not _SESSION.fullmatch(cookie):
-            raise NotSignedIn("This is no VUO session; sign in to VUO and try again.")
+            raise NotSignedIn("This is not a VUO session; sign in to the VUO and try again.")
         form = {"cookie": cookie, "what_detail": "unix"}
         return vuo_answers.read_user(self._wire.read(self._procedures.identify, form))
 
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
         """Ask where the user's data of this investigation belong (known)."""
         if not (is_id(user_id) and is_id(investigation_id)):
-            raise NotAllowed(f"User {user_id!r} or investigation {investigation_id!r} is no id of VUO's.")
+            raise NotAllowed(f"User {user_id!r} or investigation {investigation_id!r} is not a valid VUO id.")
         form = {
             "FRM_HASH": self._wire.signature(user_id, investigation_id),
             "FRM_USR_ID": user_id,
@@ -82,7 +82,7 @@ class VuoCatalogue:
         found = self._find_investigation({"FRM_INVESTIGATION_ID": investigation_id, "FRM_NAME": "", "FRM_VISIT": ""})
         if found is None:
             raise NoSuchInvestigation(
-                f"VUO has no investigation {investigation_id!r}; take one of those that are listed for you."
+                f"VUO has no investigation {investigation_id!r}; choose one of those that are listed for you."
             )
         return found
 
@@ -137,7 +137,7 @@ class VuoCatalogue:
         }
         answer = read_answer(self._write(self._procedures.add_parameters, form))
         if answer.status == "ABSENT" and datafile is not None:
-            raise NotYetThere(f"VUO has no datafile {datafile!r} in dataset {dataset_id} yet; they are tried again.")
+            raise NotYetThere(f"VUO has no datafile {datafile!r} in dataset {dataset_id} yet; they are retried.")
         accepted(answer)
 
     def describe_dataset(self, dataset_id: str, description: str, by: str) -> None:
@@ -222,8 +222,8 @@ def _created(text: str) -> Answer | None:
 def _require_same(asked: tuple[str, str], answered: tuple[str, str]) -> None:
     if asked != answered:
         raise CatalogueRefused(
-            f"VUO answered with {answered!r} when it was asked for {asked!r}; nothing is put into the wrong "
-            "place. Compare VUO's look-up with docs/catalogues/vuo.md, then replay."
+            f"VUO answered with {answered!r} when it was asked for {asked!r}; nothing was written to the wrong "
+            "place. Compare VUO's look-up with docs/catalogues/vuo.md, then retry."
         )
 
 

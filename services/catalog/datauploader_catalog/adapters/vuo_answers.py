@@ -137,7 +137,7 @@ def unreadable(text: str, why: str) -> BadAnswer:
     """Return the error for an answer that means nothing."""
     return BadAnswer(
         f"VUO's answer cannot be read: {why} ({_shown(text)!r}). Nothing is concluded from it; "
-        "it is tried again. If that goes on, compare VUO with docs/catalogues/vuo.md."
+        "it is retried. If that goes on, compare VUO with docs/catalogues/vuo.md."
     )
 
 
@@ -147,14 +147,14 @@ def _refusal(answer: Answer) -> CatalogError:
         case "HASH":
             return NotTrusted(
                 f"VUO does not accept this service's secret ({_shown(words)!r}); compare "
-                "DATAUPLOADER_CATALOG_VUO__SECRET with VUO's. Everything waits until they agree."
+                "DATAUPLOADER_CATALOG_VUO__SECRET with VUO's. Nothing is registered until they agree."
             )
         case "BUSY":
-            return CatalogueUnavailable(f"VUO cannot now ({_shown(words)!r}); it is tried again.")
+            return CatalogueUnavailable(f"VUO is busy ({_shown(words)!r}); it is retried.")
         case "DENIED":
             return NotAllowed(f"VUO does not allow this: {_shown(words)!r}. Ask the user office.", words=words)
         case "REFUSED" | "ABSENT" | "CONFLICT":
-            return CatalogueRefused(f"VUO refused: {_shown(words)!r}. Mend that, then replay.", words=words)
+            return CatalogueRefused(f"VUO refused: {_shown(words)!r}.", words=words)
     return unreadable(f"{answer.status}:{words}", "its status word is none of the agreed ones")
 
 
@@ -165,8 +165,8 @@ def _database_error(text: str) -> CatalogError:
         case "refused":
             return ValueRefused(f"VUO's database refuses a value: {words!r}.", words=text)
         case "passes":
-            return CatalogueUnavailable(f"VUO's database cannot now ({words!r}); it is tried again.")
-    return UnknownTrouble(f"VUO's database failed ({words!r}); the operators of VUO know what that means.")
+            return CatalogueUnavailable(f"VUO's database is busy ({words!r}); it is retried.")
+    return UnknownTrouble(f"VUO's database failed ({words!r}); ask the operators of VUO.")
 
 
 def _not_signed_in(answer: Answer, text: str) -> CatalogError:
@@ -177,9 +177,7 @@ def _not_signed_in(answer: Answer, text: str) -> CatalogError:
         return unreadable(text, "neither a user nor a login address follows")
     if url.scheme not in {"http", "https"} or not host:
         return unreadable(text, "neither a user nor a login address follows")
-    return NotSignedIn(
-        "VUO does not know this session, it may have ended; sign in to VUO again.", login_url=answer.rest
-    )
+    return NotSignedIn("VUO does not know this session; it may have expired.", login_url=answer.rest)
 
 
 def _fields(row: str) -> list[str]:

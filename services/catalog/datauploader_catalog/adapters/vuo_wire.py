@@ -73,7 +73,7 @@ class VuoWire:
         try:
             parts = [_sha1(text) for text in (procedure, *form.values())]
         except UnicodeEncodeError as error:
-            raise CatalogueRefused(f"What VUO is asked holds characters that are not text: {error}.") from error
+            raise CatalogueRefused(f"The request to VUO contains characters that are not text: {error}.") from error
         return {"FRM_HASH": self.signature(*parts), **form}
 
     def signature(self, *parts: str) -> str:
@@ -104,11 +104,11 @@ class VuoWire:
                 return _decode(_body(response, deadline), response.charset_encoding)
         except httpx.TransportError as error:
             raise CatalogueUnavailable(
-                f"VUO did not answer {procedure} ({type(error).__name__}: {error}). It is tried again; if "
-                f"that goes on, see whether {self._settings.base_url} can be reached from here."
+                f"VUO did not answer {procedure} ({type(error).__name__}: {error}). It is retried; if "
+                f"this continues, check whether {self._settings.base_url} can be reached from here."
             ) from error
         except httpx.RequestError as error:
-            raise BadAnswer(f"VUO's answer to {procedure} cannot be read ({error}); it is tried again.") from error
+            raise BadAnswer(f"VUO's answer to {procedure} cannot be read ({error}); it is retried.") from error
 
 
 def _require_success(procedure: str, response: httpx.Response) -> None:
@@ -120,13 +120,13 @@ def _require_success(procedure: str, response: httpx.Response) -> None:
         )
     if response.is_server_error or status in _TRANSIENT:
         raise CatalogueUnavailable(
-            f"VUO answered {procedure} with HTTP {status}; it is tried again.",
+            f"VUO answered {procedure} with HTTP {status}; it is retried.",
             retry_after=_retry_after(response.headers.get("Retry-After", "")),
         )
     if response.is_client_error:
         raise CatalogueRefused(
             f"VUO refused {procedure} with HTTP {status}. See whether the procedure's name is right "
-            "(DATAUPLOADER_CATALOG_VUO__PROCEDURES__…) and what VUO's own log says, then replay.",
+            "(DATAUPLOADER_CATALOG_VUO__PROCEDURES__…) and what VUO's own log says, then retry.",
             words=f"HTTP {status} {response.reason_phrase}",
         )
     if status != HTTPStatus.OK:
@@ -143,7 +143,7 @@ def _body(response: httpx.Response, deadline: float) -> bytes:
         if len(body) > _MOST_BYTES:
             raise BadAnswer(f"VUO's answer is longer than {_MOST_BYTES} bytes; it was not read to its end.")
         if time.monotonic() > deadline:
-            raise CatalogueUnavailable("VUO's answer took too long to arrive; it is tried again.")
+            raise CatalogueUnavailable("VUO's answer took too long to arrive; it is retried.")
     return bytes(body)
 
 

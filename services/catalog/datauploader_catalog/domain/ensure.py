@@ -18,6 +18,6 @@ def ensure(find: Callable[[], Thing | None], create: Callable[[], Thing | None])
     if thing is None:
         raise BadAnswer(
             "The catalogue says of the same thing that it exists and that it does not; nothing more was "
-            "created. It is tried again; if that goes on, ask the catalogue's operators."
+            "created. It is tried again; if this continues, ask the catalogue's operators."
         )
     return thing

@@ -160,7 +160,7 @@ def _parse(path: Path) -> tuple[Account, ...]:
         document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         return _File.model_validate(document).account
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"the accounts file {path} is no valid {path.suffix[1:].upper()}: {error}") from error
+        raise ConfigurationError(f"the accounts file {path} is not valid {path.suffix[1:].upper()}: {error}") from error
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])

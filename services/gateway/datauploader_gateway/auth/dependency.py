@@ -73,7 +73,7 @@ async def caller(request: Request, parts: UseParts) -> Caller:
     """
     found = await optional_caller(request, parts)
     if found is None:
-        raise NotSignedIn("this needs a session or a token that is still good")
+        raise NotSignedIn("you need a session or a token that is still valid")
     return found
 
 

@@ -47,7 +47,7 @@ class Revocations:
             with self._store.reading() as db:
                 db.execute("PRAGMA wal_checkpoint").fetchall()
         except sqlite3.OperationalError as error:  # Redis has it; that it is taken back must not fail here
-            log.error("revocation_not_remembered", problem=f"{error}: make room on the disk of the state file")  # noqa: TRY400 - a sentence
+            log.error("revocation_not_remembered", problem=f"{error}: free space on the disk of the state file")  # noqa: TRY400 - a sentence
 
     def apply(self, client: redis.Redis) -> None:
         """Take back once more what was taken back before."""

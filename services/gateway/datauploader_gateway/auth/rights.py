@@ -49,7 +49,7 @@ class StationRights:
         if not await self.holds(user, station):
             theirs = sorted({one.beamline for one in await self._open(user)})
             raise NotAllowed(
-                f"you have no open investigation at {station.beamline}, so nothing of {station.key} is shown to you",
+                f"you have no open investigation at {station.beamline}, so you cannot see {station.key}",
                 hint=f"Your open investigations are at: {', '.join(theirs) or 'no beamline'}. If that is the same "
                 "beamline under another name, an operator can say so in gateway.beamlines.",
             )

@@ -46,7 +46,7 @@ class MetadataForm:
         """Take the schema; None asks for nothing.
 
         Raises:
-            ConfigurationError: it is no JSON Schema, or a property has a type that no form can show.
+            ConfigurationError: it is not a JSON Schema, or a property has a type that no form can show.
         """
         self.schema = dict(schema) if schema is not None else None
         self._options: dict[str, dict[str, Value]] = {}
@@ -58,7 +58,7 @@ class MetadataForm:
             self._validator = jsonschema_rs.validator_for(self.schema, validate_formats=True, retriever=_nothing)
         except (jsonschema_rs.ValidationError, ValueError) as error:
             raise ConfigurationError(
-                f"gateway.metadata_schema is no JSON Schema: {str(error).splitlines()[0]}"
+                f"gateway.metadata_schema is not a JSON Schema: {str(error).splitlines()[0]}"
             ) from error
         self.fields = tuple(self._fields(self.schema))
 
@@ -99,7 +99,7 @@ class MetadataForm:
         for error in self._validator.iter_errors(dict(values)):
             kind = error.kind
             if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
-                found.setdefault(str(kind.property), "this is needed")
+                found.setdefault(str(kind.property), "this is required")
             else:
                 key = str(error.instance_path[0]) if error.instance_path else ""
                 found.setdefault(key, error.message[:300])
@@ -137,7 +137,7 @@ class MetadataForm:
         properties = schema.get("properties", {})
         if len(properties) > MOST_FIELDS:
             raise ConfigurationError(
-                f"gateway.metadata_schema asks for more than {MOST_FIELDS} values; nobody fills that"
+                f"gateway.metadata_schema asks for more than {MOST_FIELDS} values; that is too many for a form"
             )
         return [self._field(key, said, key in required) for key, said in properties.items()]
 
@@ -192,7 +192,7 @@ def _number(text: str, kind: type[int] | type[float]) -> int | float:
         number = kind(text)
     except ValueError:
         raise ValueError(
-            "this is no number; write it like 8.5" if kind is float else "this is no whole number"
+            "this is not a number; write it like 8.5" if kind is float else "this is not a whole number"
         ) from None
     if number - number != 0 or len(text) > 40:  # noqa: PLR2004 - digits that nobody measures
         raise ValueError("this number is too large")

@@ -38,15 +38,15 @@ def wishes(draft: Draft, parameters: Sequence[Parameter], template: str, today: 
         InvalidRequest: says what is still missing, or cannot be.
     """
     if not draft.station:
-        raise InvalidRequest("no station is chosen", hint="Choose the station that the files lie on.")
+        raise InvalidRequest("no station is selected", hint="Choose the station where the files are.")
     if not draft.investigation:
-        raise InvalidRequest("no investigation is chosen", hint="Choose the investigation that the data belong to.")
+        raise InvalidRequest("no investigation is selected", hint="Choose the investigation that the data belong to.")
     bodies = [_body(draft, one, parameters, template, today) for one in chosen(draft)]
     names = [same_look(body.dataset.name) for body in bodies]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InvalidRequest(
-            f"several datasets would be called {twice[0][:200]}",
-            hint="Write {folder} in the name, or choose folders whose names differ.",
+            f"several datasets would have the name {twice[0][:200]}",
+            hint="Put {folder} into the dataset name, or select folders with different names.",
         )
     return bodies
 
@@ -59,12 +59,13 @@ def chosen(draft: Draft) -> list[Chosen]:
     """
     picks = all_picks(draft)
     if not picks:
-        raise InvalidRequest("no file or folder is chosen", hint="Tick a folder, or write its path.")
+        raise InvalidRequest("no file or folder is selected", hint="Select a folder, or type its path.")
     if len(picks) == 1 or not draft.split:
         return [_together(picks)]
     if len(picks) > MOST_DATASETS:
         raise InvalidRequest(
-            f"{len(picks)} datasets are more than {MOST_DATASETS} in one go", hint="Choose fewer, or one dataset."
+            f"{len(picks)} datasets are too many: at most {MOST_DATASETS} can be started at once",
+            hint="Select fewer folders, or put everything into one dataset.",
         )
     return [_alone(pick) for pick in picks]
 
@@ -95,7 +96,7 @@ def _together(picks: Sequence[tuple[str, str | None]]) -> Chosen:
     while not all(path.is_relative_to(root) for path in paths):
         if root == root.parent:
             raise InvalidRequest(
-                "the chosen folders have no folder in common", hint="Make one dataset for each of them."
+                "the selected folders have no common parent folder", hint="Create one dataset for each selected folder."
             )
         root = root.parent
     sources = tuple(path.relative_to(root).as_posix() for path in paths)

@@ -83,25 +83,25 @@ class _Reader:
         if len(text) > LONGEST:
             return self._wrong(name, f"This has more than {LONGEST} characters.")
         if any(not character.isprintable() for character in text):
-            return self._wrong(name, "This holds a character that cannot be shown, such as a line break.")
+            return self._wrong(name, "This contains a character that cannot be displayed, such as a line break.")
         return text
 
     def need(self, name: str) -> str:
         """Return an answer that must not be empty."""
-        return self.text(name) or self._wrong(name, "This must be filled in.")
+        return self.text(name) or self._wrong(name, "This is required.")
 
     def word(self, name: str) -> str:
         """Return a word of a station's address."""
         text = self.need(name)
         if text and not _WORD.fullmatch(text):
-            return self._wrong(name, "Use small letters, digits, '-' and '_' alone, at most 63.")
+            return self._wrong(name, "Use only lower-case letters, digits, '-' and '_', at most 63 characters.")
         return text
 
     def url(self, name: str) -> str:
         """Return a web address."""
         text = self.need(name)
         if text and not _is_web(text):
-            return self._wrong(name, "Write a whole address that begins with https://.")
+            return self._wrong(name, "Enter the full address, starting with https://.")
         return text
 
     def secure_url(self, name: str) -> str:
@@ -109,14 +109,14 @@ class _Reader:
         text = self.url(name)
         parts = urlsplit(text)
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-            return self._wrong(name, "The address must begin with https://, because people's sessions go there.")
+            return self._wrong(name, "The address must start with https://, because sign-in data is sent to it.")
         return text
 
     def number(self, name: str, most: int) -> str:
         """Return a whole number as text."""
         text = self.need(name)
         if text and not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= most):
-            return self._wrong(name, f"Write a whole number from 1 to {most}.")
+            return self._wrong(name, f"Enter a whole number from 1 to {most}.")
         return text
 
     def path(self, name: str, text: str, is_there: Callable[[Path], bool], missing: str) -> str:
@@ -124,7 +124,7 @@ class _Reader:
         path = Path(text)
         try:
             if not path.is_absolute():
-                return self._wrong(name, f"{text}: write the whole path, such as {Path.home() / 'data'}.")
+                return self._wrong(name, f"{text}: enter the full path, for example {Path.home() / 'data'}.")
             if not is_there(path):
                 return self._wrong(name, f"{text}: {missing}")
         except (OSError, ValueError) as error:
@@ -135,11 +135,11 @@ class _Reader:
         """Return folders, one a line."""
         lines = [line.strip() for line in self._form.get(name, "").splitlines() if line.strip()]
         if not lines:
-            self._wrong(name, "Name at least one folder that may be uploaded from.")
+            self._wrong(name, "Enter at least one folder to upload from.")
         if len(lines) > MOST_FOLDERS or any(len(line) > LONGEST for line in lines):
-            self._wrong(name, f"Name at most {MOST_FOLDERS} folders, each with at most {LONGEST} characters.")
+            self._wrong(name, f"Enter at most {MOST_FOLDERS} folders, each with at most {LONGEST} characters.")
             return []
-        return [self.path(name, line, Path.is_dir, "there is no such folder here.") for line in lines]
+        return [self.path(name, line, Path.is_dir, "this folder does not exist.") for line in lines]
 
     def _wrong(self, name: str, sentence: str) -> str:
         self.problems.setdefault(name, sentence)
@@ -157,14 +157,14 @@ def _is_web(text: str) -> bool:
 def _remote(reader: _Reader) -> dict[str, Any]:
     kind = reader.text("storage")
     if kind not in _REMOTES:
-        reader.problems["storage"] = "Choose where the files go."
+        reader.problems["storage"] = "Choose a storage for the files."
         return {}
     return {"type": kind, **_REMOTES[kind](reader)}
 
 
 def _local(reader: _Reader) -> dict[str, Any]:
     text = reader.need("local_folder")
-    missing = "there is no such folder here; make it first."
+    missing = "this folder does not exist; create it first."
     return {"base": text and reader.path("local_folder", text, Path.is_dir, missing)}
 
 
@@ -191,7 +191,7 @@ def _sftp(reader: _Reader) -> dict[str, Any]:
     }  # fmt: skip
     for name, option in (("sftp_key_file", "key_file"), ("sftp_known_hosts", "known_hosts_file")):
         text = reader.text(name)
-        options[option] = text and reader.path(name, text, Path.is_file, "there is no such file here.")
+        options[option] = text and reader.path(name, text, Path.is_file, "this file does not exist.")
     return {"base": reader.text("sftp_folder"), **_with(options, {"pass": reader.text("sftp_password")})}
 
 

@@ -71,17 +71,17 @@ def _open_running(place: Place, *, browse: bool, say: Say) -> int:
     while time.monotonic() < end:
         found = place.found_running()
         if found and _answers(found[0]):
-            say("DataUploader runs already; this opens its page.")
+            say("DataUploader is already running.")
             _show(*found, browse=browse, say=say)
             return 0
         time.sleep(0.2)
-    say(f"Another DataUploader holds {place.folder}, but its page does not answer. End that process, then start again.")
+    say(f"Another DataUploader uses {place.folder}, but its page does not answer. End that process, then start again.")
     return 1
 
 
 def _end_running(place: Place, say: Say) -> int:
     if not place.folder.is_dir():
-        say("DataUploader does not run.")
+        say("DataUploader is not running.")
         return 0
     place.asked_to_end.touch()
     end = time.monotonic() + OTHER_S
@@ -92,9 +92,9 @@ def _end_running(place: Place, say: Say) -> int:
             time.sleep(0.2)
             continue
         place.asked_to_end.unlink(missing_ok=True)
-        say("DataUploader does not run.")
+        say("DataUploader is not running.")
         return 0
-    say(f"The DataUploader that holds {place.folder} has not ended. End that process.")
+    say(f"The DataUploader that uses {place.folder} has not stopped. End that process.")
     return 1
 
 
@@ -109,7 +109,7 @@ def _answers(door: str) -> bool:
 
 def _show(door: str, secret: str, *, browse: bool, say: Say) -> None:
     """Open the page in the browser; the link is good once, because other people see what a browser was started with."""
-    say(f"Open this once, within this computer: {new_link(door, secret)}")
+    say(f"Open this link on this computer (it works once): {new_link(door, secret)}")
     if browse and (
         sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
@@ -134,7 +134,7 @@ class Desktop:
             return 0
         while not self._ends(0.5):  # a wait without end would keep Windows from seeing Ctrl-C
             pass
-        self._say("Ending. What is not uploaded yet goes on at the next start.")
+        self._say("Stopping. Unfinished uploads continue at the next start.")
         runtime.stop(STOP_S)
         return 0
 
@@ -189,7 +189,7 @@ class Desktop:
         for service in runtime.services:
             if isinstance(service, Gateway):
                 return f"{service.url}{DOOR}"
-        raise ConfigurationError("the gateway does not run")
+        raise ConfigurationError("the gateway is not running")
 
 
 def _free(port: int) -> int:

@@ -66,9 +66,9 @@ async def _setup_of(request: Request) -> Setup:
     setup = request.app.state.setup
     assert isinstance(setup, Setup)
     if f"http://{request.headers.get('host', '')}" not in setup.own_origins:
-        raise NotAllowed("this page answers under its own address alone")
+        raise NotAllowed("this page is available only at its own address")
     if request.url.path != DOOR and not setup.doorway.admits(request.cookies.get(COOKIE, "")):
-        raise NotAllowed("this page is for who opened the link of the first start", hint=LinkUsed.hint)
+        raise NotAllowed("this page needs the link that DataUploader showed when it was started", hint=LinkUsed.hint)
     check_origin(request.method, request.headers, setup.own_origins, proven=True)
     return setup
 
@@ -82,7 +82,7 @@ async def enter(setup: UseSetup, token: str = "") -> Response:
     """Take the link's token, once, and give a cookie for it."""
     cookie = setup.doorway.enter(token)
     if cookie is None:
-        raise LinkUsed("this link was used already, or belongs to an earlier start")
+        raise LinkUsed("this link was already used, or is from an earlier start")
     answer = RedirectResponse("/setup", 303)
     answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/setup")
     return answer
@@ -114,7 +114,7 @@ async def keep(request: Request, setup: UseSetup) -> Response:
     """Keep the answers, once, and start."""
     form = await _form(request)
     if setup.place.configured:
-        raise AlreadySetUp(f"{setup.place.config} is there already, so nothing is asked any more")
+        raise AlreadySetUp(f"{setup.place.config} already exists, so the setup is done")
     try:
         document = configuration(form, setup.place)
     except WrongAnswers as wrong:

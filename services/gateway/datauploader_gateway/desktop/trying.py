@@ -15,7 +15,7 @@ from datauploader.service import Check
 from datauploader_gateway.desktop.place import Place, write_private
 
 LONGEST_S = 90.0
-_TOLD = ("catalogue", "remote ", "watch root ", "rclone")
+_TOLD = ("catalogue", "remote ", "upload folder ", "rclone")
 
 
 def try_out(document: Mapping[str, Any], place: Place) -> list[Check]:
@@ -35,7 +35,7 @@ def try_out(document: Mapping[str, Any], place: Place) -> list[Check]:
                 env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=LONGEST_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return [Check("trial", ok=False, detail=f"nothing was answered within {LONGEST_S:.0f} s")]
+            return [Check("trial", ok=False, detail=f"no answer within {LONGEST_S:.0f} s")]
     return _read(done.stdout, done.stderr)
 
 
@@ -43,6 +43,6 @@ def _read(out: bytes, err: bytes) -> list[Check]:
     try:
         checks = [Check(each["name"], each["ok"], each["detail"]) for each in json.loads(out)["checks"]]
     except (ValueError, KeyError, TypeError):
-        return [Check("trial", ok=False, detail=err.decode(errors="replace")[-300:].strip() or "it said nothing")]
+        return [Check("trial", ok=False, detail=err.decode(errors="replace")[-300:].strip() or "it gave no message")]
     told = [check for check in checks if not check.ok or check.name.startswith(_TOLD)]
     return sorted(told, key=lambda check: check.ok)

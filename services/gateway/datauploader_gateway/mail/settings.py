@@ -62,7 +62,7 @@ class MailSettings(BaseModel):
     @classmethod
     def _has_user(cls, text: str) -> str:
         if text and (text.count("{user}") != 1 or not is_address(text.replace("{user}", "user"))):
-            raise ValueError("write an address in which {user} stands once, such as {user}@facility.eu")
+            raise ValueError("write an address that contains {user} once, such as {user}@facility.eu")
         return text
 
     @model_validator(mode="after")

@@ -150,7 +150,7 @@ def _answer(error: smtplib.SMTPException) -> tuple[int, str]:
 
 def trouble_of(error: Exception, settings: MailSettings) -> str:
     """Say in a sentence what is wrong with the mail server."""
-    return f"the mail server {settings.host} does not take mail: {_sentence(error)}"
+    return f"the mail server {settings.host} does not accept mail: {_sentence(error)}"
 
 
 def _sentence(error: Exception) -> str:

@@ -114,7 +114,7 @@ class Board:
 
     def _reach(self) -> Bus:
         if self._operations is None:
-            raise ParkedOutOfReach("the gateway's own account at the broker may not read parked messages")
+            raise ParkedOutOfReach("the gateway's account at the broker may not read parked messages")
         return self._operations
 
     @staticmethod
@@ -122,11 +122,11 @@ class Board:
         try:
             return await asyncio.to_thread(step)
         except MessagingError as error:
-            raise BrokerAway(f"the broker could not be asked: {error}") from error
+            raise BrokerAway(f"the broker could not be reached: {error}") from error
 
 
 def _not_parked(queue: str, message_id: str) -> NotFound:
     return NotFound(
-        f"nothing that this could be done with is parked in {queue} under the id {message_id}",
-        hint="Somebody may have settled it already; look at the list again.",
+        f"there is no such parked message in {queue} under the id {message_id}",
+        hint="Someone may have replayed or dropped it already; check the list.",
     )

@@ -51,7 +51,7 @@ class Health:
 
     def _broker(self) -> CheckBody:
         health = self._bus.health()
-        detail = health.detail or ("the broker has asked publishers to wait" if health.blocked else "")
+        detail = health.detail or ("the broker has paused publishers" if health.blocked else "")
         return CheckBody(name="broker", ok=health.ok and not health.blocked, detail=detail)
 
     async def _redis_and_view(self) -> list[CheckBody]:
@@ -60,7 +60,7 @@ class Health:
             whole = await self._reader.whole()
         except RedisError as error:
             return [CheckBody(name="redis", ok=False, detail=redisdoor.trouble_of(error))]
-        trouble = self._view.trouble or ("" if whole else "the status view is being built again from the event log")
+        trouble = self._view.trouble or ("" if whole else "the status is being rebuilt from the event log")
         return [CheckBody(name="redis", ok=True), CheckBody(name="view", ok=not trouble, detail=trouble)]
 
     async def _catalogue(self) -> CheckBody:
@@ -74,5 +74,5 @@ class Health:
     async def _outbox(self) -> CheckBody:
         waiting = await asyncio.to_thread(self._intake.waiting)
         trouble = self._intake.trouble
-        detail = f"{waiting} events wait for the broker: {trouble}" if trouble else ""
+        detail = f"{waiting} events are waiting for the broker: {trouble}" if trouble else ""
         return CheckBody(name="outbox", ok=not trouble, detail=detail)

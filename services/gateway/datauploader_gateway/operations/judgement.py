@@ -54,7 +54,7 @@ def troubles(
 ) -> list[Trouble]:
     """List everything that is wrong, what concerns most people first."""
     found = [
-        Trouble(about="check", name=check.name, what=f"{check.name} is not well", detail=check.detail)
+        Trouble(about="check", name=check.name, what=f"{check.name} has a problem", detail=check.detail)
         for check in checks
         if not check.ok
     ]
@@ -67,11 +67,11 @@ def troubles(
 def summary(found: Sequence[Trouble]) -> str:
     """Say in one sentence how many things are wrong and what, or that all is well."""
     if not found:
-        return "All is well."
+        return "No problems found."
     named = "; ".join(trouble.what for trouble in found[:NAMED])
     more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    count = "One thing is" if len(found) == 1 else f"{len(found)} things are"
-    return f"{count} wrong: {named}{more}."
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    return f"{count}: {named}{more}."
 
 
 def _of_station(station: StationStatus) -> Iterator[Trouble]:
@@ -79,25 +79,25 @@ def _of_station(station: StationStatus) -> Iterator[Trouble]:
         yield Trouble(about="station", name=station.station, what=_silence(station), detail=_LOOK)
     for service in station.services:
         if service.silent and not station.silent:
-            what = f"{service.service} of {station.station} has been silent for {ago(service.age_s)}"
+            what = f"{service.service} of {station.station} has not reported for {ago(service.age_s)}"
             yield Trouble(about="station", name=station.station, what=what, detail=_LOOK)
         elif not service.silent:
             yield from _of_service(station.station, service)
 
 
-_LOOK = "See that the workstation is on, that its service runs, and that it reaches the broker."
+_LOOK = "Check that the workstation is on, that its service is running, and that it can reach the broker."
 
 
 def _silence(station: StationStatus) -> str:
     if not station.services:
-        return f"station {station.station} has never been heard of"
+        return f"station {station.station} has never reported"
     watchers = [service for service in station.services if service.service == WATCHER]
     last = min(watchers or station.services, key=lambda service: service.age_s)
     alone = bool(watchers) and any(not service.silent for service in station.services)
     who = f"the watcher of {station.station}" if alone else f"station {station.station}"
     if last.state == "stopping":
         return f"{who} was stopped {ago(last.age_s)} ago"
-    return f"{who} has been silent for {ago(last.age_s)}"
+    return f"{who} has not reported for {ago(last.age_s)}"
 
 
 def _of_service(station: str, service: ServiceReport) -> Iterator[Trouble]:
@@ -106,21 +106,23 @@ def _of_service(station: str, service: ServiceReport) -> Iterator[Trouble]:
 
     if service.others and service.service in ALONE:
         hosts = " and ".join(sorted({service.host, *service.others}))
-        yield trouble(f"two computers call themselves {station}: {hosts}", "Give one of them another name.")
+        yield trouble(f"two computers use the name {station}: {hosts}", "Give one of them another name.")
     if service.troubles or service.state == "degraded":
         detail = " ".join(service.troubles)
-        yield trouble(f"{service.service} of {station} reports {len(service.troubles) or 'some'} trouble", detail)
+        yield trouble(f"{service.service} of {station} reports a problem", detail)
     for root in service.roots:
         if not root.present:
-            yield trouble(f"a folder of {station} is not there", f"{root.path}: connect the drive, or mount it.")
+            yield trouble(f"a folder of {station} is missing", f"{root.path}: connect or mount the drive.")
         elif _little(root.free_bytes, root.total_bytes):
-            yield trouble(f"a disk of {station} is nearly full", f"{root.path}: make room.")
+            yield trouble(f"a disk of {station} is nearly full", f"{root.path}: free some space.")
     disk = service.state_disk
     if disk is not None and _little(disk.free_bytes, disk.total_bytes):
-        yield trouble(f"the disk of {service.service}'s state on {station} is nearly full", "Make room there.")
+        yield trouble(
+            f"the disk with the state of {service.service} on {station} is nearly full", "Free some space on it."
+        )
     if service.oldest_pending_s > OLD_S:
-        what = f"a file of {station} has waited for {ago(service.oldest_pending_s)}"
-        yield trouble(what, "Its receipt is missing: look at the queues, the storage and the catalogue.")
+        what = f"a file of {station} has been waiting for {ago(service.oldest_pending_s)}"
+        yield trouble(what, "No confirmation has arrived: check the queues, the storage and the catalogue.")
 
 
 def _of_queue(queue: QueueBody) -> Iterator[Trouble]:
@@ -128,20 +130,23 @@ def _of_queue(queue: QueueBody) -> Iterator[Trouble]:
         return Trouble(about=about, name=queue.name, what=what, detail=detail)
 
     if queue.name == ASTRAY:
-        messages = "message has" if queue.parked == 1 else "messages have"
-        what = f"{queue.parked} {messages} gone astray"
-        yield trouble(what, "Their queue is gone: make it again, then replay them, or drop them.", "parked")
+        messages = "message has no queue" if queue.parked == 1 else "messages have no queue"
+        what = f"{queue.parked} {messages} any more"
+        yield trouble(what, "Create the queue again, then replay or drop the messages.", "parked")
         return
     if not queue.there:
         yield trouble(f"the queue {queue.name} is missing", "Start its service, or run: datauploader topology apply")
     elif not queue.consumers:
-        yield trouble(f"nobody consumes {queue.name}", "Start its service, and look at its log.")
+        yield trouble(f"the queue {queue.name} has no consumer", "Start its service, and check its log.")
     if queue.waiting >= DEEP:
-        yield trouble(f"{queue.waiting} messages wait in {queue.name}", "Its consumer, or what that needs, is slow.")
+        yield trouble(
+            f"{queue.waiting} messages are waiting in {queue.name}",
+            "Its consumer is slow, or something that the consumer needs.",
+        )
     if queue.parked:
         messages = "message is" if queue.parked == 1 else "messages are"
         what = f"{queue.parked} {messages} parked in {queue.name}"
-        yield trouble(what, "Read the reason, mend the cause, then replay.", "parked")
+        yield trouble(what, "Read the reason, fix the cause, then replay.", "parked")
 
 
 def _little(free: int | None, total: int | None) -> bool:

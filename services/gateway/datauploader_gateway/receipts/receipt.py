@@ -37,7 +37,7 @@ class Proven(BaseModel):
     """The files by what is known of them; each file is counted once."""
 
     verified: Amount = Field(description="In the catalogue, and the stored bytes have the digest of the source.")
-    unverified: Amount = Field(description="In the catalogue, and nobody has compared the stored bytes.")
+    unverified: Amount = Field(description="In the catalogue; the stored bytes were not compared.")
     stored: Amount = Field(description="On the storage, but not in the catalogue.")
     failed: Amount
     underway: Amount = Field(description="Neither stored nor given up.")
@@ -81,7 +81,7 @@ class Receipt(BaseModel):
     files: Proven
     verified_by: tuple[Way, ...]
     manifest: Manifest
-    audited: Audit | None = Field(default=None, description="The latest look at what lies on the storage.")
+    audited: Audit | None = Field(default=None, description="The latest comparison of the storage with the manifest.")
     check: tuple[str, ...] = Field(description="Commands for the dataset's folder that repeat the check.")
 
 
@@ -157,14 +157,15 @@ def _doubts(upload: Upload, registers: Mapping[str, Register], found: Survey) ->
         return _unfinished(upload, found)
     known, doubts = found.amount(state="catalogued"), []
     if seal and seal["manifest_sha256"] != completed["manifest_sha256"]:
-        doubts.append("The station's latest manifest is not the one that the dataset was completed with.")
+        doubts.append("The station's latest manifest differs from the one that the dataset was completed with.")
     if (known.files, known.bytes) != (completed["files"], completed["bytes"]) or found.without_digest:
         doubts.append(
-            f"The dataset has {completed['files']} files with {completed['bytes']} bytes; the gateway has all facts "
-            f"about {known.files - found.without_digest} with {known.bytes} bytes. The event log may not reach back."
+            f"The dataset has {completed['files']} files with {completed['bytes']} bytes; the gateway has complete "
+            f"data of {known.files - found.without_digest} with {known.bytes} bytes. The event log may not go "
+            f"back far enough."
         )
     elif found.sha256 != completed["manifest_sha256"]:
-        doubts.append("The digests of the files are not those of the manifest that the dataset was completed with.")
+        doubts.append("The checksums of the files differ from the manifest that the dataset was completed with.")
     audit = upload.audited
     if (
         audit is not None
@@ -183,16 +184,18 @@ def _notes(upload: Upload) -> list[str]:
     if upload.later is None:
         return list(upload.notes)
     names = ", ".join(upload.later.first) + (", …" if upload.later.files > len(upload.later.first) else "")
-    came = f"{_files(upload.later.files)} in the folder came or changed after that, and this receipt is not about them"
-    return [*upload.notes, f"{came} (seen {_minute(upload.later.at)}): {names}."]
+    were, are = ("was", "is") if upload.later.files == 1 else ("were", "are")
+    came = f"{_files(upload.later.files)} in the folder {were} added or changed after that"
+    seen = _minute(upload.later.at)
+    return [*upload.notes, f"{came} and {are} not covered by this receipt (seen {seen}): {names}."]
 
 
 _STATES = {
-    "requested": "The station has not begun with the upload yet.",
-    "open": "The upload is open: files may still come and change.",
-    "cancelled": "The upload was cancelled. What is stored stays stored; no dataset was completed.",
-    "rejected": "The station could not do the upload.",
-    "refused": "The catalogue refused the dataset. What is stored stays stored.",
+    "requested": "The station has not started the upload yet.",
+    "open": "The upload is open: files may still be added or change.",
+    "cancelled": "The upload was cancelled. Stored files are kept; no dataset was completed.",
+    "rejected": "The station could not carry out the upload.",
+    "refused": "The catalogue refused the dataset. Stored files are kept.",
 }
 
 
@@ -210,13 +213,13 @@ def _sentence(files: Proven, doubts: tuple[str, ...], sealed: str | None) -> str
     if doubts:
         return f"This receipt is not final. {' '.join(doubts)}"
     if not total:
-        return "The dataset is complete and empty: 0 files were found, and somebody closed it so."
+        return "The dataset is complete and empty: 0 files were found, and a person closed the upload."
     whole = f"The dataset is complete as it was sealed{f' on {_minute(sealed)}' if sealed else ''}"
     if files.unverified.files:
         return (
             f"{whole}, with {_files(total)}, but {files.unverified.files} of them "
-            f"{'was' if files.unverified.files == 1 else 'were'} not verified: nobody has compared what the storage "
-            "holds with what the station read."
+            f"{'was' if files.unverified.files == 1 else 'were'} not verified: the stored bytes have not been "
+            "compared with the bytes that the station read."
         )
     return f"{whole}: {_files(total)} stored, verified and in the catalogue."
 

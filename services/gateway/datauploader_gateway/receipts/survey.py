@@ -57,7 +57,7 @@ class Survey:
         found: dict[str, Amount] = {}
         for kind in self._files:
             if _state(kind) == "catalogued" and _kind(kind).proof == "verified":
-                way = ", ".join(_kind(kind).methods) or "in a way that was not heard"
+                way = ", ".join(_kind(kind).methods) or "by an unknown method"
                 known = found.get(way, Amount())
                 found[way] = Amount(files=known.files + self._files[kind], bytes=known.bytes + self._bytes[kind])
         return dict(sorted(found.items()))

@@ -29,7 +29,9 @@ class AuditBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     read: bool = Field(default=False, description="Read every object back of which the storage has no hash.")
-    accept: bool = Field(default=False, description="Complete the dataset beside what nobody ordered there.")
+    accept: bool = Field(
+        default=False, description="Complete the dataset although the storage contains unexpected objects."
+    )
 
 
 class Asked(BaseModel):
@@ -76,7 +78,7 @@ async def begin_audit(upload: Upload, body: AuditBody, request: Request, who: Ca
         NothingToCompare: nothing of the upload can be on the storage.
     """
     if upload.state in ("requested", "rejected"):
-        raise NothingToCompare(f"the upload is {upload.state}: nothing of it is on the storage yet")
+        raise NothingToCompare(f"the upload is {upload.state}: there is nothing on the storage to compare yet")
     under_way = (await list_audits(upload, parts)).asked
     if under_way and (under_way.read, under_way.accept) == (body.read, body.accept) and _is_fresh(under_way):
         return under_way

@@ -124,11 +124,11 @@ async def describe(upload: Upload, asked: DatasetText, who: Caller, parts: Parts
     """
     if not may_describe(who, upload):
         raise NotAllowed(
-            "only whoever asked for this upload, and staff, may describe its dataset",
+            "only the person who requested this upload, and staff, may describe its dataset",
             hint=f"Ask {upload.requested_by.name or upload.requested_by.id}.",
         )
     if asked.description is None and asked.parameters is None:
-        raise InvalidRequest("neither a description nor parameters are given", hint="Give one of them.")
+        raise InvalidRequest("there is neither a description nor a parameter", hint="Send at least one of them.")
     known = await described(upload, parts)
     check_based_on(asked.based_on, known)
     parameters = _merged(known.parameters, asked.parameters or ())
@@ -156,7 +156,7 @@ def check_based_on(word: str | None, known: Description) -> None:
     """
     if word is not None and word != known.word:
         by = known.by.name or known.by.id if known.by else "somebody"
-        raise ChangedMeanwhile(f"{by} has changed the description meanwhile")
+        raise ChangedMeanwhile(f"{by} has changed the description in the meantime")
 
 
 async def say(event: Event[Any], parts: Parts) -> None:
@@ -167,8 +167,8 @@ async def say(event: Event[Any], parts: Parts) -> None:
     """
     if len(encode(event)) > LARGEST:
         raise InvalidRequest(
-            "the description and its parameters are too long together",
-            hint="Shorten them; long values belong into a file of the dataset.",
+            "the description and the parameters together are too long",
+            hint="Shorten them; put long values into a file of the dataset.",
         )
     about = event.data
     last = await parts.reader.last_word(about.upload_id, getattr(about, "investigation", ""))
@@ -182,7 +182,7 @@ async def say(event: Event[Any], parts: Parts) -> None:
 def _merged(known: Sequence[Parameter], given: Sequence[ParameterBody]) -> tuple[Parameter, ...]:
     named = {parameter.name: parameter for parameter in given}
     if len(named) != len(given):
-        raise InvalidRequest("parameters: one name stands twice", hint="Give each parameter once.")
+        raise InvalidRequest("parameters: a name appears twice", hint="Give each parameter once.")
     changed = {name: Parameter.model_validate(one.model_dump()) for name, one in named.items()}
     merged = {parameter.name: parameter for parameter in known} | changed
     if len(merged) > MOST_PARAMETERS:

@@ -75,7 +75,9 @@ async def choose_mail_about(upload: Upload, who: Caller, parts: Parts, *, on: bo
         NotAllowed: it is somebody else's mail.
     """
     if upload.requested_by.id != who.user.id:
-        raise NotAllowed("mail about this upload goes to who asked for it, and only they can switch it")
+        raise NotAllowed(
+            "mail about this upload goes to the person who requested it; only that person can turn it on or off"
+        )
     await parts.post.addresses.choose_for(upload.id, on=on)
     await parts.audit.record(f"upload mail {_word(on=on)}", who=who.user.id, address=who.address, upload_id=upload.id)
 

@@ -126,13 +126,13 @@ def _welcome(user: User, kept: roles.Kept, parts: Parts) -> User:
     welcome = account.user if account else roles.with_role(user, kept, parts.settings.roles, parts.settings.oidc)
     if welcome is None and (missing := kept.get(roles.LEFT_OUT)):
         raise NotAllowed(
-            f"the identity provider has left out your {' and '.join(missing)}, because there are too many, so nobody "
+            f"the identity provider did not send your {' and '.join(missing)}, because there are too many, so nobody "
             "knows here whether you may use this gateway",
             hint="Tell an operator: the provider can send only the groups that belong to this application.",
         )
     if welcome is None:
         raise NotAllowed(
-            "you are known to the identity provider, but none of your groups may use this gateway",
+            "your account is known, but none of your groups may use this gateway",
             hint="Ask the user office or an operator for access.",
         )
     return welcome
@@ -168,7 +168,7 @@ def _cookie(state: str, *, secure: bool) -> str:
 
 def _decline(error: str) -> NoReturn:
     word = error if _ERROR.fullmatch(error) else "without a reason"
-    raise SignInFailed(f"the identity provider did not sign you in ({word})", hint="Try again, or another account.")
+    raise SignInFailed(f"the identity provider did not sign you in ({word})", hint="Try again, or use another account.")
 
 
 def _failed(request: Request, error: Problem | RedisError) -> Response:

@@ -70,7 +70,7 @@ class UploadBody(BaseModel):
     idle_close_s: float | None = Field(default=None, gt=0)
     delete_after: bool = False
     continue_dataset: bool = Field(
-        default=False, description="Go on with a dataset that an earlier upload of yours has begun and not completed."
+        default=False, description="Continue a dataset that an earlier upload of yours started and did not complete."
     )
     without: tuple[UploadId, ...] = Field(
         default=(),
@@ -96,7 +96,7 @@ async def request_upload(
         parts.metadata.check(asked.dataset.parameters)
     if asked.delete_after and not parts.settings.offer_delete_after:
         raise NotAllowed(
-            "this facility does not have local copies removed",
+            "this facility does not allow local copies to be removed",
             hint="Leave delete_after out. An operator can allow it with gateway.offer_delete_after.",
         )
     station = await find_station(parts, asked.station)
@@ -130,7 +130,7 @@ async def request_upload(
         raise InvalidRequest(
             f"the folders, files, patterns and parameters take {size} bytes together; a request has room for "
             f"{LARGEST_ACCEPTED}",
-            hint="Choose folders instead of single files, or make several uploads of them.",
+            hint="Select folders instead of single files, or start several uploads.",
         )
     return event
 
@@ -169,7 +169,7 @@ def _check(field: str, name: str) -> None:
 
 def _check_path(path: str) -> None:
     if not pure(path).is_absolute():
-        raise BadPath(f"{path[:200]!r} is no absolute path")
+        raise BadPath(f"{path[:200]!r} is not an absolute path")
     if ".." in re.split(r"[\\/]", path) or "\0" in path:
         raise BadPath(f"{path[:200]!r} must not contain '..' or a zero byte")
 
@@ -179,7 +179,7 @@ async def _check_without(asked: UploadBody, user: User, parts: Parts) -> None:
         upload = await parts.reader.upload(upload_id)
         if upload is None or not user.may_see(upload) or upload.station != asked.station:
             raise InvalidRequest(
-                f"without: {upload_id} is no upload of yours from {asked.station[:200]}",
+                f"without: {upload_id} is not an upload of yours from {asked.station[:200]}",
                 hint="Name uploads of the same station that are listed for you.",
             )
 
@@ -206,7 +206,7 @@ def _check_sources(sources: tuple[str, ...]) -> None:
             or PurePosixPath(source).is_absolute()
             or ".." in re.split(r"[\\/]", source)
         ):
-            raise BadPath(f"sources: {source[:200]!r} does not lie below the path", hint="Write it relative to `path`.")
+            raise BadPath(f"sources: {source[:200]!r} is not below the path", hint="Write it relative to `path`.")
 
 
 async def _kind(path: PurePath, station: Station, parts: Parts) -> Literal["folder", "file"]:

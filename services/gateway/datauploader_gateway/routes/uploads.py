@@ -201,7 +201,7 @@ async def steer(
         InvalidRequest: files are named where only the whole upload can be meant, or none that the action is about.
     """
     if upload.over and not (action == "retry" and upload.state == "rejected"):
-        raise UploadOver(f"the upload is {upload.state}, so there is nothing to {action}")
+        raise UploadOver(f"the upload is {upload.state}, so you cannot {action} it")
     _check_files(upload, action, files)
 
     def order(files: tuple[FilePath, ...] = ()) -> UploadControlled:
@@ -225,8 +225,8 @@ def _check_files(upload: Upload, action: Action, files: tuple[FilePath, ...]) ->
             raise InvalidRequest(f"files: say which files to {action.replace('-', ' ')}")
         if strange := next((file.path for file in files if file.raw not in restless), None):
             raise InvalidRequest(
-                f"files: {strange} does not keep this upload from being sealed",
-                hint="It may have come to rest meanwhile; look at the upload again.",
+                f"files: {strange} does not prevent this upload from being sealed",
+                hint="It may be finished by now; check the upload again.",
             )
     elif files and action != "retry":
         raise InvalidRequest(f"files: {action} is for the whole upload; it cannot name files")

@@ -12,13 +12,13 @@ KEPT = 10
 """Audits of one upload that are remembered."""
 _NAMED = 5
 _LOST = (
-    "Keep every other copy of the files, tell the administrator of the storage, and upload them again as another "
-    "dataset if they cannot be restored."
+    "Keep every other copy of the files and tell the administrator of the storage. If the files cannot be restored, "
+    "upload them again as another dataset."
 )
 _WRONG = {
     "missing": "is missing",
     "cut": "has another size",
-    "altered": "has other content",
+    "altered": "has different content",
     "doubled": "shares its object with another file",
 }
 
@@ -28,17 +28,17 @@ class Audit(BaseModel):
 
     audit: str
     looked: str
-    well: bool = Field(description="Everything lies there as it was verified, and nothing that nobody ordered.")
+    well: bool = Field(description="The storage holds everything as verified, and no unexpected objects.")
     says: str = Field(description="What was found, in a sentence.")
     manifest_sha256: str = Field(description="Digest of the list of files that was compared.")
     files: int
     objects: int
     compared: str = Field(description="By what the files were compared.")
     differences: tuple[Difference, ...] = ()
-    accepted: bool = Field(description="A person has accepted what nobody ordered.")
+    accepted: bool = Field(description="A person has accepted the unexpected objects.")
     requested_by: Person | None = Field(default=None, description="None: the catalog, before it completed the dataset.")
     trouble: str = Field(default="", description="Why it could not be compared; the rest says nothing then.")
-    final: bool = Field(default=True, description="False: it is tried again by itself.")
+    final: bool = Field(default=True, description="False: it is retried automatically.")
 
     @property
     def only_foreign(self) -> bool:
@@ -66,30 +66,31 @@ def finding(audit: Audit, *, over: bool) -> str:
     said: list[str] = []
     if number := sum(one.files for one in wrong):
         names = [f"{name} {_WRONG[one.kind]}" for one in wrong for name in one.first][:_NAMED]
-        are = "is not on the storage as it was" if number == 1 else "are not on the storage as they were"
+        are = "is no longer on the storage as" if number == 1 else "are no longer on the storage as"
         said.append(f"{_count(number, 'file')} of this dataset {are} verified: {_listed(names, number)}.")
     if foreign is not None:
-        lie = "lies there that nobody ordered" if foreign.files == 1 else "lie there that nobody ordered"
-        said.append(f"{_count(foreign.files, 'object')} {lie}: {_listed(list(foreign.first[:_NAMED]), foreign.files)}.")
+        objects = _count(foreign.files, "unexpected object")
+        said.append(f"The storage has {objects}: {_listed(list(foreign.first[:_NAMED]), foreign.files)}.")
     return " ".join([*said, *_what_to_do({one.kind for one in audit.differences}, over=over)])
 
 
 def _what_to_do(kinds: set[str], *, over: bool) -> list[str]:
     if over and not kinds & set(_WRONG):
-        return ["If it does not belong there, have it moved away."]
+        return ["If they do not belong there, have them moved away."]
     if over:
         return [_LOST]
     found = []
     if kinds & {"missing", "cut"}:
-        found.append("Press Try again to send what is missing or cut once more from the station's computer.")
+        found.append("Press Retry to upload files that are missing or have another size again.")
     if "altered" in kinds:
-        found.append("What has other content is not overwritten: have it moved away, then press Try again.")
+        found.append("Files with different content are not overwritten: have them moved away, then press Retry.")
     if "doubled" in kinds:
-        found.append("This storage cannot tell these names apart: rename the files and upload them as another dataset.")
-    if "foreign" in kinds:
         found.append(
-            "Have moved away what does not belong there and press Try again, or complete the dataset beside it."
+            "This storage treats these names as the same: rename the files and upload them as another dataset."
         )
+    if "foreign" in kinds:
+        accept = "" if kinds & set(_WRONG) else ", or press Complete anyway to leave them there"
+        found.append(f"Have unexpected objects moved away, then press Retry{accept}.")
     return found
 
 
@@ -106,7 +107,7 @@ def _told(report: AuditReported) -> Audit:
 
 def _sentence(audit: Audit) -> str:
     if audit.trouble:
-        return audit.trouble + (" It is tried again by itself." if not audit.final else "")
+        return audit.trouble + (" It is retried automatically." if not audit.final else "")
     head = f"{_count(audit.files, 'file')} compared by {audit.compared}"
     if not audit.differences:
         return f"{head}; no difference."
@@ -115,13 +116,13 @@ def _sentence(audit: Audit) -> str:
 
 
 _KINDS = {
-    "foreign": "that nobody ordered",
+    "foreign": "unexpected",
     "ours": "stored but not in the dataset",
     "leftover": "left over from interrupted transfers",
     "respelt": "spelt differently by the storage",
     "doubled": "sharing an object with another",
     "cut": "of another size",
-    "altered": "with other content",
+    "altered": "with different content",
 }
 
 

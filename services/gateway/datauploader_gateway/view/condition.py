@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from datauploader_gateway.operations.judgement import ago
 
-READING = "the status view is being built again from the event log"
+READING = "the status is being rebuilt from the event log"
 
 
 class Condition:

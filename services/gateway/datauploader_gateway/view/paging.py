@@ -5,7 +5,7 @@ import binascii
 
 from datauploader_gateway.errors import InvalidRequest
 
-NO_CURSOR = "after: this is no cursor of this list; take `next` of the page before it"
+NO_CURSOR = "after: this is not a cursor of this list; use `next` of the previous page"
 
 
 def pack_cursor(word: str, rest: str | bytes) -> str:

@@ -55,7 +55,7 @@ class Upload(BaseModel):
     id: str
     state: UploadState
     over: bool = Field(description="Nothing more will happen.")
-    needs_person: bool = Field(description="It stands still until somebody does something.")
+    needs_person: bool = Field(description="It waits until a person does something.")
     paused: bool
     closing: bool = Field(description="Somebody has asked to close it; no new files are taken up.")
     mode: Literal["sync", "batch"]
@@ -79,7 +79,7 @@ class Upload(BaseModel):
     settling: int = Field(default=0, description="Files still being written or hashed.")
     restless: tuple[RestlessFile, ...] = Field(
         default=(),
-        description="Files that keep the closed upload from being sealed, because a program goes on writing them.",
+        description="Files that keep the closed upload from being sealed, because a program is still writing them.",
     )
     looked: bool = Field(default=True, description="The station has looked at everything once since it was started.")
     station_silent_since: str | None = Field(
@@ -87,19 +87,17 @@ class Upload(BaseModel):
         description="Its watcher has not reported since; what was written later is not known. Null: it reports.",
     )
     waiting: int = Field(default=0, description="File versions that wait for their turn.")
-    speed: float = Field(default=0, description="Bytes per second; 0 where nobody has said one lately.")
+    speed: float = Field(default=0, description="Bytes per second; 0 where none was reported recently.")
     speed_said: str = Field(default="", exclude=True)
     seconds_left: float | None = None
     moving: tuple[MovingFile, ...] = ()
     manifest_sha256: str = ""
-    audited: Audit | None = Field(default=None, description="The latest look at what lies on the storage.")
-    auditing: bool = Field(default=False, description="What lies on the storage is being compared.")
-    delayed: bool = Field(
-        default=False, description="The catalogue has not taken for a while what it is told of this upload."
-    )
+    audited: Audit | None = Field(default=None, description="The latest comparison of the storage with the manifest.")
+    auditing: bool = Field(default=False, description="The storage is being compared with the manifest.")
+    delayed: bool = Field(default=False, description="The catalogue has not accepted this upload for a while.")
     troubles: tuple[str, ...] = ()
     notes: tuple[str, ...] = Field(default=(), description="What belongs to the record: no trouble, but to be known.")
-    later: Later | None = Field(default=None, description="Null: nothing, or nobody has looked yet.")
+    later: Later | None = Field(default=None, description="Null: nothing, or not checked yet.")
 
 
 Registers = Mapping[str, Register]
@@ -196,9 +194,9 @@ def _notes(registers: Registers, numbers: Mapping[str, int]) -> list[str]:
     """Return what was said at the seal, and what the station has said since the dataset was complete."""
     notes = list(_said(registers, "seal").get("notes", []))
     if detail := _said(registers, "metadata").get("detail", ""):
-        notes.append(f"The catalogue does not take all of the dataset's own metadata. {detail}")
+        notes.append(f"The catalogue did not accept all metadata of the dataset. {detail}")
     if files := numbers.get("metadata_lacks.files", 0):
-        notes.append(f"Metadata of {files:,} file{'s' * (files != 1)} not taken; the list of the files says why.")
+        notes.append(f"Metadata of {files:,} file{'s' * (files != 1)} not accepted; the list of files shows why.")
     scan, completed = registers.get("scan"), registers.get("completed")
     if scan is not None and completed is not None and scan.time > completed.time:
         notes += scan.data.get("troubles", [])
@@ -324,7 +322,7 @@ def _troubles(registers: Registers, state: UploadState, counts: Counts) -> list[
         found.append(f"{number} file{'s' * (number != 1)} failed: {_sentence(latest)}")
     elif number := counts.retrying.files:
         sentence = _sentence(_said(registers, "retrying", "failure"))
-        found.append(f"{number} file{'s' * (number != 1)} being tried again: {sentence}")
+        found.append(f"{number} file{'s' * (number != 1)} being retried: {sentence}")
     return found
 
 
@@ -334,12 +332,13 @@ def _delay(said: Mapping[str, Any]) -> str:
         return ""
     since = f"{datetime.fromisoformat(said['since']).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     minutes = max(1, round(float(said["retry_s"]) / 60))
-    again = f"It is tried again {'every minute' if minutes == 1 else f'in {minutes} minutes'}."
+    again = f"It is retried {'every minute' if minutes == 1 else f'in {minutes} minutes'}."
     if said.get("needs_person"):
         again = (
-            "It is tried again by itself, ever more rarely. Ask the user office; press retry when the cause is gone."
+            "It is retried automatically, at growing intervals. Ask the user office. When the cause is "
+            "fixed, press Retry."
         )
-    return _sentence({"detail": f"The catalogue has not taken this since {since}: {said['detail']}", "hint": again})
+    return _sentence({"detail": f"The catalogue has not accepted this since {since}: {said['detail']}", "hint": again})
 
 
 def _sentence(said: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ async def change(
     """Say what the dataset is."""
     known = await rest.described(upload, parts)
     if not len(name) == len(value) == len(units):
-        raise InvalidRequest("the form came in pieces", hint="Open it again and fill it in once more.")
+        raise InvalidRequest("the form was incomplete", hint="Open the form again and fill it in again.")
     rows = list(zip(name, value, units, strict=True))
     changed = _changed(known, rows) + _asked(known, await request.form(), parts)
     await _say(upload, description, based_on, changed, request, who, parts)

@@ -31,7 +31,7 @@ async def door_of(parts: UseParts) -> DesktopDoor:
         NotFound: this gateway serves a facility.
     """
     if parts.desktop is None:
-        raise NotFound("this gateway is not the page of a desktop")
+        raise NotFound("this page exists only in the desktop program")
     return parts.desktop
 
 
@@ -46,7 +46,7 @@ def _must_be_at_home(request: Request, parts: Parts, door: DesktopDoor) -> None:
     """
     check_origin(request.method, request.headers, parts.own_origins, proven=True)
     if not door.doorway.admits(request.cookies.get(COOKIE, "")):
-        raise NotAllowed("this page is for who started DataUploader on this computer", hint=LinkUsed.hint)
+        raise NotAllowed("this page is for the person who started DataUploader on this computer", hint=LinkUsed.hint)
 
 
 def _show(folder: Path) -> None:
@@ -63,7 +63,7 @@ async def enter(request: Request, door: UseDoor, token: Annotated[str, Query(max
     """Take the link's token, once, and give a cookie for it."""
     cookie = door.doorway.enter(token)
     if cookie is None:
-        raise LinkUsed("this link was used already, or belongs to an earlier start")
+        raise LinkUsed("this link was already used, or is from an earlier start")
     # a page of our own goes on: what follows is of this site then, not of the one that the link stood on
     answer = templates.TemplateResponse(request, "desktop-open.html")
     answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", path="/desktop")
@@ -89,6 +89,6 @@ async def open_folder(request: Request, parts: UseParts, door: UseDoor) -> Respo
 async def leave(request: Request, parts: UseParts, door: UseDoor) -> Response:
     """End the process; what is not uploaded yet goes on at the next start."""
     _must_be_at_home(request, parts, door)
-    await parts.audit.record("desktop quit", who="whoever started it", address=address_of(request))
+    await parts.audit.record("desktop quit", who="the person who started it", address=address_of(request))
     door.end()
     return templates.TemplateResponse(request, "desktop.html", {"folder": door.folder, "ended": True})

@@ -27,7 +27,7 @@ router = APIRouter(include_in_schema=False)
 _SHOWN, _UPLOADS, _UPLOADS_OF_ONE = 50, 3, 10
 _TITLES: dict[Section, str] = {
     "today": "Today",
-    "used": "Used last",
+    "used": "Recently used",
     "open": "Other open investigations",
     "closed": "Closed",
 }

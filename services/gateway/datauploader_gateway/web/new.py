@@ -189,8 +189,8 @@ async def start(request: Request, who: Visitor, parts: UseParts) -> Response:
     bodies = bodies_of(draft, parts)
     if str(form.get("seen", "")) not in ("", _digest(bodies)):
         raise InvalidRequest(
-            "what is chosen has changed since this review was opened, in another window perhaps; nothing has begun",
-            hint="Go back to the form, and open the review again.",
+            "the selection was changed after this review was opened, perhaps in another window; nothing has started",
+            hint="Go back to the form and press Review again.",
         )
     uploads: list[Upload] = []
     for body in bodies:
@@ -200,9 +200,7 @@ async def start(request: Request, who: Visitor, parts: UseParts) -> Response:
             return RedirectResponse(f"/new/review?draft={token}", 303)
         except Problem as problem:
             if uploads:
-                so_far = (
-                    f"{len(uploads)} of {len(bodies)} uploads have begun; go back and press Start again for the rest."
-                )
+                so_far = f"{len(uploads)} of {len(bodies)} uploads have started. Go back and start the others again."
                 problem.hint = f"{problem.hint} {so_far}".strip()
             raise
     return RedirectResponse(f"/uploads/{uploads[0].id}" if len(uploads) == 1 else "/", 303)
@@ -224,14 +222,14 @@ def _filled(now: Draft, asked: Draft, named: Sequence[tuple[str, str, str]], par
 
 def _reviewed(draft: Draft | None) -> Draft:
     if draft is None:
-        raise NotFound("this draft is not kept any more", hint="Choose again what to upload.")
+        raise NotFound("this draft has expired", hint="Select again what to upload.")
     return draft.model_copy(update={"reviewed": True})
 
 
 async def _mine(who: Visitor, parts: Parts, token: str) -> Draft:
     draft = await parts.drafts.load(who.user.id, token)
     if draft is None:
-        raise NotFound("this draft is not kept any more", hint="Choose again what to upload.")
+        raise NotFound("this draft has expired", hint="Select again what to upload.")
     return draft
 
 

@@ -22,7 +22,7 @@ QueueName = Annotated[str, Path(pattern=r"^[a-z0-9_.-]{1,250}$")]
 MessageId = Annotated[str, Path(pattern=r"^[\x21-\x7e]{1,200}$")]
 
 
-AllQueues = Annotated[bool, Query(alias="all", description="queues that are well and empty as well")]
+AllQueues = Annotated[bool, Query(alias="all", description="queues that are OK and empty as well")]
 
 
 @router.get("")

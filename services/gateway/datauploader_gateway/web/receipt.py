@@ -25,10 +25,10 @@ router = APIRouter(include_in_schema=False)
 _FILES, _LEFT_OUT = 100, 20
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 WAYS = {
-    "backend sha256": "the storage computed the SHA-256 of what it holds, and it is that of the source",
-    "backend sha1": "the storage computed the SHA-1 of what it holds, and it is that of the source",
-    "backend md5": "the storage computed the MD5 of what it holds, and it is that of the source",
-    "read back": "every byte was read back from the storage, and is that of the source",
+    "backend sha256": "the storage computed the SHA-256 of the stored file, and it equals that of the source",
+    "backend sha1": "the storage computed the SHA-1 of the stored file, and it equals that of the source",
+    "backend md5": "the storage computed the MD5 of the stored file, and it equals that of the source",
+    "read back": "every byte was read back from the storage, and equals that of the source",
 }
 After = Annotated[str, Query(max_length=20_000)]
 

@@ -63,7 +63,7 @@ async def _begin(said: dict[str, str], request: Request, parts: Parts) -> str:
     try:
         credentials = _CREDENTIALS.validate_python({name: value for name, value in said.items() if value})
     except ValidationError:
-        raise InvalidRequest("the form was not filled in", hint="Type the name and the password.") from None
+        raise InvalidRequest("the form was not filled in", hint="Enter the name and the password.") from None
     secret, _ = await begin_session(parts, credentials, request)
     return secret
 

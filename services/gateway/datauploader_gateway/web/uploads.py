@@ -43,7 +43,7 @@ async def upload_on_page(
     if found is None or not who.user.may_see(found):
         raise NotFound(
             f"there is no upload {upload_id} that {who.user.name or who.user.id} may see",
-            hint="Another person at this computer may have started it: switch the user, or look into the history.",
+            hint="Another person at this computer may have started it: press Switch user, or look for it in History.",
         )
     return found
 

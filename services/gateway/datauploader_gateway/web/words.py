@@ -41,31 +41,31 @@ STATES = {
 }
 _FILE_STATES: dict[State, Said] = {
     "failed": Said("failed", "bad"),
-    "retrying": Said("trying again", "warn"),
+    "retrying": Said("retrying", "warn"),
     "ready": Said("waiting", ""),
     "unverified": Said("stored, not verified", "warn"),
     "verified": Said("stored, verified", "good"),
     "catalogued": Said("catalogued", "good"),
 }
-_EMPTY = "Close this upload without any file? The dataset will be complete, and empty."
-_CANCEL = "Cancel this upload? What is stored stays stored; the dataset will not be completed."
+_EMPTY = "Close this upload without any files? The dataset will be complete and empty."
+_CANCEL = "Cancel this upload? Stored files are kept, but the dataset will not be completed."
 
 
 def old_view(view: Condition) -> str:
     """Say that what pages show is old, and why; "" where it is not."""
     if view.trouble == READING:
-        return "DataUploader is reading its history; figures may be old until it is done. Uploads go on meanwhile."
+        return "DataUploader is loading its history. Numbers may be out of date until this is done. Uploads continue."
     return f"This status is {view.age} old: {view.trouble}." if view.trouble else ""
 
 
 def state(upload: Upload) -> Said:
     """Say in a word or two how an upload is."""
     if upload.needs_person:
-        return Said("needs you", "bad")
+        return Said("needs attention", "bad")
     if upload.paused:
         return Said("paused", "warn")
     if upload.station_silent_since:
-        return Said("station silent", "warn")
+        return Said("station not responding", "warn")
     if upload.closing and upload.state == "open":
         return Said("closing", "warn")
     return STATES[upload.state]
@@ -98,7 +98,7 @@ def safety(upload: Upload) -> Said | None:
 
 
 _LEAVE_ON = "Leave this computer on: not everything is stored yet."
-_NOT_HEARD = "The station has not reported since {since}; what was written since then is not known here."
+_NOT_HEARD = "The station has not reported since {since}. Files written after that are not known here."
 
 
 def _safety_sealed(upload: Upload, *, stored: bool) -> Said:
@@ -106,12 +106,12 @@ def _safety_sealed(upload: Upload, *, stored: bool) -> Said:
         return Said(_LEAVE_ON, "warn")
     if upload.state == "refused":
         return Said(
-            "It is safe to switch this computer off: every file is stored. The dataset is not complete, because the "
+            "It is safe to switch off this computer: every file is stored. The dataset is not complete, because the "
             "catalogue refuses it.",
             "warn",
         )
     return _unseen(upload) or Said(
-        "It is safe to switch this computer off: every file is stored. The catalogue is being told.", "good"
+        "It is safe to switch off this computer: every file is stored. The catalogue is being updated.", "good"
     )
 
 
@@ -119,25 +119,27 @@ def _safety_open(upload: Upload, *, stored: bool) -> Said:
     if upload.station_silent_since:
         return Said(_NOT_HEARD, "warn", upload.station_silent_since)
     if not upload.looked:
-        return Said("Leave this computer on: the station has not looked at all of the files yet.", "warn")
+        return Said("Leave this computer on: the station has not checked all files yet.", "warn")
     if upload.mode == "batch" or upload.closing or not stored:
         return Said(_LEAVE_ON, "warn")
     if upload.state == "refused":
         return Said(
-            "Everything that the station has reported is stored, but the catalogue refuses the dataset. New files need "
-            "this computer until you close the dataset.",
+            "Everything that the station has reported is stored, but the catalogue refuses the dataset. Leave "
+            "this computer on for new files, until you close the dataset.",
             "warn",
         )
-    return Said("Everything written so far is stored. New files need this computer until you close the dataset.", "")
+    return Said(
+        "Everything written so far is stored. Leave this computer on for new files, until you close the dataset.", ""
+    )
 
 
 def _completed(upload: Upload) -> Said:
     """Speak of what was sealed: what the folder has now is known only as far as somebody has looked."""
     sealed = f"the {_files(upload.counts.catalogued.files)} that the dataset had when it was sealed"
     if upload.later is None:
-        return Said(f"It is safe to switch this computer off: {sealed} are stored and catalogued.", "good")
-    came = _files(upload.later.files)
-    return Said(f"Stored and catalogued: {sealed}. {came} came or changed later and belong to no dataset yet.", "warn")
+        return Said(f"It is safe to switch off this computer: {sealed} are stored and catalogued.", "good")
+    came, belong = _files(upload.later.files), "is" if upload.later.files == 1 else "are"
+    return Said(f"Stored and catalogued: {sealed}. {came} added or changed later {belong} in no dataset yet.", "warn")
 
 
 def _files(number: int) -> str:
@@ -149,7 +151,7 @@ def _lost(upload: Upload) -> Said | None:
     audit = _look(upload)
     if audit is None or audit.well or audit.only_foreign:
         return None
-    return Said("Keep what is on this computer: the storage does not hold everything as it was verified.", "warn")
+    return Said("Keep the files on this computer: the storage no longer holds everything as verified.", "warn")
 
 
 def _unseen(upload: Upload) -> Said | None:
@@ -171,14 +173,15 @@ def _look(upload: Upload) -> Audit | None:
 def actions(upload: Upload) -> list[Button]:
     """List what a person can do to an upload now, the likeliest first."""
     if upload.over:
-        return [Button("retry", "Try again", "")] if upload.state == "rejected" else []
+        return [Button("retry", "Retry", "")] if upload.state == "rejected" else []
     offered = []
     if upload.state == "open" and not upload.closing and upload.mode == "sync":
         offered.append(Button("close", "Close dataset", ""))
     elif upload.state == "open" and not upload.closing and upload.needs_person:
-        offered.append(Button("close", "Have an empty dataset", "", _EMPTY))
+        offered.append(Button("close", "Complete as empty dataset", "", _EMPTY))
     waits = upload.delayed or (upload.needs_person and upload.state == "sealed")
     if upload.counts.failed.files or upload.state == "refused" or waits:
-        offered.append(Button("retry", "Try failed files again" if upload.counts.failed.files else "Try again", ""))
+        only = upload.counts.failed.files and upload.state != "refused" and not upload.delayed
+        offered.append(Button("retry", "Retry failed files" if only else "Retry", ""))
     offered.append(Button("resume", "Resume", "") if upload.paused else Button("pause", "Pause", "quiet"))
     return [*offered, Button("cancel", "Cancel upload", "danger", _CANCEL)]

@@ -34,7 +34,7 @@ def entries_of(file: IO[bytes]) -> Iterator[dict[str, Any]]:
         except json.JSONDecodeError:
             more = text.read(_CHUNK)
             if not more:
-                raise RcloneGone("rclone ended within a listing; it is started again by itself.") from None
+                raise RcloneGone("rclone ended during a listing; it is restarted automatically.") from None
             buffer, at = buffer[at:] + more, 0
         else:
             yield entry

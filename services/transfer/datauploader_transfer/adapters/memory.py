@@ -173,7 +173,7 @@ class MemoryMover:
         except BadRemote as error:
             return Health(remote, reachable=False, writable=False, free=None, detail=str(error))
         well = not storage.down
-        return Health(remote, well, well, storage.room, storage.down or "The storage can be written.")
+        return Health(remote, well, well, storage.room, storage.down or "Files can be written to the storage.")
 
     def limit(self, bytes_per_s: int | None) -> None:
         """Remember the limit; see the port."""
@@ -185,7 +185,7 @@ class MemoryMover:
 
     def _storage(self, remote: str) -> MemoryStorage:
         if remote not in self.storages:
-            raise BadRemote(f"There is no storage called {remote!r} here; known are: {', '.join(self.storages)}.")
+            raise BadRemote(f"There is no storage named {remote!r} here; known are: {', '.join(self.storages)}.")
         return self.storages[remote]
 
     def _move_one(self, remote: str, item: Item, on_begin: Begin | None) -> Outcome:

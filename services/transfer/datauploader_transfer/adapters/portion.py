@@ -348,7 +348,9 @@ class Portion:
 
 
 def _why_wrong(stored: Stored | Failed | None) -> str:
-    return stored.text if isinstance(stored, Failed) else "what was moved there is not what lies there"
+    return (
+        stored.text if isinstance(stored, Failed) else "the object on the storage is not the one that was moved there"
+    )
 
 
 def _equal(item: Item, stored: Stored) -> bool:

@@ -122,7 +122,7 @@ class Rc:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
         except (httpx.TransportError, json.JSONDecodeError) as error:
-            raise RcloneGone(f"rclone ended during {path}; it is started again by itself.") from error
+            raise RcloneGone(f"rclone ended during {path}; it is restarted automatically.") from error
         return ""
 
     def stats(self, group: str) -> Answer:
@@ -138,7 +138,7 @@ class Rc:
         future = self._pool.submit(send)
         while not wait([future], _TICK_S).done:
             if generation != self._rcd.generation:
-                raise RcloneGone("rclone hung and was given up; it is started again by itself.")
+                raise RcloneGone("rclone did not respond and was stopped; it is restarted automatically.")
             self._look(group, watch)
             if watch.must_end():
                 self._end(group)
@@ -168,7 +168,7 @@ class Rc:
                 response = client.post(f"/{path}", json=parameters, timeout=timeout)
             answer: Answer = response.json()
         except (httpx.TransportError, json.JSONDecodeError) as error:
-            raise RcloneGone(f"rclone ended during {path}; it is started again by itself.") from error
+            raise RcloneGone(f"rclone ended during {path}; it is restarted automatically.") from error
         return answer
 
 

@@ -96,7 +96,7 @@ class Rcd:
             if self._fatal:
                 raise self._fatal
             if self._closing.is_set() or time.monotonic() > deadline:
-                raise RcloneGone("rclone does not run. It is started again by itself; look at the log.")
+                raise RcloneGone("rclone is not running. It is restarted automatically; check the log.")
             self._closing.wait(0.02)
         return self._client
 

@@ -180,7 +180,7 @@ class RcloneMover:
             free = storage.free()
         except TransferError:
             free = None  # many storages do not tell
-        return Health(remote, reachable=True, writable=True, free=free, detail="The storage can be written.")
+        return Health(remote, reachable=True, writable=True, free=free, detail="Files can be written to the storage.")
 
     def limit(self, bytes_per_s: int | None) -> None:
         """Limit the bandwidth, now and after a restart of rclone; see the port."""
@@ -201,7 +201,9 @@ class RcloneMover:
         except (BadRemote, BadTarget) as error:
             return outcomes.refused(item, str(error), "Ask the administrator, who defines the storages.")
         if "\x00" in os.fspath(item.source) or not item.source.is_absolute():
-            return outcomes.refused(item, "The source is no absolute path.", "Report this; it is a fault of ours.")
+            return outcomes.refused(
+                item, "The source is not an absolute path.", "This is a fault in DataUploader; please report it."
+            )
         return None
 
     def _with_pause(self, remote: str, found: list[Outcome]) -> list[Outcome]:
@@ -282,7 +284,7 @@ class RcloneMover:
         storage = self._storages.get(remote)
         if storage is None:
             known = ", ".join(sorted(self._storages)) or "none"
-            raise BadRemote(f"There is no storage called {remote!r} here; known are: {known}.")
+            raise BadRemote(f"There is no storage named {remote!r} here; known are: {known}.")
         if remote in self._unusable:
             raise BadRemote(self._unusable[remote])
         return storage

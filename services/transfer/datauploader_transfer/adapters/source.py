@@ -206,7 +206,7 @@ def _out_of_the_way(descriptor: int) -> int:
 def _stream(item: Item) -> Iterator[BinaryIO]:
     with open(nofollow.open_file(os.fsencode(item.source)), "rb") as stream:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise FileNotFoundError(errno.ENOENT, "it is no regular file any more")
+            raise FileNotFoundError(errno.ENOENT, "it is no longer a regular file")
         yield stream
 
 

@@ -33,7 +33,7 @@ class Failure:
     retry_after_s: float | None = None
 
 
-_GOES_ON = "the upload goes on by itself"
+_GOES_ON = "the upload continues automatically"
 
 TABLE: tuple[Failure, ...] = (
     # In this order: a specific text may be wrapped into a general one. Words from rclone 1.75.2 with its local, webdav,
@@ -47,17 +47,17 @@ TABLE: tuple[Failure, ...] = (
     ),
     Failure(
         State.UNREACHABLE,
-        "The storage's certificate does not hold.",
+        "The storage's certificate is not valid or not trusted.",
         "Ask the administrator to renew it, or to name the authority that signed it as ca_file of the remote; "
-        f"{_GOES_ON}, after a changed ca_file when transfer was started again.",
+        f"{_GOES_ON}, after a change of ca_file only when transfer is restarted.",
         Whose.REMOTE,
         ("x509:", "certificate", "--ca-cert"),
         by_hand=True,
     ),
     Failure(
         State.UNREACHABLE,
-        "The storage refuses us because this computer's clock is wrong.",
-        f"Have the clock of this computer set right; {_GOES_ON}.",
+        "The storage refuses the connection because this computer's clock is wrong.",
+        f"Correct the clock of this computer; {_GOES_ON}.",
         Whose.REMOTE,
         (SKEWED, "RequestExpired", "request time and the (current|server.s) time", "clock skew"),
         by_hand=True,
@@ -65,7 +65,7 @@ TABLE: tuple[Failure, ...] = (
     Failure(
         State.STORAGE_FULL,
         "The storage is full.",
-        f"Free space at the storage or raise the quota; {_GOES_ON}.",
+        f"Free space on the storage or raise the quota; {_GOES_ON}.",
         Whose.EITHER,
         (
             "no space left", "disk quota exceeded", "insufficient storage", r"\b507\b", "quota ?exceeded",
@@ -77,14 +77,14 @@ TABLE: tuple[Failure, ...] = (
     Failure(
         State.SOURCE_CHANGED,
         "The file changed while it was read.",
-        "Nothing to do: its newest version is uploaded when it has settled.",
+        "Nothing to do: the newest version is uploaded when it no longer changes.",
         Whose.FILE,
         ("source file is being updated", "can't copy - source", "size changed"),
         retryable=False,
     ),
     Failure(
         State.REFUSED,
-        "The storage cannot hold a file of this name.",
+        "The storage does not accept this file name.",
         "Rename the file, or give the dataset a shorter path.",
         Whose.FILE,
         (
@@ -95,23 +95,23 @@ TABLE: tuple[Failure, ...] = (
     ),
     Failure(
         State.REFUSED,
-        "The storage does not take a file of this size.",
-        "Ask the administrator to raise the storage's limit for one file, then retry; or leave the file out.",
+        "The file is too large for the storage.",
+        "Ask the administrator to raise the storage's limit for one file, then press Retry; or leave the file out.",
         Whose.FILE,
         (r"\b413\b", "EntityTooLarge", "file too large", "entity too large"),
         retryable=False,
     ),
     Failure(
         State.FAILED,
-        "The storage says that somebody else works with this file.",
-        "Nothing to do: it is tried again. If it stays so, ask the administrator who has locked it.",
+        "The storage reports that the file is in use by someone else.",
+        "Nothing to do: it is retried. If this continues, ask the administrator who has locked the file.",
         Whose.EITHER,
         (r"\b42[35]\b", r"\blocked\b", "sharing violation", "being used by another process", "is not shared"),
         retry_after_s=10,
     ),
     Failure(
         State.UNREACHABLE,
-        "The storage asks for a pause.",
+        "The storage asks to slow down.",
         f"Nothing to do: {_GOES_ON}.",
         Whose.REMOTE,
         (r"\b429\b", "too many requests", "slow ?down", "throttl", "rate limit", "retry.?after"),
@@ -119,8 +119,8 @@ TABLE: tuple[Failure, ...] = (
     ),
     Failure(
         State.REFUSED,
-        "The storage's host key is not the one that is known.",
-        "Ask the administrator whether the server was renewed, and to correct the remote's known hosts; "
+        "The storage's host key is not the expected one.",
+        "Ask the administrator whether the server was replaced, and to correct the remote's known hosts; "
         f"{_GOES_ON}.",
         Whose.REMOTE,
         ("knownhosts", "host key"),
@@ -128,8 +128,8 @@ TABLE: tuple[Failure, ...] = (
     ),
     Failure(
         State.REFUSED,
-        "The storage refuses our credentials.",
-        f"Ask the administrator to check the remote's user, password or key; {_GOES_ON}.",
+        "The storage does not accept the configured user, password or key.",
+        f"Ask the administrator to check the credentials of the remote; {_GOES_ON}.",
         Whose.REMOTE,
         (
             r"\b401\b", "unauthori[sz]ed", "unable to authenticate", "InvalidAccessKeyId", "SignatureDoesNotMatch",
@@ -140,14 +140,14 @@ TABLE: tuple[Failure, ...] = (
     ),
     Failure(
         State.REFUSED,
-        "The storage can only be read at present.",
+        "The storage is read-only at the moment.",
         f"Ask the administrator to make it writable again; {_GOES_ON}.",
         Whose.EITHER,
         ("read-only file ?system", "write.protected"),
     ),
     Failure(
         State.REFUSED,
-        "The storage does not allow us to write there.",
+        "The storage does not allow writing there.",
         "Ask the administrator to check what the remote's user may do there, and this computer's clock; "
         f"{_GOES_ON}.",
         Whose.EITHER,
@@ -173,7 +173,7 @@ TABLE: tuple[Failure, ...] = (
     Failure(
         State.STOPPED,
         "The upload was stopped.",
-        "Start it again to go on.",
+        "Start it again to continue.",
         Whose.NEITHER,
         ("context canceled", "job stopped"),
     ),
@@ -190,14 +190,14 @@ TABLE: tuple[Failure, ...] = (
     Failure(
         State.UNREACHABLE,
         "The storage does not answer in time.",
-        "Nothing to do: the upload is tried again.",
+        "Nothing to do: it is retried automatically.",
         Whose.EITHER,
         ("timeout", "timed out", "deadline exceeded"),
     ),
     Failure(
         State.UNREACHABLE,
         "The storage or the connection to it failed.",
-        "Nothing to do: the upload is tried again.",
+        "Nothing to do: it is retried automatically.",
         Whose.EITHER,
         (
             r"\b50[0-9]\b", "internal ?(server)? ?error", "bad gateway", "service unavailable", r"\bEOF\b",
@@ -206,8 +206,8 @@ TABLE: tuple[Failure, ...] = (
     ),
     Failure(
         State.FAILED,
-        "The storage does not take the file.",
-        "It is tried again by itself. If it stays so, ask the storage's administrator about what it says.",
+        "The storage does not accept the file.",
+        "It is retried automatically. If this continues, show this message to the storage's administrator.",
         Whose.EITHER,
     ),
 )  # fmt: skip

@@ -27,7 +27,7 @@ _LONGEST = 300
 
 def verified(item: Item, stored: Stored) -> Outcome:
     """Report that the stored bytes have the hash that was read from the source."""
-    detail = f"Stored and verified: the {stored.algorithm} of the stored file is the one of the source."
+    detail = f"Stored and verified: the {stored.algorithm} of the stored file equals that of the source."
     return Outcome(
         item.key,
         State.VERIFIED,
@@ -43,8 +43,8 @@ def unverified(item: Item) -> Outcome:
     return Outcome(
         item.key,
         State.UNVERIFIED,
-        "Stored, but not verified: this storage has no checksums and reading back is switched off.",
-        "Switch reading back on for this remote to have files verified.",
+        "Stored, but not verified: this storage provides no checksums, and reading back is turned off.",
+        "Turn on read_back for this remote to have files verified.",
     )
 
 
@@ -54,9 +54,8 @@ def conflict(item: Item, *, found: str = "", just_now: bool = False) -> Outcome:
     return Outcome(
         item.key,
         State.CONFLICT,
-        f"A different file {when} under the name {item.target!r}, which this upload has not written. "
-        "It was left as it is.",
-        "Choose another dataset name, or have the file at the storage moved away, then retry.",
+        f"A different file {when} under the name {item.target!r}, not written by this upload. It was not changed.",
+        "Choose another dataset name; or have the file on the storage moved away, then press Retry.",
         holds="other",
         found=found,
     )
@@ -68,7 +67,7 @@ def source_gone(item: Item) -> Outcome:
         item.key,
         State.SOURCE_GONE,
         "The file is no longer on the workstation's disk.",
-        "If it was renamed, its new name is uploaded by itself.",
+        "If it was renamed, it is uploaded automatically under its new name.",
     )
 
 
@@ -77,8 +76,9 @@ def source_led_away(item: Item) -> Outcome:
     return Outcome(
         item.key,
         State.SOURCE_GONE,
-        "The file is no longer at its place: a part of its path is a link or a file now, and links are not followed.",
-        "Put the folder back. Where this machine has the station's folder behind a link, name its place in root_maps.",
+        "The file is no longer at its place: a part of its path is now a link or a file, and links are not followed.",
+        "Put the folder back. If this machine reaches the station's folder through a link, set the real "
+        "folder in root_maps.",
     )
 
 
@@ -87,8 +87,8 @@ def source_changed(item: Item) -> Outcome:
     return Outcome(
         item.key,
         State.SOURCE_CHANGED,
-        "The file has changed since it was found finished.",
-        "Nothing to do: its newest version is uploaded when it has settled.",
+        "The file has changed since it was found to be finished.",
+        "Nothing to do: the newest version is uploaded when it no longer changes.",
     )
 
 
@@ -104,18 +104,19 @@ def no_room_for_copy(item: Item, error: OSError) -> Outcome:
         State.FAILED,
         f"A program is writing the file, so {item.size:,} bytes of it are copied on this computer before they are "
         f"sent, and that failed ({error.strerror or error}).",
-        "Make room on the disk where transfer keeps its state; it is tried again by itself.",
+        "Free space on the disk where transfer keeps its state; it is retried automatically.",
         retryable=True,
         whose=Whose.NEITHER,
     )
 
 
 _UNREADABLE = {
-    errno.EACCES: "Let the service's account read the file, then retry.",
-    errno.EPERM: "Let the service's account read the file, then retry.",
-    errno.ENAMETOOLONG: "Give the file or its folders shorter names; it is uploaded under its new path by itself.",
-    errno.EINVAL: "Rename the file; it is uploaded under its new name by itself.",
-    errno.EILSEQ: "Rename the file; it is uploaded under its new name by itself.",
+    errno.EACCES: "Give the service's account read access to the file, then press Retry.",
+    errno.EPERM: "Give the service's account read access to the file, then press Retry.",
+    errno.ENAMETOOLONG: "Give the file or its folders shorter names; it is then uploaded automatically under its "
+    "new path.",
+    errno.EINVAL: "Rename the file; it is then uploaded automatically under its new name.",
+    errno.EILSEQ: "Rename the file; it is then uploaded automatically under its new name.",
 }
 """What keeps a file from being read that waiting does not mend, and what to do."""
 
@@ -127,7 +128,7 @@ def source_unreadable(item: Item, error: OSError) -> Outcome:
         item.key,
         State.FAILED,
         f"The file cannot be read on the workstation ({error.strerror or error}).",
-        _UNREADABLE.get(error.errno or 0, "Check the drive with the file; it is sent when it can be read again."),
+        _UNREADABLE.get(error.errno or 0, "Check the drive; the file is sent when it can be read again."),
         retryable=True,
         whose=Whose.FILE if own else Whose.NEITHER,
     )
@@ -135,12 +136,12 @@ def source_unreadable(item: Item, error: OSError) -> Outcome:
 
 def mismatch(item: Item, found: Stored, *, left: bool) -> Outcome:
     """Report that what arrived is not what was sent."""
-    end = "It could not be removed there." if left else "It was removed there."
+    end = "The wrong copy could not be removed." if left else "The wrong copy was removed."
     return Outcome(
         item.key,
         State.MISMATCH,
         f"The stored file differs from the source ({found.algorithm} {found.digest[:12]}…). {end}",
-        "It is sent again. If this repeats, the network or the storage damages data: tell the administrator.",
+        "It is sent again. If this happens again, the network or the storage damages data: tell the administrator.",
         method=found.method,
         algorithm=found.algorithm,
         digest=found.digest if left else "",
@@ -176,9 +177,9 @@ def given_up(outcome: Outcome, tries: int) -> Outcome:
     return replace(
         outcome,
         state=State.FAILED if outcome.state is State.UNREACHABLE else outcome.state,
-        detail=f"{outcome.detail} It was tried {tries} times; other files were stored meanwhile, or could have been.",
-        hint="Ask the storage's administrator about what it says of this file, or rename the file or leave it out. "
-        "Retry when the cause is gone.",
+        detail=f"{outcome.detail} It was tried {tries} times; the storage accepts other files.",
+        hint="Show this message to the storage's administrator; or rename the file or leave it out. "
+        "When the cause is fixed, press Retry.",
     )
 
 

@@ -31,7 +31,7 @@ _MOST_SIBLINGS = 10_000
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM}
 _SWAPPED = (
-    "is not the folder that it was: a part of its path is a link or a file now, and links are not followed; put the "
+    "is no longer the same folder: a part of its path is now a link or a file, and links are not followed; put the "
     "folder back"
 )
 
@@ -132,7 +132,7 @@ class LocalDisk:
                 now = self._new_name()
                 happened = f"is called {now} now" if now else "was renamed or removed"
                 raise RootLost(
-                    f"{name} {happened}; rename it back, or close the upload: what is stored stays", gone=True
+                    f"{name} {happened}; rename it back, or close the upload: stored files are kept", gone=True
                 ) from error
             raise RootLost(
                 f"{name} cannot be reached ({error.strerror}); connect the drive or mount it again"
@@ -140,7 +140,7 @@ class LocalDisk:
         if not stat.S_ISDIR(seen.st_mode) or nofollow.leads_elsewhere(seen):
             raise RootLost(f"{name} {_SWAPPED}")
         if self._identity not in (None, (seen.st_dev, seen.st_ino)):
-            log.warning("root_is_another_folder", root=name, hint="it was made anew, mounted again or put in its place")
+            log.warning("root_is_another_folder", root=name, hint="it was created again, mounted again or replaced")
         self._identity = seen.st_dev, seen.st_ino
 
     def _new_name(self) -> str:

@@ -282,7 +282,7 @@ def _verdict(
 def _regular(descriptor: int) -> Stamp:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise FileNotFoundError(2, "it is no regular file any more")
+        raise FileNotFoundError(2, "it is no longer a regular file")
     return stamp_of(found)
 
 

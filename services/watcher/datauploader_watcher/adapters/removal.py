@@ -90,7 +90,7 @@ def put_back(folder: int, hidden: bytes, name: bytes) -> str:
     try:
         rename_new(folder, hidden, name)
     except OSError:
-        return f"; it lies beside it as {hidden.decode()}, because its name is in use"
+        return f"; it was kept beside it as {hidden.decode()}, because its name is in use"
     return ""
 
 

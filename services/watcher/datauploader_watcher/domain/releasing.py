@@ -7,7 +7,7 @@ from datauploader_watcher.domain.versions import Digests
 def objection(digests: Digests, size: int, stored: StoredHash) -> str:
     """Say why the local copy must stay, "" where nothing speaks against its removal."""
     if not stored.found:
-        return "the storage has no such object any more"
+        return "the object is no longer on the storage"
     if stored.size != size:
         return f"the stored copy has {stored.size} bytes, the local one {size}"
     ours = {"sha256": digests.sha256.hex(), "md5": digests.md5.hex()}
@@ -17,4 +17,4 @@ def objection(digests: Digests, size: int, stored: StoredHash) -> str:
     if not both:
         return "the storage could not hash its copy"
     differ = [name for name in both if stored.digests[name].lower() != ours[name]]
-    return f"the stored copy has another {differ[0]}" if differ else ""
+    return f"the stored copy has a different {differ[0]}" if differ else ""

@@ -110,9 +110,9 @@ def _level(name: str, part: str, known: set[str]) -> re.Pattern[str]:
     for found in _PLACEHOLDER.finditer(part):
         word = found.group(1)
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", word):
-            raise _wrong(name, f"{{{word}}} is no placeholder: write a word of a-z, 0-9 and _ in braces")
+            raise _wrong(name, f"{{{word}}} is not a placeholder: write a word of a-z, 0-9 and _ in braces")
         if word in known:
-            raise _wrong(name, f"the placeholder {{{word}}} stands twice in the pattern")
+            raise _wrong(name, f"the placeholder {{{word}}} is used twice in the pattern")
         known.add(word)
         _literal(name, part[end : found.start()], pieces)
         pieces.append(f"(?P<{word}>.+?)")

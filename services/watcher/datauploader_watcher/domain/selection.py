@@ -16,8 +16,10 @@ class Omission:
     detail: str
 
 
-ALWAYS_EXCLUDED = Omission("excluded", "it has a temporary name, or one that this station leaves out")
-SYSTEM = Omission("excluded", "it is a system's own: a recycle bin, snapshot, index, thumbnail or the like")
+ALWAYS_EXCLUDED = Omission("excluded", "it has a temporary name, or a name that this station leaves out")
+SYSTEM = Omission(
+    "excluded", "it belongs to the operating system: a recycle bin, snapshot, index, thumbnail or similar"
+)
 EXCLUDED = Omission("excluded", "an exclude pattern of the upload matches it")
 NOT_INCLUDED = Omission("not-included", "no include pattern of the upload matches it")
 NOT_RECORDED = "not-recorded"
@@ -28,7 +30,7 @@ def unrecorded(error: Exception) -> Omission:
     return Omission(
         NOT_RECORDED,
         f"something about it cannot be recorded ({type(error).__name__}: {str(error)[:300]}); tell the operator, and "
-        "upload it anew when that is mended",
+        "upload it again when this is fixed",
     )
 
 

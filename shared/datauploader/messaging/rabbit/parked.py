@@ -150,7 +150,7 @@ def _problem(queue: Queue, how: Way, rungs: Collection[str]) -> str:
 
 def _reason(queue: Queue, properties: BasicProperties) -> str:
     if queue.name == ASTRAY:
-        return "the queue that it was to go back to after a delay does not exist any more"
+        return "the queue that it was to go back to after a delay no longer exists"
     crashed = f"delivered {count(properties, 'x-delivery-count')} times or more without a verdict: its consumer crashed"
     return str((properties.headers or {}).get("x-reason", crashed))
 

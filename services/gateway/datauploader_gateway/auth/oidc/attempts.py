@@ -59,12 +59,14 @@ class Attempts:
         """
         kept = await self._redis.getdel(keys.sign_in(_digest(state))) if len(state) == _STATE_LENGTH else None
         if kept is None:
-            raise SignInFailed("this sign-in is over: it was used already, or began more than ten minutes ago")
+            raise SignInFailed(
+                "this sign-in is no longer valid: it was used already, or started more than ten minutes ago"
+            )
         attempt = Attempt.model_validate_json(kept)
         if not hmac.compare_digest(attempt.browser, _digest(browser)):
             raise SignInFailed(
-                "this sign-in did not begin in this browser",
-                hint="Allow cookies for the gateway, use its usual address, and sign in again from its own page.",
+                "this sign-in was not started in this browser",
+                hint="Allow cookies for this site, use its usual address, and sign in again.",
             )
         return attempt
 

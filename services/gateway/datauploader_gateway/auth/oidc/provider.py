@@ -104,7 +104,7 @@ class Provider:
             _require_id_token(claims, client, attempt.nonce)
         except Forged as error:
             log.warning("id_token_refused", reason=str(error)[:300])
-            raise SignInFailed("the identity provider's answer is not genuine, or not to this sign-in") from error
+            raise SignInFailed("the identity provider's answer is not genuine, or is not for this sign-in") from error
         return dict(claims)
 
     async def _more(self, metadata: Metadata, answer: TokenAnswer, claims: Mapping[str, object]) -> dict[str, object]:
@@ -113,7 +113,7 @@ class Provider:
             return {}
         said = await self._wire.userinfo(metadata.userinfo_endpoint, answer.access_token)
         if said.get("sub") != claims["sub"]:
-            raise SignInFailed("the identity provider speaks of two persons at once")
+            raise SignInFailed("the identity provider's answer names two different persons")
         return {name: value for name, value in said.items() if name not in claims}
 
     async def sign_out_url(self, id_token: str) -> str:
@@ -157,7 +157,7 @@ def _require_access_token(token: Verified, types: tuple[str, ...]) -> None:
     if token.type not in {name.lower() for name in types}:
         raise Forged(f"its type is {token.type[:40]!r}")
     if any(name in token.claims for name in _OF_ID_TOKENS) or token.claims.get("typ", "Bearer") != "Bearer":
-        raise Forged("it is no access token")
+        raise Forged("it is not an access token")
 
 
 def time_of(claims: Mapping[str, object], name: str, latest: datetime) -> datetime:

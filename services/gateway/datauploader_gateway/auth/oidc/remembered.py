@@ -68,5 +68,7 @@ class Remembered(Generic[T]):
 
     def _or_away(self) -> T:
         if self._value is None:
-            raise ProviderAway("the identity provider did not answer a moment ago, and is not asked again yet")
+            raise ProviderAway(
+                "the identity provider did not respond a moment ago; wait a little before the next attempt"
+            )
         return self._value

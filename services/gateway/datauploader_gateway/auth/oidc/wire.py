@@ -142,7 +142,7 @@ class Wire:
     def _odd(self, how: str) -> ProviderAway:
         return ProviderAway(
             f"the identity provider {self._settings.issuer} does not answer as one: {how}",
-            hint="Check gateway.oidc.issuer; nobody who is signed in is concerned.",
+            hint="Check gateway.oidc.issuer; people who are signed in stay signed in.",
         )
 
 

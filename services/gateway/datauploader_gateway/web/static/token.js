@@ -37,7 +37,7 @@ $("make-form").addEventListener("submit", (event) => {
     const made = await call("/tokens", { method: "POST", body: JSON.stringify(wish) });
     if (!made) return;
     $("token").value = made.token;
-    $("until").textContent = `Good until ${new Date(made.expires).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}.`;
+    $("until").textContent = `Valid until ${new Date(made.expires).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}.`;
     show("made");
     $("token").select();
   });
