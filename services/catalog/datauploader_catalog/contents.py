@@ -38,8 +38,8 @@ READ_AGAIN = (
     "again with: datauploader harvest replay."
 )
 DESCRIBE_AGAIN = (
-    "The files themselves are not affected. Correct the metadata on the page of the upload: Edit, "
-    "under Description and parameters."
+    "The files themselves are not affected. Correct the metadata on the page of the upload: "
+    "press Edit at Description and parameters."
 )
 RARELY = "It is retried automatically, at growing intervals."
 _NAMED = 3

@@ -137,7 +137,7 @@ class Opening:
                 bounded=bounded,
             )
         except BadPattern as error:
-            raise Refusal("bad-pattern", f"{error}.", "Correct the pattern and start the upload again.") from error
+            raise Refusal("bad-pattern", f"{error}.", "Correct the pattern, then try again.") from error
 
     def _check_remote(self, remote: str) -> None:
         if self._remotes and remote not in self._remotes:
@@ -227,13 +227,13 @@ def _check_readable(root: bytes, text: str) -> None:
         raise Refusal(
             "root-unreadable",
             f"The upload service may not read {text}.",
-            "Give the account that runs the watcher read access to the folder, then start the upload again.",
+            "Give the account that runs the watcher read access to the folder, then try again.",
         ) from error
     except OSError as error:
         raise Refusal(
             "root-missing",
             f"{text} cannot be reached: {error.strerror}.",
-            "Check the name, and that the drive is connected or mounted; then start the upload again.",
+            "Check the name, and that the drive is connected or mounted; then try again.",
         ) from error
 
 
@@ -258,7 +258,7 @@ def _source(
         return relative, None
     if seen or missing_ok:
         return split(relative)
-    raise Refusal("source-missing", f"{source} does not exist.", "Check the name, then start the upload again.")
+    raise Refusal("source-missing", f"{source} does not exist.", "Check the name, then try again.")
 
 
 def _remembered(places: str) -> tuple[Start, ...]:

@@ -216,7 +216,7 @@ class Works:
             raise Refusal(
                 "root-silent",
                 f"{root} does not answer.",
-                "Check the network and the server of this drive, then start the upload again.",
+                "Check the network and the server of this drive, then try again.",
             ) from error
 
     def _resume(self, upload: Upload) -> None:

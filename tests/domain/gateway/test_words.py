@@ -25,6 +25,7 @@ FILE = builders.file_version()
 SILENT = "2026-11-29T14:02:00+00:00"
 SAFE = "It is safe to switch off this computer"
 STORED = builders.file_stored(FILE)
+FAILED = builders.file_failed(FILE, final=True)
 OPEN = (UploadOpened(upload_id=UP), DatasetEnsured(upload_id=UP, investigation_id="7", dataset_id="42"))
 REFUSED = DatasetRefused(upload_id=UP, reason="not-allowed", detail="the catalogue says no")
 SEALED = builders.upload_sealed([FILE])
@@ -121,7 +122,7 @@ def test_nothing_is_called_safe_before_it_is_sealed_or_while_anything_is_missing
             assert STORED in facts
             assert scanned(1) in facts
         if REFUSED in facts:
-            assert "being told" not in said.text
+            assert "being updated" not in said.text
 
 
 def test_an_upload_that_is_over_needs_no_computer() -> None:
@@ -151,3 +152,16 @@ def test_the_same_trouble_is_told_once() -> None:
         *OPEN, again, TransferProgressed(upload_id=UP, waiting=1, bytes_per_s=0, trouble="The drive is away.")
     )
     assert found.troubles == ("The drive is away.",)
+
+
+def pressed(found: Upload) -> list[str]:
+    """Return what the button is called that tries an upload again, if there is one."""
+    return [button.label for button in words.actions(found) if button.action == "retry"]
+
+
+def test_the_button_is_called_as_hints_call_it_where_more_than_files_has_failed() -> None:
+    """A refused dataset says "press Retry"; its button says so too, also beside files that have failed."""
+    assert pressed(upload(*OPEN, FAILED)) == ["Retry failed files"]
+    assert pressed(upload(*OPEN, REFUSED)) == ["Retry"]
+    assert pressed(upload(*OPEN, FAILED, REFUSED)) == ["Retry"]
+    assert pressed(upload(*OPEN)) == []

@@ -57,7 +57,7 @@ def test_a_facility_without_trouble_is_called_well(facility: Any, scene: Any) ->
     found = eventually(lambda: (now := seen(facility))["well"] and now, what="all is well", within_s=10)
     assert found["summary"] == "No problems found."
     names = {check["name"] for check in found["checks"]}
-    both = {"catalog service", "told to the catalogue"}
+    both = {"catalog service", "catalogue updates"}
     assert names == {"broker", "redis", "view", "catalogue", "outbox"} | both
     assert all(queue["there"] and queue["consumers"] for queue in found["queues"])
 
@@ -248,7 +248,7 @@ def test_what_keeps_the_catalog_from_its_work_is_told_to_operators_and_to_the_pr
     facility.catalogue.condition = CatalogCondition(troubles=(stuck,), waiting=(waits,))
     found = {check["name"]: check for check in seen(facility)["checks"]}
     assert (found["catalog service"]["ok"], found["catalog service"]["detail"]) == (False, stuck)
-    assert (found["told to the catalogue"]["ok"], found["told to the catalogue"]["detail"]) == (False, waits)
+    assert (found["catalogue updates"]["ok"], found["catalogue updates"]["detail"]) == (False, waits)
     ready = facility.client().get("/health/ready")
     assert ready.status_code == 503
     assert [check["detail"] for check in ready.json()["checks"] if not check["ok"]] == [stuck]

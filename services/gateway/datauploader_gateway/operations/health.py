@@ -43,7 +43,7 @@ class Health:
         """
         found = await self.ready()
         waiting = (await self._questions.catalog_condition()).waiting
-        found.append(CheckBody(name="told to the catalogue", ok=not waiting, detail=" ".join(waiting)))
+        found.append(CheckBody(name="catalogue updates", ok=not waiting, detail=" ".join(waiting)))
         if self._provider is not None:
             trouble = await self._provider.trouble()
             found.append(CheckBody(name="identity provider", ok=not trouble, detail=trouble))

@@ -181,7 +181,13 @@ def actions(upload: Upload) -> list[Button]:
         offered.append(Button("close", "Complete as empty dataset", "", _EMPTY))
     waits = upload.delayed or (upload.needs_person and upload.state == "sealed")
     if upload.counts.failed.files or upload.state == "refused" or waits:
-        only = upload.counts.failed.files and upload.state != "refused" and not upload.delayed
-        offered.append(Button("retry", "Retry failed files" if only else "Retry", ""))
+        offered.append(Button("retry", "Retry failed files" if _only_files_failed(upload) else "Retry", ""))
     offered.append(Button("resume", "Resume", "") if upload.paused else Button("pause", "Pause", "quiet"))
     return [*offered, Button("cancel", "Cancel upload", "danger", _CANCEL)]
+
+
+def _only_files_failed(upload: Upload) -> bool:
+    """Tell whether files are all there is to try again; hints about anything else say "press Retry"."""
+    audit = _look(upload)
+    whole = upload.state == "refused" or upload.delayed or (audit is not None and not audit.well)
+    return bool(upload.counts.failed.files) and not whole
