@@ -47,30 +47,37 @@ PAGES = (
     Shown("now", "/", "Uploads in progress, those with problems first, and those that ended recently.", phone=True),
     Shown(
         "upload", f"/uploads/{RUNNING}",
-        "One upload as it happens: how far it is, whether the computer may be switched off, what one can do.",
+        "One upload in progress: how far it is, whether the computer may be switched off, what you can do.",
         phone=True,
     ),
     Shown(
-        "files", f"/uploads/{MANY}/files", "Thirty thousand files, failed ones first, page by page.",
+        "files", f"/uploads/{MANY}/files",
+        "Thirty thousand files, failed ones first, page by page. Files that the catalogue refuses, and metadata\n"
+        "that were not read or not accepted, are shown at the file with the original message.",
         prepare=lambda page: page.locator("#files-title").evaluate("title => title.scrollIntoView()"),
     ),
-    Shown("complete", f"/uploads/{GREEK}", "A dataset that is complete: everything is stored and catalogued."),
+    Shown(
+        "complete", f"/uploads/{GREEK}",
+        "A complete dataset: what it had when it was sealed is stored and catalogued. What was added to its\n"
+        "folder after that, as far as the station has checked, is named, with a button that starts an upload of it:\n"
+        "same folder and patterns, a new name, and without files that have not changed.",
+    ),
     Shown(
         "receipt", f"/uploads/{GREEK}/receipt", "What is proven of every file, with its checksums.", phone=True
     ),
     Shown("left-out", f"/uploads/{LONG}/left-out", "Files in the folder that are not uploaded, with the reason."),
     Shown(
-        "new-upload", "/new", "Choose folders of the station, leave things out, name the dataset.",
+        "new-upload", "/new", "Select folders of the station, exclude files, name the dataset.",
         prepare=tick, phone=True,
     ),
-    Shown("review", "/new", "What would be uploaded, before anything is.", prepare=review),
-    Shown("investigations", "/investigations", "The investigations that one may upload to, today's first.", phone=True),
+    Shown("review", "/new", "What will be uploaded, before anything starts.", prepare=review),
+    Shown("investigations", "/investigations", "The investigations that you can upload to, today's first.", phone=True),
     Shown("investigation", "/investigations/20260101", "One investigation with its datasets and description."),
-    Shown("history", "/history", "Everything of mine, searchable.", phone=True),
-    Shown("operations", "/operations", "For operators: what is wrong comes first.", who="otto", phone=True),
+    Shown("history", "/history", "All your uploads, with search.", phone=True),
+    Shown("operations", "/operations", "For operators: problems come first.", who="otto", phone=True),
     Shown("audit", "/audit", "Who did what, when, from where.", who="otto"),
     Shown("token", "/token", "A token for the command line, shown once."),
-    Shown("problem", "/uploads/there-is-none", "What a page says when there is nothing to show, and what to do."),
+    Shown("problem", "/uploads/there-is-none", "What a page says when something is missing, and what to do."),
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ LARGEST = 150_000
 """Bytes of a picture."""
 _HEAD = """# The pages
 
-What people see in their browser, from the sandbox; `./dev screenshots` makes the pictures and this page anew.
+What people see in their browser, from the sandbox; `./dev screenshots` makes the pictures and this page again.
 Everything here works from the keyboard, without scripts as far as forms and links go, in light and in dark.
 """
 
