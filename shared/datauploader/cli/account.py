@@ -37,7 +37,7 @@ def login(
     web: Annotated[bool, typer.Option("--web", help="Sign in on the web page and paste a token.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Sign in and keep a token. Password, cookie or token are asked for, or read from standard input."""
+    """Sign in and store a token. The password, cookie or token is asked for, or read from standard input."""
     settings = load(ClientSettings)
     address = gateway_url(settings, url)
     if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in ("localhost", "127.0.0.1", "::1"):

@@ -32,7 +32,7 @@ DEBUG = "DATAUPLOADER_DEBUG"
 
 app = typer.Typer(
     name="datauploader",
-    help="Bring what an instrument writes to the facility's storage and catalogue, verified.",
+    help="Upload instrument data to the facility's storage and catalogue, and verify it.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done, 4 not allowed, 5 unreachable.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -33,7 +33,7 @@ def backup(
     keep: Annotated[list[Path] | None, typer.Option(help="Another file or folder to include, such as .env.")] = None,
     log: LogOption = True,
 ) -> None:
-    """Keep state files, the event log and configuration in one file; services may run meanwhile."""
+    """Save state files, the event log and configuration in one file; services may keep running."""
     settings = load(Settings)
     missing = [str(path) for path in keep or [] if not path.exists()]
     if missing:
@@ -52,7 +52,7 @@ def restore(
     files: Annotated[Path | None, typer.Option(help="Restore what was saved with --keep below this folder.")] = None,
     log: LogOption = True,
 ) -> None:
-    """Put back what `backup` has kept, before the services run; nothing that is there is overwritten."""
+    """Restore a backup before the services are started; existing files are not overwritten."""
     settings = load(Settings)
     if not file.is_file():
         raise BackupError(f"{file} does not exist")

@@ -70,7 +70,7 @@ def _parked(bus: Bus, queue: Queue, only: str) -> Sequence[ParkedMessage]:
 
 @app.command(name="list")
 def list_(*, queue: OneQueue = "", json: AsJson = False) -> None:
-    """List parked messages, without taking them; one JSON object a line with --json."""
+    """List parked messages, without removing them; with --json, one JSON object per line."""
     with reached() as (bus, settings):
         found = _find(bus, settings, queue)
     if json:

@@ -28,7 +28,7 @@ def _rabbit(settings: Settings) -> str:
 
 @app.command()
 def check(*, json: AsJson = False) -> None:
-    """Say what is missing on the broker; change nothing."""
+    """Show what is missing on the broker, without changing anything."""
     settings = load(Settings)
     url = _rabbit(settings)
     from datauploader.messaging.rabbit.administration import check_topology  # noqa: PLC0415 - memory:// runs without pika
@@ -46,7 +46,7 @@ def check(*, json: AsJson = False) -> None:
 
 @app.command()
 def apply() -> None:
-    """Make what is missing on the broker; what is there stays as it is."""
+    """Create what is missing on the broker; what exists is not changed."""
     settings = load(Settings)
     url = _rabbit(settings)
     from datauploader.messaging.rabbit.administration import apply_topology  # noqa: PLC0415 - memory:// runs without pika
@@ -66,7 +66,7 @@ def export(
     ] = None,
     vhost: Annotated[str, typer.Option(help="The virtual host.")] = "/",
 ) -> None:
-    """Print definitions.json, which a broker loads at its start. Passwords are the administrator's to set."""
+    """Print definitions.json, which a broker loads at start. The administrator sets the passwords."""
     from datauploader.messaging.definitions import definitions  # noqa: PLC0415 - memory:// runs without pika
 
     users = [_user(text) for text in user or []]

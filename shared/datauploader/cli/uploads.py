@@ -72,7 +72,7 @@ def files(
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
-    """List the files of an upload, failed ones first; one JSON object a line with --json."""
+    """List the files of an upload, failed ones first; with --json, one JSON object per line."""
     with open_gateway(gateway) as connection:
         found = _files(connection, upload, only)
         if json:

@@ -146,8 +146,8 @@ def _refusal(answer: Answer) -> CatalogError:
     match answer.status:
         case "HASH":
             return NotTrusted(
-                f"VUO does not accept this service's secret ({_shown(words)!r}); compare "
-                "DATAUPLOADER_CATALOG_VUO__SECRET with VUO's. Nothing is registered until they agree."
+                f"VUO does not accept the shared secret ({_shown(words)!r}). Correct it "
+                "(DATAUPLOADER_CATALOG_VUO__SECRET); nothing is registered before the two secrets agree."
             )
         case "BUSY":
             return CatalogueUnavailable(f"VUO is busy ({_shown(words)!r}); it is retried.")
