@@ -63,7 +63,7 @@ def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_
         request(workstation, client, "sync")
         eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 1, what="the first file", within_s=60)
     ended = wine.run(*workstation.command("--quit")[1:])
-    assert "does not run" in ended.stdout
+    assert "is not running" in ended.stdout
     assert started.ended(30) == 0
     assert installed(wine) == program
     (workstation.data / "trail.").write_text("2")
