@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
 import pytest
+from playwright.sync_api import expect
 
 from datauploader.testing.waiting import eventually
-from datauploader_sandbox.desktop import Workstation, browser, configured, goes_on, request, sign_in, uploaded
+from datauploader_sandbox.browser.chromium import Chromium
+from datauploader_sandbox.browser.visitor import Visitor
+from datauploader_sandbox.desktop import SESSION, Workstation, browser, configured, goes_on, request, sign_in, uploaded
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
 from datauploader_sandbox.wine import Wine
@@ -44,6 +47,7 @@ def workstation(wine: Wine, program: Path, tmp_path: Path) -> Iterator[Workstati
         return str(PureWindowsPath("C:/", *path.relative_to(wine.drive).parts))
 
     base = wine.drive / "person"
+    shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
     started = ("wine", str(program / "python" / "python.exe"), "-u", "-m", "datauploader")
     with VuoDouble(state=tmp_path / "vuo.sqlite", seed=default_seed("/experiments")) as vuo:
@@ -78,3 +82,31 @@ def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_
     assert menu == ["DataUploader", "End DataUploader"]
     wine.run(program / "uninstall.exe", "/S")
     eventually(lambda: not program.exists(), within_s=60, what="the program is gone")
+
+
+def test_a_person_chooses_a_folder_of_a_drive_in_the_browser_and_sees_it_complete(
+    program: Path, workstation: Workstation
+) -> None:
+    """The pages as they are with paths of Windows, from the link to the end."""
+    scan = workstation.data / "scan 1"
+    scan.mkdir()
+    for name in ("frame_0001.tif", "trail.", "umläute ü€.dat"):
+        (scan / name).write_text(name)
+    link = configured(workstation, workstation.start())
+    with Chromium() as chromium, Visitor(chromium, link.partition("/desktop/")[0]) as anna:
+        anna.open(link)
+        anna.page.locator("input[name=vuo_session]").fill(SESSION["vuo_session"])
+        anna.button("Sign in with the VUO").click()
+        anna.open("/new")
+        anna.page.get_by_label("Investigation", exact=True).select_option("20260101")
+        anna.page.get_by_label("Choose folder scan 1", exact=True).check()
+        anna.page.get_by_label("Name", exact=True).fill("{folder}")
+        anna.page.locator("input[name=mode][value=batch]").check()
+        anna.button("Review").click()
+        expect(anna.heading("Review")).to_be_visible()
+        expect(anna.page.locator("main")).to_contain_text("C:\\person\\data")
+        anna.button("Start upload").click()
+        expect(anna.page.locator("main")).to_contain_text("Complete", timeout=60_000)
+        anna.page.screenshot(path=str(workstation.home.parent / "complete.png"), full_page=True)
+    stored = sorted(path.name for path in workstation.storage.rglob("*") if path.is_file())
+    assert stored == ["frame_0001.tif", "trail.", "umläute ü€.dat"]

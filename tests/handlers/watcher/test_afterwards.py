@@ -51,6 +51,7 @@ def test_where_nothing_came_nothing_is_told(world):
     assert not world.events(UploadOutgrown)
 
 
+@pytest.mark.posix  # the time of change
 @pytest.mark.fault("F56")
 def test_bytes_that_changed_behind_size_and_time_are_told(world):
     """The time of the last change has them read again."""

@@ -12,6 +12,7 @@ from datauploader_watcher.adapters.sharing import LOCK_VIOLATION, SHARING_VIOLAT
 from datauploader_watcher.errors import Busy, RootLost, Vanished
 
 
+@pytest.mark.posix  # links, which Wine does not have
 @pytest.mark.attack("S20")
 def test_a_folder_that_was_swapped_for_a_link_is_not_entered(tmp_path):
     """Between the look and the open somebody puts a link in its place."""
@@ -28,6 +29,7 @@ def test_a_folder_that_was_swapped_for_a_link_is_not_entered(tmp_path):
         pass
 
 
+@pytest.mark.posix  # pipes
 @pytest.mark.attack("S20", "S21")
 def test_a_file_that_was_swapped_for_a_link_or_a_pipe_is_not_read(tmp_path):
     """The open refuses the link, and does not wait for a writer of the pipe."""
@@ -40,6 +42,7 @@ def test_a_file_that_was_swapped_for_a_link_or_a_pipe_is_not_read(tmp_path):
         os.close(opened.open(b"pipe"))
 
 
+@pytest.mark.posix  # folders by their descriptors
 def test_paths_deeper_than_the_system_takes_at_once_are_read(tmp_path):
     """5,000 bytes of path, one folder after the other."""
     disk = LocalDisk(os.fsencode(tmp_path))
@@ -78,12 +81,14 @@ def test_a_root_that_is_away_is_lost(tmp_path):
     LocalDisk(os.fsencode(tmp_path), b"/proc").check()
 
 
+@pytest.mark.posix  # mounts
 def test_mount_points_are_found():
     """The system's own root never goes away, so it is not watched for."""
     assert mount_point(b"/proc/self") == b"/proc"
     assert mount_point(b"/") == b""
 
 
+@pytest.mark.posix  # mounts
 @pytest.mark.fault("F7")
 def test_a_folder_that_is_mounted_a_second_time_is_a_mount_of_its_own(tmp_path):
     """A bind mount has the device of what is around it; only the table of mounts knows it."""
@@ -96,6 +101,7 @@ def test_a_folder_that_is_mounted_a_second_time_is_a_mount_of_its_own(tmp_path):
     assert mount_point(b"/proc/self", tmp_path / "missing") == b"/proc"
 
 
+@pytest.mark.posix  # mounts
 @pytest.mark.fault("F6")
 def test_the_type_of_a_file_system_is_read_from_the_mounts(tmp_path):
     """The longest mount point that a folder lies below; escapes are understood."""

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from watchdog.observers import inotify_c
 
 from datauploader.contracts import FileReady, UploadScanned, UploadSealed
 
@@ -52,9 +51,12 @@ def test_new_nested_folders_are_found_at_once(world):
     world.wait_announced(*names)
 
 
+@pytest.mark.posix  # inotify
 @pytest.mark.fault("F4")
 def test_what_appears_in_a_new_folder_before_it_is_watched_is_found(world, tmp_path, monkeypatch):
     """The system tells of the new folder, and watches others in its place: it is looked at again, as is its parent."""
+    from watchdog.observers import inotify_c
+
     add, blind = inotify_c.inotify_add_watch, iter(range(9))
 
     def misled(descriptor, path, mask):

@@ -124,6 +124,7 @@ def test_a_file_that_is_gone_and_a_folder_that_is_gone_are_told(bench):
     assert isinstance(bench.wait("no/folder").problem, Vanished)
 
 
+@pytest.mark.posix  # /proc
 def test_an_upload_that_is_over_is_forgotten(bench):
     """A cancelled upload's huge file is left at the next slice, and its descriptor closed."""
     with (bench.folder / "huge").open("wb") as file:
@@ -143,6 +144,7 @@ def open_files(folder: Path) -> list[str]:
     return [name for name in found if name.startswith(f"{folder}/")]
 
 
+@pytest.mark.posix  # /proc
 def test_stopping_takes_less_than_a_second_while_a_huge_file_is_read(bench):
     """The next block is the last one."""
     with (bench.folder / "huge").open("wb") as file:

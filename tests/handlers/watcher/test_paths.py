@@ -58,6 +58,7 @@ def said(world) -> str:
     return " ".join(str(event.data) for event in world.heard)
 
 
+@pytest.mark.posix  # links, which Wine does not have
 @pytest.mark.fault("F51")
 @pytest.mark.attack("S20")
 @pytest.mark.parametrize("part", ["beamline/run1", "beamline", ""], ids=["root", "above", "station's root"])
@@ -83,6 +84,7 @@ def test_a_root_or_a_folder_above_it_that_becomes_a_link_is_lost_and_not_followe
     assert "secret" not in said(world)
 
 
+@pytest.mark.posix  # links, which Wine does not have
 @pytest.mark.fault("F51")
 def test_a_root_of_the_station_that_was_swapped_allows_nothing_new(world, tmp_path):
     """Neither while it runs nor after a start: what it was when it was first seen counts, and the station says so."""
@@ -98,6 +100,7 @@ def test_a_root_of_the_station_that_was_swapped_allows_nothing_new(world, tmp_pa
     assert "secret" not in said(world)
 
 
+@pytest.mark.posix  # links, which Wine does not have
 @pytest.mark.fault("F51")
 @pytest.mark.parametrize("former", [True, False], ids=["opened before places were kept", "opened now"])
 def test_a_source_that_becomes_a_link_while_the_watcher_is_down_keeps_no_other_upload_waiting(world, tmp_path, former):
@@ -207,6 +210,7 @@ def test_a_folder_that_is_swapped_between_the_check_and_the_listing_is_not_liste
     assert not answer.entries
 
 
+@pytest.mark.posix  # links, which Wine does not have
 @pytest.mark.fault("F51")
 @pytest.mark.parametrize("depth", range(5))
 def test_no_part_of_a_path_may_be_a_link(tmp_path, depth):
@@ -229,6 +233,7 @@ def test_no_part_of_a_path_may_be_a_link(tmp_path, depth):
         nofollow.check_parts(raw)
 
 
+@pytest.mark.posix  # rights of another user
 @pytest.mark.fault("F51")
 def test_passing_through_a_folder_needs_no_right_to_list_it():
     """A home folder that others may only pass through is no obstacle."""

@@ -36,6 +36,7 @@ def old(world, name, content: bytes = b"content") -> None:
     os.utime(path, (time.time() - 3600, time.time() - 3600))
 
 
+@pytest.mark.posix  # pipes
 def test_it_counts_what_would_go_and_what_would_not(world, tmp_path):
     """Files, bytes, first names, times; what stays out with its reason and some examples."""
     for number in range(5):
@@ -74,6 +75,7 @@ def test_what_is_in_an_earlier_dataset_is_left_out_of_the_dry_run_too(world):
     assert preview(world, without=(UPLOAD,)).files == 2
 
 
+@pytest.mark.posix  # names of any bytes
 def test_it_names_the_files_that_meet_another_one_at_the_destination(world):
     """By the name that they would have there; the same size tells nothing yet, another one does."""
     for name in ("same.dat", "differs.dat", "free.dat", b"odd\xff.dat"):
@@ -86,6 +88,7 @@ def test_it_names_the_files_that_meet_another_one_at_the_destination(world):
     assert sorted(found.differing_first) == ["differs.dat", "odd\N{REPLACEMENT CHARACTER}.dat"]
 
 
+@pytest.mark.posix  # names of any bytes
 def test_what_it_counts_is_what_the_upload_takes(world):
     """The same request, once asked and once done: the same files, the same left-outs; the question leaves no trace."""
     for name in ("a/1.dat", "a/2.tmp", "a/b/3.dat", "c/4.dat", "d/5.dat", b"a/\xff.dat"):
@@ -103,6 +106,7 @@ def test_what_it_counts_is_what_the_upload_takes(world):
     assert world.left_out() == {b"a/2.tmp": "excluded"}
 
 
+@pytest.mark.posix  # links, which Wine does not have
 @pytest.mark.attack("S19", "S20")
 def test_nothing_outside_the_roots_is_counted(world, tmp_path):
     """Whatever way the folder is named, and whatever the sources say: refused as the upload would be."""

@@ -175,6 +175,7 @@ def test_a_file_whose_bytes_changed_behind_its_stamp_stays(world, monkeypatch):
     world.wait_until(lambda: kept(world, "a.dat", "changed"))
 
 
+@pytest.mark.posix  # leases
 @pytest.mark.fault("F49")
 def test_where_nobody_can_tell_who_writes_nothing_is_removed(world, monkeypatch):
     """A network drive has writers elsewhere, and an account that may take no lease sees none."""
@@ -186,6 +187,7 @@ def test_where_nobody_can_tell_who_writes_nothing_is_removed(world, monkeypatch)
     assert world.states() == {"catalogued": 2}
 
 
+@pytest.mark.posix  # hidden names: Windows needs none
 @pytest.mark.fault("F49")
 @pytest.mark.parametrize("swapped", ["before it is hidden", "after it is hidden"])
 def test_a_file_that_takes_the_place_of_the_one_that_was_proven_stays(world, monkeypatch, swapped):
@@ -235,6 +237,7 @@ def test_who_wants_to_write_while_a_file_is_proven_gets_it(world, monkeypatch):
     assert path.read_bytes() == b"one and more"
 
 
+@pytest.mark.posix  # hidden names: Windows needs none
 @pytest.mark.fault("F49")
 @pytest.mark.parametrize("changed", [False, True], ids=["as it was", "written to meanwhile"])
 def test_a_crash_after_a_file_was_hidden_is_understood(world, changed):

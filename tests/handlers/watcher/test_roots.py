@@ -52,7 +52,7 @@ def test_a_root_that_vanishes_is_shown_and_nothing_is_deleted_or_sent_again(worl
 
 
 @pytest.mark.fault("F7")
-@pytest.mark.parametrize("how", ["renamed", "removed"])
+@pytest.mark.parametrize("how", ["renamed", pytest.param("removed", marks=pytest.mark.posix)])  # Wine keeps its name
 def test_an_upload_whose_folder_is_gone_can_be_closed_with_what_is_stored(world, monkeypatch, how):
     """What was never stored is on record as gone; before the close nothing is concluded."""
     monkeypatch.setattr(work, "GONE_S", 0.5)
@@ -89,6 +89,7 @@ def test_a_folder_that_is_named_back_after_the_close_is_uploaded_whole(world):
     assert world.wait_for(UploadSealed)[0].files == 2
 
 
+@pytest.mark.posix  # mounts
 @pytest.mark.fault("F7")
 def test_a_mount_that_vanishes_leaves_an_empty_folder_that_is_not_believed(world, tmp_path):
     """A real drive is unplugged, closed by its user in the meantime, and comes back with a file more."""
@@ -156,6 +157,7 @@ def unprivileged():
     shutil.rmtree(folder)
 
 
+@pytest.mark.posix  # rights of another user
 def test_the_system_s_permissions_hold(unprivileged):
     """As another user: a file and a folder that may not be read are unreadable, and nothing else."""
     disk = LocalDisk(os.fsencode(unprivileged))
@@ -172,6 +174,7 @@ def test_the_system_s_permissions_hold(unprivileged):
     assert isinstance(outcomes[0].problem, Unreadable)
 
 
+@pytest.mark.posix  # mounts
 @pytest.mark.fault("F27")
 def test_a_full_state_disk_is_told_and_overcome(world):
     """A state file on a tmpfs of 1 MiB that somebody else fills."""
@@ -225,6 +228,7 @@ class UnfindingFolder:
         return look
 
 
+@pytest.mark.posix  # its way of opening folders
 @pytest.mark.fault("F2")
 def test_a_name_that_is_listed_and_not_found_is_left_out_with_its_reason(world):
     """Nothing is dropped in silence because a system cannot look at what it lists."""

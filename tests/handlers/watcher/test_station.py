@@ -78,6 +78,7 @@ def test_the_checks_name_what_is_missing(world, tmp_path):
     assert checks["state-disk"].ok
 
 
+@pytest.mark.posix  # names of any bytes
 def test_folders_are_listed_below_the_roots_and_nowhere_else(world, tmp_path):
     """Folders first, in order of their names; a link is shown and not followed."""
     world.write("b.dat", b"123")
@@ -132,6 +133,7 @@ def test_names_are_found_among_many_and_folders_tell_how_full_they_are(world):
     assert ask(world, str(world.root)).entries[0].entries is None
 
 
+@pytest.mark.posix  # devices
 def test_a_large_folder_that_is_remembered_is_read_anew_when_it_changes(world):
     """A page never shows what was there before the last change."""
     place = world.root / "many"

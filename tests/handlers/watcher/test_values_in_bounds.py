@@ -125,6 +125,7 @@ def test_a_file_that_the_ledger_cannot_take_is_left_out_and_the_others_of_its_tr
     assert world.watcher.glance.troubles == ()
 
 
+@pytest.mark.posix  # names of any bytes
 @pytest.mark.fault("F58")
 def test_what_no_storage_or_system_takes_is_left_out_with_its_reason(world):
     """A file that says that it has exbibytes, and one whose path is longer than any system takes."""
