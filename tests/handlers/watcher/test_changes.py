@@ -206,6 +206,7 @@ def test_a_sealed_upload_announces_what_transfer_found_changed_and_seals_again(w
     assert second.bytes == 5
 
 
+@pytest.mark.posix  # events of closing
 def test_a_file_that_was_written_and_closed_waits_for_a_quarter_of_the_period(world):
     """Its writer is done, and the system says so; the whole period is for those of whom nobody says it."""
     world.start()
@@ -240,6 +241,7 @@ def write_behind_the_time(path, content: bytes) -> None:
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
+@pytest.mark.posix  # the time of change
 @pytest.mark.fault("F48")
 @pytest.mark.parametrize("poll", [True, False], ids=["by scanning", "by events"])
 def test_bytes_that_changed_behind_size_and_time_are_a_new_version_although_the_old_one_is_stored(world, poll):
@@ -251,6 +253,7 @@ def test_bytes_that_changed_behind_size_and_time_are_a_new_version_although_the_
     assert world.announced()[b"a.dat"].revision > first.revision
 
 
+@pytest.mark.posix  # leases: on Windows what is open is not read
 @pytest.mark.fault("F48")
 def test_a_write_through_a_memory_map_is_a_new_version_although_no_stamp_shows_it(world):
     """The pages were dirty already, so the system notes no time; the map was open when the file was read."""
@@ -270,6 +273,7 @@ def test_a_write_through_a_memory_map_is_a_new_version_although_no_stamp_shows_i
     world.wait_until(lambda: world.announced()[b"a.dat"].sha256 == sha256(now), "the bytes as they are")
 
 
+@pytest.mark.posix  # the time of change
 @pytest.mark.fault("F48")
 def test_a_file_that_is_only_touched_by_others_is_read_again_and_stays_the_same_version(world):
     """A change of its permissions is no new version; the ledger knows the file as it is afterwards."""
@@ -298,6 +302,7 @@ def test_an_event_has_a_stored_file_read_again_even_if_a_look_says_nothing(world
     assert world.announced()[b"a.dat"].revision > first.revision
 
 
+@pytest.mark.posix  # the time of change
 @pytest.mark.fault("F48")
 def test_a_ledger_of_an_older_release_learns_the_times_of_change_without_reading_anything(world, monkeypatch):
     """After an upgrade nothing is read again; from the first scan on a change is seen."""

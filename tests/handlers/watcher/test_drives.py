@@ -100,6 +100,7 @@ def test_a_page_of_a_drive_is_waited_for_by_nobody_and_comes_when_it_comes(tmp_p
     assert [page for page in pages if page is not None] == []
 
 
+@pytest.mark.posix  # /proc
 def test_a_walk_that_is_left_while_its_drive_hangs_closes_the_folder_when_it_can(tmp_path, gate):
     """No descriptor is left behind, and none is closed under the feet of the thread that uses it."""
     (tmp_path / "a").write_bytes(b"")

@@ -93,6 +93,7 @@ def test_files_made_while_the_watcher_was_stopped_are_announced_once(world):
     assert sum(len(event.files) for event in world.events(FileReady)) == 101
 
 
+@pytest.mark.posix  # names of any bytes
 @pytest.mark.fault("F14", "F15")
 def test_names_of_any_bytes_survive(world):
     """Newlines, bytes that are no UTF-8, option-like names, patterns, 255 bytes, twins in case and composition."""
@@ -113,6 +114,7 @@ def test_names_of_any_bytes_survive(world):
     world.wait_until(lambda: world.states() == {"catalogued": len(names)})
 
 
+@pytest.mark.posix  # pipes
 @pytest.mark.attack("S20", "S21")
 def test_links_pipes_and_sockets_are_skipped_with_a_record(world, tmp_path):
     """Nothing outside the root is read, nothing blocks, and every omission has its reason."""

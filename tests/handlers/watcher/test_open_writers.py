@@ -25,6 +25,7 @@ def told(world, *words: str) -> bool:
     return any(all(word in sentence for word in words) for sentence in sentences)
 
 
+@pytest.mark.posix  # leases: on Windows what is open is not read
 @pytest.mark.fault("F56")
 def test_a_file_that_is_open_for_writing_holds_the_seal_and_is_named_until_it_is_closed(world):
     """What is written after the close belongs to the dataset, because the seal waits for the writer."""
@@ -44,6 +45,7 @@ def test_a_file_that_is_open_for_writing_holds_the_seal_and_is_named_until_it_is
     assert not world.events(UploadScanned)[-1].troubles
 
 
+@pytest.mark.posix  # leases: on Windows what is open is not read
 @pytest.mark.fault("F56")
 def test_when_the_patience_ends_an_open_file_is_taken_as_it_is_and_the_seal_says_so(world):
     """A program that never closes its file does not keep the dataset open for ever."""
@@ -60,6 +62,7 @@ def test_when_the_patience_ends_an_open_file_is_taken_as_it_is_and_the_seal_says
         assert "log.txt; it was uploaded as it was then." in seal.notes[0]
 
 
+@pytest.mark.posix  # leases: on Windows what is open is not read
 @pytest.mark.fault("F48")
 def test_a_memory_map_without_any_event_is_read_again_before_the_seal(world):
     """Nothing tells of the change: no event, no stamp. That it was open for writing when it was read is remembered."""
@@ -82,6 +85,7 @@ def test_a_memory_map_without_any_event_is_read_again_before_the_seal(world):
     assert seal.manifest_sha256 == manifest_digest([(b"map.dat", sha256(now))])
 
 
+@pytest.mark.posix  # leases: on Windows what is open is not read
 @pytest.mark.fault("F48")
 def test_that_a_file_was_open_when_it_was_read_survives_a_restart(world):
     """The mark is in the ledger, not in memory."""

@@ -138,6 +138,7 @@ def test_what_the_station_would_reject_is_said_before(world):
         assert found.refused.hint
 
 
+@pytest.mark.posix  # time: Wine lists 5,000 files too slowly
 @pytest.mark.attack("S24")
 def test_it_stops_at_its_bounds_and_says_so(world):
     """A folder without end costs so many entries, or so many seconds."""

@@ -21,6 +21,7 @@ class CountingDisk(LocalDisk):
         return super().folder(path)
 
 
+@pytest.mark.posix  # the time of change: without it an event costs a second reading
 def test_a_restart_with_everything_known_announces_and_reads_nothing(world, monkeypatch):
     """Size, times and inode are as the ledger has them."""
     for number in range(300):
