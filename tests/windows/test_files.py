@@ -14,11 +14,11 @@ from datauploader import nofollow, win32
 from datauploader.testing.waiting import eventually
 from datauploader_transfer.adapters import leash
 from datauploader_transfer.adapters.folder import PrivateFolder
-from datauploader_watcher.adapters.disk import LocalDisk, look, stamp_of
-from datauploader_watcher.adapters.hashing import Hashers
+from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
+from datauploader_watcher.adapters.hashing import HashPool
 from datauploader_watcher.adapters.mounts import file_system, is_network, mount_point
 from datauploader_watcher.adapters.sharing import is_locked, open_sharing
-from datauploader_watcher.domain.settling import Wanted
+from datauploader_watcher.domain.stability import HashRequest
 
 ODD = ["trail.", "blank ", "CON", "nul.txt", "ü€.dat", "x" * 200]
 
@@ -91,10 +91,10 @@ def test_what_is_written_while_it_is_hashed_is_found_out(tmp_path: Path) -> None
     path, done = tmp_path / "scan.dat", []
     path.write_bytes(b"x" * (64 << 20))
     disk = LocalDisk(os.fsencode(tmp_path.resolve()))
-    seen = stamp_of(look(disk, b"scan.dat"))
-    hashers = Hashers(1, done.extend)
+    seen = stamp_of(lstat(disk, b"scan.dat"))
+    hashers = HashPool(1, done.extend)
     hashers.start()
-    hashers.hash(1, disk, [Wanted(b"scan.dat", seen)])
+    hashers.hash(1, disk, [HashRequest(b"scan.dat", seen)])
     with path.open("ab") as writer:
         writer.write(b"more")
     (outcome,) = eventually(lambda: done, within_s=30, what="it is read")

@@ -128,9 +128,9 @@ class Events:
 
 def _observer(overflow: Callable[[], None]) -> BaseObserver:
     if sys.platform == "win32":
-        from datauploader_watcher.adapters.windows import telling_observer  # noqa: PLC0415 - there is none elsewhere
+        from datauploader_watcher.adapters.windows import overflow_observer  # noqa: PLC0415 - there is none elsewhere
 
-        return telling_observer(overflow)
+        return overflow_observer(overflow)
     return Observer()  # its losses are heard through the log
 
 

@@ -12,7 +12,7 @@ from watchdog.observers.read_directory_changes import WindowsApiEmitter
 from watchdog.observers.winapi import DirectoryChangeReader
 
 
-class TellingReader(DirectoryChangeReader):
+class OverflowReader(DirectoryChangeReader):
     """Reads changes, and tells when some were lost: an answer of 0 bytes, or the end after an error."""
 
     def __init__(self, path: str, overflow: Callable[[], None], *, recursive: bool) -> None:
@@ -27,7 +27,7 @@ class TellingReader(DirectoryChangeReader):
             self._overflow()
 
 
-class TellingEmitter(WindowsApiEmitter):
+class OverflowEmitter(WindowsApiEmitter):
     """An emitter whose reader tells."""
 
     def __init__(
@@ -46,11 +46,11 @@ class TellingEmitter(WindowsApiEmitter):
     def on_thread_start(self) -> None:
         """Start the reader."""
         with self._lock:
-            reader = self._reader = TellingReader(self.watch.path, self._overflow, recursive=self.watch.is_recursive)
+            reader = self._reader = OverflowReader(self.watch.path, self._overflow, recursive=self.watch.is_recursive)
         reader.start()
 
 
-def telling_observer(overflow: Callable[[], None]) -> BaseObserver:
+def overflow_observer(overflow: Callable[[], None]) -> BaseObserver:
     """Return an observer of Windows' folders that tells when events were lost."""
-    emitter: Any = partial(TellingEmitter, overflow=overflow)  # watchdog names a class, and only calls it
+    emitter: Any = partial(OverflowEmitter, overflow=overflow)  # watchdog names a class, and only calls it
     return BaseObserver(emitter)

@@ -1,4 +1,4 @@
-"""One more look at the folder of a dataset that is complete: what came or changed since then is told."""
+"""Late changes: what came or changed in the folder of a dataset after it was complete is found and told."""
 
 import hashlib
 import os
@@ -16,15 +16,15 @@ from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import UploadOutgrown
 from datauploader.patience import in_a_thread
 from datauploader.state import Store
-from datauploader_watcher.adapters.disk import Disk, look, stamp_of
+from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
+from datauploader_watcher.admission import UploadPlan
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import Stamp, split
-from datauploader_watcher.earlier import REASON, Earlier, earlier_of
+from datauploader_watcher.earlier import REASON, EarlierFiles, earlier_of
 from datauploader_watcher.errors import FolderError, RootLost
-from datauploader_watcher.ground import Ground
-from datauploader_watcher.ledger.files import Files, KnownRow
-from datauploader_watcher.ledger.uploads import Upload, Uploads
-from datauploader_watcher.opening import Plan
+from datauploader_watcher.ledger.files import FileTable, KnownRow
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.publishing import say
 from datauploader_watcher.scan import Scan
 
@@ -37,8 +37,8 @@ _DRIVE_S = 0.05
 
 
 @dataclass(slots=True)
-class Later:
-    """What a walk finds that is new, that has another size, and that must be read to know."""
+class LateChanges:
+    """Late changes: what a walk finds that is new, that has another size, and that must be read to know."""
 
     sizes: dict[bytes, int] = field(default_factory=dict)
     doubtful: dict[bytes, Stamp] = field(default_factory=dict)
@@ -75,14 +75,14 @@ class Later:
 
 
 def compare(
-    store: Store, number: int, plan: Plan, disk: Disk, ended: threading.Event, earlier: Earlier | None
-) -> Later | None:
+    store: Store, number: int, plan: UploadPlan, disk: RootDisk, ended: threading.Event, earlier: EarlierFiles | None
+) -> LateChanges | None:
     """Compare a folder with what was uploaded of it; None where it is away, or the watcher ends meanwhile.
 
     A file of the same size whose stamp has changed, or that a program had open when it was read, is read again: a
     change of its permissions is no change of the dataset.
     """
-    later = Later()
+    later = LateChanges()
     scan = Scan(disk, store, number, plan.selection, later, list(plan.sources), deep=True, earlier=earlier)
     while not ended.is_set() and scan.step():
         if scan.waiting:
@@ -91,7 +91,7 @@ def compare(
     if scan.lost or ended.is_set():
         return None
     with store.reading() as db:
-        for row in Files.written(db, number):
+        for row in FileTable.written(db, number):
             if row.path not in later.sizes and row.state == "catalogued":
                 later.doubtful.setdefault(row.path, row.stamp)
     for path, seen in later.doubtful.items():
@@ -102,24 +102,24 @@ def compare(
     return later
 
 
-def _is_same(store: Store, number: int, disk: Disk, path: bytes, seen: Stamp) -> bool:
+def _is_same(store: Store, number: int, disk: RootDisk, path: bytes, seen: Stamp) -> bool:
     """Read a file and compare it with what was uploaded; one that is not there, or cannot be read, is no news."""
     folder, name = split(path)
     try:
-        now = stamp_of(look(disk, path))
+        now = stamp_of(lstat(disk, path))
         sha256 = _sha256(disk, folder, name)
     except (FolderError, OSError):
         return True
     with store.transaction() as db:
-        place = Files.folder(db, number, folder)
-        known = Files.find_in(db, place, name) if place is not None else None
+        place = FileTable.folder(db, number, folder)
+        known = FileTable.find_in(db, place, name) if place is not None else None
         same = known is not None and known.digests.sha256 == sha256
         if same and place is not None and now == seen:
-            Files.restamp(db, place, name, now)
+            FileTable.restamp(db, place, name, now)
     return same
 
 
-def _sha256(disk: Disk, folder: bytes, name: bytes) -> bytes:
+def _sha256(disk: RootDisk, folder: bytes, name: bytes) -> bytes:
     with disk.folder(folder) as opened:
         descriptor = opened.open(name)
     try:
@@ -131,21 +131,21 @@ def _sha256(disk: Disk, folder: bytes, name: bytes) -> bytes:
         os.close(descriptor)
 
 
-class Afterwards:
-    """Looks at one folder after the other, each in a thread that nobody waits for."""
+class LateChangeScan:
+    """Scans for late changes, one folder after the other, each in a thread that nobody waits for."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, context: WatcherContext) -> None:
         """Take the station."""
-        self._ground = ground
-        self._waits = ground.settings.look_again_s
+        self._context = context
+        self._waits = context.settings.look_again_s
         self._ended = threading.Event()
-        self._looking: tuple[Upload, Future[Later | None]] | None = None
+        self._looking: tuple[UploadRow, Future[LateChanges | None]] | None = None
 
     def stop(self) -> None:
         """Look no further; what was not looked at to its end is looked at again."""
         self._ended.set()
 
-    def look(self) -> None:
+    def scan_due(self) -> None:
         """Go on: take what a look has found, or begin the next one that is due."""
         if self._looking is None:
             self._begin()
@@ -155,19 +155,19 @@ class Afterwards:
             self._take(upload, answer.result)
 
     def _begin(self) -> None:
-        now = self._ground.clock.now_ns() / 1e9
-        with self._ground.store.reading() as db:
-            upload = Uploads.to_look_at(db, now, 2 * max(self._waits, default=0.0))
+        now = self._context.clock.now_ns() / 1e9
+        with self._context.store.reading() as db:
+            upload = UploadTable.to_look_at(db, now, 2 * max(self._waits, default=0.0))
         if upload is not None:
             self._looking = upload, in_a_thread(partial(self._compare, upload))
 
-    def _compare(self, upload: Upload) -> Later | None:
-        ground = self._ground
-        plan = ground.opening.resumed(upload)
-        earlier = earlier_of(ground.store, plan.root, upload.request)
-        return compare(ground.store, upload.number, plan, plan.disk(ground.disks), self._ended, earlier)
+    def _compare(self, upload: UploadRow) -> LateChanges | None:
+        context = self._context
+        plan = context.admission.resumed(upload)
+        earlier = earlier_of(context.store, plan.root, upload.request)
+        return compare(context.store, upload.number, plan, plan.disk(context.disks), self._ended, earlier)
 
-    def _take(self, upload: Upload, result: Callable[[], Later | None]) -> None:
+    def _take(self, upload: UploadRow, result: Callable[[], LateChanges | None]) -> None:
         try:
             later = result()
         except (FolderError, OSError) as problem:
@@ -176,18 +176,18 @@ class Afterwards:
         except Exception:  # the boundary of one look: an unknown error must not keep the others from theirs
             log.exception("folder_not_looked_at", upload_id=upload.upload_id)
             later = None
-        now = self._ground.clock.now_ns() / 1e9
-        with self._ground.store.transaction() as db:
-            looks, before = Uploads.looked(db, upload.number, len(later.sizes) if later else 0)
+        now = self._context.clock.now_ns() / 1e9
+        with self._context.store.transaction() as db:
+            looks, before = UploadTable.looked(db, upload.number, len(later.sizes) if later else 0)
             if later is not None and (later.sizes or before):
                 say(db, upload, _outgrown(upload, later, now), str(looks))
                 log.info("upload_outgrown", upload_id=upload.upload_id, files=len(later.sizes))
             more = self._waits[looks:]
-            Uploads.next_look(db, upload.number, now + more[0] - self._waits[looks - 1] if more else None)
-        self._ground.outbox.wake()
+            UploadTable.next_look(db, upload.number, now + more[0] - self._waits[looks - 1] if more else None)
+        self._context.outbox.wake()
 
 
-def _outgrown(upload: Upload, later: Later, now: float) -> UploadOutgrown:
+def _outgrown(upload: UploadRow, later: LateChanges, now: float) -> UploadOutgrown:
     first = sorted(later.sizes)[:NAMED]
     return UploadOutgrown(
         upload_id=upload.upload_id,

@@ -1,4 +1,4 @@
-"""What the chosen files say about themselves, read by plug-ins in a process that cannot hurt this one."""
+"""Metadata of the chosen files, read by plug-ins in a process that cannot hurt this one."""
 
 import threading
 import time
@@ -12,12 +12,12 @@ from datauploader.contracts.questions import ReadValues
 from datauploader.errors import QuestionRefused
 from datauploader.reading import there_are_readers
 from datauploader.reading.asking import Line, ReadingProcess
+from datauploader_watcher.admission import UploadPlan
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.versions import Stamp
-from datauploader_watcher.errors import Refusal
-from datauploader_watcher.ground import Ground
+from datauploader_watcher.dry_run import YOUNG_S, DryRunReport, DryRuns, walk
+from datauploader_watcher.errors import UploadRefused
 from datauploader_watcher.ledger.files import KnownRow
-from datauploader_watcher.opening import Plan
-from datauploader_watcher.previewing import YOUNG_S, Previews, Sketch, walk
 
 MOST_ENTRIES = 20_000
 MOST_CANDIDATES = 2000
@@ -27,12 +27,12 @@ WALK_SHARE = 0.3
 """Part of the time for finding the files."""
 
 
-class Values:
-    """Answers what files say about themselves."""
+class MetadataExtractor:
+    """Metadata extraction: answers the query `watcher.read-values` with what files say about themselves."""
 
-    def __init__(self, ground: Ground, previews: Previews) -> None:
+    def __init__(self, context: WatcherContext, previews: DryRuns) -> None:
         """Take the station, and who checks requests."""
-        self._ground, self._previews = ground, previews
+        self._context, self._previews = context, previews
         self._free = threading.BoundedSemaphore(1)
 
     def __call__(self, question: ReadValues) -> FoundValues:
@@ -54,21 +54,21 @@ class Values:
             with ReadingProcess() as readers:
                 left = max(0.1, deadline - time.monotonic())
                 return _gathered(readers.ask(plan.root, files, within_s=left, most=question.most_files))
-        except Refusal as refusal:
+        except UploadRefused as refusal:
             raise QuestionRefused(refusal.reason, refusal.detail) from refusal
         finally:
             self._free.release()
 
-    def _candidates(self, plan: Plan, question: ReadValues, deadline: float) -> list[bytes]:
-        rested = Rested(plan, question, self._ground.clock.now_ns())
-        walk(self._ground, plan, question.request, rested, MOST_ENTRIES, deadline)
+    def _candidates(self, plan: UploadPlan, question: ReadValues, deadline: float) -> list[bytes]:
+        rested = StableFiles(plan, question, self._context.clock.now_ns())
+        walk(self._context, plan, question.request, rested, MOST_ENTRIES, deadline)
         return sorted(rested.files)
 
 
-class Rested(Sketch):
-    """Keeps the names of files that nobody has changed lately."""
+class StableFiles(DryRunReport):
+    """Stable files: a dry run that keeps the names of files that nobody has changed lately."""
 
-    def __init__(self, plan: Plan, question: ReadValues, now_ns: int) -> None:
+    def __init__(self, plan: UploadPlan, question: ReadValues, now_ns: int) -> None:
         """Begin with none."""
         super().__init__(plan, question.request, now_ns, (), {})
         self._before_ns = now_ns - int(max(question.request.quiet_period_s, YOUNG_S) * 1e9)

@@ -1,4 +1,4 @@
-"""Which folders of an upload are to be looked at soon: where something happened, and where it may have been missed."""
+"""The rescan queue of an upload: folders where something happened, and where it may have been missed."""
 
 import heapq
 
@@ -13,8 +13,8 @@ YOUNG_S = 60.0
 LONG_AGO = float("-inf")
 
 
-class Visits:
-    """The folders that belong to an upload, and what is marked in them."""
+class RescanQueue:
+    """A queue of folders to be scanned again: those that belong to an upload, and what is marked in them."""
 
     def __init__(self, sources: tuple[Start, ...], clock: Clock) -> None:
         """Begin with the sources themselves."""
@@ -78,7 +78,7 @@ class Visits:
             self._waiting.discard(folder)
             self._marked[folder] = None
 
-    def take(self) -> list[Start]:
+    def drain_due(self) -> list[Start]:
         """Return what is to be looked at, and begin anew."""
         starts = [(folder, None if names is None else frozenset(names)) for folder, names in self._marked.items()]
         self._marked.clear()

@@ -1,4 +1,4 @@
-"""The version of a path that the storage holds while a newer one is on its way: what counts if that never arrives."""
+"""Superseded versions: what the storage holds while a newer one is on its way; it counts if that never arrives."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ LOST = "former-lost"
 """The reason of a version that failed while the one before it was not on the storage any more either."""
 
 
-class Held:
-    """The table `held`, inside the caller's transaction."""
+class SupersededVersions:
+    """Superseded versions that are still stored: the table `held`, inside the caller's transaction."""
 
     @staticmethod
-    def keep(db: sqlite3.Connection, places: Iterable[tuple[int, bytes]]) -> None:
+    def keep_stored(db: sqlite3.Connection, places: Iterable[tuple[int, bytes]]) -> None:
         """Remember what is stored under these names (folder, name), because a newer version takes their rows."""
         db.executemany(
             """INSERT OR REPLACE INTO held
@@ -24,7 +24,7 @@ class Held:
         )
 
     @staticmethod
-    def heard(db: sqlite3.Connection, folder: int, name: bytes, file: FileVersion, stored_as: str | None) -> None:
+    def note_stored(db: sqlite3.Connection, folder: int, name: bytes, file: FileVersion, stored_as: str | None) -> None:
         """Take note that an older version than the row's was stored after all."""
         digests = (bytes.fromhex(text) if text else None for text in (file.sha256, file.md5, file.sha1))
         db.execute(
@@ -37,7 +37,7 @@ class Held:
         )
 
     @staticmethod
-    def looked(db: sqlite3.Connection, upload: int, failed: FailedFile) -> bool:
+    def note_looked_for(db: sqlite3.Connection, upload: int, failed: FailedFile) -> bool:
         """Forget what transfer has looked for and not found in place of a version; tell whether there was such a one.
 
         An older transfer does not say what it found (`unknown`): then what was stored still counts.
@@ -51,7 +51,7 @@ class Held:
         return db.execute(query, (name, failed.file.revision, former, upload, directory)).rowcount == 1
 
     @staticmethod
-    def lost(db: sqlite3.Connection, folder: int, name: bytes) -> bool:
+    def was_not_found(db: sqlite3.Connection, folder: int, name: bytes) -> bool:
         """Tell whether the version before this one was looked for and not found."""
         query = "SELECT 1 FROM files WHERE folder = ? AND name = ? AND reason = ?"
         return db.execute(query, (folder, name, LOST)).fetchone() is not None

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from os import read
 
 from datauploader.errors import MessagingError
-from datauploader_watcher.adapters.disk import Disk, look, stamp_of
-from datauploader_watcher.adapters.removal import Hold
+from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
+from datauploader_watcher.adapters.removal import HeldFile
 from datauploader_watcher.adapters.sharing import is_locked
 from datauploader_watcher.domain.versions import Stamp, join, split
 from datauploader_watcher.errors import Vanished
-from datauploader_watcher.ledger.files import Row
+from datauploader_watcher.ledger.files import FileRow
 from datauploader_watcher.settings import HIDDEN_PREFIX
 
 _BLOCK = 1 << 20
@@ -26,10 +26,10 @@ UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The removal of one row's file."""
+    """The removal of one local file, that of a row in state `releasing`."""
 
-    disk: Disk
-    row: Row
+    disk: RootDisk
+    row: FileRow
     stopping: Callable[[], bool]
 
     @property
@@ -46,7 +46,7 @@ class Removal:
             FolderError: its folder could not be looked at.
         """
         try:
-            look(self.disk, join(split(self.row.path)[0], self.hidden))
+            lstat(self.disk, join(split(self.row.path)[0], self.hidden))
         except Vanished:
             return False
         return True
@@ -86,7 +86,7 @@ class Removal:
         except OSError as error:
             return _problem(error)
 
-    def _objection(self, held: Hold, stamp: Stamp) -> str:
+    def _objection(self, held: HeldFile, stamp: Stamp) -> str:
         """Say what speaks against the removal of the file that is held, after reading it whole."""
         if held.free is None:
             return UNKNOWN

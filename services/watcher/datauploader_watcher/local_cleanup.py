@@ -1,4 +1,4 @@
-"""Removes local copies of completed datasets, one by one, each after its stored copy was hashed again."""
+"""Local cleanup: removes files of completed datasets one by one, each after its stored copy was hashed again."""
 
 import sqlite3
 import threading
@@ -13,14 +13,14 @@ from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader.threads import WorkerThread
-from datauploader_watcher.adapters.disk import Disk, look, stamp_of
+from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.releasing import objection
 from datauploader_watcher.errors import FolderError, RootLost, Vanished
-from datauploader_watcher.ground import Ground
-from datauploader_watcher.ledger.files import Files, Row
-from datauploader_watcher.ledger.uploads import Upload, Uploads
+from datauploader_watcher.ledger.files import FileRow, FileTable
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
+from datauploader_watcher.local_removal import CHANGED, Removal
 from datauploader_watcher.publishing import say
-from datauploader_watcher.removing import CHANGED, Removal
 from datauploader_watcher.sealing import counts
 
 log = structlog.get_logger()
@@ -35,17 +35,17 @@ UNLINKING = "unlinking"
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    row: Row
+    row: FileRow
     answer: "Future[StoredHash]"
 
 
-class Releaser:
-    """A thread that works off the rows in state `releasing`."""
+class LocalCleanup:
+    """Cleanup of local copies: a thread that works off the rows in state `releasing`."""
 
-    def __init__(self, ground: Ground, bus: Bus) -> None:
+    def __init__(self, context: WatcherContext, bus: Bus) -> None:
         """Take what it needs to ask, to remove and to tell."""
-        self._store, self._outbox, self._bus, self._here = ground.store, ground.outbox, bus, ground.here
-        self._settings, self._opening, self._disks = ground.settings, ground.opening, ground.disks
+        self._store, self._outbox, self._bus, self._here = context.store, context.outbox, bus, context.here
+        self._settings, self._admission, self._disks = context.settings, context.admission, context.disks
         self._news = threading.Event()
         self._stopping = False
         self._wait_s = FIRST_WAIT_S
@@ -79,22 +79,22 @@ class Releaser:
             self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2)
             self._news.wait(self._wait_s if left else None)
 
-    def _uploads(self) -> list[Upload]:
+    def _uploads(self) -> list[UploadRow]:
         with self._store.reading() as db:
-            done = Uploads.in_states(db, ("completed",))
-            return [upload for upload in done if Files.in_state(db, upload.number, "releasing", 1)]
+            done = UploadTable.in_states(db, ("completed",))
+            return [upload for upload in done if FileTable.in_state(db, upload.number, "releasing", 1)]
 
-    def _release(self, upload: Upload) -> bool:
+    def _release(self, upload: UploadRow) -> bool:
         """Work off one upload; True when something is left for later."""
-        disk = self._opening.resumed(upload).disk(self._disks)
+        disk = self._admission.resumed(upload).disk(self._disks)
         kept: list[str] = []
         while not self._stopping:
             with self._store.reading() as db:
-                rows = Files.in_state(db, upload.number, "releasing", AT_ONCE)
+                rows = FileTable.in_state(db, upload.number, "releasing", AT_ONCE)
             if not rows:
                 break
             try:
-                disk.check()
+                disk.verify_root()
                 self._some(upload, disk, rows, kept)
             except RootLost as problem:
                 log.info("release_waits", upload_id=upload.upload_id, problem=str(problem))
@@ -108,7 +108,7 @@ class Releaser:
         self._tell_kept(upload, kept)
         return False
 
-    def _some(self, upload: Upload, disk: Disk, rows: list[Row], kept: list[str]) -> None:
+    def _some(self, upload: UploadRow, disk: RootDisk, rows: list[FileRow], kept: list[str]) -> None:
         """Ask for some rows at once, then act on each answer.
 
         Raises:
@@ -136,7 +136,7 @@ class Releaser:
                 continue
         raise MessagingError("the watcher stops")
 
-    def _is_finished(self, upload: Upload, disk: Disk, row: Row, kept: list[str]) -> bool:
+    def _is_finished(self, upload: UploadRow, disk: RootDisk, row: FileRow, kept: list[str]) -> bool:
         """Deal with a row whose file is not there, or not what was uploaded; False when it may be asked for."""
         if not row.object:
             self._keep(row, "it is not known where the storage has it", kept)
@@ -145,7 +145,7 @@ class Releaser:
             if row.reason == UNLINKING and self._removal(disk, row).left_hidden():
                 self._finish(upload, disk, row, kept)
                 return True
-            now = stamp_of(look(disk, row.path))
+            now = stamp_of(lstat(disk, row.path))
         except Vanished:
             if row.reason == UNLINKING:
                 self._released(upload, row)
@@ -160,14 +160,14 @@ class Releaser:
             return True
         return False
 
-    def _finish(self, upload: Upload, disk: Disk, row: Row, kept: list[str]) -> None:
+    def _finish(self, upload: UploadRow, disk: RootDisk, row: FileRow, kept: list[str]) -> None:
         """Deal with a file that a former run hid, and died."""
         if why := self._removal(disk, row).finish():
             self._keep(row, why, kept)
         else:
             self._released(upload, row)
 
-    def _remove(self, upload: Upload, disk: Disk, row: Row) -> str:
+    def _remove(self, upload: UploadRow, disk: RootDisk, row: FileRow) -> str:
         """Remove a file that still is what was uploaded; return why it was not removed."""
         if why := self._removal(disk, row).remove(lambda: self._note_removal(row)):
             return why
@@ -175,29 +175,29 @@ class Releaser:
         self._released(upload, row)
         return ""
 
-    def _removal(self, disk: Disk, row: Row) -> Removal:
+    def _removal(self, disk: RootDisk, row: FileRow) -> Removal:
         return Removal(disk, row, lambda: self._stopping)
 
-    def _note_removal(self, row: Row) -> None:
+    def _note_removal(self, row: FileRow) -> None:
         with self._store.transaction() as db:
-            Files.set_reason(db, row, UNLINKING)
+            FileTable.set_reason(db, row, UNLINKING)
         crash_point("watcher.unlinking")
 
-    def _released(self, upload: Upload, row: Row) -> None:
+    def _released(self, upload: UploadRow, row: FileRow) -> None:
         with self._store.transaction() as db:
-            Files.set_state(db, row.folder, row.name, "released")
+            FileTable.set_state(db, row.folder, row.name, "released")
             say(db, upload, FileReleased(upload_id=upload.upload_id, files=(row.version,)), row.version.key)
         crash_point("watcher.released")
         self._outbox.wake()
 
-    def _keep(self, row: Row, why: str, kept: list[str]) -> None:
+    def _keep(self, row: FileRow, why: str, kept: list[str]) -> None:
         log.warning("local_copy_kept", path=row.version.path, reason=why)
         with self._store.transaction() as db:
-            Files.set_state(db, row.folder, row.name, "catalogued")
-            Files.set_reason(db, row, "kept", why)
+            FileTable.set_state(db, row.folder, row.name, "catalogued")
+            FileTable.set_reason(db, row, "kept", why)
         kept.append(f"{row.version.path} was kept on this station, because {why}.")
 
-    def _tell_kept(self, upload: Upload, kept: list[str]) -> None:
+    def _tell_kept(self, upload: UploadRow, kept: list[str]) -> None:
         if not kept:
             return
         more = (f"{len(kept) - 10} more files were kept.",) if len(kept) > 10 else ()  # noqa: PLR2004 - a list to read

@@ -16,14 +16,14 @@ TRIES_BEFORE_RECORD = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
-    """How long a file must rest: `open_s` in general, `closed_s` once its writer has closed it."""
+class QuietPeriod:
+    """The quiet period, for which a file must rest: `open_s` in general, `closed_s` once its writer has closed it."""
 
     open_s: float
     closed_s: float
 
     @classmethod
-    def of(cls, period_s: float, *, factor: float, least_s: float) -> "Quiet":
+    def of(cls, period_s: float, *, factor: float, least_s: float) -> "QuietPeriod":
         """Derive both from the period of an upload; a close never makes the wait longer."""
         return cls(period_s, min(period_s, max(least_s, period_s * factor)))
 
@@ -56,8 +56,8 @@ class Candidate:
     """It is taken as it is when it is read next, whether it rests or not."""
 
 
-class Wanted(NamedTuple):
-    """A file to be looked at: as it must still be, and what it was read as already."""
+class HashRequest(NamedTuple):
+    """A request to hash a file: as it must still be, and what it was read as already."""
 
     path: bytes
     stamp: Stamp
@@ -68,10 +68,10 @@ class Wanted(NamedTuple):
     """It may be another one by now: what is read first counts."""
 
 
-class Settling:
-    """The unfinished files of one upload."""
+class StabilityTracker:
+    """Tracks the stability of the unfinished files of one upload."""
 
-    def __init__(self, quiet: Quiet, *, hasty: bool = False) -> None:
+    def __init__(self, quiet: QuietPeriod, *, hasty: bool = False) -> None:
         """Begin with none; `hasty` gives a file that gets version after version no longer rest than any other."""
         self._quiet, self._hasty = quiet, hasty
         self._versions: dict[bytes, tuple[int, float]] = {}
@@ -106,7 +106,7 @@ class Settling:
         """Name those of which the ledger has a version."""
         return [path for path, one in self._open.items() if not one.fresh]
 
-    def see(
+    def observe_file(
         self, path: bytes, stamp: Stamp, now: float, *, fresh: bool, at_once: bool = False, calm: bool = False
     ) -> bool:
         """Take note of a look; return whether it changed anything.
@@ -127,7 +127,7 @@ class Settling:
         self._put(path, _after(known, candidate))
         return True
 
-    def touched(self, path: bytes) -> bool:
+    def mark_written(self, path: bytes) -> bool:
         """Take note that somebody has written: what was read of it so far does not count; False where it is not here.
 
         The stamps need not show it: whoever writes may put the time back, and a memory map may leave it as it is.
@@ -145,7 +145,7 @@ class Settling:
             if one.changes and one.since <= since and one.changed_at >= seen_after and not one.as_is
         }
 
-    def take(self, path: bytes, now: float) -> None:
+    def read_at_once(self, path: bytes, now: float) -> None:
         """Have an unfinished file read at once and taken as it is then, because somebody has chosen so."""
         known = self._open.get(path)
         if known is not None and not known.as_is:
@@ -158,16 +158,16 @@ class Settling:
         if known is not None and rests_until < known.rests_until:
             self._put(path, replace(known, due=min(known.due, rests_until), rests_until=rests_until))
 
-    def take_due(self, now: float, most: int) -> list[Wanted]:
+    def take_due(self, now: float, most: int) -> list[HashRequest]:
         """Return files that are worth a look; they count as being read until something is said of them."""
-        due: list[Wanted] = []
+        due: list[HashRequest] = []
         while self._heap and self._heap[0][0] <= now and len(due) < most:
             at, path = heapq.heappop(self._heap)
             known = self._open.get(path)
             if known is None or known.due != at or path in self._reading:
                 continue
             self._reading.add(path)
-            due.append(Wanted(path, known.stamp, known.digests, known.writer, known.as_is))
+            due.append(HashRequest(path, known.stamp, known.digests, known.writer, known.as_is))
         return due
 
     def finish(

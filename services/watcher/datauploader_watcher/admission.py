@@ -1,4 +1,4 @@
-"""Whether an upload can be done on this station, and in which words it is refused."""
+"""Admission of uploads: whether one can be done on this station, and in which words it is refused."""
 
 import json
 import os
@@ -12,14 +12,14 @@ import structlog
 from datauploader import nofollow
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.patience import NoAnswer, Patience
-from datauploader_watcher.adapters.disk import Disk, Disks, LocalDisk, is_below
+from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk, RootDisk, is_below
 from datauploader_watcher.adapters.mounts import mount_point
 from datauploader_watcher.barred import BarredDisk
 from datauploader_watcher.domain.selection import Selection
 from datauploader_watcher.domain.versions import split
-from datauploader_watcher.errors import BadPattern, Refusal
-from datauploader_watcher.ledger.places import Places
-from datauploader_watcher.ledger.uploads import Upload
+from datauploader_watcher.errors import BadPattern, UploadRefused
+from datauploader_watcher.ledger.places import RootPlaceTable
+from datauploader_watcher.ledger.uploads import UploadRow
 from datauploader_watcher.scan import Start
 from datauploader_watcher.settings import HIDDEN_PREFIX, RuleSettings, WatcherSettings
 
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class UploadPlan:
     """What a request means on this disk."""
 
     root: bytes
@@ -37,7 +37,7 @@ class Plan:
     barred: bool = False
     """The root is not below the station's `roots` any more."""
 
-    def disk(self, disks: Disks) -> Disk:
+    def disk(self, disks: OpenDisk) -> RootDisk:
         """Return what the files are read through; of a barred root nothing can be."""
         return BarredDisk(self.root) if self.barred else disks(self.root, self.mount)
 
@@ -52,10 +52,10 @@ class Plan:
         )
 
 
-class Opening:
-    """The rules of this station for requests."""
+class UploadAdmission:
+    """Admission control: this station's rules for requests."""
 
-    def __init__(self, settings: WatcherSettings, remotes: Sequence[str], places: Places) -> None:
+    def __init__(self, settings: WatcherSettings, remotes: Sequence[str], places: RootPlaceTable) -> None:
         """Take the station's settings, the names of the facility's remotes (none: not known here), and its memory."""
         self._settings = settings
         self._remotes = tuple(remotes)
@@ -92,7 +92,7 @@ class Opening:
         Selection(include=rule.include, exclude=rule.exclude, marker=rule.marker)
         return real
 
-    def plan(self, request: UploadRequested) -> Plan:
+    def plan(self, request: UploadRequested) -> UploadPlan:
         """Check a request and work out where to look.
 
         Raises:
@@ -101,7 +101,7 @@ class Opening:
         selection = self.selection(request)
         self._check_remote(request.destination.remote)
         if request.delete_after and not self._settings.allow_delete:
-            raise Refusal(
+            raise UploadRefused(
                 "delete-not-allowed",
                 "This station does not allow uploads to remove local files.",
                 "Ask for the upload without delete_after, or have the station's administrator set allow_delete.",
@@ -110,17 +110,19 @@ class Opening:
             root = self._root(request.root)
             sources = self._sources(root, request, missing_ok=request.mode == "sync")
         except ValueError as error:
-            raise Refusal(
+            raise UploadRefused(
                 "bad-path", "The folder or a file of the upload has a name that no file can have.", "Choose it again."
             ) from error
-        return Plan(root, mount_point(root), sources, selection)
+        return UploadPlan(root, mount_point(root), sources, selection)
 
-    def resumed(self, upload: Upload) -> Plan:
+    def resumed(self, upload: UploadRow) -> UploadPlan:
         """Return the plan of an upload that was taken up in a former run, whatever is away or leads elsewhere now."""
         request = upload.request
         root = upload.root or os.path.realpath(os.fsencode(request.root))
         sources = _remembered(upload.sources) if upload.root else self._former_sources(root, request)
-        return Plan(root, upload.mount, sources, self.selection(request, bounded=False), barred=not self.allows(root))
+        return UploadPlan(
+            root, upload.mount, sources, self.selection(request, bounded=False), barred=not self.allows(root)
+        )
 
     def selection(self, request: UploadRequested | RuleSettings, *, bounded: bool = True) -> Selection:
         """Read the patterns of a request, or of a rule; see `Selection`.
@@ -137,11 +139,13 @@ class Opening:
                 bounded=bounded,
             )
         except BadPattern as error:
-            raise Refusal("bad-pattern", f"{error}.", "Correct the pattern and start the upload again.") from error
+            raise UploadRefused(
+                "bad-pattern", f"{error}.", "Correct the pattern and start the upload again."
+            ) from error
 
     def _check_remote(self, remote: str) -> None:
         if self._remotes and remote not in self._remotes:
-            raise Refusal(
+            raise UploadRefused(
                 "remote-unknown",
                 f"There is no storage named {remote!r} here.",
                 f"Choose one of: {', '.join(sorted(self._remotes))}.",
@@ -150,13 +154,13 @@ class Opening:
     def _root(self, text: str) -> bytes:
         root = os.path.realpath(os.fsencode(text))
         if not self._settings.roots:
-            raise Refusal(
+            raise UploadRefused(
                 "no-roots",
                 "This station allows uploads from no folder yet.",
                 "Have the station's administrator name the folders in `roots` of its `[watcher]` settings.",
             )
         if not Path(text).is_absolute() or not self.allows(root):
-            raise Refusal(
+            raise UploadRefused(
                 "outside-roots",
                 f"{text} is not below a folder that this station allows uploads from.",
                 f"Choose a folder below {' or '.join(str(one) for one in self._settings.roots)}.",
@@ -195,7 +199,7 @@ class Opening:
         """Find the sources of an upload that was opened by a version which did not remember where they were."""
         try:
             return self._sources(root, request, missing_ok=True)
-        except Refusal:  # one of them leads out now: by its name it is found to be a link, and left out
+        except UploadRefused:  # one of them leads out now: by its name it is found to be a link, and left out
             return self._sources(root, request, missing_ok=True, resolve=os.path.normpath)
 
     @staticmethod
@@ -220,17 +224,17 @@ def _resolved(root: bytes) -> tuple[bytes, bool]:
 def _check_readable(root: bytes, text: str) -> None:
     try:
         if not stat.S_ISDIR(nofollow.look(root).st_mode):
-            raise Refusal("root-missing", f"{text} is a file, not a folder.", "Choose the folder that holds it.")
+            raise UploadRefused("root-missing", f"{text} is a file, not a folder.", "Choose the folder that holds it.")
         with LocalDisk(root).folder(b"") as opened:
             opened.stat(b".")
     except PermissionError as error:
-        raise Refusal(
+        raise UploadRefused(
             "root-unreadable",
             f"The upload service may not read {text}.",
             "Give the account that runs the watcher read access to the folder, then start the upload again.",
         ) from error
     except OSError as error:
-        raise Refusal(
+        raise UploadRefused(
             "root-missing",
             f"{text} cannot be reached: {error.strerror}.",
             "Check the name, connect the drive or mount it, then start the upload again.",
@@ -244,7 +248,7 @@ def _source(
     raw = os.fsencode(source.replace("\\", "/") if os.name == "nt" else source)
     full = resolve(os.path.join(root, raw))  # noqa: PTH118 - bytes
     if raw.startswith(b"/") or not is_below(full, root):
-        raise Refusal(
+        raise UploadRefused(
             "source-outside",
             f"{source} is not below the folder of the upload.",
             "Choose files and folders below that folder; links that lead out of it are not followed.",
@@ -258,7 +262,7 @@ def _source(
         return relative, None
     if seen or missing_ok:
         return split(relative)
-    raise Refusal("source-missing", f"{source} does not exist.", "Check the name, then start the upload again.")
+    raise UploadRefused("source-missing", f"{source} does not exist.", "Check the name, then start the upload again.")
 
 
 def _remembered(places: str) -> tuple[Start, ...]:

@@ -1,17 +1,17 @@
-"""Where other threads leave what the loop must know; repeated notices of one path are one."""
+"""The inbox of the loop, where other threads leave what it must know; repeated notices of one path are one."""
 
 import threading
 from dataclasses import dataclass, field, replace
 
 from datauploader_watcher.adapters.events import Notice
-from datauploader_watcher.adapters.hashing import Outcome
+from datauploader_watcher.adapters.hashing import HashResult
 
 
 @dataclass(slots=True)
-class Mail:
-    """What has come since the loop last looked."""
+class LoopEvents:
+    """Events of the loop: what has come since it last looked."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[HashResult] = field(default_factory=list)
     notices: dict[tuple[bytes, bytes], Notice] = field(default_factory=dict)
     watched: list[tuple[bytes, str]] = field(default_factory=list)
     """Folders whose watch began, or could not (with the reason)."""
@@ -26,18 +26,18 @@ class Mail:
         )  # fmt: skip
 
 
-class Mailbox:
-    """Any thread puts, one takes."""
+class LoopInbox:
+    """A thread-safe inbox: any thread puts, the loop alone takes."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self._change = threading.Condition()
-        self._mail = Mail()
+        self._mail = LoopEvents()
 
-    def take(self) -> Mail:
+    def drain(self) -> LoopEvents:
         """Return what has come, and begin anew."""
         with self._change:
-            mail, self._mail = self._mail, Mail()
+            mail, self._mail = self._mail, LoopEvents()
         return mail
 
     def wait(self, timeout_s: float) -> None:
@@ -46,7 +46,7 @@ class Mailbox:
             if not self._mail:
                 self._change.wait(timeout_s)
 
-    def outcomes(self, outcomes: list[Outcome]) -> None:
+    def outcomes(self, outcomes: list[HashResult]) -> None:
         """Files were read."""
         with self._change:
             self._mail.outcomes.extend(outcomes)

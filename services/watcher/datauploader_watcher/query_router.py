@@ -1,23 +1,23 @@
-"""Who answers which question that is put to the watcher."""
+"""The router of queries: who answers which question that is put to the watcher."""
 
 from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import ListFolder, PreviewUpload, Question, ReadValues
 from datauploader.errors import QuestionRefused
-from datauploader_watcher.folders import Folders
-from datauploader_watcher.ground import Ground
-from datauploader_watcher.previewing import Previews
-from datauploader_watcher.values import Values
+from datauploader_watcher.context import WatcherContext
+from datauploader_watcher.dry_run import DryRuns
+from datauploader_watcher.file_metadata import MetadataExtractor
+from datauploader_watcher.folders import FolderBrowser
 
 
-class Answers:
-    """Answers the questions that are put to the watcher."""
+class WatcherQueries:
+    """Routes the queries that are put to the watcher (request-reply) to those who answer them."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, context: WatcherContext) -> None:
         """Take what the station stands on."""
-        self._claim = ground.claim
-        self._folders = Folders(ground.opening)
-        self._previews = Previews(ground)
-        self._values = Values(ground, self._previews)
+        self._claim = context.claim
+        self._folders = FolderBrowser(context.admission)
+        self._previews = DryRuns(context)
+        self._values = MetadataExtractor(context, self._previews)
 
     def __call__(self, question: Question) -> Travelling:
         """Answer a question.

@@ -1,4 +1,4 @@
-"""Compares with the catalog what there is of an upload: either may have forgotten what the other knows.
+"""Recovery of the ledger: compares uploads with the catalog; either may have forgotten what the other knows.
 
 What the ledger lacks is taken over, for its file may be gone by now; what the catalog lacks is announced again.
 """
@@ -16,10 +16,10 @@ from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
 from datauploader.state import sequence
 from datauploader.threads import WorkerThread
-from datauploader_watcher.ground import Ground
-from datauploader_watcher.ledger.files import Files, Tally
-from datauploader_watcher.ledger.receipts import Receipt, apply
-from datauploader_watcher.ledger.uploads import Upload, Uploads
+from datauploader_watcher.context import WatcherContext
+from datauploader_watcher.ledger.files import FileTable, Tally
+from datauploader_watcher.ledger.receipts import FileReceipt, apply
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 
 log = structlog.get_logger()
 
@@ -30,16 +30,16 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 ANSWER_S = 20.0
 
 
-class Recaller:
-    """A thread that asks about each upload once, page by page, and again when its seal has had no answer."""
+class LedgerRecovery:
+    """Recovers a lost ledger: a thread that asks about each upload once, and again when its seal has had no answer."""
 
     def __init__(
-        self, ground: Ground, bus: Bus, changed: Callable[[], None], unknown: Callable[[Upload], bool]
+        self, context: WatcherContext, bus: Bus, changed: Callable[[], None], unknown: Callable[[UploadRow], bool]
     ) -> None:  # fmt: skip
         """Take whom to ask, whom to tell that uploads have changed, and who has a forgotten request said again."""
         self._unknown = unknown
-        self._store, self._bus, self._here, self._changed = ground.store, bus, ground.here, changed
-        self._patience_s = ground.settings.receipt_patience_s
+        self._store, self._bus, self._here, self._changed = context.store, bus, context.here, changed
+        self._patience_s = context.settings.receipt_patience_s
         self._ended = threading.Event()
         self._later: dict[int, tuple[float, float]] = {}
         """By upload: not before when it is asked again (monotonic seconds), and how long to wait after that."""
@@ -66,7 +66,7 @@ class Recaller:
                 else:
                     self._later[upload.number] = (time.monotonic() + wait_s, min(LONGEST_WAIT_S, wait_s * 2))
 
-    def _recalled(self, upload: Upload) -> bool:
+    def _recalled(self, upload: UploadRow) -> bool:
         try:
             return self._recall(upload)
         except sqlite3.DatabaseError as error:  # a full disk
@@ -75,11 +75,11 @@ class Recaller:
             log.exception("recall_failed", upload_id=upload.upload_id)
         return False
 
-    def _uploads(self) -> list[Upload]:
+    def _uploads(self) -> list[UploadRow]:
         with self._store.reading() as db:
-            return Uploads.to_recall(db)
+            return UploadTable.to_recall(db)
 
-    def _recall(self, upload: Upload) -> bool:
+    def _recall(self, upload: UploadRow) -> bool:
         """Compare one upload; False when it is to be asked again."""
         try:
             adopted, same, asked = self._take_over(upload)
@@ -93,13 +93,13 @@ class Recaller:
         if self._ended.is_set():
             return False
         with self._store.transaction() as db:
-            Uploads.set_recall(db, upload.number, None)
+            UploadTable.set_recall(db, upload.number, None)
         if adopted or again:
             log.info("files_recalled", upload_id=upload.upload_id, files=adopted, announced_again=again)
         self._changed()
         return True
 
-    def _pages(self, upload: Upload) -> Iterator[Datafiles]:
+    def _pages(self, upload: UploadRow) -> Iterator[Datafiles]:
         after = ""
         while not self._ended.is_set():
             page = self._ask(upload, after)
@@ -108,7 +108,7 @@ class Recaller:
             if not after:
                 return
 
-    def _take_over(self, upload: Upload) -> tuple[int, int, bool]:
+    def _take_over(self, upload: UploadRow) -> tuple[int, int, bool]:
         """Write down what only the catalog has; return how many that were, how many both have, and if it was asked."""
         adopted, same, asked = 0, 0, True
         for page in self._pages(upload):
@@ -119,45 +119,45 @@ class Recaller:
                 if page.sealed is not None:  # by a state that is lost, whose clock may have been ahead
                     sequence.raise_to(db, page.sealed)
                 if page.ensured and upload.agreed != "yes":
-                    Uploads.set_agreed(db, upload.number, "yes")
-                    Uploads.set_trouble(db, upload.number, "")
+                    UploadTable.set_agreed(db, upload.number, "yes")
+                    UploadTable.set_trouble(db, upload.number, "")
                 if over:
-                    Files.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
+                    FileTable.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
                 adopted += sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)
                 files = [item.stored.file for item in page.items if item.registered]
-                same += sum(Files.catalogued_as(db, upload.number, file.raw, file.sha256) for file in files)
+                same += sum(FileTable.catalogued_as(db, upload.number, file.raw, file.sha256) for file in files)
                 if over and not page.next:
-                    Files.forget_unstored(db, upload.number)
-                    Uploads.set_state(db, upload.number, "completed")
-                    Uploads.heard(db, upload.number, time.time())
+                    FileTable.forget_unstored(db, upload.number)
+                    UploadTable.set_state(db, upload.number, "completed")
+                    UploadTable.heard(db, upload.number, time.time())
             crash_point("watcher.recalled")
         return adopted, same, asked
 
-    def _catalogued(self, upload: Upload) -> int:
+    def _catalogued(self, upload: UploadRow) -> int:
         with self._store.reading() as db:
-            return Files.tallies(db, upload.number).get("catalogued", Tally()).files
+            return FileTable.tallies(db, upload.number).get("catalogued", Tally()).files
 
-    def _announce_again(self, upload: Upload) -> int:
+    def _announce_again(self, upload: UploadRow) -> int:
         """Announce again what the catalog does not have, though it was heard to; nothing is moved for it.
 
         What is heard only while it is asked says nothing: its answer may be older than that.
         """
         with self._store.reading() as db:
-            lacks = Files.on_storage(db, upload.number)
+            lacks = FileTable.on_storage(db, upload.number)
         for page in self._pages(upload):
             for item in page.items:
                 lacks.pop((item.stored.file.raw, item.stored.file.sha256), None)
         if lacks and not self._ended.is_set():
             with self._store.transaction() as db:
-                Files.announce_again(db, lacks.values())
-                Uploads.reseal(db, upload.number)
+                FileTable.announce_again(db, lacks.values())
+                UploadTable.reseal(db, upload.number)
         return len(lacks)
 
-    def _ask(self, upload: Upload, after: str) -> Datafiles:
+    def _ask(self, upload: UploadRow, after: str) -> Datafiles:
         question = ListDatafiles(upload_id=upload.upload_id, after=after)
         return self._bus.ask(question, Datafiles, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
 
-    def _unanswered(self, upload: Upload, error: MessagingError) -> None:
+    def _unanswered(self, upload: UploadRow, error: MessagingError) -> None:
         refused = isinstance(error, QuestionRefused) and error.code != "unavailable"
         sentence = (
             f"The catalog does not say which files of this upload it has: {error}. "
@@ -168,12 +168,12 @@ class Recaller:
             return
         log.warning("catalog_not_asked", upload_id=upload.upload_id, problem=str(error))
         with self._store.transaction() as db:
-            Uploads.set_recall(db, upload.number, sentence)
+            UploadTable.set_recall(db, upload.number, sentence)
         self._changed()
 
 
-def _receipt(item: KnownDatafile, due_at: float) -> Receipt:
+def _receipt(item: KnownDatafile, due_at: float) -> FileReceipt:
     stored = item.stored
     if item.registered:
-        return Receipt(stored.file, "catalogued", object=stored.object, detail=stored.state)
-    return Receipt(stored.file, "stored", object=stored.object, due_at=due_at)
+        return FileReceipt(stored.file, "catalogued", object=stored.object, detail=stored.state)
+    return FileReceipt(stored.file, "stored", object=stored.object, due_at=due_at)

@@ -1,4 +1,4 @@
-"""One upload at work: what is unfinished, what is to be looked at, and when everything was seen."""
+"""The upload session: what is unfinished of one open upload, what is to be looked at, and when all was seen."""
 
 import os
 from collections import deque
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from datauploader.state import Store
-from datauploader_watcher.adapters.disk import Disk
+from datauploader_watcher.adapters.disk import RootDisk
 from datauploader_watcher.barred import BARRED
 from datauploader_watcher.clock import Clock
-from datauploader_watcher.closing import Closing
+from datauploader_watcher.closing import ClosingState
 from datauploader_watcher.domain.selection import Omission, Selection
-from datauploader_watcher.domain.settling import Quiet, Settling
+from datauploader_watcher.domain.stability import QuietPeriod, StabilityTracker
 from datauploader_watcher.domain.versions import Stamp, split
-from datauploader_watcher.earlier import Earlier
+from datauploader_watcher.earlier import EarlierFiles
 from datauploader_watcher.errors import RootLost
-from datauploader_watcher.ledger.choices import Choice
+from datauploader_watcher.ledger.choices import RestlessChoice
 from datauploader_watcher.ledger.files import KnownRow
-from datauploader_watcher.ledger.uploads import Upload
+from datauploader_watcher.ledger.uploads import UploadRow
+from datauploader_watcher.rescan_queue import RescanQueue
 from datauploader_watcher.scan import Scan, Start
-from datauploader_watcher.visits import Visits
 
 HELD_TOLD_S = 2.0
 """After so many seconds people are told that an upload waits for the catalogue."""
@@ -31,7 +31,7 @@ SCAN_SHARE = 10
 """A timer's scan comes at the earliest after so many times its own length."""
 
 
-class Pending(NamedTuple):
+class PendingOmission(NamedTuple):
     """Something that stays out, not yet on the record: temporary files come and go."""
 
     omission: Omission
@@ -40,16 +40,16 @@ class Pending(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """How often everything is scanned."""
+class ScanInterval:
+    """The interval between full scans."""
 
     watched_s: float
     polled_s: float
 
 
 @dataclass(slots=True)
-class Word:
-    """Waiting for the catalogue's word that an upload may write its dataset."""
+class DatasetApproval:
+    """An approval that is waited for: the catalogue says whether the upload may write its dataset."""
 
     begun_at: float
     """When the upload was taken up (monotonic)."""
@@ -58,8 +58,8 @@ class Word:
     """When the catalog was asked last what it has of the upload (monotonic)."""
 
 
-class Work:
-    """What the loop holds in memory of one open upload; everything in it can be found again by scanning."""
+class UploadSession:
+    """The session of one open upload: what the loop holds in memory; a scan finds everything in it again."""
 
     _gone_since: float | None = None
     """Since when the root's name is not there any more (monotonic)."""
@@ -68,17 +68,17 @@ class Work:
 
     def __init__(
         self,
-        upload: Upload,
-        disk: Disk,
+        upload: UploadRow,
+        disk: RootDisk,
         selection: Selection,
         store: Store,
         clock: Clock,
         *,
-        quiet: Quiet,
-        interval: Interval,
+        quiet: QuietPeriod,
+        interval: ScanInterval,
         sources: tuple[Start, ...],
         barred: bool = False,
-        earlier: Earlier | None = None,
+        earlier: EarlierFiles | None = None,
         patience_s: float = 0.0,
     ) -> None:
         """Begin, with everything still to be scanned; nothing, where the root is barred.
@@ -86,12 +86,12 @@ class Work:
         For so long it waits for the catalogue before anything is announced.
         """
         self.upload, self.disk, self.selection = upload, disk, selection
-        self.settling = Settling(quiet, hasty=bool(upload.closing))
+        self.stability = StabilityTracker(quiet, hasty=bool(upload.closing))
         self._earlier, self.sources = earlier, sources
-        self.omissions: dict[bytes, Pending] = {}
+        self.omissions: dict[bytes, PendingOmission] = {}
         self.returned: dict[bytes, str] = {}
         """Records to take back, with the reason that they carried."""
-        self.choices: dict[bytes, Choice] = {}
+        self.choices: dict[bytes, RestlessChoice] = {}
         """What somebody has chosen for files that go on changing."""
         self.barred = self.given_up = barred
         """The root may not be read any more; nothing more is to be found: what is not on its way is left out."""
@@ -111,16 +111,16 @@ class Work:
         """A scan of everything has ended since the start."""
         self.scanned_all = False
         """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
-        self.word = Word(clock.monotonic(), patience_s, asked_at=clock.monotonic())
+        self.word = DatasetApproval(clock.monotonic(), patience_s, asked_at=clock.monotonic())
         self.stirred = True
         """Something has changed since the counts were said."""
         self.changed_at, self.counted_at, self.entries = clock.monotonic(), clock.monotonic() - COUNT_S, 0
-        self.visits = Visits(sources, clock)
+        self.rescans = RescanQueue(sources, clock)
         self._closed: set[bytes] = set()
         """Files that were closed before they were first looked at."""
         self._touched: set[bytes] = set()
         """Files that somebody has written to: they are read again, whatever a look at them says."""
-        self.closing = Closing(clock.monotonic())
+        self.closing = ClosingState(clock.monotonic())
         self._store, self._clock, self._interval, self._quiet = store, clock, interval, quiet
         self._scans: deque[Scan] = deque()
         self._full: Scan | None = None
@@ -139,18 +139,18 @@ class Work:
         left_out = row is not None and row[4] == "left-out"
         now = self._clock.monotonic()
         calm = self._quiet.open_s < (self._clock.now_ns() - seen.mtime_ns) / 1e9
-        changed = self.settling.see(path, seen, now, fresh=row is None or left_out, calm=calm)
+        changed = self.stability.observe_file(path, seen, now, fresh=row is None or left_out, calm=calm)
         if changed and not left_out:  # what is only tried again is no news
             self.changed_at = now
             self.stirred = True
             self._full_missed = True
-            self.visits.again(split(path)[0])
+            self.rescans.again(split(path)[0])
         self._touched.discard(path)
         if choice is not None:
-            self.settling.take(path, now)
+            self.stability.read_at_once(path, now)
         if path in self._closed:
             self._closed.discard(path)
-            self.settling.closed(path, now)
+            self.stability.closed(path, now)
         self.omissions.pop(path, None)
         if row is not None and left_out:
             self.returned[path] = row[5] or "excluded"
@@ -159,7 +159,7 @@ class Work:
 
     def expects(self, path: bytes) -> bool:
         """See `Findings.expects`."""
-        return path in self.settling
+        return path in self.stability
 
     def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
         """See `Findings.omit`."""
@@ -167,10 +167,10 @@ class Work:
             self.marked = True
         if path in self.omissions or (row is not None and row[5] == omission.reason):
             return
-        self.settling.drop(path)
+        self.stability.drop(path)
         self._touched.discard(path)
         due = self._clock.monotonic() + max(self._quiet.open_s, 1.0)
-        self.omissions[path] = Pending(omission, due, folder)
+        self.omissions[path] = PendingOmission(omission, due, folder)
 
     def vanished(self, path: bytes) -> None:
         """See `Findings.vanished`."""
@@ -183,7 +183,7 @@ class Work:
 
     def enter(self, path: bytes) -> bool:
         """See `Findings.enter`."""
-        return self.visits.enter(path)
+        return self.rescans.enter(path)
 
     def lost_root(self, sentence: str) -> None:
         """Stop looking until the root is back; nothing is concluded."""
@@ -199,23 +199,23 @@ class Work:
 
     def mark(self, path: bytes, *, folder: bool, closed: bool = False) -> None:
         """Have a path looked at soon, because something says that it has changed."""
-        if not self.visits.mark(path, folder=folder) or folder:
+        if not self.rescans.mark(path, folder=folder) or folder:
             return
-        if self.settling.touched(path):
+        if self.stability.mark_written(path):
             if closed:
-                self.settling.closed(path, self._clock.monotonic())
+                self.stability.closed(path, self._clock.monotonic())
             return
         self._touched.add(path)
         if closed:  # written and closed before the first look at it
             self._closed.add(path)
 
-    def choose(self, choices: dict[bytes, Choice]) -> None:
+    def choose(self, choices: dict[bytes, RestlessChoice]) -> None:
         """Take over what was chosen for files that go on changing."""
         self.choices = choices
         self.closing.taken.update(path for path, choice in choices.items() if choice.done)
         for path, choice in choices.items():
             if choice.take and not choice.done:
-                self.settling.take(path, self._clock.monotonic())
+                self.stability.read_at_once(path, self._clock.monotonic())
 
     def rescan(self) -> None:
         """Scan everything from the beginning, because something may have been missed."""
@@ -235,8 +235,8 @@ class Work:
 
     def forget(self) -> None:
         """Forget everything that is not in the ledger, and find it again."""
-        self._touched.update(self.settling.known())  # a look at them may say nothing
-        self.settling.clear()
+        self._touched.update(self.stability.known())  # a look at them may say nothing
+        self.stability.clear()
         self.omissions.clear()
         self.returned.clear()
         if self.upload.state == "open":
@@ -244,14 +244,14 @@ class Work:
 
     def has_omissions(self, now: float) -> bool:
         """Tell whether something is to be put on the record as left out, or taken back."""
-        if any(path not in self.settling for path in self.returned):
+        if any(path not in self.stability for path in self.returned):
             return True
         return bool(self.omissions) and next(iter(self.omissions.values())).due <= now
 
     def rest(self) -> None:
         """Look at nothing more by itself: the upload is sealed, or over."""
         self._stop_scans()
-        self.visits.rest()
+        self.rescans.rest()
         self._full_due = None
 
     def give_up(self) -> bool:
@@ -266,8 +266,8 @@ class Work:
         """Nothing is unfinished, and nothing waits to be looked at."""
         if self.given_up:
             return True
-        busy = self.visits or self._scans or self._full or self.omissions or self.returned
-        return not busy and not len(self.settling) and not self.lost
+        busy = self.rescans or self._scans or self._full or self.omissions or self.returned
+        return not busy and not len(self.stability) and not self.lost
 
     @property
     def announces_at(self) -> float | None:
@@ -309,7 +309,7 @@ class Work:
     @property
     def looking(self) -> bool:
         """There is something to look at now."""
-        return not self.lost and not self.waiting and bool(self.visits or self._scans or self._full)
+        return not self.lost and not self.waiting and bool(self.rescans or self._scans or self._full)
 
     @property
     def waiting(self) -> bool:
@@ -327,7 +327,7 @@ class Work:
     @property
     def next_look(self) -> float | None:
         """When there is something to look at, or to put on the record, without any news."""
-        times = [self._full_due, self.visits.next_due]
+        times = [self._full_due, self.rescans.next_due]
         if self.omissions and not self.lost:  # all wait equally long, so the first one is due first
             times.append(next(iter(self.omissions.values())).due)
         return min((time for time in times if time is not None), default=None)
@@ -336,9 +336,9 @@ class Work:
         """Look at some more entries; False when there is nothing to look at now."""
         now = self._clock.monotonic()
         if not self.lost:
-            self.visits.ripen(now)
-            if self.visits and not self._scans:
-                self._scans.append(self._scan(self.visits.take(), deep=False))
+            self.rescans.ripen(now)
+            if self.rescans and not self._scans:
+                self._scans.append(self._scan(self.rescans.drain_due(), deep=False))
         if self._scans:
             return self._advance(self._scans[0])
         if self._full is None and self._full_due is not None and now >= self._full_due:
@@ -349,7 +349,7 @@ class Work:
 
     def _begin_full(self, now: float) -> None:
         try:
-            self.disk.check()
+            self.disk.verify_root()
         except RootLost as problem:
             self.lost_root(str(problem))
             self._gone_since = (self._gone_since or now) if problem.gone else None
@@ -396,4 +396,4 @@ class Work:
             scan.close()
         self._scans.clear()
         self._full = None
-        self.visits.drop()
+        self.rescans.drop()

@@ -1,25 +1,25 @@
-"""What all parts of the watcher stand on."""
+"""The watcher's context: what all its parts share."""
 
 from dataclasses import dataclass
 
 from datauploader.contracts.address import Station
 from datauploader.messaging.claim import Claim
 from datauploader.state import Outbox, Store
-from datauploader_watcher.adapters.disk import Disks
+from datauploader_watcher.adapters.disk import OpenDisk
+from datauploader_watcher.admission import UploadAdmission
 from datauploader_watcher.clock import Clock
-from datauploader_watcher.opening import Opening
 from datauploader_watcher.settings import WatcherSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """The station's state, its settings, its time and its disks."""
+class WatcherContext:
+    """Context that is handed to every part: the station's state, its settings, its time and its disks."""
 
     here: Station
     store: Store
     outbox: Outbox
     settings: WatcherSettings
-    opening: Opening
+    admission: UploadAdmission
     clock: Clock
-    disks: Disks
+    disks: OpenDisk
     claim: Claim

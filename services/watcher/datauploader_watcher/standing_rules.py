@@ -18,11 +18,11 @@ from datauploader.leftovers import leftover
 from datauploader.patience import NoAnswer, Patience, in_a_thread
 from datauploader.state import Outbox
 from datauploader_watcher.adapters.disk import LocalDisk
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.rules import Rule, Target, upload_id
 from datauploader_watcher.domain.selection import Selection
 from datauploader_watcher.domain.versions import join
 from datauploader_watcher.errors import BadPattern
-from datauploader_watcher.ground import Ground
 from datauploader_watcher.ledger.rules import RuleFolder, RuleFolders
 from datauploader_watcher.publishing import SERVICE
 from datauploader_watcher.reopening import changed_since
@@ -41,7 +41,7 @@ LOOK_SHARE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _StandingRule:
     settings: RuleSettings
     rule: Rule
     disk: LocalDisk
@@ -51,25 +51,25 @@ class _Standing:
     """The folders that fit, and when each was first seen under its name (monotonic)."""
 
 
-class Standing:
-    """The rules of this station."""
+class StandingRules:
+    """The standing rules of this station: folders that fit a pattern become uploads by themselves."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, context: WatcherContext) -> None:
         """Read the rules.
 
         Raises:
             ConfigurationError: names the rule that cannot work, and why.
         """
-        settings = ground.settings
-        self._store, self._outbox, self._clock = ground.store, ground.outbox, ground.clock
-        self._claim = ground.claim
-        self._here, self._settings, self._opening = ground.here, settings, ground.opening
+        settings = context.settings
+        self._store, self._outbox, self._clock = context.store, context.outbox, context.clock
+        self._claim = context.claim
+        self._here, self._settings, self._admission = context.here, settings, context.admission
         self._rules = tuple(self._parse(one) for one in settings.rules)
         names = [one.settings.name for one in self._rules]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigurationError(f"[[watcher.rules]] {twice.pop()}: two rules have this name; give each its own")
         self._due = 0.0
-        self._reopen_due = ground.clock.monotonic() + settings.reopen_interval_s
+        self._reopen_due = context.clock.monotonic() + settings.reopen_interval_s
         self._problems: dict[bytes, str] = {}
         self._asked: dict[bytes, float] = {}
         """Until when to wait for the upload of a folder that was asked for."""
@@ -92,7 +92,7 @@ class Standing:
         ]
         return (*silent, *tuple(self._problems.values())[:20])
 
-    def look(self) -> None:
+    def scan_roots(self) -> None:
         """Look for new folders where it is time to."""
         now = self._clock.monotonic()
         if not self._rules or now < self._due:
@@ -113,7 +113,7 @@ class Standing:
             self._reopen_due = now + self._settings.reopen_interval_s
             self._compare()
 
-    def _parse(self, settings: RuleSettings) -> _Standing:
+    def _parse(self, settings: RuleSettings) -> _StandingRule:
         rule = Rule.parse(
             settings.name,
             settings.pattern,
@@ -122,12 +122,12 @@ class Standing:
             location=settings.location,
         )
         try:
-            real = self._opening.check_rule(settings, rule.prefix)
+            real = self._admission.check_rule(settings, rule.prefix)
         except BadPattern as error:
             raise ConfigurationError(f"[[watcher.rules]] {settings.name}: {error}") from error
-        return _Standing(settings, rule, LocalDisk(real), self._opening.selection(settings), {})
+        return _StandingRule(settings, rule, LocalDisk(real), self._admission.selection(settings), {})
 
-    def _note(self, one: _Standing, folders: Sequence[bytes]) -> None:
+    def _note(self, one: _StandingRule, folders: Sequence[bytes]) -> None:
         """Remember since when each folder has its name; what is said of one that is away is over."""
         now = self._clock.monotonic()
         for gone in one.since.keys() - set(folders):
@@ -136,7 +136,7 @@ class Standing:
         for folder in folders:
             one.since.setdefault(folder, now)
 
-    def _is_ready(self, one: _Standing, folder: bytes) -> bool:
+    def _is_ready(self, one: _StandingRule, folder: bytes) -> bool:
         """Tell whether a folder has had its name for a quiet period, and holds something to upload.
 
         A new folder is empty and is called `New folder` until the person has typed a name.
@@ -148,14 +148,14 @@ class Standing:
         except (NoAnswer, OSError):
             return False
 
-    def _folders(self, one: _Standing) -> list[tuple[bytes, dict[str, str]]] | None:
+    def _folders(self, one: _StandingRule) -> list[tuple[bytes, dict[str, str]]] | None:
         """List the folders that fit a rule; an answer that comes late is taken at a later look round."""
         try:
             return self._patience.ask(one.rule.name, lambda: _fitting(one), "folders")
         except NoAnswer:
             return None
 
-    def _found(self, one: _Standing, folder: bytes, values: dict[str, str]) -> None:
+    def _found(self, one: _StandingRule, folder: bytes, values: dict[str, str]) -> None:
         with self._store.reading() as db:
             before = RuleFolders.asked(db, one.settings.name, folder)
         generation, arrived = before or (1, False)
@@ -167,7 +167,7 @@ class Standing:
             self._asked[folder] = now + self._settings.receipt_patience_s
             self._request(one, folder, target, generation=generation)
 
-    def _target(self, one: _Standing, folder: bytes, values: dict[str, str]) -> Target | None:
+    def _target(self, one: _StandingRule, folder: bytes, values: dict[str, str]) -> Target | None:
         try:
             target = one.rule.target(values)
         except ValueError as error:
@@ -179,7 +179,7 @@ class Standing:
         self._problems.pop(folder, None)
         return target
 
-    def _request(self, one: _Standing, folder: bytes, target: Target, *, generation: int) -> None:
+    def _request(self, one: _StandingRule, folder: bytes, target: Target, *, generation: int) -> None:
         rule = one.settings
         name = upload_id(self._here.key, rule.name, folder, generation)
         target, earlier = self._further(rule.name, folder, target, generation)
@@ -229,9 +229,9 @@ class Standing:
             self._comparing[name] = in_a_thread(partial(self._changed, rows))
 
     def _changed(self, rows: list[RuleFolder]) -> list[RuleFolder]:
-        return [row for row in rows if changed_since(self._store, row, self._opening)]
+        return [row for row in rows if changed_since(self._store, row, self._admission)]
 
-    def _reopen(self, one: _Standing) -> None:
+    def _reopen(self, one: _StandingRule) -> None:
         """Ask for a further dataset of each folder that has changed since its last one was closed."""
         changed = self._comparing.get(one.settings.name)
         if changed is None or not changed.done():
@@ -255,7 +255,7 @@ class Standing:
         return values
 
 
-def _fitting(one: _Standing) -> list[tuple[bytes, dict[str, str]]]:
+def _fitting(one: _StandingRule) -> list[tuple[bytes, dict[str, str]]]:
     """Go through the folders that fit a rule now."""
     prefix = os.fsencode(one.rule.prefix)
     level: list[tuple[bytes, dict[str, str]]] = [(b"", {})]

@@ -1,4 +1,4 @@
-"""Tells a facility that has lost everything of the uploads that are open here, and again what was said of them."""
+"""Resynchronisation: tells a facility that has lost everything of the open uploads, and what was said of them."""
 
 import sqlite3
 import time
@@ -12,10 +12,10 @@ from datauploader.contracts.questions import Remembered, RememberUpload
 from datauploader.contracts.uploads import UploadCancelled, UploadOpened
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.ports import Bus
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.versions import join
-from datauploader_watcher.ground import Ground
-from datauploader_watcher.ledger.files import Files
-from datauploader_watcher.ledger.uploads import Upload, Uploads
+from datauploader_watcher.ledger.files import FileTable
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.publishing import left_out, say, say_left_out
 from datauploader_watcher.sealing import counts
 
@@ -27,25 +27,25 @@ MOST_OVER = 200
 """Uploads that are over, the latest ones, of which a facility that was put back may not have heard the end."""
 
 
-class Reteller:
-    """Called whenever the gateway is another one than before, or was started anew."""
+class FacilityResync:
+    """Resynchronises the facility with this station, whenever its gateway is another one or was started anew."""
 
-    def __init__(self, ground: Ground, bus: Bus, changed: Callable[[], None]) -> None:
+    def __init__(self, context: WatcherContext, bus: Bus, changed: Callable[[], None]) -> None:
         """Take whom to ask, and whom to tell that uploads have changed in the ledger."""
-        self._store, self._outbox, self._bus, self._here = ground.store, ground.outbox, bus, ground.here
-        self._changed, self._patience_s = changed, ground.settings.receipt_patience_s
+        self._store, self._outbox, self._bus, self._here = context.store, context.outbox, bus, context.here
+        self._changed, self._patience_s = changed, context.settings.receipt_patience_s
         self._in_doubt: set[str] = set()
         """Uploads of which the gateway was told, and whose answer was lost: perhaps it was that it knew nothing."""
 
     def __call__(self) -> bool:
         """Go through the uploads; return whether the gateway has said of each what it knows."""
         with self._store.reading() as db:
-            uploads = Uploads.in_states(db, TAKEN_UP)
-            ended = Uploads.latest_in(db, OVER, MOST_OVER)
+            uploads = UploadTable.in_states(db, TAKEN_UP)
+            ended = UploadTable.latest_in(db, OVER, MOST_OVER)
         answered = [self._told(upload) for upload in uploads] + [self._ended(upload) for upload in ended]
         return all(answered)
 
-    def _ended(self, upload: Upload) -> bool:
+    def _ended(self, upload: UploadRow) -> bool:
         """Have an upload end at a facility from the past too, which holds it open for ever else."""
         answer = self._ask(RememberUpload(event=encode(upload.event).decode(), over=True))
         if answer is None or answer.knew != "open":
@@ -53,21 +53,21 @@ class Reteller:
         if upload.heard_at > time.time() - 2 * self._patience_s:
             return False  # perhaps it has not heard of the end yet
         with self._store.transaction() as db:
-            known = Files.remembered(db, upload.number)
+            known = FileTable.remembered(db, upload.number)
             if upload.state == "cancelled":
                 say(db, upload, UploadCancelled(upload_id=upload.upload_id))
             elif known:
-                Uploads.set_state(db, upload.number, "sealed")
+                UploadTable.set_state(db, upload.number, "sealed")
         self._outbox.wake()
         if upload.state == "completed" and known:
             self._tell_again(upload)
         return True
 
-    def catalog_lacks(self, upload: Upload) -> bool:
+    def catalog_lacks(self, upload: UploadRow) -> bool:
         """Have the request of an upload said again that the catalog has forgotten; False where nobody has answered."""
         return self._told(upload, catalog_lacks=True)
 
-    def _told(self, upload: Upload, *, catalog_lacks: bool = False) -> bool:
+    def _told(self, upload: UploadRow, *, catalog_lacks: bool = False) -> bool:
         event = encode(upload.event).decode()
         question = RememberUpload(event=event, paused=upload.paused, catalog_lacks=catalog_lacks)
         try:
@@ -94,22 +94,22 @@ class Reteller:
         except (MessagingError, TimeoutError):
             return None
 
-    def _troubled(self, upload: Upload, problem: str) -> None:
+    def _troubled(self, upload: UploadRow, problem: str) -> None:
         log.error("upload_not_remembered", upload_id=upload.upload_id, problem=problem)
         with self._store.transaction() as db:
-            Uploads.set_trouble(db, upload.number, f"{problem}.")
+            UploadTable.set_trouble(db, upload.number, f"{problem}.")
         self._changed()
 
-    def _tell_again(self, upload: Upload) -> None:
+    def _tell_again(self, upload: UploadRow) -> None:
         """Say all that was said of an upload; transfer answers for what it has stored, and nothing is moved."""
         with self._store.transaction() as db:
             say(db, upload, UploadOpened(upload_id=upload.upload_id))
             say(db, upload, counts(db, upload))
             say_left_out(db, upload, _omissions(db, upload.number))
-            stored = Files.on_storage(db, upload.number)
-            Files.announce_again(db, stored.values())
-            Uploads.reseal(db, upload.number)
-            Uploads.heard(db, upload.number, time.time())
+            stored = FileTable.on_storage(db, upload.number)
+            FileTable.announce_again(db, stored.values())
+            UploadTable.reseal(db, upload.number)
+            UploadTable.heard(db, upload.number, time.time())
         self._outbox.wake()
         self._changed()
         log.warning("upload_told_again", upload_id=upload.upload_id, files=len(stored))
@@ -117,5 +117,5 @@ class Reteller:
 
 def _omissions(db: sqlite3.Connection, upload: int) -> list[LeftOutFile]:
     """List what is left out, as it was said first."""
-    rows = Files.left_out(db, upload)
+    rows = FileTable.left_out(db, upload)
     return [left_out(join(row["path"], row["name"]), row["reason"], row["detail"] or "") for row in rows]

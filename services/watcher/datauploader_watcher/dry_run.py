@@ -12,16 +12,16 @@ from datauploader.contracts.uploads import UploadRequested
 from datauploader.errors import QuestionRefused
 from datauploader.patience import NoAnswer, Patience
 from datauploader_watcher.adapters.disk import is_below
+from datauploader_watcher.admission import UploadPlan
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.selection import Omission, Selection
 from datauploader_watcher.domain.versions import Stamp
 from datauploader_watcher.earlier import earlier_of
-from datauploader_watcher.errors import Refusal, RootLost
-from datauploader_watcher.ground import Ground
+from datauploader_watcher.errors import RootLost, UploadRefused
 from datauploader_watcher.ledger.files import KnownRow
-from datauploader_watcher.ledger.uploads import OPEN, Upload, Uploads
-from datauploader_watcher.opening import Plan
+from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
+from datauploader_watcher.rescan_queue import covers
 from datauploader_watcher.scan import Findings, Scan, Start
-from datauploader_watcher.visits import covers
 
 AT_ONCE = 2
 """Dry runs at the same time: they read the disk that the uploads read."""
@@ -38,12 +38,12 @@ NO_UPLOAD = -1
 """No row of the ledger belongs to it, so the walk knows nothing beforehand."""
 
 
-class Previews:
-    """Answers what an upload would find."""
+class DryRuns:
+    """Dry runs: answers the query `watcher.preview` with what an upload would find."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, context: WatcherContext) -> None:
         """Take the station's rules, disks and ledger."""
-        self._ground = ground
+        self._context = context
         self._patience = Patience()
         self._free = threading.BoundedSemaphore(AT_ONCE)
 
@@ -59,55 +59,57 @@ class Previews:
         try:
             plan = self.plan(question.request)
             held = {one.path: one.size for one in question.held}
-            sketch = Sketch(plan, question.request, self._ground.clock.now_ns(), self._neighbours(plan, deadline), held)
-            entries, partial = walk(self._ground, plan, question.request, sketch, question.most_entries, deadline)
-            return sketch.answer(entries, partial=partial)
-        except Refusal as refusal:
+            report = DryRunReport(
+                plan, question.request, self._context.clock.now_ns(), self._overlapping(plan, deadline), held
+            )
+            entries, partial = walk(self._context, plan, question.request, report, question.most_entries, deadline)
+            return report.answer(entries, partial=partial)
+        except UploadRefused as refusal:
             return Preview(refused=Refused(reason=refusal.reason, detail=refusal.detail, hint=refusal.hint))
         finally:
             self._free.release()
 
-    def plan(self, request: UploadRequested) -> Plan:
+    def plan(self, request: UploadRequested) -> UploadPlan:
         """Check a request as an upload's, and wait only so long for its drive.
 
         Raises:
             Refusal: it would be rejected.
         """
         try:
-            return self._patience.ask(request.root, lambda: self._ground.opening.plan(request))
+            return self._patience.ask(request.root, lambda: self._context.admission.plan(request))
         except NoAnswer as error:
-            raise Refusal("root-silent", f"{request.root} does not answer.", "Check the network.") from error
+            raise UploadRefused("root-silent", f"{request.root} does not answer.", "Check the network.") from error
 
-    def _neighbours(self, plan: Plan, deadline: float) -> list["Neighbour"]:
+    def _overlapping(self, plan: UploadPlan, deadline: float) -> list["OverlappingUpload"]:
         """Find open uploads that may take files of the same folders."""
-        with self._ground.store.reading() as db:
-            uploads = Uploads.in_states(db, OPEN)
-        found: list[Neighbour] = []
+        with self._context.store.reading() as db:
+            uploads = UploadTable.in_states(db, OPEN)
+        found: list[OverlappingUpload] = []
         for upload in uploads:
             if len(found) == MOST_OVERLAPS or time.monotonic() > deadline:
                 break
-            neighbour = self._neighbour(upload)
-            if neighbour is not None and neighbour.may_meet(plan.root):
-                found.append(neighbour)
+            overlapping = self._overlapping_upload(upload)
+            if overlapping is not None and overlapping.may_meet(plan.root):
+                found.append(overlapping)
         return found
 
-    def _neighbour(self, upload: Upload) -> "Neighbour | None":
+    def _overlapping_upload(self, upload: UploadRow) -> "OverlappingUpload | None":
         root = upload.request.root
         try:
-            there = self._patience.ask(root, lambda: self._ground.opening.resumed(upload))
-        except (NoAnswer, Refusal, OSError, ValueError):
+            there = self._patience.ask(root, lambda: self._context.admission.resumed(upload))
+        except (NoAnswer, UploadRefused, OSError, ValueError):
             return None
-        return Neighbour(upload, there)
+        return OverlappingUpload(upload, there)
 
 
 def walk(
-    ground: Ground, plan: Plan, request: UploadRequested, findings: Findings, most: int, deadline: float
+    context: WatcherContext, plan: UploadPlan, request: UploadRequested, findings: Findings, most: int, deadline: float
 ) -> tuple[int, bool]:
     """Walk as a scan does, within bounds; return the entries that were seen, and whether there may be more."""
-    disk = ground.disks(plan.root, plan.mount)
-    earlier = earlier_of(ground.store, plan.root, request)
+    disk = context.disks(plan.root, plan.mount)
+    earlier = earlier_of(context.store, plan.root, request)
     begin = starts(plan.sources)
-    scan = Scan(disk, ground.store, NO_UPLOAD, plan.selection, findings, begin, deep=False, earlier=earlier)
+    scan = Scan(disk, context.store, NO_UPLOAD, plan.selection, findings, begin, deep=False, earlier=earlier)
     try:
         while (goes_on := scan.step()) and scan.entries < most and time.monotonic() < deadline:
             pass
@@ -125,10 +127,10 @@ def starts(sources: Sequence[Start]) -> list[Start]:
     ]  # fmt: skip
 
 
-class Neighbour:
-    """An upload that is open, and how many of the files belong to it already."""
+class OverlappingUpload:
+    """An overlapping upload: one that is open, and how many of the files belong to it already."""
 
-    def __init__(self, upload: Upload, plan: Plan) -> None:
+    def __init__(self, upload: UploadRow, plan: UploadPlan) -> None:
         """Take the upload and what it means on this disk."""
         self._upload, self._plan = upload, plan
         self._prefix = plan.root.rstrip(b"/\\") + os.fsencode(os.sep)
@@ -138,7 +140,7 @@ class Neighbour:
         """Tell whether one of the two folders lies in the other."""
         return is_below(root, self._plan.root) or is_below(self._plan.root, root)
 
-    def see(self, path: bytes) -> None:
+    def count_file(self, path: bytes) -> None:
         """Count a file, by its absolute path, where it belongs to the upload."""
         if not path.startswith(self._prefix):
             return
@@ -164,15 +166,15 @@ def _above(path: bytes) -> list[bytes]:
     return [b"/".join(parts[:count]) for count in range(1, len(parts))]
 
 
-class Sketch:
-    """What a dry run has seen: `Findings` of a walk that leaves no trace."""
+class DryRunReport:
+    """The report of a dry run: `Findings` of a walk that leaves no trace."""
 
     def __init__(
         self,
-        plan: Plan,
+        plan: UploadPlan,
         request: UploadRequested,
         now_ns: int,
-        neighbours: Sequence[Neighbour],
+        overlapping: Sequence[OverlappingUpload],
         held: Mapping[str, int],
     ) -> None:
         """Begin with nothing seen; `held` are the sizes of what the storage has, by escaped paths below the root."""
@@ -180,11 +182,11 @@ class Sketch:
         self._same_size = self._differing = 0
         self._differing_first: list[str] = []
         self._selection: Selection = plan.selection
-        self._root, self._neighbours, self._now_ns = plan.root, neighbours, now_ns
+        self._root, self._overlapping, self._now_ns = plan.root, overlapping, now_ns
         self._young_ns = int(max(request.quiet_period_s, YOUNG_S) * 1e9)
         self._entered = {folder for folder, names in plan.sources if names is None}
         self._groups: dict[tuple[str, str], tuple[int, list[str]]] = {}
-        self._files = self._bytes = self._settling = 0
+        self._files = self._bytes = self._stability = 0
         self._first: list[str] = []
         self._settling_first: list[str] = []
         self._times: tuple[int, int] | None = None
@@ -199,15 +201,15 @@ class Sketch:
         oldest, newest = self._times or (seen.mtime_ns, seen.mtime_ns)
         self._times = min(oldest, seen.mtime_ns), max(newest, seen.mtime_ns)
         if -AHEAD_S * 1e9 < self._now_ns - seen.mtime_ns < self._young_ns:
-            self._settling += 1
+            self._stability += 1
             if len(self._settling_first) < EXAMPLES:
                 self._settling_first.append(shown(path))
         if self._held and (size := self._held.get(escape(path))) is not None:
             self._meet(path, same=size == seen.size)
-        if self._neighbours:
+        if self._overlapping:
             full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
-            for neighbour in self._neighbours:
-                neighbour.see(full)
+            for overlapping in self._overlapping:
+                overlapping.count_file(full)
 
     def _meet(self, path: bytes, *, same: bool) -> None:
         self._same_size += same
@@ -251,8 +253,8 @@ class Sketch:
         oldest, newest = self._times or (None, None)
         return Preview(
             files=self._files, bytes=self._bytes, first=tuple(self._first), left_out=self._left_out(),
-            settling=self._settling, settling_first=tuple(self._settling_first), oldest_mtime_ns=oldest,
-            newest_mtime_ns=newest, overlaps=tuple(one.overlap() for one in self._neighbours if one.files),
+            settling=self._stability, settling_first=tuple(self._settling_first), oldest_mtime_ns=oldest,
+            newest_mtime_ns=newest, overlaps=tuple(one.overlap() for one in self._overlapping if one.files),
             differing=self._differing, differing_first=tuple(self._differing_first), same_size=self._same_size,
             entries=entries, partial=partial or bool(self._trouble), trouble=self._trouble[:LONGEST],
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the station says that it is alive and well, and what the health page shows of it."""
+"""The station's heartbeat: how it says that it is alive and well, and what the health page shows of it."""
 
 import os
 import shutil
@@ -22,9 +22,9 @@ from datauploader.patience import NoAnswer, Patience
 from datauploader.service import Check
 from datauploader.state import Outbox
 from datauploader.threads import WorkerThread
-from datauploader_watcher.ground import Ground
-from datauploader_watcher.ledger.files import Files, Tally
-from datauploader_watcher.loop import Glance
+from datauploader_watcher.context import WatcherContext
+from datauploader_watcher.ledger.files import FileTable, Tally
+from datauploader_watcher.loop import LoopStatus
 from datauploader_watcher.publishing import SERVICE
 
 log = structlog.get_logger()
@@ -37,20 +37,20 @@ LEAST_FREE = 64 * 1024 * 1024
 _NONE = Tally()
 
 
-class Reporter:
-    """Sends `station.reported` at an interval; a report that the broker did not take is not kept."""
+class StationHeartbeat:
+    """The heartbeat: sends `station.reported` at an interval; a report that the broker did not take is not kept."""
 
     def __init__(
         self,
-        ground: Ground,
+        context: WatcherContext,
         publish: Callable[[Event[EventData]], "Future[None]"],
-        glance: Callable[[], Glance],
+        status: Callable[[], LoopStatus],
     ) -> None:
         """Take what is reported on and how it is sent."""
-        self._claim = ground.claim
-        self._store, self._outbox, self._here = ground.store, ground.outbox, ground.here
-        self._settings, self._clock = ground.settings, ground.clock
-        self._publish, self._glance = publish, glance
+        self._claim = context.claim
+        self._store, self._outbox, self._here = context.store, context.outbox, context.here
+        self._settings, self._clock = context.settings, context.clock
+        self._publish, self._status = publish, status
         self._patience, self._began_at = Patience(), time.monotonic()
         self._sent: Future[None] | None = None
         self._stopping = threading.Event()
@@ -109,9 +109,9 @@ class Reporter:
         self._sent.add_done_callback(_not_taken)
 
     def _report(self, state: Literal["starting", "ok", "degraded", "stopping"]) -> StationReported:
-        glance = self._glance()
+        status = self._status()
         with self._store.reading() as db:
-            tallies, oldest = Files.tallies(db), Files.oldest_announced(db)
+            tallies, oldest = FileTable.tallies(db), FileTable.oldest_announced(db)
         pending = [tallies.get(state, _NONE) for state in PENDING]
         return StationReported(
             service=SERVICE,
@@ -124,9 +124,9 @@ class Reporter:
             backlog_files=sum(one.files for one in pending),
             backlog_bytes=sum(one.bytes for one in pending),
             oldest_pending_s=max(0.0, self._clock.now_ns() / 1e9 - oldest) if oldest is not None else 0.0,
-            uploads_open=glance.uploads,
-            scanned_entries=glance.entries,
-            overflows=glance.overflows,
+            uploads_open=status.uploads,
+            scanned_entries=status.entries,
+            overflows=status.overflows,
             interval_s=self._settings.report_interval_s,
         )
 
@@ -143,9 +143,9 @@ class Reporter:
             return Root(path=path, present=False)
 
     def _troubles(self) -> tuple[str, ...]:
-        glance = self._glance()
-        stuck = self._clock.monotonic() - glance.at
-        sentences = list(glance.troubles)
+        status = self._status()
+        stuck = self._clock.monotonic() - status.at
+        sentences = list(status.troubles)
         if stuck > STUCK_S:
             sentences.append(f"A disk has not answered for {stuck:.0f} s; check the network drives of this station.")
         if self._claim.trouble:
