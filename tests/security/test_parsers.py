@@ -17,7 +17,7 @@ from datauploader.messaging.rabbit import asking
 from datauploader.sse import read_events
 from datauploader_gateway.auth.dependency import secret_of
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_transfer.adapters import storage
+from datauploader_transfer.adapters import remote_storage
 from datauploader_transfer.domain.failures import classify
 from datauploader_watcher.domain.rules import Rule
 from datauploader_watcher.domain.selection import Selection
@@ -79,8 +79,8 @@ def test_a_deep_answer_is_unreadable(body: bytes) -> None:
 @given(st.fixed_dictionaries({"hash": anything}) | st.fixed_dictionaries({"error": st.text(max_size=60)}))
 def test_no_answer_of_rclone_becomes_a_proof_that_is_no_digest(answer: dict[str, Any]) -> None:
     """Only hexadecimal digits of a known length count as a hash."""
-    found = storage._stored(answer, "md5", "backend md5")
-    if isinstance(found, storage.Stored):
+    found = remote_storage._stored(answer, "md5", "backend md5")
+    if isinstance(found, remote_storage.Stored):
         assert len(found.digest) in (32, 40, 64)
         assert set(found.digest) <= set("0123456789abcdef")
 

@@ -12,7 +12,7 @@ import pytest
 
 from datauploader import nofollow, win32
 from datauploader.testing.waiting import eventually
-from datauploader_transfer.adapters import leash
+from datauploader_transfer.adapters import die_with_parent
 from datauploader_transfer.adapters.folder import PrivateFolder
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
 from datauploader_watcher.adapters.hashing import HashPool
@@ -113,7 +113,7 @@ def test_a_program_does_not_outlive_its_leash(tmp_path: Path) -> None:
         "import time, pathlib\nwhile True:\n    "
         f"pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n    time.sleep(0.1)"
     )
-    command = [sys.executable, "-I", leash.__file__, str(os.getpid()), sys.executable, "-c", code]
+    command = [sys.executable, "-I", die_with_parent.__file__, str(os.getpid()), sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as guard:
         eventually(mark.exists, within_s=30, what="the program runs")
         guard.kill()

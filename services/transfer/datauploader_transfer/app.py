@@ -22,12 +22,12 @@ from datauploader_transfer import handlers, ledger, owners
 from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
-from datauploader_transfer.ports import Contents, Mover
-from datauploader_transfer.progress import Reporter
-from datauploader_transfer.provenance import Provenance
-from datauploader_transfer.recalling import recall
+from datauploader_transfer.ownership_recovery import recover_ownership
+from datauploader_transfer.ports import FolderContents, Mover
+from datauploader_transfer.progress import ProgressReporter
+from datauploader_transfer.provenance import ProvenanceCheck
 from datauploader_transfer.settings import TransferSettings
-from datauploader_transfer.worker import Worker
+from datauploader_transfer.worker import TransferWorker
 
 _LONGEST = 1000
 """Characters of a name that a person is shown."""
@@ -51,10 +51,12 @@ class TransferService:
             context.settings.state_dir / "transfer.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA]
         )
         self._outbox = Outbox(self._store, context.bus.publish)
-        self._worker = Worker(self._store, self._outbox, mover, settings, here, Provenance(self._store, context.bus))
+        self._worker = TransferWorker(
+            self._store, self._outbox, mover, settings, here, ProvenanceCheck(self._store, context.bus)
+        )
         self._auditor = Auditor(self._store, self._outbox, mover, context.bus, self._worker.moving)
         self._claims = {station: Claim(transfer_queue(station), self._store.identity) for station in self._stations}
-        self._reporter = Reporter(
+        self._reporter = ProgressReporter(
             self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s,
             tuple(self._claims.values()),
         )  # fmt: skip
@@ -72,7 +74,7 @@ class TransferService:
         self._guard.look()
         self._outbox.start()
         if self._store.forgetful:
-            recall(self._store, self._bus, self._stations, self._worker.start)
+            recover_ownership(self._store, self._bus, self._stations, self._worker.start)
         else:
             self._worker.start()
         self._reporter.start()
@@ -139,7 +141,7 @@ class TransferService:
             foreign=foreign, foreign_partial=found.partial or not all_named,
         )  # fmt: skip
 
-    def _foreign(self, question: LookAtDestination, found: Contents) -> tuple[tuple[HeldObject, ...], bool]:
+    def _foreign(self, question: LookAtDestination, found: FolderContents) -> tuple[tuple[HeldObject, ...], bool]:
         """Name the objects that may not be replaced, as many as an answer holds, and say whether these are all."""
         held = {escape(os.fsencode(name)): size for name, size in found.held}
         objects = {ledger.object_path(question.location, path): path for path in held}

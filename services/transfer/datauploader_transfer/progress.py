@@ -14,16 +14,16 @@ from datauploader.messaging.claim import Claim
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
 from datauploader_transfer import ledger
-from datauploader_transfer.worker import Worker
+from datauploader_transfer.worker import TransferWorker
 
 INTERVAL_S = 1.0
 
 
-class Reporter:
-    """A thread that publishes `transfer.progressed` and `station.reported`; both may be lost."""
+class ProgressReporter:
+    """Reports progress and the heartbeat, a thread for `transfer.progressed` and `station.reported`."""
 
     def __init__(
-        self, store: Store, worker: Worker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float,
+        self, store: Store, worker: TransferWorker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float,
         claims: Sequence[Claim] = (),
     ) -> None:  # fmt: skip
         """Prepare; nothing runs before `start`."""

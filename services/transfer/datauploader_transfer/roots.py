@@ -27,8 +27,8 @@ class Unmapped(Exception):
     """A station's folder is not known on this machine; the message says how to make it known."""
 
 
-class Places:
-    """The places of this machine that files may come from, each where it really was when the service started."""
+class SourceRoots:
+    """The source roots: where files may come from, each where it really was when the service started."""
 
     def __init__(self, here: Station, maps: Sequence[RootMap], roots: Sequence[Path] = ()) -> None:
         """Take this machine's station, where others' folders are mounted, and which of its own may be read (none: any).

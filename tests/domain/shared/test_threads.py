@@ -18,7 +18,7 @@ SHORT = {
     "services/catalog/datauploader_catalog/app.py": "ends a reading of the log, and waits for nobody",
     "services/gateway/datauploader_gateway/desktop/run.py": "opens the browser",
     "services/gateway/datauploader_gateway/server.py": "health asks whether it is alive",
-    "services/transfer/datauploader_transfer/adapters/leash.py": "ends rclone when this process is gone",
+    "services/transfer/datauploader_transfer/adapters/die_with_parent.py": "ends rclone when this process is gone",
     "shared/datauploader/runtime.py": "stops a service",
     "shared/datauploader/health.py": "who asks for health gets no answer where it has ended",
     "shared/datauploader/messaging/memory.py": "the timer of the broker in this process, which has no state of its own",

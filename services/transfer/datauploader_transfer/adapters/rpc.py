@@ -1,4 +1,4 @@
-"""rclone's remote control as Python calls: one alone or many in one, watched while they last.
+"""RPC to rclone, its remote control as Python calls: one alone or many in one, watched while they last.
 
 Every call here is synchronous, so the answer belongs to the question: job numbers, which begin again
 after a crash, and their expiry play no part. A lost connection means that rclone died.
@@ -16,12 +16,12 @@ from urllib.parse import quote_from_bytes
 
 import httpx
 
-from datauploader_transfer.adapters.rcd import Rcd
-from datauploader_transfer.adapters.watch import Watch
+from datauploader_transfer.adapters.daemon import RcloneDaemon
+from datauploader_transfer.adapters.stall_detector import StallDetector
 from datauploader_transfer.domain.names import needs_bytes
 from datauploader_transfer.errors import RcloneGone, RcloneRefused
 
-__all__ = ["Answer", "Call", "Rc"]
+__all__ = ["Answer", "Call", "RcloneRpc"]
 
 Answer = dict[str, Any]
 """What rclone answers to one call; with a key `error` when it failed."""
@@ -38,11 +38,11 @@ _NEWS_S = 5.0
 _CANCELED = "context canceled"
 
 
-class Rc:
-    """Talk to the running rclone."""
+class RcloneRpc:
+    """A client of rclone's remote-control RPC."""
 
-    def __init__(self, rcd: Rcd) -> None:
-        self._rcd = rcd
+    def __init__(self, daemon: RcloneDaemon) -> None:
+        self._daemon = daemon
         self._pool = ThreadPoolExecutor(32, "rc")
         self._groups = itertools.count(1)
 
@@ -62,7 +62,9 @@ class Rc:
             raise RcloneRefused(str(answer["error"]))
         return answer
 
-    def many(self, calls: Sequence[Call], *, in_parallel: int, watch: Watch, group: str | None = None) -> list[Answer]:
+    def many(
+        self, calls: Sequence[Call], *, in_parallel: int, detector: StallDetector, group: str | None = None
+    ) -> list[Answer]:
         """Make many calls in one and return an answer for each, in their order.
 
         When the watch ends the work, what was not finished answers with the watch's reason as its error.
@@ -78,23 +80,23 @@ class Rc:
                 "inputs": [{"_path": calls[i][0], **calls[i][1]} for i in plain],
                 "concurrency": in_parallel,
             }
-            answer = self._watched(lambda: self._one(("job/batch", {**batch, "_group": group})), group, watch)
+            answer = self._watched(lambda: self._one(("job/batch", {**batch, "_group": group})), group, detector)
             for index, result in zip(plain, _results(answer, len(plain)), strict=True):
                 answers[index] = result
         for index in sorted(set(range(len(calls))).difference(plain)):
-            if watch.reason:
+            if detector.reason:
                 break
             path, parameters = calls[index]
             answers[index] = self._watched(
                 lambda call=(path, {**parameters, "_group": group}): self._one(call),  # type: ignore[misc]
                 group,
-                watch,
+                detector,
             )
-        if watch.reason:
-            return [_with_reason(answer, watch.reason) for answer in answers]
+        if detector.reason:
+            return [_with_reason(answer, detector.reason) for answer in answers]
         return answers
 
-    def spool(self, path: str, watch: Watch, **parameters: object) -> IO[bytes]:
+    def spool(self, path: str, detector: StallDetector, **parameters: object) -> IO[bytes]:
         """Make one call whose answer may be too large to be held, and return it as a file that vanishes when closed.
 
         Raises:
@@ -105,8 +107,8 @@ class Rc:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
         try:
             fill = partial(self._fill, file, path, {**parameters, "_group": group})
-            if refusal := self._watched(fill, group, watch):
-                raise RcloneRefused(watch.reason or refusal)  # noqa: TRY301 - the file is closed in any case
+            if refusal := self._watched(fill, group, detector):
+                raise RcloneRefused(detector.reason or refusal)  # noqa: TRY301 - the file is closed in any case
         except BaseException:
             file.close()
             raise
@@ -116,7 +118,7 @@ class Rc:
     def _fill(self, file: IO[bytes], path: str, parameters: dict[str, Any]) -> str:
         """Write the answer into a file; return the error that came in its place, "" where none came."""
         try:
-            with self._rcd.client().stream("POST", f"/{path}", json=parameters) as response:
+            with self._daemon.client().stream("POST", f"/{path}", json=parameters) as response:
                 if response.status_code != httpx.codes.OK:
                     return str(json.loads(response.read()).get("error", response.status_code))
                 for chunk in response.iter_bytes():
@@ -133,25 +135,25 @@ class Rc:
         """Let the threads of unfinished calls go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _watched(self, send: Callable[[], T], group: str, watch: Watch) -> T:
-        generation = self._rcd.generation
+    def _watched(self, send: Callable[[], T], group: str, detector: StallDetector) -> T:
+        generation = self._daemon.generation
         future = self._pool.submit(send)
         while not wait([future], _TICK_S).done:
-            if generation != self._rcd.generation:
+            if generation != self._daemon.generation:
                 raise RcloneGone("rclone hung and was given up; it is started again by itself.")
-            self._look(group, watch)
-            if watch.must_end():
+            self._look(group, detector)
+            if detector.must_end():
                 self._end(group)
                 if not wait([future], _END_S).done:
-                    self._rcd.restart(generation)
+                    self._daemon.restart(generation)
         return future.result()
 
-    def _look(self, group: str, watch: Watch) -> None:
+    def _look(self, group: str, detector: StallDetector) -> None:
         with contextlib.suppress(RcloneGone, RcloneRefused):
             counted = self.stats(group)
             finished = sum(counted.get(what, 0) for what in ("transfers", "listed", "checks"))
-            watch.saw(finished, counted.get("bytes", 0))
-            watch.heard(counted.get("lastError", ""))
+            detector.note_progress(finished, counted.get("bytes", 0))
+            detector.note_error(counted.get("lastError", ""))
 
     def _end(self, group: str) -> None:
         with contextlib.suppress(RcloneGone, RcloneRefused):
@@ -159,7 +161,7 @@ class Rc:
 
     def _one(self, call: Call, within_s: float | None = None) -> Answer:
         path, parameters = call
-        client = self._rcd.client()
+        client = self._daemon.client()
         timeout = httpx.USE_CLIENT_DEFAULT if within_s is None else within_s
         try:
             if _needs_query(parameters):

@@ -1,6 +1,6 @@
-"""Start a program that cannot outlive the process that wanted it, even when that one is killed.
+"""Dies with its parent: starts a program that cannot outlive the process that wanted it, even when that one is killed.
 
-Run as `python -I leash.py <parent pid> <program> [argument…]`, with a pipe as standard input that the
+Run as `python -I die_with_parent.py <parent pid> <program> [argument…]`, with a pipe as standard input that the
 parent holds open. On Linux the kernel is asked for a signal at the parent's death and this process
 becomes the program (PR_SET_PDEATHSIG follows the thread that forked, so the parent starts it from a
 thread that lives as long as it needs the program). Elsewhere this process stays and ends the program

@@ -1,4 +1,4 @@
-"""Notice that running work is to be stopped, or does not get on any more."""
+"""Detects stalls: notices that running work is to be stopped, or does not get on any more."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from threading import Event
 
 from datauploader_transfer.domain.failures import NOT_TRIED, is_about_storage
 
-__all__ = ["Watch"]
+__all__ = ["StallDetector"]
 
 _KNOCKING_S = 1.0
 """How long a storage that refuses may be tried in vain before the rest of a call is given up: each further file would
@@ -18,13 +18,13 @@ before a file's last try, and between the tries of all files together it waits t
 
 
 @dataclass(slots=True)
-class Watch:
-    """Follow one call: `saw` its counters, then ask for the `reason` to end it."""
+class StallDetector:
+    """Detect the stall of one call: note its progress, then ask for the `reason` to end it."""
 
     stall_s: float = 45.0
     cancels: tuple[Event, ...] = ()
     on_bytes: Callable[[int], None] | None = None
-    knock: Callable[[], str] = lambda: ""
+    probe: Callable[[], str] = lambda: ""
     """Says who does not answer: the storage's address, or the drive with the files; "" where both do."""
     reason: str = ""
     _best: tuple[int, int] = (0, 0)
@@ -34,7 +34,7 @@ class Watch:
     _expected: int = 0
     _allowance_s: float = 0.0
 
-    def begin(self, expected: int = 0, allowance_s: float = 0.0) -> None:
+    def begin_call(self, expected: int = 0, allowance_s: float = 0.0) -> None:
         """Start to watch; once `expected` bytes have moved, `allowance_s` more may pass in silence.
 
         A storage that has all bytes of a large file puts it together, or hashes it, without a word.
@@ -43,12 +43,12 @@ class Watch:
         self._expected, self._allowance_s = expected, allowance_s
         self._away = ""
 
-    def heard(self, error: str) -> None:
+    def note_error(self, error: str) -> None:
         """Take note of what a file has failed with, after every repetition that rclone makes by itself."""
         if is_about_storage(error):
             self._away = NOT_TRIED + error
 
-    def saw(self, finished: int, moved: int) -> None:
+    def note_progress(self, finished: int, moved: int) -> None:
         """Take note of how many files are finished and how many bytes have moved.
 
         A retry begins from zero again, so only a new best counts as progress.
@@ -66,7 +66,7 @@ class Watch:
         silent = now - self._moved_at
         if silent > _DOUBT_S and now - self._knocked_at > _DOUBT_S:
             self._knocked_at = now
-            self._away = self.knock() or self._away
+            self._away = self.probe() or self._away
         if any(cancel.is_set() for cancel in self.cancels):
             self.reason = "job stopped"
         elif self._away and silent > _KNOCKING_S:

@@ -1,4 +1,4 @@
-"""Finds again in the event log what a lost state file knew alone: which upload began to write which versions where.
+"""Recovery of ownership from the event log, which a lost state file alone knew: whose versions were written where.
 
 Where the broker does not let us read it, the catalog is asked before an object is taken for somebody else's.
 """
@@ -22,8 +22,8 @@ log = structlog.get_logger()
 LOOK_S = 0.1
 
 
-class _Reader:
-    """Takes what was announced."""
+class _OwnershipReader:
+    """Reads ownership from what was announced."""
 
     def __init__(self, store: Store, stations: Collection[Station]) -> None:
         self._store, self._stations = store, stations
@@ -42,13 +42,13 @@ class _Reader:
                 owners.note_again(db, destination.remote, event.data.upload_id, versions)
 
 
-def recall(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:
+def recover_ownership(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:
     """Read the log in the background, as far as the broker lets us, and go on with `then`."""
-    reader = _Reader(store, stations)
+    reader = _OwnershipReader(store, stations)
     WorkerThread(partial(_read, store, bus, reader, then), name="recall").start()
 
 
-def _read(store: Store, bus: Bus, reader: _Reader, then: Callable[[], None]) -> None:
+def _read(store: Store, bus: Bus, reader: _OwnershipReader, then: Callable[[], None]) -> None:
     consumer = bus.replay(Start(first=True), reader.take, at_end=reader.ended.set)
     while not reader.ended.wait(LOOK_S):
         if isinstance(trouble := consumer.trouble, BrokerRefused):

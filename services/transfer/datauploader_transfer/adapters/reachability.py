@@ -1,4 +1,4 @@
-"""Finds out at once whether anybody is at a storage's address, and whether its certificate holds."""
+"""Probes whether anybody is at a storage's address, and whether its certificate holds."""
 
 import contextlib
 import socket
@@ -6,9 +6,9 @@ import ssl
 import urllib.request
 from urllib.parse import urlsplit
 
-from datauploader_transfer.domain.remotes import Remote
+from datauploader_transfer.domain.remotes import RemoteDefinition
 
-__all__ = ["knock", "trusting"]
+__all__ = ["probe_tcp", "trusting"]
 
 _PORTS = {"sftp": 22, "ftp": 21, "smb": 445, "https": 443, "http": 80}
 _DETOURS = ("ssh", "socks_proxy", "http_proxy")
@@ -19,7 +19,7 @@ _BAD_CERTIFICATE = {9, 10, 18, 19, 20, 21, 62, 64}
 In other doubts rclone decides, which may be less strict."""
 
 
-def knock(remote: Remote, *, hand_shaking: bool = False) -> str:
+def probe_tcp(remote: RemoteDefinition, *, hand_shaking: bool = False) -> str:
     """Return why nothing listens at the storage's address; "" where it does, or where none is known.
 
     With `hand_shaking` also why its certificate does not hold: the S3 backend tries that again for minutes without
@@ -37,7 +37,7 @@ def knock(remote: Remote, *, hand_shaking: bool = False) -> str:
     return ""
 
 
-def trusting(remote: Remote) -> ssl.SSLContext:
+def trusting(remote: RemoteDefinition) -> ssl.SSLContext:
     """Return what our own requests trust: the same as rclone's.
 
     Raises:
@@ -46,7 +46,7 @@ def trusting(remote: Remote) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(remote.ca_file) if remote.ca_file else None)
 
 
-def _certificate_fault(remote: Remote, connection: socket.socket, host: str) -> str:
+def _certificate_fault(remote: RemoteDefinition, connection: socket.socket, host: str) -> str:
     if not remote.url.startswith("https://"):
         return ""
     try:
@@ -62,7 +62,7 @@ def _certificate_fault(remote: Remote, connection: socket.socket, host: str) -> 
     return ""
 
 
-def _place(remote: Remote) -> tuple[str, int] | None:
+def _place(remote: RemoteDefinition) -> tuple[str, int] | None:
     options = remote.options
     if any(options.get(name) for name in _DETOURS):
         return None

@@ -1,4 +1,4 @@
-"""One long-lived rclone process, kept alive and reachable only by us."""
+"""The rclone daemon: one long-lived process, kept alive and reachable only by us."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ import httpx
 import structlog
 
 from datauploader.threads import WorkerThread
-from datauploader_transfer.adapters import leash
+from datauploader_transfer.adapters import die_with_parent
 from datauploader_transfer.adapters.binary import checked_version
 from datauploader_transfer.adapters.folder import PrivateFolder
 from datauploader_transfer.domain.leftovers import SUFFIX
 from datauploader_transfer.errors import RcloneGone, RcloneTooOld, TransferError
 
-__all__ = ["Rcd"]
+__all__ = ["RcloneDaemon"]
 
 log = structlog.get_logger()
 
@@ -49,8 +49,8 @@ _SETTLED_S = 60.0
 _OWN_PREFIXES = ("RCLONE_", "DATAUPLOADER_")
 
 
-class Rcd:
-    """Run `rclone rcd`, start it again when it dies, and give out a client that is allowed in.
+class RcloneDaemon:
+    """Supervise the daemon `rclone rcd`, start it again when it dies, and give out a client that is allowed in.
 
     `prepare` is called with the client after every start, before anybody else may use it: it defines
     the remotes again. A private folder holds the socket; on Windows a loopback port takes its place.
@@ -173,7 +173,7 @@ class Rcd:
             self._port = _free_port()
             self._client.base_url = httpx.URL(f"http://127.0.0.1:{self._port}")
         address = f"127.0.0.1:{self._port}" if self._port else f"unix://{self._socket}"
-        guarded = [sys.executable, "-I", leash.__file__, str(os.getpid()), str(self._binary)]
+        guarded = [sys.executable, "-I", die_with_parent.__file__, str(os.getpid()), str(self._binary)]
         with (self._folder / "log").open("wb") as output:
             return subprocess.Popen(  # noqa: S603  the program is ours, and no shell reads the arguments
                 [*guarded, "rcd", f"--rc-addr={address}", *_FLAGS],

@@ -1,4 +1,4 @@
-"""The file on the local disk: is it still the version that was announced? No look and no open follows a link."""
+"""The source file on the local disk: is it still the version that was announced? No look and no open follows a link."""
 
 import contextlib
 import errno
@@ -32,7 +32,7 @@ if sys.platform != "win32":
 
 __all__ = [
     "BY_NUMBER",
-    "Sources",
+    "OpenSources",
     "at_once",
     "digest_of_start",
     "fault_of_source",
@@ -95,8 +95,8 @@ def read(item: Item) -> bytes:
         return stream.read(item.size if item.as_is else -1)
 
 
-class Sources:
-    """The files of one copy, held open until it is over: what is sent is what was looked at, wherever its name leads.
+class OpenSources:
+    """The source files of one copy, held open to its end: what is sent is what was looked at, wherever its name leads.
 
     Where nobody else can open what we hold open, they are sent by their names, and the proof afterwards must do.
     A file that a program goes on writing is copied first, as far as it was when it was taken: rclone sends what it
@@ -166,7 +166,7 @@ class Sources:
 
 
 def at_once() -> int:
-    """Return how many files a portion may hold open: with the most portions at a time still far from the limit."""
+    """Return how many files a batch may hold open: with the most batches at a time still far from the limit."""
     if sys.platform == "win32":
         return _AT_ONCE
     return min(_AT_ONCE, max(8, _limit() // 64))

@@ -10,12 +10,12 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from datauploader_transfer.adapters.knock import trusting
+from datauploader_transfer.adapters.reachability import trusting
 from datauploader_transfer.domain.failures import SKEWED
-from datauploader_transfer.domain.pauses import retry_after_s
-from datauploader_transfer.domain.remotes import Remote
+from datauploader_transfer.domain.remotes import RemoteDefinition
+from datauploader_transfer.domain.retry_after import retry_after_s
 
-__all__ = ["clock_fault", "wanted_pause"]
+__all__ = ["clock_fault", "requested_pause_s"]
 
 _REFUSALS = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 _WITHIN_S = 5.0
@@ -23,7 +23,7 @@ _MOST_APART_S = 600.0
 """From here on a clock may be what a storage refuses us for; S3 allows 900 s."""
 
 
-def wanted_pause(remote: Remote) -> float | None:
+def requested_pause_s(remote: RemoteDefinition) -> float | None:
     """Return the seconds of pause that a storage asks for; None where it asks for none or cannot be asked."""
     answer = _asked(remote)
     if answer is None or answer.status_code not in _REFUSALS:
@@ -31,7 +31,7 @@ def wanted_pause(remote: Remote) -> float | None:
     return retry_after_s(answer.headers.get("Retry-After", ""), datetime.now(UTC))
 
 
-def clock_fault(remote: Remote) -> str:
+def clock_fault(remote: RemoteDefinition) -> str:
     """Say how far this computer's clock is from that of an S3 storage, where that is a reason to be refused."""
     answer = _asked(remote) if remote.type == "s3" else None
     if answer is None:
@@ -46,7 +46,7 @@ def clock_fault(remote: Remote) -> str:
     return f"{SKEWED}: it is {abs(ahead_s) / 60:.0f} minutes {'ahead of' if ahead_s > 0 else 'behind'} the storage's"
 
 
-def _asked(remote: Remote) -> httpx.Response | None:
+def _asked(remote: RemoteDefinition) -> httpx.Response | None:
     if not remote.url.startswith(("http://", "https://")):
         return None
     try:
@@ -56,7 +56,7 @@ def _asked(remote: Remote) -> httpx.Response | None:
         return None
 
 
-def _user(remote: Remote) -> tuple[str, str] | None:
+def _user(remote: RemoteDefinition) -> tuple[str, str] | None:
     """Return the user and password of a WebDAV remote: limits are often set by user."""
     user, password = remote.options.get("user"), remote.secrets.get("pass")
     return (user, password.get_secret_value()) if remote.type == "webdav" and user and password else None

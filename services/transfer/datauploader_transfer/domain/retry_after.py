@@ -1,4 +1,4 @@
-"""How long a storage asks to be left alone: the header Retry-After (RFC 9110, 10.2.3)."""
+"""The header Retry-After: how long a storage asks to be left alone (RFC 9110, 10.2.3)."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime

@@ -1,4 +1,4 @@
-"""One portion of a move, step by step: source, destination, copy, proof."""
+"""A copy batch, one part of a move, step by step: source, destination, copy, proof."""
 
 import shutil
 import time
@@ -8,24 +8,24 @@ from dataclasses import replace
 from datauploader.crashing import crash_point
 from datauploader.patience import NoAnswer, Patience
 from datauploader_transfer.adapters.folder import FolderOnDemand
-from datauploader_transfer.adapters.rc import Answer
-from datauploader_transfer.adapters.source import (
-    Sources,
+from datauploader_transfer.adapters.remote_storage import ObjectFailure, RemoteStorage
+from datauploader_transfer.adapters.rpc import Answer
+from datauploader_transfer.adapters.source_file import (
+    OpenSources,
     at_once,
     digest_of_start,
     fault_of_source,
     still_holds,
     why_unread,
 )
-from datauploader_transfer.adapters.storage import Failed, Storage
-from datauploader_transfer.adapters.watch import Watch
+from datauploader_transfer.adapters.stall_detector import StallDetector
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.failures import NOTHING_READ
 from datauploader_transfer.domain.leftovers import beside
 from datauploader_transfer.errors import RcloneRefused
 from datauploader_transfer.ports import Begin, Item, Outcome, State, Stored
 
-__all__ = ["Portion"]
+__all__ = ["CopyBatch"]
 
 _ATTEMPTS = 2
 _SOURCE_WITHIN_S = 10.0
@@ -36,17 +36,17 @@ _GLANCE_S = 0.2
 _MOVED_AWAY = (State.SOURCE_GONE, State.SOURCE_CHANGED)
 
 
-class Portion:
-    """Bring the items to one storage and settle each of them with an outcome.
+class CopyBatch:
+    """Copy a batch: bring the items to one storage and settle each of them with an outcome.
 
     What may be replaced is not written over: its successor is sent and proved beside it, and moved over it then.
     """
 
     def __init__(
         self,
-        storage: Storage,
+        storage: RemoteStorage,
         items: Sequence[Item],
-        watch: Watch,
+        detector: StallDetector,
         *,
         read_back: bool,
         copies: FolderOnDemand,
@@ -55,7 +55,7 @@ class Portion:
     ) -> None:
         self._storage = storage
         self._items = items
-        self._watch = watch
+        self._detector = detector
         self._read_back, self._copies = read_back, copies
         self._on_begin = on_begin or (lambda _items, _new: None)
         self._settled: dict[int, Outcome] = {}
@@ -67,7 +67,7 @@ class Portion:
         self._glance = Patience(_GLANCE_S)
         self._owed_since: float | None = None
 
-    def run(self) -> list[Outcome]:
+    def run_batch(self) -> list[Outcome]:
         """Move everything and return one outcome for each item, in order."""
         for i, fault in enumerate(self._faults()):
             self._settle(i, fault)
@@ -114,10 +114,10 @@ class Portion:
 
     def _face_destination(self) -> None:
         waiting = self._open()
-        sizes = self._storage.look([self._items[i].target for i in waiting], self._watch)
+        sizes = self._storage.object_sizes([self._items[i].target for i in waiting], self._detector)
         present = []
         for i, size in zip(waiting, sizes, strict=True):
-            if isinstance(size, Failed):
+            if isinstance(size, ObjectFailure):
                 self._settle(i, outcomes.failed(self._items[i], size.text))
             elif size is not None:
                 present.append((i, size))
@@ -130,7 +130,9 @@ class Portion:
         left = [i for i in self._settled if i in self._unproved]
         if not left:
             return
-        for i, size in zip(left, self._storage.look([self._items[i].target for i in left], self._watch), strict=True):
+        for i, size in zip(
+            left, self._storage.object_sizes([self._items[i].target for i in left], self._detector), strict=True
+        ):
             if size is None or (isinstance(size, int) and self._removed(self._items[i].target)):
                 self._unproved.discard(i)
 
@@ -145,7 +147,7 @@ class Portion:
                 compared.append((i, size))
         objects = [(self._items[i].target, size) for i, size in compared]
         kinds = self._kinds([i for i, _ in compared])
-        found = self._storage.hash(objects, self._watch, kinds=kinds, read_back=True)
+        found = self._storage.hash(objects, self._detector, kinds=kinds, read_back=True)
         for (i, size), stored in zip(compared, found, strict=True):
             self._judge_one(i, size, stored)
 
@@ -153,9 +155,9 @@ class Portion:
         """Return the hashes that we hold of every chosen item."""
         return set.intersection(*(set(self._items[i].digests) for i in chosen)) if chosen else set()
 
-    def _judge_one(self, i: int, size: int, stored: Stored | Failed | None) -> None:
+    def _judge_one(self, i: int, size: int, stored: Stored | ObjectFailure | None) -> None:
         item = self._items[i]
-        if isinstance(stored, Failed):
+        if isinstance(stored, ObjectFailure):
             self._settle(i, outcomes.failed(item, stored.text))
         elif stored is None:
             self._settle(i, outcomes.conflict(item))
@@ -188,9 +190,9 @@ class Portion:
 
     def _send(self, chosen: Sequence[int], group: str) -> dict[int, Answer]:
         """Have some files copied, each from what is held open of it; settle those that cannot be opened."""
-        if self._watch.reason:
-            return {i: {"error": self._watch.reason} for i in chosen}
-        sources = Sources(self._copies)
+        if self._detector.reason:
+            return {i: {"error": self._detector.reason} for i in chosen}
+        sources = OpenSources(self._copies)
         try:
             held: dict[int, Item] = {}
             for i, found in zip(chosen, self._opened(chosen, sources), strict=True):
@@ -209,12 +211,14 @@ class Portion:
         self._on_begin([self._items[i] for i in held], {self._items[i].key for i in new})
         self._unproved |= new
         overwrite = [i in self._replace for i in held]
-        answers = dict(zip(held, self._storage.copy(list(held.values()), overwrite, group, self._watch), strict=True))
-        if not self._watch.reason:  # what rclone itself has given up it has tidied up as well
+        answers = dict(
+            zip(held, self._storage.copy(list(held.values()), overwrite, group, self._detector), strict=True)
+        )
+        if not self._detector.reason:  # what rclone itself has given up it has tidied up as well
             self._unproved -= {i for i in new if "error" in answers[i]}
         return answers
 
-    def _opened(self, chosen: Sequence[int], sources: Sources) -> Sequence[Item | Outcome]:
+    def _opened(self, chosen: Sequence[int], sources: OpenSources) -> Sequence[Item | Outcome]:
         items = [self._sent_as(i) for i in chosen]
         copied = sum(item.size for item in items if item.as_is)
         patience = Patience(_SOURCE_WITHIN_S + copied / _COPIED_PER_S) if copied else self._patience
@@ -231,12 +235,12 @@ class Portion:
 
     def _prove(self, sent: Sequence[int], group: str, *, last: bool) -> None:
         objects = [(self._sent_as(i).target, self._items[i].size) for i in sent]
-        found = self._storage.hash(objects, self._watch, kinds=self._kinds(sent), read_back=self._read_back)
+        found = self._storage.hash(objects, self._detector, kinds=self._kinds(sent), read_back=self._read_back)
         proved: list[tuple[int, Outcome]] = []
         differing = []
         for i, stored in zip(sent, found, strict=True):
             item = self._items[i]
-            if isinstance(stored, Failed):
+            if isinstance(stored, ObjectFailure):
                 self._settle(i, outcomes.failed(item, stored.text))
             elif stored is None and (fault := self._fault(item)):
                 self._settle(i, fault)
@@ -262,13 +266,13 @@ class Portion:
         crash_point("transfer.beside")
         items = [self._items[i] for i, _ in proved]
         pairs = [(beside(item.target), item.target) for item in items]
-        answers = self._storage.move(pairs, sum(item.size for item in items), self._watch)
+        answers = self._storage.move(pairs, sum(item.size for item in items), self._detector)
         crash_point("transfer.replaced")
         objects = [(item.target, item.size) for item in items]
         kinds = self._kinds([i for i, _ in proved])
-        found = self._storage.hash(objects, self._watch, kinds=kinds, read_back=False)
+        found = self._storage.hash(objects, self._detector, kinds=kinds, read_back=False)
         unasked = [item.target for item, stored in zip(items, found, strict=True) if stored is None]
-        sizes = dict(zip(unasked, self._storage.look(unasked, self._watch), strict=True))
+        sizes = dict(zip(unasked, self._storage.object_sizes(unasked, self._detector), strict=True))
         for (i, outcome), answer, stored in zip(proved, answers, found, strict=True):
             item, error = self._items[i], str(answer.get("error", ""))
             if isinstance(stored, Stored):
@@ -309,19 +313,21 @@ class Portion:
 
     def _look_for_lost(self, lost: Sequence[int]) -> None:
         """Find out what the storage holds in place of versions that cannot be sent any more."""
-        sizes = self._storage.look([self._items[i].target for i in lost], self._watch)
+        sizes = self._storage.object_sizes([self._items[i].target for i in lost], self._detector)
         seen = dict(zip(lost, sizes, strict=True))
         there = [(i, size) for i, size in seen.items() if isinstance(size, int)]
         objects = [(self._items[i].target, size) for i, size in there]
         kinds = self._kinds([i for i, _ in there])
-        found = self._storage.hash(objects, self._watch, kinds=kinds, read_back=True)
+        found = self._storage.hash(objects, self._detector, kinds=kinds, read_back=True)
         hashes = dict(zip([i for i, _ in there], found, strict=True))
         for i, size in seen.items():
-            self._settle(i, self._lost(i, size if isinstance(size, Failed) else hashes.get(i), there=size is not None))
+            self._settle(
+                i, self._lost(i, size if isinstance(size, ObjectFailure) else hashes.get(i), there=size is not None)
+            )
 
-    def _lost(self, i: int, found: Stored | Failed | None, *, there: bool) -> Outcome:
+    def _lost(self, i: int, found: Stored | ObjectFailure | None, *, there: bool) -> Outcome:
         item, outcome = self._items[i], self._settled[i]
-        if isinstance(found, Failed):
+        if isinstance(found, ObjectFailure):
             failure = outcomes.failed(item, found.text)
             return failure if failure.retryable else outcome  # it is not known what the storage holds, and will not be
         if found is None:
@@ -347,8 +353,8 @@ class Portion:
         return True
 
 
-def _why_wrong(stored: Stored | Failed | None) -> str:
-    return stored.text if isinstance(stored, Failed) else "what was moved there is not what lies there"
+def _why_wrong(stored: Stored | ObjectFailure | None) -> str:
+    return stored.text if isinstance(stored, ObjectFailure) else "what was moved there is not what lies there"
 
 
 def _equal(item: Item, stored: Stored) -> bool:

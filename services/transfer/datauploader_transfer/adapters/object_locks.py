@@ -1,14 +1,14 @@
-"""Keep two moves from writing the same object at the same time."""
+"""Locks on objects: keep two moves from writing the same object at the same time."""
 
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 
-__all__ = ["Busy"]
+__all__ = ["ObjectLocks"]
 
 
-class Busy:
-    """Hold the objects that are being written."""
+class ObjectLocks:
+    """Lock the objects that are being written."""
 
     def __init__(self) -> None:
         self._held: set[tuple[str, str]] = set()
