@@ -48,7 +48,7 @@ class PastGuard:
         self._ended = threading.Event()
         self._thread = WorkerThread(self._run, name="past")
 
-    def look(self) -> None:
+    def begin_anew_if_old(self) -> None:
         """Begin anew if the file is from the past; call it before anything of it is used or said."""
         if self.is_old():
             self._store.begin_anew()
@@ -56,7 +56,7 @@ class PastGuard:
 
     def is_old(self) -> bool:
         """Ask once, and note from where the file goes on; a new one is not asked about."""
-        new = self._store.forgetful and not Outbox.said(self._store)
+        new = self._store.needs_recovery and not Outbox.said(self._store)
         heard = None if new else self._ask()
         self._said = Outbox.said(self._store)  # read last: who shares the file has kept what it said meanwhile
         return heard is not None and heard.number > self._said
@@ -71,7 +71,7 @@ class PastGuard:
         if self._thread.is_alive():
             self._thread.join(deadline_s)
 
-    def check(self) -> Check:
+    def health_check(self) -> Check:
         """Say whether the file is from the past."""
         sentence = (
             f"the state file {self._store.path} is older than what others have heard from it, as after putting back a "
@@ -112,6 +112,6 @@ class PastGuard:
     def _condemn(self) -> None:
         """Have the next start begin anew: what this run has built on the old file cannot be taken back now."""
         self._is_old = True
-        log.error("state_is_from_the_past", problem=self.check().detail)
+        log.error("state_is_from_the_past", problem=self.health_check().detail)
         self._store.condemn()
         self._end()

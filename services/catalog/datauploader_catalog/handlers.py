@@ -23,13 +23,13 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
 from datauploader.messaging import Dispatcher, Unit
-from datauploader_catalog import audits, claims, ledger, metadata, objections, words
-from datauploader_catalog.annotating import answer
+from datauploader_catalog import audits, claims, description_queue, ledger, metadata, objections
+from datauploader_catalog.description_sync import outcome_event
 
 D = TypeVar("D", bound=EventData)
 
 
-class NotAskedFor(Retry):
+class RequestMissing(Retry):
     """Nobody has asked for the upload yet, and another station has spoken about it: the request may be on its way."""
 
     def __init__(self, upload_id: str) -> None:
@@ -39,19 +39,19 @@ class NotAskedFor(Retry):
 def register(dispatcher: Dispatcher) -> None:
     """Register a handler for every event of the catalog's queue."""
     dispatcher.on(UploadRequested, requested)
-    dispatcher.on(UploadControlled, at_home(controlled))
-    dispatcher.on(UploadRejected, at_home(rejected))
-    dispatcher.on(DatasetEnsured, at_home(said_before))
-    dispatcher.on(DatasetCompleted, at_home(said_before))
-    dispatcher.on(FileStored, at_home(stored), again=True)
-    dispatcher.on(UploadSealed, at_home(sealed))
-    dispatcher.on(AuditReported, at_home(audited))
-    dispatcher.on(MetadataExtracted, at_home(extracted))
-    dispatcher.on(DatasetDescribed, at_home(described), again=True)
-    dispatcher.on(InvestigationDescribed, described, again=True)
+    dispatcher.on(UploadControlled, from_owning_station(controlled))
+    dispatcher.on(UploadRejected, from_owning_station(rejected))
+    dispatcher.on(DatasetEnsured, from_owning_station(said_before))
+    dispatcher.on(DatasetCompleted, from_owning_station(said_before))
+    dispatcher.on(FileStored, from_owning_station(stored), redeliver=True)
+    dispatcher.on(UploadSealed, from_owning_station(sealed))
+    dispatcher.on(AuditReported, from_owning_station(audited))
+    dispatcher.on(MetadataExtracted, from_owning_station(extracted))
+    dispatcher.on(DatasetDescribed, from_owning_station(described), redeliver=True)
+    dispatcher.on(InvestigationDescribed, described, redeliver=True)
 
 
-def at_home(handler: Callable[[Unit, Event[D]], None]) -> Callable[[Unit, Event[D]], None]:
+def from_owning_station(handler: Callable[[Unit, Event[D]], None]) -> Callable[[Unit, Event[D]], None]:
     """Let a handler hear only what the station says that the upload belongs to.
 
     The broker vouches for the station of an event, and for nothing of what its data claim. Until the request is here,
@@ -63,7 +63,7 @@ def at_home(handler: Callable[[Unit, Event[D]], None]) -> Callable[[Unit, Event[
         if home != event.station.key and ledger.asked_for(unit.db, event):
             raise _foreign(event, home)
         if home != event.station.key:
-            raise NotAskedFor(event.data.upload_id)
+            raise RequestMissing(event.data.upload_id)
         handler(unit, event)
 
     return handle
@@ -131,7 +131,7 @@ def sealed(unit: Unit, event: Event[UploadSealed]) -> None:
 
 def audited(unit: Unit, event: Event[AuditReported]) -> None:
     """The storage was compared with a manifest."""
-    audits.hear(unit.db, event.data)
+    audits.note_report(unit.db, event.data)
 
 
 def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:
@@ -144,9 +144,11 @@ def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:
 def described(unit: Unit, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
     """Somebody has described a dataset or an investigation; what was told to the catalogue already is answered again.
 
-    A word that a later one has overtaken gets the answer of that one, and waits with it until there is one.
+    A description that a later one has overtaken gets the answer of that one, and waits with it until there is one.
     """
-    word = words.hear(unit.db, event)
-    if word.told:
-        fact = answer(word, word.refusal)
-        unit.follow(fact, id=natural_id(type(fact), word.subject, event.id, word.event.id, word.refusal))
+    description = description_queue.enqueue(unit.db, event)
+    if description.told:
+        fact = outcome_event(description, description.refusal)
+        unit.follow(
+            fact, id=natural_id(type(fact), description.subject, event.id, description.event.id, description.refusal)
+        )

@@ -21,11 +21,11 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
-from datauploader_catalog import audits, claims, delays, ledger, metadata, objections, ports, words
-from datauploader_catalog.contents import Contents
+from datauploader_catalog import audits, claims, delays, description_queue, ledger, metadata, objections, ports
+from datauploader_catalog.contents import DatasetContents
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
-from datauploader_catalog.objections import LONGEST_PAUSE_S, Patience
-from datauploader_catalog.persons import Persons
+from datauploader_catalog.objections import LONGEST_PAUSE_S, GracePeriod
+from datauploader_catalog.persons import RequesterCheck
 
 log = structlog.get_logger()
 
@@ -33,26 +33,26 @@ _ASK = "Ask the user office, then press retry; the files that are stored stay st
 _SHORTER = "Upload under another name, or ask the user office, then press retry; what is stored stays stored."
 
 
-class Worker:
-    """Threads that bring uploads into the catalogue; each upload is in the hands of one thread at a time."""
+class CatalogWorker:
+    """A pool of threads that bring uploads into the catalogue; each upload is in the hands of one thread at a time."""
 
     def __init__(
         self,
         store: Store,
         outbox: Outbox,
         catalogue: ports.Catalogue,
-        persons: Persons,
+        requesters: RequesterCheck,
         threads: int = 4,
         *,
         audit: bool = True,
-        patience: Patience,
+        grace: GracePeriod,
     ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
-        self._persons, self._audit, self._patience = persons, audit, patience
+        self._requesters, self._audit, self._grace = requesters, audit, grace
         self._change = threading.Condition()
         self._stopping = False
-        self._contents = Contents(store, outbox, catalogue, patience, lambda: self._stopping)
+        self._contents = DatasetContents(store, outbox, catalogue, grace, lambda: self._stopping)
         self._busy: set[str] = set()
         self._trouble: dict[str, str] = {}
         self._threads = [WorkerThread(self._run, name=f"catalogue.{n}") for n in range(threads)]
@@ -79,7 +79,7 @@ class Worker:
         with self._change:
             self._change.notify()
 
-    def judge(self) -> None:
+    def settle_claims(self) -> None:
         """Say that everything is known again that was heard before, so that nothing waits for that any more."""
         with self._store.transaction() as db:
             db.execute("UPDATE uploads SET due = 0 WHERE state = 'wanted'")
@@ -128,7 +128,7 @@ class Worker:
         if fresh:
             log.error("state_not_used", problem=why)
 
-    def _take(self) -> ledger.Upload | None:
+    def _take(self) -> ledger.WantedDataset | None:
         with self._change:
             while not self._stopping:
                 now = time.time()
@@ -151,11 +151,11 @@ class Worker:
             again = objections.is_due(db, now)
         if wrong or again:
             with self._store.transaction() as db:
-                ledger.sooner(db, now)
-                audits.sooner(db, now + audits.LONGEST_S)
+                ledger.cap_waits(db, now)
+                audits.cap_waits(db, now + audits.LONGEST_S)
                 objections.take_up(db, now)
 
-    def _advance(self, upload: ledger.Upload) -> None:
+    def _advance(self, upload: ledger.WantedDataset) -> None:
         """Do all that can be done for one upload now."""
         request: Event[EventData] | None = None
         try:
@@ -175,7 +175,7 @@ class Worker:
         else:
             self._well(request)
 
-    def _tell(self, request: Event[EventData], upload: ledger.Upload) -> None:
+    def _tell(self, request: Event[EventData], upload: ledger.WantedDataset) -> None:
         """Tell the catalogue what it can be told; metadata never keep a dataset from its completion."""
         assert isinstance(request.data, UploadRequested)
         if upload.state != "wanted":
@@ -197,7 +197,7 @@ class Worker:
             NotYetThere: what was heard before is still being found again, or an upload that this one goes on with is
                 being told to the catalogue.
         """
-        if self._store.forgetful:
+        if self._store.needs_recovery:
             raise NotYetThere("the catalog is still finding again which dataset is whose; this waits for it")
         with self._change:
             if busy := self._busy.intersection(wanted.continues):
@@ -217,7 +217,7 @@ class Worker:
         Raises:
             Taken: it is complete, and was never this upload's.
         """
-        owner = self._persons.owner(wanted, request.station)
+        owner = self._requesters.owner(wanted, request.station)
         if owner:
             self._catalogue.authorise(owner, wanted.investigation)
         else:
@@ -249,7 +249,7 @@ class Worker:
                 " WHERE upload_id = ?",
                 (dataset.id, wanted.upload_id),
             )
-            if wanted.dataset.parameters and not words.known(db, wanted.upload_id):
+            if wanted.dataset.parameters and not description_queue.is_described(db, wanted.upload_id):
                 metadata.add(db, wanted.upload_id, None, wanted.dataset.parameters)
             again = (
                 (str(time.time_ns()),) if before else ()
@@ -259,7 +259,7 @@ class Worker:
         self._outbox.wake()
         return dataset.id
 
-    def _complete(self, request: Event[EventData], upload: ledger.Upload, dataset_id: str) -> None:
+    def _complete(self, request: Event[EventData], upload: ledger.WantedDataset, dataset_id: str) -> None:
         """Complete the dataset when every file of the manifest is a datafile."""
         with self._store.reading() as db:
             state = db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload.upload_id,)).fetchone()["state"]
@@ -296,7 +296,7 @@ class Worker:
         with self._store.transaction() as db:
             if audits.is_well(db, request.data.upload_id, seal["manifest_sha256"]):
                 return True
-            asked = audits.ask(db, request, seal)
+            asked = audits.request_audit(db, request, seal)
         crash_point("catalog.audit-asked")
         self._outbox.wake()
         if asked >= audits.OFTEN:
@@ -328,10 +328,10 @@ class Worker:
         db.execute(query, (fact.detail, fact.upload_id))
         self._say(db, request, fact, str(time.time_ns()))
 
-    def _later(self, request: Event[EventData] | None, upload: ledger.Upload, error: CatalogError) -> None:
+    def _later(self, request: Event[EventData] | None, upload: ledger.WantedDataset, error: CatalogError) -> None:
         with self._store.transaction() as db:
             now = ledger.upload(db, upload.upload_id) or upload
-            wait = delays.postpone(db, request, now, error, self._patience)
+            wait = delays.postpone(db, request, now, error, self._grace)
         self._outbox.wake()
         with self._change:
             fresh = self._trouble.get(upload.upload_id) != str(error)

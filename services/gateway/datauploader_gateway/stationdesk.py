@@ -89,7 +89,7 @@ class StationDesk:
 
     def _forgetful(self) -> bool:
         try:
-            return self._store.forgetful or not self._redis.exists(keys.MARKER)
+            return self._store.needs_recovery or not self._redis.exists(keys.MARKER)
         except redis.RedisError as error:
             raise QuestionRefused("unavailable", f"Redis does not answer: {error}") from error
 

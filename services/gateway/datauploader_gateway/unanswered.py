@@ -125,7 +125,7 @@ class Unanswered:
         data = event.data
         if isinstance(data, StationReported):
             if data.forgetful and live:
-                if self._store.forgetful:
+                if self._store.needs_recovery:
                     raise Retry("the gateway reads the event log first", timedelta(seconds=1))
                 self._remind(event.station.key)
         elif isinstance(data, UploadRequested | UploadControlled):

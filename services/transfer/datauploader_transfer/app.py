@@ -71,9 +71,9 @@ class TransferService:
 
     def start(self) -> None:
         """Take up what a former run left, then the queues and the questions."""
-        self._guard.look()
+        self._guard.begin_anew_if_old()
         self._outbox.start()
-        if self._store.forgetful:
+        if self._store.needs_recovery:
             recover_ownership(self._store, self._bus, self._stations, self._worker.start)
         else:
             self._worker.start()
@@ -108,7 +108,7 @@ class TransferService:
         ]
         names = [Check("name", ok=False, detail=one.trouble) for one in self._claims.values() if one.trouble]
         outbox_check = Check("outbox", not self._outbox.trouble, self._outbox.trouble)
-        return (*names, *remotes, self._guard.check(), outbox_check)
+        return (*names, *remotes, self._guard.health_check(), outbox_check)
 
     def _answer(self, claim: Claim, question: Question) -> Travelling:
         if claim.trouble:

@@ -8,8 +8,8 @@ from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
 
 def register(dispatcher: Dispatcher, breaker: RemoteCircuitBreaker) -> None:
     """Register a handler for every event of transfer's queues."""
-    dispatcher.on(FileReady, ready, again=True)
-    dispatcher.on(AuditRequested, wanted, again=True)
+    dispatcher.on(FileReady, ready, redeliver=True)
+    dispatcher.on(AuditRequested, wanted, redeliver=True)
     dispatcher.on(UploadControlled, lambda unit, event: controlled(unit, event, breaker))
 
 

@@ -55,5 +55,5 @@ def _read(store: Store, bus: Bus, reader: _OwnershipReader, then: Callable[[], N
             log.warning("log_not_readable", problem=str(trouble), effect="the catalog is asked instead")
             break
     consumer.stop(2.0)
-    store.remembered()
+    store.mark_recovered()
     then()

@@ -28,7 +28,7 @@ from datauploader.contracts import (
 from datauploader.contracts.batching import split
 from datauploader.contracts.names import escape
 from datauploader.crashing import crash_point
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
 from datauploader_transfer import ledger, owners
@@ -71,7 +71,7 @@ class TransferWorker:
         self._policy = FailurePolicy(self.holds, mover, settings)
         self._trials: set[int] = set()
         """The threads that send the one file which shows how a remote is."""
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._change = threading.Condition()
         self._cancel = threading.Event()
         self._sweeping = threading.Lock()
@@ -172,7 +172,7 @@ class TransferWorker:
         with self._store.reading() as db:
             upload = ledger.upload(db, upload_id)
         most = self.holds.admits(upload.remote, now, self._settings.batch_files)
-        if not most or self._patience.silent(upload.root):
+        if not most or self._hang_guard.silent(upload.root):
             return None
         with self._store.transaction() as db:
             jobs = ledger.take_jobs(
@@ -253,8 +253,8 @@ class TransferWorker:
     def _source_answers(self, upload: ledger.UploadRoute, items: Sequence[Item]) -> bool:
         """Find out whether the drive of an upload hangs, before this thread does."""
         try:
-            self._patience.ask(upload.root, lambda: _is_there(items[0].source))
-        except NoAnswer:
+            self._hang_guard.call_with_deadline(upload.root, lambda: _is_there(items[0].source))
+        except DriveTimeout:
             log.warning("source_does_not_answer", root=os.fsdecode(upload.root))
             return False
         return True

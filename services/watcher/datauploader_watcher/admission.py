@@ -11,7 +11,7 @@ import structlog
 
 from datauploader import nofollow
 from datauploader.contracts.uploads import UploadRequested
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk, RootDisk, is_below
 from datauploader_watcher.adapters.mounts import mount_point
 from datauploader_watcher.barred import BarredDisk
@@ -59,7 +59,7 @@ class UploadAdmission:
         """Take the station's settings, the names of the facility's remotes (none: not known here), and its memory."""
         self._settings = settings
         self._remotes = tuple(remotes)
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._places = places
         self._real: dict[Path, bytes] = {}
         self._moved: dict[Path, str] = {}
@@ -180,8 +180,8 @@ class UploadAdmission:
         if root not in self._real:
             name = os.fsencode(root)
             try:
-                now, there = self._patience.ask(root, lambda: _resolved(name), "where")
-            except NoAnswer:
+                now, there = self._hang_guard.call_with_deadline(root, lambda: _resolved(name), "where")
+            except DriveTimeout:
                 return name
             known = self._places.get(name)
             if known is None and there:

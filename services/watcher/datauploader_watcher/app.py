@@ -73,9 +73,9 @@ class Watcher:
 
     def start(self) -> None:
         """Begin to listen, to look and to speak."""
-        self._guard.look()
-        if self.store.forgetful:
-            self._reporter.say_forgetful()
+        self._guard.begin_anew_if_old()
+        if self.store.needs_recovery:
+            self._reporter.announce_recovery()
         self._outbox.start()
         self._loop.start()
         self._cleanup.start()
@@ -111,7 +111,7 @@ class Watcher:
 
     def checks(self) -> Sequence[Check]:
         """Say how everything is that the watching depends on."""
-        return (*self._reporter.checks(), self._guard.check())
+        return (*self._reporter.checks(), self._guard.health_check())
 
 
 def create(context: Context) -> Watcher:

@@ -10,7 +10,7 @@ from datauploader.contracts.previews import LeftOutGroup, Overlap, Preview, Refu
 from datauploader.contracts.questions import PreviewUpload
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.errors import QuestionRefused
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import is_below
 from datauploader_watcher.admission import UploadPlan
 from datauploader_watcher.context import WatcherContext
@@ -44,7 +44,7 @@ class DryRuns:
     def __init__(self, context: WatcherContext) -> None:
         """Take the station's rules, disks and ledger."""
         self._context = context
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._free = threading.BoundedSemaphore(AT_ONCE)
 
     def __call__(self, question: PreviewUpload) -> Preview:
@@ -76,8 +76,8 @@ class DryRuns:
             Refusal: it would be rejected.
         """
         try:
-            return self._patience.ask(request.root, lambda: self._context.admission.plan(request))
-        except NoAnswer as error:
+            return self._hang_guard.call_with_deadline(request.root, lambda: self._context.admission.plan(request))
+        except DriveTimeout as error:
             raise UploadRefused("root-silent", f"{request.root} does not answer.", "Check the network.") from error
 
     def _overlapping(self, plan: UploadPlan, deadline: float) -> list["OverlappingUpload"]:
@@ -96,8 +96,8 @@ class DryRuns:
     def _overlapping_upload(self, upload: UploadRow) -> "OverlappingUpload | None":
         root = upload.request.root
         try:
-            there = self._patience.ask(root, lambda: self._context.admission.resumed(upload))
-        except (NoAnswer, UploadRefused, OSError, ValueError):
+            there = self._hang_guard.call_with_deadline(root, lambda: self._context.admission.resumed(upload))
+        except (DriveTimeout, UploadRefused, OSError, ValueError):
             return None
         return OverlappingUpload(upload, there)
 

@@ -13,7 +13,7 @@ from datauploader.contracts.model import bounded_ns
 from datauploader.contracts.names import display, same_look
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder
 from datauploader.errors import QuestionRefused
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import LocalDisk, OpenFolder, RootDisk
 from datauploader_watcher.admission import UploadAdmission
 
@@ -39,7 +39,7 @@ class FolderBrowser:
     def __init__(self, admission: UploadAdmission) -> None:
         """Take the rules of the station."""
         self._admission = admission
-        self._patience = Patience(LISTING_S)
+        self._hang_guard = HangGuard(LISTING_S)
         self._kept = ListingCache()
 
     def __call__(self, question: ListFolder) -> Folder:
@@ -51,8 +51,8 @@ class FolderBrowser:
         if not question.path:
             return self._roots()
         try:
-            return self._patience.ask(self._place(question.path), lambda: self._folder(question))
-        except NoAnswer:
+            return self._hang_guard.call_with_deadline(self._place(question.path), lambda: self._folder(question))
+        except DriveTimeout:
             return Folder(path=question.path, readable=False, detail="The drive of this folder does not answer.")
 
     def _place(self, path: str) -> str:

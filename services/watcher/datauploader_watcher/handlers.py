@@ -42,8 +42,8 @@ class Handlers:
         """Take over every kind of event that the watcher listens to."""
         dispatcher.on(UploadRequested, self.requested)
         dispatcher.on(UploadControlled, self.controlled)
-        dispatcher.on(FileStored, self.stored, again=True)
-        dispatcher.on(FileCatalogued, self.catalogued, again=True)
+        dispatcher.on(FileStored, self.stored, redeliver=True)
+        dispatcher.on(FileCatalogued, self.catalogued, redeliver=True)
         dispatcher.on(FileFailed, self.failed)
         dispatcher.on(DatasetEnsured, self.ensured)
         dispatcher.on(DatasetRefused, self.refused)

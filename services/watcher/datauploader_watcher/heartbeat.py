@@ -18,7 +18,7 @@ from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData
 from datauploader.contracts.stations import Disk, Root, StationReported
 from datauploader.crashing import crash_point
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader.service import Check
 from datauploader.state import Outbox
 from datauploader.threads import WorkerThread
@@ -51,7 +51,7 @@ class StationHeartbeat:
         self._store, self._outbox, self._here = context.store, context.outbox, context.here
         self._settings, self._clock = context.settings, context.clock
         self._publish, self._status = publish, status
-        self._patience, self._began_at = Patience(), time.monotonic()
+        self._hang_guard, self._began_at = HangGuard(), time.monotonic()
         self._sent: Future[None] | None = None
         self._stopping = threading.Event()
         self._thread = WorkerThread(self._run, name="report")
@@ -87,12 +87,12 @@ class StationHeartbeat:
             Check("state-disk", not full, full),
         ]
 
-    def say_forgetful(self) -> None:
+    def announce_recovery(self) -> None:
         """Say once, as surely as anything is said here, that the state is new: requests must be said again."""
         report = self._report("starting").model_copy(update={"forgetful": True})
         with self._store.transaction() as db:
             Outbox.put(db, Event(data=report, station=self._here, service=SERVICE))
-            self._store.remembered()
+            self._store.mark_recovered()
         crash_point("watcher.forgot")
         log.info("requests_asked_for_again")
 
@@ -138,8 +138,8 @@ class StationHeartbeat:
 
     def _root(self, path: str) -> Root:
         try:
-            return self._patience.ask(path, lambda: _root(path))
-        except NoAnswer:
+            return self._hang_guard.call_with_deadline(path, lambda: _root(path))
+        except DriveTimeout:
             return Root(path=path, present=False)
 
     def _troubles(self) -> tuple[str, ...]:

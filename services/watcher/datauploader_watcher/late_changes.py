@@ -14,7 +14,7 @@ import structlog
 from datauploader.contracts.names import display, pack
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import UploadOutgrown
-from datauploader.patience import in_a_thread
+from datauploader.hang_guard import in_a_thread
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
 from datauploader_watcher.admission import UploadPlan

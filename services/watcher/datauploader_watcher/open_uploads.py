@@ -8,7 +8,7 @@ import structlog
 
 from datauploader.contracts.uploads import UploadOpened, UploadRejected, UploadScanned
 from datauploader.crashing import crash_point
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import lstat, stamp_of
 from datauploader_watcher.admission import UploadPlan
 from datauploader_watcher.barred import BARRED
@@ -44,7 +44,7 @@ class OpenUploads:
         self._said: dict[int, UploadScanned] = {}
         self._entries = 0
         """Entries that uploads looked at which are over."""
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._open_writers = OpenWriters(context.clock, context.settings)
         self._unanswered = False
         """An upload of a former run cannot be taken up yet, because its drive does not answer."""
@@ -211,8 +211,8 @@ class OpenUploads:
     def _plan(self, upload: UploadRow) -> UploadPlan:
         root = upload.request.root
         try:
-            return self._patience.ask(root, lambda: self._admission.plan(upload.request))
-        except NoAnswer as error:
+            return self._hang_guard.call_with_deadline(root, lambda: self._admission.plan(upload.request))
+        except DriveTimeout as error:
             raise UploadRefused(
                 "root-silent",
                 f"{root} does not answer.",
@@ -222,12 +222,12 @@ class OpenUploads:
     def _resume(self, upload: UploadRow) -> None:
         """Go on with an upload of a former run; where its root is away now, it waits for it."""
         try:
-            plan = self._patience.ask(
+            plan = self._hang_guard.call_with_deadline(
                 upload.request.root,
                 lambda: self._admission.resumed(upload),
                 ("resume", upload.number),
             )
-        except NoAnswer:
+        except DriveTimeout:
             self._unanswered = True
             return
         if not upload.root:

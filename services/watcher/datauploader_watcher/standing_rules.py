@@ -14,8 +14,8 @@ from datauploader.contracts.envelope import Event, natural_id
 from datauploader.contracts.uploads import Destination, Person, UploadRequested
 from datauploader.crashing import crash_point
 from datauploader.errors import ConfigurationError
+from datauploader.hang_guard import DriveTimeout, HangGuard, in_a_thread
 from datauploader.leftovers import leftover
-from datauploader.patience import NoAnswer, Patience, in_a_thread
 from datauploader.state import Outbox
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.context import WatcherContext
@@ -73,7 +73,7 @@ class StandingRules:
         self._problems: dict[bytes, str] = {}
         self._asked: dict[bytes, float] = {}
         """Until when to wait for the upload of a folder that was asked for."""
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._comparing: dict[str, Future[list[RuleFolder]]] = {}
         """By rule, the closed folders that have changed, as soon as that is known."""
 
@@ -88,7 +88,7 @@ class StandingRules:
         silent = [
             f"Rule {one.rule.name}: {one.rule.prefix} does not answer; check the network and the server of this drive."
             for one in self._rules
-            if self._patience.silent(one.rule.name)
+            if self._hang_guard.silent(one.rule.name)
         ]
         return (*silent, *tuple(self._problems.values())[:20])
 
@@ -144,15 +144,17 @@ class StandingRules:
         if self._clock.monotonic() - one.since[folder] < min(one.settings.quiet_period_s, LONGEST_WAIT_S):
             return False
         try:
-            return self._patience.ask(one.rule.name, lambda: _holds_file(folder, one.selection), folder)
-        except (NoAnswer, OSError):
+            return self._hang_guard.call_with_deadline(
+                one.rule.name, lambda: _holds_file(folder, one.selection), folder
+            )
+        except (DriveTimeout, OSError):
             return False
 
     def _folders(self, one: _StandingRule) -> list[tuple[bytes, dict[str, str]]] | None:
         """List the folders that fit a rule; an answer that comes late is taken at a later look round."""
         try:
-            return self._patience.ask(one.rule.name, lambda: _fitting(one), "folders")
-        except NoAnswer:
+            return self._hang_guard.call_with_deadline(one.rule.name, lambda: _fitting(one), "folders")
+        except DriveTimeout:
             return None
 
     def _found(self, one: _StandingRule, folder: bytes, values: dict[str, str]) -> None:

@@ -23,6 +23,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.batching import bounded
 from datauploader.errors import MessagingError, Park, Retry
+from datauploader.hang_guard import HangGuard
 from datauploader.harvest import wanted
 from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.harvest.kinds import HarvesterSettings, Kind, mounts
@@ -30,7 +31,6 @@ from datauploader.harvest.remembering import Remembering
 from datauploader.messaging import Consumer, Dispatcher, Unit
 from datauploader.messaging.rights import HARVESTERS_HEAR
 from datauploader.messaging.topology import harvester_queue
-from datauploader.patience import Patience
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store, inbox, outbox
 from datauploader.threads import WorkerThread
@@ -59,7 +59,7 @@ class HarvesterService:
         self._dispatcher.on(FileStored, self._stored)
         self._dispatcher.after_commit(self._wake)
         self._extractor = Extractor(kind, settings)
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._change = threading.Condition()
         self._stopping = False
         self._trouble = ""
@@ -124,7 +124,7 @@ class HarvesterService:
 
     def _is_there(self, path: Path) -> bool:
         try:
-            return self._patience.ask(path, path.is_dir)
+            return self._hang_guard.call_with_deadline(path, path.is_dir)
         except OSError:  # it does not answer either
             return False
 

@@ -86,7 +86,7 @@ class Blueprint:
         return Blueprint(self.exchanges + other.exchanges, self.queues + other.queues, self.bindings + other.bindings)
 
 
-def ground(ladder: Iterable[float] = RETRY_LADDER_S) -> Blueprint:
+def shared_topology(ladder: Iterable[float] = RETRY_LADDER_S) -> Blueprint:
     """Describe what all services share, but for the log: the exchanges and the retry ladder."""
     steps, astray = tuple(ladder), astray_queue().parked
     names = tuple(retry_name(step) for step in steps)
@@ -158,7 +158,7 @@ def facility(stations: Iterable[Station], ladder: Iterable[float] = RETRY_LADDER
     for station in known:
         parts += (asked(asked_queue(name, station), question_key(name, station)) for name in STATION_SERVICES)
         parts += (answered(name) for name in answer_queues(station))
-    return sum(parts, ground(ladder) + event_log())
+    return sum(parts, shared_topology(ladder) + event_log())
 
 
 def _by_name(exchange: str, queue: str) -> Binding:

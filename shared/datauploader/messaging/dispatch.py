@@ -33,7 +33,7 @@ class Unit:
     service: str
     cause: Event[EventData] | None = None
     seen: bool = False
-    """The event was handled before; only handlers registered with `again` ever see True."""
+    """The event was handled before; only handlers registered with `redeliver` ever see True."""
 
     def publish(self, event: Event[EventData]) -> None:
         """Send an event if, and only if, the transaction is kept."""
@@ -48,13 +48,13 @@ class Unit:
 @dataclass(frozen=True, slots=True)
 class _Registration:
     call: Callable[[Unit, Event[Any]], None]
-    again: bool
+    redeliver: bool
 
 
 class Dispatcher:
     """Calls the right handler for each event; handlers persist an intent and return, they do not work.
 
-    An event whose id was handled before is skipped, unless its handler was registered with `again`: such a
+    An event whose id was handled before is skipped, unless its handler was registered with `redeliver`: such a
     handler is idempotent by content and answers a repeated announcement with its receipts once more.
     """
 
@@ -66,9 +66,9 @@ class Dispatcher:
         self._after: list[Callable[[], None]] = [outbox.wake]
         self._forget_at = 0.0
 
-    def on(self, kind: type[D], handler: Callable[[Unit, Event[D]], None], *, again: bool = False) -> None:
+    def on(self, kind: type[D], handler: Callable[[Unit, Event[D]], None], *, redeliver: bool = False) -> None:
         """Register the handler for one kind of event."""
-        self._handlers[kind] = _Registration(handler, again)
+        self._handlers[kind] = _Registration(handler, redeliver)
 
     def after_commit(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each committed event, so that workers look for new intents."""
@@ -87,7 +87,7 @@ class Dispatcher:
                 with self._store.transaction() as db:
                     self._forget_old(db)
                     seen = not Inbox.first_time(db, event.id)
-                    if seen and not registration.again:
+                    if seen and not registration.redeliver:
                         log.debug("already_handled")
                         return
                     registration.call(Unit(db, self._service, event, seen), event)

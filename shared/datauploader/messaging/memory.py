@@ -131,7 +131,7 @@ class MemoryBroker:
             heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._sequence), queue, message))
             self.changed.notify_all()
 
-    def take(self, queue: str) -> _Message | None:
+    def take_message(self, queue: str) -> _Message | None:
         """Take the first message; call it holding `changed`."""
         known = self._queues.get(queue)
         return known.waiting.popleft() if known and known.waiting else None
@@ -243,7 +243,7 @@ class MemoryBus:
             ownership.held()
 
         def take() -> Callable[[], None] | None:
-            message = self.broker.take(queue.name)
+            message = self.broker.take_message(queue.name)
             return None if message is None else lambda: self._deliver(queue.name, message, handler)
 
         self.broker.count_consumer(queue.name, 1)

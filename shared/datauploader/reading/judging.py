@@ -26,7 +26,7 @@ class Judge:
         self._large: list[str] = []
         self._wrong: list[str] = []
 
-    def take(self, found: object) -> Parameter | None:
+    def validate_parameter(self, found: object) -> Parameter | None:
         """Return the parameter as it may travel; None where it is none, which `problems` then says."""
         try:
             one = found if isinstance(found, Parameter) else _made(found)

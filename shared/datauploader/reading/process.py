@@ -70,7 +70,7 @@ def _read(root: bytes, path: bytes, reader: Reader, say: _Saying) -> None:
             say(opened=source)
             found = iter(reader.read(place))
             for one in islice(found, MOST_PARAMETERS):
-                if (parameter := judge.take(one)) is not None:
+                if (parameter := judge.validate_parameter(one)) is not None:
                     say(parameter=parameter.model_dump(mode="json"), source=source)
             if next(found, None) is not None:
                 say(problem=f"only the first {MOST_PARAMETERS} parameters are taken", source=source)

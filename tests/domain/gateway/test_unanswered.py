@@ -40,7 +40,7 @@ class Bench:
         """Begin with nothing asked for."""
         self.said: list[Event[EventData]] = []
         self.store, self.outbox = store, Outbox(store, self._publish)
-        store.remembered()
+        store.mark_recovered()
         self.table = Unanswered(store, self.outbox, patience_s=patience_s, kept_s=3600)
         self.outbox.start()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from datauploader.contracts.address import Station
-from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, event_log, facility, ground
+from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, event_log, facility, shared_topology
 from datauploader.messaging.topology import (
     ASTRAY,
     BACK,
@@ -93,5 +93,5 @@ def test_the_log_hears_everything_and_is_bounded():
 
 def test_the_ground_does_not_depend_on_the_log():
     """A log that is down must not keep a service from working."""
-    assert LOG not in [queue.name for queue in ground().queues]
-    assert PARKED in ground().exchanges
+    assert LOG not in [queue.name for queue in shared_topology().queues]
+    assert PARKED in shared_topology().exchanges

@@ -160,14 +160,14 @@ def test_values_are_taken_for_what_they_are(tmp_path) -> None:
         "nan": float("nan"), "inf": np.float64("inf"), "array": np.zeros(3), "none": None,
         "date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "vast": 10**400, "long": "x" * 5000,
     }  # fmt: skip
-    taken = [one for name, value in given.items() if (one := judge.take((name, value))) is not None]
+    taken = [one for name, value in given.items() if (one := judge.validate_parameter((name, value))) is not None]
     kept = {one.name: one.value for one in taken}
     assert len(str(kept.pop("long"))) == LONGEST_TEXT
     assert kept == {"whole": 5, "truth": True, "small": 0.5, "text": "x", "bytes": "x"}
     assert [type(value) for value in kept.values()] == [int, bool, float, str, str]
-    judge.take(("", 1))
-    judge.take(("a", 1, "x" * 61))
-    judge.take("a")
+    judge.validate_parameter(("", 1))
+    judge.validate_parameter(("a", 1, "x" * 61))
+    judge.validate_parameter("a")
     said = "; ".join(judge.problems())
     for name in (
         "nan is no finite number",

@@ -23,7 +23,7 @@ SHORT = {
     "shared/datauploader/health.py": "who asks for health gets no answer where it has ended",
     "shared/datauploader/messaging/memory.py": "the timer of the broker in this process, which has no state of its own",
     "shared/datauploader/messaging/rabbit/owner.py": "looks up an address; the end of its loop is told by the bus",
-    "shared/datauploader/patience.py": "asks a drive that may never answer, and brings back what it said or raised",
+    "shared/datauploader/hang_guard.py": "asks a drive that may never answer, and brings back what it said or raised",
     "shared/datauploader/winservice.py": "answers Windows, which ends the process when it does not",
 }
 """Modules with threads that are no `WorkerThread`, and why that is right."""

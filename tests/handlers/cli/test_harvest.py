@@ -102,7 +102,7 @@ def test_a_plug_in_that_says_much_is_heard_in_parts() -> None:
     said = [(f"p{number}", "\u00e9" * 3000) for number in range(498)]
     said += [("long", "x" * 50_000)]
     judge, kind = Judge(), Kind("test", ("*.nxs",), "test:read")
-    parameters = tuple(one for found in said if (one := judge.take(found)))
+    parameters = tuple(one for found in said if (one := judge.validate_parameter(found)))
     assert len(str(parameters[-1].value)) == 4000
     assert judge.problems() == ["only the first 4000 characters are kept of: long"]
     stored = builders.event(builders.file_stored(builders.file_version("a.nxs")))

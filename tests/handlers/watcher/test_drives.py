@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts import StationReported, UploadScanned, UploadSealed
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader.testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
 from datauploader_watcher.adapters.drives import HangGuardedDisk, disk_of
@@ -115,19 +115,19 @@ def test_a_walk_that_is_left_while_its_drive_hangs_closes_the_folder_when_it_can
 
 def test_a_place_is_waited_for_once_and_its_late_answer_is_not_lost():
     """While it owes an answer everybody else hears at once that there is none."""
-    gate, patience = threading.Event(), Patience(0.05)
-    with pytest.raises(NoAnswer):
-        patience.ask("drive", lambda: gate.wait() and "late", "question")
+    gate, guard = threading.Event(), HangGuard(0.05)
+    with pytest.raises(DriveTimeout):
+        guard.call_with_deadline("drive", lambda: gate.wait() and "late", "question")
     began = time.monotonic()
     for _ in range(100):
-        with pytest.raises(NoAnswer):
-            patience.ask("drive", lambda: "other")
+        with pytest.raises(DriveTimeout):
+            guard.call_with_deadline("drive", lambda: "other")
     assert time.monotonic() - began < 1
-    assert patience.ask("elsewhere", lambda: "at once") == "at once"
+    assert guard.call_with_deadline("elsewhere", lambda: "at once") == "at once"
     gate.set()
-    eventually(lambda: not patience.silent("drive"))
-    assert patience.ask("drive", lambda: "anew", "question") == "late"
-    assert patience.ask("drive", lambda: "anew", "question") == "anew"
+    eventually(lambda: not guard.silent("drive"))
+    assert guard.call_with_deadline("drive", lambda: "anew", "question") == "late"
+    assert guard.call_with_deadline("drive", lambda: "anew", "question") == "anew"
 
 
 def test_a_drive_is_known_by_its_mount_and_one_that_is_away_counts_as_one(tmp_path):

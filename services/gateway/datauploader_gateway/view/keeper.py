@@ -130,7 +130,7 @@ class Keeper:
             self._missed.clear()
             self._redis.delete(keys.MARKER)
             self._abandon_rebuild()
-        whole = bool(self._redis.exists(keys.MARKER)) and not self._store.forgetful
+        whole = bool(self._redis.exists(keys.MARKER)) and not self._store.needs_recovery
         self._unanswered.look()
         self._numbers.write()
         if not whole and self._rebuild is None:
@@ -206,7 +206,7 @@ class Keeper:
             # Redis may have been flushed once more while the log was read: then all begins again
             if self._redis.get(keys.BUILDING) == rebuild.mark_id.encode():
                 self._redis.set(keys.MARKER, int(time.time()))
-                self._store.remembered()
+                self._store.mark_recovered()
                 self._condition.say("")
                 self._caught_up = True
                 log.info("view_is_whole")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from datauploader.crashing import crash_point
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.adapters.remote_storage import ObjectFailure, RemoteStorage
 from datauploader_transfer.adapters.rpc import Answer
@@ -63,8 +63,8 @@ class CopyBatch:
         self._left: dict[int, Stored] = {}
         self._unproved = set[int]() if unproved is None else unproved
         """What was written where nothing was, and is not proved: also by an attempt or a run before this one."""
-        self._patience = Patience(_SOURCE_WITHIN_S)
-        self._glance = Patience(_GLANCE_S)
+        self._hang_guard = HangGuard(_SOURCE_WITHIN_S)
+        self._glance = HangGuard(_GLANCE_S)
         self._owed_since: float | None = None
 
     def run_batch(self) -> list[Outcome]:
@@ -84,8 +84,8 @@ class CopyBatch:
         Its size is asked for, because no memory of names answers that instead of the drive.
         """
         try:
-            self._glance.ask("source", lambda: shutil.disk_usage(self._items[0].source.parent))
-        except NoAnswer:
+            self._glance.call_with_deadline("source", lambda: shutil.disk_usage(self._items[0].source.parent))
+        except DriveTimeout:
             self._owed_since = self._owed_since or time.monotonic()
             return NOTHING_READ if time.monotonic() - self._owed_since > _SOURCE_WITHIN_S else ""
         except OSError:
@@ -95,14 +95,16 @@ class CopyBatch:
 
     def _faults(self) -> Sequence[Outcome | None]:
         try:
-            return self._patience.ask("source", lambda: [fault_of_source(item) for item in self._items])
-        except NoAnswer:
+            return self._hang_guard.call_with_deadline(
+                "source", lambda: [fault_of_source(item) for item in self._items]
+            )
+        except DriveTimeout:
             return [outcomes.source_silent(item) for item in self._items]
 
     def _fault(self, item: Item) -> Outcome | None:
         try:
-            return self._patience.ask("source", lambda: why_unread(item))
-        except NoAnswer:
+            return self._hang_guard.call_with_deadline("source", lambda: why_unread(item))
+        except DriveTimeout:
             return outcomes.source_silent(item)
 
     def _settle(self, i: int, outcome: Outcome | None) -> None:
@@ -221,10 +223,10 @@ class CopyBatch:
     def _opened(self, chosen: Sequence[int], sources: OpenSources) -> Sequence[Item | Outcome]:
         items = [self._sent_as(i) for i in chosen]
         copied = sum(item.size for item in items if item.as_is)
-        patience = Patience(_SOURCE_WITHIN_S + copied / _COPIED_PER_S) if copied else self._patience
+        patience = HangGuard(_SOURCE_WITHIN_S + copied / _COPIED_PER_S) if copied else self._hang_guard
         try:
-            return patience.ask("source", lambda: [sources.open(item) for item in items])
-        except NoAnswer:
+            return patience.call_with_deadline("source", lambda: [sources.open(item) for item in items])
+        except DriveTimeout:
             return [outcomes.source_silent(item) for item in items]
 
     def _why_not_sent(self, i: int, error: str) -> Outcome:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 
-from datauploader.patience import NoAnswer, in_a_thread
+from datauploader.hang_guard import DriveTimeout, in_a_thread
 from datauploader_transfer.adapters.remote_storage import Entries, RemoteStorage
 from datauploader_transfer.domain.failures import classify
 from datauploader_transfer.errors import RcloneRefused
@@ -32,7 +32,7 @@ class ObjectCounter:
         while waiting and objects < most and time.monotonic() < deadline:
             try:
                 entries = self._list(remote, storage, waiting[0], deadline)
-            except NoAnswer as error:
+            except DriveTimeout as error:
                 if not exists:
                     raise RcloneRefused(f"{classify('timeout').says} ({remote} did not list {folder})") from error
                 break
@@ -46,10 +46,10 @@ class ObjectCounter:
 
     def _list(self, remote: str, storage: RemoteStorage, path: str, deadline: float) -> Entries:
         if remote in self._late and not self._late[remote].done():
-            raise NoAnswer(f"{remote} does not answer")
+            raise DriveTimeout(f"{remote} does not answer")
         answer = in_a_thread(lambda: storage.entries(path))
         try:
             return answer.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:
             self._late[remote] = answer
-            raise NoAnswer(f"{remote} does not answer") from error
+            raise DriveTimeout(f"{remote} does not answer") from error

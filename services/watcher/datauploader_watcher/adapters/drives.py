@@ -6,7 +6,7 @@ from collections.abc import Generator
 from concurrent.futures import wait
 from contextlib import AbstractContextManager
 
-from datauploader.patience import NoAnswer, Patience, in_a_thread
+from datauploader.hang_guard import DriveTimeout, HangGuard, in_a_thread
 from datauploader_watcher.adapters.disk import LocalDisk, OpenFolder, Page, RootDisk
 from datauploader_watcher.adapters.mounts import file_system, is_mounted, is_network
 from datauploader_watcher.errors import RootLost
@@ -23,7 +23,7 @@ class HangGuardedDisk:
     def __init__(self, inner: RootDisk, place: bytes) -> None:
         """Take the disk, and the mount point that hangs with it."""
         self._inner, self.root, self.place = inner, inner.root, place
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._asked_at: float | None = None
 
     @property
@@ -34,8 +34,8 @@ class HangGuardedDisk:
     def verify_root(self) -> None:
         """See `RootDisk.verify_root`; a drive that does not answer is as good as lost."""
         try:
-            self._patience.ask(self.root, self._inner.verify_root, "check")
-        except NoAnswer as error:
+            self._hang_guard.call_with_deadline(self.root, self._inner.verify_root, "check")
+        except DriveTimeout as error:
             raise RootLost(
                 f"{os.fsdecode(self.root)} does not answer; check the network and the server of this drive"
             ) from error
@@ -65,18 +65,18 @@ class HangGuardedDisk:
 
     def lstat(self, path: bytes) -> os.stat_result:
         """See `RootDisk.lstat`."""
-        return self._patience.ask(self.root, lambda: self._inner.lstat(path))
+        return self._hang_guard.call_with_deadline(self.root, lambda: self._inner.lstat(path))
 
     def lists(self, path: bytes) -> bool:
         """See `RootDisk.lists`."""
         try:
-            return self._patience.ask(self.root, lambda: self._inner.lists(path))
-        except NoAnswer:
+            return self._hang_guard.call_with_deadline(self.root, lambda: self._inner.lists(path))
+        except DriveTimeout:
             return False
 
     def leads_inside(self, path: bytes) -> bool:
         """See `RootDisk.leads_inside`."""
-        return self._patience.ask(self.root, lambda: self._inner.leads_inside(path))
+        return self._hang_guard.call_with_deadline(self.root, lambda: self._inner.leads_inside(path))
 
 
 def disk_of(root: bytes, mount: bytes) -> RootDisk:

@@ -15,7 +15,7 @@ from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import QUESTIONS as KINDS
 from datauploader.contracts.questions import Question
 from datauploader.errors import QuestionRefused
-from datauploader.messaging.blueprint import asked, ground
+from datauploader.messaging.blueprint import asked, shared_topology
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.declaration import establish
 from datauploader.messaging.rabbit.link import Link
@@ -48,7 +48,7 @@ class QuestionSource:
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
     ) -> None:
         """Make the queue and begin to answer."""
-        await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+        await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
         await self.heal()
         await channel.prefetch(self._workers)
         await channel.consume(self._queue, on_message, tag)

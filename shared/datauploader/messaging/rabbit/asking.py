@@ -16,7 +16,7 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import Question
 from datauploader.errors import BrokerRefused, MessagingError, NoAnswer, QuestionRefused, Unroutable
-from datauploader.messaging.blueprint import ground
+from datauploader.messaging.blueprint import shared_topology
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.counting import Counter
 from datauploader.messaging.rabbit.declaration import establish
@@ -114,7 +114,7 @@ class Asking:
         try:
             async with asyncio.timeout(pending.timeout_s):
                 await self._listening.wait()
-                if not (await self._counter.look(pending.queue)).consumers:
+                if not (await self._counter.queue_state(pending.queue)).consumers:
                     raise Unroutable(pending.queue)  # noqa: TRY301 - as the broker says it of a missing binding
                 await asyncio.wrap_future(self._publisher.send(self._message(ident, pending)).future)
                 await pending.over.wait()
@@ -146,7 +146,7 @@ class Asking:
         return Outgoing(QUESTIONS, pending.key, pending.question.model_dump_json().encode(), properties)
 
     async def _listen(self) -> None:
-        await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+        await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
         me = self._speakers.who(self._user)
         channel = await (self._free_queue(me.station) if me.station is not None else self._own_queue(me.answers))
         try:

@@ -44,7 +44,7 @@ class ClaimedQueue:
         self._counter = Counter(link)
         self._mine = _Claimed(ownership.state, ownership.host)
 
-    async def take(self) -> None:
+    async def claim_queue(self) -> None:
         """Claim the queue, unless somebody with another state consumes it, or did until a moment ago.
 
         Raises:
@@ -106,7 +106,7 @@ class ClaimedQueue:
         finally:
             channel.close()
 
-    async def confirm(self) -> None:
+    async def renew_claim(self) -> None:
         """See that the claim stands: an administrator may have taken it away, and another one may have come then.
 
         Raises:
@@ -117,7 +117,7 @@ class ClaimedQueue:
             self._refuse(found)
 
     async def _consumers(self) -> int:
-        return (await self._counter.look(self._queue.name)).consumers
+        return (await self._counter.queue_state(self._queue.name)).consumers
 
     async def _read(self) -> _Claimed | None:
         """Look at the claim; None also while somebody decides about it."""

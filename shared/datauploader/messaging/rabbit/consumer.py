@@ -12,7 +12,7 @@ from pika.spec import BasicProperties
 
 from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, Unroutable
-from datauploader.messaging.blueprint import Blueprint, Shape, consumed, ground
+from datauploader.messaging.blueprint import Blueprint, Shape, consumed, shared_topology
 from datauploader.messaging.ports import Handler, Ownership
 from datauploader.messaging.provenance import from_queue
 from datauploader.messaging.rabbit.awaited import Awaited
@@ -53,12 +53,12 @@ class QueueSource:
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
     ) -> None:
         """Declare the queue, its parked queue and its bindings, and begin to consume."""
-        await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+        await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
         if self._on_new is not None and await missing_parts(self._link, Blueprint(queues=(Shape(self._queue.name),))):
             self._missed = True
         await establish(self._link, consumed(self._queue), declare=self._declare)
         if self._claim is not None:
-            await self._claim.take()
+            await self._claim.claim_queue()
         await channel.prefetch(self._prefetch)
         await channel.consume(self._queue.name, on_message, tag)
         if self._missed and self._on_new is not None:
@@ -69,7 +69,7 @@ class QueueSource:
         """Declare the queue and its bindings again: whoever deleted one did not mean to lose events."""
         await establish(self._link, consumed(self._queue), declare=self._declare)
         if self._claim is not None:
-            await self._claim.confirm()
+            await self._claim.renew_claim()
 
     def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
         """Call the handler, and turn its verdict into what the broker must be told."""
@@ -122,7 +122,7 @@ class QueueSource:
     async def _mend_the_ways(self) -> None:
         """Make the ladder and the parked queue again where they are missing: each attempt counts as a crash."""
         with suppress(MessagingError):
-            await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+            await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
             await self.heal()
 
     def _again(self, received: Received, verdict: Verdict, attempt: int) -> Outgoing:

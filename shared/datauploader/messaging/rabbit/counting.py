@@ -16,7 +16,7 @@ class Counter:
         self._link, self._turn = link, asyncio.Lock()
         self._channel: Channel | None = None
 
-    async def look(self, name: str) -> QueueState:
+    async def queue_state(self, name: str) -> QueueState:
         """Say how a queue is."""
         async with self._turn:
             if self._channel is None or not self._channel.is_open:
@@ -40,6 +40,6 @@ async def count_all(link: Link, names: Sequence[str], patience_s: float) -> list
     await link.reach(patience_s)
     counter = Counter(link)
     try:
-        return [await counter.look(name) for name in names]
+        return [await counter.queue_state(name) for name in names]
     finally:
         counter.close()

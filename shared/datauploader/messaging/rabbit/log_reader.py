@@ -7,7 +7,7 @@ from typing import Any
 
 from pika.spec import BasicProperties
 
-from datauploader.messaging.blueprint import event_log, ground
+from datauploader.messaging.blueprint import event_log, shared_topology
 from datauploader.messaging.ports import Handler, Start
 from datauploader.messaging.provenance import from_log
 from datauploader.messaging.rabbit.channel import Channel
@@ -45,7 +45,7 @@ class LogSource:
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
     ) -> None:
         """Begin to read behind the last entry that was handled."""
-        await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+        await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
         await establish(self._link, event_log(), declare=self._declare)
         if self._at_end is not None and self._end < 0:
             self._end = await self._find_end(tag)

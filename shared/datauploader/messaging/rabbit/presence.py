@@ -16,7 +16,7 @@ class Presence:
         self._seen: dict[str, float] = {}
         self._channel: Channel | None = None
 
-    def forget(self) -> None:
+    def forget_queue(self) -> None:
         """Believe nothing any more, as after a reconnect."""
         self._seen.clear()
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError, Unroutable
-from datauploader.messaging.blueprint import event_log, ground
+from datauploader.messaging.blueprint import event_log, shared_topology
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.declaration import establish
 from datauploader.messaging.rabbit.link import Link
@@ -104,11 +104,11 @@ class Publisher:
         """Publish over one connection, until it is lost."""
         try:
             self._channel = channel = await self._link.channel()
-            await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+            await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
             await self._establish_log()
             await channel.confirm(self._on_confirm, self._on_return)
             channel.ended.add_done_callback(lambda _: self._stir.set())
-            self._presence.forget()
+            self._presence.forget_queue()
             self._sequence, self._trouble, self._loose = 0, None, None
             while True:
                 self._stirred = False

@@ -1,6 +1,6 @@
-"""What people said about datasets and investigations, the latest word of each, until the catalogue has it.
+"""The queue of descriptions: what people said of datasets and investigations, until the catalogue has it.
 
-One row for each dataset of an upload and each investigation: whatever the order in which words arrive, the one with the
+One row for each dataset of an upload and each investigation: whatever the order in which they arrive, the one with the
 greatest order, then the higher id, stays, and an earlier one is only answered.
 """
 
@@ -47,8 +47,8 @@ _KNOWN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """One row, with the dataset that it is about where it is about one."""
+class QueuedDescription:
+    """A queued description: one row, with the dataset that it is about where it is about one."""
 
     subject: str
     event: Described
@@ -60,8 +60,8 @@ class Word:
     """Of the first failed attempt, seconds since 1970; 0 where there was none."""
 
 
-def hear(db: sqlite3.Connection, event: Described) -> Word:
-    """Keep a word unless a later one is known; return the one that counts now."""
+def enqueue(db: sqlite3.Connection, event: Described) -> QueuedDescription:
+    """Keep a description unless a later one is known; return the one that counts now."""
     data = event.data
     subject = f"dataset:{data.upload_id}"
     if isinstance(data, InvestigationDescribed):
@@ -77,13 +77,13 @@ def hear(db: sqlite3.Connection, event: Described) -> Word:
     return _word(db.execute(query, (subject,)).fetchone())
 
 
-def known(db: sqlite3.Connection, upload_id: str) -> bool:
+def is_described(db: sqlite3.Connection, upload_id: str) -> bool:
     """Tell whether somebody has described the dataset of an upload since it was asked for: that is the whole of it."""
     return db.execute("SELECT 1 FROM words WHERE upload_id = ?", (upload_id,)).fetchone() is not None
 
 
-def due(db: sqlite3.Connection, now: float, longest_s: float) -> Word | None:
-    """Return the word that waits longest for being told, and can be.
+def next_description(db: sqlite3.Connection, now: float, longest_s: float) -> QueuedDescription | None:
+    """Return the description that waits longest for being told, and can be.
 
     What is further away than the longest pause was put there by a clock that has been put right since.
     """
@@ -93,13 +93,13 @@ def due(db: sqlite3.Connection, now: float, longest_s: float) -> Word | None:
 
 
 def next_due(db: sqlite3.Connection) -> float | None:
-    """Return when the next word may be tried; None while there is none whose dataset is there."""
+    """Return when the next description may be tried; None while there is none whose dataset is there."""
     due_at: float | None = db.execute(f"SELECT min(w.due) FROM words w {_KNOWN}").fetchone()[0]  # noqa: S608 - ours
     return due_at
 
 
 def waiting(db: sqlite3.Connection) -> bool:
-    """Tell whether any word waits for the dataset that it is about, or for what was asked for with that."""
+    """Tell whether any description waits for the dataset that it is about, or for what was asked for with that."""
     query = (
         "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE w.told = 0 AND u.state <> 'refused'"
         " AND (u.dataset_id = '' OR EXISTS (SELECT 1 FROM parameters p INDEXED BY parameters_wanted"
@@ -108,27 +108,30 @@ def waiting(db: sqlite3.Connection) -> bool:
     return db.execute(query).fetchone() is not None
 
 
-def is_outdated(db: sqlite3.Connection, word: Word) -> bool:
-    """Tell whether the catalogue was told a later word of the same dataset, which another upload has filled as well."""
-    if not word.dataset_id:
+def is_outdated(db: sqlite3.Connection, description: QueuedDescription) -> bool:
+    """Tell whether the catalogue has a later description of the dataset, which another upload has filled as well."""
+    if not description.dataset_id:
         return False
     query = (
         "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE u.dataset_id = ? AND w.told = 1"
         " AND w.refusal = '' AND (w.number, w.event_id) > (?, ?)"
     )
-    return db.execute(query, (word.dataset_id, word.event.order, word.event.id)).fetchone() is not None
+    return (
+        db.execute(query, (description.dataset_id, description.event.order, description.event.id)).fetchone()
+        is not None
+    )
 
 
-def mark_told(db: sqlite3.Connection, word: Word, refusal: str) -> bool:
-    """Note what has become of a word; False where a later one has come meanwhile, which is still to be told."""
+def mark_told(db: sqlite3.Connection, description: QueuedDescription, refusal: str) -> bool:
+    """Note what has become of a description; False where a later one has come meanwhile, which is still to be told."""
     query = "UPDATE words SET told = 1, refusal = ? WHERE subject = ? AND event_id = ?"
-    return db.execute(query, (refusal, word.subject, word.event.id)).rowcount == 1
+    return db.execute(query, (refusal, description.subject, description.event.id)).rowcount == 1
 
 
-def postpone(db: sqlite3.Connection, word: Word, until: float) -> None:
-    """Try a word again later."""
+def postpone(db: sqlite3.Connection, description: QueuedDescription, until: float) -> None:
+    """Try a description again later."""
     query = "UPDATE words SET attempts = attempts + 1, due = ?, since = ? WHERE subject = ? AND event_id = ?"
-    db.execute(query, (until, word.since or time.time(), word.subject, word.event.id))
+    db.execute(query, (until, description.since or time.time(), description.subject, description.event.id))
 
 
 def oldest_waiting(db: sqlite3.Connection, before: float) -> list[str]:
@@ -137,9 +140,9 @@ def oldest_waiting(db: sqlite3.Connection, before: float) -> list[str]:
     return [str(row["subject"]) for row in db.execute(query, (before,))]
 
 
-def _word(row: sqlite3.Row) -> Word:
+def _word(row: sqlite3.Row) -> QueuedDescription:
     event = cast("Described", decode(row["event"]))
-    return Word(
+    return QueuedDescription(
         row["subject"], event, row["dataset_id"] or "", bool(row["told"]), row["refusal"], row["attempts"],
         row["since"],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What stations may ask the catalog: which files it has of an upload of theirs, when they have forgotten it."""
+"""Queries of stations to the catalog: which files it has of an upload of theirs, when they have forgotten it."""
 
 import base64
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ PAGE_BYTES = 256 * 1024
 """How long a page may become; a single file is always told."""
 
 
-class Recollection:
-    """Answers from the ledger, and each station about its own uploads alone."""
+class StationQueries:
+    """Answers the queries of stations from the ledger, and each station about its own uploads alone."""
 
     def __init__(self, store: Store) -> None:
         """Answer from this state."""
@@ -29,7 +29,7 @@ class Recollection:
         """
         if not isinstance(question, ListDatafiles):
             raise QuestionRefused("unknown-question", f"the catalog does not answer {question.name} to stations")
-        if self._store.forgetful:
+        if self._store.needs_recovery:
             raise QuestionRefused("unavailable", "the catalog is still finding again what it had; ask it later")
         with self._store.reading() as db:
             home = ledger.station_of(db, question.upload_id)

@@ -1,7 +1,8 @@
-"""Tells the catalogue what people say about datasets and investigations: one thread, the latest word of each.
+"""Synchronises descriptions of datasets and investigations to the catalogue: one thread, the latest of each.
 
-One thread for all, so that no earlier word can overtake a later one on its way to the catalogue. It is apart from the
-workers: neither does a description that the catalogue will not take hold up files, nor a long upload a description.
+One thread for all, so that no earlier description can overtake a later one on its way to the catalogue. It is apart
+from the workers: neither does a description that the catalogue will not take hold up files, nor a long upload a
+description.
 """
 
 import sqlite3
@@ -23,33 +24,33 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
-from datauploader_catalog import objections, ports, words
+from datauploader_catalog import description_queue, objections, ports
 from datauploader_catalog.contents import attach
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
-from datauploader_catalog.objections import LONGEST_PAUSE_S, RARE_S, Patience, is_away, pause_s, rare_s
+from datauploader_catalog.objections import LONGEST_PAUSE_S, RARE_S, GracePeriod, is_away, pause_s, rare_s
 
 log = structlog.get_logger()
 
 DATASET_PAUSE_S = 1.0
-"""How often it is looked whether the dataset is there that a word waits for."""
+"""How often it is looked whether the dataset is there that a description waits for."""
 
 
-def answer(word: words.Word, refusal: str = "") -> EventData:
-    """Say what has become of a word."""
-    data, event = word.event.data, word.event
+def outcome_event(description: description_queue.QueuedDescription, refusal: str = "") -> EventData:
+    """Say what has become of a description."""
+    data, event = description.event.data, description.event
     said = {"word": event.id, "said": event.time, "sequence": event.sequence, "refusal": refusal[:2000]}
     if isinstance(data, DatasetDescribed):
-        return DatasetAnnotated(upload_id=data.upload_id, dataset_id=word.dataset_id, **said)
+        return DatasetAnnotated(upload_id=data.upload_id, dataset_id=description.dataset_id, **said)
     return InvestigationAnnotated(investigation=data.investigation, **said)
 
 
-class Annotator:
-    """The thread."""
+class DescriptionSync:
+    """Synchronises descriptions, in a thread of its own."""
 
-    def __init__(self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, patience: Patience) -> None:
+    def __init__(self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, grace: GracePeriod) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
-        self._patience = patience
+        self._grace = grace
         self._change = threading.Event()
         self._stopping = False
         self._longest_s = RARE_S
@@ -58,7 +59,7 @@ class Annotator:
 
     @property
     def troubles(self) -> Sequence[str]:
-        """The sentences of what keeps words waiting now."""
+        """The sentences of what keeps descriptions waiting now."""
         return tuple(dict.fromkeys(self._trouble.copy().values()))
 
     @property
@@ -70,7 +71,7 @@ class Annotator:
     def lasting(self) -> Sequence[str]:
         """Why descriptions wait that have waited too long."""
         with self._store.reading() as db:
-            since = words.oldest_waiting(db, time.time() - self._patience.seconds)
+            since = description_queue.oldest_waiting(db, time.time() - self._grace.seconds)
         troubles = self._trouble.copy()
         return tuple(f"A description waits: {troubles[subject]}" for subject in since if subject in troubles)
 
@@ -79,7 +80,7 @@ class Annotator:
         self._thread.start()
 
     def wake(self) -> None:
-        """Say that there may be a new word, or a new dataset."""
+        """Say that there may be a new description, or a new dataset."""
         self._change.set()
 
     def stop(self, deadline_s: float) -> None:
@@ -110,72 +111,74 @@ class Annotator:
             self._change.clear()
 
     def _step(self) -> float:
-        """Tell one word; return how long to wait for the next."""
+        """Tell one description; return how long to wait for the next."""
         now = time.time()
         with self._store.reading() as db:
-            word = words.due(db, now, self._longest_s)
-            due, waiting = words.next_due(db), words.waiting(db)
-        if word is not None:
-            self._tell(word)
+            description = description_queue.next_description(db, now, self._longest_s)
+            due, waiting = description_queue.next_due(db), description_queue.waiting(db)
+        if description is not None:
+            self._tell(description)
             return 0.0
         pause = LONGEST_PAUSE_S if due is None else min(due - now, LONGEST_PAUSE_S)
         return min(pause, DATASET_PAUSE_S) if waiting else pause
 
-    def _tell(self, word: words.Word) -> None:
+    def _tell(self, description: description_queue.QueuedDescription) -> None:
         try:
-            refused = self._ask_catalogue(word)
+            refused = self._ask_catalogue(description)
         except CatalogueRefused as error:
             refused = error
         except CatalogError as error:
-            self._later(word, error)
+            self._later(description, error)
             return
         except sqlite3.OperationalError:  # a full disk: the thread waits for room
             raise
-        except Exception as error:  # the boundary of one word: the others must go on
-            log.exception("description_failed", subject=word.subject)
-            self._later(word, BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more"))
+        except Exception as error:  # the boundary of one description: the others must go on
+            log.exception("description_failed", subject=description.subject)
+            self._later(
+                description, BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more")
+            )
             return
         if refused is not None:
-            log.warning("description_refused", subject=word.subject, problem=str(refused))
-        self._told(word, str(refused or "")[:2000])
+            log.warning("description_refused", subject=description.subject, problem=str(refused))
+        self._told(description, str(refused or "")[:2000])
 
-    def _ask_catalogue(self, word: words.Word) -> CatalogError | None:
+    def _ask_catalogue(self, description: description_queue.QueuedDescription) -> CatalogError | None:
         """Say it to the catalogue; saying it twice changes nothing. Return what it does not take of the metadata."""
         with self._store.reading() as db:
-            if words.is_outdated(db, word):
+            if description_queue.is_outdated(db, description):
                 return None
-        data, refused = word.event.data, None
+        data, refused = description.event.data, None
         by = data.requested_by.id
         if isinstance(data, InvestigationDescribed):
             self._catalogue.describe_investigation(data.investigation, data.description, by)
         else:
-            self._catalogue.describe_dataset(word.dataset_id, data.description, by)
+            self._catalogue.describe_dataset(description.dataset_id, data.description, by)
             crash_point("catalog.half-annotated")
-            refused = attach(self._catalogue, word.dataset_id, data.parameters)
+            refused = attach(self._catalogue, description.dataset_id, data.parameters)
         crash_point("catalog.annotated")
         return refused
 
-    def _told(self, word: words.Word, refusal: str = "") -> None:
-        fact = answer(word, refusal)
-        identity = natural_id(type(fact), word.subject, word.event.id, refusal)
+    def _told(self, description: description_queue.QueuedDescription, refusal: str = "") -> None:
+        fact = outcome_event(description, refusal)
+        identity = natural_id(type(fact), description.subject, description.event.id, refusal)
         with self._store.transaction() as db:
-            if words.mark_told(db, word, refusal):
-                Outbox.put(db, word.event.follow(fact, service="catalog", id=identity))
-                if word.dataset_id and objections.supersede(db, word.event.data.upload_id):
+            if description_queue.mark_told(db, description, refusal):
+                Outbox.put(db, description.event.follow(fact, service="catalog", id=identity))
+                if description.dataset_id and objections.supersede(db, description.event.data.upload_id):
                     over = DatasetPartlyRefused(
-                        upload_id=word.event.data.upload_id, dataset_id=word.dataset_id, metadata=""
+                        upload_id=description.event.data.upload_id, dataset_id=description.dataset_id, metadata=""
                     )
-                    Outbox.put(db, word.event.follow(over, service="catalog"))
-        self._trouble.pop(word.subject, None)
+                    Outbox.put(db, description.event.follow(over, service="catalog"))
+        self._trouble.pop(description.subject, None)
         self._outbox.wake()
-        log.info("described", subject=word.subject, word=word.event.id, refused=bool(refusal))
+        log.info("described", subject=description.subject, description=description.event.id, refused=bool(refusal))
 
-    def _later(self, word: words.Word, error: CatalogError) -> None:
-        stays = not is_away(error) and self._patience.ended(word.attempts, word.since, time.time())
-        wait = rare_s(word.attempts) if stays else pause_s(word.attempts, error.retry_after)
+    def _later(self, description: description_queue.QueuedDescription, error: CatalogError) -> None:
+        stays = not is_away(error) and self._grace.ended(description.attempts, description.since, time.time())
+        wait = rare_s(description.attempts) if stays else pause_s(description.attempts, error.retry_after)
         self._longest_s = max(self._longest_s, wait)
         with self._store.transaction() as db:
-            words.postpone(db, word, time.time() + wait)
-        if self._trouble.get(word.subject) != str(error):
-            log.warning("description_waits", subject=word.subject, problem=str(error), retry_in_s=wait)
-        self._trouble[word.subject] = str(error)
+            description_queue.postpone(db, description, time.time() + wait)
+        if self._trouble.get(description.subject) != str(error):
+            log.warning("description_waits", subject=description.subject, problem=str(error), retry_in_s=wait)
+        self._trouble[description.subject] = str(error)

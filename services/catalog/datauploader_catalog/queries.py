@@ -1,4 +1,4 @@
-"""What others may ask the catalog: who is this, what may they upload to, which investigations are theirs, make one."""
+"""Queries to the catalog: who is this, what may they upload to, which investigations are theirs, make one."""
 
 from collections.abc import Callable
 from datetime import date
@@ -28,8 +28,8 @@ from datauploader.errors import QuestionRefused
 from datauploader.state import Store
 from datauploader_catalog import claims
 from datauploader_catalog.domain.choosing import choose
-from datauploader_catalog.errors import CatalogError, NoSuchInvestigation, NotAllowed, NotSignedIn
-from datauploader_catalog.ports import Catalogue, Investigation, NewInvestigation
+from datauploader_catalog.errors import CatalogError, CatalogueForbids, NoSuchInvestigation, UnknownSession
+from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, NewInvestigation
 
 MADE_ELSEWHERE = "Investigations are not made here but at the user office; ask there for one."
 
@@ -38,8 +38,8 @@ _here = partial(days.today, "")
 """The day by this machine's clock and zone."""
 
 
-class Answers:
-    """Answers questions from the catalogue itself, every time anew: rights change."""
+class CatalogQueries:
+    """Answers queries (request-reply) from the catalogue itself, every time anew: rights change."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Answers:
         """
         try:
             return self._answer(question)
-        except NotSignedIn as error:
+        except UnknownSession as error:
             raise QuestionRefused("not-signed-in", str(error)) from error
         except CatalogError as error:
             code = "unavailable" if error.retryable else "refused"
@@ -100,10 +100,10 @@ class Answers:
         )
 
     def _look(self, asked: LookAtDataset) -> DatasetState:
-        if self._store.forgetful:
+        if self._store.needs_recovery:
             raise QuestionRefused("unavailable", "the catalog is still finding again which dataset is whose")
         held = claims.held(self._store, asked.investigation)
-        return claims.look(
+        return claims.find_conflict(
             held,
             lambda name: self._catalogue.find_dataset(asked.investigation, name),
             self._catalogue.dataset_url,
@@ -124,13 +124,13 @@ class Answers:
         what = f"investigation {asked.investigation}, visit {asked.visit},"
         try:
             self._catalogue.authorise(asked.user_id, made.id)
-        except NotAllowed as error:
+        except CatalogueForbids as error:
             raise QuestionRefused("taken", f"There is an {what} already, and you may not upload to it.") from error
         if made.title != asked.title:
             raise QuestionRefused("taken", f"There is an {what} already, with another title: {made.title[:500]}")
         return self._summary(made)
 
-    def _summary(self, one: Investigation) -> InvestigationSummary:
+    def _summary(self, one: CatalogueInvestigation) -> InvestigationSummary:
         return InvestigationSummary(
             id=one.id,
             title=one.title,
@@ -149,7 +149,7 @@ class Answers:
     def _right(self, question: MayUpload) -> UploadRight:
         try:
             grant = self._catalogue.authorise(question.user_id, question.investigation)
-        except (NotAllowed, NoSuchInvestigation) as error:
+        except (CatalogueForbids, NoSuchInvestigation) as error:
             return UploadRight(allowed=False, detail=str(error))
         return UploadRight(allowed=True, base_dir=self._below(grant.base_dir))
 
@@ -162,6 +162,6 @@ class Answers:
             return ""
 
 
-def _why_closed(one: Investigation) -> str:
+def _why_closed(one: CatalogueInvestigation) -> str:
     ended = f", which ended on {one.end.isoformat()}" if one.end else ""
     return f"The user office has closed this investigation{ended}."

@@ -1,4 +1,4 @@
-"""Questions to drives that may never answer: each in a thread of its own, waited for only so long."""
+"""A guard against drives that hang: each call runs in a thread of its own and is waited for only so long."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -11,8 +11,8 @@ WAIT_S = 2.0
 """How long who must go on waits for a drive that usually answers in milliseconds."""
 
 
-class NoAnswer(TimeoutError):
-    """A drive has not answered yet: an OSError, like all that drives say."""
+class DriveTimeout(TimeoutError):
+    """A timeout of a drive, which has not answered yet: an OSError, like all that drives say."""
 
 
 def in_a_thread(question: Callable[[], T]) -> "Future[T]":
@@ -29,8 +29,8 @@ def in_a_thread(question: Callable[[], T]) -> "Future[T]":
     return answer
 
 
-class Patience:
-    """Waits for each place once; while that answer is missing, nobody waits for the same place again."""
+class HangGuard:
+    """A guard against calls that hang: waits for each place once, and not again while that answer is missing."""
 
     def __init__(self, wait_s: float = WAIT_S) -> None:
         """Say how long to wait."""
@@ -41,7 +41,7 @@ class Patience:
         """Tell whether a place owes an answer."""
         return place in self._missing and not self._missing[place][1].done()
 
-    def ask(self, place: Hashable, question: Callable[[], T], name: Hashable = None) -> T:
+    def call_with_deadline(self, place: Hashable, question: Callable[[], T], name: Hashable = None) -> T:
         """Return the answer to a question.
 
         Args:
@@ -55,7 +55,7 @@ class Patience:
         if place in self._missing:
             asked, late = self._missing[place]
             if not late.done():
-                raise NoAnswer(f"{place} does not answer")
+                raise DriveTimeout(f"{place} does not answer")
             del self._missing[place]
             if asked == name and name is not None:
                 return cast("T", late.result())
@@ -66,4 +66,4 @@ class Patience:
             if answer.done():
                 raise  # the drive's own
             self._missing[place] = (name, answer)
-            raise NoAnswer(f"{place} does not answer") from error
+            raise DriveTimeout(f"{place} does not answer") from error
