@@ -82,7 +82,7 @@ class Runtime:
             health = bus.health()
             found.append(Check(f"{service.name}.broker", health.ok and not health.blocked, health.detail))
             found += [Check(f"{service.name}.{c.name}", c.ok, c.detail) for c in service.checks()]
-        said = "; ".join(threads.troubles(since=self._began_at))
+        said = "; ".join(threads.problems(since=self._began_at))
         return [*found, Check("threads", not said, said)]
 
     def stop(self, within_s: float = STOP_S) -> None:

@@ -13,7 +13,7 @@ import pytest
 from datauploader.config import CONFIG_VARIABLE
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadRequested, encode
 from datauploader.messaging.rabbit.message import SAID_BY
-from datauploader.messaging.topology import PARKED, RETRY_LADDER_S, catalog_queue, retry_name
+from datauploader.messaging.topology import PARKED, RETRY_DELAYS_S, catalog_queue, retry_name
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.processes import PROGRAM
@@ -169,7 +169,7 @@ def triple(channel, management, queue: str, dice: random.Random) -> int:
     dice.shuffle(copies)
     for properties, body in copies:
         again = pika.BasicProperties(headers={SAID_BY: properties.user_id}, delivery_mode=2)
-        channel.basic_publish(retry_name(RETRY_LADDER_S[0]), queue, body, again, mandatory=True)
+        channel.basic_publish(retry_name(RETRY_DELAYS_S[0]), queue, body, again, mandatory=True)
     return len(taken)
 
 

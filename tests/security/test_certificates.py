@@ -13,7 +13,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.errors import BrokerRefused, GatewayUnreachable
 from datauploader.messaging.rabbit import RabbitBus, Tuning
 from datauploader.testing.waiting import eventually
@@ -121,7 +121,7 @@ def test_amqp(place: Place) -> None:
     bus = RabbitBus(f"amqps://u:p@127.0.0.1:{place.port}/{query}", name="watcher x", tuning=quick)
     try:
         eventually(lambda: place.says in bus.health().detail, what=bus.health().detail)
-        assert isinstance(bus._out.trouble, BrokerRefused)
+        assert isinstance(bus._out.problem, BrokerRefused)
     finally:
         bus.close(5)
     assert not any(place.heard)
@@ -156,7 +156,10 @@ def test_the_gateway_from_the_command_line(place: Place, monkeypatch: pytest.Mon
     """The token is told to nobody."""
     if place.authority:
         monkeypatch.setenv("SSL_CERT_FILE", str(place.authority))
-    with Gateway(f"https://127.0.0.1:{place.port}", "token") as gateway, pytest.raises(GatewayUnreachable) as refusal:
+    with (
+        GatewayClient(f"https://127.0.0.1:{place.port}", "token") as gateway,
+        pytest.raises(GatewayUnreachable) as refusal,
+    ):
         gateway.me()
     assert place.says in str(refusal.value)
     assert not any(place.heard)

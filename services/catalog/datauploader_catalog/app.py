@@ -18,8 +18,8 @@ from datauploader.crashing import crash_point
 from datauploader.errors import Park
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
 from datauploader.messaging.topology import catalog_queue
-from datauploader.past import PastGuard
 from datauploader.service import Check, Context
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Inbox, Outbox, Store, inbox, outbox
 from datauploader_catalog import claims, delays, description_queue, handlers, ledger
 from datauploader_catalog.adapters import connect
@@ -74,7 +74,7 @@ class CatalogService:
         self._working = self._recalling = False
         self._stuck = ""
         """Why the queue could not be taken up."""
-        self._guard = PastGuard(self._store, self._bus, None, self.name)
+        self._guard = StaleStateGuard(self._store, self._bus, None, self.name)
 
     def start(self) -> None:
         """Take up what a former run left, then the queue and the questions.
@@ -111,12 +111,12 @@ class CatalogService:
 
     def checks(self) -> Sequence[Check]:
         """Say whether the catalogue takes what it is told and the broker what is published."""
-        troubles = tuple(dict.fromkeys((*self._worker.troubles, *self._descriptions.troubles)))
+        troubles = tuple(dict.fromkeys((*self._worker.problems, *self._descriptions.problems)))
         work = "; ".join(self._hindrances())
         return (
             Check("catalogue", not troubles, "; ".join(troubles)),
             Check("work", not work, work),
-            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+            Check("outbox", not self._outbox.problem, self._outbox.problem),
         )
 
     def _hindrances(self) -> list[str]:
@@ -130,7 +130,7 @@ class CatalogService:
                 waiting = [*delays.lasting(db), *self._descriptions.lasting]
         except sqlite3.DatabaseError as error:
             return CatalogCondition(troubles=(f"the catalog cannot read its state file: {error}"[:2000],))
-        troubles = [*self._hindrances(), *((self._outbox.trouble,) if self._outbox.trouble else ())]
+        troubles = [*self._hindrances(), *((self._outbox.problem,) if self._outbox.problem else ())]
         return CatalogCondition(troubles=bounded(troubles), waiting=bounded(dict.fromkeys(waiting)))
 
     def _hear(self, delivery: Delivery) -> None:

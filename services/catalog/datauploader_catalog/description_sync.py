@@ -58,14 +58,14 @@ class DescriptionSync:
         self._thread = WorkerThread(self._run, name="catalogue.words")
 
     @property
-    def troubles(self) -> Sequence[str]:
+    def problems(self) -> Sequence[str]:
         """The sentences of what keeps descriptions waiting now."""
         return tuple(dict.fromkeys(self._trouble.copy().values()))
 
     @property
     def stumbling(self) -> str:
         """Why nothing at all can be done, "" where that is not so: the state file, or a thread that has ended."""
-        return self._trouble.get("", "") or self._thread.trouble
+        return self._trouble.get("", "") or self._thread.problem
 
     @property
     def lasting(self) -> Sequence[str]:

@@ -22,7 +22,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
-from datauploader.messaging import Dispatcher, Unit
+from datauploader.messaging import Dispatcher, UnitOfWork
 from datauploader_catalog import audits, claims, description_queue, ledger, metadata, objections
 from datauploader_catalog.description_sync import outcome_event
 
@@ -51,14 +51,14 @@ def register(dispatcher: Dispatcher) -> None:
     dispatcher.on(InvestigationDescribed, described, redeliver=True)
 
 
-def from_owning_station(handler: Callable[[Unit, Event[D]], None]) -> Callable[[Unit, Event[D]], None]:
+def from_owning_station(handler: Callable[[UnitOfWork, Event[D]], None]) -> Callable[[UnitOfWork, Event[D]], None]:
     """Let a handler hear only what the station says that the upload belongs to.
 
     The broker vouches for the station of an event, and for nothing of what its data claim. Until the request is here,
     nobody knows whose the upload is: who was not the first to speak about it is heard again later.
     """
 
-    def handle(unit: Unit, event: Event[D]) -> None:
+    def handle(unit: UnitOfWork, event: Event[D]) -> None:
         home = ledger.home(unit.db, event)
         if home != event.station.key and ledger.asked_for(unit.db, event):
             raise _foreign(event, home)
@@ -73,7 +73,7 @@ def _foreign(event: Event[EventData], home: str) -> Park:
     return Park(f"{event.station.key} speaks about upload {event.data.upload_id}, which belongs to {home}")
 
 
-def requested(unit: Unit, event: Event[UploadRequested]) -> None:
+def requested(unit: UnitOfWork, event: Event[UploadRequested]) -> None:
     """A dataset is wanted; an upload that was asked for already does not change its station."""
     home = ledger.home(unit.db, event)
     if home != event.station.key and not ledger.move(unit.db, event):
@@ -83,7 +83,7 @@ def requested(unit: Unit, event: Event[UploadRequested]) -> None:
     claims.add(unit.db, event)
 
 
-def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
+def controlled(unit: UnitOfWork, event: Event[UploadControlled]) -> None:
     """A retry asks the catalogue once more for what it has refused; who cancels keeps the dataset's name.
 
     A retry also has the storage looked at anew, and tries at once what is put off.
@@ -100,18 +100,18 @@ def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
             claims.set_state(unit.db, upload_id, "wanted")
 
 
-def rejected(unit: Unit, event: Event[UploadRejected]) -> None:
+def rejected(unit: UnitOfWork, event: Event[UploadRejected]) -> None:
     """The station cannot do the upload, so that its dataset's name is free."""
     claims.set_state(unit.db, event.data.upload_id, "rejected")
 
 
-def said_before(unit: Unit, event: Event[DatasetEnsured] | Event[DatasetCompleted]) -> None:
+def said_before(unit: UnitOfWork, event: Event[DatasetEnsured] | Event[DatasetCompleted]) -> None:
     """The log tells a catalog that has forgotten it which dataset an upload had."""
     query = "UPDATE uploads SET dataset_id = ? WHERE upload_id = ? AND dataset_id = ''"
     unit.db.execute(query, (event.data.dataset_id, event.data.upload_id))
 
 
-def stored(unit: Unit, event: Event[FileStored]) -> None:
+def stored(unit: UnitOfWork, event: Event[FileStored]) -> None:
     """Files are on the storage; the receipts of those that are registered already are sent once more."""
     asked = ledger.destination(unit.db, event.data.upload_id)
     if asked is not None and (why := event.data.forbidden(asked)):
@@ -124,24 +124,24 @@ def stored(unit: Unit, event: Event[FileStored]) -> None:
         unit.follow(receipt, id=identity)
 
 
-def sealed(unit: Unit, event: Event[UploadSealed]) -> None:
+def sealed(unit: UnitOfWork, event: Event[UploadSealed]) -> None:
     """The manifest is complete."""
     ledger.add_seal(unit.db, event)
 
 
-def audited(unit: Unit, event: Event[AuditReported]) -> None:
+def audited(unit: UnitOfWork, event: Event[AuditReported]) -> None:
     """The storage was compared with a manifest."""
     audits.note_report(unit.db, event.data)
 
 
-def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:
+def extracted(unit: UnitOfWork, event: Event[MetadataExtracted]) -> None:
     """A harvester has read something in files."""
     for item in event.data.files:
         if item.parameters:
             metadata.add(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
 
 
-def described(unit: Unit, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
+def described(unit: UnitOfWork, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
     """Somebody has described a dataset or an investigation; what was told to the catalogue already is answered again.
 
     A description that a later one has overtaken gets the answer of that one, and waits with it until there is one.

@@ -7,7 +7,7 @@ from functools import partial
 from pydantic import SecretStr
 
 from datauploader import days
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.names import check_location
 from datauploader.contracts.questions import (
     CatalogCondition,
@@ -58,7 +58,7 @@ class CatalogQueries:
         self._may_create = may_create and catalogue.may_create
         self._today = today
 
-    def __call__(self, question: Question) -> Travelling:
+    def __call__(self, question: Question) -> WireModel:
         """Answer one question.
 
         Raises:
@@ -73,7 +73,7 @@ class CatalogQueries:
             code = "unavailable" if error.retryable else "refused"
             raise QuestionRefused(code, str(error)) from error
 
-    def _answer(self, question: Question) -> Travelling:
+    def _answer(self, question: Question) -> WireModel:
         if isinstance(question, WhoIs):
             user = self._catalogue.identify(SecretStr(question.session))
             return Identity(user_id=user.id, name=user.name, unix_user=user.name)

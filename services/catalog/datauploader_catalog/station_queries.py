@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator
 
 from datauploader.contracts import Station, StoredFile
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question
 from datauploader.errors import QuestionRefused
 from datauploader.state import Store
@@ -21,7 +21,7 @@ class StationQueries:
         """Answer from this state."""
         self._store = store
 
-    def __call__(self, question: Question, station: Station) -> Travelling:
+    def __call__(self, question: Question, station: Station) -> WireModel:
         """Answer one question of a station.
 
         Raises:

@@ -58,7 +58,7 @@ class CatalogWorker:
         self._threads = [WorkerThread(self._run, name=f"catalogue.{n}") for n in range(threads)]
 
     @property
-    def troubles(self) -> Sequence[str]:
+    def problems(self) -> Sequence[str]:
         """The sentences of what keeps uploads waiting now."""
         with self._change:
             return tuple(dict.fromkeys(self._trouble.values()))
@@ -67,7 +67,7 @@ class CatalogWorker:
     def stumbling(self) -> str:
         """Why nothing at all can be done, "" where that is not so: the state file, or a thread that has ended."""
         with self._change:
-            return self._trouble.get("", "") or "; ".join(filter(None, (thread.trouble for thread in self._threads)))
+            return self._trouble.get("", "") or "; ".join(filter(None, (thread.problem for thread in self._threads)))
 
     def start(self) -> None:
         """Begin with what a former run left undone."""

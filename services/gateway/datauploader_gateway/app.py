@@ -68,8 +68,8 @@ SCHEMAS = (
 """Of `gateway.sqlite`."""
 
 
-class Gateway:
-    """The one door for people."""
+class GatewayService:
+    """The gateway service, the one door for people."""
 
     name = SERVICE
 
@@ -166,8 +166,8 @@ class Gateway:
         """Say how the web server, the view and the outbox are."""
         return (
             Check("web", self._web.alive, "" if self._web.alive else "the HTTP server has ended; see the log"),
-            Check("view", not self._keeper.trouble, self._keeper.trouble),
-            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+            Check("view", not self._keeper.problem, self._keeper.problem),
+            Check("outbox", not self._outbox.problem, self._outbox.problem),
             Check("mail", True, self._post.trouble if self._post else ""),  # mail that waits stops nothing else
         )
 
@@ -244,6 +244,6 @@ class Gateway:
         )
 
 
-def create(context: Context) -> Gateway:
+def create(context: Context) -> GatewayService:
     """Read the settings and build the service; the entry point `gateway` of `datauploader.services`."""
-    return Gateway(context, load(GatewaySettings))
+    return GatewayService(context, load(GatewaySettings))

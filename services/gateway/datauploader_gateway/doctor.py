@@ -44,7 +44,7 @@ def _redis(url: str) -> Iterator[Check]:
 async def _provider(settings: GatewaySettings) -> str:
     provider = Provider(settings.oidc, settings.public_url)
     try:
-        return await provider.trouble()
+        return await provider.problem()
     finally:
         await provider.close()
 

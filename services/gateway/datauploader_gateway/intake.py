@@ -30,9 +30,9 @@ class Intake:
         self._store, self._outbox, self._unanswered, self._signer = store, outbox, unanswered, signer
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """What keeps accepted events from the broker, "" when nothing does."""
-        return self._outbox.trouble
+        return self._outbox.problem
 
     def waiting(self) -> int:
         """Count the accepted events that the broker does not have yet."""

@@ -4,7 +4,7 @@ import redis
 import structlog
 
 from datauploader.contracts import Event, Station, UploadControlled, UploadRequested, decode
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import Heard, LastHeard, Question, Remembered, RememberUpload
 from datauploader.errors import ContractError, QuestionRefused
 from datauploader.state import Outbox, Store
@@ -31,7 +31,7 @@ class StationDesk:
         self._store, self._outbox, self._redis = store, outbox, client
         self._numbers, self._unanswered, self._signer = numbers, unanswered, signer
 
-    def __call__(self, question: Question, station: Station) -> Travelling:
+    def __call__(self, question: Question, station: Station) -> WireModel:
         """Answer one question of a station.
 
         Raises:
@@ -43,7 +43,7 @@ class StationDesk:
             return self._remember(_request(question, station), question)
         raise QuestionRefused("unknown-question", f"the gateway does not answer {question.name} to stations")
 
-    def of_facility(self, question: Question) -> Travelling:
+    def of_facility(self, question: Question) -> WireModel:
         """Answer a question of a service of the facility.
 
         Raises:

@@ -7,16 +7,16 @@ from functools import partial
 from datauploader.config import load
 from datauploader.contracts import Station
 from datauploader.contracts.files import MOST_FILES
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.names import escape, unescape
 from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import HashStored, LookAtDestination, Question, StoredHash
 from datauploader.errors import ConfigurationError, QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
-from datauploader.messaging.claim import Claim
+from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import transfer_queue
-from datauploader.past import PastGuard
 from datauploader.service import Check, Context
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Outbox, Store, inbox, outbox
 from datauploader_transfer import handlers, ledger, owners
 from datauploader_transfer.auditing import Auditor
@@ -55,12 +55,14 @@ class TransferService:
             self._store, self._outbox, mover, settings, here, ProvenanceCheck(self._store, context.bus)
         )
         self._auditor = Auditor(self._store, self._outbox, mover, context.bus, self._worker.moving)
-        self._claims = {station: Claim(transfer_queue(station), self._store.identity) for station in self._stations}
+        self._claims = {
+            station: StationClaim(transfer_queue(station), self._store.identity) for station in self._stations
+        }
         self._reporter = ProgressReporter(
             self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s,
             tuple(self._claims.values()),
         )  # fmt: skip
-        self._guard = PastGuard(
+        self._guard = StaleStateGuard(
             self._store, self._bus, here, self.name, end=context.end, interval_s=settings.report_interval_s
         )
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
@@ -104,15 +106,15 @@ class TransferService:
         """Say whether the remotes take files and the broker what is published."""
         remotes = [
             Check(f"remote {remote}", ok=False, detail=sentence)
-            for remote, sentence in self._worker.holds.troubles().items()
+            for remote, sentence in self._worker.holds.problems().items()
         ]
-        names = [Check("name", ok=False, detail=one.trouble) for one in self._claims.values() if one.trouble]
-        outbox_check = Check("outbox", not self._outbox.trouble, self._outbox.trouble)
+        names = [Check("name", ok=False, detail=one.problem) for one in self._claims.values() if one.problem]
+        outbox_check = Check("outbox", not self._outbox.problem, self._outbox.problem)
         return (*names, *remotes, self._guard.health_check(), outbox_check)
 
-    def _answer(self, claim: Claim, question: Question) -> Travelling:
-        if claim.trouble:
-            raise QuestionRefused("two-computers", claim.trouble)
+    def _answer(self, claim: StationClaim, question: Question) -> WireModel:
+        if claim.problem:
+            raise QuestionRefused("two-computers", claim.problem)
         try:
             match question:
                 case HashStored():

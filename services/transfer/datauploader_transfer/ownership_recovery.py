@@ -51,7 +51,7 @@ def recover_ownership(store: Store, bus: Bus, stations: Collection[Station], the
 def _read(store: Store, bus: Bus, reader: _OwnershipReader, then: Callable[[], None]) -> None:
     consumer = bus.replay(Start(first=True), reader.take, at_end=reader.ended.set)
     while not reader.ended.wait(LOOK_S):
-        if isinstance(trouble := consumer.trouble, BrokerRefused):
+        if isinstance(trouble := consumer.problem, BrokerRefused):
             log.warning("log_not_readable", problem=str(trouble), effect="the catalog is asked instead")
             break
     consumer.stop(2.0)

@@ -90,13 +90,13 @@ class RemoteCircuitBreaker:
                 if hold.until > latest:
                     self._breaker[remote] = replace(hold, until=latest)
 
-    def trouble(self, remote: str) -> str:
+    def problem(self, remote: str) -> str:
         """Return the sentence of what is wrong with the remote, "" when nothing is."""
         with self._lock:
             hold = self._breaker.get(remote)
             return hold.sentence if hold else ""
 
-    def troubles(self) -> dict[str, str]:
+    def problems(self) -> dict[str, str]:
         """Return the sentences of all remotes that are not well."""
         with self._lock:
             return {remote: hold.sentence for remote, hold in self._breaker.items()}

@@ -72,7 +72,7 @@ class UploadAdmission:
         return self._settings.roots
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """Sentences about roots that lead elsewhere than they did."""
         return tuple(self._moved.values())
 

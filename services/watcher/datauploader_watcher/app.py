@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from datauploader.config import load
 from datauploader.messaging import Consumer, Dispatcher
-from datauploader.messaging.claim import Claim
+from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import watcher_queue
-from datauploader.past import PastGuard
 from datauploader.service import Check, Context
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Outbox, Store
 from datauploader.state.inbox import SCHEMA as INBOX
 from datauploader.state.outbox import SCHEMA as OUTBOX
@@ -52,7 +52,7 @@ class Watcher:
             settings, tuple(context.settings.remotes), RootPlaceTable(self.store, settings.roots)
         )
         self._here = context.settings.here
-        self.claim = Claim(watcher_queue(self._here), self.store.identity)
+        self.claim = StationClaim(watcher_queue(self._here), self.store.identity)
         clock = clock or SystemClock()
         station_context = WatcherContext(
             self._here, self.store, self._outbox, settings, admission, clock, disks, self.claim
@@ -63,7 +63,7 @@ class Watcher:
         self._dispatcher = Dispatcher(self.store, self._outbox, SERVICE)
         resync = FacilityResync(station_context, self._bus, self._loop.inbox.reload)
         self._recovery = LedgerRecovery(station_context, self._bus, self._loop.inbox.reload, resync.catalog_lacks)
-        self._guard = PastGuard(
+        self._guard = StaleStateGuard(
             self.store, self._bus, self._here, SERVICE, end=context.end, interval_s=settings.report_interval_s,
             on_facility=resync,
         )  # fmt: skip

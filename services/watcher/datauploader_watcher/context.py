@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from datauploader.contracts.address import Station
-from datauploader.messaging.claim import Claim
+from datauploader.messaging.claim import StationClaim
 from datauploader.state import Outbox, Store
 from datauploader_watcher.adapters.disk import OpenDisk
 from datauploader_watcher.admission import UploadAdmission
@@ -22,4 +22,4 @@ class WatcherContext:
     admission: UploadAdmission
     clock: Clock
     disks: OpenDisk
-    claim: Claim
+    claim: StationClaim

@@ -11,7 +11,7 @@ from datauploader.contracts.previews import FoundValue, FoundValues
 from datauploader.contracts.questions import ReadValues
 from datauploader.errors import QuestionRefused
 from datauploader.reading import there_are_readers
-from datauploader.reading.asking import Line, ReadingProcess
+from datauploader.reading.reader_process import Line, ReaderProcess
 from datauploader_watcher.admission import UploadPlan
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.versions import Stamp
@@ -51,7 +51,7 @@ class MetadataExtractor:
             files = self._candidates(plan, question, time.monotonic() + question.within_s * WALK_SHARE)
             if not files:
                 return FoundValues()
-            with ReadingProcess() as readers:
+            with ReaderProcess() as readers:
                 left = max(0.1, deadline - time.monotonic())
                 return _gathered(readers.ask(plan.root, files, within_s=left, most=question.most_files))
         except UploadRefused as refusal:

@@ -10,7 +10,7 @@ from datauploader.contracts.envelope import Event
 from datauploader.contracts.files import FileCatalogued, FileFailed, FileStored
 from datauploader.contracts.uploads import UploadCancelled, UploadControlled, UploadRequested
 from datauploader.errors import Retry
-from datauploader.messaging import Dispatcher, Unit
+from datauploader.messaging import Dispatcher, UnitOfWork
 from datauploader_watcher.domain.receipts import next_reminder_s
 from datauploader_watcher.ledger.choices import RestlessChoiceTable
 from datauploader_watcher.ledger.files import FileTable
@@ -50,11 +50,11 @@ class Handlers:
         dispatcher.on(DatasetCompleted, self.completed)
         dispatcher.after_commit(self._tell)
 
-    def requested(self, unit: Unit, event: Event[UploadRequested]) -> None:
+    def requested(self, unit: UnitOfWork, event: Event[UploadRequested]) -> None:
         """Keep a request; whether it can be done is found out by the loop."""
         self._changed |= UploadTable.add(unit.db, event)
 
-    def controlled(self, unit: Unit, event: Event[UploadControlled]) -> None:
+    def controlled(self, unit: UnitOfWork, event: Event[UploadControlled]) -> None:
         """Steer an upload; one that is over already is left alone.
 
         Raises:
@@ -69,7 +69,7 @@ class Handlers:
         self._steer(unit, upload, event)
         self._changed = True
 
-    def _steer(self, unit: Unit, upload: UploadRow, event: Event[UploadControlled]) -> None:
+    def _steer(self, unit: UnitOfWork, upload: UploadRow, event: Event[UploadControlled]) -> None:
         match event.data.action:
             case "close":
                 UploadTable.set_closing(unit.db, upload.number, "asked")
@@ -87,7 +87,7 @@ class Handlers:
                 UploadTable.set_state(unit.db, upload.number, "cancelled")
                 say(unit.db, upload, UploadCancelled(upload_id=upload.upload_id), "")
 
-    def stored(self, unit: Unit, event: Event[FileStored]) -> None:
+    def stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
         """Note that versions are on the storage."""
         upload = self._heard(unit, event)
         if upload is None:
@@ -97,7 +97,7 @@ class Handlers:
             receipt = FileReceipt(one.file, "stored", object=one.object, due_at=due_at)
             apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
 
-    def catalogued(self, unit: Unit, event: Event[FileCatalogued]) -> None:
+    def catalogued(self, unit: UnitOfWork, event: Event[FileCatalogued]) -> None:
         """Close versions that the catalogue knows."""
         upload = self._heard(unit, event)
         if upload is None:
@@ -106,7 +106,7 @@ class Handlers:
             receipt = FileReceipt(one.file, "catalogued", detail=one.state)
             apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
 
-    def failed(self, unit: Unit, event: Event[FileFailed]) -> None:
+    def failed(self, unit: UnitOfWork, event: Event[FileFailed]) -> None:
         """Note what could not be moved: wait, look into it, or leave it to a person."""
         upload = self._heard(unit, event)
         if upload is None:
@@ -124,23 +124,23 @@ class Handlers:
             )
             apply(unit.db, upload.number, FileReceipt(one.file, state, reason=reason, detail=one.detail))
 
-    def ensured(self, unit: Unit, event: Event[DatasetEnsured]) -> None:
+    def ensured(self, unit: UnitOfWork, event: Event[DatasetEnsured]) -> None:
         """Let the upload write its dataset: the catalogue has it, and says that it is this upload's."""
         self._agreed(unit, event.data.upload_id, "yes", "")
 
-    def refused(self, unit: Unit, event: Event[DatasetRefused]) -> None:
+    def refused(self, unit: UnitOfWork, event: Event[DatasetRefused]) -> None:
         """Show that the catalogue will not have the dataset, and announce nothing more of it."""
         sentence = f"The catalogue refuses the dataset: {event.data.detail} {event.data.hint}".strip()
         self._agreed(unit, event.data.upload_id, "no", sentence)
 
-    def _agreed(self, unit: Unit, upload_id: str, agreed: str, trouble: str) -> None:
+    def _agreed(self, unit: UnitOfWork, upload_id: str, agreed: str, trouble: str) -> None:
         upload = UploadTable.get(unit.db, upload_id)
         if upload is not None:
             UploadTable.set_agreed(unit.db, upload.number, agreed)
             UploadTable.set_trouble(unit.db, upload.number, trouble)
             self._changed = True
 
-    def completed(self, unit: Unit, event: Event[DatasetCompleted]) -> None:
+    def completed(self, unit: UnitOfWork, event: Event[DatasetCompleted]) -> None:
         """Finish an upload whose dataset is complete, if it is complete as we sealed it last."""
         upload = UploadTable.get(unit.db, event.data.upload_id)
         if upload is None or upload.state != "sealed":
@@ -158,7 +158,7 @@ class Handlers:
         self._changed = True
 
     def _heard(
-        self, unit: Unit, event: Event[FileStored] | Event[FileCatalogued] | Event[FileFailed]
+        self, unit: UnitOfWork, event: Event[FileStored] | Event[FileCatalogued] | Event[FileFailed]
     ) -> UploadRow | None:
         upload = UploadTable.get(unit.db, event.data.upload_id)
         if upload is None:

@@ -74,16 +74,16 @@ class StationHeartbeat:
         if not self._settings.roots:
             roots = "no folders are allowed for uploads yet; name them in `roots` of [watcher]"
         troubles = [
-            sentence for sentence in self._troubles() if sentence not in (self._outbox.trouble, self._claim.trouble)
+            sentence for sentence in self._troubles() if sentence not in (self._outbox.problem, self._claim.problem)
         ]
         disk = self._state_disk()
         free = disk.free_bytes if disk else LEAST_FREE
         full = f"the disk of the state file has {free} bytes left; make room" if free < LEAST_FREE else ""
         return [
-            Check("name", not self._claim.trouble, self._claim.trouble),
+            Check("name", not self._claim.problem, self._claim.problem),
             Check("roots", not roots, roots),
             Check("folders", not troubles, " ".join(troubles)),
-            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+            Check("outbox", not self._outbox.problem, self._outbox.problem),
             Check("state-disk", not full, full),
         ]
 
@@ -148,11 +148,11 @@ class StationHeartbeat:
         sentences = list(status.troubles)
         if stuck > STUCK_S:
             sentences.append(f"A disk has not answered for {stuck:.0f} s; check the network drives of this station.")
-        if self._claim.trouble:
-            sentences.insert(0, self._claim.trouble)
-        sentences += threads.troubles(self._began_at)
-        if self._outbox.trouble and self._outbox.trouble not in sentences:
-            sentences.append(self._outbox.trouble)
+        if self._claim.problem:
+            sentences.insert(0, self._claim.problem)
+        sentences += threads.problems(self._began_at)
+        if self._outbox.problem and self._outbox.problem not in sentences:
+            sentences.append(self._outbox.problem)
         return tuple(sentences)
 
 

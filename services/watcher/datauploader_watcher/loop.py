@@ -234,5 +234,5 @@ class Loop:
 
     def _troubles(self) -> tuple[str, ...]:
         of_works = [sentence for session in self._uploads for sentence in (session.away, session.unheard)]
-        sentences = (self._trouble, self._watches.short, *of_works, *self._admission.troubles, *self._rules.troubles)
+        sentences = (self._trouble, self._watches.short, *of_works, *self._admission.problems, *self._rules.problems)
         return tuple(sentence for sentence in sentences if sentence)

@@ -1,6 +1,6 @@
 """The router of queries: who answers which question that is put to the watcher."""
 
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import ListFolder, PreviewUpload, Question, ReadValues
 from datauploader.errors import QuestionRefused
 from datauploader_watcher.context import WatcherContext
@@ -19,14 +19,14 @@ class WatcherQueries:
         self._previews = DryRuns(context)
         self._values = MetadataExtractor(context, self._previews)
 
-    def __call__(self, question: Question) -> Travelling:
+    def __call__(self, question: Question) -> WireModel:
         """Answer a question.
 
         Raises:
             QuestionRefused: it may not be answered, or is not for the watcher.
         """
-        if self._claim.trouble:
-            raise QuestionRefused("two-computers", self._claim.trouble)
+        if self._claim.problem:
+            raise QuestionRefused("two-computers", self._claim.problem)
         match question:
             case ListFolder():
                 return self._folders(question)

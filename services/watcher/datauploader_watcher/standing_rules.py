@@ -83,7 +83,7 @@ class StandingRules:
         return self._due if self._rules else None
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """Sentences about folders that fit a rule and cannot become a dataset, and about rules whose drive hangs."""
         silent = [
             f"Rule {one.rule.name}: {one.rule.prefix} does not answer; check the network and the server of this drive."

@@ -26,8 +26,8 @@ FORGET_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One transaction: look up and write through `db`, say what follows through `publish`."""
+class UnitOfWork:
+    """A unit of work, one transaction: look up and write through `db`, say what follows through `publish`."""
 
     db: sqlite3.Connection
     service: str
@@ -47,7 +47,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Registration:
-    call: Callable[[Unit, Event[Any]], None]
+    call: Callable[[UnitOfWork, Event[Any]], None]
     redeliver: bool
 
 
@@ -66,7 +66,7 @@ class Dispatcher:
         self._after: list[Callable[[], None]] = [outbox.wake]
         self._forget_at = 0.0
 
-    def on(self, kind: type[D], handler: Callable[[Unit, Event[D]], None], *, redeliver: bool = False) -> None:
+    def on(self, kind: type[D], handler: Callable[[UnitOfWork, Event[D]], None], *, redeliver: bool = False) -> None:
         """Register the handler for one kind of event."""
         self._handlers[kind] = _Registration(handler, redeliver)
 
@@ -90,7 +90,7 @@ class Dispatcher:
                     if seen and not registration.redeliver:
                         log.debug("already_handled")
                         return
-                    registration.call(Unit(db, self._service, event, seen), event)
+                    registration.call(UnitOfWork(db, self._service, event, seen), event)
                     crash_point("inbox.handled")
             except sqlite3.OperationalError as error:  # a full disk is no fault of the message
                 raise Retry(f"the state file cannot be written ({error}): make room on its disk", DISK_PAUSE) from error

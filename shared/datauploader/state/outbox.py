@@ -92,9 +92,9 @@ class Outbox:
             return event
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """The sentence of the last failure, "" when the latest attempt went through."""
-        return self._thread.trouble or self._trouble or (self._refusal if self._aside else "")
+        return self._thread.problem or self._trouble or (self._refusal if self._aside else "")
 
     def waiting(self) -> int:
         """Count the events that the broker has not confirmed yet."""

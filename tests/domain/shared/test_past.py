@@ -11,7 +11,7 @@ from datauploader.contracts import UploadOpened
 from datauploader.contracts.envelope import Mark, decode, encode
 from datauploader.contracts.questions import Heard, LastHeard
 from datauploader.messaging.memory import MemoryBroker
-from datauploader.past import PastGuard
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Outbox, Schema, Store, outbox
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
@@ -74,13 +74,13 @@ class World:
 
         self.bus.answer_stations("gateway", answer)
 
-    def guard(self, on_facility=lambda: True) -> PastGuard:
+    def guard(self, on_facility=lambda: True) -> StaleStateGuard:
         """Guard the file."""
 
         def end() -> None:
             self.ended += 1
 
-        return PastGuard(
+        return StaleStateGuard(
             self.store, self.bus, builders.HERE, "watcher", end=end, interval_s=0.05, on_facility=on_facility
         )
 

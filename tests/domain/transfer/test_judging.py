@@ -86,7 +86,7 @@ def test_what_somebody_must_mend_is_tried_rarely_and_never_given_up() -> None:
     one, breaker = policy(file_tries=1)
     mend = outcome(Whose.REMOTE, State.REFUSED, by_hand=True)
     assert one.decide("store", job(refused=50), mend, NOW, takes_others=False).due == NOW + 180
-    assert breaker.trouble("store").startswith("Storage store: It says no.")
+    assert breaker.problem("store").startswith("Storage store: It says no.")
 
 
 @pytest.mark.fault("F61")

@@ -36,7 +36,7 @@ from datauploader.contracts import (
     UploadRequested,
     UploadSealed,
 )
-from datauploader.contracts.model import Travelling, microseconds
+from datauploader.contracts.model import WireModel, microseconds
 from datauploader.contracts.questions import (
     Heard,
     Identity,
@@ -589,7 +589,7 @@ def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
     world.await_(DatasetCompleted)
 
 
-A = TypeVar("A", bound=Travelling)
+A = TypeVar("A", bound=WireModel)
 
 
 def ask(world: World, question: Question, answer: type[A]) -> A:

@@ -174,7 +174,7 @@ def test_a_word_that_is_said_again_is_answered_again_and_told_once(world: World)
     world.say(first.data, name="word-1")
     before, after = world.await_(DatasetAnnotated, 2)
     assert before == after
-    assert not world.service._descriptions.troubles
+    assert not world.service._descriptions.problems
 
 
 @pytest.mark.fault("F42")

@@ -55,7 +55,7 @@ from datauploader.testing.servers import MissingProgramError
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import redisdoor
-from datauploader_gateway.app import Gateway
+from datauploader_gateway.app import GatewayService
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.view import keys
 from datauploader_sandbox.provider import Browser, IdentityProvider
@@ -178,8 +178,8 @@ class Facility:
         self.gateway = self._gateway()
         self._clients: list[httpx.Client] = []
 
-    def _gateway(self) -> Gateway:
-        return Gateway(Context(self.common, self.broker.bus("gateway")), self.settings)
+    def _gateway(self) -> GatewayService:
+        return GatewayService(Context(self.common, self.broker.bus("gateway")), self.settings)
 
     def open(self) -> None:
         """Start the gateway and everybody that it speaks to."""

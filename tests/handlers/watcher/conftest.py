@@ -56,7 +56,7 @@ class World:
         self.root.mkdir()
         self.state = folder / "state"
         self.heard: list[Event[EventData]] = []
-        self.broker = MemoryBroker(ladder=(0.05, 0.1))
+        self.broker = MemoryBroker(delays=(0.05, 0.1))
         self.outside = self.broker.bus("test")
         self.files_announced = 0
         self._newest: dict[bytes, FileVersion] = {}

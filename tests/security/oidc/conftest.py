@@ -24,7 +24,7 @@ from datauploader.messaging.topology import catalog_queue, transfer_queue, watch
 from datauploader.service import Context
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import redisdoor
-from datauploader_gateway.app import Gateway
+from datauploader_gateway.app import GatewayService
 from datauploader_gateway.settings import GatewaySettings
 
 CLIENT, AUDIENCE = "datauploader", "https://upload.facility.eu/api"
@@ -133,7 +133,7 @@ class Door:
             broker.declare(queue(common.here))
         provider = {"issuer": issuer.url, "client_id": CLIENT, "audience": AUDIENCE} | settings.pop("oidc", {})
         found: dict[str, Any] = {"port": 0, "redis": self.redis_url, "accounts": accounts, "watch_interval_s": 0.05}
-        self.gateway = Gateway(
+        self.gateway = GatewayService(
             Context(common, broker.bus("gateway")), GatewaySettings(**found | settings, oidc=provider)
         )
         self.gateway.start()

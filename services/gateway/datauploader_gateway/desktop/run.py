@@ -20,7 +20,7 @@ from datauploader.errors import ConfigurationError, DataUploaderError, StateInUs
 from datauploader.runtime import Runtime
 from datauploader.settings_index import settings_classes
 from datauploader.state import FolderLock
-from datauploader_gateway.app import Gateway
+from datauploader_gateway.app import GatewayService
 from datauploader_gateway.desktop.doorway import new_link
 from datauploader_gateway.desktop.place import Place
 from datauploader_gateway.desktop.setup import SetupServer
@@ -187,7 +187,7 @@ class Desktop:
     @staticmethod
     def _door(runtime: Runtime) -> str:
         for service in runtime.services:
-            if isinstance(service, Gateway):
+            if isinstance(service, GatewayService):
                 return f"{service.url}{DOOR}"
         raise ConfigurationError("the gateway does not run")
 

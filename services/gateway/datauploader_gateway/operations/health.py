@@ -45,7 +45,7 @@ class Health:
         waiting = (await self._questions.catalog_condition()).waiting
         found.append(CheckBody(name="told to the catalogue", ok=not waiting, detail=" ".join(waiting)))
         if self._provider is not None:
-            trouble = await self._provider.trouble()
+            trouble = await self._provider.problem()
             found.append(CheckBody(name="identity provider", ok=not trouble, detail=trouble))
         return found
 
@@ -73,6 +73,6 @@ class Health:
 
     async def _outbox(self) -> CheckBody:
         waiting = await asyncio.to_thread(self._intake.waiting)
-        trouble = self._intake.trouble
+        trouble = self._intake.problem
         detail = f"{waiting} events wait for the broker: {trouble}" if trouble else ""
         return CheckBody(name="outbox", ok=not trouble, detail=detail)

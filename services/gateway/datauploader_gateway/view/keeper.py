@@ -88,7 +88,7 @@ class Keeper:
         self._thread = WorkerThread(self._run, name="gateway-view")
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """A sentence while Redis is away or full, or the view is not whole, or nobody has looked yet."""
         return self._condition.trouble
 
@@ -119,7 +119,7 @@ class Keeper:
                 self._pause(error)
             except Exception:  # the thread must outlive whatever happens here
                 log.exception("view_keeper_failed")
-            self._heartbeat.beat(self.trouble)
+            self._heartbeat.beat(self.problem)
             self._ending.wait(0.1 if self._rebuild else self._interval_s)
 
     def _look(self) -> None:
@@ -146,7 +146,7 @@ class Keeper:
             self._catch_up()
         if self._rebuild is not None and self._rebuild.whole:
             self._condition.say(READING)
-        elif self.trouble:
+        elif self.problem:
             log.info("view_is_well")
             self._condition.say("")
         elif self._old is not None:
@@ -228,7 +228,7 @@ class Keeper:
     def _pause(self, error: redis.RedisError) -> None:
         """Leave events in their queue while there is nowhere to put them."""
         sentence = redisdoor.trouble_of(error)
-        if not self.trouble.startswith("Redis"):
+        if not self.problem.startswith("Redis"):
             log.warning("redis_away", problem=f"{sentence} ({error})")
         self._condition.say(sentence)
         self._abandon_rebuild()

@@ -47,7 +47,7 @@ class Provider:
         """Where the provider sends people back to; it must be registered there."""
         return f"{self._own_url}/api/v1/oidc/callback"
 
-    async def trouble(self) -> str:
+    async def problem(self) -> str:
         """Say why the provider does not answer, "" when it does; asks at most every ten seconds."""
         async with self._asking:
             if self._clock() >= self._ask_again:

@@ -1,4 +1,4 @@
-"""Has files read in a process of their own, which is used again while it behaves and killed when it does not."""
+"""Has files read in a process of its own, which is used again while it behaves and killed when it does not."""
 
 import json
 import os
@@ -48,8 +48,8 @@ class Line(TypedDict, total=False):
     """The process is no more: too slow, too greedy, crashed."""
 
 
-class ReadingProcess:
-    """A process for readers; questions are asked by one thread, and `interrupt` by any."""
+class ReaderProcess:
+    """A reader process: a child process for readers; questions are asked by one thread, and `interrupt` by any."""
 
     def __init__(self, reader: str = "", *, memory: int = MEMORY, answer: int = LONGEST_ANSWER) -> None:
         """Start nothing yet.

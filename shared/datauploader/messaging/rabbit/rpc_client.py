@@ -1,4 +1,4 @@
-"""Asking over the broker: a question with an address for its answer and a deadline."""
+"""Request-reply over the broker, the client's side: a question with an address for its answer and a deadline."""
 
 import asyncio
 import json
@@ -13,16 +13,16 @@ from pika import DeliveryMode
 from pika.spec import BasicProperties
 
 from datauploader.contracts.address import Station
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import Question
 from datauploader.errors import BrokerRefused, MessagingError, NoAnswer, QuestionRefused, Unroutable
 from datauploader.messaging.blueprint import shared_topology
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.counting import Counter
+from datauploader.messaging.rabbit.connection import BrokerConnection
+from datauploader.messaging.rabbit.counting import QueueCounter
 from datauploader.messaging.rabbit.declaration import establish
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import Outgoing, came
-from datauploader.messaging.rabbit.owner import Owner
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.refusals import FORBIDDEN, NOT_FOUND, ChannelRefused
 from datauploader.messaging.rabbit.supervision import keep
@@ -32,7 +32,7 @@ from datauploader.messaging.topology import ANSWERS, QUESTIONS, answer_queues, a
 
 log = structlog.get_logger()
 
-A = TypeVar("A", bound=Travelling)
+A = TypeVar("A", bound=WireModel)
 
 UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
 """What reading an answer may raise that is none."""
@@ -69,21 +69,21 @@ class _Pending(Generic[A]):
         self.over.set()
 
 
-class Asking:
-    """The questions of one bus, and the queue where their answers arrive."""
+class RpcClient:
+    """An RPC client: the questions of one bus, and the queue where their answers arrive."""
 
     def __init__(
-        self, link: Link, publisher: Publisher, owner: Owner, tuning: Tuning, *, user: str, speakers: Speakers,
-        declare: bool,
+        self, connection: BrokerConnection, publisher: Publisher, owner: EventLoopThread, tuning: Tuning, *, user: str,
+        speakers: Speakers, declare: bool,
     ) -> None:  # fmt: skip
-        self._link, self._publisher, self._owner = link, publisher, owner
+        self._connection, self._publisher, self._event_loop = connection, publisher, owner
         self._tuning, self._declare = tuning, declare
         self._user, self._queue, self._speakers = user, "", speakers
-        self._counter = Counter(link)
+        self._counter = QueueCounter(connection)
         self._pending: dict[str, _Pending[Any]] = {}
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._trouble: MessagingError | None = None
+        self._problem: MessagingError | None = None
 
     def ask(self, question: Question, answer: type[A], *, station: Station | None, timeout_s: float) -> "Future[A]":
         """See `Bus.ask`."""
@@ -91,7 +91,7 @@ class Asking:
         pending = _Pending(
             question, answer, question_key(service, station), asked_queue(service, station), Future(), timeout_s
         )
-        if not self._owner.call(self._ask_soon, pending):
+        if not self._event_loop.call(self._ask_soon, pending):
             pending.fail(NoAnswer("the bus is closed"))
         return pending.future
 
@@ -105,8 +105,8 @@ class Asking:
 
     def _ask_soon(self, pending: _Pending[Any]) -> None:
         if self._task is None:
-            self._task = self._owner.start(keep(self._listen, self._note, self._tuning))
-        self._owner.start(self._ask(pending))
+            self._task = self._event_loop.start(keep(self._listen, self._note, self._tuning))
+        self._event_loop.start(self._ask(pending))
 
     async def _ask(self, pending: _Pending[Any]) -> None:
         ident = str(uuid.uuid4())
@@ -128,7 +128,7 @@ class Asking:
             del self._pending[ident]
 
     def _too_late(self, pending: _Pending[Any]) -> str:
-        if not self._listening.is_set() and (trouble := self._link.trouble or self._trouble):
+        if not self._listening.is_set() and (trouble := self._connection.problem or self._problem):
             return f"{pending.question.name} could not be asked: {trouble}"
         return f"{pending.service} did not answer {pending.question.name} within {pending.timeout_s:g} s"
 
@@ -146,12 +146,12 @@ class Asking:
         return Outgoing(QUESTIONS, pending.key, pending.question.model_dump_json().encode(), properties)
 
     async def _listen(self) -> None:
-        await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
+        await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
         me = self._speakers.who(self._user)
         channel = await (self._free_queue(me.station) if me.station is not None else self._own_queue(me.answers))
         try:
             self._listening.set()
-            self._trouble = None
+            self._problem = None
             await channel.until_ended()
         finally:
             self._listening.clear()
@@ -159,7 +159,7 @@ class Asking:
 
     async def _own_queue(self, prefix: str) -> Channel:
         """Make a queue of a new name: the broker may hold the last one for a connection that it believes alive."""
-        channel = await self._link.channel()
+        channel = await self._connection.channel()
         self._queue = f"{prefix}{secrets.token_hex(8)}"
         await channel.declare_queue(self._queue, exclusive=True, auto_delete=True)
         await channel.bind(self._queue, ANSWERS, self._queue)
@@ -173,7 +173,7 @@ class Asking:
             BrokerRefused: all are taken, or missing.
         """
         for name in answer_queues(station):
-            channel = await self._link.channel()
+            channel = await self._connection.channel()
             try:
                 await channel.consume(name, self._answered, name, auto_ack=True, exclusive=True)
             except ChannelRefused as refusal:
@@ -203,7 +203,7 @@ class Asking:
             )
 
     def _note(self, error: MessagingError) -> None:
-        self._trouble = error
+        self._problem = error
 
 
 def _read(body: bytes, answer: type[A]) -> A:

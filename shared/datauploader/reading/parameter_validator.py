@@ -17,8 +17,8 @@ _ROOM = {
 }
 
 
-class Judge:
-    """Judges what a reader finds in one file, one thing after the other."""
+class ParameterValidator:
+    """Validates parameters: what a reader finds in one file, one thing after the other."""
 
     def __init__(self) -> None:
         """Begin with a file."""

@@ -1,4 +1,4 @@
-"""The parked messages of a queue: looking at them without taking them, giving them back, dropping them.
+"""Dead letters, the parked messages of a queue: looking at them without taking them, giving them back, dropping them.
 
 Those that went astray are parked messages of the queue that they were on the way back to.
 """
@@ -14,14 +14,14 @@ from pika.spec import BasicProperties
 from datauploader.contracts.envelope import decode
 from datauploader.errors import ContractError
 from datauploader.messaging.ports import ParkedMessage
-from datauploader.messaging.provenance import Way
+from datauploader.messaging.provenance import DeliveryPath
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.message import FORGED, SAID_BY, Outgoing, came, count, forwarded, sender
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.topology import ASTRAY, BACK, EVENTS, PARKED, Queue, retry_name, rung_names
-from datauploader.messaging.verdicts import identify
+from datauploader.messaging.settlement import identify
+from datauploader.messaging.topology import ASTRAY, BACK, EVENTS, PARKED, Queue, retry_name, retry_queue_names
 
 MOST = 5000
 MOST_BYTES = 64 * 1024 * 1024
@@ -37,11 +37,11 @@ class _Held:
     """The broker has parked it just as its sender wrote it, headers included."""
 
 
-class ParkedMessages:
-    """Works on the parked queues; a crash at any point leaves every message in place, or twice, never lost."""
+class DeadLetterQueues:
+    """Works on dead-letter queues; a crash at any point leaves every message in place, or twice, never lost."""
 
-    def __init__(self, link: Link, publisher: Publisher, tuning: Tuning) -> None:
-        self._link, self._publisher, self._tuning = link, publisher, tuning
+    def __init__(self, connection: BrokerConnection, publisher: Publisher, tuning: Tuning) -> None:
+        self._connection, self._publisher, self._tuning = connection, publisher, tuning
 
     async def list(self, queue: Queue) -> tuple[ParkedMessage, ...]:
         """List them, oldest first."""
@@ -55,7 +55,7 @@ class ParkedMessages:
 
     async def replay(self, queue: Queue, ids: Collection[str]) -> int:
         """Put some back into their queue, by way of the shortest retry delay: no further right is needed for that."""
-        way = retry_name(self._tuning.ladder[0])
+        way = retry_name(self._tuning.retry_delays_s[0])
 
         async def give_back(channel: Channel, held: _Held) -> None:
             properties = forwarded(held.properties, {SAID_BY: sender(held.properties, first_hand=held.first_hand)})
@@ -94,10 +94,10 @@ class ParkedMessages:
 
     async def _each(self, queue: Queue, step: Callable[[Channel, _Held], Coroutine[Any, Any, None]]) -> None:
         """Hold all messages, do something with each, and give back in their order those that are still held."""
-        await self._link.reach(self._tuning.patience_s)
-        channel = await self._link.channel()
+        await self._connection.reach(self._tuning.patience_s)
+        channel = await self._connection.channel()
         try:
-            held = await _hold_all(channel, queue, rung_names(self._tuning.ladder))
+            held = await _hold_all(channel, queue, retry_queue_names(self._tuning.retry_delays_s))
             for one in held:
                 await step(channel, one)
             if held:
@@ -106,24 +106,24 @@ class ParkedMessages:
             channel.close()
 
 
-async def _hold_all(channel: Channel, queue: Queue, rungs: Collection[str]) -> list[_Held]:
+async def _hold_all(channel: Channel, queue: Queue, retry_queues: Collection[str]) -> list[_Held]:
     held: list[_Held] = []
     size = 0
     while len(held) < MOST and size < MOST_BYTES and (got := await channel.get(queue.parked)) is not None:
         method, properties, body = got
         size += len(body)
-        held.append(_read(queue, method, properties, body, rungs))
+        held.append(_read(queue, method, properties, body, retry_queues))
     return held
 
 
-def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, rungs: Collection[str]) -> _Held:
+def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, retry_queues: Collection[str]) -> _Held:
     """Read a parked message; one that came in another way than ours was put here by somebody who has no right to."""
     headers = properties.headers or {}
     event_id, trace_id = identify(body)
     how = came(method, properties)
     parked_by_broker = queue.name in how.died_in
     first_hand = parked_by_broker and _last_exchange(headers) == EVENTS
-    problem = _problem(queue, how, rungs) or (_other_topic(headers, body) if first_hand else "")
+    problem = _problem(queue, how, retry_queues) or (_other_topic(headers, body) if first_hand else "")
     message = ParkedMessage(
         id=event_id,
         queue=how.key if queue.name == ASTRAY else queue.name,
@@ -137,10 +137,10 @@ def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, r
     return _Held(method.delivery_tag, properties, message, first_hand)
 
 
-def _problem(queue: Queue, how: Way, rungs: Collection[str]) -> str:
+def _problem(queue: Queue, how: DeliveryPath, retry_queues: Collection[str]) -> str:
     """Say why a message did not come to where it lies in a way of ours, "" where it did."""
     astray = queue.name == ASTRAY
-    known = {*rungs} if astray else {*rungs, queue.name}
+    known = {*retry_queues} if astray else {*retry_queues, queue.name}
     if how.exchange != (BACK if astray else PARKED) or not (astray or how.key == queue.name):
         return f"somebody put it here by way of {how.key!r}"
     if ((how.moved or astray) and not how.died_in) or not how.died_in <= known:

@@ -1,4 +1,4 @@
-"""Reading the event log over AMQP 0-9-1: in order, from any point, and on from there after every reconnect."""
+"""Consumes the event log, a stream, over AMQP 0-9-1: in order, from any point, and on after every reconnect."""
 
 import asyncio
 import threading
@@ -11,14 +11,14 @@ from datauploader.messaging.blueprint import event_log, shared_topology
 from datauploader.messaging.ports import Handler, Start
 from datauploader.messaging.provenance import from_log
 from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.declaration import establish
-from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.message import sender
 from datauploader.messaging.rabbit.subscription import Received, Settle
 from datauploader.messaging.rabbit.tuning import Tuning
 from datauploader.messaging.rights import Speakers
+from datauploader.messaging.settlement import read_entry
 from datauploader.messaging.topology import LOG
-from datauploader.messaging.verdicts import read_entry
 
 _OFFSET = "x-stream-offset"
 _PREFETCH = 16
@@ -28,15 +28,15 @@ _FIRST_S, _QUIET_S, _LONGEST_S = 5.0, 0.3, 10.0
 second, or it grows all the time."""
 
 
-class LogSource:
-    """The stream, and how far its handler has come."""
+class StreamSource:
+    """The stream as a source of deliveries, and how far its handler has come."""
 
     def __init__(
-        self, start: Start, handler: Handler, *, link: Link, tuning: Tuning, declare: bool,
+        self, start: Start, handler: Handler, *, connection: BrokerConnection, tuning: Tuning, declare: bool,
         speakers: Speakers, at_end: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._speakers = speakers
-        self._handler, self._link, self._tuning, self._declare = handler, link, tuning, declare
+        self._handler, self._connection, self._tuning, self._declare = handler, connection, tuning, declare
         self._at_end, self._end = at_end, -1
         self._next: Any = "first" if start.first else start.offset if start.offset is not None else start.time
         self._from = start.offset or 0
@@ -45,8 +45,8 @@ class LogSource:
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
     ) -> None:
         """Begin to read behind the last entry that was handled."""
-        await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
-        await establish(self._link, event_log(), declare=self._declare)
+        await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
+        await establish(self._connection, event_log(), declare=self._declare)
         if self._at_end is not None and self._end < 0:
             self._end = await self._find_end(tag)
         if self._end <= self._from:
@@ -81,7 +81,7 @@ class LogSource:
     async def _find_end(self, tag: str) -> int:
         """Return the offset behind the last entry: the broker can be asked for the chunk that holds it."""
         end, heard = 0, asyncio.Event()
-        channel = await self._link.channel()
+        channel = await self._connection.channel()
 
         def take(method: Any, properties: BasicProperties, _body: bytes) -> None:
             nonlocal end

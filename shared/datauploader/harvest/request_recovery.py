@@ -1,4 +1,4 @@
-"""Learns from the event log where uploads go that were asked for while this harvester was not there."""
+"""Recovery of requests from the event log: where uploads go that were asked for while this harvester was not there."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from datauploader.contracts import UploadRequested
-from datauploader.harvest import wanted
+from datauploader.harvest import file_queue
 from datauploader.messaging import Bus, Consumer, Delivery, Start
 from datauploader.state import Store
 
@@ -17,8 +17,8 @@ EVERY_S = 3600.0
 """The log is read at most so often: any station can speak of an upload that nobody has asked for."""
 
 
-class Remembering:
-    """Reads the log to its end when an upload is met that is not known; all but `miss` is for one thread."""
+class RequestRecovery:
+    """Recovers requests: reads the log when an upload is not known; all but `recover_upload` is for one thread."""
 
     def __init__(self, bus: Bus, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         """Read nothing yet; `clock` counts seconds since the machine was started."""
@@ -27,11 +27,11 @@ class Remembering:
         self._begun = float("-inf")
         self._reader: Consumer | None = None
 
-    def miss(self) -> None:
+    def recover_upload(self) -> None:
         """Say that an upload is not known."""
         self._missed.set()
 
-    def tend(self) -> None:
+    def run_due(self) -> None:
         """Begin to read where that is needed, and end it where it is over."""
         if self._ended.is_set():
             self.stop(2.0)
@@ -51,4 +51,4 @@ class Remembering:
     def _hear(self, delivery: Delivery) -> None:
         if isinstance(delivery.event.data, UploadRequested):
             with self._store.transaction() as db:
-                wanted.ask(db, delivery.event)
+                file_queue.ask(db, delivery.event)

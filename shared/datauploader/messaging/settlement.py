@@ -1,4 +1,4 @@
-"""What becomes of a delivery whose handler has ended: one rule for every engine."""
+"""The settlement of a delivery whose handler has ended: one rule for every engine."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from datauploader.contracts.envelope import decode
 from datauploader.errors import ContractError, Misdirected, Park, Retry
 from datauploader.messaging.ports import Delivery, Handler
 from datauploader.messaging.provenance import Check, unchecked
-from datauploader.messaging.topology import DELIVERY_LIMIT, MOST_RETRIES, RETRY_LADDER_S, rung
+from datauploader.messaging.topology import DELIVERY_LIMIT, MOST_RETRIES, RETRY_DELAYS_S, delay_for_attempt
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Done; or again after a delay; or parked for a person with a reason."""
+class Settlement:
+    """The settlement of one delivery: done; or again after a delay; or parked for a person with a reason."""
 
     what: Literal["done", "again", "park"]
     delay_s: float = 0
@@ -29,7 +29,7 @@ class Verdict:
     """Parked because its sender had no right to say it: nobody may replay it."""
 
 
-DONE = Verdict("done")
+DONE = Settlement("done")
 _LONGEST_WAIT_S = 10.0
 """Seconds between two attempts at one entry of the log, at most."""
 
@@ -40,10 +40,10 @@ def handle(
     *,
     attempt: int,
     failures: int,
-    ladder: tuple[float, ...] = RETRY_LADDER_S,
+    delays: tuple[float, ...] = RETRY_DELAYS_S,
     check: Check = unchecked,
     sender: str = "",
-) -> Verdict:
+) -> Settlement:
     """Decode a body, give it to the handler, and judge how that ended.
 
     Args:
@@ -51,7 +51,7 @@ def handle(
         handler: what the service does with it.
         attempt: 1 for the first delivery, counting re-deliveries and retries.
         failures: unexpected errors that this message has met before.
-        ladder: the delays that the engine offers, in seconds.
+        delays: those that the engine offers, in seconds.
         check: refuses an event that came in a way that is not its own.
         sender: the broker's user who said it.
     """
@@ -60,25 +60,27 @@ def handle(
         check(event)
         handler(Delivery(event, attempt, sender=sender))
     except ContractError as error:
-        return Verdict("park", reason=str(error), failures=failures, forged=isinstance(error, Misdirected))
+        return Settlement("park", reason=str(error), failures=failures, forged=isinstance(error, Misdirected))
     except Park as error:
-        return Verdict("park", reason=str(error), failures=failures)
+        return Settlement("park", reason=str(error), failures=failures)
     except Retry as error:
         if attempt > MOST_RETRIES:
-            return Verdict("park", reason=f"tried {attempt} times: {error}", failures=failures)
-        return Verdict("again", rung(attempt, error.after.total_seconds(), ladder), str(error), failures)
+            return Settlement("park", reason=f"tried {attempt} times: {error}", failures=failures)
+        return Settlement(
+            "again", delay_for_attempt(attempt, error.after.total_seconds(), delays), str(error), failures
+        )
     except Exception as error:  # noqa: BLE001 - the dispatch boundary: whatever a handler raises becomes a verdict
-        return _unexpected(error, failures + 1, ladder)
+        return _unexpected(error, failures + 1, delays)
     return DONE
 
 
-def _unexpected(error: Exception, failures: int, ladder: tuple[float, ...]) -> Verdict:
+def _unexpected(error: Exception, failures: int, delays: tuple[float, ...]) -> Settlement:
     reason = f"{type(error).__name__}: {error}"
     if failures >= DELIVERY_LIMIT:
         log.error("handler_failed_and_message_parked", failures=failures, exc_info=error)
-        return Verdict("park", reason=f"failed {failures} times, at last with {reason}", failures=failures)
+        return Settlement("park", reason=f"failed {failures} times, at last with {reason}", failures=failures)
     log.warning("handler_failed", failures=failures, exc_info=error)
-    return Verdict("again", rung(failures, 0, ladder), reason, failures)
+    return Settlement("again", delay_for_attempt(failures, 0, delays), reason, failures)
 
 
 def read_entry(

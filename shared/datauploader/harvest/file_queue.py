@@ -1,4 +1,4 @@
-"""What a harvester remembers: the files that wait to be read, how often each was tried, and where each upload goes."""
+"""The queue of a harvester: the files that wait to be read, how often each was tried, and where each upload goes."""
 
 import sqlite3
 import time
@@ -45,8 +45,8 @@ def pause_s(times: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One file that is to be read now."""
+class QueuedFile:
+    """A queued file: one that is to be read now."""
 
     id: int
     cause: bytes
@@ -68,7 +68,7 @@ def add(db: sqlite3.Connection, event: Event[FileStored], files: Iterable[Stored
     )
 
 
-def begin(db: sqlite3.Connection, now: float) -> Wanted | None:
+def begin(db: sqlite3.Connection, now: float) -> QueuedFile | None:
     """Take the next file that is due, and count the try: should it end us, that is known afterwards."""
     db.execute("UPDATE wanted SET due = ? WHERE due > ?", (now, now + LONGEST_PAUSE_S))  # by a clock that was ahead
     row = db.execute("SELECT * FROM wanted WHERE due <= ? ORDER BY due, id LIMIT 1", (now,)).fetchone()
@@ -76,7 +76,7 @@ def begin(db: sqlite3.Connection, now: float) -> Wanted | None:
         return None
     tries = row["tries"] + 1
     db.execute("UPDATE wanted SET tries = ?, due = ? WHERE id = ?", (tries, now + pause_s(tries), row["id"]))
-    return Wanted(row["id"], row["cause"], row["stored"], row["remote"], tries, row["waits"])
+    return QueuedFile(row["id"], row["cause"], row["stored"], row["remote"], tries, row["waits"])
 
 
 def due_in(db: sqlite3.Connection, now: float) -> float:
@@ -87,12 +87,12 @@ def due_in(db: sqlite3.Connection, now: float) -> float:
     return max(0.0, due - now) if due <= now + LONGEST_PAUSE_S else 0.0
 
 
-def forget(db: sqlite3.Connection, wanted: Wanted) -> None:
+def forget(db: sqlite3.Connection, wanted: QueuedFile) -> None:
     """Forget a file that is settled."""
     db.execute("DELETE FROM wanted WHERE id = ?", (wanted.id,))
 
 
-def wait(db: sqlite3.Connection, wanted: Wanted, now: float, trouble: str, *, whole_remote: bool) -> None:
+def wait(db: sqlite3.Connection, wanted: QueuedFile, now: float, trouble: str, *, whole_remote: bool) -> None:
     """Read a file later, because its storage is the trouble; with `whole_remote` all others of it, too."""
     due = now + pause_s(wanted.waits + 1)
     db.execute(
@@ -103,12 +103,12 @@ def wait(db: sqlite3.Connection, wanted: Wanted, now: float, trouble: str, *, wh
         db.execute("UPDATE wanted SET due = max(due, ?) WHERE remote = ?", (due, wanted.remote))
 
 
-def note(db: sqlite3.Connection, wanted: Wanted, trouble: str) -> None:
+def note(db: sqlite3.Connection, wanted: QueuedFile, trouble: str) -> None:
     """Keep why a try has ended what reads; it is counted already."""
     db.execute("UPDATE wanted SET trouble = ? WHERE id = ?", (trouble[:500], wanted.id))
 
 
-def take_back(db: sqlite3.Connection, wanted: Wanted) -> None:
+def take_back(db: sqlite3.Connection, wanted: QueuedFile) -> None:
     """Count a try no more: we have ended it ourselves."""
     db.execute("UPDATE wanted SET tries = tries - 1, due = 0 WHERE id = ?", (wanted.id,))
 

@@ -1,4 +1,4 @@
-"""Whether a station's state file is older than what the world has heard from it: put back from a copy, most often.
+"""Stale state: whether a state file is older than what the world has heard from it, as when put back from a copy.
 
 A file that is lost is made up for; one that is old believes what is not true any more. So it counts as lost (ADR 29).
 The gateway hears everything, and so it is asked how far it has heard this file before.
@@ -23,8 +23,8 @@ ANSWER_S = 3.0
 """How long a start waits; a station works without the gateway, which is asked again later."""
 
 
-class PastGuard:
-    """Asks before anything is said, and again and again afterwards: the gateway may be away, or behind."""
+class StaleStateGuard:
+    """A guard against stale state, before anything is said and afterwards: the gateway may be away, or behind."""
 
     def __init__(
         self, store: Store, bus: Bus, here: Station | None, service: str, *,

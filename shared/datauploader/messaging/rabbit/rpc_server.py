@@ -1,4 +1,4 @@
-"""Answering questions that come over the broker."""
+"""Request-reply over the broker, the server's side: answering questions."""
 
 import json
 import threading
@@ -11,14 +11,14 @@ from pika.spec import BasicProperties
 from pydantic import ValidationError
 
 from datauploader.contracts.address import matches
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import QUESTIONS as KINDS
 from datauploader.contracts.questions import Question
 from datauploader.errors import QuestionRefused
 from datauploader.messaging.blueprint import asked, shared_topology
 from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.declaration import establish
-from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.message import Outgoing
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.subscription import Received, Settle
@@ -31,31 +31,31 @@ log = structlog.get_logger()
 _KINDS = {kind.name: kind for kind in KINDS}
 
 
-class QuestionSource:
-    """The questions to one service; askers see whether anybody consumes the queue."""
+class RpcServerSource:
+    """An RPC server's source, the questions to one service; askers see whether anybody consumes the queue."""
 
     def __init__(
-        self, queue: str, bound: str, answerer: Callable[[Question, str], Travelling], *, link: Link,
+        self, queue: str, bound: str, answerer: Callable[[Question, str], WireModel], *, connection: BrokerConnection,
         publisher: Publisher, tuning: Tuning, speakers: Speakers, user: str, declare: bool, workers: int,
     ) -> None:  # fmt: skip
         """Answer what comes under the keys of `bound`, as this user; the answerer is told the key."""
         self._queue, self._bound, self._answerer = queue, bound, answerer
         self._speakers, self._user = speakers, user
-        self._link, self._publisher = link, publisher
+        self._connection, self._publisher = connection, publisher
         self._tuning, self._declare, self._workers = tuning, declare, workers
 
     async def attach(
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
     ) -> None:
         """Make the queue and begin to answer."""
-        await establish(self._link, shared_topology(self._tuning.ladder), declare=self._declare)
+        await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
         await self.heal()
         await channel.prefetch(self._workers)
         await channel.consume(self._queue, on_message, tag)
 
     async def heal(self) -> None:
         """Make the queue again, and bind it."""
-        await establish(self._link, asked(self._queue, self._bound), declare=self._declare)
+        await establish(self._connection, asked(self._queue, self._bound), declare=self._declare)
 
     def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
         """Find the answer, and send it to whoever asked; what nobody had the right to ask stays without one."""

@@ -35,7 +35,7 @@ class _Loop(asyncio.SelectorEventLoop):
         return await found
 
 
-class Owner:
+class EventLoopThread:
     """An event loop in a thread of its own."""
 
     def __init__(self, name: str) -> None:

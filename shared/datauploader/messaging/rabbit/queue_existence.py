@@ -1,18 +1,18 @@
-"""Whether the queues that must hear an event are there; the log's binding makes `mandatory` blind to it."""
+"""Whether the queues exist that must hear an event; the log's binding makes `mandatory` blind to it."""
 
 import time
 from collections.abc import Iterable
 
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.refusals import ChannelRefused
 
 
-class Presence:
-    """Remembers for a short while which queues were seen; an absence is looked up every time."""
+class QueueExistenceCache:
+    """A cache of the queues that exist, kept for a short while; an absence is looked up every time."""
 
-    def __init__(self, link: Link, believed_s: float) -> None:
-        self._link, self._believed_s = link, believed_s
+    def __init__(self, connection: BrokerConnection, believed_s: float) -> None:
+        self._connection, self._believed_s = connection, believed_s
         self._seen: dict[str, float] = {}
         self._channel: Channel | None = None
 
@@ -30,7 +30,7 @@ class Presence:
         absent = set()
         for name in names:
             if self._channel is None or not self._channel.is_open:
-                self._channel = await self._link.channel()
+                self._channel = await self._connection.channel()
             try:
                 await self._channel.declare_queue(name, passive=True)
             except ChannelRefused:

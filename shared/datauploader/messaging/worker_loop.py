@@ -8,10 +8,10 @@ from typing import Self
 from datauploader.threads import WorkerThread
 
 
-class Repeating:
-    """Threads that repeat a step while it has something to do, until stopped."""
+class WorkerLoop:
+    """A worker loop: threads that repeat a step while it has something to do, until stopped."""
 
-    trouble = None
+    problem = None
 
     def __init__(
         self, changed: threading.Condition, name: str, workers: int, *, on_stop: Callable[[], None] = lambda: None

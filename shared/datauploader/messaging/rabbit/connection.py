@@ -9,9 +9,9 @@ import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError
-from datauploader.messaging.rabbit.address import Address
+from datauploader.messaging.rabbit.address import AmqpAddress
 from datauploader.messaging.rabbit.channel import Channel, settle
-from datauploader.messaging.rabbit.owner import Owner
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.refusals import PIKA_ERRORS, explain_connection
 from datauploader.messaging.rabbit.supervision import keep
 from datauploader.messaging.rabbit.tuning import Tuning
@@ -30,17 +30,17 @@ class _Connection(AsyncioConnection):  # type: ignore[misc]  # pika has no types
         super()._output_marshaled_frames([b"".join(marshaled_frames)])
 
 
-class Link:
+class BrokerConnection:
     """Keeps one connection open, from the first use on; all methods but the properties belong to the owner's thread."""
 
-    def __init__(self, address: Address, purpose: str, owner: Owner, tuning: Tuning) -> None:
-        self._address, self._purpose, self._owner, self._tuning = address, purpose, owner, tuning
+    def __init__(self, address: AmqpAddress, purpose: str, owner: EventLoopThread, tuning: Tuning) -> None:
+        self._address, self._purpose, self._event_loop, self._tuning = address, purpose, owner, tuning
         self._connection: AsyncioConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._open = asyncio.Event()
         self._confused: asyncio.Future[BaseException] | None = None
         self._listeners: list[Callable[[], None]] = []
-        self.trouble: MessagingError | None = BrokerUnreachable(f"not connected yet to the broker at {address.place}")
+        self.problem: MessagingError | None = BrokerUnreachable(f"not connected yet to the broker at {address.place}")
         """Why there is no connection; None while there is one."""
         self.blocked = ""
         """The broker's reason for asking publishers to wait; "" while it does not."""
@@ -82,8 +82,8 @@ class Link:
         until = time.monotonic() + patience_s
         while not self._settled and time.monotonic() < until:  # noqa: ASYNC110 - the clock and the broker may both end it
             await asyncio.sleep(_LOOK_S)
-        if self.trouble is not None:
-            raise self.trouble
+        if self.problem is not None:
+            raise self.problem
 
     async def close(self) -> None:
         """Disconnect, and stay so."""
@@ -93,11 +93,11 @@ class Link:
 
     @property
     def _settled(self) -> bool:
-        return self._connection is not None or isinstance(self.trouble, BrokerRefused)
+        return self._connection is not None or isinstance(self.problem, BrokerRefused)
 
     def _begin(self) -> None:
         if self._task is None:
-            self._task = self._owner.start(keep(self._live, self._note, self._tuning))
+            self._task = self._event_loop.start(keep(self._live, self._note, self._tuning))
 
     async def _live(self) -> None:
         """Connect, and stay until the connection is lost; raise why."""
@@ -126,7 +126,7 @@ class Link:
     def _use(self, connection: AsyncioConnection) -> None:
         connection.add_on_connection_blocked_callback(lambda _, frame: self._block(frame.method.reason or "blocked"))
         connection.add_on_connection_unblocked_callback(lambda *_: self._block(""))
-        self._connection, self.trouble = connection, None
+        self._connection, self.problem = connection, None
         self._open.set()
         log.info("broker_connected", broker=self._address.place, connection=self._purpose)
         self._changed()
@@ -144,9 +144,9 @@ class Link:
         self._changed()
 
     def _note(self, error: MessagingError) -> None:
-        if str(error) != str(self.trouble):
+        if str(error) != str(self.problem):
             log.warning("broker_away", connection=self._purpose, problem=str(error))
-        self.trouble = error
+        self.problem = error
         self._changed()
 
     def _changed(self) -> None:
