@@ -20,7 +20,7 @@ from datauploader.testing.waiting import eventually
 from datauploader_catalog.adapters.vuo_wire import VuoWire
 from datauploader_catalog.errors import CatalogueUnavailable
 from datauploader_catalog.settings import VuoSettings
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 
 CONFIGURATION = """
 [ca]
@@ -145,7 +145,7 @@ def test_the_catalogue(place: Place) -> None:
 def test_redis(place: Place) -> None:
     """The gateway's password is told to nobody."""
     query = f"?ssl_ca_certs={place.authority}" if place.authority else ""
-    client = redisdoor.connect(f"rediss://u:p@127.0.0.1:{place.port}/0{query}")
+    client = redis_client.connect(f"rediss://u:p@127.0.0.1:{place.port}/0{query}")
     with pytest.raises(redis.exceptions.ConnectionError, match=place.says):
         client.ping()
     client.close()

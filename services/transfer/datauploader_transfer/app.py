@@ -66,7 +66,7 @@ class TransferService:
             self._store, self._bus, here, self.name, end=context.end, interval_s=settings.report_interval_s
         )
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
-        handlers.register(self._dispatcher, self._worker.holds)
+        handlers.register(self._dispatcher, self._worker.breaker)
         self._dispatcher.after_commit(self._worker.wake)
         self._dispatcher.after_commit(self._auditor.wake)
         self._consumers: list[Consumer] = []
@@ -106,7 +106,7 @@ class TransferService:
         """Say whether the remotes take files and the broker what is published."""
         remotes = [
             Check(f"remote {remote}", ok=False, detail=sentence)
-            for remote, sentence in self._worker.holds.problems().items()
+            for remote, sentence in self._worker.breaker.problems().items()
         ]
         names = [Check("name", ok=False, detail=one.problem) for one in self._claims.values() if one.problem]
         outbox_check = Check("outbox", not self._outbox.problem, self._outbox.problem)

@@ -71,7 +71,7 @@ class ProgressReporter:
                 waiting=waiting,
                 bytes_per_s=max(0.0, (moved.get(upload_id, 0) - had) / max(now - before, 0.001)),
                 paused=state == "paused",
-                trouble=self._worker.holds.problem(upload.remote) if waiting else "",
+                trouble=self._worker.breaker.problem(upload.remote) if waiting else "",
             )
             self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
         self._active = active
@@ -79,7 +79,7 @@ class ProgressReporter:
     def _report(self, waiting: int) -> None:
         sentences = [
             *(claim.problem for claim in self._claims),
-            *self._worker.holds.problems().values(),
+            *self._worker.breaker.problems().values(),
             self._outbox.problem,
             *threads.problems(self._began_at),
         ]

@@ -67,8 +67,8 @@ class TransferWorker:
         self._store, self._outbox, self._mover = store, outbox, mover
         self._settings, self._provenance = settings, provenance
         self._source_roots = SourceRoots(here, settings.root_maps, settings.roots)
-        self.holds = RemoteCircuitBreaker()
-        self._policy = FailurePolicy(self.holds, mover, settings)
+        self.breaker = RemoteCircuitBreaker()
+        self._policy = FailurePolicy(self.breaker, mover, settings)
         self._trials: set[int] = set()
         """The threads that send the one file which shows how a remote is."""
         self._hang_guard = HangGuard()
@@ -129,7 +129,7 @@ class TransferWorker:
                     self._locks[upload.upload_id].difference_update(job.file.raw for job in jobs)
                     if threading.get_ident() in self._trials:
                         self._trials.discard(threading.get_ident())
-                        self.holds.ended(upload.remote)
+                        self.breaker.ended(upload.remote)
                     self._change.notify()
 
     def _patiently(self, step: Callable[[], T]) -> T | None:
@@ -154,14 +154,14 @@ class TransferWorker:
                     if taken := self._take_from(upload_id, now):
                         return taken
                 silent = now + LOOK_AGAIN_S if waiting else None  # of an upload whose drive owes an answer
-                times = [t for t in (later, self.holds.next_end(now), silent) if t is not None]
+                times = [t for t in (later, self.breaker.next_end(now), silent) if t is not None]
                 self._change.wait(max(0.05, min([*times, now + 30.0]) - now))
         return None
 
     def _put_right(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
         latest = now + self._longest_s
-        self.holds.put_right(latest)
+        self.breaker.put_right(latest)
         with self._store.reading() as db:
             last = ledger.last_due(db)
         if last is not None and last > latest:
@@ -171,7 +171,7 @@ class TransferWorker:
     def _take_from(self, upload_id: str, now: float) -> tuple[ledger.UploadRoute, list[ledger.Job]] | None:
         with self._store.reading() as db:
             upload = ledger.upload(db, upload_id)
-        most = self.holds.admits(upload.remote, now, self._settings.batch_files)
+        most = self.breaker.admits(upload.remote, now, self._settings.batch_files)
         if not most or self._hang_guard.silent(upload.root):
             return None
         with self._store.transaction() as db:
@@ -188,7 +188,7 @@ class TransferWorker:
         crash_point("transfer.taken")
         self._locks[upload_id].update(job.file.raw for job in jobs)
         self._turns[upload_id] = time.monotonic()
-        if self.holds.began(upload.remote):
+        if self.breaker.began(upload.remote):
             self._trials.add(threading.get_ident())
         return upload, jobs
 
@@ -290,7 +290,7 @@ class TransferWorker:
         told = [outcome for _, outcome in results]
         others = self._policy.takes_others(upload.remote, told, attempt.began)
         if others or any(outcome.state in STORED for outcome in told):
-            self.holds.note_success(upload.remote)
+            self.breaker.note_success(upload.remote)
         stored: list[StoredFile] = []
         failed: list[FailedFile] = []
         with self._store.transaction() as db:

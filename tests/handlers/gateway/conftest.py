@@ -54,7 +54,7 @@ from datauploader.service import Context
 from datauploader.testing.servers import MissingProgramError
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.app import GatewayService
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.view import keys
@@ -211,7 +211,7 @@ class Facility:
 
     def redis(self) -> Any:
         """Return a client of the gateway's Redis."""
-        return redisdoor.connect(self.redis_url)
+        return redis_client.connect(self.redis_url)
 
     def client(self, name: str = "", **headers: str) -> httpx.Client:
         """Return a browser, signed in as this account unless the name is empty."""

@@ -314,9 +314,9 @@ def test_a_retry_ends_the_pause_of_the_storage(world: World) -> None:
     world.storage.down = "dial tcp 127.0.0.1:1: connect: connection refused"
     world.announce(world.write("a", b"x"))
     world.failed()
-    world.service._worker.holds.note_failure("store", "429", time.time() + 3, retry_after_s=3600)
+    world.service._worker.breaker.note_failure("store", "429", time.time() + 3, retry_after_s=3600)
     world.storage.down = ""
-    assert world.service._worker.holds.resting("store", time.time() + 60)
+    assert world.service._worker.breaker.resting("store", time.time() + 60)
     world.control("retry")
     world.stored()
 

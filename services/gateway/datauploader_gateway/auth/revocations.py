@@ -8,8 +8,8 @@ import redis
 import structlog
 
 from datauploader.state import Schema, Store
-from datauploader_gateway.redisdoor import text
-from datauploader_gateway.view.commits import Commits
+from datauploader_gateway.redis_client import text
+from datauploader_gateway.view.projection_version import ProjectionVersion
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ SCHEMA = Schema(
 class Revocations:
     """The table; it holds digests, as Redis does."""
 
-    def __init__(self, store: Store, commits: Commits) -> None:
+    def __init__(self, store: Store, commits: ProjectionVersion) -> None:
         """Keep them in the gateway's state file, and count each in Redis with the changes of the view."""
         self._store, self.commits = store, commits
 

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from datauploader_gateway.auth.dependency import address_of
 from datauploader_gateway.auth.origin import check_origin
-from datauploader_gateway.desktop.doorway import DesktopDoor
+from datauploader_gateway.desktop.one_time_login import DesktopAccess
 from datauploader_gateway.errors import LinkUsed, NotAllowed, NotFound
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.web.rendering import templates
@@ -24,7 +24,7 @@ DOOR = "/desktop/open"
 COOKIE = "datauploader-desktop"
 
 
-async def door_of(parts: UseParts) -> DesktopDoor:
+async def door_of(parts: UseParts) -> DesktopAccess:
     """Find the door.
 
     Raises:
@@ -35,10 +35,10 @@ async def door_of(parts: UseParts) -> DesktopDoor:
     return parts.desktop
 
 
-UseDoor = Annotated[DesktopDoor, Depends(door_of)]
+UseDoor = Annotated[DesktopAccess, Depends(door_of)]
 
 
-def _must_be_at_home(request: Request, parts: Parts, door: DesktopDoor) -> None:
+def _must_be_at_home(request: Request, parts: Parts, door: DesktopAccess) -> None:
     """Refuse whoever did not come through a link of this desktop's.
 
     Raises:

@@ -9,7 +9,7 @@ from datauploader.contracts.uploads import manifest_entry
 from datauploader_gateway.errors import ManifestChanged, NotComplete
 from datauploader_gateway.receipts.receipt import Receipt, write
 from datauploader_gateway.receipts.survey import Survey, survey
-from datauploader_gateway.view.files import Known
+from datauploader_gateway.view.files import KnownFile
 from datauploader_gateway.view.reader import ViewReader
 from datauploader_gateway.view.summary import Upload
 
@@ -17,8 +17,8 @@ KEPT = 200
 """Surveys that are remembered."""
 
 
-class ReceiptDesk:
-    """Makes receipts from the view."""
+class ReceiptService:
+    """The receipt service: makes receipts from the view."""
 
     def __init__(self, reader: ViewReader) -> None:
         """Read through this reader."""
@@ -42,12 +42,12 @@ class ReceiptDesk:
             raise NotComplete(f"there is no manifest of {upload.dataset} yet: {' '.join(receipt.doubts)}")
         return receipt
 
-    async def files(self, upload_id: str) -> AsyncIterator[list[Known]]:
+    async def files(self, upload_id: str) -> AsyncIterator[list[KnownFile]]:
         """Yield all files, whatever is known of them, in order of their paths."""
         async for files in self._reader.by_path(upload_id):
             yield files
 
-    async def proven(self, receipt: Receipt) -> AsyncIterator[list[Known]]:
+    async def proven(self, receipt: Receipt) -> AsyncIterator[list[KnownFile]]:
         """Yield the files of a complete dataset in order of their paths.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Keeps the view fed: consumes events while Redis is there, and builds the view again when Redis has lost it."""
+"""Consumes events for the view, a projection, while Redis is there, and rebuilds it when Redis has lost it."""
 
 import sqlite3
 import threading
@@ -16,17 +16,17 @@ from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler, Start
 from datauploader.messaging.topology import gateway_queue
 from datauploader.state import Store
 from datauploader.threads import WorkerThread
-from datauploader_gateway import metrics, redisdoor
+from datauploader_gateway import metrics, redis_client
 from datauploader_gateway.auth.revocations import Revocations
+from datauploader_gateway.heard_sequences import HeardSequences
 from datauploader_gateway.heartbeat import Heartbeat
-from datauploader_gateway.lastheard import LastHeard
-from datauploader_gateway.mail.occasions import Occasions
-from datauploader_gateway.rechecking import OldDatasets
-from datauploader_gateway.unanswered import Unanswered
+from datauploader_gateway.mail.triggers import MailTriggers
+from datauploader_gateway.pending_requests import PendingRequests
+from datauploader_gateway.rechecking import DatasetRecheck
 from datauploader_gateway.view import keys
-from datauploader_gateway.view.commits import Commits
-from datauploader_gateway.view.condition import READING, Condition
-from datauploader_gateway.view.room import Room
+from datauploader_gateway.view.memory_reserve import MemoryReserve
+from datauploader_gateway.view.projection_status import READING, ProjectionStatus
+from datauploader_gateway.view.projection_version import ProjectionVersion
 from datauploader_gateway.view.writer import ViewWriter
 
 log = structlog.get_logger()
@@ -37,8 +37,8 @@ KEEP_S = 5.0
 """How often the number of the latest change is written down."""
 
 
-class _Rebuild:
-    """One reading of the event log from somewhere up to an event that was published for it."""
+class _ProjectionRebuild:
+    """A rebuild of the projection: one reading of the log up to an event that was published for it."""
 
     def __init__(self, bus: Bus, mark: Event[StationReported], fold: Handler, start: Start) -> None:
         self.whole = start.first
@@ -61,36 +61,42 @@ class _Rebuild:
             self.done.set()
 
 
-class Keeper:
-    """The thread that looks after the view, and says now and then that the gateway is alive."""
+class EventConsumer:
+    """The consumer of all events: a thread that keeps the projection, and says now and then that it is alive."""
 
     def __init__(
-        self, bus: Bus, client: redis.Redis, writer: ViewWriter, store: Store, unanswered: Unanswered,
-        occasions: Occasions, numbers: LastHeard, *, heartbeat: Heartbeat, interval_s: float, commits: Commits,
-        condition: Condition, revocations: Revocations, old: OldDatasets | None = None,
+        self, bus: Bus, client: redis.Redis, writer: ViewWriter, store: Store, pending_requests: PendingRequests,
+        triggers: MailTriggers, numbers: HeardSequences, *, heartbeat: Heartbeat, interval_s: float,
+        commits: ProjectionVersion, condition: ProjectionStatus, revocations: Revocations,
+        old: DatasetRecheck | None = None,
     ) -> None:  # fmt: skip
         """Look every `interval_s`."""
-        self._commits, self._condition, self._revocations = commits, condition, revocations
-        self._room = Room(client)
+        self._version, self._status, self._revocations = commits, condition, revocations
+        self._reserve = MemoryReserve(client)
         self._refused: redis.RedisError | None = None
         """Why the latest event could not be folded, until the thread has seen it."""
         self._caught_up = False
         """The latest minutes of the log were read once more after the start."""
         self._bus, self._redis, self._writer = bus, client, writer
-        self._store, self._unanswered, self._occasions, self._numbers = store, unanswered, occasions, numbers
+        self._store, self._pending_requests, self._triggers, self._sequences = (
+            store,
+            pending_requests,
+            triggers,
+            numbers,
+        )
         self._heartbeat, self._interval_s, self._old = heartbeat, interval_s, old
         self._ending = threading.Event()
         self._missed = threading.Event()
         """The queue was not there for a while: the view lacks what was said meanwhile."""
         self._consumer: Consumer | None = None
-        self._rebuild: _Rebuild | None = None
+        self._rebuild: _ProjectionRebuild | None = None
         self._keep_at = 0.0
         self._thread = WorkerThread(self._run, name="gateway-view")
 
     @property
     def problem(self) -> str:
         """A sentence while Redis is away or full, or the view is not whole, or nobody has looked yet."""
-        return self._condition.trouble
+        return self._status.trouble
 
     def start(self) -> None:
         """Begin; the queue exists when this returns."""
@@ -107,7 +113,7 @@ class Keeper:
         if self._consumer is not None:
             self._consumer.stop(max(0.0, end - time.monotonic()))
         with suppress(sqlite3.DatabaseError):
-            self._numbers.write()
+            self._sequences.write()
         self._keep_at = 0.0
         self._keep_number()
 
@@ -131,26 +137,26 @@ class Keeper:
             self._redis.delete(keys.MARKER)
             self._abandon_rebuild()
         whole = bool(self._redis.exists(keys.MARKER)) and not self._store.needs_recovery
-        self._unanswered.look()
-        self._numbers.write()
+        self._pending_requests.repeat_due()
+        self._sequences.write()
         if not whole and self._rebuild is None:
-            self._condition.say(READING)
+            self._status.set_problem(READING)
             log.info("view_is_built_again")
             metrics.REBUILDS.inc()
             mark = self._heartbeat.event()
             self._redis.set(keys.BUILDING, mark.id)
             self._revocations.apply(self._redis)
             crash_point("gateway.rebuilding")
-            self._rebuild = _Rebuild(self._bus, mark, self._handle, Start(first=True))
+            self._rebuild = _ProjectionRebuild(self._bus, mark, self._handle, Start(first=True))
         elif not self._caught_up and self._rebuild is None:
             self._catch_up()
         if self._rebuild is not None and self._rebuild.whole:
-            self._condition.say(READING)
+            self._status.set_problem(READING)
         elif self.problem:
             log.info("view_is_well")
-            self._condition.say("")
+            self._status.set_problem("")
         elif self._old is not None:
-            self._old.look()
+            self._old.request_due()
         if self._rebuild is not None:
             self._look_after_rebuild(self._rebuild)
 
@@ -159,17 +165,17 @@ class Keeper:
         if (refused := self._refused) is not None:
             self._refused = None
             raise refused
-        self._room.check(now=True)
-        before = self._commits.highest
-        self._commits.made(before, int(self._redis.incr(keys.COMMITS)))
+        self._reserve.require_room(now=True)
+        before = self._version.highest
+        self._version.made(before, int(self._redis.incr(keys.COMMITS)))
 
     def _compare(self) -> None:
         """Find out whether Redis has gone back behind what it has shown; then the view counts as lost."""
-        if not self._commits.behind.is_set():
+        if not self._version.behind.is_set():
             self._keep_number()
             return
-        self._commits.behind.clear()
-        highest, there = self._commits.highest, int(self._redis.get(keys.COMMITS) or 0)
+        self._version.behind.clear()
+        highest, there = self._version.highest, int(self._redis.get(keys.COMMITS) or 0)
         if self._redis.exists(keys.MARKER):
             log.warning("redis_is_older", changes=there, had=highest, hint="after a power cut, or a copy was put back")
         with self._redis.pipeline() as pipe:
@@ -183,7 +189,7 @@ class Keeper:
             return
         self._keep_at = time.monotonic() + KEEP_S
         try:
-            self._commits.keep()
+            self._version.save()
         except sqlite3.OperationalError as error:
             log.warning("state_not_written", problem=str(error))
 
@@ -195,9 +201,9 @@ class Keeper:
         self._revocations.apply(self._redis)
         last = min(time.time(), float(self._redis.get(keys.COMMITTED) or time.time()))
         start = Start(time=datetime.fromtimestamp(last - CATCH_UP_S, UTC))
-        self._rebuild = _Rebuild(self._bus, self._heartbeat.event(), self._handle, start)
+        self._rebuild = _ProjectionRebuild(self._bus, self._heartbeat.event(), self._handle, start)
 
-    def _look_after_rebuild(self, rebuild: _Rebuild) -> None:
+    def _look_after_rebuild(self, rebuild: _ProjectionRebuild) -> None:
         if rebuild.done.is_set() and not rebuild.whole:
             self._caught_up = True
             self._abandon_rebuild()
@@ -207,13 +213,13 @@ class Keeper:
             if self._redis.get(keys.BUILDING) == rebuild.mark_id.encode():
                 self._redis.set(keys.MARKER, int(time.time()))
                 self._store.mark_recovered()
-                self._condition.say("")
+                self._status.set_problem("")
                 self._caught_up = True
                 log.info("view_is_whole")
             self._abandon_rebuild()
         elif rebuild.lost:
             if rebuild.whole:
-                self._condition.say("the status view cannot be built again while the broker is away")
+                self._status.set_problem("the status view cannot be built again while the broker is away")
             self._abandon_rebuild()
 
     def _abandon_rebuild(self) -> None:
@@ -227,10 +233,10 @@ class Keeper:
 
     def _pause(self, error: redis.RedisError) -> None:
         """Leave events in their queue while there is nowhere to put them."""
-        sentence = redisdoor.trouble_of(error)
+        sentence = redis_client.trouble_of(error)
         if not self.problem.startswith("Redis"):
             log.warning("redis_away", problem=f"{sentence} ({error})")
-        self._condition.say(sentence)
+        self._status.set_problem(sentence)
         self._abandon_rebuild()
         if self._consumer is not None:
             self._consumer.stop()
@@ -243,11 +249,11 @@ class Keeper:
                 self._writer.apply(event)
         except redis.RedisError as error:
             self._refused = error
-            raise Retry(redisdoor.trouble_of(error), timedelta(seconds=1)) from error
+            raise Retry(redis_client.trouble_of(error), timedelta(seconds=1)) from error
         try:
-            self._unanswered.hear(event, live=delivery.offset is None)
-            self._occasions.hear(event)
-            self._numbers.note(event)
+            self._pending_requests.note_answer(event, live=delivery.offset is None)
+            self._triggers.record_event(event)
+            self._sequences.note(event)
         except sqlite3.OperationalError as error:
             raise Retry(f"the state file cannot be written: {error}", timedelta(seconds=10)) from error
         metrics.FOLDED.labels(event.data.name).inc()

@@ -1,4 +1,4 @@
-"""The number of the view's latest change, by which a Redis that has gone back behind it is noticed."""
+"""The version of the view, a projection: the number of its latest change, which shows a Redis that has gone back."""
 
 import threading
 
@@ -9,8 +9,8 @@ SCHEMA = Schema(
 )
 
 
-class Commits:
-    """The greatest number that Redis has shown: in memory exactly, in the state file as of the latest `keep`.
+class ProjectionVersion:
+    """The version, the greatest number that Redis showed: exact in memory, in the state file as of the latest `save`.
 
     Redis counts each change of the view together with the change. After a power cut, or with a copy put back, it shows
     a number again that it has shown before.
@@ -37,7 +37,7 @@ class Commits:
         with self._lock:
             self._highest = max(self._highest, number)
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Remember the number over a restart."""
         highest = self.highest
         if self._store is None or highest == self._kept:

@@ -12,10 +12,10 @@ MOST_COOKIES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class DesktopDoor:
-    """What makes a gateway the page of a desktop."""
+class DesktopAccess:
+    """Access to the desktop's own page: what makes a gateway that page."""
 
-    doorway: "Doorway"
+    doorway: "OneTimeLogin"
     end: Callable[[], None]
     """Have the whole process end."""
     folder: Path
@@ -27,8 +27,8 @@ def new_link(door: str, secret: str) -> str:
     return f"{door}?token={nonce}.{_mark(secret, nonce)}"
 
 
-class Doorway:
-    """Takes the tokens of links, each once, and gives a cookie for it that is good until the process ends."""
+class OneTimeLogin:
+    """One-time login: takes each link's token once, and gives a cookie for it, good until the process ends."""
 
     def __init__(self, secret: str) -> None:
         """Accept links that were made with this secret."""

@@ -1,4 +1,4 @@
-"""What has happened that people get a mail about: written down once, in the gateway's state file, until it is told."""
+"""Mail triggers: what people get a mail about, written down once in the gateway's state file until it is told."""
 
 import hashlib
 import sqlite3
@@ -60,8 +60,8 @@ _KEPT_S = 400 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
-    """One happening."""
+class MailTrigger:
+    """A mail trigger: one happening."""
 
     about: str
     kind: str
@@ -70,15 +70,15 @@ class Occasion:
     since: float
 
 
-class Occasions:
-    """The table; the same event, heard again, adds nothing."""
+class MailTriggers:
+    """The table of mail triggers; the same event, heard again, adds nothing."""
 
     def __init__(self, store: Store, settings: MailSettings) -> None:
         """Begin to remember now, unless mail was on before."""
         self._store, self._settings = store, settings
         self._began = self._begin()
 
-    def hear(self, event: Event[EventData]) -> bool:
+    def record_event(self, event: Event[EventData]) -> bool:
         """Write down what the event means to people; return whether there is something to look at."""
         data = event.data
         if not self._settings.on or stamp(event.time) < self._began:
@@ -98,7 +98,7 @@ class Occasions:
             row = (about, kind, mark, now + wait_s, now)
             return bool(db.execute("INSERT OR IGNORE INTO occasions VALUES (?, ?, ?, 'waiting', ?, ?)", row).rowcount)
 
-    def due(self) -> list[Occasion]:
+    def due(self) -> list[MailTrigger]:
         """Return what is to be looked at now."""
         now = time.time()
         # what is further away than the longest pause was put there by a clock that has been put right since
@@ -106,7 +106,7 @@ class Occasions:
         query = "SELECT * FROM occasions WHERE state <> 'over' AND (due <= ? OR due > ?) ORDER BY due LIMIT 100"
         with self._store.reading() as db:
             rows = db.execute(query, (now, now + longest)).fetchall()
-        return [Occasion(r["about"], r["kind"], r["mark"], r["state"], r["since"]) for r in rows]
+        return [MailTrigger(r["about"], r["kind"], r["mark"], r["state"], r["since"]) for r in rows]
 
     def known(self, about: str, kind: str, mark: str) -> bool:
         """Tell whether a happening was written down before."""
@@ -114,28 +114,28 @@ class Occasions:
             query = "SELECT 1 FROM occasions WHERE about = ? AND kind = ? AND mark = ?"
             return db.execute(query, (about, kind, mark)).fetchone() is not None
 
-    def later(self, occasion: Occasion) -> None:
+    def postpone(self, trigger: MailTrigger) -> None:
         """Look at it again in a while."""
-        self._set(occasion, occasion.state, time.time() + LOOK_AGAIN_S)
+        self._set(trigger, trigger.state, time.time() + LOOK_AGAIN_S)
 
-    def over(self, occasion: Occasion) -> None:
+    def settle(self, trigger: MailTrigger) -> None:
         """Nothing more is to be said."""
-        self._set(occasion, "over", 0)
+        self._set(trigger, "over", 0)
 
-    def tell(self, occasion: Occasion, letter: tuple[str, str, str] | None) -> None:
+    def keep_letter(self, trigger: MailTrigger, letter: tuple[str, str, str] | None) -> None:
         """Keep the letter (address, subject, body), if there is one, and note that it is told: both or neither."""
         now = time.time()
         with self._store.transaction() as db:
             if letter is not None:
-                message_id = _digest(occasion.about, occasion.kind, occasion.mark, letter[0])
+                message_id = _digest(trigger.about, trigger.kind, trigger.mark, letter[0])
                 db.execute(
                     "INSERT OR IGNORE INTO letters (message_id, address, subject, body, written, due)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
                     (message_id, *letter, now, now),
                 )
             # a failure stays in sight until its end: only then can the next one be told
-            state, due = ("told", now + LOOK_AGAIN_S) if occasion.kind == "failed" else ("over", 0)
-            self._update(db, occasion, state, due)
+            state, due = ("told", now + LOOK_AGAIN_S) if trigger.kind == "failed" else ("over", 0)
+            self._update(db, trigger, state, due)
 
     def forget_old(self) -> None:
         """Forget what was told long ago."""
@@ -151,15 +151,15 @@ class Occasions:
                 return False
             return self.add(upload_id, "failed", str(row["number"]), self._settings.failed_after_s)
 
-    def _set(self, occasion: Occasion, state: str, due: float) -> None:
+    def _set(self, trigger: MailTrigger, state: str, due: float) -> None:
         with self._store.transaction() as db:
-            self._update(db, occasion, state, due)
+            self._update(db, trigger, state, due)
 
     @staticmethod
-    def _update(db: sqlite3.Connection, occasion: Occasion, state: str, due: float) -> None:
+    def _update(db: sqlite3.Connection, trigger: MailTrigger, state: str, due: float) -> None:
         db.execute(
             "UPDATE occasions SET state = ?, due = ? WHERE about = ? AND kind = ? AND mark = ?",
-            (state, due, occasion.about, occasion.kind, occasion.mark),
+            (state, due, trigger.about, trigger.kind, trigger.mark),
         )
 
     def _begin(self) -> str:

@@ -17,8 +17,8 @@ _LONGEST_SUBJECT = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """Subject and body, as plain text."""
+class MailText:
+    """The text of a mail: subject and body, as plain text."""
 
     subject: str
     body: str
@@ -47,8 +47,8 @@ def _environment(folder: Path | None) -> Environment:
     return made
 
 
-class Letters:
-    """Writes letters from the built-in templates and the facility's own."""
+class MailTemplates:
+    """Mail templates: writes letters from the built-in templates and the facility's own."""
 
     def __init__(self, folder: Path | None) -> None:
         """Read the templates.
@@ -60,7 +60,7 @@ class Letters:
         for kind in KINDS:
             self._check(kind, folder)
 
-    def write(self, kind: str, context: Mapping[str, object]) -> Letter:
+    def write(self, kind: str, context: Mapping[str, object]) -> MailText:
         """Write the letter of an occasion.
 
         Raises:
@@ -70,7 +70,7 @@ class Letters:
         subject, body = (
             "".join(template.blocks[block](template.new_context(dict(context)))) for block in ("subject", "body")
         )
-        return Letter(" ".join(clean(subject).split())[:_LONGEST_SUBJECT], body.strip() + "\n")
+        return MailText(" ".join(clean(subject).split())[:_LONGEST_SUBJECT], body.strip() + "\n")
 
     def _check(self, kind: str, folder: Path | None) -> None:
         try:

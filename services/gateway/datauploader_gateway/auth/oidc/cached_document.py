@@ -17,8 +17,8 @@ PATIENCE_S = 60.0
 T = TypeVar("T")
 
 
-class Remembered(Generic[T]):
-    """One document of the provider's."""
+class CachedDocument(Generic[T]):
+    """A cached document of the provider's."""
 
     def __init__(self, fetch: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> None:
         """Fetch it so, and measure seconds so."""

@@ -1,4 +1,4 @@
-"""Hands letters to the SMTP server; a letter leaves the state file when the server has taken it."""
+"""The queue of mails for the SMTP server; a letter leaves the state file when the server has taken it."""
 
 import smtplib
 import sqlite3
@@ -24,8 +24,8 @@ _FOR_GOOD = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """How an attempt to send what waits has ended."""
+class DeliveryBatch:
+    """A delivery batch: how an attempt to send what waits has ended."""
 
     sent: int = 0
     trouble: str = ""
@@ -57,8 +57,8 @@ def connect(settings: MailSettings) -> smtplib.SMTP:
     return server
 
 
-class SmtpDoor:
-    """Sends what is due, one connection for all of it."""
+class SmtpQueue:
+    """The SMTP queue: sends what is due, one connection for all of it."""
 
     def __init__(self, store: Store, settings: MailSettings) -> None:
         """Take letters from this store."""
@@ -69,7 +69,7 @@ class SmtpDoor:
         with self._store.reading() as db:
             return int(db.execute("SELECT count(*) FROM letters").fetchone()[0])
 
-    def send_due(self, stopping: Callable[[], bool]) -> Round:
+    def send_due(self, stopping: Callable[[], bool]) -> DeliveryBatch:
         """Send every letter that is due; blocks while it talks to the server."""
         now = time.time()
         # what is further away than the longest pause was put there by a clock that has been put right since
@@ -77,7 +77,7 @@ class SmtpDoor:
         with self._store.reading() as db:
             rows = db.execute(query, (now, now + max(LONGEST_PAUSE_S, self._settings.retry_s))).fetchall()
         if not rows:
-            return Round()
+            return DeliveryBatch()
         try:
             return self._send_all(rows, stopping)
         except (OSError, smtplib.SMTPException) as error:
@@ -85,9 +85,9 @@ class SmtpDoor:
             log.warning("mail_server_away", problem=trouble, letters=len(rows))
             for row in rows:
                 self._again(row, trouble)
-            return Round(trouble=trouble)
+            return DeliveryBatch(trouble=trouble)
 
-    def _send_all(self, rows: list[sqlite3.Row], stopping: Callable[[], bool]) -> Round:
+    def _send_all(self, rows: list[sqlite3.Row], stopping: Callable[[], bool]) -> DeliveryBatch:
         sent, trouble = 0, ""
         with connect(self._settings) as server:
             for row in rows:
@@ -100,7 +100,7 @@ class SmtpDoor:
                 else:
                     self._delete(row)
                     sent += 1
-        return Round(sent, trouble)
+        return DeliveryBatch(sent, trouble)
 
     def _message(self, row: sqlite3.Row) -> EmailMessage:
         message = EmailMessage(policy=SMTP)

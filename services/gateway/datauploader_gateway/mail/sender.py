@@ -12,10 +12,10 @@ from jinja2 import TemplateError
 from redis.exceptions import RedisError
 
 from datauploader_gateway.mail.addresses import Addresses
-from datauploader_gateway.mail.letters import Letters
-from datauploader_gateway.mail.occasions import Occasion, Occasions
+from datauploader_gateway.mail.mail_templates import MailTemplates
 from datauploader_gateway.mail.settings import MailSettings
-from datauploader_gateway.mail.smtp import SmtpDoor
+from datauploader_gateway.mail.smtp_queue import SmtpQueue
+from datauploader_gateway.mail.triggers import MailTrigger, MailTriggers
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.reader import StationStatus, ViewReader
 from datauploader_gateway.view.summary import Upload
@@ -30,16 +30,16 @@ _PATIENCE_S = 24 * 3600.0
 """How long an occasion waits for the view to know its upload again."""
 
 
-class Post:
-    """Looks after the mail; does nothing while none is configured."""
+class MailSender:
+    """The mail sender; does nothing while none is configured."""
 
     def __init__(
-        self, occasions: Occasions, door: SmtpDoor, letters: Letters, addresses: Addresses, reader: ViewReader,
+        self, triggers: MailTriggers, door: SmtpQueue, letters: MailTemplates, addresses: Addresses, reader: ViewReader,
         settings: MailSettings, *, stations: Sequence[str], link: str,
     ) -> None:  # fmt: skip
         """Tell of uploads under the address `link`."""
         self.addresses = addresses
-        self._occasions, self._door, self._letters, self._reader = occasions, door, letters, reader
+        self._triggers, self._door, self._templates, self._reader = triggers, door, letters, reader
         self._settings, self._stations, self._link = settings, stations, link
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -73,44 +73,44 @@ class Post:
                 await asyncio.wait_for(self._closing.wait(), PAUSE_S)
 
     async def _look(self) -> None:
-        for occasion in self._occasions.due():
-            await self._consider(occasion)
+        for trigger in self._triggers.due():
+            await self._consider(trigger)
         if time.monotonic() >= self._silence_at:
             self._silence_at = time.monotonic() + min(SILENCE_S, self._settings.silent_after_s / 4)
             await self._look_for_silence()
-            self._occasions.forget_old()
+            self._triggers.forget_old()
         done = await asyncio.to_thread(self._door.send_due, self._closing.is_set)
         if done.sent:
             log.info("mail_sent", letters=done.sent)
         self.trouble = done.trouble or (self.trouble if self._door.waiting() else "")
 
-    async def _consider(self, occasion: Occasion) -> None:
+    async def _consider(self, trigger: MailTrigger) -> None:
         if not await self._reader.whole():
-            self._occasions.later(occasion)
-        elif occasion.kind == "silent":
-            await self._consider_silence(occasion)
-        elif (upload := await self._reader.upload(occasion.about)) is None:
-            waited = time.time() - occasion.since > _PATIENCE_S
-            (self._occasions.over if waited else self._occasions.later)(occasion)
-        elif not _is_so(occasion.kind, upload):
-            self._occasions.over(occasion)
-        elif occasion.state == "told":
-            self._occasions.later(occasion)
+            self._triggers.postpone(trigger)
+        elif trigger.kind == "silent":
+            await self._consider_silence(trigger)
+        elif (upload := await self._reader.upload(trigger.about)) is None:
+            waited = time.time() - trigger.since > _PATIENCE_S
+            (self._triggers.settle if waited else self._triggers.postpone)(trigger)
+        elif not _is_so(trigger.kind, upload):
+            self._triggers.settle(trigger)
+        elif trigger.state == "told":
+            self._triggers.postpone(trigger)
         else:
-            await self._tell(occasion, upload.requested_by.id, upload.id, {"upload": upload})
+            await self._tell(trigger, upload.requested_by.id, upload.id, {"upload": upload})
 
-    async def _tell(self, occasion: Occasion, person: str, upload_id: str, context: dict[str, object]) -> None:
-        address = (await self.addresses.of(person)).address
+    async def _tell(self, trigger: MailTrigger, person: str, upload_id: str, context: dict[str, object]) -> None:
+        address = (await self.addresses.address_of(person)).address
         if not address or not await self.addresses.wanted(person, upload_id):
-            self._occasions.tell(occasion, None)
+            self._triggers.keep_letter(trigger, None)
             return
         try:
-            letter = self._letters.write(occasion.kind, {"link": self._link, **context})
+            letter = self._templates.write(trigger.kind, {"link": self._link, **context})
         except TemplateError as error:
-            log.error("mail_template_wrong", kind=occasion.kind, problem=str(error))  # noqa: TRY400 - a sentence
-            self._occasions.later(occasion)
+            log.error("mail_template_wrong", kind=trigger.kind, problem=str(error))  # noqa: TRY400 - a sentence
+            self._triggers.postpone(trigger)
             return
-        self._occasions.tell(occasion, (address, letter.subject, letter.body))
+        self._triggers.keep_letter(trigger, (address, letter.subject, letter.body))
 
     async def _look_for_silence(self) -> None:
         for station in await self._silent():
@@ -118,19 +118,19 @@ class Post:
             if self._seen_silent.get(station.station) == since:
                 continue
             for person in {upload.requested_by.id for upload in await self._open(keys.UPLOADS, station.station)}:
-                self._occasions.add(f"{station.station}|{person}", "silent", since)
+                self._triggers.add(f"{station.station}|{person}", "silent", since)
             self._seen_silent[station.station] = since
 
-    async def _consider_silence(self, occasion: Occasion) -> None:
-        station, _, person = occasion.about.partition("|")
+    async def _consider_silence(self, trigger: MailTrigger) -> None:
+        station, _, person = trigger.about.partition("|")
         silent = [found for found in await self._silent() if found.station == station]
         uploads = await self._open(keys.of_person(person), station)
         wanted = [upload for upload in uploads if await self.addresses.wanted(person, upload.id)]
         if not silent or not wanted:
-            self._occasions.over(occasion)
+            self._triggers.settle(trigger)
             return
         context: dict[str, object] = {"station": station, "since": silent[0].last_report, "uploads": wanted}
-        await self._tell(occasion, person, "", context)
+        await self._tell(trigger, person, "", context)
 
     async def _silent(self) -> list[StationStatus]:
         now = datetime.now(UTC)

@@ -15,8 +15,8 @@ LIFE_S = 600
 _STATE_LENGTH = 43
 
 
-class Attempt(BaseModel):
-    """What is kept of a sign-in until the provider answers."""
+class PendingLogin(BaseModel):
+    """A pending login: what is kept of a sign-in until the provider answers."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,23 +35,23 @@ class Attempt(BaseModel):
         return urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
 
 
-class Attempts:
-    """Begins sign-ins and finds them again."""
+class PendingLogins:
+    """Pending logins: begins sign-ins and finds them again."""
 
     def __init__(self, client: Redis) -> None:
         """Keep them through this client."""
         self._redis = client
 
-    async def begin(self, goal: str) -> tuple[str, str, Attempt]:
+    async def begin_login(self, goal: str) -> tuple[str, str, PendingLogin]:
         """Begin one; return its state, which the provider sees, and the secret that only the browser gets."""
         state, browser = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        attempt = Attempt(
+        attempt = PendingLogin(
             nonce=secrets.token_urlsafe(32), verifier=secrets.token_urlsafe(48), browser=_digest(browser), goal=goal
         )
         await self._redis.set(keys.sign_in(_digest(state)), attempt.model_dump_json(), ex=LIFE_S)
         return state, browser, attempt
 
-    async def take(self, state: str, browser: str) -> Attempt:
+    async def pop_login(self, state: str, browser: str) -> PendingLogin:
         """Find the sign-in that the provider answers to, and forget it.
 
         Raises:
@@ -60,7 +60,7 @@ class Attempts:
         kept = await self._redis.getdel(keys.sign_in(_digest(state))) if len(state) == _STATE_LENGTH else None
         if kept is None:
             raise SignInFailed("this sign-in is over: it was used already, or began more than ten minutes ago")
-        attempt = Attempt.model_validate_json(kept)
+        attempt = PendingLogin.model_validate_json(kept)
         if not hmac.compare_digest(attempt.browser, _digest(browser)):
             raise SignInFailed(
                 "this sign-in did not begin in this browser",

@@ -1,4 +1,4 @@
-"""Takes requests in so that none is lost: one SQLite transaction holds the outgoing event and the idempotency key."""
+"""Publishes commands so that none is lost: one SQLite transaction holds the outgoing event and the idempotency key."""
 
 import hashlib
 import time
@@ -7,8 +7,8 @@ from datauploader.contracts import Event, EventData, decode, encode
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Schema, Store, sequence
 from datauploader_gateway.errors import IdempotencyKeyReused
+from datauploader_gateway.pending_requests import PendingRequests
 from datauploader_gateway.signing import Signer
-from datauploader_gateway.unanswered import Unanswered
 
 SCHEMA = Schema(
     "intake",
@@ -22,12 +22,12 @@ SCHEMA = Schema(
 KEPT_S = 7 * 24 * 3600.0
 
 
-class Intake:
-    """Accepts events of people for publishing."""
+class CommandPublisher:
+    """Publishes commands: accepts events of people for the outbox."""
 
-    def __init__(self, store: Store, outbox: Outbox, unanswered: Unanswered, signer: Signer) -> None:
+    def __init__(self, store: Store, outbox: Outbox, pending_requests: PendingRequests, signer: Signer) -> None:
         """Keep them in this store until the outbox has sent them, and as wishes until they are answered."""
-        self._store, self._outbox, self._unanswered, self._signer = store, outbox, unanswered, signer
+        self._store, self._outbox, self._pending_requests, self._signer = store, outbox, pending_requests, signer
 
     @property
     def problem(self) -> str:
@@ -38,13 +38,13 @@ class Intake:
         """Count the accepted events that the broker does not have yet."""
         return self._outbox.waiting()
 
-    def accept(self, event: Event[EventData], after: int = 0) -> Event[EventData]:
+    def publish_event(self, event: Event[EventData], after: int = 0) -> Event[EventData]:
         """Keep an event until the broker has it; return it as it is sent, with an order greater than `after`."""
         event = self._signer.signed(event)
         with self._store.transaction() as db:
             sequence.raise_to(db, after)
             event = Outbox.put(db, event)
-            self._unanswered.keep(db, event)
+            self._pending_requests.keep_request(db, event)
         crash_point("gateway.order-kept")
         self._outbox.wake()
         return event
@@ -64,7 +64,7 @@ class Intake:
             raise IdempotencyKeyReused("this Idempotency-Key came with another request before")
         return decode(row["body"])
 
-    def accept_once(self, event: Event[EventData], person: str, key: str, request: str) -> Event[EventData]:
+    def publish_once(self, event: Event[EventData], person: str, key: str, request: str) -> Event[EventData]:
         """Keep an event unless the same request with the same key came before; return the one that counts.
 
         Raises:
@@ -75,7 +75,7 @@ class Intake:
             db.execute("DELETE FROM intake WHERE at < ?", (time.time() - KEPT_S,))
             row = (person, key, _digest(request), encode(event), time.time())
             if db.execute("INSERT OR IGNORE INTO intake VALUES (?, ?, ?, ?, ?)", row).rowcount:
-                self._unanswered.keep(db, Outbox.put(db, event))
+                self._pending_requests.keep_request(db, Outbox.put(db, event))
             crash_point("gateway.taking-in")
         crash_point("gateway.taken-in")
         self._outbox.wake()

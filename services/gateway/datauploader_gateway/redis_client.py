@@ -1,4 +1,4 @@
-"""The one door to Redis: a real server, or fakeredis for `memory://` in this process."""
+"""The client of Redis, the only one: a real server, or fakeredis for `memory://` in this process."""
 
 import threading
 from collections.abc import Sequence

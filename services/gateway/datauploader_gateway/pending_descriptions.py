@@ -1,4 +1,4 @@
-"""What people said about datasets and investigations, kept and said again until the catalogue has answered (ADR 8)."""
+"""Pending descriptions of datasets and investigations, repeated until the catalogue has answered (ADR 8)."""
 
 import sqlite3
 import time
@@ -38,14 +38,14 @@ UPDATE words SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS IN
 LONGEST_S = 3600.0
 
 
-class Untold:
-    """The table of the latest word of each, while the catalogue has not answered it."""
+class PendingDescriptions:
+    """The table of pending descriptions, the latest of each, while the catalogue has not answered it."""
 
     def __init__(self, store: Store, *, patience_s: float, kept_s: float) -> None:
         """Say a word again after `patience_s` without an answer, then ever more rarely; forget it after `kept_s`."""
         self._store, self._patience_s, self._kept_s = store, patience_s, kept_s
 
-    def keep(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
+    def keep_description(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
         """Keep a word as part of the transaction that says it, unless a later one is kept."""
         db.execute(
             "INSERT INTO words (subject, time, event_id, event, due, number) VALUES (?, ?, ?, ?, ?, ?)"
@@ -58,19 +58,19 @@ class Untold:
             ),
         )  # fmt: skip
 
-    def hear(self, event: Event[EventData]) -> None:
+    def note_event(self, event: Event[EventData]) -> None:
         """Keep a word that another gateway said; forget one that the catalogue has answered."""
         data = event.data
         with self._store.transaction() as db:
             if isinstance(data, DatasetDescribed | InvestigationDescribed):
                 sequence.raise_to(db, event.order)
-                self.keep(db, event)
+                self.keep_description(db, event)
             elif isinstance(data, DatasetAnnotated | InvestigationAnnotated):
                 # its own answer may come from a catalog that does not know its number
                 query = "DELETE FROM words WHERE subject = ? AND (event_id = ? OR (number, event_id) <= (?, ?))"
                 db.execute(query, (_subject(data), data.word, data.order, data.word))
 
-    def say_again(self, now: float) -> bool:
+    def repeat_due(self, now: float) -> bool:
         """Say again what is due; return whether anything was."""
         with self._store.reading() as db:
             # what is further away than the longest pause was put there by a clock that has been put right since

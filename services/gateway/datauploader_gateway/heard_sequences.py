@@ -66,8 +66,8 @@ KEPT_S = 365 * 24 * 3600.0
 _Key = tuple[str, str, str, str]
 
 
-class LastHeard:
-    """Numbers in memory, written down now and then: thousands of events come in a second."""
+class HeardSequences:
+    """Sequence numbers that were heard: in memory, written down now and then: thousands of events come in a second."""
 
     def __init__(self, store: Store) -> None:
         """Keep them in this store."""

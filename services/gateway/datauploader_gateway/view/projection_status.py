@@ -1,14 +1,14 @@
-"""How the view is: what is wrong with it, and since when it has stood still."""
+"""The status of the view, a projection: what is wrong with it, and since when it has stood still."""
 
 from datetime import UTC, datetime
 
-from datauploader_gateway.operations.judgement import ago
+from datauploader_gateway.operations.diagnosis import ago
 
 READING = "the status view is being built again from the event log"
 
 
-class Condition:
-    """Said by the keeper, shown by pages and health."""
+class ProjectionStatus:
+    """The projection's status: set by the event consumer, shown by pages and health."""
 
     def __init__(self) -> None:
         """Begin as a view that nobody has looked at yet."""
@@ -17,7 +17,7 @@ class Condition:
         self.since: datetime | None = datetime.now(UTC)
         """When that began."""
 
-    def say(self, trouble: str) -> None:
+    def set_problem(self, trouble: str) -> None:
         """Say what is wrong now, "" when nothing is."""
         self.trouble = trouble
         self.since = (self.since or datetime.now(UTC)) if trouble else None

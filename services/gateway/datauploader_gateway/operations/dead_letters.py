@@ -1,4 +1,4 @@
-"""The broker's queues and parked messages as operators see them; asked in threads, one question at a time."""
+"""Queues and dead letters (parked messages) as operators see them; asked in threads, one question at a time."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from datauploader.errors import MessagingError
 from datauploader.messaging import Bus, ParkedMessage
 from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
 from datauploader_gateway.errors import BrokerAway, NotFound, ParkedOutOfReach
-from datauploader_gateway.operations.judgement import QueueBody
+from datauploader_gateway.operations.diagnosis import QueueBody
 
 FRESH_S = 2.0
 """So long an answer of the broker's is shown to everybody who asks."""
@@ -21,8 +21,8 @@ Verb = Literal["replay", "drop"]
 T = TypeVar("T")
 
 
-class Board:
-    """Looks at the queues with the gateway's own account, at parked messages with an operator's."""
+class DeadLetterAdmin:
+    """Administers dead letters: queues are seen with the gateway's account, parked messages with an operator's."""
 
     def __init__(
         self, bus: Bus, operations: Bus | None, stations: Sequence[Station], harvesters: Sequence[str]
@@ -40,7 +40,7 @@ class Board:
         """Parked messages can be read and settled here, not only counted."""
         return self._operations is not None
 
-    async def states(self) -> list[QueueBody]:
+    async def queue_states(self) -> list[QueueBody]:
         """Say how every queue is.
 
         Raises:
@@ -61,13 +61,13 @@ class Board:
             BrokerAway: the broker did not answer.
         """
         bus = self._reach()
-        filled = {state.name for state in await self.states() if state.parked}
+        filled = {state.name for state in await self.queue_states() if state.parked}
         queues = [queue for queue in self.queues if queue.name in filled]
         async with self._lock:
             found = await self._asked(lambda: [(q, message) for q in queues for message in bus.parked(q)])
         return sorted(found, key=lambda each: each[1].time)[:MOST_PARKED]
 
-    async def one(self, queue_name: str, message_id: str) -> ParkedMessage:
+    async def read_message(self, queue_name: str, message_id: str) -> ParkedMessage:
         """Read one parked message.
 
         Raises:
@@ -80,7 +80,7 @@ class Board:
             raise _not_parked(queue_name, message_id)
         return found[0]
 
-    async def settle(self, verb: Verb, queue_name: str, message_id: str) -> int:
+    async def settle_message(self, verb: Verb, queue_name: str, message_id: str) -> int:
         """Give a message back to its queue, or remove it for good; return how many had this id.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Room that the view leaves in Redis to what cannot be built again: sessions, tokens, limits, the audit."""
+"""A reserve of memory in Redis for what cannot be built again: sessions, tokens, limits, the audit."""
 
 import time
 
@@ -13,8 +13,8 @@ LOOK_S = 0.25
 """How often the memory is looked at while the view is written."""
 
 
-class Room:
-    """Asks Redis how much of its memory is used."""
+class MemoryReserve:
+    """Keeps the memory reserve: asks Redis how much of its memory is used."""
 
     def __init__(self, client: redis.Redis) -> None:
         """Ask through this client."""
@@ -22,7 +22,7 @@ class Room:
         self._look_at = 0.0
         self._tight = False
 
-    def check(self, *, now: bool = False) -> None:
+    def require_room(self, *, now: bool = False) -> None:
         """Look at the memory, `now` or if that is some time ago.
 
         Raises:

@@ -50,8 +50,8 @@ _FORBIDDEN = frozenset(("outside-roots", "no-roots", "source-outside", "delete-n
 """Reasons of a station that are about what may be done, not about what can be done."""
 
 
-class Questions:
-    """The questions that the gateway has to others."""
+class QueryClient:
+    """A client for queries (request-reply) to the other services."""
 
     def __init__(self, bus: Bus, timeout_s: float) -> None:
         """Ask over this bus; give up after `timeout_s`."""
@@ -59,7 +59,7 @@ class Questions:
         self._timeout_s = timeout_s
         self._work_s = min(timeout_s * _SHARE, _LONGEST_S)
         self._catalogue: tuple[float, str] = (float("-inf"), "")
-        self._condition: tuple[float, CatalogCondition] = (float("-inf"), CatalogCondition())
+        self._status: tuple[float, CatalogCondition] = (float("-inf"), CatalogCondition())
 
     async def who_is(self, vuo_session: str) -> Identity:
         """Ask whose VUO session this is.
@@ -203,13 +203,13 @@ class Questions:
 
     async def catalog_condition(self) -> CatalogCondition:
         """Say what keeps the catalog service from its work; nothing where it is silent, which is told otherwise."""
-        asked, found = self._condition
+        asked, found = self._status
         if time.monotonic() - asked > _REMEMBERED_S:
             try:
                 found = await self._ask(HowIsTheCatalog(), CatalogCondition, None)
             except (QuestionRefused, MessagingError):  # an older release, or `catalogue_trouble` says it
                 found = CatalogCondition()
-            self._condition = (time.monotonic(), found)
+            self._status = (time.monotonic(), found)
         return found
 
     async def _ask_whether_catalogue_answers(self) -> str:

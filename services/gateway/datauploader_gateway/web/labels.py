@@ -1,18 +1,18 @@
-"""How pages say how an upload is: pure, from its summary."""
+"""Labels, with which pages say how an upload is: pure, from its summary."""
 
 from typing import Literal, NamedTuple
 
 from datauploader.contracts.uploads import Action
 from datauploader_gateway.view.audited import Audit
-from datauploader_gateway.view.condition import READING, Condition
 from datauploader_gateway.view.facts import State
+from datauploader_gateway.view.projection_status import READING, ProjectionStatus
 from datauploader_gateway.view.summary import Upload
 
 Mood = Literal["", "good", "warn", "bad"]
 
 
-class Said(NamedTuple):
-    """A word or two, and how it looks."""
+class Label(NamedTuple):
+    """A label: a word or two, and how it looks."""
 
     text: str
     mood: Mood
@@ -31,47 +31,47 @@ class Button(NamedTuple):
 
 
 STATES = {
-    "requested": Said("waiting for the station", ""),
-    "open": Said("uploading", "warn"),
-    "sealed": Said("finishing", "warn"),
-    "completed": Said("complete", "good"),
-    "cancelled": Said("cancelled", ""),
-    "rejected": Said("rejected", "bad"),
-    "refused": Said("refused by the catalogue", "bad"),
+    "requested": Label("waiting for the station", ""),
+    "open": Label("uploading", "warn"),
+    "sealed": Label("finishing", "warn"),
+    "completed": Label("complete", "good"),
+    "cancelled": Label("cancelled", ""),
+    "rejected": Label("rejected", "bad"),
+    "refused": Label("refused by the catalogue", "bad"),
 }
-_FILE_STATES: dict[State, Said] = {
-    "failed": Said("failed", "bad"),
-    "retrying": Said("trying again", "warn"),
-    "ready": Said("waiting", ""),
-    "unverified": Said("stored, not verified", "warn"),
-    "verified": Said("stored, verified", "good"),
-    "catalogued": Said("catalogued", "good"),
+_FILE_STATES: dict[State, Label] = {
+    "failed": Label("failed", "bad"),
+    "retrying": Label("trying again", "warn"),
+    "ready": Label("waiting", ""),
+    "unverified": Label("stored, not verified", "warn"),
+    "verified": Label("stored, verified", "good"),
+    "catalogued": Label("catalogued", "good"),
 }
 _EMPTY = "Close this upload without any file? The dataset will be complete, and empty."
 _CANCEL = "Cancel this upload? What is stored stays stored; the dataset will not be completed."
 
 
-def old_view(view: Condition) -> str:
+def old_view(view: ProjectionStatus) -> str:
     """Say that what pages show is old, and why; "" where it is not."""
     if view.trouble == READING:
         return "DataUploader is reading its history; figures may be old until it is done. Uploads go on meanwhile."
     return f"This status is {view.age} old: {view.trouble}." if view.trouble else ""
 
 
-def state(upload: Upload) -> Said:
+def state(upload: Upload) -> Label:
     """Say in a word or two how an upload is."""
     if upload.needs_person:
-        return Said("needs you", "bad")
+        return Label("needs you", "bad")
     if upload.paused:
-        return Said("paused", "warn")
+        return Label("paused", "warn")
     if upload.station_silent_since:
-        return Said("station silent", "warn")
+        return Label("station silent", "warn")
     if upload.closing and upload.state == "open":
-        return Said("closing", "warn")
+        return Label("closing", "warn")
     return STATES[upload.state]
 
 
-def file_state(word: State) -> Said:
+def file_state(word: State) -> Label:
     """Say how far a file is."""
     return _FILE_STATES[word]
 
@@ -84,7 +84,7 @@ def share(upload: Upload) -> float:
     return min(1.0, stored.bytes / found.bytes if found.bytes else stored.files / max(1, found.files))
 
 
-def safety(upload: Upload) -> Said | None:
+def safety(upload: Upload) -> Label | None:
     """Say whether the station's computer may be switched off; None where nothing depends on it.
 
     Each sentence is a claim about now: it says no more than what was heard, and since when nothing was.
@@ -101,63 +101,63 @@ _LEAVE_ON = "Leave this computer on: not everything is stored yet."
 _NOT_HEARD = "The station has not reported since {since}; what was written since then is not known here."
 
 
-def _safety_sealed(upload: Upload, *, stored: bool) -> Said:
+def _safety_sealed(upload: Upload, *, stored: bool) -> Label:
     if not stored:
-        return Said(_LEAVE_ON, "warn")
+        return Label(_LEAVE_ON, "warn")
     if upload.state == "refused":
-        return Said(
+        return Label(
             "It is safe to switch this computer off: every file is stored. The dataset is not complete, because the "
             "catalogue refuses it.",
             "warn",
         )
-    return _unseen(upload) or Said(
+    return _unseen(upload) or Label(
         "It is safe to switch this computer off: every file is stored. The catalogue is being told.", "good"
     )
 
 
-def _safety_open(upload: Upload, *, stored: bool) -> Said:
+def _safety_open(upload: Upload, *, stored: bool) -> Label:
     if upload.station_silent_since:
-        return Said(_NOT_HEARD, "warn", upload.station_silent_since)
+        return Label(_NOT_HEARD, "warn", upload.station_silent_since)
     if not upload.looked:
-        return Said("Leave this computer on: the station has not looked at all of the files yet.", "warn")
+        return Label("Leave this computer on: the station has not looked at all of the files yet.", "warn")
     if upload.mode == "batch" or upload.closing or not stored:
-        return Said(_LEAVE_ON, "warn")
+        return Label(_LEAVE_ON, "warn")
     if upload.state == "refused":
-        return Said(
+        return Label(
             "Everything that the station has reported is stored, but the catalogue refuses the dataset. New files need "
             "this computer until you close the dataset.",
             "warn",
         )
-    return Said("Everything written so far is stored. New files need this computer until you close the dataset.", "")
+    return Label("Everything written so far is stored. New files need this computer until you close the dataset.", "")
 
 
-def _completed(upload: Upload) -> Said:
+def _completed(upload: Upload) -> Label:
     """Speak of what was sealed: what the folder has now is known only as far as somebody has looked."""
     sealed = f"the {_files(upload.counts.catalogued.files)} that the dataset had when it was sealed"
     if upload.later is None:
-        return Said(f"It is safe to switch this computer off: {sealed} are stored and catalogued.", "good")
+        return Label(f"It is safe to switch this computer off: {sealed} are stored and catalogued.", "good")
     came = _files(upload.later.files)
-    return Said(f"Stored and catalogued: {sealed}. {came} came or changed later and belong to no dataset yet.", "warn")
+    return Label(f"Stored and catalogued: {sealed}. {came} came or changed later and belong to no dataset yet.", "warn")
 
 
 def _files(number: int) -> str:
     return f"{number:,} file{'' if number == 1 else 's'}"
 
 
-def _lost(upload: Upload) -> Said | None:
+def _lost(upload: Upload) -> Label | None:
     """Warn when a later look at the storage did not find everything."""
     audit = _look(upload)
     if audit is None or audit.well or audit.only_foreign:
         return None
-    return Said("Keep what is on this computer: the storage does not hold everything as it was verified.", "warn")
+    return Label("Keep what is on this computer: the storage does not hold everything as it was verified.", "warn")
 
 
-def _unseen(upload: Upload) -> Said | None:
+def _unseen(upload: Upload) -> Label | None:
     """Warn while nobody has looked that the storage holds the manifest."""
     audit = _look(upload)
     if upload.state != "sealed" or (audit is not None and audit.well):
         return None
-    return Said("Leave this computer on: the storage is being compared with the manifest.", "warn")
+    return Label("Leave this computer on: the storage is being compared with the manifest.", "warn")
 
 
 def _look(upload: Upload) -> Audit | None:

@@ -1,4 +1,4 @@
-"""What is wrong, in the order in which an operator should look at it; pure, made from what was seen."""
+"""The diagnosis: what is wrong, in the order in which an operator should look at it; pure, made from what was seen."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""What people asked for, kept until it is over: said again while nobody answers, and to a station that has forgotten.
+"""Pending requests, kept until it is over: said again while nobody answers, and to a station that has forgotten.
 
 The broker may lose a message, with a queue, a binding or a disk. A repeated event has its first id, so whoever has
 heard it does nothing. Who steers last is right: a pause is not said again, only told to a station that has forgotten.
@@ -35,8 +35,8 @@ from datauploader.contracts import (
 from datauploader.crashing import crash_point
 from datauploader.errors import Retry
 from datauploader.state import Outbox, Schema, Store, sequence
-from datauploader_gateway import untold
-from datauploader_gateway.untold import Untold
+from datauploader_gateway import pending_descriptions
+from datauploader_gateway.pending_descriptions import PendingDescriptions
 from datauploader_gateway.view.fold import stamp
 
 log = structlog.get_logger()
@@ -58,12 +58,12 @@ SCHEMA = Schema(
         ) WITHOUT ROWID;
         CREATE INDEX wishes_due ON wishes (due) WHERE silent <> '';
         """,
-        untold.TABLE,
+        pending_descriptions.TABLE,
         """
         ALTER TABLE wishes ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
         UPDATE wishes SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER) WHERE time <> '';
         """,
-        untold.NUMBERS,
+        pending_descriptions.NUMBERS,
     ),
 )
 LONGEST_S = 3600.0
@@ -80,20 +80,20 @@ _HEARD = (*_SAID, DatasetAnnotated, InvestigationAnnotated)
 _ENDS = (UploadRejected, UploadCancelled, DatasetCompleted)
 
 
-class Unanswered:
-    """The table of wishes that are not over."""
+class PendingRequests:
+    """The table of pending requests, which are not over."""
 
     def __init__(self, store: Store, outbox: Outbox, *, patience_s: float, kept_s: float) -> None:
         """Say a wish again after `patience_s` without an answer, then ever more rarely; forget it after `kept_s`."""
         self._store, self._outbox = store, outbox
         self._patience_s, self._kept_s = patience_s, kept_s
-        self._untold = Untold(store, patience_s=patience_s, kept_s=kept_s)
+        self._untold = PendingDescriptions(store, patience_s=patience_s, kept_s=kept_s)
 
-    def keep(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
+    def keep_request(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
         """Keep a wish as part of the transaction that says it, or when it is heard."""
         data = event.data
         if isinstance(data, _SAID):
-            self._untold.keep(db, event)
+            self._untold.keep_description(db, event)
             return
         what = "request" if isinstance(data, UploadRequested) else ""
         if isinstance(data, UploadControlled):
@@ -116,7 +116,7 @@ class Unanswered:
             ),
         )  # fmt: skip
 
-    def hear(self, event: Event[EventData], *, live: bool) -> None:
+    def note_answer(self, event: Event[EventData], *, live: bool) -> None:
         """Take note of what an event answers; what a station asks for in the log is answered long since.
 
         Raises:
@@ -131,11 +131,11 @@ class Unanswered:
         elif isinstance(data, UploadRequested | UploadControlled):
             with self._store.transaction() as db:
                 sequence.raise_to(db, event.order)  # by another gateway, or by this one before its state was lost
-                self.keep(db, event)
+                self.keep_request(db, event)
         elif isinstance(data, _ENDS):
             self._end(event)
         elif isinstance(data, _HEARD):
-            self._untold.hear(event)
+            self._untold.note_event(event)
         elif answer := _ANSWERS.get(type(data)):
             self._answered(event, *answer)
 
@@ -146,12 +146,12 @@ class Unanswered:
             found = {row["what"] for row in db.execute(query, (upload_id, station))}
         return "over" if "over" in found else "open" if found else "nothing"
 
-    def look(self) -> None:
+    def repeat_due(self) -> None:
         """Say again what is due, when the broker has taken all that was said before."""
         if self._outbox.waiting():
             return
         now = time.time()
-        if self._untold.say_again(now):
+        if self._untold.repeat_due(now):
             self._outbox.wake()
         with self._store.reading() as db:
             # what is further away than the longest pause was put there by a clock that has been put right since

@@ -1,4 +1,4 @@
-"""Looks again and again whether those who watch may still do so, and ends the streams of those who may not."""
+"""Monitors the sessions behind live streams, and ends the streams of those who may not watch any more."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import structlog
 from redis.exceptions import RedisError
 
-from datauploader_gateway.view.live import Leash
+from datauploader_gateway.view.live import StreamHandle
 
 log = structlog.get_logger()
 
@@ -22,12 +22,12 @@ TUG_S = 15.0
 """How often a stream shows that it lives, so that nothing on the way takes it for dead (WHATWG HTML, 9.2.7)."""
 
 
-class Guard(Generic[T]):
-    """Knows who watches; lives in the gateway's event loop."""
+class StreamSessionMonitor(Generic[T]):
+    """Monitors the sessions of those who watch a stream; lives in the gateway's event loop."""
 
     def __init__(self) -> None:
         """Begin with nobody."""
-        self._watching: dict[Leash, T] = {}
+        self._watching: dict[StreamHandle, T] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self, stand: Callable[[Sequence[T]], Awaitable[Sequence[bool]]]) -> None:
@@ -44,14 +44,14 @@ class Guard(Generic[T]):
         return sum(1 for who in self._watching.values() if matches(who))
 
     @contextmanager
-    def watching(self, who: T) -> Iterator[Leash]:
+    def monitored(self, who: T) -> Iterator[StreamHandle]:
         """Keep an eye on somebody for the time of a `with` block; the leash ends what they read."""
-        leash = Leash()
-        self._watching[leash] = who
+        handle = StreamHandle()
+        self._watching[handle] = who
         try:
-            yield leash
+            yield handle
         finally:
-            del self._watching[leash]
+            del self._watching[handle]
 
     async def _run(self, stand: Callable[[Sequence[T]], Awaitable[Sequence[bool]]]) -> None:
         clock = asyncio.get_running_loop()
@@ -65,12 +65,12 @@ class Guard(Generic[T]):
                 some = everybody[start : start + AT_ONCE]
                 await self._look(some, stand)
                 if tugs:
-                    for leash, _ in some:
-                        leash.tug()
+                    for handle, _ in some:
+                        handle.send_keepalive()
                 await asyncio.sleep(ROUND_S * AT_ONCE / max(AT_ONCE, len(everybody)))
 
     async def _look(
-        self, some: Sequence[tuple[Leash, T]], stand: Callable[[Sequence[T]], Awaitable[Sequence[bool]]]
+        self, some: Sequence[tuple[StreamHandle, T]], stand: Callable[[Sequence[T]], Awaitable[Sequence[bool]]]
     ) -> None:
         try:
             answers = await stand([who for _, who in some]) if some else ()
@@ -80,6 +80,6 @@ class Guard(Generic[T]):
         except Exception:  # the boundary of one look: whatever it is, nobody stays who may have to go
             log.exception("guard_failed")
             answers = [False] * len(some)
-        for (leash, _), stands in zip(some, answers, strict=True):
+        for (handle, _), stands in zip(some, answers, strict=True):
             if not stands:
-                leash.end()
+                handle.end_stream()

@@ -1,4 +1,4 @@
-"""What stations ask the gateway: how far it has heard them, and whether it still knows their open uploads."""
+"""Queries of stations to the gateway: how far it has heard them, and whether it still knows their open uploads."""
 
 import redis
 import structlog
@@ -8,11 +8,10 @@ from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import Heard, LastHeard, Question, Remembered, RememberUpload
 from datauploader.errors import ContractError, QuestionRefused
 from datauploader.state import Outbox, Store
+from datauploader_gateway.heard_sequences import CATALOG, HeardSequences
 from datauploader_gateway.heartbeat import SERVICE
-from datauploader_gateway.lastheard import CATALOG
-from datauploader_gateway.lastheard import LastHeard as Numbers
+from datauploader_gateway.pending_requests import PendingRequests
 from datauploader_gateway.signing import Signer
-from datauploader_gateway.unanswered import Unanswered
 from datauploader_gateway.view import keys
 
 log = structlog.get_logger()
@@ -20,16 +19,16 @@ log = structlog.get_logger()
 RULE = "rule:"
 
 
-class StationDesk:
-    """Answers each station about itself alone; the broker vouches for who asks."""
+class GatewayQueries:
+    """Answers queries (request-reply) of each station about itself alone; the broker vouches for who asks."""
 
     def __init__(
-        self, store: Store, outbox: Outbox, client: redis.Redis, numbers: Numbers, unanswered: Unanswered,
-        signer: Signer,
+        self, store: Store, outbox: Outbox, client: redis.Redis, numbers: HeardSequences,
+        pending_requests: PendingRequests, signer: Signer,
     ) -> None:  # fmt: skip
         """Answer from these."""
         self._store, self._outbox, self._redis = store, outbox, client
-        self._numbers, self._unanswered, self._signer = numbers, unanswered, signer
+        self._sequences, self._pending_requests, self._signer = numbers, pending_requests, signer
 
     def __call__(self, question: Question, station: Station) -> WireModel:
         """Answer one question of a station.
@@ -54,7 +53,7 @@ class StationDesk:
         raise QuestionRefused("unknown-question", f"the gateway does not answer {question.name}")
 
     def _heard(self, question: LastHeard, station: Station | None) -> Heard:
-        number = self._numbers.before(station, question.service, question.state, question.run)
+        number = self._sequences.before(station, question.service, question.state, question.run)
         return Heard(number=number, facility=f"{self._store.identity}.{self._store.run}")
 
     def _remember(self, event: Event[UploadRequested], question: RememberUpload) -> Remembered:
@@ -62,7 +61,7 @@ class StationDesk:
         upload_id = event.data.upload_id
         if self._forgetful():
             raise QuestionRefused("unavailable", "the gateway is still finding again what it had; ask it later")
-        knew = self._unanswered.knows(upload_id, event.station.key)
+        knew = self._pending_requests.knows(upload_id, event.station.key)
         shown = bool(self._redis.hexists(keys.upload(upload_id), keys.REQUEST))  # not what a station has said since
         if question.over:
             return Remembered(knew=knew)
@@ -77,12 +76,12 @@ class StationDesk:
             )
         with self._store.transaction() as db:
             Outbox.put(db, event)
-            self._unanswered.keep(db, event)
+            self._pending_requests.keep_request(db, event)
             if question.paused and not shown:
                 pause = UploadControlled(upload_id=upload_id, action="pause", requested_by=event.data.requested_by)
                 said = event.follow(pause, service=SERVICE)
                 Outbox.put(db, said)
-                self._unanswered.keep(db, said)
+                self._pending_requests.keep_request(db, said)
         self._outbox.wake()
         log.warning("upload_remembered_by_its_station", upload_id=upload_id, station=event.station.key)
         return Remembered(knew="open" if shown else "nothing")
