@@ -99,19 +99,19 @@ class StaleStateGuard:
         try:
             return self._bus.ask(question, Heard, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
         except (MessagingError, TimeoutError) as error:
-            log.debug("gateway_not_asked", problem=str(error))
+            log.debug("gateway_query_failed", problem=str(error))
             return None
 
     def _told(self) -> bool:
         try:
             return self._on_facility()
         except Exception:  # the boundary of one look: the thread must outlive it
-            log.exception("facility_not_told")
+            log.exception("facility_resync_failed")
             return False
 
     def _condemn(self) -> None:
         """Have the next start begin anew: what this run has built on the old file cannot be taken back now."""
         self._is_old = True
-        log.error("state_is_from_the_past", problem=self.health_check().detail)
+        log.error("stale_state_detected", problem=self.health_check().detail)
         self._store.condemn()
         self._end()

@@ -44,7 +44,7 @@ class WorkerThread(threading.Thread):
             try:
                 self._work()
             except Exception as error:  # the boundary of every thread
-                log.exception("thread_stumbled", thread=self.name)
+                log.exception("thread_failed", thread=self.name)
                 self._error, self._stumbled_at = f"{type(error).__name__}: {str(error)[:300]}", time.monotonic()
                 time.sleep(PAUSE_S)
             except BaseException as error:

@@ -203,4 +203,4 @@ def test_a_catalogue_slower_than_the_broker_s_patience_costs_no_connection(case)
     run.recover(upload)
     for name, length in lengths.items():
         said = run.services.log(name)[length:]
-        assert not [word for word in ("consumer_interrupted", "broker_away") if word in said], said
+        assert not [word for word in ("consumer_interrupted", "broker_disconnected") if word in said], said

@@ -83,7 +83,7 @@ class CatalogService:
         when the queue is its own: else both would do everything.
         """
         if not self._store.needs_recovery and self._guard.is_old():
-            log.error("state_is_from_the_past", hint="it was put back from a copy: the event log is read again")
+            log.error("stale_state_detected", hint="it was put back from a copy: the event log is read again")
             self._store.require_recovery()
         if not self._store.needs_recovery:
             self._work()
@@ -142,7 +142,7 @@ class CatalogService:
             try:
                 step()
             except Exception as error:  # the boundary of the thread: nobody would hear of it
-                log.exception("turn_failed")
+                log.exception("catalog_takeover_failed")
                 name = type(error).__name__
                 self._stuck = (
                     f"an unexpected error ({name}) when the catalog took up its queue: restart it, see its log"
@@ -179,7 +179,7 @@ class CatalogService:
             consumer.stop()
         self._answering = []
         if not self._store.needs_recovery:
-            log.error("queue_belongs_to_another_state", hint="stop one of the two catalogs, or let them share a folder")
+            log.error("queue_owned_by_another_state", hint="stop one of the two catalogs, or let them share a folder")
             self._store.require_recovery()
 
     def _recall(self) -> None:

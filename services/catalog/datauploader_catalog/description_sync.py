@@ -95,11 +95,11 @@ class DescriptionSync:
             try:
                 pause = self._step()
             except sqlite3.DatabaseError as error:  # a full disk; what is to be told is still in the ledger
-                log.warning("state_not_used", problem=str(error))
+                log.warning("state_file_write_failed", problem=str(error))
                 self._trouble[""] = f"the catalog cannot use its state file ({error}): make room on its disk"
                 pause = 1.0
             except Exception as error:  # the boundary of the thread: what is to be told is still in the ledger
-                log.exception("description_thread_stumbled")
+                log.exception("description_worker_failed")
                 name = type(error).__name__
                 self._trouble[""] = (
                     f"an unexpected error ({name}) keeps descriptions waiting; the catalog's log says more"
@@ -171,7 +171,9 @@ class DescriptionSync:
                     Outbox.put(db, description.event.follow(over, service="catalog"))
         self._trouble.pop(description.subject, None)
         self._outbox.wake()
-        log.info("described", subject=description.subject, description=description.event.id, refused=bool(refusal))
+        log.info(
+            "description_synced", subject=description.subject, description=description.event.id, refused=bool(refusal)
+        )
 
     def _later(self, description: description_queue.QueuedDescription, error: CatalogError) -> None:
         stays = not is_away(error) and self._grace.ended(description.attempts, description.since, time.time())
@@ -180,5 +182,5 @@ class DescriptionSync:
         with self._store.transaction() as db:
             description_queue.postpone(db, description, time.time() + wait)
         if self._trouble.get(description.subject) != str(error):
-            log.warning("description_waits", subject=description.subject, problem=str(error), retry_in_s=wait)
+            log.warning("description_retry_scheduled", subject=description.subject, problem=str(error), retry_in_s=wait)
         self._trouble[description.subject] = str(error)

@@ -170,7 +170,9 @@ def drop_strangers(db: sqlite3.Connection, event: Event[UploadRequested]) -> Non
     below = f"{event.data.destination.location}/"
     for row in db.execute("SELECT path, stored FROM datafiles WHERE upload_id = ?", (event.data.upload_id,)).fetchall():
         if not (name := StoredFile.model_validate_json(row["stored"]).object).startswith(below):
-            log.error("object_of_another", upload_id=event.data.upload_id, object=name, belongs_below=below)
+            log.error(
+                "object_owned_by_another_upload", upload_id=event.data.upload_id, object=name, belongs_below=below
+            )
             key = event.data.upload_id, row["path"]
             db.execute("DELETE FROM datafiles WHERE upload_id = ? AND path = ?", key)
 

@@ -102,7 +102,7 @@ class CatalogWorker:
             except sqlite3.DatabaseError as error:  # a full disk; what is wanted is still in the ledger
                 self._stumble(f"the catalog cannot use its state file ({error}): make room on its disk")
             except Exception as error:  # the boundary of the thread: what is wanted is still in the ledger
-                log.exception("catalogue_thread_stumbled")
+                log.exception("catalogue_worker_failed")
                 self._stumble(
                     f"an unexpected error ({type(error).__name__}) keeps the catalog from its work; see its log"
                 )
@@ -126,7 +126,7 @@ class CatalogWorker:
             self._trouble[""] = sentence
             self._change.wait(1.0)
         if fresh:
-            log.error("state_not_used", problem=why)
+            log.error("state_file_write_failed", problem=why)
 
     def _take(self) -> ledger.WantedDataset | None:
         with self._change:
@@ -337,7 +337,7 @@ class CatalogWorker:
             fresh = self._trouble.get(upload.upload_id) != str(error)
             self._trouble[upload.upload_id] = str(error)
         if fresh:
-            log.warning("catalogue_waits", problem=str(error), retry_in_s=wait)
+            log.warning("catalogue_retry_scheduled", problem=str(error), retry_in_s=wait)
 
     def _well(self, request: Event[EventData]) -> None:
         upload_id = request.data.upload_id
@@ -350,7 +350,7 @@ class CatalogWorker:
             with self._store.transaction() as db:
                 delays.end(db, request, upload_id)
             self._outbox.wake()
-            log.info("catalogue_goes_on")
+            log.info("catalogue_recovered")
 
     @staticmethod
     def _say(db: sqlite3.Connection, request: Event[EventData], fact: EventData, *natural: str) -> None:

@@ -85,7 +85,7 @@ class PendingDescriptions:
                 query = "UPDATE words SET said = said + 1, due = ? WHERE subject = ? AND event_id = ?"
                 if db.execute(query, (now + pause, *key)).rowcount:
                     Outbox.put(db, decode(row["event"]))
-                    log.info("word_said_again", subject=row["subject"], word=row["event_id"])
+                    log.info("description_repeated", subject=row["subject"], word=row["event_id"])
             db.execute("DELETE FROM words WHERE time < ?", (_long_ago(now - self._kept_s),))
         return True
 

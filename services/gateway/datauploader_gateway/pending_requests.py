@@ -166,7 +166,7 @@ class PendingRequests:
                     "UPDATE wishes SET said = said + 1, due = ? WHERE upload_id = ? AND what = ?",
                     (now + pause, row["upload_id"], row["what"]),
                 )
-                log.info("wish_said_again", upload_id=row["upload_id"], what=row["what"], silent=row["silent"])
+                log.info("request_repeated", upload_id=row["upload_id"], what=row["what"], silent=row["silent"])
             self._say(db, due)
             db.execute("DELETE FROM wishes WHERE due < ?", (now - self._kept_s,))
         self._outbox.wake()
@@ -179,7 +179,7 @@ class PendingRequests:
             self._say(db, rows)
         crash_point("gateway.reminded")
         self._outbox.wake()
-        log.info("station_reminded", station=station, wishes=len(rows))
+        log.info("station_requests_repeated", station=station, wishes=len(rows))
 
     def _end(self, event: Event[EventData]) -> None:
         """Want nothing more of an upload; the broker vouches for the station, so that it ends its own alone."""

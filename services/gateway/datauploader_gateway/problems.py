@@ -91,7 +91,7 @@ def _problem(request: Request, error: Exception) -> Response:
 
 
 def _redis_away(request: Request, error: Exception) -> Response:
-    log.warning("redis_away", problem=str(error))
+    log.warning("redis_unavailable", problem=str(error))
     if isinstance(error, OutOfMemoryError):
         full = SessionsFull("Redis, which keeps sessions and status, is full")
         return _render(ProblemResponse.of(full), request.scope)

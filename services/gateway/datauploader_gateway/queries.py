@@ -68,7 +68,7 @@ class GatewayQueries:
         if knew == "over" or (knew == "open" and shown and not question.catalog_lacks):
             return Remembered(knew=knew)
         if not event.data.requested_by.id.startswith(RULE) and not self._signer.holds(event):
-            log.error("unknown_upload_without_proof", upload_id=upload_id, station=event.station.key)
+            log.error("upload_request_unproven", upload_id=upload_id, station=event.station.key)
             raise QuestionRefused(
                 "not-allowed",
                 f"this facility does not know the upload {upload_id} and has no proof that "
@@ -83,7 +83,7 @@ class GatewayQueries:
                 Outbox.put(db, said)
                 self._pending_requests.keep_request(db, said)
         self._outbox.wake()
-        log.warning("upload_remembered_by_its_station", upload_id=upload_id, station=event.station.key)
+        log.warning("upload_request_recovered", upload_id=upload_id, station=event.station.key)
         return Remembered(knew="open" if shown else "nothing")
 
     def _forgetful(self) -> bool:

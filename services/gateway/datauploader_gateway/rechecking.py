@@ -53,7 +53,7 @@ class DatasetRecheck:
             self._at = self._at if len(ids) == LOOKED_AT else 0
         if asked:
             self._outbox.wake()
-            log.info("old_datasets_to_be_compared", asked=asked)
+            log.info("dataset_rechecks_requested", asked=asked)
 
     def _read(self, upload_id: str) -> tuple[Upload | None, dict[str, Register]]:
         head = {raw(name): raw(said) for name, said in self._redis.hgetall(keys.upload(upload_id)).items()}

@@ -145,7 +145,7 @@ class Auditor:
                 self._postpone(request, time.time() + AGAIN_S, "")
                 return
             self._say(audit.request, report, compared.lacking())
-        log.info("storage_compared", objects=report.objects, files=report.files, well=report.well, s=report.seconds)
+        log.info("audit_finished", objects=report.objects, files=report.files, well=report.well, s=report.seconds)
 
     def _expect(self, compared: Comparison, request: Event[AuditRequested]) -> str:
         """Take over what should lie there, page by page; return its digest.
@@ -195,7 +195,7 @@ class Auditor:
         final = isinstance(error, QuestionRefused) and error.code != "unavailable"
         trouble = f"What lies on the storage could not be compared: {error}"[:2000]
         if trouble != audit.trouble:
-            log.warning("audit_waits", problem=str(error), final=final)
+            log.warning("audit_retry_scheduled", problem=str(error), final=final)
         said = AuditReported(**_named(request), trouble=trouble, final=final)
         if final:
             self._say(audit.request, said, ())

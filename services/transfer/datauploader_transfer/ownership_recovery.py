@@ -52,7 +52,7 @@ def _read(store: Store, bus: Bus, reader: _OwnershipReader, then: Callable[[], N
     consumer = bus.replay(Start(first=True), reader.take, at_end=reader.ended.set)
     while not reader.ended.wait(LOOK_S):
         if isinstance(trouble := consumer.problem, BrokerRefused):
-            log.warning("log_not_readable", problem=str(trouble), effect="the catalog is asked instead")
+            log.warning("event_log_read_failed", problem=str(trouble), effect="the catalog is asked instead")
             break
     consumer.stop(2.0)
     store.mark_recovered()

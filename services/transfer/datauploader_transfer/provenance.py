@@ -57,9 +57,9 @@ class ProvenanceCheck:
         try:
             self._note_all(upload, station)
         except BrokerRefused as error:
-            log.warning("catalog_not_asked", problem=str(error))
+            log.warning("catalog_query_failed", problem=str(error))
         except MessagingError as error:
-            log.warning("catalog_does_not_answer", upload_id=upload.upload_id, problem=str(error))
+            log.warning("catalog_query_timed_out", upload_id=upload.upload_id, problem=str(error))
             self._later[upload.upload_id] = (time.monotonic() + wait_s, min(LONGEST_WAIT_S, wait_s * 2))
             return False
         self._asked[upload.upload_id] = time.monotonic()
@@ -75,9 +75,9 @@ class ProvenanceCheck:
             except QuestionRefused as error:
                 if error.code == "unavailable":
                     raise
-                log.warning("catalog_refuses", upload_id=upload_id, problem=str(error))
+                log.warning("catalog_query_refused", upload_id=upload_id, problem=str(error))
             else:
-                log.info("owner_recalled", upload_id=upload_id, files=files)
+                log.info("ownership_recovered", upload_id=upload_id, files=files)
 
     def _note(self, upload: ledger.UploadRoute, upload_id: str, station: Station) -> int:
         """Note what one upload has stored, page by page."""

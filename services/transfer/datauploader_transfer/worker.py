@@ -138,7 +138,7 @@ class TransferWorker:
             try:
                 return step()
             except sqlite3.DatabaseError as error:
-                log.error("state_not_used", problem=f"{error}: make room on its disk; it goes on by itself")  # noqa: TRY400 - a sentence
+                log.error("state_file_write_failed", problem=f"{error}: make room on its disk; it goes on by itself")  # noqa: TRY400 - a sentence
                 self._cancel.wait(1.0)
         return None
 
@@ -255,7 +255,7 @@ class TransferWorker:
         try:
             self._hang_guard.call_with_deadline(upload.root, lambda: _is_there(items[0].source))
         except DriveTimeout:
-            log.warning("source_does_not_answer", root=os.fsdecode(upload.root))
+            log.warning("source_drive_timeout", root=os.fsdecode(upload.root))
             return False
         return True
 

@@ -191,7 +191,7 @@ class UploadAdmission:
                     f"{root} in `roots` led to {os.fsdecode(known or b'')} and leads to {os.fsdecode(now)} now, which "
                     "is not believed: put it back, or write in `roots` the folder that you mean, without links."
                 )
-                log.warning("root_leads_elsewhere", problem=self._moved[root])
+                log.warning("root_moved", problem=self._moved[root])
             self._real[root] = known or now
         return self._real[root]
 

@@ -75,7 +75,7 @@ class Announcer:
             if rows and not (session.upload.trouble and all(row.state == "stored" for row in rows)):
                 if silent:
                     session.unheard, session.unheard_at = _unheard(session.upload, len(rows)), now
-                log.info("announced_again", upload_id=session.upload.upload_id, files=len(rows))
+                log.info("versions_announced_again", upload_id=session.upload.upload_id, files=len(rows))
                 self._say(db, session, rows)
                 crash_point("watcher.reminding")
 

@@ -95,7 +95,7 @@ class FacilityResync:
             return None
 
     def _troubled(self, upload: UploadRow, problem: str) -> None:
-        log.error("upload_not_remembered", upload_id=upload.upload_id, problem=problem)
+        log.error("upload_unknown_to_gateway", upload_id=upload.upload_id, problem=problem)
         with self._store.transaction() as db:
             UploadTable.set_trouble(db, upload.number, f"{problem}.")
         self._changed()
@@ -112,7 +112,7 @@ class FacilityResync:
             UploadTable.heard(db, upload.number, time.time())
         self._outbox.wake()
         self._changed()
-        log.warning("upload_told_again", upload_id=upload.upload_id, files=len(stored))
+        log.warning("upload_resynced", upload_id=upload.upload_id, files=len(stored))
 
 
 def _omissions(db: sqlite3.Connection, upload: int) -> list[LeftOutFile]:

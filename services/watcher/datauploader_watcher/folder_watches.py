@@ -93,7 +93,7 @@ class FolderWatches:
         short = watches_left_out(min(folders, self._counted))  # what appeared just now may not be watched yet
         self._counted = folders
         if short and not self.short:
-            log.warning("folders_not_watched", problem=short)
+            log.warning("folder_watches_missing", problem=short)
         self.short = short
         for session in uploads:
             if short and not session.polled:

@@ -146,7 +146,7 @@ class Handlers:
         if upload is None or upload.state != "sealed":
             return
         if upload.manifest != event.data.manifest_sha256:
-            log.info("completed_with_an_older_manifest")
+            log.info("stale_manifest_completed")
             return
         UploadTable.set_state(unit.db, upload.number, "completed")
         UploadTable.heard(unit.db, upload.number, time.time())

@@ -94,7 +94,7 @@ class StationHeartbeat:
             Outbox.put(db, Event(data=report, station=self._here, service=SERVICE))
             self._store.mark_recovered()
         crash_point("watcher.forgot")
-        log.info("requests_asked_for_again")
+        log.info("requests_requested_again")
 
     def _run(self) -> None:
         self._send("starting")
@@ -172,4 +172,4 @@ def _disk(path: str | os.PathLike[str]) -> Disk | None:
 
 def _not_taken(future: "Future[None]") -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
-        log.debug("report_not_taken", problem=str(error))
+        log.debug("heartbeat_not_sent", problem=str(error))

@@ -171,10 +171,10 @@ class LateChangeScan:
         try:
             later = result()
         except (FolderError, OSError) as problem:
-            log.info("folder_not_looked_at", upload_id=upload.upload_id, problem=str(problem))
+            log.info("late_change_scan_failed", upload_id=upload.upload_id, problem=str(problem))
             later = None
         except Exception:  # the boundary of one look: an unknown error must not keep the others from theirs
-            log.exception("folder_not_looked_at", upload_id=upload.upload_id)
+            log.exception("late_change_scan_failed", upload_id=upload.upload_id)
             later = None
         now = self._context.clock.now_ns() / 1e9
         with self._context.store.transaction() as db:

@@ -70,9 +70,9 @@ class LedgerRecovery:
         try:
             return self._recall(upload)
         except sqlite3.DatabaseError as error:  # a full disk
-            log.warning("recall_not_written", problem=str(error))
+            log.warning("ledger_recovery_write_failed", problem=str(error))
         except Exception:  # the boundary of one upload: the thread must outlive it, or nothing is sealed any more
-            log.exception("recall_failed", upload_id=upload.upload_id)
+            log.exception("ledger_recovery_failed", upload_id=upload.upload_id)
         return False
 
     def _uploads(self) -> list[UploadRow]:
@@ -95,7 +95,7 @@ class LedgerRecovery:
         with self._store.transaction() as db:
             UploadTable.set_recall(db, upload.number, None)
         if adopted or again:
-            log.info("files_recalled", upload_id=upload.upload_id, files=adopted, announced_again=again)
+            log.info("ledger_recovered", upload_id=upload.upload_id, files=adopted, announced_again=again)
         self._changed()
         return True
 
@@ -166,7 +166,7 @@ class LedgerRecovery:
         )
         if sentence == upload.recall:
             return
-        log.warning("catalog_not_asked", upload_id=upload.upload_id, problem=str(error))
+        log.warning("catalog_query_failed", upload_id=upload.upload_id, problem=str(error))
         with self._store.transaction() as db:
             UploadTable.set_recall(db, upload.number, sentence)
         self._changed()

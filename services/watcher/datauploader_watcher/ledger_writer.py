@@ -44,7 +44,7 @@ class LedgerWriter:
         except Exception as error:
             if _is_of_the_ledger(error):
                 raise
-            log.exception("not_written_together", uploads=len(found))
+            log.exception("ledger_batch_write_failed", uploads=len(found))
             for session, before in returned.items():
                 session.returned = before
             for session in omitting:
@@ -77,7 +77,7 @@ class LedgerWriter:
             except Exception as error:
                 if _is_of_the_ledger(error):
                     raise
-                log.exception("not_announced", upload_id=session.upload.upload_id)
+                log.exception("announcement_failed", upload_id=session.upload.upload_id)
 
     def _alone(self, session: UploadSession, outcome: HashResult, room: int) -> None:
         try:

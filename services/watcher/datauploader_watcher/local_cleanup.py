@@ -74,7 +74,7 @@ class LocalCleanup:
             try:
                 left = any(list(map(self._release, self._uploads())))
             except sqlite3.OperationalError as error:
-                log.warning("release_not_written", problem=str(error))
+                log.warning("cleanup_write_failed", problem=str(error))
                 left = True
             self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2)
             self._news.wait(self._wait_s if left else None)
@@ -97,13 +97,13 @@ class LocalCleanup:
                 disk.verify_root()
                 self._some(upload, disk, rows, kept)
             except RootLost as problem:
-                log.info("release_waits", upload_id=upload.upload_id, problem=str(problem))
+                log.info("cleanup_retry_scheduled", upload_id=upload.upload_id, problem=str(problem))
                 return True
             except QuestionRefused as refusal:
-                log.warning("release_refused", upload_id=upload.upload_id, problem=str(refusal))
+                log.warning("cleanup_refused", upload_id=upload.upload_id, problem=str(refusal))
                 return True
             except MessagingError as problem:
-                log.info("release_waits", upload_id=upload.upload_id, problem=str(problem))
+                log.info("cleanup_retry_scheduled", upload_id=upload.upload_id, problem=str(problem))
                 return True
         self._tell_kept(upload, kept)
         return False

@@ -102,7 +102,7 @@ class Loop:
             except sqlite3.OperationalError as error:
                 self._cannot_write(error)
             except Exception:  # the loop's boundary: a defect must be heard of, and must not end the watching
-                log.exception("watch_loop_failed")
+                log.exception("watcher_loop_failed")
                 self._start_over("the watcher met an error that it does not know; its log has the details")
             self.inbox.wait(self._pause())
             if self._wrote:
@@ -149,7 +149,7 @@ class Loop:
         if session.lost and not away:
             log.warning("root_lost", upload_id=session.upload.upload_id, problem=session.lost)
         elif away and not session.lost:
-            log.info("root_is_back", upload_id=session.upload.upload_id)
+            log.info("root_recovered", upload_id=session.upload.upload_id)
             self._watches.rewatch_upload(session)
 
     def _read(self, session: UploadSession) -> None:
@@ -198,7 +198,7 @@ class Loop:
     def _cannot_write(self, error: sqlite3.OperationalError) -> None:
         """Go on when the state file cannot be written (a full disk): what was not kept is found again by a scan."""
         if not self._trouble:
-            log.error("state_not_written", problem=str(error))
+            log.error("state_file_write_failed", problem=str(error))
         self._start_over(
             f"the watcher cannot write its state file ({error}): make room on that disk; it goes on by itself"
         )

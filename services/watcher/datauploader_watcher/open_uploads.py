@@ -96,7 +96,7 @@ class OpenUploads:
             for session in self:
                 self._look_into_suspects(db, session)
                 if session.give_up():
-                    log.warning("root_given_up", upload_id=session.upload.upload_id, problem=session.lost)
+                    log.warning("root_abandoned", upload_id=session.upload.upload_id, problem=session.lost)
                 Recorder(db, self._clock).chosen(session)
                 if session.given_up and may_close(session):
                     Recorder(db, self._clock).given_up(session)

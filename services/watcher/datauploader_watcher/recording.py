@@ -185,7 +185,7 @@ class Recorder:
         if not choice.done:
             return True
         if choice.tries + 1 >= MOST_TAKEN:
-            log.info("file_cannot_be_taken", path=display(path))
+            log.info("file_read_at_once_failed", path=display(path))
             del session.choices[path]
             session.closing.taken.discard(path)
             session.closing.untaken.add(path)

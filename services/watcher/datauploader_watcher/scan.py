@@ -209,7 +209,7 @@ class Scan:
             raise
         except Exception as error:
             if row is None or row[5] != NOT_RECORDED:
-                log.exception("entry_not_understood", path=display(path))
+                log.exception("scan_entry_failed", path=display(path))
             self._findings.omit(path, unrecorded(error), row)
 
     def _learn(self, folder: int | None, news: list[tuple[int, bytes]]) -> None:

@@ -175,7 +175,7 @@ class StandingRules:
         except ValueError as error:
             shown = folder.decode("utf-8", "backslashreplace")
             if folder not in self._problems:
-                log.warning("folder_fits_rule_but_cannot_be_dataset", folder=shown, rule=one.rule.name)
+                log.warning("rule_folder_name_invalid", folder=shown, rule=one.rule.name)
             self._problems[folder] = f"Rule {one.rule.name}: {shown} is not uploaded, because {error}; rename it."
             return None
         self._problems.pop(folder, None)
@@ -208,7 +208,9 @@ class StandingRules:
             Outbox.put(db, event)
         crash_point("watcher.rule-asked")
         self._outbox.wake()
-        log.info("rule_opens_upload", rule=rule.name, upload_id=name, folder=os.fsdecode(folder), generation=generation)
+        log.info(
+            "rule_upload_requested", rule=rule.name, upload_id=name, folder=os.fsdecode(folder), generation=generation
+        )
 
     def _further(
         self, rule: str, folder: bytes, target: Target, generation: int

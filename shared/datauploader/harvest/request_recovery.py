@@ -38,7 +38,7 @@ class RequestRecovery:
         if self._reader is None and self._missed.is_set() and self._clock() - self._begun >= EVERY_S:
             self._begun = self._clock()
             self._missed.clear()
-            log.info("log_is_read", hint="an upload is not known here; the log says what was asked for")
+            log.info("request_recovery_started", hint="an upload is not known here; the log says what was asked for")
             self._reader = self._bus.replay(Start(first=True), self._hear, at_end=self._ended.set)
 
     def stop(self, deadline_s: float) -> None:

@@ -187,7 +187,7 @@ class HarvesterService:
         if isinstance(error, sqlite3.DatabaseError):
             sentence = f"the state file cannot be used ({error}): make room on its disk; it goes on by itself"
         if self._problem != sentence:
-            log.error("harvester_stumbled", problem=sentence, exc_info=error)
+            log.error("harvester_failed", problem=sentence, exc_info=error)
         self._problem = sentence
         with self._change:
             self._change.wait_for(lambda: self._stopping, _STUMBLE_S)

@@ -25,13 +25,13 @@ class StationClaim:
 
     def _held(self) -> None:
         if self.problem:
-            log.info("station_is_ours", queue=self._queue.name)
+            log.info("station_claimed", queue=self._queue.name)
         self.ours, self.problem = True, ""
 
     def _lost(self, rival: str) -> None:
         sentence = two_computers(self._station, self._host, rival)
         if sentence != self.problem:
-            log.error("station_is_anothers", queue=self._queue.name, problem=sentence)
+            log.error("station_claimed_by_another_computer", queue=self._queue.name, problem=sentence)
         self.ours, self.problem = False, sentence
 
 

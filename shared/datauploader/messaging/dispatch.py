@@ -88,7 +88,7 @@ class Dispatcher:
                     self._forget_old(db)
                     seen = not Inbox.first_time(db, event.id)
                     if seen and not registration.redeliver:
-                        log.debug("already_handled")
+                        log.debug("duplicate_event_ignored")
                         return
                     registration.call(UnitOfWork(db, self._service, event, seen), event)
                     crash_point("inbox.handled")

@@ -125,7 +125,9 @@ class ReaderProcess:
         try:
             process.wait(_KILLED_S)
         except subprocess.TimeoutExpired:  # nobody can end a process that waits for a drive
-            log.warning("reader_not_ended", pid=process.pid, hint="it ends when the drive that it waits for answers")
+            log.warning(
+                "reader_kill_timed_out", pid=process.pid, hint="it ends when the drive that it waits for answers"
+            )
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ready(self) -> "subprocess.Popen[bytes] | None":

@@ -136,7 +136,7 @@ class Outbox:
                     "a damaged one is set aside at the next start"
                 )
             except Exception as error:  # the boundary of the thread: the rows are still there
-                log.exception("outbox_stumbled")
+                log.exception("outbox_failed")
                 self._stumble(f"an unexpected error ({type(error).__name__}) keeps events from being sent; see the log")
             with self._change:
                 if self._stumbled or (not self._fresh and not self._confirmed):
@@ -165,7 +165,7 @@ class Outbox:
 
     def _stumble(self, why: str) -> None:
         if not self._stumbled:
-            log.error("outbox_not_written", problem=why)
+            log.error("outbox_write_failed", problem=why)
         self._stumbled = True
         self._trouble = why
 

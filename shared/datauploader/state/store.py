@@ -123,7 +123,7 @@ class Store:
             aside = self._beside("past")
             self.close()
             _set_aside(self.path, aside)
-            log.error("state_file_is_from_the_past", path=str(self.path), set_aside=str(aside))
+            log.error("stale_state_file_set_aside", path=str(self.path), set_aside=str(aside))
             self._start()
 
     def sync(self) -> None:

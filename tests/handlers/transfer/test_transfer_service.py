@@ -485,7 +485,7 @@ def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
         movers = _movers()
         world.service._store._write.execute("PRAGMA query_only = ON")
         world.storage.down = ""
-        eventually(lambda: any(line["event"] == "state_not_used" for line in logs), what="the disk is full")
+        eventually(lambda: any(line["event"] == "state_file_write_failed" for line in logs), what="the disk is full")
         world.service._store._write.execute("PRAGMA query_only = OFF")
     assert world.stored()[0].file.path == "a"
     assert _movers() == movers

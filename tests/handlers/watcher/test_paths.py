@@ -266,4 +266,4 @@ def test_a_root_that_is_another_folder_now_is_read_and_told(tmp_path, capsys):
     root.rename(tmp_path / "away")
     root.mkdir()
     disk.verify_root()
-    assert "root_is_another_folder" in capsys.readouterr().out
+    assert "root_replaced" in capsys.readouterr().out

@@ -75,10 +75,10 @@ class StreamSessionMonitor(Generic[T]):
         try:
             answers = await stand([who for _, who in some]) if some else ()
         except RedisError as error:  # nobody can say that their sessions are not over
-            log.warning("streams_end", streams=len(some), problem=str(error))
+            log.warning("streams_ended", streams=len(some), problem=str(error))
             answers = [False] * len(some)
         except Exception:  # the boundary of one look: whatever it is, nobody stays who may have to go
-            log.exception("guard_failed")
+            log.exception("stream_monitor_failed")
             answers = [False] * len(some)
         for (handle, _), stands in zip(some, answers, strict=True):
             if not stands:

@@ -64,9 +64,9 @@ class MailSender:
             try:
                 await self._look()
             except RedisError as error:
-                log.warning("mail_waits", problem=str(error))
+                log.warning("mail_retry_scheduled", problem=str(error))
             except sqlite3.DatabaseError as error:
-                log.error("mail_waits", problem=str(error))  # noqa: TRY400 - a sentence
+                log.error("mail_retry_scheduled", problem=str(error))  # noqa: TRY400 - a sentence
             except Exception:  # the task must outlive whatever happens here
                 log.exception("mail_failed")
             with suppress(TimeoutError):
@@ -107,7 +107,7 @@ class MailSender:
         try:
             letter = self._templates.write(trigger.kind, {"link": self._link, **context})
         except TemplateError as error:
-            log.error("mail_template_wrong", kind=trigger.kind, problem=str(error))  # noqa: TRY400 - a sentence
+            log.error("mail_template_invalid", kind=trigger.kind, problem=str(error))  # noqa: TRY400 - a sentence
             self._triggers.postpone(trigger)
             return
         self._triggers.keep_letter(trigger, (address, letter.subject, letter.body))

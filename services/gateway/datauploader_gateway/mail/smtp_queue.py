@@ -82,7 +82,7 @@ class SmtpQueue:
             return self._send_all(rows, stopping)
         except (OSError, smtplib.SMTPException) as error:
             trouble = trouble_of(error, self._settings)
-            log.warning("mail_server_away", problem=trouble, letters=len(rows))
+            log.warning("mail_server_unavailable", problem=trouble, letters=len(rows))
             for row in rows:
                 self._again(row, trouble)
             return DeliveryBatch(trouble=trouble)

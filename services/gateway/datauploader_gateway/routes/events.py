@@ -87,7 +87,7 @@ async def while_signed_in(
                 async for batch in batches:
                     yield batch
         except RedisError as error:
-            log.warning("stream_ends", problem=str(error))
+            log.warning("stream_ended", problem=str(error))
 
 
 def position_of(text: str) -> str:

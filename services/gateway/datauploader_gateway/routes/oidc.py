@@ -113,7 +113,7 @@ async def _begin_session(
     if claims.get("email") and not vouched:
         log.warning("mail_address_not_verified", user=user.id, hint="gateway.oidc.trusted_email takes it as it is")
     if missing := kept.get(roles.LEFT_OUT):
-        log.warning("claims_left_out_by_the_provider", user=user.id, claims=missing, hint="see docs/deployment.md")
+        log.warning("claims_missing", user=user.id, claims=missing, hint="see docs/deployment.md")
     await parts.post.addresses.learn(user.id, claims, vouched=vouched)
     await parts.audit.record("signed in", who=user.id, address=address_of(request), method="oidc")
     response = RedirectResponse(goal, 303)
@@ -174,6 +174,6 @@ def _decline(error: str) -> NoReturn:
 def _failed(request: Request, error: Problem | RedisError) -> Response:
     """Show what went wrong as a page: a person looks at this, no program."""
     if isinstance(error, RedisError):
-        log.warning("redis_away", problem=str(error))
+        log.warning("redis_unavailable", problem=str(error))
         error = SessionsAway("Redis, which keeps sessions and status, does not answer")
     return rendering.problem(request, ProblemResponse.of(error), trace_id(request.scope))

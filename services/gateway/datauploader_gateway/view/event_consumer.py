@@ -124,7 +124,7 @@ class EventConsumer:
             except redis.RedisError as error:
                 self._pause(error)
             except Exception:  # the thread must outlive whatever happens here
-                log.exception("view_keeper_failed")
+                log.exception("projection_update_failed")
             self._heartbeat.beat(self.problem)
             self._ending.wait(0.1 if self._rebuild else self._interval_s)
 
@@ -141,7 +141,7 @@ class EventConsumer:
         self._sequences.write()
         if not whole and self._rebuild is None:
             self._status.set_problem(READING)
-            log.info("view_is_built_again")
+            log.info("projection_rebuild_started")
             metrics.REBUILDS.inc()
             mark = self._heartbeat.event()
             self._redis.set(keys.BUILDING, mark.id)
@@ -153,7 +153,7 @@ class EventConsumer:
         if self._rebuild is not None and self._rebuild.whole:
             self._status.set_problem(READING)
         elif self.problem:
-            log.info("view_is_well")
+            log.info("projection_recovered")
             self._status.set_problem("")
         elif self._old is not None:
             self._old.request_due()
@@ -177,7 +177,9 @@ class EventConsumer:
         self._version.behind.clear()
         highest, there = self._version.highest, int(self._redis.get(keys.COMMITS) or 0)
         if self._redis.exists(keys.MARKER):
-            log.warning("redis_is_older", changes=there, had=highest, hint="after a power cut, or a copy was put back")
+            log.warning(
+                "redis_rolled_back", changes=there, had=highest, hint="after a power cut, or a copy was put back"
+            )
         with self._redis.pipeline() as pipe:
             pipe.delete(keys.MARKER)
             pipe.incrby(keys.COMMITS, max(0, highest - there))
@@ -191,7 +193,7 @@ class EventConsumer:
         try:
             self._version.save()
         except sqlite3.OperationalError as error:
-            log.warning("state_not_written", problem=str(error))
+            log.warning("state_file_write_failed", problem=str(error))
 
     def _catch_up(self) -> None:
         """Read the latest minutes of the log once more after a start.
@@ -215,7 +217,7 @@ class EventConsumer:
                 self._store.mark_recovered()
                 self._status.set_problem("")
                 self._caught_up = True
-                log.info("view_is_whole")
+                log.info("projection_rebuilt")
             self._abandon_rebuild()
         elif rebuild.lost:
             if rebuild.whole:
@@ -235,7 +237,7 @@ class EventConsumer:
         """Leave events in their queue while there is nowhere to put them."""
         sentence = redis_client.trouble_of(error)
         if not self.problem.startswith("Redis"):
-            log.warning("redis_away", problem=f"{sentence} ({error})")
+            log.warning("redis_unavailable", problem=f"{sentence} ({error})")
         self._status.set_problem(sentence)
         self._abandon_rebuild()
         if self._consumer is not None:

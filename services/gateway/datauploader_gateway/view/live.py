@@ -161,7 +161,7 @@ class LiveStreams:
                     position = entries[-1][0].decode()
                     self._wake(entries)
             except RedisError as error:
-                log.warning("live_reader_waits", problem=str(error))
+                log.warning("live_reader_retry_scheduled", problem=str(error))
             except Exception:  # whatever it is, those who watch must not be left in silence
                 log.exception("live_reader_failed")
             await asyncio.sleep(PAUSE_S)
@@ -233,7 +233,7 @@ class _Feed:
                 elif self._refresh is not None:
                     await self._tell(await self._refresh(self.position))
             except RedisError as error:
-                log.warning("live_feed_waits", problem=str(error))
+                log.warning("live_feed_retry_scheduled", problem=str(error))
                 await asyncio.sleep(1)
                 self.changed.set()
             except Exception:  # the watchers' streams end and come back

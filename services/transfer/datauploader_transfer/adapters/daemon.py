@@ -113,7 +113,7 @@ class RcloneDaemon:
             try:
                 self._process.wait(_DIES_WITHIN_S)
             except subprocess.TimeoutExpired:
-                log.warning("rclone_given_up", pid=self._process.pid)
+                log.warning("rclone_abandoned", pid=self._process.pid)
                 self.generation += 1
                 self._client = self._new_client()  # the old one's connections lead to the old rclone
                 self._keeper = self._new_keeper()
@@ -159,7 +159,7 @@ class RcloneDaemon:
                     self._ready.clear()
                 self._put_down(process)
         if not self._closing.is_set():
-            log.warning("rclone_ended", code=process.returncode)
+            log.warning("rclone_exited", code=process.returncode)
 
     @staticmethod
     def _put_down(process: subprocess.Popen[bytes]) -> None:

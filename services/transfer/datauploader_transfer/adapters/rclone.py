@@ -213,7 +213,7 @@ class RcloneMover:
         wanted = requested_pause_s(self._remotes[remote])
         if wanted is None:
             return found
-        log.info("storage_asks_for_pause", remote=remote, seconds=wanted)
+        log.info("retry_after_requested", remote=remote, seconds=wanted)
         return [
             replace(outcome, whose=Whose.REMOTE, retry_after_s=max(wanted, outcome.retry_after_s or 0))
             if outcome.state is State.UNREACHABLE
@@ -258,7 +258,7 @@ class RcloneMover:
                     return attempt.run_batch()
                 except RcloneGone as error:
                     text = f"connection lost: {error}"
-                    log.warning("portion_interrupted", remote=remote, files=len(batch), error=str(error))
+                    log.warning("copy_batch_interrupted", remote=remote, files=len(batch), error=str(error))
                     self._closing.wait(_BREATH_S)  # a dying rclone still accepts for a moment
                 except RcloneRefused as error:
                     text = str(error)
@@ -314,7 +314,7 @@ class RcloneMover:
                 _define(client, name, remote.type, {**tuning_for(remote).options, **secret, **trusted})
             except BadRemote as error:  # the others can still be used
                 self._unusable[name] = str(error)
-                log.warning("remote_unusable", remote=name, error=str(error))
+                log.warning("remote_probe_failed", remote=name, error=str(error))
         client.post("/core/bwlimit", json={"rate": _rate(self._bytes_per_s)})
 
 

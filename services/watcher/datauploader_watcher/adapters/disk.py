@@ -140,7 +140,7 @@ class LocalDisk:
         if not stat.S_ISDIR(seen.st_mode) or nofollow.leads_elsewhere(seen):
             raise RootLost(f"{name} {_SWAPPED}")
         if self._identity not in (None, (seen.st_dev, seen.st_ino)):
-            log.warning("root_is_another_folder", root=name, hint="it was made anew, mounted again or put in its place")
+            log.warning("root_replaced", root=name, hint="it was made anew, mounted again or put in its place")
         self._identity = seen.st_dev, seen.st_ino
 
     def _new_name(self) -> str:

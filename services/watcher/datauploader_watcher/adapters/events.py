@@ -123,7 +123,7 @@ class Events:
         try:
             self._observer.unschedule(watch)
         except (KeyError, OSError) as error:  # the emitter of a deleted folder has ended by itself
-            log.debug("watch_was_gone", folder=os.fsdecode(folder), problem=str(error))
+            log.debug("watch_already_removed", folder=os.fsdecode(folder), problem=str(error))
 
 
 def _observer(overflow: Callable[[], None]) -> BaseObserver:

@@ -153,7 +153,7 @@ class HashPool:
                 else:
                     self._done(self._small(job))
             except Exception as error:  # the thread's boundary: one odd file must not end the reading of all others
-                log.exception("files_not_hashed", upload=job.upload, files=len(job.files))
+                log.exception("hashing_failed", upload=job.upload, files=len(job.files))
                 _close(job)
                 problem = DiskBusy(f"reading it failed ({type(error).__name__}: {str(error)[:300]})")
                 self._done([HashResult(job.upload, file.path, file.stamp, problem=problem) for file in job.files])

@@ -173,7 +173,7 @@ class RabbitBus:
             until = time.monotonic() + max(0.0, deadline_s - _LEAVING_S)
             self._event_loop.wait(self._shut(until), max(deadline_s, _LEAVING_S))
         except MessagingError as error:
-            log.warning("bus_closed_late", problem=str(error))
+            log.warning("bus_close_timed_out", problem=str(error))
         self._event_loop.end()
         self._publisher.abandon()
 

@@ -138,14 +138,14 @@ class BrokerConnection:
     def _block(self, reason: str) -> None:
         self.blocked = reason
         if reason:
-            log.warning("broker_blocks_publishers", reason=reason)
+            log.warning("broker_blocked", reason=reason)
         else:
-            log.info("broker_takes_again")
+            log.info("broker_unblocked")
         self._changed()
 
     def _note(self, error: MessagingError) -> None:
         if str(error) != str(self.problem):
-            log.warning("broker_away", connection=self._purpose, problem=str(error))
+            log.warning("broker_disconnected", connection=self._purpose, problem=str(error))
         self.problem = error
         self._changed()
 
@@ -176,4 +176,4 @@ async def _goodbye(connection: AsyncioConnection, gone: "asyncio.Future[BaseExce
                 connection._terminate_stream(BrokerUnreachable("given up"))  # noqa: SLF001 - pika has no other way to leave a broker that does not answer
         await asyncio.wait([gone], timeout=_GOODBYE_S)
     except PIKA_ERRORS as error:
-        log.debug("broker_goodbye_failed", problem=repr(error))
+        log.debug("broker_close_failed", problem=repr(error))

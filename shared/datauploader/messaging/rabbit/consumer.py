@@ -95,7 +95,7 @@ class QueueSource:
 
     def _settle(self, received: Received, verdict: Settlement, attempt: int) -> Awaitable[None] | None:
         if not received.channel.is_open:
-            log.info("late_verdict_dropped", queue=self._queue.name, verdict=verdict.what)
+            log.info("late_settlement_dropped", queue=self._queue.name, verdict=verdict.what)
             return None
         if verdict.what == "done":
             received.channel.ack(received.tag)
@@ -115,7 +115,7 @@ class QueueSource:
             await asyncio.wrap_future(self._publisher.send(onward).future)
         except MessagingError as error:
             self.awaited.note_unsent(received.body)
-            log.warning("verdict_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
+            log.warning("settlement_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
             if isinstance(error, Unroutable):
                 await self._mend_the_ways()
             await asyncio.sleep(_GIVE_BACK_S)

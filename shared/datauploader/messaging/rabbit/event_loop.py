@@ -101,7 +101,7 @@ class EventLoopThread:
             return
         dropped = [drop(error) for drop in self._on_unexpected]
         if any(dropped):
-            log.error("broker_connection_confused", exc_info=error)
+            log.error("broker_connection_failed", exc_info=error)
 
 
 async def _cancel_all() -> None:

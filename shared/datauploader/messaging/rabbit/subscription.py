@@ -103,7 +103,7 @@ class Subscription:
             try:
                 self._stopped.result(deadline_s + _MARGIN_S)
             except TimeoutError:
-                log.warning("consumer_left_behind", consumer=self._tag)
+                log.warning("consumer_stop_timed_out", consumer=self._tag)
         self._workers.end()
 
     async def finish(self, until: float) -> None:
@@ -116,7 +116,7 @@ class Subscription:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._pending:
-            log.warning("handlers_left_running", consumer=self._tag, count=self._pending)
+            log.warning("handlers_still_running", consumer=self._tag, count=self._pending)
         if not self._stopped.done():
             self._stopped.set_result(None)
 
@@ -161,7 +161,7 @@ class Subscription:
             try:
                 step = settle() if settle is not None else None
             except MessagingError as error:
-                log.info("verdict_lost", consumer=self._tag, problem=str(error))
+                log.info("settlement_lost", consumer=self._tag, problem=str(error))
                 step = None
             if step is None:
                 self._done()
@@ -172,7 +172,7 @@ class Subscription:
         try:
             await step
         except MessagingError as error:
-            log.info("verdict_lost", consumer=self._tag, problem=str(error))
+            log.info("settlement_lost", consumer=self._tag, problem=str(error))
         finally:
             self._done()
 

@@ -59,7 +59,7 @@ class CachedDocument(Generic[T]):
         try:
             self._value = await self._fetch()
         except ProviderAway as error:
-            log.warning("provider_away", problem=error.detail, kept=self._value is not None)
+            log.warning("identity_provider_unavailable", problem=error.detail, kept=self._value is not None)
             if self._value is None:
                 raise
             return self._value

@@ -133,7 +133,7 @@ class ProviderHttp:
             ) from error
         said = _object(content)
         if form is not None and answer.is_client_error:
-            log.warning("provider_refused", status=answer.status_code, said=str(said)[:500])
+            log.warning("identity_provider_refused", status=answer.status_code, said=str(said)[:500])
             raise SignInFailed(f"the identity provider refused the sign-in ({_word(said)})")
         if answer.status_code != httpx.codes.OK or said is None:
             raise self._odd(f"it answered {answer.status_code} to {method} {url[:200]}")
