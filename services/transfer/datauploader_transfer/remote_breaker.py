@@ -26,7 +26,7 @@ class RemoteCircuitBreaker:
     def __init__(self) -> None:
         """Begin with all remotes well."""
         self._lock = threading.Lock()
-        self._breaker: dict[str, RemotePause] = {}
+        self._pauses: dict[str, RemotePause] = {}
         self._stored: dict[str, float] = {}
 
     def note_failure(
@@ -34,20 +34,20 @@ class RemoteCircuitBreaker:
     ) -> RemotePause:
         """Note that the remote cannot be used now; return how long it rests: `pause_s`, or longer each time."""
         with self._lock:
-            old = self._breaker.get(remote)
+            old = self._pauses.get(remote)
             wanted = now + (retry_after_s or 0)
             if old is not None and old.until > now:  # several batches fail at once: one failure of the remote
-                self._breaker[remote] = replace(old, until=max(old.until, wanted))
-                return self._breaker[remote]
+                self._pauses[remote] = replace(old, until=max(old.until, wanted))
+                return self._pauses[remote]
             attempts = old.attempts + 1 if old else 1
             pause = pause_s or min(2.0 ** min(attempts - 1, 10), LONGEST_PAUSE_S)
-            self._breaker[remote] = RemotePause(max(now + pause, wanted), attempts, sentence)
-            return self._breaker[remote]
+            self._pauses[remote] = RemotePause(max(now + pause, wanted), attempts, sentence)
+            return self._pauses[remote]
 
     def note_success(self, remote: str) -> None:
         """Note that the remote took something."""
         with self._lock:
-            self._breaker.pop(remote, None)
+            self._pauses.pop(remote, None)
             self._stored[remote] = time.monotonic()
 
     def stored_since(self, remote: str, moment: float) -> bool:
@@ -58,7 +58,7 @@ class RemoteCircuitBreaker:
     def admits(self, remote: str, now: float, most: int) -> int:
         """Return how many files may be sent at once: none of a remote that rests, one after its pause, else `most`."""
         with self._lock:
-            hold = self._breaker.get(remote)
+            hold = self._pauses.get(remote)
             if hold is None:
                 return most
             return 0 if hold.until > now or hold.tried_until > time.monotonic() else 1
@@ -66,48 +66,48 @@ class RemoteCircuitBreaker:
     def began(self, remote: str) -> bool:
         """Note that files are sent; return whether they are the one that shows how the remote is."""
         with self._lock:
-            if (hold := self._breaker.get(remote)) is None:
+            if (hold := self._pauses.get(remote)) is None:
                 return False
-            self._breaker[remote] = replace(hold, tried_until=time.monotonic() + TRIAL_S)
+            self._pauses[remote] = replace(hold, tried_until=time.monotonic() + TRIAL_S)
             return True
 
     def ended(self, remote: str) -> None:
         """Note that the file which was to show how the remote is has come to its end."""
         with self._lock:
-            if (hold := self._breaker.get(remote)) is not None:
-                self._breaker[remote] = replace(hold, tried_until=0)
+            if (hold := self._pauses.get(remote)) is not None:
+                self._pauses[remote] = replace(hold, tried_until=0)
 
     def resting(self, remote: str, now: float) -> RemotePause | None:
         """Return the remote's pause if it is not over."""
         with self._lock:
-            hold = self._breaker.get(remote)
+            hold = self._pauses.get(remote)
             return hold if hold and hold.until > now else None
 
     def put_right(self, latest: float) -> None:
         """Let no pause reach beyond a moment: the clock was ahead when it began, and was put right."""
         with self._lock:
-            for remote, hold in self._breaker.items():
+            for remote, hold in self._pauses.items():
                 if hold.until > latest:
-                    self._breaker[remote] = replace(hold, until=latest)
+                    self._pauses[remote] = replace(hold, until=latest)
 
     def problem(self, remote: str) -> str:
         """Return the sentence of what is wrong with the remote, "" when nothing is."""
         with self._lock:
-            hold = self._breaker.get(remote)
+            hold = self._pauses.get(remote)
             return hold.sentence if hold else ""
 
     def problems(self) -> dict[str, str]:
         """Return the sentences of all remotes that are not well."""
         with self._lock:
-            return {remote: hold.sentence for remote, hold in self._breaker.items()}
+            return {remote: hold.sentence for remote, hold in self._pauses.items()}
 
     def next_end(self, now: float) -> float | None:
         """Return when the next pause is over."""
         with self._lock:
-            return min((hold.until for hold in self._breaker.values() if hold.until > now), default=None)
+            return min((hold.until for hold in self._pauses.values() if hold.until > now), default=None)
 
     def close_circuit(self, remote: str) -> None:
         """End a remote's pause: somebody asks for another try at once. A failure begins the next, longer one."""
         with self._lock:
-            if (hold := self._breaker.get(remote)) is not None:
-                self._breaker[remote] = replace(hold, until=0)
+            if (hold := self._pauses.get(remote)) is not None:
+                self._pauses[remote] = replace(hold, until=0)

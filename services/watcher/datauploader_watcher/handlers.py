@@ -31,9 +31,9 @@ LOOK_AGAIN = frozenset(("source-gone", "source-changed", "mismatch"))
 class Handlers:
     """The handlers, and whether the loop must look at its uploads again."""
 
-    def __init__(self, loop: Loop, releaser: LocalCleanup, settings: WatcherSettings) -> None:
+    def __init__(self, loop: Loop, cleanup: LocalCleanup, settings: WatcherSettings) -> None:
         """Take whom to tell."""
-        self._loop, self._cleanup = loop, releaser
+        self._loop, self._cleanup = loop, cleanup
         self._patience_s, self._may_delete = settings.receipt_patience_s, settings.allow_delete
         self._look_again_s = settings.look_again_s
         self._changed = self._released = False

@@ -31,23 +31,23 @@ def token(secret: str) -> str:
 @pytest.mark.attack("S1")
 def test_a_link_is_good_once_and_for_its_own_secret_alone() -> None:
     """Whoever sees it in the list of processes comes too late, and nobody can make one."""
-    doorway, link = OneTimeLogin("secret"), token("secret")
-    cookie = doorway.enter(link)
+    login, link = OneTimeLogin("secret"), token("secret")
+    cookie = login.enter(link)
     assert cookie
-    assert doorway.admits(cookie)
-    assert doorway.enter(link) is None
-    assert doorway.enter(token("another")) is None
+    assert login.admits(cookie)
+    assert login.enter(link) is None
+    assert login.enter(token("another")) is None
     for garbage in ("", ".", "x", "ä.ö", link[:-1], f"x{link}"):
-        assert doorway.enter(garbage) is None
-    assert not any(doorway.admits(value) for value in ("", "ä", link, cookie[:-1]))
+        assert login.enter(garbage) is None
+    assert not any(login.admits(value) for value in ("", "ä", link, cookie[:-1]))
 
 
 def test_old_cookies_are_forgotten_at_some_time() -> None:
     """Memory is bounded; the newest browsers stay."""
-    doorway = OneTimeLogin("secret")
-    cookies = [doorway.enter(token("secret")) for _ in range(MOST_COOKIES + 1)]
-    assert not doorway.admits(cookies[0] or "")
-    assert all(doorway.admits(cookie or "") for cookie in cookies[1:])
+    login = OneTimeLogin("secret")
+    cookies = [login.enter(token("secret")) for _ in range(MOST_COOKIES + 1)]
+    assert not login.admits(cookies[0] or "")
+    assert all(login.admits(cookie or "") for cookie in cookies[1:])
 
 
 def answers(folder: Path, **changes: str) -> dict[str, str]:

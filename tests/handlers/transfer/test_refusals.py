@@ -88,7 +88,7 @@ def test_a_storage_that_fails_for_everybody_gives_up_no_file(start) -> None:
     world.storage.down = TROUBLES["500"]
     world.announce(*(world.write(f"f{n}", b"x") for n in range(5)))
     world.failed(5)
-    eventually(lambda: world.service._worker.holds._breaker["store"].attempts >= 2, what="it is tried again")
+    eventually(lambda: world.service._worker.breaker._pauses["store"].attempts >= 2, what="it is tried again")
     assert not final(world)
     world.storage.down = ""
     world.stored(5)

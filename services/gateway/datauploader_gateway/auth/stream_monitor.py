@@ -45,7 +45,7 @@ class StreamSessionMonitor(Generic[T]):
 
     @contextmanager
     def monitored(self, who: T) -> Iterator[StreamHandle]:
-        """Keep an eye on somebody for the time of a `with` block; the leash ends what they read."""
+        """Keep an eye on somebody for the time of a `with` block; the handle ends what they read."""
         handle = StreamHandle()
         self._watching[handle] = who
         try:

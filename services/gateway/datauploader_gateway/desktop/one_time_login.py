@@ -15,7 +15,7 @@ MOST_COOKIES = 100
 class DesktopAccess:
     """Access to the desktop's own page: what makes a gateway that page."""
 
-    doorway: "OneTimeLogin"
+    login: "OneTimeLogin"
     end: Callable[[], None]
     """Have the whole process end."""
     folder: Path

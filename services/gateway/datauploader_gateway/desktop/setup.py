@@ -36,7 +36,7 @@ class Setup:
 
     def __init__(self, place: DesktopFolder, secret: str) -> None:
         self.place = place
-        self.doorway = OneTimeLogin(secret)
+        self.login = OneTimeLogin(secret)
         self.saved = threading.Event()
         """A configuration was written: the services can be started."""
         self.shown = threading.Event()
@@ -67,7 +67,7 @@ async def _setup_of(request: Request) -> Setup:
     assert isinstance(setup, Setup)
     if f"http://{request.headers.get('host', '')}" not in setup.own_origins:
         raise NotAllowed("this page answers under its own address alone")
-    if request.url.path != DOOR and not setup.doorway.admits(request.cookies.get(COOKIE, "")):
+    if request.url.path != DOOR and not setup.login.admits(request.cookies.get(COOKIE, "")):
         raise NotAllowed("this page is for who opened the link of the first start", hint=LinkUsed.hint)
     check_origin(request.method, request.headers, setup.own_origins, proven=True)
     return setup
@@ -80,7 +80,7 @@ router = APIRouter(include_in_schema=False)
 @router.get(DOOR)
 async def enter(setup: UseSetup, token: str = "") -> Response:
     """Take the link's token, once, and give a cookie for it."""
-    cookie = setup.doorway.enter(token)
+    cookie = setup.login.enter(token)
     if cookie is None:
         raise LinkUsed("this link was used already, or belongs to an earlier start")
     answer = RedirectResponse("/setup", 303)

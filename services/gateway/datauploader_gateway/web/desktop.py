@@ -45,7 +45,7 @@ def _must_be_at_home(request: Request, parts: Parts, door: DesktopAccess) -> Non
         NotAllowed: they have no cookie of this run.
     """
     check_origin(request.method, request.headers, parts.own_origins, proven=True)
-    if not door.doorway.admits(request.cookies.get(COOKIE, "")):
+    if not door.login.admits(request.cookies.get(COOKIE, "")):
         raise NotAllowed("this page is for who started DataUploader on this computer", hint=LinkUsed.hint)
 
 
@@ -61,7 +61,7 @@ def _show(folder: Path) -> None:
 @router.get(DOOR)
 async def enter(request: Request, door: UseDoor, token: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Take the link's token, once, and give a cookie for it."""
-    cookie = door.doorway.enter(token)
+    cookie = door.login.enter(token)
     if cookie is None:
         raise LinkUsed("this link was used already, or belongs to an earlier start")
     # a page of our own goes on: what follows is of this site then, not of the one that the link stood on
