@@ -22,7 +22,7 @@ import h5py
 import httpx
 import pika
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.facility import Facility
@@ -78,7 +78,7 @@ class BadThings:
     def shown(self) -> dict[str, object]:
         """Say what people are shown of each."""
         found: dict[str, object] = {}
-        with Gateway(self._run.facility.url, self._run.token) as gateway:
+        with GatewayClient(self._run.facility.url, self._run.token) as gateway:
             for name, upload in self.uploads.items():
                 status = gateway.upload(upload)
                 files = [f"{one.path[-30:]}: {one.detail}" for one in gateway.files(upload, "failed").items]
@@ -216,7 +216,7 @@ def timed(run: Run, data: Path, name: str, files: int) -> float:
         path.write_bytes(os.urandom(2000))
     began = time.monotonic()
     upload = run.request(name, mode="batch", path=str(folder.resolve()), quiet_period_s=0.5, remote="store")
-    with Gateway(run.facility.url, run.token) as gateway:
+    with GatewayClient(run.facility.url, run.token) as gateway:
         eventually(lambda: gateway.upload(upload).state == "completed", within_s=600, every_s=0.05, what=name)
     return time.monotonic() - began
 

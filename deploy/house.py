@@ -44,7 +44,7 @@ LAYERS = (
     ("choosing", "mail", "operations", "receipts"),
     ("view",),
     ("auth",),
-    ("errors", "metrics", "paths", "redisdoor"),
+    ("errors", "metrics", "paths", "redis_client"),
 )
 """The gateway's layers from the highest to the lowest, while import-linter has no contract about them."""
 

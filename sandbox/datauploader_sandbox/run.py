@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from datauploader.answers import UploadStatus
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.contracts.uploads import Action
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector.ledger import Ledger
@@ -45,7 +45,7 @@ class Run:
             "quiet_period_s": 1.0,
             **more,
         }
-        with Gateway(self.facility.url, self.token) as gateway:
+        with GatewayClient(self.facility.url, self.token) as gateway:
             return gateway.request_upload(wanted, key=dataset).id
 
     def wrote(self, name: str) -> None:
@@ -55,12 +55,12 @@ class Run:
 
     def control(self, upload_id: str, action: Action) -> None:
         """Steer the upload."""
-        with Gateway(self.facility.url, self.token) as gateway:
+        with GatewayClient(self.facility.url, self.token) as gateway:
             gateway.control(upload_id, action)
 
     def status(self, upload_id: str) -> UploadStatus:
         """Return what the gateway says of an upload now."""
-        with Gateway(self.facility.url, self.token) as gateway:
+        with GatewayClient(self.facility.url, self.token) as gateway:
             return gateway.upload(upload_id)
 
     def until(
@@ -73,7 +73,7 @@ class Run:
             return bool(holds(seen[-1]))
 
         seen: deque[UploadStatus] = deque(maxlen=1)
-        with Gateway(self.facility.url, self.token) as gateway:
+        with GatewayClient(self.facility.url, self.token) as gateway:
             try:
                 eventually(look, within_s=within_s, every_s=0.1)
             except AssertionError:
@@ -91,7 +91,7 @@ class Run:
     def files(self, upload_id: str) -> Iterator[dict[str, Any]]:
         """Yield what the gateway says about each file."""
         after = None
-        with Gateway(self.facility.url, self.token) as gateway:
+        with GatewayClient(self.facility.url, self.token) as gateway:
             while True:
                 page = gateway.files(upload_id, after=after)
                 for file in page.items:

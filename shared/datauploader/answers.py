@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from datauploader.contracts import Parameter
 
 
-class Answer(BaseModel):
+class GatewayAnswer(BaseModel):
     """A value that the gateway sent; fields that this release does not know stay in it."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class User(Answer):
+class UserAnswer(GatewayAnswer):
     """A signed-in person."""
 
     id: str
@@ -22,15 +22,15 @@ class User(Answer):
     role: str = "user"
 
 
-class Me(Answer):
+class Me(GatewayAnswer):
     """Who the gateway takes the caller for, and until when."""
 
-    user: User
+    user: UserAnswer
     expires: datetime | None = None
     signed_in_by: str = ""
 
 
-class SignInWays(Answer):
+class SignInWays(GatewayAnswer):
     """How one can sign in at the gateway."""
 
     local: bool = True
@@ -39,16 +39,16 @@ class SignInWays(Answer):
     """The facility's identity provider, where there is one."""
 
 
-class Token(Answer):
+class Token(GatewayAnswer):
     """A token for programs; told once."""
 
     id: str
     token: str = Field(repr=False)
     expires: datetime | None = None
-    user: User
+    user: UserAnswer
 
 
-class Investigation(Answer):
+class InvestigationAnswer(GatewayAnswer):
     """An investigation of the user; what the catalogue or an older gateway does not tell is empty."""
 
     id: str
@@ -66,15 +66,15 @@ class Investigation(Answer):
     last_used: datetime | None = None
 
 
-class InvestigationList(Answer):
+class InvestigationList(GatewayAnswer):
     """Investigations of one user."""
 
-    items: tuple[Investigation, ...]
+    items: tuple[InvestigationAnswer, ...]
     total: int = 0
     may_create: bool = False
 
 
-class Description(Answer):
+class DescriptionAnswer(GatewayAnswer):
     """What is said of a dataset, and whether the catalogue says so as well."""
 
     description: str = ""
@@ -83,7 +83,7 @@ class Description(Answer):
     refusal: str = ""
 
 
-class StationService(Answer):
+class StationService(GatewayAnswer):
     """One service of a station as it last reported."""
 
     service: str
@@ -95,7 +95,7 @@ class StationService(Answer):
     backlog_bytes: int = 0
 
 
-class StationStatus(Answer):
+class StationAnswer(GatewayAnswer):
     """A station and what runs on it."""
 
     station: str
@@ -104,20 +104,20 @@ class StationStatus(Answer):
     services: tuple[StationService, ...] = ()
 
 
-class StationList(Answer):
+class StationList(GatewayAnswer):
     """All stations that have ever reported."""
 
-    items: tuple[StationStatus, ...]
+    items: tuple[StationAnswer, ...]
 
 
-class Ready(Answer):
+class ReadyAnswer(GatewayAnswer):
     """What the gateway says about its own health."""
 
     ok: bool
     checks: tuple["ReadyCheck", ...] = ()
 
 
-class ReadyCheck(Answer):
+class ReadyCheck(GatewayAnswer):
     """One thing that the gateway needs."""
 
     name: str
@@ -125,31 +125,31 @@ class ReadyCheck(Answer):
     detail: str = ""
 
 
-class Amount(Answer):
+class FileAmount(GatewayAnswer):
     """Files and their bytes."""
 
     files: int = 0
     bytes: int = 0
 
 
-class Counts(Answer):
+class FileCounts(GatewayAnswer):
     """How far the newest versions of an upload's files are; cumulative."""
 
-    found: Amount = Amount()
-    ready: Amount = Amount()
-    stored: Amount = Amount()
-    verified: Amount = Amount()
-    unverified: Amount = Amount()
-    catalogued: Amount = Amount()
-    failed: Amount = Amount()
-    retrying: Amount = Amount()
-    released: Amount = Amount()
+    found: FileAmount = FileAmount()
+    ready: FileAmount = FileAmount()
+    stored: FileAmount = FileAmount()
+    verified: FileAmount = FileAmount()
+    unverified: FileAmount = FileAmount()
+    catalogued: FileAmount = FileAmount()
+    failed: FileAmount = FileAmount()
+    retrying: FileAmount = FileAmount()
+    released: FileAmount = FileAmount()
     """Their local copies were removed on request."""
-    metadata_lacks: Amount = Amount()
+    metadata_lacks: FileAmount = FileAmount()
     """Their metadata were not read, or are not taken by the catalogue."""
 
 
-class Restless(Answer):
+class Restless(GatewayAnswer):
     """A file that keeps a closed upload from being sealed, because a program goes on writing it."""
 
     path: str
@@ -157,7 +157,7 @@ class Restless(Answer):
     since: datetime
 
 
-class UploadStatus(Answer):
+class UploadStatus(GatewayAnswer):
     """One upload as the status view has it."""
 
     id: str
@@ -176,7 +176,7 @@ class UploadStatus(Answer):
     remote: str = ""
     location: str = ""
     created: datetime
-    counts: Counts = Counts()
+    counts: FileCounts = FileCounts()
     left_out: int = 0
     settling: int = 0
     restless: tuple[Restless, ...] = ()
@@ -189,7 +189,7 @@ class UploadStatus(Answer):
     troubles: tuple[str, ...] = ()
 
 
-class AuditDifference(Answer):
+class AuditDifference(GatewayAnswer):
     """Objects of one kind that are not as the manifest says."""
 
     kind: str
@@ -197,7 +197,7 @@ class AuditDifference(Answer):
     first: tuple[str, ...] = ()
 
 
-class AuditStatus(Answer):
+class AuditStatus(GatewayAnswer):
     """One comparison of what lies on the storage with the manifest."""
 
     audit: str
@@ -207,26 +207,26 @@ class AuditStatus(Answer):
     trouble: str = ""
 
 
-class AuditList(Answer):
+class AuditList(GatewayAnswer):
     """The latest comparisons of one upload, the newest first."""
 
     items: tuple[AuditStatus, ...] = ()
 
 
-class AuditAsked(Answer):
+class AuditAsked(GatewayAnswer):
     """A comparison that was asked for."""
 
     audit: str
 
 
-class UploadPage(Answer):
+class UploadPage(GatewayAnswer):
     """Some uploads, newest first."""
 
     items: tuple[UploadStatus, ...]
     next: str | None = None
 
 
-class FileStatus(Answer):
+class FileStatus(GatewayAnswer):
     """One file of an upload."""
 
     path: str
@@ -239,14 +239,14 @@ class FileStatus(Answer):
     metadata_problem: str = ""
 
 
-class FilePage(Answer):
+class FilePage(GatewayAnswer):
     """Some files of an upload, failed ones first."""
 
     items: tuple[FileStatus, ...]
     next: str | None = None
 
 
-class LeftOutGroup(Answer):
+class LeftOutAnswer(GatewayAnswer):
     """What would not be uploaded for one reason."""
 
     reason: str
@@ -255,7 +255,7 @@ class LeftOutGroup(Answer):
     examples: tuple[str, ...] = ()
 
 
-class Together(Answer):
+class OverlapAnswer(GatewayAnswer):
     """An open upload that some of the files belong to already; `upload` is empty where it is somebody else's."""
 
     upload: str | None = None
@@ -263,7 +263,7 @@ class Together(Answer):
     files: int
 
 
-class Destination(Answer):
+class DestinationAnswer(GatewayAnswer):
     """What the storage holds already where the files would go."""
 
     exists: bool
@@ -272,7 +272,7 @@ class Destination(Answer):
     partial: bool = False
 
 
-class Conflicts(Answer):
+class ConflictsAnswer(GatewayAnswer):
     """Files that would meet an object of the same name that is not ours."""
 
     differing: int = 0
@@ -281,7 +281,7 @@ class Conflicts(Answer):
     partial: bool = False
 
 
-class UploadPreview(Answer):
+class PreviewAnswer(GatewayAnswer):
     """What an upload would take and meet."""
 
     path: str
@@ -289,14 +289,14 @@ class UploadPreview(Answer):
     location: str
     files: int
     bytes: int
-    left_out: tuple[LeftOutGroup, ...] = ()
+    left_out: tuple[LeftOutAnswer, ...] = ()
     settling: int = 0
-    together_with: tuple[Together, ...] = ()
+    together_with: tuple[OverlapAnswer, ...] = ()
     partial: bool = False
     trouble: str = ""
-    destination: Destination | None = None
+    destination: DestinationAnswer | None = None
     destination_trouble: str = ""
-    conflicts: Conflicts | None = None
+    conflicts: ConflictsAnswer | None = None
     continues: tuple[str, ...] = ()
     alike: str = ""
     seconds: float | None = None

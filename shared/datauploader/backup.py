@@ -42,7 +42,7 @@ class Member(BaseModel):
     sha256: str
 
 
-class Manifest(BaseModel):
+class BackupManifest(BaseModel):
     """What an archive says of itself."""
 
     format: int = FORMAT
@@ -73,7 +73,7 @@ def read_log(bus: Bus, take: Callable[[Event[EventData]], None], *, most: int | 
     try:
         until = time.monotonic() + PATIENCE_S
         while not done.wait(0.1):
-            if (trouble := consumer.trouble) is None:
+            if (trouble := consumer.problem) is None:
                 until = time.monotonic() + PATIENCE_S
             elif time.monotonic() > until:
                 raise trouble
@@ -83,7 +83,7 @@ def read_log(bus: Bus, take: Callable[[Event[EventData]], None], *, most: int | 
     return count
 
 
-def make(archive: Path, states: Path, files: Sequence[Path], bus: Bus | None) -> Manifest:
+def make(archive: Path, states: Path, files: Sequence[Path], bus: Bus | None) -> BackupManifest:
     """Write an archive; the services may run meanwhile.
 
     Args:
@@ -100,7 +100,7 @@ def make(archive: Path, states: Path, files: Sequence[Path], bus: Bus | None) ->
     found = list(state_files(states)) if states.is_dir() else []
     if not found and not files:
         raise BackupError(f"{states} holds no state file, and no other file is named: there is nothing to keep")
-    manifest = Manifest(version=version("ceric-datauploader"), made=datetime.now(UTC))
+    manifest = BackupManifest(version=version("ceric-datauploader"), made=datetime.now(UTC))
     draft = archive.with_name(f"{archive.name}.part")
     try:
         with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".backup-") as folder, _tar(draft) as tar:
@@ -140,7 +140,7 @@ class Restored:
             with tarfile.open(archive, "r:") as tar:
                 for info in tar:
                     _unpack(tar, info, folder)
-            self.manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+            self.manifest = BackupManifest.model_validate_json((folder / MANIFEST).read_bytes())
         except (OSError, tarfile.TarError, ValueError) as error:
             raise BackupError(f"{archive} is not a readable backup: {error}") from error
         if self.manifest.format != FORMAT:
@@ -218,7 +218,7 @@ def _write_log(bus: Bus, path: Path) -> int:
         return read_log(bus, keep)
 
 
-def _add(tar: tarfile.TarFile, manifest: Manifest, name: str, path: Path) -> None:
+def _add(tar: tarfile.TarFile, manifest: BackupManifest, name: str, path: Path) -> None:
     manifest.members.append(Member(name=name, bytes=path.stat().st_size, sha256=_digest(path)))
     tar.add(path, name, recursive=False)
 

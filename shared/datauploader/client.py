@@ -9,19 +9,19 @@ import httpx
 from pydantic import ValidationError
 
 from datauploader.answers import (
-    Answer,
     AuditAsked,
     AuditList,
-    Description,
+    DescriptionAnswer,
     FilePage,
+    GatewayAnswer,
     InvestigationList,
     Me,
-    Ready,
+    PreviewAnswer,
+    ReadyAnswer,
     SignInWays,
     StationList,
     Token,
     UploadPage,
-    UploadPreview,
     UploadStatus,
 )
 from datauploader.contracts.paths import FilePath
@@ -30,10 +30,10 @@ from datauploader.errors import (
     BadRequest,
     GatewayError,
     GatewayUnreachable,
-    NotAllowed,
-    NotFound,
-    Refused,
+    PermissionDenied,
+    RequestRefused,
     SignInNeeded,
+    UploadNotFound,
 )
 from datauploader.sse import ServerEvent, read_events
 
@@ -45,10 +45,10 @@ PAUSES_S = (0.3, 1.0)
 """Waits before a request that may be repeated is sent again."""
 LONGEST_PAUSE_S = 10.0
 
-M = TypeVar("M", bound=Answer)
+M = TypeVar("M", bound=GatewayAnswer)
 
 
-class Gateway:
+class GatewayClient:
     """A connection to one gateway, with the token that says who is asking."""
 
     def __init__(self, url: str, token: str = "", *, transport: httpx.BaseTransport | None = None) -> None:
@@ -94,13 +94,13 @@ class Gateway:
         """List the user's investigations; with a text, those in which all of its words stand."""
         return self._ask(InvestigationList, "GET", "/investigations", params={"text": text} if text else None)
 
-    def description(self, upload_id: str) -> Description:
+    def description(self, upload_id: str) -> DescriptionAnswer:
         """Look up what is said of an upload's dataset."""
-        return self._ask(Description, "GET", f"/uploads/{_quoted(upload_id)}/dataset")
+        return self._ask(DescriptionAnswer, "GET", f"/uploads/{_quoted(upload_id)}/dataset")
 
-    def describe(self, upload_id: str, said: Mapping[str, object]) -> Description:
+    def describe(self, upload_id: str, said: Mapping[str, object]) -> DescriptionAnswer:
         """Complete or correct what is said of an upload's dataset."""
-        return self._ask(Description, "PATCH", f"/uploads/{_quoted(upload_id)}/dataset", said)
+        return self._ask(DescriptionAnswer, "PATCH", f"/uploads/{_quoted(upload_id)}/dataset", said)
 
     def stations(self) -> StationList:
         """List the stations and how they are."""
@@ -110,9 +110,9 @@ class Gateway:
         """Ask for an upload; the same key never makes a second one."""
         return self._ask(UploadStatus, "POST", "/uploads", request, key)
 
-    def preview_upload(self, request: Mapping[str, object]) -> UploadPreview:
+    def preview_upload(self, request: Mapping[str, object]) -> PreviewAnswer:
         """Ask what an upload would take and meet; nothing is begun."""
-        return self._ask(UploadPreview, "POST", "/uploads/preview", request)
+        return self._ask(PreviewAnswer, "POST", "/uploads/preview", request)
 
     def uploads(self, after: str | None = None, limit: int = 50, **filters: str) -> UploadPage:
         """List uploads, newest first."""
@@ -145,13 +145,13 @@ class Gateway:
         """Return the `Date` header of the gateway's answer, for the comparison of clocks."""
         return str(self._send("GET", "/health/live").headers.get("Date", ""))
 
-    def ready(self) -> Ready:
+    def ready(self) -> ReadyAnswer:
         """Return the gateway's own checks; it answers 503 when one is not well."""
         try:
             answer = self._http.get("/health/ready")
         except httpx.HTTPError as error:
             raise _unreachable(self.url, error) from error
-        return _read(Ready, answer)
+        return _read(ReadyAnswer, answer)
 
     def events(self, upload_id: str = "", *, patience_s: float = 600) -> Iterator[ServerEvent | None]:
         """Yield live events of one upload or of all, across restarts of the gateway; None means: it is away now.
@@ -168,8 +168,10 @@ class Gateway:
                     yield event
                     if event.event == "end":
                         return
-            except (GatewayUnreachable, NotFound) as error:
-                if isinstance(error, NotFound) and not last_id:  # later it only means that the view is being rebuilt
+            except (GatewayUnreachable, UploadNotFound) as error:
+                if (
+                    isinstance(error, UploadNotFound) and not last_id
+                ):  # later it only means that the view is being rebuilt
                     raise
                 yield None
                 if time.monotonic() - silent_since > patience_s:
@@ -229,7 +231,7 @@ def _read(model: type[M], answer: httpx.Response) -> M:
     try:
         return model.model_validate_json(answer.content)
     except ValidationError as error:
-        raise Refused(
+        raise RequestRefused(
             f"{answer.url} did not answer like a gateway of this release",
             "Check the address; if it is right, update this program or the gateway.",
         ) from error
@@ -242,8 +244,8 @@ def _unreachable(url: str, error: httpx.HTTPError) -> GatewayUnreachable:
 
 _BY_STATUS: dict[int, type[GatewayError]] = {
     401: SignInNeeded,
-    403: NotAllowed,
-    404: NotFound,
+    403: PermissionDenied,
+    404: UploadNotFound,
     413: BadRequest,
     422: BadRequest,
     502: GatewayUnreachable,
@@ -270,4 +272,4 @@ def _fail(answer: httpx.Response) -> NoReturn:
         hint = f"{hint} The logs have details under {said['trace_id']}.".strip()
     if answer.status_code == httpx.codes.CONFLICT and str(said.get("type", "")).endswith("/dataset-continues"):
         hint = f"{hint} On the command line: --continue, or another --dataset.".strip()
-    raise _BY_STATUS.get(answer.status_code, Refused)(detail, hint)
+    raise _BY_STATUS.get(answer.status_code, RequestRefused)(detail, hint)

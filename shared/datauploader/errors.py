@@ -99,7 +99,7 @@ class SignInNeeded(GatewayError):
     """There is no token, or the gateway does not accept it any more."""
 
 
-class NotAllowed(GatewayError):
+class PermissionDenied(GatewayError):
     """This person may not do this."""
 
 
@@ -107,11 +107,11 @@ class BadRequest(GatewayError):
     """The request is wrong: an unknown name, a bad path, a value out of range."""
 
 
-class Refused(GatewayError):
+class RequestRefused(GatewayError):
     """The gateway says no for another reason, which the message gives."""
 
 
-class NotFound(Refused):
+class UploadNotFound(RequestRefused):
     """There is no such upload, or it is somebody else's."""
 
 

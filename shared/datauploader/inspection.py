@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from datauploader import floors
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.config import Settings
 from datauploader.errors import DataUploaderError, GatewayError, MessagingError
 from datauploader.service import Check, available
@@ -32,7 +32,7 @@ class Examiner(Protocol):
         """Yield one check for each thing, and take no longer than some seconds for each."""
 
 
-def examine(settings: Settings, gateway: Gateway | None) -> Iterator[Check]:
+def examine(settings: Settings, gateway: GatewayClient | None) -> Iterator[Check]:
     """Look at everything that this installation needs."""
     yield from _state_dir(settings.state_dir)
     if "watcher" in available() and sys.platform == "linux":
@@ -125,7 +125,7 @@ def _reach(name: str, url: str) -> Check:
     return Check(f"{name} port", ok=True, detail=f"{host} port {port} answers")
 
 
-def _gateway(gateway: Gateway) -> Iterator[Check]:
+def _gateway(gateway: GatewayClient) -> Iterator[Check]:
     reach = _reach("gateway", gateway.url)
     yield reach
     if not reach.ok:

@@ -82,7 +82,7 @@ class Runtime:
             health = bus.health()
             found.append(Check(f"{service.name}.broker", health.ok and not health.blocked, health.detail))
             found += [Check(f"{service.name}.{c.name}", c.ok, c.detail) for c in service.checks()]
-        said = "; ".join(threads.troubles(since=self._began_at))
+        said = "; ".join(threads.problems(since=self._began_at))
         return [*found, Check("threads", not said, said)]
 
     def stop(self, within_s: float = STOP_S) -> None:
@@ -101,7 +101,7 @@ class Runtime:
         if self._health is not None:
             self._health.stop()
         self._unlock()
-        log.info("stopped")
+        log.info("service_stopped")
 
     def _unlock(self) -> None:
         for lock in self._locks:
@@ -155,7 +155,7 @@ def run(
         runtime = Runtime(names, settings, end=ending.set)
         runtime.start()
     except (ConfigurationError, StateError, MessagingError) as error:
-        log.error("cannot_start", problem=str(error))  # noqa: TRY400 - a sentence, not a traceback
+        log.error("service_start_failed", problem=str(error))  # noqa: TRY400 - a sentence, not a traceback
         on_failed(str(error))
         return 5 if isinstance(error, MessagingError) else 2
     on_started()

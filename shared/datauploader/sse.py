@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from datauploader.errors import Refused
+from datauploader.errors import RequestRefused
 
 LARGEST_LINE = 4 * 1024 * 1024
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -53,7 +53,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
         *lines, rest = _LINE_END.split(rest[:-1] if ends_in_cr else rest)
         rest += "\r" if ends_in_cr else ""
         if len(rest) > LARGEST_LINE:
-            raise Refused("the gateway sent a line without an end", "Check that the address is a gateway's.")
+            raise RequestRefused("the gateway sent a line without an end", "Check that the address is a gateway's.")
         yield from lines
 
 
@@ -63,5 +63,7 @@ def _parse(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise Refused("the gateway sent an event that is not a JSON object", "Update this program or the gateway.")
+        raise RequestRefused(
+            "the gateway sent an event that is not a JSON object", "Update this program or the gateway."
+        )
     return document

@@ -44,7 +44,7 @@ class WorkerThread(threading.Thread):
             try:
                 self._work()
             except Exception as error:  # the boundary of every thread
-                log.exception("thread_stumbled", thread=self.name)
+                log.exception("thread_failed", thread=self.name)
                 self._error, self._stumbled_at = f"{type(error).__name__}: {str(error)[:300]}", time.monotonic()
                 time.sleep(PAUSE_S)
             except BaseException as error:
@@ -55,7 +55,7 @@ class WorkerThread(threading.Thread):
                 return
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """What keeps it from its work, "" where nothing does."""
         if self._ended:
             return f"the thread {self.name} has ended ({self._error}): restart the service, and check its log"
@@ -64,8 +64,8 @@ class WorkerThread(threading.Thread):
         return ""
 
 
-def troubles(since: float = 0.0) -> list[str]:
+def problems(since: float = 0.0) -> list[str]:
     """Say what keeps the threads of this process from their work that were started since a moment (monotonic)."""
     with _lock:
         threads = sorted(_all, key=lambda thread: thread.name)
-    return [trouble for thread in threads if thread.began_at >= since and (trouble := thread.trouble)]
+    return [trouble for thread in threads if thread.began_at >= since and (trouble := thread.problem)]

@@ -12,7 +12,7 @@ import pika
 import pytest
 
 from datauploader.answers import StationService, UploadStatus
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.contracts import Station
 from datauploader.contracts.names import unpack
 from datauploader.messaging.topology import Queue, catalog_queue, gateway_queue, transfer_queue, watcher_queue
@@ -100,7 +100,7 @@ class Case(Run):
 
     def watcher(self) -> StationService:
         """Return what the watcher said last of itself."""
-        with Gateway(self.facility.url, self.token) as gateway:
+        with GatewayClient(self.facility.url, self.token) as gateway:
             (station,) = gateway.stations().items
         return next(one for one in station.services if one.service == "watcher")
 

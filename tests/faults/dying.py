@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datauploader.errors import GatewayUnreachable, Refused
+from datauploader.errors import GatewayUnreachable, RequestRefused
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.oracle import read_ledger
@@ -58,7 +58,7 @@ class Dying:
         """Close the upload, however often it takes."""
         try:
             self.insist(lambda: self.run.control(self.upload, "close"))
-        except Refused:
+        except RequestRefused:
             assert self._died, "the upload was over before anybody closed it"
         self._closed = True
 

@@ -7,7 +7,7 @@ import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.contracts.uploads import Action
 from datauploader.errors import DataUploaderError, GatewayUnreachable, SignInNeeded
 from datauploader.testing.waiting import eventually
@@ -123,7 +123,7 @@ class Sequence(RuleBasedStateMachine):
     def counted(self, state: str) -> int:
         """Count the files in a state, as far as anybody can tell."""
         try:
-            with Gateway(self.run.facility.url, self.run.token) as gateway:
+            with GatewayClient(self.run.facility.url, self.run.token) as gateway:
                 return int(getattr(gateway.upload(self.upload).counts, state).files)
         except DataUploaderError:
             return -1

@@ -17,10 +17,10 @@ import pytest
 from playwright.sync_api import expect
 
 from datauploader import toml
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.config import CONFIG_VARIABLE
 from datauploader.contracts import Station
-from datauploader.errors import Refused
+from datauploader.errors import RequestRefused
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.browser.chromium import Chromium
 from datauploader_sandbox.browser.site import PASSWORD, Site
@@ -166,9 +166,9 @@ def by_rest(hall: Hall) -> Ask:
             "kind": "folder", "mode": "batch", "quiet_period_s": 0.2, **more,
         }  # fmt: skip
         try:
-            with Gateway(hall.site.url, hall.runs[person].token) as gateway:
+            with GatewayClient(hall.site.url, hall.runs[person].token) as gateway:
                 gateway.request_upload(body, key=str(uuid.uuid4()))
-        except Refused as refused:
+        except RequestRefused as refused:
             return f"{refused} {refused.hint}"
         return None
 
@@ -220,7 +220,7 @@ def second_station(site: Site, **watcher: Any) -> None:
     token = facility.sign_in()
 
     def both() -> bool:
-        with Gateway(site.url, token) as gateway:
+        with GatewayClient(site.url, token) as gateway:
             return {one.station for one in gateway.stations().items if not one.silent} == {HERE.key, THERE.key}
 
     eventually(both, within_s=30, what="both stations are there")
@@ -316,7 +316,7 @@ def test_of_any_two_uploads_of_one_dataset_the_second_begins_nothing_and_the_fir
 
 def newest(hall: Hall, person: str) -> str:
     """Return the id of the upload that was asked for last."""
-    with Gateway(hall.site.url, hall.runs[person].token) as gateway:
+    with GatewayClient(hall.site.url, hall.runs[person].token) as gateway:
         return max(gateway.uploads().items, key=lambda one: one.created).id
 
 
@@ -359,7 +359,7 @@ def refused(hall: Hall, firsts: set[str]) -> None:
     """Wait until the beamline's staff are shown that each rule was refused."""
 
     def shown() -> set[str]:
-        with Gateway(hall.site.url, token) as gateway:
+        with GatewayClient(hall.site.url, token) as gateway:
             found = gateway.uploads(limit=100).items
         return {one.dataset for one in found if one.needs_person and one.id not in firsts and one.dataset in every}
 

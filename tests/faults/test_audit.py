@@ -5,7 +5,7 @@ import json
 import pytest
 
 from datauploader.cli.app import main
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader_sandbox.facility import BASE_DIR
 
 
@@ -59,5 +59,5 @@ def test_an_object_that_is_lost_after_it_was_verified_keeps_the_dataset_from_com
     (objects(run) / "1.dat").write_bytes(b"CONTENT of 1.dat")
     code, found = verify(run, upload, capsys)
     assert (code, {one["kind"] for one in found["differences"]}) == (1, {"altered", "foreign"})
-    with Gateway(run.facility.url, run.token) as gateway:
+    with GatewayClient(run.facility.url, run.token) as gateway:
         assert gateway.upload(upload).troubles

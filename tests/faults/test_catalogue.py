@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.testing.faults import DropResponse
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
@@ -42,13 +42,13 @@ def end_faults(run: Case) -> None:
 
 def troubles(run: Case, upload: str) -> tuple[str, ...]:
     """Return what the gateway shows to be wrong with an upload."""
-    with Gateway(run.facility.url, run.token) as gateway:
+    with GatewayClient(run.facility.url, run.token) as gateway:
         return gateway.upload(upload).troubles
 
 
 def stored(run: Case, upload: str) -> int:
     """Count the files of an upload that the storage is known to hold."""
-    with Gateway(run.facility.url, run.token) as gateway:
+    with GatewayClient(run.facility.url, run.token) as gateway:
         return gateway.upload(upload).counts.verified.files
 
 

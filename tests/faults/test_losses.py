@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 
@@ -30,7 +30,7 @@ def half_done(case):
     run = case()
     upload = run.request()
     write(run, BEFORE)
-    with Gateway(run.facility.url, run.token) as gateway:
+    with GatewayClient(run.facility.url, run.token) as gateway:
         eventually(
             lambda: gateway.upload(upload).counts.catalogued.files >= BEFORE.files,
             within_s=60,

@@ -13,7 +13,7 @@ import pytest
 from datauploader.config import CONFIG_VARIABLE
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadRequested, encode
 from datauploader.messaging.rabbit.message import SAID_BY
-from datauploader.messaging.topology import PARKED, RETRY_LADDER_S, catalog_queue, retry_name
+from datauploader.messaging.topology import PARKED, RETRY_DELAYS_S, catalog_queue, retry_name
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.processes import PROGRAM
@@ -169,7 +169,7 @@ def triple(channel, management, queue: str, dice: random.Random) -> int:
     dice.shuffle(copies)
     for properties, body in copies:
         again = pika.BasicProperties(headers={SAID_BY: properties.user_id}, delivery_mode=2)
-        channel.basic_publish(retry_name(RETRY_LADDER_S[0]), queue, body, again, mandatory=True)
+        channel.basic_publish(retry_name(RETRY_DELAYS_S[0]), queue, body, again, mandatory=True)
     return len(taken)
 
 
@@ -203,4 +203,4 @@ def test_a_catalogue_slower_than_the_broker_s_patience_costs_no_connection(case)
     run.recover(upload)
     for name, length in lengths.items():
         said = run.services.log(name)[length:]
-        assert not [word for word in ("consumer_interrupted", "broker_away") if word in said], said
+        assert not [word for word in ("consumer_interrupted", "broker_disconnected") if word in said], said

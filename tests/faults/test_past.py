@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from datauploader.config import CONFIG_VARIABLE
-from datauploader.errors import NotFound
+from datauploader.errors import UploadNotFound
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.processes import PROGRAM
 
@@ -166,7 +166,7 @@ def _signed_in(facility) -> bool:
 def _status(run, upload: str) -> str:
     try:
         return run.status(upload).state
-    except NotFound:
+    except UploadNotFound:
         return ""
 
 

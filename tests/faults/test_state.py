@@ -103,7 +103,7 @@ def test_a_station_without_its_state_and_with_few_rights_goes_on_at_once(case) -
     for service in ("watcher", "transfer"):
         run.services.start(service, **settings)
     run.recover(upload, close=False)
-    assert "log_not_readable" in run.services.log("transfer")
+    assert "event_log_read_failed" in run.services.log("transfer")
 
 
 @pytest.mark.campaign
@@ -122,7 +122,7 @@ def test_a_station_without_its_state_and_without_the_files_that_it_has_uploaded_
     run.services.kill("catalog")
     run.services.start("watcher", **as_station(run))
     run.control(upload, "close")
-    asked_in_vain = lambda: "catalog_not_asked" in run.services.log("watcher")  # noqa: E731 - a condition with a name
+    asked_in_vain = lambda: "catalog_query_failed" in run.services.log("watcher")  # noqa: E731 - a condition with a name
     eventually(asked_in_vain, within_s=60, what="the catalog is asked in vain")
     assert "upload_sealed" not in run.services.log("watcher")
     run.heal()

@@ -37,7 +37,11 @@ def test_requests_reach_the_first_of_two_computers_and_the_second_one_says_whom_
     folder = tmp_path / "twin"
     folder.mkdir()
     with twin_of(run, folder) as twin:
-        eventually(lambda: "station_is_anothers" in twin.log("watcher"), within_s=30, what="the second one says so")
+        eventually(
+            lambda: "station_claimed_by_another_computer" in twin.log("watcher"),
+            within_s=30,
+            what="the second one says so",
+        )
         assert "use the station name" in twin.log("watcher")
         uploads = [run.request(f"run{number}", mode="batch") for number in range(3)]
         for upload in uploads:

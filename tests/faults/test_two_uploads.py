@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadRequested
-from datauploader.errors import Refused
+from datauploader.errors import RequestRefused
 from datauploader.messaging import connect
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.facility import BASE_DIR
@@ -60,7 +60,7 @@ def wish(folder: Path, dataset: str, **more: Any) -> dict[str, Any]:
 
 def ask(run: Case, token: str, body: dict[str, Any]) -> str:
     """Ask for an upload as somebody; return its id."""
-    with Gateway(run.facility.url, token) as gateway:
+    with GatewayClient(run.facility.url, token) as gateway:
         return gateway.request_upload(body, key="").id
 
 
@@ -87,7 +87,7 @@ def test_a_second_upload_of_the_same_name_begins_nothing_and_the_first_receipt_h
     write(run, "first", "changed")
     for token in (anna, ben):
         for folder in (first, second):
-            with pytest.raises(Refused, match="already complete"):
+            with pytest.raises(RequestRefused, match="already complete"):
                 ask(run, token, wish(folder, "run"))
     assert held(run) == before
     ask(run, ben, wish(second, "run (2)"))

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.errors import GatewayError
 from datauploader_gateway.documents import documents
 
@@ -31,7 +31,7 @@ def test_the_command_line_follows_no_redirect(status: int, target: str) -> None:
         asked.append(request)
         return httpx.Response(status, headers={"Location": target})
 
-    with Gateway("https://gateway.example", "token", transport=httpx.MockTransport(answer)) as gateway:
+    with GatewayClient("https://gateway.example", "token", transport=httpx.MockTransport(answer)) as gateway:
         for ask in (gateway.me, lambda: gateway.request_upload({}, "k")):
             with pytest.raises(GatewayError):
                 ask()

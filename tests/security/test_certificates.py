@@ -13,14 +13,14 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.errors import BrokerRefused, GatewayUnreachable
 from datauploader.messaging.rabbit import RabbitBus, Tuning
 from datauploader.testing.waiting import eventually
 from datauploader_catalog.adapters.vuo_wire import VuoWire
 from datauploader_catalog.errors import CatalogueUnavailable
 from datauploader_catalog.settings import VuoSettings
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 
 CONFIGURATION = """
 [ca]
@@ -121,7 +121,7 @@ def test_amqp(place: Place) -> None:
     bus = RabbitBus(f"amqps://u:p@127.0.0.1:{place.port}/{query}", name="watcher x", tuning=quick)
     try:
         eventually(lambda: place.says in bus.health().detail, what=bus.health().detail)
-        assert isinstance(bus._out.trouble, BrokerRefused)
+        assert isinstance(bus._out.problem, BrokerRefused)
     finally:
         bus.close(5)
     assert not any(place.heard)
@@ -145,7 +145,7 @@ def test_the_catalogue(place: Place) -> None:
 def test_redis(place: Place) -> None:
     """The gateway's password is told to nobody."""
     query = f"?ssl_ca_certs={place.authority}" if place.authority else ""
-    client = redisdoor.connect(f"rediss://u:p@127.0.0.1:{place.port}/0{query}")
+    client = redis_client.connect(f"rediss://u:p@127.0.0.1:{place.port}/0{query}")
     with pytest.raises(redis.exceptions.ConnectionError, match=place.says):
         client.ping()
     client.close()
@@ -156,7 +156,10 @@ def test_the_gateway_from_the_command_line(place: Place, monkeypatch: pytest.Mon
     """The token is told to nobody."""
     if place.authority:
         monkeypatch.setenv("SSL_CERT_FILE", str(place.authority))
-    with Gateway(f"https://127.0.0.1:{place.port}", "token") as gateway, pytest.raises(GatewayUnreachable) as refusal:
+    with (
+        GatewayClient(f"https://127.0.0.1:{place.port}", "token") as gateway,
+        pytest.raises(GatewayUnreachable) as refusal,
+    ):
         gateway.me()
     assert place.says in str(refusal.value)
     assert not any(place.heard)

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from datauploader.reading.asking import ReadingProcess
+from datauploader.reading.reader_process import ReaderProcess
 from datauploader_harvester_nexus.reader import read
 
 SECRET = "the secret of another proposal"
@@ -98,9 +98,9 @@ def test_a_small_file_that_unfolds_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[ReadingProcess]:
+def process() -> Iterator[ReaderProcess]:
     """Give the process in which the service reads."""
-    with ReadingProcess("datauploader_harvester_nexus.reader:read") as made:
+    with ReaderProcess("datauploader_harvester_nexus.reader:read") as made:
         yield made
 
 
@@ -181,7 +181,7 @@ def a_pipe(file: h5py.File, entry: h5py.Group) -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_no_file_costs_its_reader_much(
-    tmp_path: Path, process: ReadingProcess, write: Callable[[h5py.File, h5py.Group], None], left: str
+    tmp_path: Path, process: ReaderProcess, write: Callable[[h5py.File, h5py.Group], None], left: str
 ) -> None:
     """What the attack is about is left alone and named, in little time and memory; all else is read."""
     with h5py.File(tmp_path / "bad.nxs", "w", libver="latest") as file:

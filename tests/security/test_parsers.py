@@ -12,12 +12,12 @@ from starlette.requests import Request
 from datauploader.contracts.address import Station
 from datauploader.contracts.questions import QUESTIONS
 from datauploader.contracts.registry import EVENTS
-from datauploader.errors import ConfigurationError, QuestionRefused, Refused
-from datauploader.messaging.rabbit import asking
+from datauploader.errors import ConfigurationError, QuestionRefused, RequestRefused
+from datauploader.messaging.rabbit import rpc_client
 from datauploader.sse import read_events
 from datauploader_gateway.auth.dependency import secret_of
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_transfer.adapters import storage
+from datauploader_transfer.adapters import remote_storage
 from datauploader_transfer.domain.failures import classify
 from datauploader_watcher.domain.rules import Rule
 from datauploader_watcher.domain.selection import Selection
@@ -64,23 +64,23 @@ def test_a_question_is_read_or_refused(kind: Any, body: bytes) -> None:
 def test_an_answer_is_read_or_counts_as_unreadable(kind: Any, body: bytes) -> None:
     """Whatever a station answers with ends in one of the errors that the asker expects."""
     try:
-        asking._read(body, kind)
-    except (QuestionRefused, *asking.UNREADABLE):
+        rpc_client._read(body, kind)
+    except (QuestionRefused, *rpc_client.UNREADABLE):
         return
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"ok":' * 100_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000])
 def test_a_deep_answer_is_unreadable(body: bytes) -> None:
     """The thread that owns the broker's connection lives on."""
-    with pytest.raises(asking.UNREADABLE):
-        asking._read(body, next(iter(QUESTIONS.values())))
+    with pytest.raises(rpc_client.UNREADABLE):
+        rpc_client._read(body, next(iter(QUESTIONS.values())))
 
 
 @given(st.fixed_dictionaries({"hash": anything}) | st.fixed_dictionaries({"error": st.text(max_size=60)}))
 def test_no_answer_of_rclone_becomes_a_proof_that_is_no_digest(answer: dict[str, Any]) -> None:
     """Only hexadecimal digits of a known length count as a hash."""
-    found = storage._stored(answer, "md5", "backend md5")
-    if isinstance(found, storage.Stored):
+    found = remote_storage._stored(answer, "md5", "backend md5")
+    if isinstance(found, remote_storage.Stored):
         assert len(found.digest) in (32, 40, 64)
         assert set(found.digest) <= set("0123456789abcdef")
 
@@ -120,13 +120,13 @@ def test_a_stream_of_the_gateway_is_read_or_refused(pieces: list[bytes]) -> None
     """The command line ends with a sentence."""
     try:
         list(read_events(pieces))
-    except Refused:
+    except RequestRefused:
         return
 
 
 def test_a_deep_event_of_the_gateway_is_refused() -> None:
     """Its depth ends nothing but the command."""
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         list(read_events([b"data: " + b"[" * 100_000 + b"\n\n"]))
 
 

@@ -34,14 +34,14 @@ def mover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneMover]:
     """Run the real mover over a folder."""
     folder = tmp_path_factory.mktemp("store")
     made = RcloneMover(parse_remotes({"archive": {"type": "local", "base": str(folder)}}), RcloneSettings())
-    made._rcd.client()
+    made._daemon.client()
     yield made
     made.close()
 
 
 def paths(mover: RcloneMover) -> tuple[Path, Path]:
     """Return rclone's folder and socket."""
-    return mover._rcd.folder, mover._rcd.folder / "rc"
+    return mover._daemon.folder, mover._daemon.folder / "rc"
 
 
 @pytest.mark.attack("S16")
@@ -72,12 +72,12 @@ def test_another_user_does_not_reach_the_socket(mover: RcloneMover) -> None:
 @pytest.mark.attack("S16")
 def test_rclone_listens_on_no_port(mover: RcloneMover) -> None:
     """The socket in the file system is the only way in."""
-    assert mover._rcd.pid
+    assert mover._daemon.pid
     inodes = set()
-    for handle in Path(f"/proc/{mover._rcd.pid}/fd").iterdir():
+    for handle in Path(f"/proc/{mover._daemon.pid}/fd").iterdir():
         inodes.add(str(handle.readlink()).removeprefix("socket:[").removesuffix("]"))
     for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{mover._rcd.pid}/net/{table}").read_text().splitlines()[1:]:
+        for line in Path(f"/proc/{mover._daemon.pid}/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             assert not (fields[3] == "0A" and fields[9] in inodes)
 

@@ -12,14 +12,14 @@ import pytest
 
 from datauploader import nofollow, win32
 from datauploader.testing.waiting import eventually
-from datauploader_transfer.adapters import leash
+from datauploader_transfer.adapters import die_with_parent
 from datauploader_transfer.adapters.folder import PrivateFolder
-from datauploader_watcher.adapters.disk import LocalDisk, look, stamp_of
-from datauploader_watcher.adapters.hashing import Hashers
+from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
+from datauploader_watcher.adapters.hashing import HashPool
 from datauploader_watcher.adapters.mounts import file_system, is_network, mount_point
 from datauploader_watcher.adapters.removal import hold_path
 from datauploader_watcher.adapters.sharing import is_locked, open_sharing
-from datauploader_watcher.domain.settling import Wanted
+from datauploader_watcher.domain.stability import HashRequest
 
 ODD = ["trail.", "blank ", "CON", "nul.txt", "ü€.dat", "x" * 200]
 
@@ -94,10 +94,10 @@ def test_what_is_written_while_it_is_hashed_is_found_out(tmp_path: Path) -> None
     path, done = tmp_path / "scan.dat", []
     path.write_bytes(b"x" * (64 << 20))
     disk = LocalDisk(os.fsencode(tmp_path.resolve()))
-    seen = stamp_of(look(disk, b"scan.dat"))
-    hashers = Hashers(1, done.extend)
+    seen = stamp_of(lstat(disk, b"scan.dat"))
+    hashers = HashPool(1, done.extend)
     hashers.start()
-    hashers.hash(1, disk, [Wanted(b"scan.dat", seen)])
+    hashers.hash(1, disk, [HashRequest(b"scan.dat", seen)])
     with path.open("ab") as writer:
         writer.write(b"more")
     (outcome,) = eventually(lambda: done, within_s=30, what="it is read")
@@ -150,7 +150,7 @@ def test_a_program_does_not_outlive_its_leash(tmp_path: Path) -> None:
         "import time, pathlib\nwhile True:\n    "
         f"pathlib.Path({str(mark)!r}).write_text(str(time.time()))\n    time.sleep(0.1)"
     )
-    command = [sys.executable, "-I", leash.__file__, str(os.getpid()), sys.executable, "-c", code]
+    command = [sys.executable, "-I", die_with_parent.__file__, str(os.getpid()), sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as guard:
         eventually(mark.exists, within_s=30, what="the program runs")
         guard.kill()

@@ -13,7 +13,7 @@ import h5py
 
 from datauploader.contracts import Parameter
 from datauploader.reading import passes
-from datauploader.reading.judging import LONGEST_TEXT
+from datauploader.reading.parameter_validator import LONGEST_TEXT
 
 MOST_VALUES = 1000
 """Values of one array; longer ones are left alone."""

@@ -29,7 +29,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.files import MOST_FILES
 from datauploader.contracts.uploads import Mode, Person, manifest_digest
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.view.writer import ViewWriter
 from datauploader_sandbox.browser.site import PEOPLE
 
@@ -45,7 +45,7 @@ class Scenery:
 
     def __init__(self, redis_url: str, now: datetime | None = None) -> None:
         """Write into the view that is kept there, as if it were `now`."""
-        self._writer = ViewWriter(redisdoor.connect(redis_url), kept_s=86_400)
+        self._writer = ViewWriter(redis_client.connect(redis_url), kept_s=86_400)
         self._lives = now is None
         self.now = now or datetime.now(UTC)
         """When all of it happens; an event is a second later than the one before, and no earlier than it is said."""

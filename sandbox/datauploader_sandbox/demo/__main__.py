@@ -13,7 +13,7 @@ from typing import Any
 
 from datauploader import logging
 from datauploader.answers import UploadStatus
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader_sandbox.facility import STATION, Facility
 from datauploader_sandbox.processes import PROGRAM
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _upload(facility: Facility, options: argparse.Namespace, tell: Any) -> int:
     began = time.monotonic()
     token = facility.sign_in()
-    with Gateway(facility.url, token) as gateway:
+    with GatewayClient(facility.url, token) as gateway:
         name = f"demo {datetime.now().astimezone():%Y-%m-%d %H.%M.%S}"
         upload = gateway.request_upload(_request(facility.watched, name), key=name)
         follower = None if options.json else _follow(facility.url, token, upload.id)
@@ -98,7 +98,7 @@ def _follow(url: str, token: str, upload_id: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([PROGRAM, "watch", upload_id], env=environment)
 
 
-def _wait(gateway: Gateway, upload_id: str) -> UploadStatus:
+def _wait(gateway: GatewayClient, upload_id: str) -> UploadStatus:
     end = time.monotonic() + OVER_S
     while not (upload := gateway.upload(upload_id)).over and not upload.needs_person:
         if time.monotonic() > end:

@@ -18,19 +18,19 @@ from datauploader.crashing import crash_point
 from datauploader.errors import Park
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
 from datauploader.messaging.topology import catalog_queue
-from datauploader.past import PastGuard
 from datauploader.service import Check, Context
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Inbox, Outbox, Store, inbox, outbox
-from datauploader_catalog import claims, delays, handlers, ledger, words
+from datauploader_catalog import claims, delays, description_queue, handlers, ledger
 from datauploader_catalog.adapters import connect
-from datauploader_catalog.annotating import Annotator
-from datauploader_catalog.objections import Patience
-from datauploader_catalog.persons import Persons
+from datauploader_catalog.description_sync import DescriptionSync
+from datauploader_catalog.objections import GracePeriod
+from datauploader_catalog.persons import RequesterCheck
 from datauploader_catalog.ports import Catalogue
-from datauploader_catalog.questions import Answers
-from datauploader_catalog.recollection import Recollection
+from datauploader_catalog.queries import CatalogQueries
 from datauploader_catalog.settings import CatalogSettings
-from datauploader_catalog.worker import Worker
+from datauploader_catalog.station_queries import StationQueries
+from datauploader_catalog.worker import CatalogWorker
 
 log = structlog.get_logger()
 
@@ -49,32 +49,32 @@ class CatalogService:
         path = context.settings.state_dir / "catalog.sqlite"
         self._bus = context.bus
         self._catalogue = catalogue
-        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA, claims.SCHEMA])
+        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA])
         with self._store.transaction() as db:
             claims.take_over(db)
         self._outbox = Outbox(self._store, context.bus.publish)
-        self._patience = Patience(settings.patience_s)
-        self._annotator = Annotator(self._store, self._outbox, catalogue, self._patience)
-        self._persons = Persons((*settings.gateway_users, self._bus.user), settings.rule_owners)
-        self._worker = Worker(
-            self._store, self._outbox, catalogue, self._persons, settings.threads, audit=settings.audit,
-            patience=self._patience,
+        self._grace = GracePeriod(settings.patience_s)
+        self._descriptions = DescriptionSync(self._store, self._outbox, catalogue, self._grace)
+        self._requesters = RequesterCheck((*settings.gateway_users, self._bus.user), settings.rule_owners)
+        self._worker = CatalogWorker(
+            self._store, self._outbox, catalogue, self._requesters, settings.threads, audit=settings.audit,
+            grace=self._grace,
         )  # fmt: skip
-        self._answers = Answers(
+        self._answers = CatalogQueries(
             catalogue, settings.storage_prefix, may_create=settings.create_investigations, store=self._store,
             condition=self._condition, today=partial(days.today, context.settings.timezone),
         )  # fmt: skip
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher)
         self._dispatcher.after_commit(self._worker.wake)
-        self._dispatcher.after_commit(self._annotator.wake)
+        self._dispatcher.after_commit(self._descriptions.wake)
         self._consumers: list[Consumer] = []
         self._answering: list[Consumer] = []
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="catalog.turns")
         self._working = self._recalling = False
         self._stuck = ""
         """Why the queue could not be taken up."""
-        self._guard = PastGuard(self._store, self._bus, None, self.name)
+        self._guard = StaleStateGuard(self._store, self._bus, None, self.name)
 
     def start(self) -> None:
         """Take up what a former run left, then the queue and the questions.
@@ -82,10 +82,10 @@ class CatalogService:
         A catalog that has forgotten something, or was begun beside another one with a state of its own, works only
         when the queue is its own: else both would do everything.
         """
-        if not self._store.forgetful and self._guard.is_old():
-            log.error("state_is_from_the_past", hint="it was put back from a copy: the event log is read again")
-            self._store.forget()
-        if not self._store.forgetful:
+        if not self._store.needs_recovery and self._guard.is_old():
+            log.error("stale_state_detected", hint="it was put back from a copy: the event log is read again")
+            self._store.require_recovery()
+        if not self._store.needs_recovery:
             self._work()
             self._catch_up()
         self._outbox.start()
@@ -104,37 +104,37 @@ class CatalogService:
         for consumer in (*self._consumers, *self._answering):
             consumer.stop(deadline_s / 4)
         self._worker.stop(deadline_s / 4)
-        self._annotator.stop(deadline_s / 4)
+        self._descriptions.stop(deadline_s / 4)
         self._outbox.stop(deadline_s / 4)
         self._catalogue.close()
         self._store.checkpoint()
 
     def checks(self) -> Sequence[Check]:
         """Say whether the catalogue takes what it is told and the broker what is published."""
-        troubles = tuple(dict.fromkeys((*self._worker.troubles, *self._annotator.troubles)))
+        troubles = tuple(dict.fromkeys((*self._worker.problems, *self._descriptions.problems)))
         work = "; ".join(self._hindrances())
         return (
             Check("catalogue", not troubles, "; ".join(troubles)),
             Check("work", not work, work),
-            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+            Check("outbox", not self._outbox.problem, self._outbox.problem),
         )
 
     def _hindrances(self) -> list[str]:
         """Say what keeps the service itself from working."""
-        said = (self._worker.stumbling, self._annotator.stumbling, self._stuck)
+        said = (self._worker.stumbling, self._descriptions.stumbling, self._stuck)
         return [sentence for sentence in dict.fromkeys(said) if sentence]
 
     def _condition(self) -> CatalogCondition:
         try:
             with self._store.reading() as db:
-                waiting = [*delays.lasting(db), *self._annotator.lasting]
+                waiting = [*delays.lasting(db), *self._descriptions.lasting]
         except sqlite3.DatabaseError as error:
             return CatalogCondition(troubles=(f"the catalog cannot read its state file: {error}"[:2000],))
-        troubles = [*self._hindrances(), *((self._outbox.trouble,) if self._outbox.trouble else ())]
+        troubles = [*self._hindrances(), *((self._outbox.problem,) if self._outbox.problem else ())]
         return CatalogCondition(troubles=bounded(troubles), waiting=bounded(dict.fromkeys(waiting)))
 
     def _hear(self, delivery: Delivery) -> None:
-        self._persons.check(delivery)
+        self._requesters.check_requester(delivery)
         self._dispatcher(delivery)
 
     def _in_turn(self, step: Callable[[], None]) -> None:
@@ -142,7 +142,7 @@ class CatalogService:
             try:
                 step()
             except Exception as error:  # the boundary of the thread: nobody would hear of it
-                log.exception("turn_failed")
+                log.exception("catalog_takeover_failed")
                 name = type(error).__name__
                 self._stuck = (
                     f"an unexpected error ({name}) when the catalog took up its queue: restart it, see its log"
@@ -157,17 +157,17 @@ class CatalogService:
         if not self._working:
             self._working = True
             self._worker.start()
-            self._annotator.start()
+            self._descriptions.start()
 
     def _take_over(self) -> None:
         """Begin with the queue; what was heard by others before is in the log."""
-        if self._store.forgetful and not self._recalling:
+        if self._store.needs_recovery and not self._recalling:
             self._recall()
         self._work()
         if not self._answering:
             self._answering = [
                 self._bus.answer(self.name, self._answers),
-                self._bus.answer_stations(self.name, Recollection(self._store)),
+                self._bus.answer_stations(self.name, StationQueries(self._store)),
             ]
 
     def _miss(self) -> None:
@@ -178,18 +178,18 @@ class CatalogService:
         for consumer in self._answering:
             consumer.stop()
         self._answering = []
-        if not self._store.forgetful:
-            log.error("queue_belongs_to_another_state", hint="stop one of the two catalogs, or let them share a folder")
-            self._store.forget()
+        if not self._store.needs_recovery:
+            log.error("queue_owned_by_another_state", hint="stop one of the two catalogs, or let them share a folder")
+            self._store.require_recovery()
 
     def _recall(self) -> None:
         """Hear everything that the event log remembers, until it was heard once to its end; the inbox drops doubles."""
         self._recalling = True
 
         def ended() -> None:
-            self._store.remembered()
+            self._store.mark_recovered()
             self._recalling = False
-            self._worker.judge()
+            self._worker.settle_claims()
 
         self._read(Start(first=True), ended)
 
@@ -216,7 +216,7 @@ class CatalogService:
                 return
             try:
                 self._hear(delivery)
-            except handlers.NotAskedFor as error:  # the log is in order, so its request would have come before it
+            except handlers.RequestMissing as error:  # the log is in order, so its request would have come before it
                 raise Park(str(error)) from error
             crash_point("catalog.recalling")
 

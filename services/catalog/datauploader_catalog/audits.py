@@ -31,7 +31,7 @@ def is_well(db: sqlite3.Connection, upload_id: str, manifest_sha256: str) -> boo
     return db.execute(query, (upload_id, manifest_sha256)).fetchone() is not None
 
 
-def ask(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) -> int:
+def request_audit(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) -> int:
     """Ask the station to look, or ask once more; nothing where it has looked, or is not to be asked again yet.
 
     Returns:
@@ -71,12 +71,12 @@ def last_due(db: sqlite3.Connection) -> float:
     return float(row[0] or 0)
 
 
-def sooner(db: sqlite3.Connection, latest: float) -> None:
+def cap_waits(db: sqlite3.Connection, latest: float) -> None:
     """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
     db.execute("UPDATE audits SET due = 0 WHERE state = 'asked' AND due > ?", (latest,))
 
 
-def hear(db: sqlite3.Connection, report: AuditReported) -> None:
+def note_report(db: sqlite3.Connection, report: AuditReported) -> None:
     """Take note of what was seen, if it was compared with the manifest that the dataset waits for.
 
     Whoever asked: that all is well holds for everybody. A difference counts from the audit that is waited for; another

@@ -48,8 +48,8 @@ ANOTHER_NAME = "Start a new upload with another dataset name; stored files are k
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One row."""
+class DatasetClaim:
+    """A claim of one upload to a dataset: a row of the table `claims`."""
 
     upload_id: str
     person: str
@@ -169,10 +169,10 @@ def _refusal(wanted: UploadRequested, reason: str, detail: str, hint: str) -> Da
     return DatasetRefused(upload_id=wanted.upload_id, reason=reason, detail=detail, hint=hint)
 
 
-def held(store: Store, investigation: str) -> Callable[[str], list[Claim]]:
+def held(store: Store, investigation: str) -> Callable[[str], list[DatasetClaim]]:
     """Return the look-up of an investigation's claims by the dataset's name."""
 
-    def of(name: str) -> list[Claim]:
+    def of(name: str) -> list[DatasetClaim]:
         with store.reading() as db:
             return _claims(db, investigation, name)
 
@@ -187,8 +187,8 @@ def alike(store: Store, investigation: str, name: str) -> str:
     return next((one for one in names if same_look(one) == same_look(name)), "")
 
 
-def look(
-    held: Callable[[str], list[Claim]],
+def find_conflict(
+    held: Callable[[str], list[DatasetClaim]],
     find: Callable[[str], Dataset | None],
     url: Callable[[str], str],
     name: str,
@@ -227,8 +227,8 @@ def look(
 
 
 def _in_the_way(
-    claims: Sequence[Claim], found: Dataset | None, name: str, user_id: str
-) -> tuple[str, str, Claim | None]:
+    claims: Sequence[DatasetClaim], found: Dataset | None, name: str, user_id: str
+) -> tuple[str, str, DatasetClaim | None]:
     holders = [one for one in claims if one.state in _HOLD] or [one for one in claims if one.state == "wanted"]
     holder = holders[-1] if holders else None
     if (found is not None and found.complete) or (holder is not None and holder.state == "complete"):
@@ -245,7 +245,7 @@ def _in_the_way(
     return "", "", None
 
 
-def _suggest(held: Callable[[str], list[Claim]], find: Callable[[str], Dataset | None], name: str) -> str:
+def _suggest(held: Callable[[str], list[DatasetClaim]], find: Callable[[str], Dataset | None], name: str) -> str:
     """Return the first name of `name (2)`, `name (3)`, … that nobody has, "" where there are too many."""
     had = _NUMBER.search(name)
     stem, first = (name[: had.start()], int(had[0].strip(" ()")) + 1) if had else (name, 2)
@@ -256,12 +256,13 @@ def _suggest(held: Callable[[str], list[Claim]], find: Callable[[str], Dataset |
     return ""
 
 
-def _claims(db: sqlite3.Connection, investigation: str, name: str) -> list[Claim]:
+def _claims(db: sqlite3.Connection, investigation: str, name: str) -> list[DatasetClaim]:
     rows = db.execute(
         "SELECT * FROM claims WHERE investigation = ? AND name = ? ORDER BY number", (investigation, _key(name))
     ).fetchall()
     return [
-        Claim(row["upload_id"], row["person"], row["station"], row["state"], bool(row["cancelled"])) for row in rows
+        DatasetClaim(row["upload_id"], row["person"], row["station"], row["state"], bool(row["cancelled"]))
+        for row in rows
     ]
 
 

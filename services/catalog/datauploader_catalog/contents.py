@@ -26,7 +26,7 @@ from datauploader.state import Outbox, Store
 from datauploader_catalog import ledger, metadata, objections, ports
 from datauploader_catalog.domain.apart import attempt, send_apart
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
-from datauploader_catalog.objections import UNSURE, Patience, Subject, is_away
+from datauploader_catalog.objections import UNSURE, GracePeriod, Subject, is_away
 
 log = structlog.get_logger()
 
@@ -45,24 +45,24 @@ RARELY = "It is retried automatically, at growing intervals."
 _NAMED = 3
 
 
-class Contents:
-    """What is told of one upload after another; may be used from any number of threads."""
+class DatasetContents:
+    """Contents of datasets: what is told of one upload after another; may be used from any number of threads."""
 
     def __init__(
-        self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, patience: Patience, stopping: Callable[[], bool]
+        self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, grace: GracePeriod, stopping: Callable[[], bool]
     ) -> None:
-        """Work until `stopping` says so; be silent about what fails no longer than `patience`."""
+        """Work until `stopping` says so; be silent about what fails no longer than `grace`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
-        self._patience, self._stopping = patience, stopping
+        self._grace, self._stopping = grace, stopping
 
-    def register(self, request: Event[EventData], upload: ledger.Upload, dataset_id: str) -> None:
+    def register(self, request: Event[EventData], upload: ledger.WantedDataset, dataset_id: str) -> None:
         """Register stored files in batches until none is left.
 
         Raises:
             CatalogError: it is about all of them.
         """
         wanted = _wanted(request)
-        lasts = self._patience.ended(upload.attempts, upload.since, time.time())
+        lasts = self._grace.ended(upload.attempts, upload.since, time.time())
         on = (CatalogueRefused, *UNSURE) if lasts else (CatalogueRefused,)
 
         def send(some: Sequence[StoredFile]) -> None:
@@ -107,8 +107,8 @@ class Contents:
             for receipt, identity in receipts.of_catalogued(upload_id, dataset_id, batch):
                 Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
             taken = set(objections.settled(db, upload_id, (stored.file.raw for stored in batch)))
-            words = [RefusedFile(file=s.file, what="datafile", detail="") for s in batch if s.file.raw in taken]
-            self._say(db, request, dataset_id, words)
+            refusals = [RefusedFile(file=s.file, what="datafile", detail="") for s in batch if s.file.raw in taken]
+            self._say(db, request, dataset_id, refusals)
         crash_point("catalog.registered-noted")
         self._outbox.wake()
 
@@ -117,21 +117,21 @@ class Contents:
     ) -> None:
         log.warning("datafile_refused", path=stored.file.path, problem=str(error))
         final = isinstance(error, CatalogueRefused)
-        word = RefusedFile(
+        refusal = RefusedFile(
             file=stored.file, what="datafile", detail=str(error)[:2000], final=final,
             hint=RENAME if final else f"{RARELY} Ask the user office.",
         )  # fmt: skip
         with self._store.transaction() as db:
             ledger.set_aside(db, request.data.upload_id, stored)
             subject = Subject(request.data.upload_id, stored.file.raw, "datafile")
-            if objections.note(db, subject, error, self._patience, since):
-                self._say(db, request, dataset_id, [word])
+            if objections.note(db, subject, error, self._grace, since):
+                self._say(db, request, dataset_id, [refusal])
         self._outbox.wake()
 
-    def _attach(self, wanted: UploadRequested, dataset_id: str, row: metadata.Metadata) -> CatalogError | None:
+    def _attach(self, wanted: UploadRequested, dataset_id: str, row: metadata.PendingMetadata) -> CatalogError | None:
         """Attach one row as far as the catalogue takes it; return what it does not take, or why none at all."""
         path = _path(wanted, row.stored) if row.stored else None
-        lasts = self._patience.ended(row.attempts, row.since, time.time())
+        lasts = self._grace.ended(row.attempts, row.since, time.time())
         try:
             return attach(self._catalogue, dataset_id, row.parameters, path, unsure=lasts)
         except CatalogError as error:
@@ -141,7 +141,7 @@ class Contents:
             return BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more")
 
     def _attached(
-        self, request: Event[EventData], dataset_id: str, row: metadata.Metadata, error: CatalogError | None
+        self, request: Event[EventData], dataset_id: str, row: metadata.PendingMetadata, error: CatalogError | None
     ) -> None:
         upload_id = request.data.upload_id
         subject = row.subject(upload_id)
@@ -153,17 +153,14 @@ class Contents:
                 db.execute("DELETE FROM parameters WHERE id = ?", (row.id,))
             else:
                 db.execute("UPDATE parameters SET aside = 1 WHERE id = ?", (row.id,))
-            if error is None:
-                tell = objections.settle(db, subject)
-            else:
-                tell = objections.note(db, subject, error, self._patience)
+            tell = objections.settle(db, subject) if error is None else objections.note(db, subject, error, self._grace)
             if tell:
                 self._tell_of_metadata(db, request, dataset_id, row, str(error or "")[:2000], final=final)
         self._outbox.wake()
 
     def _tell_of_metadata(
-        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: metadata.Metadata, detail: str,
-        *, final: bool,
+        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: metadata.PendingMetadata,
+        detail: str, *, final: bool,
     ) -> None:  # fmt: skip
         """Say what of a file's metadata, or of the dataset's own, is not taken; "" takes it back."""
         again = "" if final else f" {RARELY}"
@@ -172,14 +169,14 @@ class Contents:
             self._say(db, request, dataset_id, (), sentence)
             return
         hint = f"{READ_AGAIN}{again}" if detail else ""
-        word = RefusedFile(
+        refusal = RefusedFile(
             file=row.stored.file, what="metadata", harvester=row.harvester, detail=detail, hint=hint, final=final
         )
-        self._say(db, request, dataset_id, [word])
+        self._say(db, request, dataset_id, [refusal])
 
     @staticmethod
     def _say(
-        db: sqlite3.Connection, request: Event[EventData], dataset_id: str, words: Sequence[RefusedFile],
+        db: sqlite3.Connection, request: Event[EventData], dataset_id: str, refusals: Sequence[RefusedFile],
         metadata: str | None = None,
     ) -> None:  # fmt: skip
         def fact(some: tuple[RefusedFile, ...]) -> DatasetPartlyRefused:
@@ -187,7 +184,7 @@ class Contents:
                 upload_id=request.data.upload_id, dataset_id=dataset_id, files=some, metadata=metadata
             )
 
-        facts: Iterator[DatasetPartlyRefused] = split(words, fact) if words else iter(())
+        facts: Iterator[DatasetPartlyRefused] = split(refusals, fact) if refusals else iter(())
         for one in facts if metadata is None else (fact(()),):
             Outbox.put(db, request.follow(one, service="catalog"))
 
@@ -228,10 +225,10 @@ def attach(
     return kind(f"Not accepted: {said}{more}")
 
 
-def parameters_of(parameters: Sequence[Parameter]) -> list[ports.Parameter]:
+def parameters_of(parameters: Sequence[Parameter]) -> list[ports.NamedValue]:
     """Write parameters as a catalogue takes them."""
     return [
-        ports.Parameter(p.name, str(p.value).lower() if isinstance(p.value, bool) else p.value, p.units)
+        ports.NamedValue(p.name, str(p.value).lower() if isinstance(p.value, bool) else p.value, p.units)
         for p in parameters
     ]
 

@@ -8,12 +8,12 @@ from datauploader.contracts import DatasetDelayed, Event, EventData
 from datauploader.state import Outbox
 from datauploader_catalog import ledger
 from datauploader_catalog.errors import CatalogError, NotYetThere
-from datauploader_catalog.objections import Patience, is_away, pause_s, rare_s
+from datauploader_catalog.objections import GracePeriod, is_away, pause_s, rare_s
 
 
 def postpone(
-    db: sqlite3.Connection, request: Event[EventData] | None, upload: ledger.Upload, error: CatalogError,
-    patience: Patience,
+    db: sqlite3.Connection, request: Event[EventData] | None, upload: ledger.WantedDataset, error: CatalogError,
+    grace: GracePeriod,
 ) -> float:  # fmt: skip
     """Try an upload again later, and say so once it has waited too long; return the seconds until the next attempt.
 
@@ -23,14 +23,14 @@ def postpone(
     now = time.time()
     attempts, since = upload.attempts + 1, upload.since or now
     passes = is_away(error) or isinstance(error, NotYetThere)
-    stays = not passes and patience.ended(attempts, since, now)
+    stays = not passes and grace.ended(attempts, since, now)
     if isinstance(error, NotYetThere):
         wait = 1.0
     else:
         wait = rare_s(attempts) if stays else pause_s(upload.attempts, error.retry_after)
     detail = str(error)[:2000]
-    fresh = detail != upload.told and now - upload.told_at >= patience.seconds
-    tell = request is not None and fresh and (stays or (passes and now - since >= patience.seconds))
+    fresh = detail != upload.told and now - upload.told_at >= grace.seconds
+    tell = request is not None and fresh and (stays or (passes and now - since >= grace.seconds))
     told, told_at = (detail, now) if tell else (upload.told, upload.told_at)
     db.execute(
         "UPDATE uploads SET attempts = ?, since = ?, due = ?, pause = ?, trouble = ?, told = ?, told_at = ?"

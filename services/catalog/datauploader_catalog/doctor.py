@@ -9,7 +9,7 @@ from datauploader import proxies
 from datauploader.config import Settings, load
 from datauploader.service import Check
 from datauploader_catalog.adapters import connect
-from datauploader_catalog.errors import CatalogError, CatalogueRefused, NotSignedIn
+from datauploader_catalog.errors import CatalogError, CatalogueRefused, UnknownSession
 from datauploader_catalog.settings import CatalogSettings
 
 
@@ -18,7 +18,7 @@ def examine(_settings: Settings) -> Iterator[Check]:
     settings = load(CatalogSettings)
     catalogue = connect(settings)
     try:
-        with suppress(NotSignedIn):
+        with suppress(UnknownSession):
             catalogue.identify(SecretStr("nobody"))
         with suppress(CatalogueRefused):
             catalogue.investigations("1")

@@ -76,11 +76,11 @@ class Taken(CatalogueRefused):
         self.reason = reason
 
 
-class NotAllowed(CatalogueRefused):
+class CatalogueForbids(CatalogueRefused):
     """The catalogue says that this user may not do this with this investigation."""
 
 
-class NotSignedIn(CatalogueRefused):
+class UnknownSession(CatalogueRefused):
     """The catalogue does not know this session; `login_url` is where a person signs in, if it said so."""
 
     def __init__(self, message: str, *, login_url: str | None = None) -> None:

@@ -22,14 +22,14 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
-from datauploader.messaging import Dispatcher, Unit
-from datauploader_catalog import audits, claims, ledger, metadata, objections, words
-from datauploader_catalog.annotating import answer
+from datauploader.messaging import Dispatcher, UnitOfWork
+from datauploader_catalog import audits, claims, description_queue, ledger, metadata, objections
+from datauploader_catalog.description_sync import outcome_event
 
 D = TypeVar("D", bound=EventData)
 
 
-class NotAskedFor(Retry):
+class RequestMissing(Retry):
     """Nobody has asked for the upload yet, and another station has spoken about it: the request may be on its way."""
 
     def __init__(self, upload_id: str) -> None:
@@ -39,31 +39,31 @@ class NotAskedFor(Retry):
 def register(dispatcher: Dispatcher) -> None:
     """Register a handler for every event of the catalog's queue."""
     dispatcher.on(UploadRequested, requested)
-    dispatcher.on(UploadControlled, at_home(controlled))
-    dispatcher.on(UploadRejected, at_home(rejected))
-    dispatcher.on(DatasetEnsured, at_home(said_before))
-    dispatcher.on(DatasetCompleted, at_home(said_before))
-    dispatcher.on(FileStored, at_home(stored), again=True)
-    dispatcher.on(UploadSealed, at_home(sealed))
-    dispatcher.on(AuditReported, at_home(audited))
-    dispatcher.on(MetadataExtracted, at_home(extracted))
-    dispatcher.on(DatasetDescribed, at_home(described), again=True)
-    dispatcher.on(InvestigationDescribed, described, again=True)
+    dispatcher.on(UploadControlled, from_owning_station(controlled))
+    dispatcher.on(UploadRejected, from_owning_station(rejected))
+    dispatcher.on(DatasetEnsured, from_owning_station(said_before))
+    dispatcher.on(DatasetCompleted, from_owning_station(said_before))
+    dispatcher.on(FileStored, from_owning_station(stored), redeliver=True)
+    dispatcher.on(UploadSealed, from_owning_station(sealed))
+    dispatcher.on(AuditReported, from_owning_station(audited))
+    dispatcher.on(MetadataExtracted, from_owning_station(extracted))
+    dispatcher.on(DatasetDescribed, from_owning_station(described), redeliver=True)
+    dispatcher.on(InvestigationDescribed, described, redeliver=True)
 
 
-def at_home(handler: Callable[[Unit, Event[D]], None]) -> Callable[[Unit, Event[D]], None]:
+def from_owning_station(handler: Callable[[UnitOfWork, Event[D]], None]) -> Callable[[UnitOfWork, Event[D]], None]:
     """Let a handler hear only what the station says that the upload belongs to.
 
     The broker vouches for the station of an event, and for nothing of what its data claim. Until the request is here,
     nobody knows whose the upload is: who was not the first to speak about it is heard again later.
     """
 
-    def handle(unit: Unit, event: Event[D]) -> None:
+    def handle(unit: UnitOfWork, event: Event[D]) -> None:
         home = ledger.home(unit.db, event)
         if home != event.station.key and ledger.asked_for(unit.db, event):
             raise _foreign(event, home)
         if home != event.station.key:
-            raise NotAskedFor(event.data.upload_id)
+            raise RequestMissing(event.data.upload_id)
         handler(unit, event)
 
     return handle
@@ -73,7 +73,7 @@ def _foreign(event: Event[EventData], home: str) -> Park:
     return Park(f"{event.station.key} speaks about upload {event.data.upload_id}, which belongs to {home}")
 
 
-def requested(unit: Unit, event: Event[UploadRequested]) -> None:
+def requested(unit: UnitOfWork, event: Event[UploadRequested]) -> None:
     """A dataset is wanted; an upload that was asked for already does not change its station."""
     home = ledger.home(unit.db, event)
     if home != event.station.key and not ledger.move(unit.db, event):
@@ -83,7 +83,7 @@ def requested(unit: Unit, event: Event[UploadRequested]) -> None:
     claims.add(unit.db, event)
 
 
-def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
+def controlled(unit: UnitOfWork, event: Event[UploadControlled]) -> None:
     """A retry asks the catalogue once more for what it has refused; who cancels keeps the dataset's name.
 
     A retry also has the storage looked at anew, and tries at once what is put off.
@@ -100,18 +100,18 @@ def controlled(unit: Unit, event: Event[UploadControlled]) -> None:
             claims.set_state(unit.db, upload_id, "wanted")
 
 
-def rejected(unit: Unit, event: Event[UploadRejected]) -> None:
+def rejected(unit: UnitOfWork, event: Event[UploadRejected]) -> None:
     """The station cannot do the upload, so that its dataset's name is free."""
     claims.set_state(unit.db, event.data.upload_id, "rejected")
 
 
-def said_before(unit: Unit, event: Event[DatasetEnsured] | Event[DatasetCompleted]) -> None:
+def said_before(unit: UnitOfWork, event: Event[DatasetEnsured] | Event[DatasetCompleted]) -> None:
     """The log tells a catalog that has forgotten it which dataset an upload had."""
     query = "UPDATE uploads SET dataset_id = ? WHERE upload_id = ? AND dataset_id = ''"
     unit.db.execute(query, (event.data.dataset_id, event.data.upload_id))
 
 
-def stored(unit: Unit, event: Event[FileStored]) -> None:
+def stored(unit: UnitOfWork, event: Event[FileStored]) -> None:
     """Files are on the storage; the receipts of those that are registered already are sent once more."""
     asked = ledger.destination(unit.db, event.data.upload_id)
     if asked is not None and (why := event.data.forbidden(asked)):
@@ -124,29 +124,31 @@ def stored(unit: Unit, event: Event[FileStored]) -> None:
         unit.follow(receipt, id=identity)
 
 
-def sealed(unit: Unit, event: Event[UploadSealed]) -> None:
+def sealed(unit: UnitOfWork, event: Event[UploadSealed]) -> None:
     """The manifest is complete."""
     ledger.add_seal(unit.db, event)
 
 
-def audited(unit: Unit, event: Event[AuditReported]) -> None:
+def audited(unit: UnitOfWork, event: Event[AuditReported]) -> None:
     """The storage was compared with a manifest."""
-    audits.hear(unit.db, event.data)
+    audits.note_report(unit.db, event.data)
 
 
-def extracted(unit: Unit, event: Event[MetadataExtracted]) -> None:
+def extracted(unit: UnitOfWork, event: Event[MetadataExtracted]) -> None:
     """A harvester has read something in files."""
     for item in event.data.files:
         if item.parameters:
             metadata.add(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
 
 
-def described(unit: Unit, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
+def described(unit: UnitOfWork, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
     """Somebody has described a dataset or an investigation; what was told to the catalogue already is answered again.
 
-    A word that a later one has overtaken gets the answer of that one, and waits with it until there is one.
+    A description that a later one has overtaken gets the answer of that one, and waits with it until there is one.
     """
-    word = words.hear(unit.db, event)
-    if word.told:
-        fact = answer(word, word.refusal)
-        unit.follow(fact, id=natural_id(type(fact), word.subject, event.id, word.event.id, word.refusal))
+    description = description_queue.enqueue(unit.db, event)
+    if description.told:
+        fact = outcome_event(description, description.refusal)
+        unit.follow(
+            fact, id=natural_id(type(fact), description.subject, event.id, description.event.id, description.refusal)
+        )

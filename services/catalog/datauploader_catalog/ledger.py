@@ -83,8 +83,8 @@ SCHEMA = Schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """One row of the table: a dataset that somebody wants, and how far it is."""
+class WantedDataset:
+    """A wanted dataset, one row of the table `uploads`, and how far it is."""
 
     upload_id: str
     request: bytes
@@ -170,7 +170,9 @@ def drop_strangers(db: sqlite3.Connection, event: Event[UploadRequested]) -> Non
     below = f"{event.data.destination.location}/"
     for row in db.execute("SELECT path, stored FROM datafiles WHERE upload_id = ?", (event.data.upload_id,)).fetchall():
         if not (name := StoredFile.model_validate_json(row["stored"]).object).startswith(below):
-            log.error("object_of_another", upload_id=event.data.upload_id, object=name, belongs_below=below)
+            log.error(
+                "object_owned_by_another_upload", upload_id=event.data.upload_id, object=name, belongs_below=below
+            )
             key = event.data.upload_id, row["path"]
             db.execute("DELETE FROM datafiles WHERE upload_id = ? AND path = ?", key)
 
@@ -224,7 +226,7 @@ def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int)
         yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1
 
 
-def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | None:
+def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> WantedDataset | None:
     """Return an upload that has something to be told to the catalogue now, the one that waits longest first.
 
     Each kind of work has an index of its own, so that finished uploads are not gone through. What is returned can be
@@ -278,12 +280,12 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> Upload | Non
     return row and _upload(row)
 
 
-def sooner(db: sqlite3.Connection, now: float) -> None:
+def cap_waits(db: sqlite3.Connection, now: float) -> None:
     """Let nothing wait longer than its own pause: what does was put off by a clock that has been put right since."""
     db.execute(f"UPDATE uploads INDEXED BY uploads_later SET due = 0 WHERE {_TOO_LATE}", (now, _PAUSE_S))  # noqa: S608 - ours
 
 
-def upload(db: sqlite3.Connection, upload_id: str) -> Upload | None:
+def upload(db: sqlite3.Connection, upload_id: str) -> WantedDataset | None:
     """Return an upload as it is now."""
     row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
     return row and _upload(row)
@@ -348,8 +350,8 @@ def complete_manifest(db: sqlite3.Connection, upload_id: str) -> sqlite3.Row | L
     return seal if digest == seal["manifest_sha256"] else "differs"
 
 
-def _upload(row: sqlite3.Row) -> Upload:
-    return Upload(
+def _upload(row: sqlite3.Row) -> WantedDataset:
+    return WantedDataset(
         row["upload_id"], row["request"], row["state"], row["dataset_id"], row["attempts"], row["since"],
         row["trouble"], row["told"], row["told_at"],
     )  # fmt: skip

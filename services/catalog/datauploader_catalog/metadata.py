@@ -10,8 +10,8 @@ from datauploader_catalog import objections
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
-    """One row of what was read in a file that is registered, or of what was asked for with the dataset."""
+class PendingMetadata:
+    """Pending metadata, one row: read in a file that is registered, or asked for with the dataset."""
 
     id: int
     stored: StoredFile | None
@@ -42,7 +42,7 @@ def add(
     )
 
 
-def wanted(db: sqlite3.Connection, upload_id: str, most: int) -> list[Metadata]:
+def wanted(db: sqlite3.Connection, upload_id: str, most: int) -> list[PendingMetadata]:
     """Return what was read in files that are registered, and what was asked for with the dataset."""
     rows = db.execute(
         "SELECT p.id, p.harvester, p.parameters, d.stored, coalesce(o.attempts, 0) AS attempts,"
@@ -53,7 +53,7 @@ def wanted(db: sqlite3.Connection, upload_id: str, most: int) -> list[Metadata]:
         (upload_id, most),
     ).fetchall()
     return [
-        Metadata(
+        PendingMetadata(
             row["id"],
             StoredFile.model_validate_json(row["stored"]) if row["stored"] else None,
             row["harvester"],

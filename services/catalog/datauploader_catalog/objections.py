@@ -42,8 +42,8 @@ UNSURE = (UnknownTrouble, BadAnswer)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long something may fail before it is told to people."""
+class GracePeriod:
+    """A grace period: how long something may fail before it is told to people."""
 
     seconds: float
 
@@ -83,7 +83,7 @@ def is_away(error: CatalogError) -> bool:
 
 
 def note(
-    db: sqlite3.Connection, subject: Subject, error: CatalogError, patience: Patience, tried_since: float = 0
+    db: sqlite3.Connection, subject: Subject, error: CatalogError, grace: GracePeriod, tried_since: float = 0
 ) -> bool:
     """Write an objection down and when it is tried again; return whether people are to hear of it now.
 
@@ -95,7 +95,7 @@ def note(
     ).fetchone()
     first = (TRIES, tried_since) if tried_since else (1, now)
     attempts, since = (row["attempts"] + 1, row["since"]) if row else first
-    lasts = patience.ended(attempts, since, now)
+    lasts = grace.ended(attempts, since, now)
     due = 0.0 if final else now + (rare_s(attempts) if lasts else pause_s(attempts, error.retry_after))
     detail = str(error)[:2000]
     told = bool(row and row["told"])

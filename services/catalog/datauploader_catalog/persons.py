@@ -11,14 +11,14 @@ RULE = "rule:"
 EVERYBODY_ELSE = "*"
 
 
-class Persons:
-    """Who is believed about persons, and for whom the standing rules of a station work."""
+class RequesterCheck:
+    """Checks requesters: who is believed about persons, and for whom the standing rules of a station work."""
 
     def __init__(self, believed: Collection[str], rule_owners: Mapping[str, str]) -> None:
         """Take the broker's users who have signed persons in, and the owners of rules by station."""
         self._believed, self._owners = frozenset(believed), dict(rule_owners)
 
-    def check(self, delivery: Delivery) -> None:
+    def check_requester(self, delivery: Delivery) -> None:
         """Refuse a request in a person's name that nobody has made who knows the person.
 
         Raises:

@@ -16,7 +16,7 @@ _LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class CatalogueUser:
     """A person as the catalogue knows them, with the account that owns their files."""
 
     id: str
@@ -34,7 +34,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Investigation:
+class CatalogueInvestigation:
     """An experiment as the catalogue holds it; what it does not tell is empty."""
 
     id: str
@@ -129,8 +129,8 @@ class Datafile:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """One named value of metadata; natural key: what it belongs to and its name."""
+class NamedValue:
+    """A named value, one piece of metadata; natural key: what it belongs to and its name."""
 
     name: str
     value: str | int | float
@@ -153,23 +153,23 @@ class Catalogue(Protocol):
         """Whether investigations can be made here, by whom the catalogue lets do so."""
         ...
 
-    def identify(self, session: SecretStr) -> User:
-        """Say whose session this is, or raise `NotSignedIn`."""
+    def identify(self, session: SecretStr) -> CatalogueUser:
+        """Say whose session this is, or raise `UnknownSession`."""
         ...
 
-    def investigations(self, user_id: str) -> tuple[Investigation, ...]:
+    def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
         """List the investigations of this user; to those that are not active, nothing can be uploaded."""
         ...
 
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
-        """Say where this user's uploads to this investigation belong, or raise `NotAllowed`."""
+        """Say where this user's uploads to this investigation belong, or raise `CatalogueForbids`."""
         ...
 
-    def investigation(self, investigation_id: str) -> Investigation:
+    def investigation(self, investigation_id: str) -> CatalogueInvestigation:
         """Fetch one investigation by its id, or raise `NoSuchInvestigation`."""
         ...
 
-    def ensure_investigation(self, wanted: NewInvestigation) -> Investigation:
+    def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Return the investigation with this name and visit, made if the catalogue says it is absent."""
         ...
 
@@ -189,17 +189,17 @@ class Catalogue(Protocol):
         ...
 
     def attach_parameters(
-        self, dataset_id: str, parameters: Sequence[Parameter], *, datafile: str | None = None
+        self, dataset_id: str, parameters: Sequence[NamedValue], *, datafile: str | None = None
     ) -> None:
         """Set parameters of a dataset or of one datafile of it; raise `NotYetThere` while that is unknown."""
         ...
 
     def describe_dataset(self, dataset_id: str, description: str, by: str) -> None:
-        """Set the description of a dataset, complete or not; raise `NotAllowed` where this user may not."""
+        """Set the description of a dataset, complete or not; raise `CatalogueForbids` where this user may not."""
         ...
 
     def describe_investigation(self, investigation_id: str, description: str, by: str) -> None:
-        """Set the description of an investigation; raise `NotAllowed` where this user may not."""
+        """Set the description of an investigation; raise `CatalogueForbids` where this user may not."""
         ...
 
     def complete_dataset(self, dataset_id: str) -> Dataset:
@@ -210,7 +210,7 @@ class Catalogue(Protocol):
         """Return the address of the page that shows the dataset to people; asks nobody."""
         ...
 
-    def check(self) -> None:
+    def probe_catalogue(self) -> None:
         """Raise unless the catalogue answers sensibly; for health checks and `doctor`."""
         ...
 

@@ -21,11 +21,11 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
-from datauploader_catalog import audits, claims, delays, ledger, metadata, objections, ports, words
-from datauploader_catalog.contents import Contents
+from datauploader_catalog import audits, claims, delays, description_queue, ledger, metadata, objections, ports
+from datauploader_catalog.contents import DatasetContents
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
-from datauploader_catalog.objections import LONGEST_PAUSE_S, Patience
-from datauploader_catalog.persons import Persons
+from datauploader_catalog.objections import LONGEST_PAUSE_S, GracePeriod
+from datauploader_catalog.persons import RequesterCheck
 
 log = structlog.get_logger()
 
@@ -35,32 +35,32 @@ _SHORTER = (
 )
 
 
-class Worker:
-    """Threads that bring uploads into the catalogue; each upload is in the hands of one thread at a time."""
+class CatalogWorker:
+    """A pool of threads that bring uploads into the catalogue; each upload is in the hands of one thread at a time."""
 
     def __init__(
         self,
         store: Store,
         outbox: Outbox,
         catalogue: ports.Catalogue,
-        persons: Persons,
+        requesters: RequesterCheck,
         threads: int = 4,
         *,
         audit: bool = True,
-        patience: Patience,
+        grace: GracePeriod,
     ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
-        self._persons, self._audit, self._patience = persons, audit, patience
+        self._requesters, self._audit, self._grace = requesters, audit, grace
         self._change = threading.Condition()
         self._stopping = False
-        self._contents = Contents(store, outbox, catalogue, patience, lambda: self._stopping)
+        self._contents = DatasetContents(store, outbox, catalogue, grace, lambda: self._stopping)
         self._busy: set[str] = set()
         self._trouble: dict[str, str] = {}
         self._threads = [WorkerThread(self._run, name=f"catalogue.{n}") for n in range(threads)]
 
     @property
-    def troubles(self) -> Sequence[str]:
+    def problems(self) -> Sequence[str]:
         """The sentences of what keeps uploads waiting now."""
         with self._change:
             return tuple(dict.fromkeys(self._trouble.values()))
@@ -69,7 +69,7 @@ class Worker:
     def stumbling(self) -> str:
         """Why nothing at all can be done, "" where that is not so: the state file, or a thread that has ended."""
         with self._change:
-            return self._trouble.get("", "") or "; ".join(filter(None, (thread.trouble for thread in self._threads)))
+            return self._trouble.get("", "") or "; ".join(filter(None, (thread.problem for thread in self._threads)))
 
     def start(self) -> None:
         """Begin with what a former run left undone."""
@@ -81,7 +81,7 @@ class Worker:
         with self._change:
             self._change.notify()
 
-    def judge(self) -> None:
+    def settle_claims(self) -> None:
         """Say that everything is known again that was heard before, so that nothing waits for that any more."""
         with self._store.transaction() as db:
             db.execute("UPDATE uploads SET due = 0 WHERE state = 'wanted'")
@@ -104,7 +104,7 @@ class Worker:
             except sqlite3.DatabaseError as error:  # a full disk; what is wanted is still in the ledger
                 self._stumble(f"the catalog cannot use its state file ({error}): free space on its disk")
             except Exception as error:  # the boundary of the thread: what is wanted is still in the ledger
-                log.exception("catalogue_thread_stumbled")
+                log.exception("catalogue_worker_failed")
                 self._stumble(
                     f"an unexpected error ({type(error).__name__}) keeps the catalog from its work; see its log"
                 )
@@ -128,9 +128,9 @@ class Worker:
             self._trouble[""] = sentence
             self._change.wait(1.0)
         if fresh:
-            log.error("state_not_used", problem=why)
+            log.error("state_file_write_failed", problem=why)
 
-    def _take(self) -> ledger.Upload | None:
+    def _take(self) -> ledger.WantedDataset | None:
         with self._change:
             while not self._stopping:
                 now = time.time()
@@ -153,11 +153,11 @@ class Worker:
             again = objections.is_due(db, now)
         if wrong or again:
             with self._store.transaction() as db:
-                ledger.sooner(db, now)
-                audits.sooner(db, now + audits.LONGEST_S)
+                ledger.cap_waits(db, now)
+                audits.cap_waits(db, now + audits.LONGEST_S)
                 objections.take_up(db, now)
 
-    def _advance(self, upload: ledger.Upload) -> None:
+    def _advance(self, upload: ledger.WantedDataset) -> None:
         """Do all that can be done for one upload now."""
         request: Event[EventData] | None = None
         try:
@@ -177,7 +177,7 @@ class Worker:
         else:
             self._well(request)
 
-    def _tell(self, request: Event[EventData], upload: ledger.Upload) -> None:
+    def _tell(self, request: Event[EventData], upload: ledger.WantedDataset) -> None:
         """Tell the catalogue what it can be told; metadata never keep a dataset from its completion."""
         assert isinstance(request.data, UploadRequested)
         if upload.state != "wanted":
@@ -199,7 +199,7 @@ class Worker:
             NotYetThere: what was heard before is still being found again, or an upload that this one goes on with is
                 being told to the catalogue.
         """
-        if self._store.forgetful:
+        if self._store.needs_recovery:
             raise NotYetThere("the catalog is still loading which dataset belongs to whom; this upload waits for it")
         with self._change:
             if busy := self._busy.intersection(wanted.continues):
@@ -221,7 +221,7 @@ class Worker:
         Raises:
             Taken: it is complete, and was never this upload's.
         """
-        owner = self._persons.owner(wanted, request.station)
+        owner = self._requesters.owner(wanted, request.station)
         if owner:
             self._catalogue.authorise(owner, wanted.investigation)
         else:
@@ -253,7 +253,7 @@ class Worker:
                 " WHERE upload_id = ?",
                 (dataset.id, wanted.upload_id),
             )
-            if wanted.dataset.parameters and not words.known(db, wanted.upload_id):
+            if wanted.dataset.parameters and not description_queue.is_described(db, wanted.upload_id):
                 metadata.add(db, wanted.upload_id, None, wanted.dataset.parameters)
             again = (
                 (str(time.time_ns()),) if before else ()
@@ -263,7 +263,7 @@ class Worker:
         self._outbox.wake()
         return dataset.id
 
-    def _complete(self, request: Event[EventData], upload: ledger.Upload, dataset_id: str) -> None:
+    def _complete(self, request: Event[EventData], upload: ledger.WantedDataset, dataset_id: str) -> None:
         """Complete the dataset when every file of the manifest is a datafile."""
         with self._store.reading() as db:
             state = db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload.upload_id,)).fetchone()["state"]
@@ -300,7 +300,7 @@ class Worker:
         with self._store.transaction() as db:
             if audits.is_well(db, request.data.upload_id, seal["manifest_sha256"]):
                 return True
-            asked = audits.ask(db, request, seal)
+            asked = audits.request_audit(db, request, seal)
         crash_point("catalog.audit-asked")
         self._outbox.wake()
         if asked >= audits.OFTEN:
@@ -332,16 +332,16 @@ class Worker:
         db.execute(query, (fact.detail, fact.upload_id))
         self._say(db, request, fact, str(time.time_ns()))
 
-    def _later(self, request: Event[EventData] | None, upload: ledger.Upload, error: CatalogError) -> None:
+    def _later(self, request: Event[EventData] | None, upload: ledger.WantedDataset, error: CatalogError) -> None:
         with self._store.transaction() as db:
             now = ledger.upload(db, upload.upload_id) or upload
-            wait = delays.postpone(db, request, now, error, self._patience)
+            wait = delays.postpone(db, request, now, error, self._grace)
         self._outbox.wake()
         with self._change:
             fresh = self._trouble.get(upload.upload_id) != str(error)
             self._trouble[upload.upload_id] = str(error)
         if fresh:
-            log.warning("catalogue_waits", problem=str(error), retry_in_s=wait)
+            log.warning("catalogue_retry_scheduled", problem=str(error), retry_in_s=wait)
 
     def _well(self, request: Event[EventData]) -> None:
         upload_id = request.data.upload_id
@@ -354,7 +354,7 @@ class Worker:
             with self._store.transaction() as db:
                 delays.end(db, request, upload_id)
             self._outbox.wake()
-            log.info("catalogue_goes_on")
+            log.info("catalogue_recovered")
 
     @staticmethod
     def _say(db: sqlite3.Connection, request: Event[EventData], fact: EventData, *natural: str) -> None:

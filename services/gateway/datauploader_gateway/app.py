@@ -15,41 +15,41 @@ from datauploader.messaging import Bus, Consumer, connect
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store
 from datauploader.state import outbox as outbox_state
-from datauploader_gateway import application, intake, lastheard, redisdoor, unanswered
-from datauploader_gateway.audit import Audit
+from datauploader_gateway import application, command_publisher, heard_sequences, pending_requests, redis_client
+from datauploader_gateway.audit import AuditLog
 from datauploader_gateway.auth import revocations
 from datauploader_gateway.auth.accounts import Accounts
-from datauploader_gateway.auth.guard import Guard
-from datauploader_gateway.auth.oidc.attempts import Attempts
+from datauploader_gateway.auth.oidc.pending_logins import PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.origin import own_origins
 from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.auth.sessions import Sessions
+from datauploader_gateway.auth.stream_monitor import StreamSessionMonitor
 from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.choosing.drafts import Drafts
 from datauploader_gateway.choosing.metadata import MetadataForm
-from datauploader_gateway.desktop.doorway import DesktopDoor, Doorway
+from datauploader_gateway.desktop.one_time_login import DesktopAccess, OneTimeLogin
 from datauploader_gateway.heartbeat import SERVICE, Heartbeat
-from datauploader_gateway.mail import occasions
+from datauploader_gateway.mail import triggers
 from datauploader_gateway.mail.addresses import Addresses
-from datauploader_gateway.mail.letters import Letters
-from datauploader_gateway.mail.occasions import Occasions
-from datauploader_gateway.mail.post import Post
-from datauploader_gateway.mail.smtp import SmtpDoor
-from datauploader_gateway.operations.board import Board
+from datauploader_gateway.mail.mail_templates import MailTemplates
+from datauploader_gateway.mail.sender import MailSender
+from datauploader_gateway.mail.smtp_queue import SmtpQueue
+from datauploader_gateway.mail.triggers import MailTriggers
+from datauploader_gateway.operations.dead_letters import DeadLetterAdmin
 from datauploader_gateway.operations.health import Health
 from datauploader_gateway.parts import Parts
-from datauploader_gateway.questions import Questions
-from datauploader_gateway.receipts.desk import ReceiptDesk
-from datauploader_gateway.rechecking import OldDatasets
+from datauploader_gateway.queries import GatewayQueries
+from datauploader_gateway.query_client import QueryClient
+from datauploader_gateway.receipts.service import ReceiptService
+from datauploader_gateway.rechecking import DatasetRecheck
 from datauploader_gateway.server import WebServer
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.signing import Signer
-from datauploader_gateway.stationdesk import StationDesk
-from datauploader_gateway.view import commits
-from datauploader_gateway.view.condition import Condition
-from datauploader_gateway.view.keeper import Keeper
-from datauploader_gateway.view.live import Live
+from datauploader_gateway.view import projection_version
+from datauploader_gateway.view.event_consumer import EventConsumer
+from datauploader_gateway.view.live import LiveStreams
+from datauploader_gateway.view.projection_status import ProjectionStatus
 from datauploader_gateway.view.reader import ViewReader
 from datauploader_gateway.view.writer import ViewWriter
 
@@ -62,14 +62,14 @@ which wait several times, took a tenth more while events were folded."""
 
 
 SCHEMAS = (
-    outbox_state.SCHEMA, intake.SCHEMA, unanswered.SCHEMA, occasions.SCHEMA, lastheard.SCHEMA, revocations.SCHEMA,
-    commits.SCHEMA,
+    outbox_state.SCHEMA, command_publisher.SCHEMA, pending_requests.SCHEMA, triggers.SCHEMA, heard_sequences.SCHEMA,
+    revocations.SCHEMA, projection_version.SCHEMA,
 )  # fmt: skip
 """Of `gateway.sqlite`."""
 
 
-class Gateway:
-    """The one door for people."""
+class GatewayService:
+    """The gateway service, the one door for people."""
 
     name = SERVICE
 
@@ -86,47 +86,47 @@ class Gateway:
             )
         self._context, self._settings = context, settings
         redis_url = settings.redis.get_secret_value()
-        self._redis = redisdoor.connect(redis_url)
+        self._redis = redis_client.connect(redis_url)
         self._accounts = Accounts(settings.accounts)
         self._store = Store(context.settings.state_dir / f"{SERVICE}.sqlite", SCHEMAS)
         self._outbox = Outbox(self._store, context.bus.publish)
-        self._unanswered = unanswered.Unanswered(
+        self._pending_requests = pending_requests.PendingRequests(
             self._store, self._outbox, patience_s=settings.request_patience_s, kept_s=settings.kept_days * _DAY_S
         )
         self._signer = Signer(context.settings.broker.get_secret_value())
-        self._numbers = lastheard.LastHeard(self._store)
-        counted, self._condition = commits.Commits(self._store), Condition()
+        self._sequences = heard_sequences.HeardSequences(self._store)
+        counted, self._status = projection_version.ProjectionVersion(self._store), ProjectionStatus()
         self._revocations = revocations.Revocations(self._store, counted)
         self._writer = ViewWriter(self._redis, kept_s=settings.kept_days * _DAY_S, commits=counted)
         context.bus.keep_log(settings.kept_days * _DAY_S)
-        self._letters = Letters(settings.mail.templates)
-        self._occasions = Occasions(self._store, settings.mail)
-        self._post: Post | None = None
+        self._templates = MailTemplates(settings.mail.templates)
+        self._triggers = MailTriggers(self._store, settings.mail)
+        self._post: MailSender | None = None
         self._heartbeat = Heartbeat(
             context.bus, context.settings.here, settings.report_interval_s, self._outbox.numbered
         )
         every = None if settings.audit_every is None else timedelta(days=settings.audit_every)
-        self._keeper = Keeper(
+        self._event_consumer = EventConsumer(
             context.bus,
             self._redis,
             self._writer,
             self._store,
-            self._unanswered,
-            self._occasions,
-            self._numbers,
+            self._pending_requests,
+            self._triggers,
+            self._sequences,
             heartbeat=self._heartbeat,
             interval_s=settings.watch_interval_s,
             commits=counted,
-            condition=self._condition,
+            condition=self._status,
             revocations=self._revocations,
-            old=OldDatasets(self._redis, self._store, self._outbox, every),
+            old=DatasetRecheck(self._redis, self._store, self._outbox, every),
         )
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()
         app = application.build(settings, self._parts)
         self._web = WebServer(app, settings.host, settings.port, trusted_proxies=settings.trusted_proxies)
         self._desks: list[Consumer] = []
-        self._live: Live | None = None
+        self._live: LiveStreams | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -137,9 +137,11 @@ class Gateway:
     def start(self) -> None:
         """Take events in, send what waits, listen."""
         sys.setswitchinterval(_SWITCH_S)
-        self._keeper.start()
+        self._event_consumer.start()
         self._outbox.start()
-        desk = StationDesk(self._store, self._outbox, self._redis, self._numbers, self._unanswered, self._signer)
+        desk = GatewayQueries(
+            self._store, self._outbox, self._redis, self._sequences, self._pending_requests, self._signer
+        )
         self._desks = [
             self._context.bus.answer_stations(SERVICE, desk),
             self._context.bus.answer(SERVICE, desk.of_facility),
@@ -155,7 +157,7 @@ class Gateway:
         self._web.stop(deadline_s * 0.6)
         for desk in self._desks:
             desk.stop(0.5)
-        self._keeper.stop(max(0.1, (end - time.monotonic()) / 2))
+        self._event_consumer.stop(max(0.1, (end - time.monotonic()) / 2))
         self._outbox.stop(max(0.1, end - time.monotonic()))
         self._store.close()
         self._redis.close()
@@ -166,16 +168,16 @@ class Gateway:
         """Say how the web server, the view and the outbox are."""
         return (
             Check("web", self._web.alive, "" if self._web.alive else "the HTTP server has ended; see the log"),
-            Check("view", not self._keeper.trouble, self._keeper.trouble),
-            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+            Check("view", not self._event_consumer.problem, self._event_consumer.problem),
+            Check("outbox", not self._outbox.problem, self._outbox.problem),
             Check("mail", True, self._post.trouble if self._post else ""),  # mail that waits stops nothing else
         )
 
-    def _desktop(self) -> DesktopDoor | None:
+    def _desktop(self) -> DesktopAccess | None:
         secret = self._settings.desktop.get_secret_value()
         if not secret:
             return None
-        return DesktopDoor(Doorway(secret), self._context.end, self._context.settings.state_dir.parent)
+        return DesktopAccess(OneTimeLogin(secret), self._context.end, self._context.settings.state_dir.parent)
 
     def _operations_bus(self) -> Bus | None:
         """Sign in at the broker as somebody who may settle parked messages; in one process everybody may."""
@@ -188,13 +190,13 @@ class Gateway:
     def _parts(self) -> Parts:
         """Make what belongs to the event loop; called in it."""
         settings, context = self._settings, self._context
-        client = redisdoor.connect_async(settings.redis.get_secret_value())
+        client = redis_client.connect_async(settings.redis.get_secret_value())
         reader = ViewReader(client)
-        made = intake.Intake(self._store, self._outbox, self._unanswered, self._signer)
-        questions = Questions(context.bus, settings.ask_timeout_s)
+        made = command_publisher.CommandPublisher(self._store, self._outbox, self._pending_requests, self._signer)
+        questions = QueryClient(context.bus, settings.ask_timeout_s)
         provider = Provider(settings.oidc, settings.public_url or self.url) if settings.oidc.on else None
         self._loop = asyncio.get_running_loop()
-        self._live = Live(client, reader, [station.key for station in context.settings.all_stations])
+        self._live = LiveStreams(client, reader, [station.key for station in context.settings.all_stations])
         self._post = self._make_post(client, reader)
         return Parts(
             settings=settings,
@@ -208,34 +210,34 @@ class Gateway:
                 longest_s=settings.session_longest_s,
                 revocations=self._revocations,
             ),
-            attempts=Attempts(client),
+            attempts=PendingLogins(client),
             provider=provider,
             throttle=Throttle(client, settings),
-            audit=Audit(client),
+            audit=AuditLog(client),
             intake=made,
             questions=questions,
             rights=StationRights(questions, settings),
             reader=reader,
-            receipts=ReceiptDesk(reader),
+            receipts=ReceiptService(reader),
             writer=self._writer,
-            view=self._condition,
+            view=self._status,
             live=self._live,
-            guard=Guard(),
+            guard=StreamSessionMonitor(),
             post=self._post,
-            health=Health(context.bus, client, reader, self._condition, questions, made, provider),
-            board=Board(context.bus, self._operations, context.settings.all_stations, settings.harvesters),
+            health=Health(context.bus, client, reader, self._status, questions, made, provider),
+            board=DeadLetterAdmin(context.bus, self._operations, context.settings.all_stations, settings.harvesters),
             own_origins=own_origins(settings, self._web.port),
             metadata=self._metadata,
             drafts=Drafts(client),
             desktop=self._desktop(),
         )
 
-    def _make_post(self, client: Redis, reader: ViewReader) -> Post:
+    def _make_post(self, client: Redis, reader: ViewReader) -> MailSender:
         settings = self._settings
-        return Post(
-            self._occasions,
-            SmtpDoor(self._store, settings.mail),
-            self._letters,
+        return MailSender(
+            self._triggers,
+            SmtpQueue(self._store, settings.mail),
+            self._templates,
             Addresses(client, self._accounts, settings.mail, kept_s=settings.kept_days * _DAY_S),
             reader,
             settings.mail,
@@ -244,6 +246,6 @@ class Gateway:
         )
 
 
-def create(context: Context) -> Gateway:
+def create(context: Context) -> GatewayService:
     """Read the settings and build the service; the entry point `gateway` of `datauploader.services`."""
-    return Gateway(context, load(GatewaySettings))
+    return GatewayService(context, load(GatewaySettings))

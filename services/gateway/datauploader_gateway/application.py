@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 
 from datauploader_gateway import problems
 from datauploader_gateway.auth.dependency import still_signed_in
-from datauploader_gateway.middleware import Surroundings
+from datauploader_gateway.middleware import RequestMiddleware
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.routes import (
     audit,
@@ -143,5 +143,5 @@ def build(settings: GatewaySettings, make_parts: Callable[[], Parts]) -> Gateway
     app.add_route(f"{API}/openapi.json", openapi_document, include_in_schema=False)
     problems.install(app)
     app.add_exception_handler(visitor.MustSignInError, visitor.send_to_sign_in)
-    app.add_middleware(Surroundings, secure=settings.secure)
+    app.add_middleware(RequestMiddleware, secure=settings.secure)
     return app

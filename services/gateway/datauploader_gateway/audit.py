@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from datauploader.contracts.names import same_look
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.errors import InvalidRequest
-from datauploader_gateway.redisdoor import Entries
+from datauploader_gateway.redis_client import Entries
 from datauploader_gateway.view import keys
 
 log = structlog.get_logger()
@@ -61,8 +61,8 @@ Visible = Callable[[Sequence[AuditEntry]], Awaitable[Sequence[AuditEntry]]]
 """Leaves out what somebody may not see."""
 
 
-class Audit:
-    """The record of what people did here."""
+class AuditLog:
+    """The audit log: a record of what people did here."""
 
     def __init__(self, client: Redis) -> None:
         """Record through this client as well as in the log."""
@@ -107,7 +107,7 @@ class Audit:
             some = cast("Entries", await self._redis.xrevrange(stream, high, low, count=_CHUNK))
             read += [_entry(position, fields) for position, fields in some]
             if len(some) == _CHUNK:
-                since = max(since, redisdoor.text(some[-1][0]), key=_place)
+                since = max(since, redis_client.text(some[-1][0]), key=_place)
         return sorted((one for one in read if _place(one.id) >= _place(since)), key=lambda one: _place(one.id))[::-1]
 
 
@@ -121,7 +121,7 @@ def _entry(position: bytes, fields: dict[bytes, bytes]) -> AuditEntry:
     milliseconds = int(position.partition(b"-")[0])
     time = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     what, who, address = (known.pop(name, "") for name in ("what", "who", "address"))
-    return AuditEntry(id=redisdoor.text(position), time=time, what=what, who=who, address=address, about=known)
+    return AuditEntry(id=redis_client.text(position), time=time, what=what, who=who, address=address, about=known)
 
 
 def _bound(moment: datetime | None, default: str, *, before: bool = False) -> str:

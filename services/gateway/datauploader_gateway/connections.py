@@ -28,8 +28,8 @@ def most_connections() -> int:
     return max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE)
 
 
-class ImpatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # uvicorn chooses the class when it is imported
-    """Uvicorn's HTTP, which by itself waits for ever for the rest of a request."""
+class RequestTimeoutProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] # uvicorn chooses the class when it is imported
+    """HTTP with a request timeout: Uvicorn's, which by itself waits for ever for the rest of a request."""
 
     _since: float | None = None
     """Since when a request is awaited of which something may be here; None: nothing is."""

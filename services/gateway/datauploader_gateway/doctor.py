@@ -9,9 +9,9 @@ from redis.exceptions import RedisError
 from datauploader import floors, proxies
 from datauploader.config import Settings, load
 from datauploader.service import Check
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.provider import Provider
-from datauploader_gateway.mail import smtp
+from datauploader_gateway.mail import smtp_queue
 from datauploader_gateway.mail.settings import MailSettings
 from datauploader_gateway.settings import GatewaySettings
 
@@ -29,14 +29,14 @@ def examine(_settings: Settings) -> Iterator[Check]:
 
 
 def _redis(url: str) -> Iterator[Check]:
-    client = redisdoor.connect(url)
+    client = redis_client.connect(url)
     try:
         client.ping()
         yield Check("redis", ok=True)
-        if not redisdoor.is_memory(url):
+        if not redis_client.is_memory(url):
             yield floors.judge("redis release", str(client.info("server")["redis_version"]), floors.REDIS)
     except RedisError as error:
-        yield Check("redis", ok=False, detail=redisdoor.trouble_of(error))
+        yield Check("redis", ok=False, detail=redis_client.trouble_of(error))
     finally:
         client.close()
 
@@ -44,14 +44,14 @@ def _redis(url: str) -> Iterator[Check]:
 async def _provider(settings: GatewaySettings) -> str:
     provider = Provider(settings.oidc, settings.public_url)
     try:
-        return await provider.trouble()
+        return await provider.problem()
     finally:
         await provider.close()
 
 
 def _mail(settings: MailSettings) -> Check:
     try:
-        with smtp.connect(settings):
+        with smtp_queue.connect(settings):
             return Check("mail", ok=True)
     except (OSError, smtplib.SMTPException) as error:
-        return Check("mail", ok=False, detail=smtp.trouble_of(error, settings))
+        return Check("mail", ok=False, detail=smtp_queue.trouble_of(error, settings))

@@ -334,8 +334,8 @@ class StationSilent(Problem):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A problem as it is told: what happened, what to do, and what the answer's headers say."""
+class ProblemResponse:
+    """A problem as a response tells it: what happened, what to do, and what the answer's headers say."""
 
     word: str
     title: str

@@ -47,4 +47,4 @@ class Heartbeat:
         try:
             self._bus.publish(self._numbered(self.event(trouble)))
         except MessagingError as error:
-            log.debug("report_not_sent", problem=str(error))
+            log.debug("heartbeat_not_sent", problem=str(error))

@@ -30,8 +30,8 @@ def traceparent(scope: Scope) -> str:
     return str(scope["state"]["traceparent"])
 
 
-class Surroundings:
-    """The one middleware; plain ASGI, so that streams pass through untouched."""
+class RequestMiddleware:
+    """The request middleware, the only one; plain ASGI, so that streams pass through untouched."""
 
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:
         """Wrap the application; `secure` when browsers reach it over https."""

@@ -8,26 +8,26 @@ from redis.asyncio import Redis
 
 from datauploader.config import Settings
 from datauploader.messaging.ports import Bus
-from datauploader_gateway.audit import Audit
+from datauploader_gateway.audit import AuditLog
 from datauploader_gateway.auth.accounts import Accounts
-from datauploader_gateway.auth.guard import Guard
-from datauploader_gateway.auth.oidc.attempts import Attempts
+from datauploader_gateway.auth.oidc.pending_logins import PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.auth.sessions import Sessions
+from datauploader_gateway.auth.stream_monitor import StreamSessionMonitor
 from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.choosing.drafts import Drafts
 from datauploader_gateway.choosing.metadata import MetadataForm
-from datauploader_gateway.desktop.doorway import DesktopDoor
-from datauploader_gateway.intake import Intake
-from datauploader_gateway.mail.post import Post
-from datauploader_gateway.operations.board import Board
+from datauploader_gateway.command_publisher import CommandPublisher
+from datauploader_gateway.desktop.one_time_login import DesktopAccess
+from datauploader_gateway.mail.sender import MailSender
+from datauploader_gateway.operations.dead_letters import DeadLetterAdmin
 from datauploader_gateway.operations.health import Health
-from datauploader_gateway.questions import Questions
-from datauploader_gateway.receipts.desk import ReceiptDesk
+from datauploader_gateway.query_client import QueryClient
+from datauploader_gateway.receipts.service import ReceiptService
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_gateway.view.condition import Condition
-from datauploader_gateway.view.live import Live
+from datauploader_gateway.view.live import LiveStreams
+from datauploader_gateway.view.projection_status import ProjectionStatus
 from datauploader_gateway.view.reader import ViewReader
 from datauploader_gateway.view.writer import ViewWriter
 
@@ -42,29 +42,29 @@ class Parts:
     redis: Redis
     accounts: Accounts
     sessions: Sessions
-    attempts: Attempts
+    attempts: PendingLogins
     provider: Provider | None
     """The identity provider, where there is one."""
     throttle: Throttle
-    audit: Audit
-    intake: Intake
-    questions: Questions
+    audit: AuditLog
+    intake: CommandPublisher
+    questions: QueryClient
     rights: StationRights
     reader: ViewReader
-    receipts: ReceiptDesk
+    receipts: ReceiptService
     writer: ViewWriter
-    view: Condition
+    view: ProjectionStatus
     """Whether what is shown is of now."""
-    live: Live
-    guard: Guard[Any]
+    live: LiveStreams
+    guard: StreamSessionMonitor[Any]
     """Of whoever watches (`auth.dependency.Caller`)."""
-    post: Post
+    post: MailSender
     health: Health
-    board: Board
+    board: DeadLetterAdmin
     own_origins: frozenset[str]
     metadata: MetadataForm
     drafts: Drafts
-    desktop: DesktopDoor | None = None
+    desktop: DesktopAccess | None = None
     """There when `datauploader desktop` runs this gateway."""
 
 

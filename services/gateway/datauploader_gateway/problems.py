@@ -12,7 +12,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from datauploader_gateway.errors import TYPES, InvalidRequest, Problem, SessionsAway, SessionsFull, Told
+from datauploader_gateway.errors import TYPES, InvalidRequest, Problem, ProblemResponse, SessionsAway, SessionsFull
 from datauploader_gateway.middleware import trace_id
 from datauploader_gateway.web import rendering
 
@@ -73,7 +73,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-def _render(problem: Told, scope: Scope) -> Response:
+def _render(problem: ProblemResponse, scope: Scope) -> Response:
     """Write a problem: as JSON for programs, as a page for people."""
     if not scope["path"].startswith(_FOR_MACHINES):
         return rendering.problem(Request(scope), problem, trace_id(scope))
@@ -87,16 +87,16 @@ def _render(problem: Told, scope: Scope) -> Response:
 
 def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _render(Told.of(error), request.scope)
+    return _render(ProblemResponse.of(error), request.scope)
 
 
 def _redis_away(request: Request, error: Exception) -> Response:
-    log.warning("redis_away", problem=str(error))
+    log.warning("redis_unavailable", problem=str(error))
     if isinstance(error, OutOfMemoryError):
         full = SessionsFull("Redis, which keeps sessions and status, is full")
-        return _render(Told.of(full), request.scope)
+        return _render(ProblemResponse.of(full), request.scope)
     away = SessionsAway("Redis, which keeps sessions and status, does not answer")
-    return _render(Told.of(away), request.scope)
+    return _render(ProblemResponse.of(away), request.scope)
 
 
 def _invalid(request: Request, error: Exception) -> Response:
@@ -109,7 +109,7 @@ def _invalid(request: Request, error: Exception) -> Response:
         for problem in error.errors()
     ]
     detail = "; ".join(f"{problem['field']}: {problem['message']}" for problem in found[:5])
-    return _render(Told("invalid-request", "Invalid request", 422, detail, errors=found), request.scope)
+    return _render(ProblemResponse("invalid-request", "Invalid request", 422, detail, errors=found), request.scope)
 
 
 def _http(request: Request, error: Exception) -> Response:
@@ -121,17 +121,19 @@ def _http(request: Request, error: Exception) -> Response:
     words = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "Method not allowed")}
     word, title = words.get(error.status_code, ("http-error", str(error.detail)))
     detail = f"{request.method} {request.url.path}: {error.detail}"
-    return _render(Told(word, title, error.status_code, detail, headers=dict(error.headers or {})), request.scope)
+    return _render(
+        ProblemResponse(word, title, error.status_code, detail, headers=dict(error.headers or {})), request.scope
+    )
 
 
 def of_error(error: Exception, scope: Scope) -> Response:
     """Answer what no handler has answered; what is unexpected is told in the log alone."""
     if isinstance(error, Problem):
-        return _render(Told.of(error), scope)
+        return _render(ProblemResponse.of(error), scope)
     log.error("request_failed", method=scope["method"], path=scope["path"], exc_info=error)
     detail = "an unexpected error occurred in the gateway"
     hint = "Try again. If it happens again, give the trace id to an operator."
-    return _render(Told("internal-error", "Internal error", 500, detail, hint), scope)
+    return _render(ProblemResponse("internal-error", "Internal error", 500, detail, hint), scope)
 
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import structlog
 from datauploader.contracts import AuditRequested, Destination, Event, Person, Station
 from datauploader.state import Outbox, Store
 from datauploader_gateway.heartbeat import SERVICE
-from datauploader_gateway.redisdoor import raw, text
+from datauploader_gateway.redis_client import raw, text
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.fold import Register
 from datauploader_gateway.view.summary import Upload, summarise
@@ -26,15 +26,15 @@ _UNANSWERED = timedelta(days=1)
 """After so long without an answer an audit is asked for anew."""
 
 
-class OldDatasets:
-    """Goes round all uploads that the view knows, again and again."""
+class DatasetRecheck:
+    """Rechecks datasets: goes round all uploads that the view knows, again and again."""
 
     def __init__(self, client: redis.Redis, store: Store, outbox: Outbox, every: timedelta | None) -> None:
         """Have each complete dataset compared when the last look is older than `every`; None: never."""
         self._redis, self._store, self._outbox, self._every = client, store, outbox, every
         self._due, self._at = 0.0, 0
 
-    def look(self) -> None:
+    def request_due(self) -> None:
         """Ask for the audits of a few uploads, if it is time."""
         if self._every is None or time.monotonic() < self._due:
             return
@@ -53,7 +53,7 @@ class OldDatasets:
             self._at = self._at if len(ids) == LOOKED_AT else 0
         if asked:
             self._outbox.wake()
-            log.info("old_datasets_to_be_compared", asked=asked)
+            log.info("dataset_rechecks_requested", asked=asked)
 
     def _read(self, upload_id: str) -> tuple[Upload | None, dict[str, Register]]:
         head = {raw(name): raw(said) for name, said in self._redis.hgetall(keys.upload(upload_id)).items()}

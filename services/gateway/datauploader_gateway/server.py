@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from datauploader.errors import ConfigurationError
-from datauploader_gateway.connections import ImpatientProtocol, most_connections
+from datauploader_gateway.connections import RequestTimeoutProtocol, most_connections
 
 START_S = 30.0
 
@@ -48,7 +48,7 @@ class WebServer:
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=list(trusted_proxies),
             timeout_graceful_shutdown=5,
-            http=ImpatientProtocol,
+            http=RequestTimeoutProtocol,
             limit_concurrency=most_connections(),
         )
         self._server = _Uvicorn(config)

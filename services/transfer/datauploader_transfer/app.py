@@ -7,27 +7,27 @@ from functools import partial
 from datauploader.config import load
 from datauploader.contracts import Station
 from datauploader.contracts.files import MOST_FILES
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.names import escape, unescape
 from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import HashStored, LookAtDestination, Question, StoredHash
 from datauploader.errors import ConfigurationError, QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
-from datauploader.messaging.claim import Claim
+from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import transfer_queue
-from datauploader.past import PastGuard
 from datauploader.service import Check, Context
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Outbox, Store, inbox, outbox
 from datauploader_transfer import handlers, ledger, owners
 from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
-from datauploader_transfer.ports import Contents, Mover
-from datauploader_transfer.progress import Reporter
-from datauploader_transfer.provenance import Provenance
-from datauploader_transfer.recalling import recall
+from datauploader_transfer.ownership_recovery import recover_ownership
+from datauploader_transfer.ports import FolderContents, Mover
+from datauploader_transfer.progress import ProgressReporter
+from datauploader_transfer.provenance import ProvenanceCheck
 from datauploader_transfer.settings import TransferSettings
-from datauploader_transfer.worker import Worker
+from datauploader_transfer.worker import TransferWorker
 
 _LONGEST = 1000
 """Characters of a name that a person is shown."""
@@ -51,28 +51,32 @@ class TransferService:
             context.settings.state_dir / "transfer.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA]
         )
         self._outbox = Outbox(self._store, context.bus.publish)
-        self._worker = Worker(self._store, self._outbox, mover, settings, here, Provenance(self._store, context.bus))
+        self._worker = TransferWorker(
+            self._store, self._outbox, mover, settings, here, ProvenanceCheck(self._store, context.bus)
+        )
         self._auditor = Auditor(self._store, self._outbox, mover, context.bus, self._worker.moving)
-        self._claims = {station: Claim(transfer_queue(station), self._store.identity) for station in self._stations}
-        self._reporter = Reporter(
+        self._claims = {
+            station: StationClaim(transfer_queue(station), self._store.identity) for station in self._stations
+        }
+        self._reporter = ProgressReporter(
             self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s,
             tuple(self._claims.values()),
         )  # fmt: skip
-        self._guard = PastGuard(
+        self._guard = StaleStateGuard(
             self._store, self._bus, here, self.name, end=context.end, interval_s=settings.report_interval_s
         )
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
-        handlers.register(self._dispatcher, self._worker.holds)
+        handlers.register(self._dispatcher, self._worker.breaker)
         self._dispatcher.after_commit(self._worker.wake)
         self._dispatcher.after_commit(self._auditor.wake)
         self._consumers: list[Consumer] = []
 
     def start(self) -> None:
         """Take up what a former run left, then the queues and the questions."""
-        self._guard.look()
+        self._guard.begin_anew_if_old()
         self._outbox.start()
-        if self._store.forgetful:
-            recall(self._store, self._bus, self._stations, self._worker.start)
+        if self._store.needs_recovery:
+            recover_ownership(self._store, self._bus, self._stations, self._worker.start)
         else:
             self._worker.start()
         self._reporter.start()
@@ -102,15 +106,15 @@ class TransferService:
         """Say whether the remotes take files and the broker what is published."""
         remotes = [
             Check(f"remote {remote}", ok=False, detail=sentence)
-            for remote, sentence in self._worker.holds.troubles().items()
+            for remote, sentence in self._worker.breaker.problems().items()
         ]
-        names = [Check("name", ok=False, detail=one.trouble) for one in self._claims.values() if one.trouble]
-        outbox_check = Check("outbox", not self._outbox.trouble, self._outbox.trouble)
-        return (*names, *remotes, self._guard.check(), outbox_check)
+        names = [Check("name", ok=False, detail=one.problem) for one in self._claims.values() if one.problem]
+        outbox_check = Check("outbox", not self._outbox.problem, self._outbox.problem)
+        return (*names, *remotes, self._guard.health_check(), outbox_check)
 
-    def _answer(self, claim: Claim, question: Question) -> Travelling:
-        if claim.trouble:
-            raise QuestionRefused("two-computers", claim.trouble)
+    def _answer(self, claim: StationClaim, question: Question) -> WireModel:
+        if claim.problem:
+            raise QuestionRefused("two-computers", claim.problem)
         try:
             match question:
                 case HashStored():
@@ -139,7 +143,7 @@ class TransferService:
             foreign=foreign, foreign_partial=found.partial or not all_named,
         )  # fmt: skip
 
-    def _foreign(self, question: LookAtDestination, found: Contents) -> tuple[tuple[HeldObject, ...], bool]:
+    def _foreign(self, question: LookAtDestination, found: FolderContents) -> tuple[tuple[HeldObject, ...], bool]:
         """Name the objects that may not be replaced, as many as an answer holds, and say whether these are all."""
         held = {escape(os.fsencode(name)): size for name, size in found.held}
         objects = {ledger.object_path(question.location, path): path for path in held}

@@ -9,14 +9,14 @@ from datauploader.contracts import Event, EventData, FailedFile
 from datauploader.contracts.names import escape
 from datauploader_transfer import ledger, owners
 from datauploader_transfer.ports import Outcome, State
-from datauploader_transfer.provenance import Word
+from datauploader_transfer.provenance import ConflictOrigin
 
 
 @dataclass(slots=True)
-class Attempt:
-    """A batch of one upload, from its taking to its settling; jobs go by the keys of their versions."""
+class BatchAttempt:
+    """One attempt at a batch of one upload, from its taking to its settling; jobs go by the keys of their versions."""
 
-    upload: ledger.Upload
+    upload: ledger.UploadRoute
     cause: Event[EventData]
     jobs: Mapping[str, ledger.Job]
     unswept: Mapping[str, str]
@@ -28,7 +28,7 @@ class Attempt:
     """What the mover began to write."""
     replacing: set[str] = field(default_factory=set)
     """What has, or may have, a predecessor at its target."""
-    conflicts: Word = Word.FINAL
+    conflicts: ConflictOrigin = ConflictOrigin.FINAL
 
     def object(self, key: str) -> str:
         """Return the object of a version."""
@@ -44,22 +44,22 @@ class Attempt:
             outcome.state is State.CONFLICT and not self._is_anothers(db, job, outcome) for job, outcome in results
         )
 
-    def conflict(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome) -> tuple[Outcome, Word]:
+    def conflict(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome) -> tuple[Outcome, ConflictOrigin]:
         """Say whose the object is that stands in the way, and what that comes to."""
         if self._is_anothers(db, job, outcome):
             detail = f"{outcome.detail} It belongs to another upload."
-            return replace(outcome, detail=detail, hint="Choose another dataset name."), Word.FINAL
-        if self.conflicts is Word.UNANSWERED:
+            return replace(outcome, detail=detail, hint="Choose another dataset name."), ConflictOrigin.FINAL
+        if self.conflicts is ConflictOrigin.UNANSWERED:
             detail = f"{outcome.detail} Only the catalog knows whether it is an older version of this file."
             hint = "Nothing to do: the catalog does not answer now, and is asked again automatically."
-            return replace(outcome, detail=detail, hint=hint, retryable=True), Word.UNANSWERED
+            return replace(outcome, detail=detail, hint=hint, retryable=True), ConflictOrigin.UNANSWERED
         return outcome, self.conflicts
 
     def _is_anothers(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome) -> bool:
         name = self.object(job.file.key)
         return bool(outcome.found) and owners.is_anothers(db, self.upload.remote, name, self.uploads, outcome.found)
 
-    def failed(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome, *, final: bool) -> FailedFile:
+    def describe_failure(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome, *, final: bool) -> FailedFile:
         """Build what is said of a failure, with what the storage holds instead."""
         name = self.object(job.file.key)
         former = outcome.found and owners.former(db, self.upload.remote, name, self.uploads, outcome.found)

@@ -25,7 +25,7 @@ from datauploader.messaging.ports import Bus
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
 from datauploader_transfer import audits, ledger
-from datauploader_transfer.comparing import Comparison, Wanted
+from datauploader_transfer.comparing import Comparison, ExpectedObject
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ports import Mover, Stored
 
@@ -95,7 +95,7 @@ class Auditor:
         """Do the next audit; return whether there was one."""
         now = time.time()
         with self._store.reading() as db:
-            audit = audits.due(db, now, slow=slow)
+            audit = audits.next_audit(db, now, slow=slow)
         if audit is None:
             return False
         request = audit.request.data
@@ -121,7 +121,7 @@ class Auditor:
             waiting = audits.has_files_waiting(db, request.upload_id)
         return waiting or request.upload_id in self._moving()  # a mover holds its lock while it reads, not the reverse
 
-    def _audit(self, audit: audits.Audit) -> None:
+    def _audit(self, audit: audits.PendingAudit) -> None:
         request, began = audit.request.data, time.monotonic()
         remote, location = request.destination.remote, request.destination.location
         with Comparison() as compared:
@@ -145,7 +145,7 @@ class Auditor:
                 self._postpone(request, time.time() + AGAIN_S, "")
                 return
             self._say(audit.request, report, compared.lacking())
-        log.info("storage_compared", objects=report.objects, files=report.files, well=report.well, s=report.seconds)
+        log.info("audit_finished", objects=report.objects, files=report.files, well=report.well, s=report.seconds)
 
     def _expect(self, compared: Comparison, request: Event[AuditRequested]) -> str:
         """Take over what should lie there, page by page; return its digest.
@@ -188,7 +188,7 @@ class Auditor:
         with self._store.reading() as db:
             return {by_object[name] for name in audits.written(db, remote, by_object)}
 
-    def _later(self, audit: audits.Audit, error: Exception) -> None:
+    def _later(self, audit: audits.PendingAudit, error: Exception) -> None:
         """Try again by and by; what keeps it from being done is told once."""
         request = audit.request.data
         if self._ended.is_set():
@@ -196,7 +196,7 @@ class Auditor:
         final = isinstance(error, QuestionRefused) and error.code != "unavailable"
         trouble = f"The storage could not be compared with the manifest: {error}"[:2000]
         if trouble != audit.trouble:
-            log.warning("audit_waits", problem=str(error), final=final)
+            log.warning("audit_retry_scheduled", problem=str(error), final=final)
         said = AuditReported(**_named(request), trouble=trouble, final=final)
         if final:
             self._say(audit.request, said, ())
@@ -230,9 +230,9 @@ def _named(request: AuditRequested) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _wanted(items: Iterable[KnownDatafile], location: str) -> Iterator[Wanted]:
+def _wanted(items: Iterable[KnownDatafile], location: str) -> Iterator[ExpectedObject]:
     for item in items:
         file = item.stored.file
-        yield Wanted(
+        yield ExpectedObject(
             os.fsdecode(unescape(item.stored.object.removeprefix(location))), file.size, file.digests
         )  # fmt: skip

@@ -32,15 +32,15 @@ LONGEST_PAUSE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """One that is to be done."""
+class PendingAudit:
+    """A pending audit: one that is to be done."""
 
     request: Event[AuditRequested]
     attempts: int
     trouble: str
 
 
-def ask(db: sqlite3.Connection, event: Event[AuditRequested]) -> Event[EventData] | None:
+def add_audit(db: sqlite3.Connection, event: Event[AuditRequested]) -> Event[EventData] | None:
     """Remember that an audit is wanted; return its report where it is done already."""
     data = event.data
     row = db.execute("SELECT report FROM audits WHERE audit = ?", (data.audit,)).fetchone()
@@ -54,14 +54,14 @@ def ask(db: sqlite3.Connection, event: Event[AuditRequested]) -> Event[EventData
     return None
 
 
-def due(db: sqlite3.Connection, now: float, *, slow: bool) -> Audit | None:
+def next_audit(db: sqlite3.Connection, now: float, *, slow: bool) -> PendingAudit | None:
     """Return the audit that waits longest; none waits longer than it may because the clock was ahead."""
     query = "SELECT * FROM audits WHERE report = x'' AND slow = ? AND (due <= ? OR due > ?) ORDER BY due LIMIT 1"
     row = db.execute(query, (slow, now, now + LONGEST_PAUSE_S)).fetchone()
     if row is None:
         return None
     request: Event[AuditRequested] = decode(row["request"])  # type: ignore[assignment] # nothing else is written there
-    return Audit(request, row["attempts"], row["trouble"])
+    return PendingAudit(request, row["attempts"], row["trouble"])
 
 
 def postpone(db: sqlite3.Connection, audit: str, due_at: float, trouble: str = "", *, tried: bool = True) -> None:

@@ -38,8 +38,8 @@ Hashes = Callable[[Sequence[tuple[str, int]]], Sequence[Stored | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One file that should lie there: its name below the folder, its bytes and its digests by algorithm."""
+class ExpectedObject:
+    """An expected object: its name below the folder, its bytes and its digests by algorithm."""
 
     name: str
     size: int
@@ -65,7 +65,7 @@ class Comparison:
         """Let the temporary file go."""
         self._db.close()
 
-    def want(self, files: Iterable[Wanted]) -> None:
+    def want(self, files: Iterable[ExpectedObject]) -> None:
         """Add files that should be there; no name twice."""
         self._db.executemany(
             "INSERT INTO wanted VALUES (?, ?, ?, ?, ?)",

@@ -2,7 +2,7 @@
 
 from datauploader.config import Settings
 from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
-from datauploader_transfer.adapters.source import raise_limit
+from datauploader_transfer.adapters.source_file import raise_limit
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Mover
 from datauploader_transfer.settings import TransferSettings

@@ -21,7 +21,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         if not settings.remotes:
             yield Check("remotes", ok=False, detail="no remote is configured; add a table [remotes.<name>]")
         for remote in sorted(settings.remotes):
-            health = mover.check(remote)
+            health = mover.probe_remote(remote)
             detail = f"{health.detail} {health.hint}".strip()
             yield Check(f"remote {remote}", ok=health.reachable and health.writable, detail=detail)
     finally:

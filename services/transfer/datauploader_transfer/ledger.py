@@ -96,8 +96,8 @@ SCHEMA = Schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """Where the files of an upload come from and go to."""
+class UploadRoute:
+    """The route of an upload: where its files come from and go to."""
 
     upload_id: str
     cause: bytes
@@ -154,7 +154,7 @@ def _stored(row: sqlite3.Row) -> StoredFile:
     return StoredFile.model_validate_json(row["stored"])
 
 
-def recover(db: sqlite3.Connection) -> None:
+def requeue_interrupted(db: sqlite3.Connection) -> None:
     """After a start, what was being moved waits again: the destination will tell how far it came."""
     rows = db.execute(
         "SELECT remote, location, path FROM jobs JOIN uploads USING (upload_id) WHERE jobs.state = 'moving'"
@@ -226,7 +226,7 @@ def last_due(db: sqlite3.Connection) -> float | None:
     return float(row[0]) if row[0] is not None else None
 
 
-def sooner(db: sqlite3.Connection, latest: float) -> None:
+def cap_waits(db: sqlite3.Connection, latest: float) -> None:
     """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
     query = "UPDATE jobs INDEXED BY jobs_later SET due = 0 WHERE state = 'waiting' AND due > ? AND due > 0"
     db.execute(query, (latest,))
@@ -240,10 +240,10 @@ def next_due(db: sqlite3.Connection, now: float) -> float | None:
     return float(row[0]) if row[0] is not None else None
 
 
-def upload(db: sqlite3.Connection, upload_id: str) -> Upload:
+def upload(db: sqlite3.Connection, upload_id: str) -> UploadRoute:
     """Look an upload up."""
     row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    return Upload(row["upload_id"], row["cause"], row["root"], row["remote"], row["location"])
+    return UploadRoute(row["upload_id"], row["cause"], row["root"], row["remote"], row["location"])
 
 
 def remote_of(db: sqlite3.Connection, upload_id: str) -> str | None:
@@ -260,7 +260,7 @@ _WAITING = (
 )
 
 
-def take(
+def take_jobs(
     db: sqlite3.Connection, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes]
 ) -> list[Job]:
     """Take jobs of one upload, up to so many files, bytes and words about them (one in any case), skipping busy paths.
@@ -313,7 +313,7 @@ def mark_failed(
     return cursor.rowcount == 1
 
 
-def put_back(db: sqlite3.Connection, upload_id: str, files: Iterable[FileVersion]) -> None:
+def requeue_jobs(db: sqlite3.Connection, upload_id: str, files: Iterable[FileVersion]) -> None:
     """Let versions wait again that were taken and not moved."""
     db.executemany(
         "UPDATE jobs SET state = 'waiting' WHERE upload_id = ? AND path = ? AND state = 'moving'",

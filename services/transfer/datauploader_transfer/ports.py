@@ -7,7 +7,19 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
-__all__ = ["UNPROVED", "Begin", "Contents", "Health", "Item", "Listed", "Mover", "Outcome", "State", "Stored", "Whose"]
+__all__ = [
+    "UNPROVED",
+    "Begin",
+    "FolderContents",
+    "Item",
+    "Listed",
+    "Mover",
+    "Outcome",
+    "RemoteHealth",
+    "State",
+    "Stored",
+    "Whose",
+]
 
 
 UNPROVED = "unproved"
@@ -114,7 +126,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class RemoteHealth:
     """Tell whether a remote can be reached and written; `free` in bytes where the storage says it."""
 
     remote: str
@@ -126,7 +138,7 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class FolderContents:
     """Count what lies below a folder; `partial`: the bounds were met first.
 
     `held` are the first objects, by their paths below the folder, with their bytes.
@@ -154,7 +166,7 @@ class Listed:
 
 
 MOST_HELD = 1000
-"""Objects that `Contents` names."""
+"""Objects that `FolderContents` names."""
 
 
 class Mover(Protocol):
@@ -188,7 +200,7 @@ class Mover(Protocol):
             TransferError: the remote cannot be asked.
         """
 
-    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> Contents:
+    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:
         """Count the objects below a folder, as far as `most` objects and so many seconds go.
 
         Raises:
@@ -231,7 +243,7 @@ class Mover(Protocol):
             TransferError: the remote cannot be asked.
         """
 
-    def check(self, remote: str) -> Health:
+    def probe_remote(self, remote: str) -> RemoteHealth:
         """Find out whether the remote can be reached and written."""
 
     def limit(self, bytes_per_s: int | None) -> None:

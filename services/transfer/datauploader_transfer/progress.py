@@ -10,21 +10,21 @@ from datauploader import threads
 from datauploader.contracts import Event, EventData, Station, StationReported, TransferProgressed, decode
 from datauploader.contracts.batching import bounded
 from datauploader.messaging import Bus
-from datauploader.messaging.claim import Claim
+from datauploader.messaging.claim import StationClaim
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
 from datauploader_transfer import ledger
-from datauploader_transfer.worker import Worker
+from datauploader_transfer.worker import TransferWorker
 
 INTERVAL_S = 1.0
 
 
-class Reporter:
-    """A thread that publishes `transfer.progressed` and `station.reported`; both may be lost."""
+class ProgressReporter:
+    """Reports progress and the heartbeat, a thread for `transfer.progressed` and `station.reported`."""
 
     def __init__(
-        self, store: Store, worker: Worker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float,
-        claims: Sequence[Claim] = (),
+        self, store: Store, worker: TransferWorker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float,
+        claims: Sequence[StationClaim] = (),
     ) -> None:  # fmt: skip
         """Prepare; nothing runs before `start`."""
         self._store, self._worker, self._outbox, self._bus = store, worker, outbox, bus
@@ -71,17 +71,17 @@ class Reporter:
                 waiting=waiting,
                 bytes_per_s=max(0.0, (moved.get(upload_id, 0) - had) / max(now - before, 0.001)),
                 paused=state == "paused",
-                trouble=self._worker.holds.trouble(upload.remote) if waiting else "",
+                trouble=self._worker.breaker.problem(upload.remote) if waiting else "",
             )
             self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
         self._active = active
 
     def _report(self, waiting: int) -> None:
         sentences = [
-            *(claim.trouble for claim in self._claims),
-            *self._worker.holds.troubles().values(),
-            self._outbox.trouble,
-            *threads.troubles(self._began_at),
+            *(claim.problem for claim in self._claims),
+            *self._worker.breaker.problems().values(),
+            self._outbox.problem,
+            *threads.problems(self._began_at),
         ]
         troubles = bounded(sentence for sentence in dict.fromkeys(sentences) if sentence)
         fact: EventData = StationReported(

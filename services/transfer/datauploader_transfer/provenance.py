@@ -20,8 +20,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """Between two questions about one upload, when nobody has answered."""
 
 
-class Word(StrEnum):
-    """What a conflict comes to."""
+class ConflictOrigin(StrEnum):
+    """The origin of a conflict: whose object it is."""
 
     FINAL = "final"
     """The catalog was asked before the attempt: the object is not ours."""
@@ -31,8 +31,8 @@ class Word(StrEnum):
     """It has not answered: nothing is known yet."""
 
 
-class Provenance:
-    """Asks about each upload once in the life of this process."""
+class ProvenanceCheck:
+    """Checks the provenance of objects: asks about each upload once in the life of this process."""
 
     def __init__(self, store: Store, bus: Bus) -> None:
         """Take where the answers are kept, and whom to ask."""
@@ -42,14 +42,14 @@ class Provenance:
         self._later: dict[str, tuple[float, float]] = {}
         """By upload: not before when it is asked about again (monotonic seconds), and how long to wait after that."""
 
-    def judge(self, upload: ledger.Upload, station: Station, began: float) -> Word:
+    def classify_conflict(self, upload: ledger.UploadRoute, station: Station, began: float) -> ConflictOrigin:
         """Say what conflicts of an attempt come to that began then (monotonic seconds); ask first where need be."""
         with self._lock:
             if upload.upload_id not in self._asked and not self._ask(upload, station):
-                return Word.UNANSWERED
-            return Word.AGAIN if began < self._asked[upload.upload_id] else Word.FINAL
+                return ConflictOrigin.UNANSWERED
+            return ConflictOrigin.AGAIN if began < self._asked[upload.upload_id] else ConflictOrigin.FINAL
 
-    def _ask(self, upload: ledger.Upload, station: Station) -> bool:
+    def _ask(self, upload: ledger.UploadRoute, station: Station) -> bool:
         """Note what the catalog says that this upload, and those it continues, have stored; False without an answer."""
         due, wait_s = self._later.get(upload.upload_id, (0.0, FIRST_WAIT_S))
         if due > time.monotonic():
@@ -57,16 +57,16 @@ class Provenance:
         try:
             self._note_all(upload, station)
         except BrokerRefused as error:
-            log.warning("catalog_not_asked", problem=str(error))
+            log.warning("catalog_query_failed", problem=str(error))
         except MessagingError as error:
-            log.warning("catalog_does_not_answer", upload_id=upload.upload_id, problem=str(error))
+            log.warning("catalog_query_timed_out", upload_id=upload.upload_id, problem=str(error))
             self._later[upload.upload_id] = (time.monotonic() + wait_s, min(LONGEST_WAIT_S, wait_s * 2))
             return False
         self._asked[upload.upload_id] = time.monotonic()
         self._later.pop(upload.upload_id, None)
         return True
 
-    def _note_all(self, upload: ledger.Upload, station: Station) -> None:
+    def _note_all(self, upload: ledger.UploadRoute, station: Station) -> None:
         with self._store.reading() as db:
             uploads = owners.family(db, [upload.upload_id])
         for upload_id in sorted(uploads):
@@ -75,11 +75,11 @@ class Provenance:
             except QuestionRefused as error:
                 if error.code == "unavailable":
                     raise
-                log.warning("catalog_refuses", upload_id=upload_id, problem=str(error))
+                log.warning("catalog_query_refused", upload_id=upload_id, problem=str(error))
             else:
-                log.info("owner_recalled", upload_id=upload_id, files=files)
+                log.info("ownership_recovered", upload_id=upload_id, files=files)
 
-    def _note(self, upload: ledger.Upload, upload_id: str, station: Station) -> int:
+    def _note(self, upload: ledger.UploadRoute, upload_id: str, station: Station) -> int:
         """Note what one upload has stored, page by page."""
         count, after = 0, ""
         while True:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from datauploader.contracts import Station
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 
 
 class RootMap(BaseModel):
@@ -27,8 +27,8 @@ class Unmapped(Exception):
     """A station's folder is not known on this machine; the message says how to make it known."""
 
 
-class Places:
-    """The places of this machine that files may come from, each where it really was when the service started."""
+class SourceRoots:
+    """The source roots: where files may come from, each where it really was when the service started."""
 
     def __init__(self, here: Station, maps: Sequence[RootMap], roots: Sequence[Path] = ()) -> None:
         """Take this machine's station, where others' folders are mounted, and which of its own may be read (none: any).
@@ -36,7 +36,7 @@ class Places:
         A place on a drive that hangs counts by its name until the drive has answered.
         """
         self._here, self._maps, self._roots = here, tuple(maps), tuple(roots)
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._real: dict[Path, Path] = {}
         for place in (*(entry.to for entry in maps), *roots):
             self._where(place)
@@ -63,8 +63,10 @@ class Places:
     def _where(self, place: Path) -> Path:
         if place not in self._real:
             try:
-                self._real[place] = Path(self._patience.ask(place, lambda: os.path.realpath(place), "where"))
-            except NoAnswer:
+                self._real[place] = Path(
+                    self._hang_guard.call_with_deadline(place, lambda: os.path.realpath(place), "where")
+                )
+            except DriveTimeout:
                 return place
         return self._real[place]
 

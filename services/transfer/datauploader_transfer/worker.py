@@ -28,19 +28,19 @@ from datauploader.contracts import (
 from datauploader.contracts.batching import split
 from datauploader.contracts.names import escape
 from datauploader.crashing import crash_point
-from datauploader.patience import NoAnswer, Patience
+from datauploader.hang_guard import DriveTimeout, HangGuard
 from datauploader.state import Outbox, Store
 from datauploader.threads import WorkerThread
 from datauploader_transfer import ledger, owners
-from datauploader_transfer.attempt import Attempt
+from datauploader_transfer.attempt import BatchAttempt
 from datauploader_transfer.domain.outcomes import failed as not_sent
 from datauploader_transfer.domain.outcomes import source_silent
 from datauploader_transfer.errors import BadRemote, TransferError
-from datauploader_transfer.holds import Holds
-from datauploader_transfer.judging import STORED, Judge
+from datauploader_transfer.failure_policy import STORED, FailurePolicy
 from datauploader_transfer.ports import UNPROVED, Item, Mover, Outcome, State
-from datauploader_transfer.provenance import Provenance, Word
-from datauploader_transfer.roots import Places, Unmapped
+from datauploader_transfer.provenance import ConflictOrigin, ProvenanceCheck
+from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
+from datauploader_transfer.roots import SourceRoots, Unmapped
 from datauploader_transfer.settings import TransferSettings
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ LOOK_AGAIN_S = 1.0
 """How often an upload is thought of again that waits and cannot be taken."""
 
 
-class Worker:
+class TransferWorker:
     """Threads that move batches; uploads take turns, a path is in one batch at a time."""
 
     def __init__(
@@ -61,23 +61,23 @@ class Worker:
         mover: Mover,
         settings: TransferSettings,
         here: Station,
-        provenance: Provenance,
+        provenance: ProvenanceCheck,
     ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._mover = store, outbox, mover
         self._settings, self._provenance = settings, provenance
-        self._places = Places(here, settings.root_maps, settings.roots)
-        self.holds = Holds()
-        self._judge = Judge(self.holds, mover, settings)
+        self._source_roots = SourceRoots(here, settings.root_maps, settings.roots)
+        self.breaker = RemoteCircuitBreaker()
+        self._policy = FailurePolicy(self.breaker, mover, settings)
         self._trials: set[int] = set()
         """The threads that send the one file which shows how a remote is."""
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._change = threading.Condition()
         self._cancel = threading.Event()
         self._sweeping = threading.Lock()
-        self._busy: dict[str, set[bytes]] = defaultdict(set)
+        self._locks: dict[str, set[bytes]] = defaultdict(set)
         self._turns: dict[str, float] = {}
-        self._longest_s = self._judge.longest_pause_s
+        self._longest_s = self._policy.longest_pause_s
         """The longest pause that there can be: longer ones are what a storage asked for since the start."""
         self._moved: dict[str, int] = defaultdict(int)
         self._threads = [WorkerThread(self._run, name=f"mover.{n}") for n in range(settings.movers)]
@@ -85,7 +85,7 @@ class Worker:
     def start(self) -> None:
         """Begin with what a former run left undone."""
         with self._store.transaction() as db:
-            ledger.recover(db)
+            ledger.requeue_interrupted(db)
         for thread in self._threads:
             thread.start()
 
@@ -112,7 +112,7 @@ class Worker:
     def moving(self) -> dict[str, int]:
         """Count the files that move now, by upload."""
         with self._change:
-            return {upload_id: len(paths) for upload_id, paths in self._busy.items() if paths}
+            return {upload_id: len(paths) for upload_id, paths in self._locks.items() if paths}
 
     def _run(self) -> None:
         while (taken := self._patiently(self._take)) is not None:
@@ -126,10 +126,10 @@ class Worker:
                 self._cancel.wait(1.0)
             finally:
                 with self._change:
-                    self._busy[upload.upload_id].difference_update(job.file.raw for job in jobs)
+                    self._locks[upload.upload_id].difference_update(job.file.raw for job in jobs)
                     if threading.get_ident() in self._trials:
                         self._trials.discard(threading.get_ident())
-                        self.holds.ended(upload.remote)
+                        self.breaker.ended(upload.remote)
                     self._change.notify()
 
     def _patiently(self, step: Callable[[], T]) -> T | None:
@@ -138,11 +138,12 @@ class Worker:
             try:
                 return step()
             except sqlite3.DatabaseError as error:
-                log.error("state_not_used", problem=f"{error}: free space on its disk; it continues automatically")  # noqa: TRY400 - a sentence
+                why = f"{error}: free space on its disk; it continues automatically"
+                log.error("state_file_write_failed", problem=why)  # noqa: TRY400 - a sentence
                 self._cancel.wait(1.0)
         return None
 
-    def _take(self) -> tuple[ledger.Upload, list[ledger.Job]] | None:
+    def _take(self) -> tuple[ledger.UploadRoute, list[ledger.Job]] | None:
         with self._change:
             while not self._cancel.is_set():
                 now = time.time()
@@ -154,47 +155,47 @@ class Worker:
                     if taken := self._take_from(upload_id, now):
                         return taken
                 silent = now + LOOK_AGAIN_S if waiting else None  # of an upload whose drive owes an answer
-                times = [t for t in (later, self.holds.next_end(now), silent) if t is not None]
+                times = [t for t in (later, self.breaker.next_end(now), silent) if t is not None]
                 self._change.wait(max(0.05, min([*times, now + 30.0]) - now))
         return None
 
     def _put_right(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
         latest = now + self._longest_s
-        self.holds.put_right(latest)
+        self.breaker.put_right(latest)
         with self._store.reading() as db:
             last = ledger.last_due(db)
         if last is not None and last > latest:
             with self._store.transaction() as db:
-                ledger.sooner(db, latest)
+                ledger.cap_waits(db, latest)
 
-    def _take_from(self, upload_id: str, now: float) -> tuple[ledger.Upload, list[ledger.Job]] | None:
+    def _take_from(self, upload_id: str, now: float) -> tuple[ledger.UploadRoute, list[ledger.Job]] | None:
         with self._store.reading() as db:
             upload = ledger.upload(db, upload_id)
-        most = self.holds.admits(upload.remote, now, self._settings.batch_files)
-        if not most or self._patience.silent(upload.root):
+        most = self.breaker.admits(upload.remote, now, self._settings.batch_files)
+        if not most or self._hang_guard.silent(upload.root):
             return None
         with self._store.transaction() as db:
-            jobs = ledger.take(
+            jobs = ledger.take_jobs(
                 db,
                 upload_id,
                 now,
                 most_files=most,
                 most_bytes=self._settings.batch_bytes,
-                busy=self._busy[upload_id],
+                busy=self._locks[upload_id],
             )
         if not jobs:
             return None
         crash_point("transfer.taken")
-        self._busy[upload_id].update(job.file.raw for job in jobs)
+        self._locks[upload_id].update(job.file.raw for job in jobs)
         self._turns[upload_id] = time.monotonic()
-        if self.holds.began(upload.remote):
+        if self.breaker.began(upload.remote):
             self._trials.add(threading.get_ident())
         return upload, jobs
 
-    def _move(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
+    def _move(self, upload: ledger.UploadRoute, jobs: Sequence[ledger.Job]) -> None:
         cause = decode(upload.cause)
-        attempt = Attempt(upload, cause, {job.file.key: job for job in jobs}, self._sweep(upload.remote))
+        attempt = BatchAttempt(upload, cause, {job.file.key: job for job in jobs}, self._sweep(upload.remote))
         items, refused = self._items(attempt)
         seen = 0
 
@@ -229,7 +230,7 @@ class Worker:
         with self._store.reading() as db:
             unclear = attempt.has_unclear(db, results)
         if unclear:
-            attempt.conflicts = self._provenance.judge(upload, cause.station, attempt.began)
+            attempt.conflicts = self._provenance.classify_conflict(upload, cause.station, attempt.began)
         self._settle(attempt, results)
 
     def _sweep(self, remote: str) -> dict[str, str]:
@@ -250,16 +251,16 @@ class Worker:
                 ledger.mark_swept(db, remote, targets)
             return {}
 
-    def _source_answers(self, upload: ledger.Upload, items: Sequence[Item]) -> bool:
+    def _source_answers(self, upload: ledger.UploadRoute, items: Sequence[Item]) -> bool:
         """Find out whether the drive of an upload hangs, before this thread does."""
         try:
-            self._patience.ask(upload.root, lambda: _is_there(items[0].source))
-        except NoAnswer:
-            log.warning("source_does_not_answer", root=os.fsdecode(upload.root))
+            self._hang_guard.call_with_deadline(upload.root, lambda: _is_there(items[0].source))
+        except DriveTimeout:
+            log.warning("source_drive_timeout", root=os.fsdecode(upload.root))
             return False
         return True
 
-    def _items(self, attempt: Attempt) -> tuple[list[Item], list[Outcome]]:
+    def _items(self, attempt: BatchAttempt) -> tuple[list[Item], list[Outcome]]:
         upload, station = attempt.upload, attempt.cause.station
         with self._store.reading() as db:
             attempt.uploads = owners.family(db, [upload.upload_id])
@@ -269,7 +270,7 @@ class Worker:
         for key, job in attempt.jobs.items():
             file = job.file
             try:
-                source = self._places.locate(upload.root, file.raw, station)
+                source = self._source_roots.locate(upload.root, file.raw, station)
             except Unmapped as error:
                 left = UNPROVED in ours[attempt.object(key)][0]
                 refused.append(Outcome(key, State.REFUSED, str(error), "Tell an operator.", unproved=left))
@@ -284,13 +285,13 @@ class Worker:
                 attempt.replacing.add(key)
         return items, refused
 
-    def _settle(self, attempt: Attempt, results: Sequence[tuple[ledger.Job, Outcome]]) -> None:
+    def _settle(self, attempt: BatchAttempt, results: Sequence[tuple[ledger.Job, Outcome]]) -> None:
         """Write down and say what became of a batch, in one transaction."""
         now, upload = time.time(), attempt.upload
         told = [outcome for _, outcome in results]
-        others = self._judge.takes_others(upload.remote, told, attempt.began)
+        others = self._policy.takes_others(upload.remote, told, attempt.began)
         if others or any(outcome.state in STORED for outcome in told):
-            self.holds.well(upload.remote)
+            self.breaker.note_success(upload.remote)
         stored: list[StoredFile] = []
         failed: list[FailedFile] = []
         with self._store.transaction() as db:
@@ -316,7 +317,7 @@ class Worker:
     def _fail(
         self,
         db: sqlite3.Connection,
-        attempt: Attempt,
+        attempt: BatchAttempt,
         job: ledger.Job,
         outcome: Outcome,
         now: float,
@@ -332,11 +333,11 @@ class Worker:
             ledger.note_cut(db, upload.remote, [attempt.target(job.file.key)])
         if outcome.state is State.CONFLICT:
             outcome, word = attempt.conflict(db, job, outcome)
-            if word is Word.AGAIN:
-                ledger.put_back(db, upload.upload_id, [job.file])
+            if word is ConflictOrigin.AGAIN:
+                ledger.requeue_jobs(db, upload.upload_id, [job.file])
                 return []
         self._longest_s = max(self._longest_s, outcome.retry_after_s or 0)
-        verdict = self._judge.judge(upload.remote, job, outcome, now, takes_others=takes_others)
+        verdict = self._policy.decide(upload.remote, job, outcome, now, takes_others=takes_others)
         outcome, due = verdict.outcome, verdict.due
         reason = outcome.state.value
         if not ledger.mark_failed(db, upload.upload_id, job.file, reason=reason, due=due, own=verdict.own):
@@ -347,13 +348,13 @@ class Worker:
         (log.info if ordinary else log.warning)(
             "file_not_stored", path=job.file.path, reason=reason, detail=outcome.detail, final=due is None
         )
-        return [attempt.failed(db, job, outcome, final=due is None)]
+        return [attempt.describe_failure(db, job, outcome, final=due is None)]
 
     def _say(
         self,
         db: sqlite3.Connection,
         cause: Event[EventData],
-        upload: ledger.Upload,
+        upload: ledger.UploadRoute,
         stored: Sequence[StoredFile],
         failed: Sequence[FailedFile],
     ) -> None:
@@ -363,10 +364,10 @@ class Worker:
         for failure in split(failed, lambda some: FileFailed(upload_id=upload.upload_id, files=some)):
             Outbox.put(db, cause.follow(failure, service="transfer"))
 
-    def _put_back(self, upload: ledger.Upload, jobs: Sequence[ledger.Job]) -> None:
+    def _put_back(self, upload: ledger.UploadRoute, jobs: Sequence[ledger.Job]) -> None:
         """Let jobs wait again; what an attempt at them has left is put in order before the next."""
         with self._store.transaction() as db:
-            ledger.put_back(db, upload.upload_id, [job.file for job in jobs])
+            ledger.requeue_jobs(db, upload.upload_id, [job.file for job in jobs])
             ledger.note_cut(db, upload.remote, [ledger.target(upload.location, job.file.raw) for job in jobs])
 
 

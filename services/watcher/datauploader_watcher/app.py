@@ -1,34 +1,34 @@
-"""The watcher as a service: made of its parts, started, asked, stopped."""
+"""The watcher as a service: made of its station_context, started, asked, stopped."""
 
 import time
 from collections.abc import Sequence
 
 from datauploader.config import load
 from datauploader.messaging import Consumer, Dispatcher
-from datauploader.messaging.claim import Claim
+from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import watcher_queue
-from datauploader.past import PastGuard
 from datauploader.service import Check, Context
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Outbox, Store
 from datauploader.state.inbox import SCHEMA as INBOX
 from datauploader.state.outbox import SCHEMA as OUTBOX
-from datauploader_watcher.adapters.disk import Disks
+from datauploader_watcher.adapters.disk import OpenDisk
 from datauploader_watcher.adapters.drives import disk_of
-from datauploader_watcher.answering import Answers
+from datauploader_watcher.admission import UploadAdmission
 from datauploader_watcher.clock import Clock, SystemClock
-from datauploader_watcher.ground import Ground
+from datauploader_watcher.context import WatcherContext
+from datauploader_watcher.facility_resync import FacilityResync
 from datauploader_watcher.handlers import Handlers
+from datauploader_watcher.heartbeat import StationHeartbeat
 from datauploader_watcher.ledger import SCHEMA
-from datauploader_watcher.ledger.places import Places
-from datauploader_watcher.loop import Glance, Loop
-from datauploader_watcher.opening import Opening
+from datauploader_watcher.ledger.places import RootPlaceTable
+from datauploader_watcher.ledger_recovery import LedgerRecovery
+from datauploader_watcher.local_cleanup import LocalCleanup
+from datauploader_watcher.loop import Loop, LoopStatus
 from datauploader_watcher.publishing import SERVICE
-from datauploader_watcher.recalling import Recaller
-from datauploader_watcher.releasing import Releaser
-from datauploader_watcher.reporting import Reporter
-from datauploader_watcher.retelling import Reteller
+from datauploader_watcher.query_router import WatcherQueries
 from datauploader_watcher.settings import WatcherSettings
-from datauploader_watcher.standing import Standing
+from datauploader_watcher.standing_rules import StandingRules
 
 
 class Watcher:
@@ -37,7 +37,7 @@ class Watcher:
     name = SERVICE
 
     def __init__(
-        self, context: Context, settings: WatcherSettings, *, clock: Clock | None = None, disks: Disks = disk_of
+        self, context: Context, settings: WatcherSettings, *, clock: Clock | None = None, disks: OpenDisk = disk_of
     ) -> None:
         """Build the service; `clock` and `disks` are for tests.
 
@@ -48,34 +48,38 @@ class Watcher:
         self._bus = context.bus
         self.store = Store(path, (INBOX, OUTBOX, SCHEMA))
         self._outbox = Outbox(self.store, self._bus.publish)
-        opening = Opening(settings, tuple(context.settings.remotes), Places(self.store, settings.roots))
+        admission = UploadAdmission(
+            settings, tuple(context.settings.remotes), RootPlaceTable(self.store, settings.roots)
+        )
         self._here = context.settings.here
-        self.claim = Claim(watcher_queue(self._here), self.store.identity)
+        self.claim = StationClaim(watcher_queue(self._here), self.store.identity)
         clock = clock or SystemClock()
-        ground = Ground(self._here, self.store, self._outbox, settings, opening, clock, disks, self.claim)
-        self._loop = Loop(ground, Standing(ground))
-        self._releaser = Releaser(ground, self._bus)
-        self._reporter = Reporter(ground, self._bus.publish, lambda: self.glance)
+        station_context = WatcherContext(
+            self._here, self.store, self._outbox, settings, admission, clock, disks, self.claim
+        )
+        self._loop = Loop(station_context, StandingRules(station_context))
+        self._cleanup = LocalCleanup(station_context, self._bus)
+        self._reporter = StationHeartbeat(station_context, self._bus.publish, lambda: self.status)
         self._dispatcher = Dispatcher(self.store, self._outbox, SERVICE)
-        reteller = Reteller(ground, self._bus, self._loop.mailbox.reload)
-        self._recaller = Recaller(ground, self._bus, self._loop.mailbox.reload, reteller.catalog_lacks)
-        self._guard = PastGuard(
+        resync = FacilityResync(station_context, self._bus, self._loop.inbox.reload)
+        self._recovery = LedgerRecovery(station_context, self._bus, self._loop.inbox.reload, resync.catalog_lacks)
+        self._guard = StaleStateGuard(
             self.store, self._bus, self._here, SERVICE, end=context.end, interval_s=settings.report_interval_s,
-            on_facility=reteller,
+            on_facility=resync,
         )  # fmt: skip
-        Handlers(self._loop, self._releaser, settings).register(self._dispatcher)
-        self._answers = Answers(ground)
+        Handlers(self._loop, self._cleanup, settings).register(self._dispatcher)
+        self._answers = WatcherQueries(station_context)
         self._consumers: list[Consumer] = []
 
     def start(self) -> None:
         """Begin to listen, to look and to speak."""
-        self._guard.look()
-        if self.store.forgetful:
-            self._reporter.say_forgetful()
+        self._guard.begin_anew_if_old()
+        if self.store.needs_recovery:
+            self._reporter.announce_recovery()
         self._outbox.start()
         self._loop.start()
-        self._releaser.start()
-        self._recaller.start()
+        self._cleanup.start()
+        self._recovery.start()
         self._reporter.start()
         self._guard.start()
         self._consumers = [
@@ -93,21 +97,21 @@ class Watcher:
         for consumer in self._consumers:
             consumer.stop(part(0.25))
         self._guard.stop(part(0.1))
-        self._recaller.stop(part(0.25))
-        self._releaser.stop(part(0.25))
+        self._recovery.stop(part(0.25))
+        self._cleanup.stop(part(0.25))
         self._loop.stop(part(0.25))
         self._reporter.stop(part(0.25))
         self._outbox.stop(part(0.5))
         self.store.close()
 
     @property
-    def glance(self) -> Glance:
+    def status(self) -> LoopStatus:
         """What the watching is at."""
-        return self._loop.glance
+        return self._loop.status
 
     def checks(self) -> Sequence[Check]:
         """Say how everything is that the watching depends on."""
-        return (*self._reporter.checks(), self._guard.check())
+        return (*self._reporter.checks(), self._guard.health_check())
 
 
 def create(context: Context) -> Watcher:

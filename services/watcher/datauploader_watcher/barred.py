@@ -15,7 +15,7 @@ BARRED = (
 
 
 class BarredDisk:
-    """A `Disk` that gives nothing out: its root is lost for as long as the service runs."""
+    """A `RootDisk` that gives nothing out: its root is lost for as long as the service runs."""
 
     place = b""
     silent = False
@@ -24,7 +24,7 @@ class BarredDisk:
         """Take the root, for its name."""
         self.root = root
 
-    def check(self) -> None:
+    def verify_root(self) -> None:
         """Say why it is lost."""
         raise RootLost(f"{os.fsdecode(self.root)}: {BARRED}")
 
@@ -32,19 +32,19 @@ class BarredDisk:
         """Refuse."""
         raise PermissionError(errno.EACCES, BARRED, path)
 
-    def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:  # noqa: ARG002 - as `Disk` has it
+    def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:  # noqa: ARG002 - as `RootDisk` has it
         """Refuse."""
         self.folder(path)
         yield None
 
-    def look(self, path: bytes) -> os.stat_result:
+    def lstat(self, path: bytes) -> os.stat_result:
         """Refuse."""
         self.folder(path)
 
-    def lists(self, path: bytes) -> bool:  # noqa: ARG002 - as `Disk` has it
+    def lists(self, path: bytes) -> bool:  # noqa: ARG002 - as `RootDisk` has it
         """Nothing can be listed."""
         return False
 
-    def leads_inside(self, path: bytes) -> bool:  # noqa: ARG002 - as `Disk` has it
+    def leads_inside(self, path: bytes) -> bool:  # noqa: ARG002 - as `RootDisk` has it
         """No link is looked at."""
         return False

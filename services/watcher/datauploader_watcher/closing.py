@@ -6,8 +6,8 @@ from datauploader.contracts.uploads import RestlessFile
 
 
 @dataclass(slots=True)
-class Closing:
-    """What keeps a closed upload from being sealed."""
+class ClosingState:
+    """The state of closing: what keeps a closed upload from being sealed."""
 
     since: float
     """When it was closed, or taken up closing (monotonic)."""

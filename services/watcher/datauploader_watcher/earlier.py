@@ -7,22 +7,22 @@ from datauploader.contracts.uploads import UploadRequested
 from datauploader.state import Store
 from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import Stamp, split
-from datauploader_watcher.ledger.files import Files
-from datauploader_watcher.ledger.uploads import Uploads
+from datauploader_watcher.ledger.files import FileTable
+from datauploader_watcher.ledger.uploads import UploadTable
 
 REASON = "in-earlier-dataset"
 IN_DATASET = ("catalogued", "releasing")
 """States of a file that is in its dataset and lies on the station as well: once removed, one of its name is new."""
 
 
-class Earlier:
-    """The files of some uploads, by their real paths."""
+class EarlierFiles:
+    """Files of earlier uploads: those of some uploads, by their real paths."""
 
     def __init__(self, store: Store, root: bytes, upload_ids: Sequence[str]) -> None:
         """Look up the uploads; one that is not known here has nothing that could be left out."""
         self._store, self._root = store, root
         with store.reading() as db:
-            uploads = [upload for name in upload_ids if (upload := Uploads.get(db, name)) is not None]
+            uploads = [upload for name in upload_ids if (upload := UploadTable.get(db, name)) is not None]
         self._uploads = [
             (one.number, one.root or os.path.realpath(os.fsencode(one.request.root)), one.request.dataset.name)
             for one in uploads
@@ -47,14 +47,14 @@ class Earlier:
     def _has(self, upload: int, path: bytes, seen: Stamp) -> bool:
         folder, name = split(path)
         with self._store.reading() as db:
-            number = Files.folder(db, upload, folder)
-            known = None if number is None else Files.find_in(db, number, name)
+            number = FileTable.folder(db, upload, folder)
+            known = None if number is None else FileTable.find_in(db, number, name)
         return known is not None and known.state in IN_DATASET and is_same(known.stamp, seen)
 
 
-def earlier_of(store: Store, root: bytes, request: UploadRequested) -> Earlier | None:
+def earlier_of(store: Store, root: bytes, request: UploadRequested) -> EarlierFiles | None:
     """Return what a request leaves out because it is in earlier datasets, None where it names none."""
-    return Earlier(store, root, request.without) if request.without else None
+    return EarlierFiles(store, root, request.without) if request.without else None
 
 
 def is_same(known: Stamp, seen: Stamp) -> bool:

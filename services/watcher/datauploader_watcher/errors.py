@@ -22,7 +22,7 @@ class BadPattern(WatcherError):
     """A pattern cannot be read; the message quotes it."""
 
 
-class Refusal(WatcherError):
+class UploadRefused(WatcherError):
     """An upload cannot be done on this station."""
 
     def __init__(self, reason: str, detail: str, hint: str = "") -> None:
@@ -54,5 +54,5 @@ class Unreadable(FolderError):
     """This account may not read it."""
 
 
-class Busy(FolderError):
+class DiskBusy(FolderError):
     """The disk could not answer now."""

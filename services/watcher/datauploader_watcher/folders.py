@@ -13,9 +13,9 @@ from datauploader.contracts.model import bounded_ns
 from datauploader.contracts.names import display, same_look
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder
 from datauploader.errors import QuestionRefused
-from datauploader.patience import NoAnswer, Patience
-from datauploader_watcher.adapters.disk import Disk, LocalDisk, OpenFolder
-from datauploader_watcher.opening import Opening
+from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader_watcher.adapters.disk import LocalDisk, OpenFolder, RootDisk
+from datauploader_watcher.admission import UploadAdmission
 
 LISTING_S = 5.0
 """How long a person waits for a folder to be listed."""
@@ -33,14 +33,14 @@ Names = list[tuple[bool, bytes]]
 """Whether it is no folder, and the name; in the order in which they are shown."""
 
 
-class Folders:
-    """Answers what lies in a folder."""
+class FolderBrowser:
+    """Browses folders of the station: answers the query `watcher.list-folder`."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, admission: UploadAdmission) -> None:
         """Take the rules of the station."""
-        self._opening = opening
-        self._patience = Patience(LISTING_S)
-        self._kept = Kept()
+        self._admission = admission
+        self._hang_guard = HangGuard(LISTING_S)
+        self._kept = ListingCache()
 
     def __call__(self, question: ListFolder) -> Folder:
         """Answer a question.
@@ -51,20 +51,20 @@ class Folders:
         if not question.path:
             return self._roots()
         try:
-            return self._patience.ask(self._place(question.path), lambda: self._folder(question))
-        except NoAnswer:
+            return self._hang_guard.call_with_deadline(self._place(question.path), lambda: self._folder(question))
+        except DriveTimeout:
             return Folder(path=question.path, readable=False, detail="The drive of this folder does not answer.")
 
     def _place(self, path: str) -> str:
         """Return the root that a path is written below, which hangs as a whole."""
-        return next((str(root) for root in self._opening.roots if path.startswith(str(root))), path)
+        return next((str(root) for root in self._admission.roots if path.startswith(str(root))), path)
 
     def _folder(self, question: ListFolder) -> Folder:
         try:
             path = os.path.realpath(os.fsencode(question.path))
         except ValueError as error:
             raise QuestionRefused("bad-path", "this is not a valid folder name") from error
-        if not self._opening.allows(path):
+        if not self._admission.allows(path):
             raise QuestionRefused("outside-roots", f"{question.path} is not below a folder that this station allows")
         disk = LocalDisk(path)
         try:
@@ -77,7 +77,7 @@ class Folders:
 
     def _roots(self) -> Folder:
         roots = tuple(
-            FolderEntry(name=display(os.fsencode(root)), kind="folder") for root in self._opening.roots
+            FolderEntry(name=display(os.fsencode(root)), kind="folder") for root in self._admission.roots
         )  # fmt: skip
         return Folder(path="", entries=roots, total=len(roots))
 
@@ -90,8 +90,8 @@ class Listing(NamedTuple):
     names: Names
 
 
-class Kept:
-    """The names of the large folders that somebody turns the pages of."""
+class ListingCache:
+    """A cache of listings: the names of the large folders that somebody turns the pages of."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -127,7 +127,7 @@ def _unreadable(question: ListFolder, detail: str) -> Folder:
     return Folder(path=question.path, readable=False, detail=detail)
 
 
-def _page(question: ListFolder, disk: Disk, opened: OpenFolder, names: Names) -> Folder:
+def _page(question: ListFolder, disk: RootDisk, opened: OpenFolder, names: Names) -> Folder:
     if wanted := same_look(question.contains):
         names = [one for one in names if wanted in same_look(display(one[1]))]
     page = names[question.offset : question.offset + question.limit]
@@ -155,7 +155,7 @@ _KINDS: tuple[tuple[Literal["file", "folder", "link"], Callable[[int], bool]], .
 )  # fmt: skip
 
 
-def _counted(disk: Disk, entries: list[FolderEntry], names: Sequence[bytes]) -> list[FolderEntry]:
+def _counted(disk: RootDisk, entries: list[FolderEntry], names: Sequence[bytes]) -> list[FolderEntry]:
     """Count what the folders of a page hold themselves, as far as that goes quickly."""
     end = time.monotonic() + COUNTED_S
     counts = {display(name): _count(disk, name, end) for name in names}
@@ -164,7 +164,7 @@ def _counted(disk: Disk, entries: list[FolderEntry], names: Sequence[bytes]) -> 
     ]
 
 
-def _count(disk: Disk, name: bytes, end: float) -> int | None:
+def _count(disk: RootDisk, name: bytes, end: float) -> int | None:
     if time.monotonic() > end:
         return None
     try:

@@ -10,16 +10,16 @@ from datauploader.contracts.envelope import Event
 from datauploader.contracts.files import FileCatalogued, FileFailed, FileStored
 from datauploader.contracts.uploads import UploadCancelled, UploadControlled, UploadRequested
 from datauploader.errors import Retry
-from datauploader.messaging import Dispatcher, Unit
-from datauploader_watcher.domain.receipts import patience
-from datauploader_watcher.ledger.choices import Choices
-from datauploader_watcher.ledger.files import Files
-from datauploader_watcher.ledger.held import LOST, Held
-from datauploader_watcher.ledger.receipts import Receipt, apply, excuse
-from datauploader_watcher.ledger.uploads import OPEN, Upload, Uploads
+from datauploader.messaging import Dispatcher, UnitOfWork
+from datauploader_watcher.domain.receipts import next_reminder_s
+from datauploader_watcher.ledger.choices import RestlessChoiceTable
+from datauploader_watcher.ledger.files import FileTable
+from datauploader_watcher.ledger.receipts import FileReceipt, apply, excuse
+from datauploader_watcher.ledger.superseded import LOST, SupersededVersions
+from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
+from datauploader_watcher.local_cleanup import LocalCleanup
 from datauploader_watcher.loop import Loop
 from datauploader_watcher.publishing import say
-from datauploader_watcher.releasing import Releaser
 from datauploader_watcher.settings import WatcherSettings
 
 log = structlog.get_logger()
@@ -31,9 +31,9 @@ LOOK_AGAIN = frozenset(("source-gone", "source-changed", "mismatch"))
 class Handlers:
     """The handlers, and whether the loop must look at its uploads again."""
 
-    def __init__(self, loop: Loop, releaser: Releaser, settings: WatcherSettings) -> None:
+    def __init__(self, loop: Loop, cleanup: LocalCleanup, settings: WatcherSettings) -> None:
         """Take whom to tell."""
-        self._loop, self._releaser = loop, releaser
+        self._loop, self._cleanup = loop, cleanup
         self._patience_s, self._may_delete = settings.receipt_patience_s, settings.allow_delete
         self._look_again_s = settings.look_again_s
         self._changed = self._released = False
@@ -42,25 +42,25 @@ class Handlers:
         """Take over every kind of event that the watcher listens to."""
         dispatcher.on(UploadRequested, self.requested)
         dispatcher.on(UploadControlled, self.controlled)
-        dispatcher.on(FileStored, self.stored, again=True)
-        dispatcher.on(FileCatalogued, self.catalogued, again=True)
+        dispatcher.on(FileStored, self.stored, redeliver=True)
+        dispatcher.on(FileCatalogued, self.catalogued, redeliver=True)
         dispatcher.on(FileFailed, self.failed)
         dispatcher.on(DatasetEnsured, self.ensured)
         dispatcher.on(DatasetRefused, self.refused)
         dispatcher.on(DatasetCompleted, self.completed)
         dispatcher.after_commit(self._tell)
 
-    def requested(self, unit: Unit, event: Event[UploadRequested]) -> None:
+    def requested(self, unit: UnitOfWork, event: Event[UploadRequested]) -> None:
         """Keep a request; whether it can be done is found out by the loop."""
-        self._changed |= Uploads.add(unit.db, event)
+        self._changed |= UploadTable.add(unit.db, event)
 
-    def controlled(self, unit: Unit, event: Event[UploadControlled]) -> None:
+    def controlled(self, unit: UnitOfWork, event: Event[UploadControlled]) -> None:
         """Steer an upload; one that is over already is left alone.
 
         Raises:
             Retry: the request has not arrived yet.
         """
-        upload = Uploads.get(unit.db, event.data.upload_id)
+        upload = UploadTable.get(unit.db, event.data.upload_id)
         if upload is None:
             raise Retry(f"the upload {event.data.upload_id} is not known here (yet)", after=timedelta(seconds=1))
         if upload.state not in OPEN:
@@ -69,102 +69,108 @@ class Handlers:
         self._steer(unit, upload, event)
         self._changed = True
 
-    def _steer(self, unit: Unit, upload: Upload, event: Event[UploadControlled]) -> None:
+    def _steer(self, unit: UnitOfWork, upload: UploadRow, event: Event[UploadControlled]) -> None:
         match event.data.action:
             case "close":
-                Uploads.set_closing(unit.db, upload.number, "asked")
+                UploadTable.set_closing(unit.db, upload.number, "asked")
             case "pause" | "resume":
-                Uploads.set_paused(unit.db, upload.number, event.data.action == "pause", event.order)
+                UploadTable.set_paused(unit.db, upload.number, event.data.action == "pause", event.order)
             case "retry":
-                Files.retry_failed(unit.db, upload.number, [file.raw for file in event.data.files])
+                FileTable.retry_failed(unit.db, upload.number, [file.raw for file in event.data.files])
             case "take" | "leave-out":
                 if upload.closing:  # of an open one every version is uploaded as it comes
                     who, paths = event.data.requested_by, [file.raw for file in event.data.files]
-                    Choices.put(
+                    RestlessChoiceTable.put(
                         unit.db, upload.number, paths, take=event.data.action == "take", who=who.name or who.id
                     )  # fmt: skip
             case "cancel":
-                Uploads.set_state(unit.db, upload.number, "cancelled")
+                UploadTable.set_state(unit.db, upload.number, "cancelled")
                 say(unit.db, upload, UploadCancelled(upload_id=upload.upload_id), "")
 
-    def stored(self, unit: Unit, event: Event[FileStored]) -> None:
+    def stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
         """Note that versions are on the storage."""
         upload = self._heard(unit, event)
         if upload is None:
             return
         due_at = time.time() + self._patience_s
         for one in event.data.files:
-            receipt = Receipt(one.file, "stored", object=one.object, due_at=due_at)
+            receipt = FileReceipt(one.file, "stored", object=one.object, due_at=due_at)
             apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
 
-    def catalogued(self, unit: Unit, event: Event[FileCatalogued]) -> None:
+    def catalogued(self, unit: UnitOfWork, event: Event[FileCatalogued]) -> None:
         """Close versions that the catalogue knows."""
         upload = self._heard(unit, event)
         if upload is None:
             return
         for one in event.data.files:
-            receipt = Receipt(one.file, "catalogued", detail=one.state)
+            receipt = FileReceipt(one.file, "catalogued", detail=one.state)
             apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
 
-    def failed(self, unit: Unit, event: Event[FileFailed]) -> None:
+    def failed(self, unit: UnitOfWork, event: Event[FileFailed]) -> None:
         """Note what could not be moved: wait, look into it, or leave it to a person."""
         upload = self._heard(unit, event)
         if upload is None:
             return
         for one in event.data.files:
             if not one.final:
-                due_at = time.time() + patience(self._patience_s, 1)
+                due_at = time.time() + next_reminder_s(self._patience_s, 1)
                 excuse(unit.db, upload.number, one.file, one.reason, one.detail, due_at)
                 continue
             state = "suspect" if one.reason in LOOK_AGAIN else "failed"
-            reason = LOST if Held.looked(unit.db, upload.number, one) and state == "suspect" else one.reason
-            apply(unit.db, upload.number, Receipt(one.file, state, reason=reason, detail=one.detail))
+            reason = (
+                LOST
+                if SupersededVersions.note_looked_for(unit.db, upload.number, one) and state == "suspect"
+                else one.reason
+            )
+            apply(unit.db, upload.number, FileReceipt(one.file, state, reason=reason, detail=one.detail))
 
-    def ensured(self, unit: Unit, event: Event[DatasetEnsured]) -> None:
+    def ensured(self, unit: UnitOfWork, event: Event[DatasetEnsured]) -> None:
         """Let the upload write its dataset: the catalogue has it, and says that it is this upload's."""
         self._agreed(unit, event.data.upload_id, "yes", "")
 
-    def refused(self, unit: Unit, event: Event[DatasetRefused]) -> None:
+    def refused(self, unit: UnitOfWork, event: Event[DatasetRefused]) -> None:
         """Show that the catalogue will not have the dataset, and announce nothing more of it."""
         sentence = f"The catalogue refuses the dataset: {event.data.detail} {event.data.hint}".strip()
         self._agreed(unit, event.data.upload_id, "no", sentence)
 
-    def _agreed(self, unit: Unit, upload_id: str, agreed: str, trouble: str) -> None:
-        upload = Uploads.get(unit.db, upload_id)
+    def _agreed(self, unit: UnitOfWork, upload_id: str, agreed: str, trouble: str) -> None:
+        upload = UploadTable.get(unit.db, upload_id)
         if upload is not None:
-            Uploads.set_agreed(unit.db, upload.number, agreed)
-            Uploads.set_trouble(unit.db, upload.number, trouble)
+            UploadTable.set_agreed(unit.db, upload.number, agreed)
+            UploadTable.set_trouble(unit.db, upload.number, trouble)
             self._changed = True
 
-    def completed(self, unit: Unit, event: Event[DatasetCompleted]) -> None:
+    def completed(self, unit: UnitOfWork, event: Event[DatasetCompleted]) -> None:
         """Finish an upload whose dataset is complete, if it is complete as we sealed it last."""
-        upload = Uploads.get(unit.db, event.data.upload_id)
+        upload = UploadTable.get(unit.db, event.data.upload_id)
         if upload is None or upload.state != "sealed":
             return
         if upload.manifest != event.data.manifest_sha256:
-            log.info("completed_with_an_older_manifest")
+            log.info("stale_manifest_completed")
             return
-        Uploads.set_state(unit.db, upload.number, "completed")
-        Uploads.heard(unit.db, upload.number, time.time())
+        UploadTable.set_state(unit.db, upload.number, "completed")
+        UploadTable.heard(unit.db, upload.number, time.time())
         if self._look_again_s:
-            Uploads.next_look(unit.db, upload.number, time.time() + self._look_again_s[0])
+            UploadTable.next_look(unit.db, upload.number, time.time() + self._look_again_s[0])
         if upload.request.delete_after and self._may_delete:
-            Files.release(unit.db, upload.number)
+            FileTable.release(unit.db, upload.number)
             self._released = True
         self._changed = True
 
-    def _heard(self, unit: Unit, event: Event[FileStored] | Event[FileCatalogued] | Event[FileFailed]) -> Upload | None:
-        upload = Uploads.get(unit.db, event.data.upload_id)
+    def _heard(
+        self, unit: UnitOfWork, event: Event[FileStored] | Event[FileCatalogued] | Event[FileFailed]
+    ) -> UploadRow | None:
+        upload = UploadTable.get(unit.db, event.data.upload_id)
         if upload is None:
             log.info("receipt_for_unknown_upload")
             return None
-        Uploads.heard(unit.db, upload.number, time.time())
+        UploadTable.heard(unit.db, upload.number, time.time())
         return upload
 
     def _tell(self) -> None:
         if self._changed:
             self._changed = False
-            self._loop.mailbox.reload()
+            self._loop.inbox.reload()
         if self._released:
             self._released = False
-            self._releaser.wake()
+            self._cleanup.wake()

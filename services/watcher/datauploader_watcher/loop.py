@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import structlog
 
 from datauploader.threads import WorkerThread
-from datauploader_watcher.adapters.hashing import Outcome
-from datauploader_watcher.adapters.pools import Pools
-from datauploader_watcher.afterwards import Afterwards
+from datauploader_watcher.adapters.hashing import HashResult
+from datauploader_watcher.adapters.pools import DriveHashPools
 from datauploader_watcher.announcing import MOST_WAITING, Announcer
-from datauploader_watcher.ground import Ground
-from datauploader_watcher.mailbox import Mail, Mailbox
-from datauploader_watcher.standing import Standing
-from datauploader_watcher.watching import Watching
-from datauploader_watcher.work import Work
-from datauploader_watcher.works import Works
-from datauploader_watcher.writing import Writer
+from datauploader_watcher.context import WatcherContext
+from datauploader_watcher.folder_watches import FolderWatches
+from datauploader_watcher.late_changes import LateChangeScan
+from datauploader_watcher.ledger_writer import LedgerWriter
+from datauploader_watcher.loop_inbox import LoopEvents, LoopInbox
+from datauploader_watcher.open_uploads import OpenUploads
+from datauploader_watcher.session import UploadSession
+from datauploader_watcher.standing_rules import StandingRules
 
 log = structlog.get_logger()
 
@@ -41,8 +41,8 @@ TROUBLE_SHOWN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """What other threads may know of the loop."""
+class LoopStatus:
+    """The status of the loop, as other threads may know it."""
 
     at: float
     """Monotonic seconds of the latest turn; an old one means that the disk does not answer."""
@@ -55,18 +55,18 @@ class Glance:
 class Loop:
     """See the module."""
 
-    def __init__(self, ground: Ground, standing: Standing) -> None:
+    def __init__(self, context: WatcherContext, standing: StandingRules) -> None:
         """Prepare, without starting a thread."""
-        settings, clock = ground.settings, ground.clock
-        self._store, self._outbox, self._clock, self._settings = ground.store, ground.outbox, clock, settings
-        self._standing, self._opening = standing, ground.opening
-        self.mailbox = Mailbox()
-        self._hashers = Pools(settings.hash_workers, self.mailbox.outcomes, sha1=settings.sha1)
-        self._watching = Watching(settings, self.mailbox)
+        settings, clock = context.settings, context.clock
+        self._store, self._outbox, self._clock, self._settings = context.store, context.outbox, clock, settings
+        self._rules, self._admission = standing, context.admission
+        self.inbox = LoopInbox()
+        self._hashers = DriveHashPools(settings.hash_workers, self.inbox.outcomes, sha1=settings.sha1)
+        self._watches = FolderWatches(settings, self.inbox)
         self._announcer = Announcer(clock, settings.receipt_patience_s)
-        self._writer = Writer(self._store, clock, self._announcer)
-        self._works = Works(ground, self._watching)
-        self._afterwards = Afterwards(ground)
+        self._writer = LedgerWriter(self._store, clock, self._announcer)
+        self._uploads = OpenUploads(context, self._watches)
+        self._late_changes = LateChangeScan(context)
         self._chores_at = self._count_at = 0.0
         self._overflows = 0
         self._outbox_full = False
@@ -75,97 +75,99 @@ class Loop:
         self._failed = False
         self._ended = threading.Event()
         self._wrote = False
-        self.glance = Glance(clock.monotonic())
+        self.status = LoopStatus(clock.monotonic())
         self._thread = WorkerThread(self._run, name="watch-loop")
 
     def start(self) -> None:
         """Take up every open upload and go on."""
-        self._watching.start()
-        self.mailbox.reload()
+        self._watches.start()
+        self.inbox.reload()
         self._thread.start()
 
     def stop(self, deadline_s: float) -> None:
         """End; what is unfinished will be found again."""
         self._ended.set()
-        self._afterwards.stop()
-        self.mailbox.nudge()
+        self._late_changes.stop()
+        self.inbox.nudge()
         self._hashers.stop(deadline_s)
         if self._thread.is_alive():
             self._thread.join(deadline_s)
-        self._watching.stop(deadline_s)
+        self._watches.stop(deadline_s)
 
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
-                self._turn(self.mailbox.take())
+                self._turn(self.inbox.drain())
                 self._went_well()
             except sqlite3.OperationalError as error:
                 self._cannot_write(error)
             except Exception:  # the loop's boundary: a defect must be heard of, and must not end the watching
-                log.exception("watch_loop_failed")
+                log.exception("watcher_loop_failed")
                 self._start_over("an unexpected error occurred in the watcher; its log has the details")
-            self.mailbox.wait(self._pause())
+            self.inbox.wait(self._pause())
             if self._wrote:
                 self._ended.wait(BREATH_S)
-        for work in self._works:
-            work.rest()
+        for session in self._uploads:
+            session.rest()
 
-    def _turn(self, mail: Mail) -> None:
+    def _turn(self, mail: LoopEvents) -> None:
         if mail.reload:
-            for number in self._works.reload():
+            for number in self._uploads.reload():
                 self._hashers.forget(number)
         self._take_hints(mail)
-        for work in self._works:
-            self._look(work)
-            self._read(work)
+        for session in self._uploads:
+            self._look(session)
+            self._read(session)
         self._write_down(mail.outcomes)
-        self._standing.look()
-        self._works.count()
+        self._rules.scan_roots()
+        self._uploads.count()
         now = self._clock.monotonic()
         if now >= self._chores_at:
             self._chores_at = now + CHORES_S
             self._chores(now)
-        self.glance = Glance(now, len(self._works), self._works.entries, self._overflows, self._troubles())
+        self.status = LoopStatus(now, len(self._uploads), self._uploads.entries, self._overflows, self._troubles())
 
-    def _take_hints(self, mail: Mail) -> None:
+    def _take_hints(self, mail: LoopEvents) -> None:
         for notice in mail.notices.values():
-            self._watching.route(notice)
+            self._watches.route(notice)
         for folder, problem in mail.watched:
-            self._watching.began(folder, problem)
+            self._watches.note_watched(folder, problem)
         if mail.overflows:
             self._overflows += mail.overflows
             log.warning("events_lost", times=self._overflows)
-            for work in self._works:
-                if work.upload.state == "open":
-                    work.hasten()
+            for session in self._uploads:
+                if session.upload.state == "open":
+                    session.hasten()
 
-    def _look(self, work: Work) -> None:
-        if work.upload.state != "open":
+    def _look(self, session: UploadSession) -> None:
+        if session.upload.state != "open":
             return
-        away = work.lost
+        away = session.lost
         for _ in range(STEPS):
-            if self._crowded(work) or not work.step():
+            if self._crowded(session) or not session.step():
                 break
-        if work.lost and not away:
-            log.warning("root_lost", upload_id=work.upload.upload_id, problem=work.lost)
-        elif away and not work.lost:
-            log.info("root_is_back", upload_id=work.upload.upload_id)
-            self._watching.again(work)
+        if session.lost and not away:
+            log.warning("root_lost", upload_id=session.upload.upload_id, problem=session.lost)
+        elif away and not session.lost:
+            log.info("root_recovered", upload_id=session.upload.upload_id)
+            self._watches.rewatch_upload(session)
 
-    def _read(self, work: Work) -> None:
-        if work.lost or work.upload.paused:
+    def _read(self, session: UploadSession) -> None:
+        if session.lost or session.upload.paused:
             return
-        due = work.settling.take_due(self._clock.monotonic(), MOST_READING - work.settling.reading)
+        due = session.stability.take_due(self._clock.monotonic(), MOST_READING - session.stability.reading)
         if due:
-            self._hashers.hash(work.upload.number, work.disk, due)
+            self._hashers.hash(session.upload.number, session.disk, due)
 
-    def _write_down(self, outcomes: list[Outcome]) -> None:
-        by_work: defaultdict[int, list[Outcome]] = defaultdict(list)
+    def _write_down(self, outcomes: list[HashResult]) -> None:
+        by_session: defaultdict[int, list[HashResult]] = defaultdict(list)
         for outcome in outcomes:
-            by_work[outcome.upload].append(outcome)
+            by_session[outcome.upload].append(outcome)
         now = self._clock.monotonic()
-        to_record = [work for work in self._works if work.upload.number in by_work or work.has_omissions(now)]
-        to_announce = self._works.to_announce()
+        to_record = [
+            session for session in self._uploads if session.upload.number in by_session or session.has_omissions(now)
+        ]
+        to_announce = self._uploads.to_announce()
         self._wrote = False
         if not to_record and not to_announce:
             return
@@ -174,19 +176,19 @@ class Loop:
         self._wrote = bool(to_record) or room > 0
         if not self._wrote:
             return
-        self._writer.write([(work, by_work[work.upload.number]) for work in to_record], to_announce, room)
+        self._writer.write([(session, by_session[session.upload.number]) for session in to_record], to_announce, room)
         self._outbox.wake()
-        self._works.seal()
+        self._uploads.seal()
 
     def _chores(self, now: float) -> None:
-        self._works.chores()
-        self._afterwards.look()
+        self._uploads.chores()
+        self._late_changes.scan_due()
         with self._store.transaction() as db:
-            self._announcer.remind(db, [work for work in self._works if work.may_announce])
+            self._announcer.announce_overdue(db, [session for session in self._uploads if session.may_announce])
         if now >= self._count_at:
             self._count_at = now + COUNT_WATCHES_S
-            self._watching.count()
-            self._works.forget_old()
+            self._watches.count()
+            self._uploads.forget_old()
 
     def _went_well(self) -> None:
         self._failed = False
@@ -196,15 +198,15 @@ class Loop:
     def _cannot_write(self, error: sqlite3.OperationalError) -> None:
         """Go on when the state file cannot be written (a full disk): what was not kept is found again by a scan."""
         if not self._trouble:
-            log.error("state_not_written", problem=str(error))
+            log.error("state_file_write_failed", problem=str(error))
         self._start_over(
             f"the watcher cannot write its state file ({error}): free space on that disk; it continues automatically"
         )
 
     def _start_over(self, trouble: str) -> None:
         self._trouble, self._trouble_at, self._failed = trouble, self._clock.monotonic(), True
-        for work in self._works:
-            work.forget()
+        for session in self._uploads:
+            session.forget()
         self._chores_at = self._clock.monotonic() + AFTER_TROUBLE_S
 
     def _pause(self) -> float:
@@ -212,25 +214,25 @@ class Loop:
         if self._failed:
             return AFTER_TROUBLE_S
         now = self._clock.monotonic()
-        times: list[float | None] = [self._chores_at, now + CHORES_S, self._standing.due]
-        for work in self._works:
-            times.append(work.count_due)
-            if work.ready and (until := work.announces_at) is not None and until > now:
+        times: list[float | None] = [self._chores_at, now + CHORES_S, self._rules.due]
+        for session in self._uploads:
+            times.append(session.count_due)
+            if session.ready and (until := session.announces_at) is not None and until > now:
                 times.append(until)
-            elif work.ready and work.may_announce:
+            elif session.ready and session.may_announce:
                 times.append(now + (WAIT_FOR_OUTBOX_S if self._outbox_full else 0))
-            if work.upload.state == "open" and not self._crowded(work):
-                times.append(now if work.looking else work.next_look)
-                times.append(now + WAIT_FOR_DRIVE_S if work.waiting else None)
-            if not (work.lost or work.upload.paused or work.settling.reading >= MOST_READING):
-                times.append(work.settling.next_due)
+            if session.upload.state == "open" and not self._crowded(session):
+                times.append(now if session.looking else session.next_look)
+                times.append(now + WAIT_FOR_DRIVE_S if session.waiting else None)
+            if not (session.lost or session.upload.paused or session.stability.reading >= MOST_READING):
+                times.append(session.stability.next_due)
         return max(0.0, min(time for time in times if time is not None) - now)
 
-    def _crowded(self, work: Work) -> bool:
+    def _crowded(self, session: UploadSession) -> bool:
         """Tell whether so many files wait for their quiet period that no further ones are looked for."""
-        return len(work.settling) >= max(LEAST_SETTLING, self._settings.most_settling // len(self._works))
+        return len(session.stability) >= max(LEAST_SETTLING, self._settings.most_settling // len(self._uploads))
 
     def _troubles(self) -> tuple[str, ...]:
-        of_works = [sentence for work in self._works for sentence in (work.away, work.unheard)]
-        sentences = (self._trouble, self._watching.short, *of_works, *self._opening.troubles, *self._standing.troubles)
+        of_works = [sentence for session in self._uploads for sentence in (session.away, session.unheard)]
+        sentences = (self._trouble, self._watches.short, *of_works, *self._admission.problems, *self._rules.problems)
         return tuple(sentence for sentence in sentences if sentence)

@@ -10,19 +10,19 @@ from datauploader.contracts.model import EventData
 from datauploader.contracts.names import display, pack
 from datauploader.crashing import crash_point
 from datauploader.state import Outbox
-from datauploader_watcher.ledger.files import Row
-from datauploader_watcher.ledger.uploads import Upload
+from datauploader_watcher.ledger.files import FileRow
+from datauploader_watcher.ledger.uploads import UploadRow
 
 SERVICE = "watcher"
 
 
-def say(db: sqlite3.Connection, upload: Upload, data: EventData, *parts: str) -> None:
+def say(db: sqlite3.Connection, upload: UploadRow, data: EventData, *parts: str) -> None:
     """Say something about an upload; the same parts give the same event id, none a new one."""
     event_id = natural_id(type(data), upload.upload_id, *parts) if parts else None
     Outbox.put(db, upload.event.follow(data, service=SERVICE, id=event_id))
 
 
-def say_ready(db: sqlite3.Connection, upload: Upload, root: bytes, rows: Sequence[Row]) -> int:
+def say_ready(db: sqlite3.Connection, upload: UploadRow, root: bytes, rows: Sequence[FileRow]) -> int:
     """Announce versions, in as few events as they fit in; return how many that were."""
 
     def ready(files: tuple[FileVersion, ...]) -> FileReady:
@@ -50,7 +50,7 @@ def left_out(path: bytes, reason: str, detail: str, *, returned: bool = False) -
     return LeftOutFile(path=display(path), path_b64=pack(path), reason=reason, detail=detail[:2000], returned=returned)
 
 
-def say_left_out(db: sqlite3.Connection, upload: Upload, files: Sequence[LeftOutFile]) -> None:
+def say_left_out(db: sqlite3.Connection, upload: UploadRow, files: Sequence[LeftOutFile]) -> None:
     """Put omissions on the record."""
     for data in split(files, lambda some: FileLeftOut(upload_id=upload.upload_id, files=some)):
         say(db, upload, data)

@@ -4,20 +4,20 @@ import threading
 
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import LocalDisk
-from datauploader_watcher.afterwards import compare
+from datauploader_watcher.admission import UploadAdmission
 from datauploader_watcher.earlier import earlier_of
+from datauploader_watcher.late_changes import compare
 from datauploader_watcher.ledger.rules import RuleFolder
-from datauploader_watcher.ledger.uploads import Uploads
-from datauploader_watcher.opening import Opening
+from datauploader_watcher.ledger.uploads import UploadTable
 
 
-def changed_since(store: Store, row: RuleFolder, opening: Opening) -> bool:
+def changed_since(store: Store, row: RuleFolder, admission: UploadAdmission) -> bool:
     """Compare a folder with what was uploaded; a file that was removed after its upload leaves no trace here."""
     with store.reading() as db:
-        upload = Uploads.get(db, row.upload_id)
+        upload = UploadTable.get(db, row.upload_id)
     if upload is None:
         return False
-    plan = opening.resumed(upload)
+    plan = admission.resumed(upload)
     earlier = earlier_of(store, plan.root, upload.request)
     later = compare(store, upload.number, plan, plan.disk(LocalDisk), threading.Event(), earlier)
     return later is not None and bool(later.sizes)

@@ -12,12 +12,12 @@ import structlog
 from datauploader.contracts.names import display
 from datauploader.nofollow import leads_elsewhere
 from datauploader.state import Store
-from datauploader_watcher.adapters.disk import Disk, Page, changed_ns, explain, look_or_error, stamp_of
+from datauploader_watcher.adapters.disk import Page, RootDisk, changed_ns, explain, lstat_or_error, stamp_of
 from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, unrecorded
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join
-from datauploader_watcher.earlier import Earlier
+from datauploader_watcher.earlier import EarlierFiles
 from datauploader_watcher.errors import FolderError, RootLost, Vanished
-from datauploader_watcher.ledger.files import Files, KnownRow
+from datauploader_watcher.ledger.files import FileTable, KnownRow
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class Scan:
 
     def __init__(
         self,
-        disk: Disk,
+        disk: RootDisk,
         store: Store,
         upload: int,
         omits: "Omits",
@@ -77,7 +77,7 @@ class Scan:
         *,
         deep: bool,
         again: Collection[bytes] = (),
-        earlier: Earlier | None = None,
+        earlier: EarlierFiles | None = None,
     ) -> None:
         """Prepare a walk.
 
@@ -144,7 +144,7 @@ class Scan:
         if folder in self._doubtful:
             self._findings.readable(folder)
         with self._store.reading() as db:
-            return Files.folder(db, self._upload, folder)
+            return FileTable.folder(db, self._upload, folder)
 
     def _known(
         self, number: int | None, after: bytes, page: Page, only: frozenset[bytes] | None
@@ -153,8 +153,8 @@ class Scan:
             return {}
         with self._store.reading() as db:
             if only is None:
-                return Files.known(db, number, after, page.last)
-            return Files.known_names(db, number, page.names)
+                return FileTable.known(db, number, after, page.last)
+            return FileTable.known_names(db, number, page.names)
 
     def _compare(self, folder: bytes, page: Page, known: Mapping[bytes, KnownRow]) -> list[tuple[int, bytes]]:
         """Compare a page; return times of change, with the names, that older releases did not keep."""
@@ -195,7 +195,7 @@ class Scan:
         with self._disk.folder(folder) as opened:
             listed = set(opened.names())
             for name in lost:
-                if name in listed and isinstance(look_or_error(opened.stat, name), FileNotFoundError):
+                if name in listed and isinstance(lstat_or_error(opened.stat, name), FileNotFoundError):
                     self._findings.omit(prefix + name, UNFOUND, known.get(name))
 
     def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
@@ -209,13 +209,13 @@ class Scan:
             raise
         except Exception as error:
             if row is None or row[5] != NOT_RECORDED:
-                log.exception("entry_not_understood", path=display(path))
+                log.exception("scan_entry_failed", path=display(path))
             self._findings.omit(path, unrecorded(error), row)
 
     def _learn(self, folder: int | None, news: list[tuple[int, bytes]]) -> None:
         if folder is not None:
             with self._store.transaction() as db:
-                Files.learn_changed(db, folder, news)
+                FileTable.learn_changed(db, folder, news)
 
     def _unknown(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
         if not stat.S_ISREG(seen.st_mode):
@@ -280,7 +280,7 @@ class Scan:
 
     def _failed(self, path: bytes, problem: FolderError, row: KnownRow | None = None) -> None:
         try:
-            self._disk.check()
+            self._disk.verify_root()
         except RootLost as lost:
             self.lost = True
             self._findings.lose(lost)

@@ -20,7 +20,7 @@ from datauploader.cli.credentials import (
 )
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, AtGateway
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.config import ClientSettings, load
 from datauploader.errors import BadRequest, GatewayUnreachable, SignInNeeded
 from datauploader.wording import local, safe
@@ -47,7 +47,7 @@ def login(
         token, made = _from_page(address)
     else:
         credentials = _vuo() if vuo_session else _local(user)
-        with Gateway(address) as gateway:
+        with GatewayClient(address) as gateway:
             made = gateway.new_token(credentials, _purpose())
         token = made.token
     path = store(settings, StoredLogin(gateway=address, token=token))
@@ -61,7 +61,7 @@ def login(
 
 def _by_password(address: str) -> bool:
     """Tell whether a name and a password are the way to sign in there: not where the facility has its own."""
-    with Gateway(address) as gateway:
+    with GatewayClient(address) as gateway:
         ways = gateway.ways()
     return ways.local and ways.oidc is None
 
@@ -74,7 +74,7 @@ def _from_page(address: str) -> tuple[str, Me]:
     if sys.stdin.isatty():
         webbrowser.open(page)
     token = _ask("Token", hidden=True).strip()
-    with Gateway(address, token) as gateway:
+    with GatewayClient(address, token) as gateway:
         me = gateway.me()
     if me.signed_in_by != "token":
         raise BadRequest("that is not a token of this gateway", f"Create one at {page}; it starts with du_.")
@@ -112,7 +112,7 @@ def logout() -> None:
         screen.say("You were not signed in.")
         return
     try:
-        with Gateway(stored.gateway, stored.token) as gateway:
+        with GatewayClient(stored.gateway, stored.token) as gateway:
             gateway.revoke_token()
     except SignInNeeded:
         pass  # it is worthless already

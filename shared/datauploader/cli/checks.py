@@ -13,7 +13,7 @@ from datauploader.cli import screen
 from datauploader.cli.credentials import read_stored
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, AtGateway
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.config import ClientSettings, Settings, load
 from datauploader.errors import BadRequest, ConfigurationError
 from datauploader.inspection import examine
@@ -84,11 +84,11 @@ def _write(path: Path, found: list[Check]) -> None:
         raise BadRequest(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def _gateway(given: str) -> Gateway | None:
+def _gateway(given: str) -> GatewayClient | None:
     settings = load(ClientSettings)
     stored = read_stored(settings)
     url = given or settings.gateway or (stored.gateway if stored else "")
-    return Gateway(url) if url else None
+    return GatewayClient(url) if url else None
 
 
 def _report(found: list[Check], *, json: bool) -> None:

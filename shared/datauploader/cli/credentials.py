@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.config import ClientSettings, load
 from datauploader.errors import BadRequest, ConfigurationError, SignInNeeded
 
@@ -81,7 +81,7 @@ def gateway_url(settings: ClientSettings, given: str = "") -> str:
     return url.rstrip("/")
 
 
-def open_gateway(given: str = "") -> Gateway:
+def open_gateway(given: str = "") -> GatewayClient:
     """Connect to the gateway with the token that belongs to it, and to no other gateway.
 
     Raises:
@@ -95,4 +95,4 @@ def open_gateway(given: str = "") -> Gateway:
         token = stored.token if stored and stored.gateway == url else ""
     if not token:
         raise SignInNeeded(f"you are not signed in at {url}", SIGN_IN)
-    return Gateway(url, token)
+    return GatewayClient(url, token)

@@ -10,7 +10,7 @@ from datauploader.errors import (
     ConfigurationError,
     GatewayUnreachable,
     NoAnswer,
-    NotAllowed,
+    PermissionDenied,
     SignInNeeded,
 )
 
@@ -32,7 +32,7 @@ _BY_ERROR: dict[type[Exception], Code] = {
     ConfigurationError: Code.USAGE,
     BadRequest: Code.USAGE,
     SignInNeeded: Code.NOT_ALLOWED,
-    NotAllowed: Code.NOT_ALLOWED,
+    PermissionDenied: Code.NOT_ALLOWED,
     BrokerRefused: Code.NOT_ALLOWED,
     GatewayUnreachable: Code.UNREACHABLE,
     BrokerUnreachable: Code.UNREACHABLE,

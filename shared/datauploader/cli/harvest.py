@@ -139,8 +139,8 @@ def _logged(bus: Bus, start: Start) -> Iterator[Delivery]:
             try:
                 delivery = arrived.get(timeout=LOOK_S)
             except Empty:
-                if consumer.trouble is not None:
-                    raise consumer.trouble from None
+                if consumer.problem is not None:
+                    raise consumer.problem from None
                 continue
             if delivery is None:
                 return

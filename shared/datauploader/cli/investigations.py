@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from datauploader.answers import Description, Investigation
+from datauploader.answers import DescriptionAnswer, InvestigationAnswer
 from datauploader.cli import screen
 from datauploader.cli.credentials import open_gateway
 from datauploader.cli.options import AsJson, AtGateway, UploadId
@@ -14,7 +14,7 @@ from datauploader.wording import local, safe
 
 app = typer.Typer()
 
-_COLUMNS = ("Investigation", "Title", "State", "Beamline", "Days", "Principal investigator", "Last used", "Note")
+_COLUMNS = ("InvestigationAnswer", "Title", "State", "Beamline", "Days", "Principal investigator", "Last used", "Note")
 _STATES = {"catalogued": "It is in the catalogue.", "waiting": "It is not yet in the catalogue."}
 
 
@@ -40,7 +40,7 @@ def investigations(
         screen.warn("There is no investigation that you can upload to. Ask your user office.")
 
 
-def _row(one: Investigation) -> tuple[str, ...]:
+def _row(one: InvestigationAnswer) -> tuple[str, ...]:
     state, note = ("open", "today" if one.section == "today" else "") if one.open else ("closed", one.reason)
     days = " to ".join(day.isoformat() for day in (one.start, one.end) if day)
     title, used = one.title or one.name, local(one.last_used)
@@ -71,7 +71,7 @@ def describe(
         _tell(answer)
 
 
-def _tell(said: Description) -> None:
+def _tell(said: DescriptionAnswer) -> None:
     for line in said.description.splitlines() or ["(no description)"]:
         screen.say(safe(line))
     rows = [(each.name, show_value(each.value), each.units) for each in said.parameters]

@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.answers import Amount, FileStatus, UploadStatus
+from datauploader.answers import FileAmount, FileStatus, UploadStatus
 from datauploader.wording import count, left, safe, sentence, size, state
 
 BAR = 40
@@ -82,7 +82,7 @@ def _bar(done: float, total: float) -> ProgressBar:
     return ProgressBar(total=max(total, 1), completed=min(done, total), width=BAR)
 
 
-def _of(done: Amount, found: Amount) -> str:
+def _of(done: FileAmount, found: FileAmount) -> str:
     return f"{done.files:,} of {count(found.files, 'file')}"
 
 

@@ -15,7 +15,7 @@ from datauploader.cli.exits import outcome
 from datauploader.cli.options import AsJson, AtGateway
 from datauploader.cli.preview import tell_preview
 from datauploader.cli.watch import follow
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.config import Settings, load
 from datauploader.contracts.names import check_name
 from datauploader.errors import BadRequest
@@ -99,7 +99,7 @@ def upload(
     raise typer.Exit(outcome(accepted))
 
 
-def _taken(gateway: Gateway, accepted: UploadStatus) -> UploadStatus:
+def _taken(gateway: GatewayClient, accepted: UploadStatus) -> UploadStatus:
     """Wait a moment for the station, so that what it cannot do is known before the person has gone away."""
     end = time.monotonic() + STATION_S
     while accepted.state == "requested" and time.monotonic() < end:
@@ -182,7 +182,7 @@ def read_parameter(text: str) -> dict[str, object]:
     return {"name": name, "value": read_value(value), "units": units}
 
 
-def _station(gateway: Gateway) -> str:
+def _station(gateway: GatewayClient) -> str:
     """Choose this machine's station where it is one, else the only one that there is.
 
     Raises:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.answers import Answer
+from datauploader.answers import GatewayAnswer
 from datauploader.cli.exits import code_for
 from datauploader.wording import safe
 
@@ -39,9 +39,9 @@ def link(address: str) -> None:
     console(stderr=True).print(Text(address), soft_wrap=True)
 
 
-def as_json(value: Answer | dict[str, object]) -> None:
+def as_json(value: GatewayAnswer | dict[str, object]) -> None:
     """Print one JSON object on one line, at once."""
-    text = value.model_dump_json() if isinstance(value, Answer) else json.dumps(value, default=str)
+    text = value.model_dump_json() if isinstance(value, GatewayAnswer) else json.dumps(value, default=str)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

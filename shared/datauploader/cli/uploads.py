@@ -11,7 +11,7 @@ from datauploader.cli.credentials import open_gateway
 from datauploader.cli.exits import outcome
 from datauploader.cli.options import AsJson, AtGateway, UploadId
 from datauploader.cli.progress import summary
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
 from datauploader.wording import local, safe, size, state
@@ -42,7 +42,7 @@ def status(
     raise typer.Exit(outcome(answer))
 
 
-def _list(gateway: Gateway, only: str, most: int, *, json: bool) -> None:
+def _list(gateway: GatewayClient, only: str, most: int, *, json: bool) -> None:
     page = gateway.uploads(limit=most, **({"state": only} if only else {}))
     if json:
         screen.as_json(page)
@@ -88,7 +88,7 @@ def _happened(file: FileStatus) -> str:
     return " ".join(part for part in (file.detail, file.hint, metadata) if part)
 
 
-def _files(gateway: Gateway, upload: str, only: str) -> Iterator[FileStatus]:
+def _files(gateway: GatewayClient, upload: str, only: str) -> Iterator[FileStatus]:
     after = None
     while True:
         page = gateway.files(upload, only, after)
@@ -153,7 +153,7 @@ def _control(
         screen.say(f"Upload {safe(answer.id)} ({safe(answer.dataset)}) {words}.")
 
 
-def _path(gateway: Gateway, upload: str, path: str) -> FilePath:
+def _path(gateway: GatewayClient, upload: str, path: str) -> FilePath:
     """Find a file among those that are still written, so that a name that is no text can be said as it is shown."""
     named = next((file for file in gateway.upload(upload).restless if file.path == path), None)
     return FilePath(path=path, path_b64=named.path_b64 if named else None)

@@ -11,8 +11,8 @@ from datauploader.cli import screen
 from datauploader.cli.credentials import open_gateway
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, AtGateway
-from datauploader.client import Gateway
-from datauploader.errors import BadRequest, NotFound
+from datauploader.client import GatewayClient
+from datauploader.errors import BadRequest, UploadNotFound
 from datauploader.wording import safe
 
 app = typer.Typer()
@@ -63,7 +63,7 @@ def verify(
     raise typer.Exit(_outcome(found))
 
 
-def find(gateway: Gateway, name: str) -> UploadStatus:
+def find(gateway: GatewayClient, name: str) -> UploadStatus:
     """Return the upload of this id, or the latest one of the dataset of this name.
 
     Raises:
@@ -73,11 +73,11 @@ def find(gateway: Gateway, name: str) -> UploadStatus:
     if _UPLOAD.fullmatch(name):
         try:
             return gateway.upload(name)
-        except NotFound:
+        except UploadNotFound:
             pass  # then it is a dataset's name
     found = [one for one in gateway.uploads(limit=500, text=name).items if one.dataset == name]
     if not found:
-        raise NotFound(
+        raise UploadNotFound(
             f"there is no upload or dataset {safe(name)} that you may see", "List them with: datauploader status"
         )
     if len({one.investigation for one in found}) > 1:
@@ -88,7 +88,7 @@ def find(gateway: Gateway, name: str) -> UploadStatus:
     return found[0]
 
 
-def _await(gateway: Gateway, upload_id: str, audit: str, patience_s: float) -> AuditStatus | None:
+def _await(gateway: GatewayClient, upload_id: str, audit: str, patience_s: float) -> AuditStatus | None:
     """Wait for the last word of an audit; what keeps it from being done is a word as well."""
     end = time.monotonic() + patience_s
     while True:

@@ -15,7 +15,7 @@ from datauploader.cli.exits import outcome
 from datauploader.cli.options import AsJson, AtGateway
 from datauploader.cli.overview import Overview, OverviewLines
 from datauploader.cli.progress import line, summary
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.errors import DataUploaderError, GatewayError
 from datauploader.sse import ServerEvent
 from datauploader.wording import safe, sentence
@@ -107,7 +107,7 @@ class JsonLines:
 class Block:
     """A block of the terminal that is drawn again and again in its place."""
 
-    def __init__(self, gateway: Gateway, first: UploadStatus) -> None:
+    def __init__(self, gateway: GatewayClient, first: UploadStatus) -> None:
         """Begin with what is known."""
         self._gateway = gateway
         self._upload = first
@@ -142,7 +142,7 @@ class Block:
             return self._failed
 
 
-def follow(gateway: Gateway, first: UploadStatus, *, machine: bool, leave_when_stuck: bool) -> UploadStatus:
+def follow(gateway: GatewayClient, first: UploadStatus, *, machine: bool, leave_when_stuck: bool) -> UploadStatus:
     """Show an upload until it is over; Ctrl-C leaves it running and says how to look again.
 
     Args:

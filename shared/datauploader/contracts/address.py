@@ -2,12 +2,12 @@
 
 from typing import Self
 
-from datauploader.contracts.model import Travelling, Word
+from datauploader.contracts.model import WireModel, Word
 
 HARVESTER = "harvester"
 
 
-class Station(Travelling):
+class Station(WireModel):
     """One workstation at one beamline of one facility."""
 
     facility: Word

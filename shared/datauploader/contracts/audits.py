@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from datauploader.contracts.model import EventData, Sentence, Sha256, Travelling, UploadId
+from datauploader.contracts.model import EventData, Sentence, Sha256, UploadId, WireModel
 from datauploader.contracts.uploads import Destination, Person
 
 BLOCKING = frozenset({"missing", "cut", "altered", "doubled", "foreign"})
@@ -34,7 +34,7 @@ class AuditRequested(EventData):
     """None: the catalog asks, before it completes the dataset."""
 
 
-class Difference(Travelling):
+class Difference(WireModel):
     """Objects of one kind that are not as the manifest says."""
 
     kind: str = Field(pattern=r"^[a-z-]{2,40}$")
@@ -52,7 +52,7 @@ class Difference(Travelling):
         return self.kind in BLOCKING
 
 
-class HashedFiles(Travelling):
+class HashedFiles(WireModel):
     """So many files were compared by this hash."""
 
     algorithm: str

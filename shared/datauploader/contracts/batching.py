@@ -5,14 +5,14 @@ from typing import TypeVar
 
 from datauploader.contracts.envelope import LARGEST
 from datauploader.contracts.files import MOST_FILES
-from datauploader.contracts.model import EventData, Travelling
+from datauploader.contracts.model import EventData, WireModel
 
 ENVELOPE = 2 * 1024
 """Bytes that the attributes around the data take at most: three ids of 200, a source of four words, and the rest."""
 MOST_SENTENCES = 16 * 1024
 """Bytes that the sentences of one report may take."""
 
-T = TypeVar("T", bound=Travelling)
+T = TypeVar("T", bound=WireModel)
 D = TypeVar("D", bound=EventData)
 
 
@@ -56,5 +56,5 @@ _LONGEST = 2000
 """Characters of one sentence."""
 
 
-def _size(value: Travelling) -> int:
+def _size(value: WireModel) -> int:
     return len(value.model_dump_json(exclude_none=True).encode())

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from datauploader.contracts.model import EventData, Sentence, Sha256, Travelling, UploadId
+from datauploader.contracts.model import EventData, Sentence, Sha256, UploadId, WireModel
 from datauploader.contracts.names import Name
 
 
-class Parameter(Travelling):
+class Parameter(WireModel):
     """One piece of metadata: a name with a value and a unit."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -37,7 +37,7 @@ class Parameter(Travelling):
         return given | {"value": value}
 
 
-class DatasetSpec(Travelling):
+class DatasetSpec(WireModel):
     """The dataset that a user asked for; name and investigation are its natural key."""
 
     name: Name

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AwareDatetime, ConfigDict, StringConstraints, ValidationError
 
 from datauploader.contracts.address import Station
-from datauploader.contracts.model import EventData, Travelling, Word, microseconds
+from datauploader.contracts.model import EventData, WireModel, Word, microseconds
 from datauploader.contracts.registry import kind_of, topic, type_name
 from datauploader.errors import ContractError, Undecodable
 
@@ -110,14 +110,14 @@ class Event(Generic[D_co]):
         )
 
 
-class _Source(Travelling):
+class _Source(WireModel):
     """The words of `source`."""
 
     station: Station
     service: Word
 
 
-class _Envelope(Travelling):
+class _Envelope(WireModel):
     """The attributes as they stand in JSON."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

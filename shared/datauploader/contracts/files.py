@@ -15,8 +15,8 @@ from datauploader.contracts.model import (
     Sentence,
     Sha1,
     Sha256,
-    Travelling,
     UploadId,
+    WireModel,
 )
 from datauploader.contracts.names import RelativePath, display, pack
 from datauploader.contracts.paths import FilePath
@@ -93,7 +93,7 @@ class FileReady(EventData):
 Proof = Literal["verified", "unverified"]
 
 
-class StoredFile(Travelling):
+class StoredFile(WireModel):
     """A version that the storage holds, and how that is known."""
 
     file: FileVersion
@@ -128,7 +128,7 @@ class FileStored(EventData):
         return f"forbidden: {strange[:200]!r} lies outside {asked}, where {self.upload_id} goes" if strange else ""
 
 
-class FailedFile(Travelling):
+class FailedFile(WireModel):
     """A version that could not be moved, and what to do about it."""
 
     file: FileVersion
@@ -153,7 +153,7 @@ class FileFailed(EventData):
     files: tuple[FailedFile, ...] = Field(min_length=1, max_length=MOST_FILES)
 
 
-class CataloguedFile(Travelling):
+class CataloguedFile(WireModel):
     """A version that the catalogue knows."""
 
     file: FileVersion
@@ -173,7 +173,7 @@ class FileCatalogued(EventData):
     files: tuple[CataloguedFile, ...] = Field(min_length=1, max_length=MOST_FILES)
 
 
-class RefusedFile(Travelling):
+class RefusedFile(WireModel):
     """A stored version that the catalogue does not take, or whose metadata it does not take."""
 
     file: FileVersion

@@ -6,10 +6,10 @@ from pydantic import Field
 
 from datauploader.contracts.datasets import Parameter
 from datauploader.contracts.files import FileVersion
-from datauploader.contracts.model import EventData, Sentence, Travelling, UploadId
+from datauploader.contracts.model import EventData, Sentence, UploadId, WireModel
 
 
-class ExtractedFile(Travelling):
+class ExtractedFile(WireModel):
     """What one file says about itself."""
 
     file: FileVersion

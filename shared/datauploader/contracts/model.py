@@ -35,13 +35,13 @@ def bounded_ns(moment: int) -> int:
     return max(-LATEST_NS, min(moment, LATEST_NS))
 
 
-class Travelling(BaseModel):
-    """A frozen value that other processes, and other releases, will read."""
+class WireModel(BaseModel):
+    """A wire model: a frozen value that other processes, and other releases, will read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null")
 
 
-class EventData(Travelling):
+class EventData(WireModel):
     """The data of one kind of event; `name` and `major` are its place in the topic."""
 
     name: ClassVar[str]

@@ -5,11 +5,11 @@ from typing import Self
 
 from pydantic import model_validator
 
-from datauploader.contracts.model import Travelling
+from datauploader.contracts.model import WireModel
 from datauploader.contracts.names import RelativePath, check_relative, unpack
 
 
-class FilePath(Travelling):
+class FilePath(WireModel):
     """A path below the root of its upload that survives whatever its bytes are."""
 
     path: RelativePath

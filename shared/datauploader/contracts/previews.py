@@ -3,11 +3,11 @@
 from pydantic import Field
 
 from datauploader.contracts.datasets import Parameter
-from datauploader.contracts.model import Nanoseconds, Sentence, Travelling, UploadId
+from datauploader.contracts.model import Nanoseconds, Sentence, UploadId, WireModel
 from datauploader.contracts.names import RelativePath
 
 
-class LeftOutGroup(Travelling):
+class LeftOutGroup(WireModel):
     """Things that would stay out for one reason."""
 
     reason: str
@@ -17,7 +17,7 @@ class LeftOutGroup(Travelling):
     examples: tuple[str, ...] = ()
 
 
-class Overlap(Travelling):
+class Overlap(WireModel):
     """An upload that is still open and to which some of these files belong already."""
 
     upload_id: UploadId
@@ -27,7 +27,7 @@ class Overlap(Travelling):
     """How many of the counted files."""
 
 
-class Refused(Travelling):
+class Refused(WireModel):
     """Why the station would reject the upload, as `upload.rejected` would say it."""
 
     reason: str = Field(pattern=r"^[a-z-]{2,40}$")
@@ -35,7 +35,7 @@ class Refused(Travelling):
     hint: Sentence = ""
 
 
-class HeldObject(Travelling):
+class HeldObject(WireModel):
     """An object of a storage."""
 
     path: RelativePath
@@ -44,7 +44,7 @@ class HeldObject(Travelling):
     """Bytes."""
 
 
-class Preview(Travelling):
+class Preview(WireModel):
     """What an upload would find on the station now."""
 
     files: int = Field(default=0, ge=0)
@@ -73,7 +73,7 @@ class Preview(Travelling):
     """The upload would be rejected; everything else is empty then."""
 
 
-class DestinationContent(Travelling):
+class DestinationContent(WireModel):
     """What the storage holds already where an upload would go."""
 
     exists: bool
@@ -90,7 +90,7 @@ class DestinationContent(Travelling):
     """There may be more: the question's bounds were met first."""
 
 
-class FoundValue(Travelling):
+class FoundValue(WireModel):
     """Something that a file says about itself."""
 
     parameter: Parameter
@@ -98,7 +98,7 @@ class FoundValue(Travelling):
     """The file, by its path below the root."""
 
 
-class FoundValues(Travelling):
+class FoundValues(WireModel):
     """What the chosen files say about themselves."""
 
     values: tuple[FoundValue, ...] = ()

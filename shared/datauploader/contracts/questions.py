@@ -6,20 +6,20 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from datauploader.contracts.files import MOST_FILES, StoredFile
-from datauploader.contracts.model import Nanoseconds, Sentence, Travelling, UploadId, Word
+from datauploader.contracts.model import Nanoseconds, Sentence, UploadId, WireModel, Word
 from datauploader.contracts.names import Location, Name, RelativePath
 from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview
 from datauploader.contracts.uploads import UploadRequested
 
 
-class Question(Travelling):
+class Question(WireModel):
     """A request that is answered before its deadline or not at all; `Answer` is the model of what comes back."""
 
     name: ClassVar[str]
     """`<service>.<what>`; the service word is the one who answers."""
 
 
-class Identity(Travelling):
+class Identity(WireModel):
     """A person as the catalogue knows them."""
 
     user_id: str
@@ -42,7 +42,7 @@ class MayUpload(Question):
     investigation: str
 
 
-class UploadRight(Travelling):
+class UploadRight(WireModel):
     """The catalogue's answer, with its own words where it says no."""
 
     allowed: bool
@@ -63,7 +63,7 @@ class ListInvestigations(Question):
     """How many at most; those of today come first, then open ones, then the latest."""
 
 
-class InvestigationSummary(Travelling):
+class InvestigationSummary(WireModel):
     """One line of the list that a user chooses from; what the catalogue does not tell is empty."""
 
     id: str
@@ -83,7 +83,7 @@ class InvestigationSummary(Travelling):
     description: str = ""
 
 
-class Investigations(Travelling):
+class Investigations(WireModel):
     """The investigations of one user, and whether they may be made here."""
 
     items: tuple[InvestigationSummary, ...] = ()
@@ -114,7 +114,7 @@ class HowIsTheCatalog(Question):
     name: ClassVar[str] = "catalog.condition"
 
 
-class CatalogCondition(Travelling):
+class CatalogCondition(WireModel):
     """Sentences; nothing where all is well."""
 
     troubles: tuple[Sentence, ...] = ()
@@ -133,14 +133,14 @@ class ListDatafiles(Question):
     limit: int = Field(default=MOST_FILES, ge=1, le=MOST_FILES)
 
 
-class KnownDatafile(Travelling):
+class KnownDatafile(WireModel):
     """A version that is on the storage, and whether the catalogue has it as a datafile."""
 
     stored: StoredFile
     registered: bool
 
 
-class Datafiles(Travelling):
+class Datafiles(WireModel):
     """Some of the versions that the catalog has of an upload, the newest of each path, in order of the paths' bytes."""
 
     items: tuple[KnownDatafile, ...] = ()
@@ -165,7 +165,7 @@ class LookAtDataset(Question):
     user_id: str = Field(min_length=1, max_length=200)
 
 
-class DatasetHolder(Travelling):
+class DatasetHolder(WireModel):
     """The upload that a dataset belongs to now."""
 
     upload_id: UploadId
@@ -176,7 +176,7 @@ class DatasetHolder(Travelling):
     """`open`, `unknown` (open or cancelled), `cancelled`, `complete`, `refused` or `rejected`."""
 
 
-class DatasetState(Travelling):
+class DatasetState(WireModel):
     """What stands in the way of an upload that becomes this dataset, and the ways out."""
 
     free: bool
@@ -211,7 +211,7 @@ class LastHeard(Question):
     """The run that asks; what is heard of it says nothing about its past."""
 
 
-class Heard(Travelling):
+class Heard(WireModel):
     """How far a state file had come in the runs before; a file that is not so far is older than that."""
 
     number: int = Field(default=0, ge=0)
@@ -234,7 +234,7 @@ class RememberUpload(Question):
     """The catalog has not heard of it: the request is said again even where the gateway knows it."""
 
 
-class Remembered(Travelling):
+class Remembered(WireModel):
     """What the gateway knows of the upload."""
 
     knew: Literal["open", "over", "nothing"]
@@ -255,7 +255,7 @@ class ListFolder(Question):
     """Say of each folder how many entries it has, where that is quickly known."""
 
 
-class FolderEntry(Travelling):
+class FolderEntry(WireModel):
     """One entry of a folder."""
 
     name: str
@@ -266,7 +266,7 @@ class FolderEntry(Travelling):
     """How many entries a folder has itself; None where that was not asked or would have taken long."""
 
 
-class Folder(Travelling):
+class Folder(WireModel):
     """What lies in a folder, folders first, in order of their names."""
 
     path: str
@@ -323,7 +323,7 @@ class HashStored(Question):
     algorithms: tuple[str, ...] = ("sha256", "md5", "sha1")
 
 
-class StoredHash(Travelling):
+class StoredHash(WireModel):
     """What the storage holds now; `found` False means that the storage was asked and has no such object."""
 
     found: bool
@@ -331,7 +331,7 @@ class StoredHash(Travelling):
     size: int = 0
 
 
-QUESTIONS: dict[type[Question], type[Travelling]] = {
+QUESTIONS: dict[type[Question], type[WireModel]] = {
     WhoIs: Identity,
     MayUpload: UploadRight,
     ListInvestigations: Investigations,

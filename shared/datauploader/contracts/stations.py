@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from datauploader.contracts.model import EventData, Travelling
+from datauploader.contracts.model import EventData, WireModel
 
 
-class Root(Travelling):
+class Root(WireModel):
     """A folder that the station allows uploads from."""
 
     path: str
@@ -16,7 +16,7 @@ class Root(Travelling):
     total_bytes: int | None = Field(default=None, ge=0)
 
 
-class Disk(Travelling):
+class Disk(WireModel):
     """Room on the disk that holds something."""
 
     free_bytes: int = Field(ge=0)

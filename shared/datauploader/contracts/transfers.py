@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from datauploader.contracts.model import EventData, Travelling, UploadId
+from datauploader.contracts.model import EventData, UploadId, WireModel
 
 
-class MovingFile(Travelling):
+class MovingFile(WireModel):
     """A file on its way."""
 
     path: str

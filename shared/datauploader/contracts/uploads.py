@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from datauploader.contracts.datasets import DatasetSpec
-from datauploader.contracts.model import EventData, Sentence, Sha256, Travelling, UploadId, Word
+from datauploader.contracts.model import EventData, Sentence, Sha256, UploadId, WireModel, Word
 from datauploader.contracts.names import Location
 from datauploader.contracts.paths import FilePath
 
@@ -18,7 +18,7 @@ OF_FILES: tuple[Action, ...] = ("take", "leave-out")
 WhenRestless = Literal["wait", "take", "leave-out"]
 
 
-class Person(Travelling):
+class Person(WireModel):
     """Who asked for something; shown to people and written into the audit log."""
 
     id: str = Field(min_length=1, max_length=200)
@@ -26,7 +26,7 @@ class Person(Travelling):
     name: str = Field(default="", max_length=200)
 
 
-class Destination(Travelling):
+class Destination(WireModel):
     """Where an upload goes: a remote that the administrator defined, and a folder below its base."""
 
     remote: Word

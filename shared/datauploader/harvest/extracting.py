@@ -22,8 +22,8 @@ from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import unescape
 from datauploader.harvest.kinds import HarvesterSettings, Kind
-from datauploader.reading.asking import Line, ReadingProcess
-from datauploader.reading.judging import MOST_PARAMETERS
+from datauploader.reading.parameter_validator import MOST_PARAMETERS
+from datauploader.reading.reader_process import Line, ReaderProcess
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ class Extractor:
     def __init__(self, kind: Kind, settings: HarvesterSettings) -> None:
         """Start nothing yet."""
         self._kind, self._within_s = kind, settings.seconds
-        self._process = ReadingProcess(kind.reader, memory=settings.memory, answer=LONGEST_ANSWER)
+        self._process = ReaderProcess(kind.reader, memory=settings.memory, answer=LONGEST_ANSWER)
         self.interrupt, self.close = self._process.interrupt, self._process.close
 
     def stored(self, mounts: Mapping[str, Path], event: Event[EventData], stored: StoredFile) -> Reading:

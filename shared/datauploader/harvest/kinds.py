@@ -11,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from datauploader.config import SectionSettings, Settings
 from datauploader.contracts import StoredFile
 from datauploader.leftovers import is_leftover
-from datauploader.reading.asking import MEMORY
+from datauploader.reading.reader_process import MEMORY
 
 _MEBI = 1024**2
 

@@ -23,14 +23,14 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.batching import bounded
 from datauploader.errors import MessagingError, Park, Retry
-from datauploader.harvest import wanted
+from datauploader.hang_guard import HangGuard
+from datauploader.harvest import file_queue
 from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.harvest.kinds import HarvesterSettings, Kind, mounts
-from datauploader.harvest.remembering import Remembering
-from datauploader.messaging import Consumer, Dispatcher, Unit
+from datauploader.harvest.request_recovery import RequestRecovery
+from datauploader.messaging import Consumer, Dispatcher, UnitOfWork
 from datauploader.messaging.rights import HARVESTERS_HEAR
 from datauploader.messaging.topology import harvester_queue
-from datauploader.patience import Patience
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store, inbox, outbox
 from datauploader.threads import WorkerThread
@@ -52,19 +52,19 @@ class HarvesterService:
         self._kind, self._bus = kind, context.bus
         self._mounts = mounts(context.settings, settings)
         path = context.settings.state_dir / f"harvester-{kind.name}.sqlite"
-        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, wanted.SCHEMA])
+        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, file_queue.SCHEMA])
         self._outbox = Outbox(self._store, context.bus.publish)
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         self._dispatcher.on(UploadRequested, self._requested)
         self._dispatcher.on(FileStored, self._stored)
         self._dispatcher.after_commit(self._wake)
         self._extractor = Extractor(kind, settings)
-        self._patience = Patience()
+        self._hang_guard = HangGuard()
         self._change = threading.Condition()
         self._stopping = False
-        self._trouble = ""
+        self._problem = ""
         self._consumer: Consumer | None = None
-        self._remembering = Remembering(context.bus, self._store)
+        self._remembering = RequestRecovery(context.bus, self._store)
         self._thread = WorkerThread(self._run, name=self.name)
         self._here = Station.of_harvester(context.settings.facility, kind.name)
         self._interval_s, self._silent = settings.report_interval_s, threading.Event()
@@ -103,7 +103,7 @@ class HarvesterService:
         return (
             Check("mounts", not gone, f"not readable here: {', '.join(gone)}" if gone else ""),
             Check("reader", not trouble, trouble),
-            Check("outbox", not self._outbox.trouble, self._outbox.trouble),
+            Check("outbox", not self._outbox.problem, self._outbox.problem),
         )
 
     def _report_on(self) -> None:
@@ -124,15 +124,15 @@ class HarvesterService:
 
     def _is_there(self, path: Path) -> bool:
         try:
-            return self._patience.ask(path, path.is_dir)
+            return self._hang_guard.call_with_deadline(path, path.is_dir)
         except OSError:  # it does not answer either
             return False
 
     def _reader_trouble(self) -> str:
-        if trouble := self._thread.trouble or self._trouble:
+        if trouble := self._thread.problem or self._problem:
             return trouble
         with self._store.reading() as db:
-            files, since, why = wanted.waiting(db)
+            files, since, why = file_queue.waiting(db)
         age_s = time.time() - since
         if not files or age_s < LATE_S:
             return ""
@@ -142,21 +142,21 @@ class HarvesterService:
             f"continues automatically"
         )
 
-    def _requested(self, unit: Unit, event: Event[UploadRequested]) -> None:
-        wanted.ask(unit.db, event)
+    def _requested(self, unit: UnitOfWork, event: Event[UploadRequested]) -> None:
+        file_queue.ask(unit.db, event)
 
-    def _stored(self, unit: Unit, event: Event[FileStored]) -> None:
+    def _stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
         files = [one for one in event.data.files if self._kind.wants(one)]
         if not files:
             return
-        asked = wanted.asked(unit.db, event)
+        asked = file_queue.asked(unit.db, event)
         if asked is None:
-            self._remembering.miss()
+            self._remembering.recover_upload()
             self._wake()
             raise Retry(f"{event.station.key} was not asked for upload {event.data.upload_id} yet")
         if why := event.data.forbidden(asked):
             raise Park(why)
-        wanted.add(unit.db, event, files)
+        file_queue.add(unit.db, event, files)
 
     def _wake(self) -> None:
         with self._change:
@@ -169,14 +169,14 @@ class HarvesterService:
             except Exception as error:  # noqa: BLE001 - the boundary of the thread, which must outlive all that it does
                 self._stumble(error)
             else:
-                self._trouble = ""
+                self._problem = ""
 
     def _step(self) -> None:
-        self._remembering.tend()
+        self._remembering.run_due()
         if (one := self._next()) is None:
             return
         event, stored = decode(one.cause), StoredFile.model_validate_json(one.stored)
-        if one.tries > wanted.MOST_TRIES:
+        if one.tries > file_queue.MOST_TRIES:
             reading = Reading(
                 problem=f"{self._kind.name} could not read it: the service crashed twice while reading it"
             )
@@ -191,31 +191,31 @@ class HarvesterService:
         sentence = str(error) or type(error).__name__
         if isinstance(error, sqlite3.DatabaseError):
             sentence = f"the state file cannot be used ({error}): free space on its disk; it continues automatically"
-        if self._trouble != sentence:
-            log.error("harvester_stumbled", problem=sentence, exc_info=error)
-        self._trouble = sentence
+        if self._problem != sentence:
+            log.error("harvester_failed", problem=sentence, exc_info=error)
+        self._problem = sentence
         with self._change:
             self._change.wait_for(lambda: self._stopping, _STUMBLE_S)
 
-    def _next(self) -> wanted.Wanted | None:
+    def _next(self) -> file_queue.QueuedFile | None:
         """Return the next file, of which the try is counted; None when there was none for a while."""
         with self._change:
             if self._stopping:
                 return None
             with self._store.reading() as db:
-                pause = wanted.due_in(db, time.time())
+                pause = file_queue.due_in(db, time.time())
             if pause > 0:
                 self._change.wait(min(pause, _LOOK_S))
                 return None
         with self._store.transaction() as db:
-            return wanted.begin(db, time.time())
+            return file_queue.begin(db, time.time())
 
-    def _settled(self, one: wanted.Wanted, reading: Reading, facts: Sequence[Event[EventData]]) -> bool:
+    def _settled(self, one: file_queue.QueuedFile, reading: Reading, facts: Sequence[Event[EventData]]) -> bool:
         """Keep what became of a file: told, to be read again, or given up; a full disk does not lose what was read."""
         try:
             with self._store.transaction() as db:
                 if self._is_over(db, one, reading):
-                    wanted.forget(db, one)
+                    file_queue.forget(db, one)
                     for fact in facts:
                         Outbox.put(db, fact)
         except sqlite3.DatabaseError as error:
@@ -224,15 +224,15 @@ class HarvesterService:
         self._outbox.wake()
         return True
 
-    def _is_over(self, db: sqlite3.Connection, one: wanted.Wanted, reading: Reading) -> bool:
+    def _is_over(self, db: sqlite3.Connection, one: file_queue.QueuedFile, reading: Reading) -> bool:
         """Tell whether a file is not to be read again; where it is, keep when and why."""
         silent = reading.ended and not reading.opened
         if reading.ended and self._stopping:
-            wanted.take_back(db, one)
-        elif (reading.passes or silent) and one.waits + 1 < wanted.MOST_WAITS:
-            wanted.wait(db, one, time.time(), reading.problem, whole_remote=silent)
-        elif reading.ended and not silent and one.tries < wanted.MOST_TRIES:
-            wanted.note(db, one, reading.problem)
+            file_queue.take_back(db, one)
+        elif (reading.passes or silent) and one.waits + 1 < file_queue.MOST_WAITS:
+            file_queue.wait(db, one, time.time(), reading.problem, whole_remote=silent)
+        elif reading.ended and not silent and one.tries < file_queue.MOST_TRIES:
+            file_queue.note(db, one, reading.problem)
         else:
             return True
         return False

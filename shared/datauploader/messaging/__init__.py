@@ -1,6 +1,6 @@
 """How events and questions travel: one port, two engines, and the rules that both keep."""
 
-from datauploader.messaging.dispatch import Dispatcher, Unit
+from datauploader.messaging.dispatch import Dispatcher, UnitOfWork
 from datauploader.messaging.engine import connect
 from datauploader.messaging.ports import (
     Bus,
@@ -23,6 +23,6 @@ __all__ = [
     "ParkedMessage",
     "QueueState",
     "Start",
-    "Unit",
+    "UnitOfWork",
     "connect",
 ]

@@ -13,7 +13,7 @@ from datauploader.messaging.topology import (
     LOG,
     PARKED,
     QUESTIONS,
-    RETRY_LADDER_S,
+    RETRY_DELAYS_S,
     STATION_SERVICES,
     Queue,
     answer_queues,
@@ -43,15 +43,15 @@ QUESTION_TTL_MS = 60_000
 """A question that is older has no one waiting for its answer; an answer neither."""
 _MOST_QUESTIONS = 10_000
 EXCHANGE_ARGUMENTS: Mapping[str, Arguments] = {BACK: {"alternate-exchange": ASTRAY}}
-"""What no binding takes back goes astray, and stops nobody: a rung waits for a queue that takes its messages."""
+"""What no binding takes back goes astray, and stops nobody: a retry queue waits for a queue that takes its messages."""
 
 _SAFE = {"x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
 """Dead-lettering that waits until the next queue has confirmed; it exists only together with reject-publish."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A durable queue and the arguments that it is declared with."""
+class QueueSpec:
+    """The specification of a durable queue and the arguments that it is declared with."""
 
     name: str
     arguments: Arguments = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Blueprint:
     """Objects of the broker, in an order in which they can be made; every exchange is a durable topic exchange."""
 
     exchanges: tuple[str, ...] = ()
-    queues: tuple[Shape, ...] = ()
+    queues: tuple[QueueSpec, ...] = ()
     bindings: tuple[Binding, ...] = ()
 
     def only(self, names: Collection[str]) -> "Blueprint":
@@ -86,13 +86,13 @@ class Blueprint:
         return Blueprint(self.exchanges + other.exchanges, self.queues + other.queues, self.bindings + other.bindings)
 
 
-def ground(ladder: Iterable[float] = RETRY_LADDER_S) -> Blueprint:
-    """Describe what all services share, but for the log: the exchanges and the retry ladder."""
-    steps, astray = tuple(ladder), astray_queue().parked
+def shared_topology(delays: Iterable[float] = RETRY_DELAYS_S) -> Blueprint:
+    """Describe what all services share, but for the log: the exchanges and the retry queues."""
+    steps, astray = tuple(delays), astray_queue().parked
     names = tuple(retry_name(step) for step in steps)
     return Blueprint(
         exchanges=(EVENTS, QUESTIONS, ANSWERS, PARKED, CLAIMS, ASTRAY, BACK, *names),
-        queues=(_kept(astray), *(Shape(name, _waiting(step)) for name, step in zip(names, steps, strict=True))),
+        queues=(_kept(astray), *(QueueSpec(name, _waiting(step)) for name, step in zip(names, steps, strict=True))),
         bindings=(Binding(ASTRAY, astray, "#"), *(Binding(name, name, "#") for name in names)),
     )
 
@@ -105,12 +105,12 @@ def event_log() -> Blueprint:
         "x-max-length-bytes": LOG_BYTES,
         "x-stream-max-segment-size-bytes": _LOG_SEGMENT_BYTES,
     }
-    return Blueprint(queues=(Shape(LOG, arguments),), bindings=(Binding(EVENTS, LOG, "#"),))
+    return Blueprint(queues=(QueueSpec(LOG, arguments),), bindings=(Binding(EVENTS, LOG, "#"),))
 
 
 def consumed(queue: Queue) -> Blueprint:
     """Describe one consumer's queue, where it is bound, and where its hopeless messages go."""
-    own = Shape(
+    own = QueueSpec(
         queue.name,
         {
             "x-queue-type": "quorum",
@@ -132,22 +132,22 @@ def consumed(queue: Queue) -> Blueprint:
 
 def claim(queue: Queue) -> Blueprint:
     """Describe where it is kept which state consumes a queue: the latest claim alone stays there."""
-    return Blueprint(queues=(Shape(queue.claim, {"x-max-length": 1}),), bindings=(_by_name(CLAIMS, queue.claim),))
+    return Blueprint(queues=(QueueSpec(queue.claim, {"x-max-length": 1}),), bindings=(_by_name(CLAIMS, queue.claim),))
 
 
 def asked(name: str, key: str) -> Blueprint:
     """Describe a queue of questions, and the keys under which they come."""
     arguments: Arguments = {"x-message-ttl": QUESTION_TTL_MS, "x-max-length": _MOST_QUESTIONS}
-    return Blueprint(queues=(Shape(name, arguments),), bindings=(Binding(QUESTIONS, name, key),))
+    return Blueprint(queues=(QueueSpec(name, arguments),), bindings=(Binding(QUESTIONS, name, key),))
 
 
 def answered(name: str) -> Blueprint:
     """Describe a queue of answers; what an earlier reader has left there is nobody's."""
     arguments: Arguments = {"x-message-ttl": QUESTION_TTL_MS, "x-max-length": _MOST_QUESTIONS}
-    return Blueprint(queues=(Shape(name, arguments),), bindings=(_by_name(ANSWERS, name),))
+    return Blueprint(queues=(QueueSpec(name, arguments),), bindings=(_by_name(ANSWERS, name),))
 
 
-def facility(stations: Iterable[Station], ladder: Iterable[float] = RETRY_LADDER_S) -> Blueprint:
+def facility(stations: Iterable[Station], delays: Iterable[float] = RETRY_DELAYS_S) -> Blueprint:
     """Describe everything that the four services need for these stations."""
     known = tuple(stations)
     queues = facility_queues(known)
@@ -158,15 +158,15 @@ def facility(stations: Iterable[Station], ladder: Iterable[float] = RETRY_LADDER
     for station in known:
         parts += (asked(asked_queue(name, station), question_key(name, station)) for name in STATION_SERVICES)
         parts += (answered(name) for name in answer_queues(station))
-    return sum(parts, ground(ladder) + event_log())
+    return sum(parts, shared_topology(delays) + event_log())
 
 
 def _by_name(exchange: str, queue: str) -> Binding:
     return Binding(exchange, queue, queue)
 
 
-def _kept(name: str) -> Shape:
-    return Shape(name, {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED})
+def _kept(name: str) -> QueueSpec:
+    return QueueSpec(name, {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED})
 
 
 def _waiting(seconds: float) -> Arguments:

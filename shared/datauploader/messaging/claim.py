@@ -10,8 +10,8 @@ from datauploader.messaging.topology import Queue
 log = structlog.get_logger()
 
 
-class Claim:
-    """Whether a queue is this computer's, and what to say where it is another one's."""
+class StationClaim:
+    """A claim to a station's name: whether its queue is this computer's, and what to say where it is another one's."""
 
     def __init__(self, queue: Queue, state: str) -> None:
         """Claim a station's queue for the state file of this name, on this computer."""
@@ -19,20 +19,20 @@ class Claim:
         self._queue, self._station, self._host = queue, queue.station.key, socket.gethostname()
         self.ours = False
         """The queue is this computer's; False before that is known."""
-        self.trouble = ""
+        self.problem = ""
         """A sentence while another computer has the queue, "" as far as none is known."""
         self.ownership = Ownership(state, held=self._held, lost=self._lost, host=self._host)
 
     def _held(self) -> None:
-        if self.trouble:
-            log.info("station_is_ours", queue=self._queue.name)
-        self.ours, self.trouble = True, ""
+        if self.problem:
+            log.info("station_claimed", queue=self._queue.name)
+        self.ours, self.problem = True, ""
 
     def _lost(self, rival: str) -> None:
         sentence = two_computers(self._station, self._host, rival)
-        if sentence != self.trouble:
-            log.error("station_is_anothers", queue=self._queue.name, problem=sentence)
-        self.ours, self.trouble = False, sentence
+        if sentence != self.problem:
+            log.error("station_claimed_by_another_computer", queue=self._queue.name, problem=sentence)
+        self.ours, self.problem = False, sentence
 
 
 def two_computers(station: str, here: str, rival: str) -> str:

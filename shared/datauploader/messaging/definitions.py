@@ -15,7 +15,7 @@ from datauploader.messaging.topology import (
     LOG,
     PARKED,
     QUESTIONS,
-    RETRY_LADDER_S,
+    RETRY_DELAYS_S,
     retry_name,
 )
 
@@ -23,8 +23,8 @@ __all__ = ["BrokerUser", "definitions"]
 
 Document = dict[str, Any]
 
-_RETRIES = tuple(retry_name(seconds) for seconds in RETRY_LADDER_S)
-_WAY_BACK = retry_name(RETRY_LADDER_S[0])
+_RETRIES = tuple(retry_name(seconds) for seconds in RETRY_DELAYS_S)
+_WAY_BACK = retry_name(RETRY_DELAYS_S[0])
 """The exchange by way of which parked messages are given back to their queues."""
 _MOST_CONNECTIONS, _MOST_CHANNELS = 40, 400
 """Of one broker user; two services with a few connections each, those that the broker believes alive, and a person."""

@@ -26,14 +26,14 @@ FORGET_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One transaction: look up and write through `db`, say what follows through `publish`."""
+class UnitOfWork:
+    """A unit of work, one transaction: look up and write through `db`, say what follows through `publish`."""
 
     db: sqlite3.Connection
     service: str
     cause: Event[EventData] | None = None
     seen: bool = False
-    """The event was handled before; only handlers registered with `again` ever see True."""
+    """The event was handled before; only handlers registered with `redeliver` ever see True."""
 
     def publish(self, event: Event[EventData]) -> None:
         """Send an event if, and only if, the transaction is kept."""
@@ -47,14 +47,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Registration:
-    call: Callable[[Unit, Event[Any]], None]
-    again: bool
+    call: Callable[[UnitOfWork, Event[Any]], None]
+    redeliver: bool
 
 
 class Dispatcher:
     """Calls the right handler for each event; handlers persist an intent and return, they do not work.
 
-    An event whose id was handled before is skipped, unless its handler was registered with `again`: such a
+    An event whose id was handled before is skipped, unless its handler was registered with `redeliver`: such a
     handler is idempotent by content and answers a repeated announcement with its receipts once more.
     """
 
@@ -66,9 +66,9 @@ class Dispatcher:
         self._after: list[Callable[[], None]] = [outbox.wake]
         self._forget_at = 0.0
 
-    def on(self, kind: type[D], handler: Callable[[Unit, Event[D]], None], *, again: bool = False) -> None:
+    def on(self, kind: type[D], handler: Callable[[UnitOfWork, Event[D]], None], *, redeliver: bool = False) -> None:
         """Register the handler for one kind of event."""
-        self._handlers[kind] = _Registration(handler, again)
+        self._handlers[kind] = _Registration(handler, redeliver)
 
     def after_commit(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each committed event, so that workers look for new intents."""
@@ -87,10 +87,10 @@ class Dispatcher:
                 with self._store.transaction() as db:
                     self._forget_old(db)
                     seen = not Inbox.first_time(db, event.id)
-                    if seen and not registration.again:
-                        log.debug("already_handled")
+                    if seen and not registration.redeliver:
+                        log.debug("duplicate_event_ignored")
                         return
-                    registration.call(Unit(db, self._service, event, seen), event)
+                    registration.call(UnitOfWork(db, self._service, event, seen), event)
                     crash_point("inbox.handled")
             except sqlite3.OperationalError as error:  # a full disk is no fault of the message
                 raise Retry(

@@ -18,7 +18,7 @@ import structlog
 
 from datauploader.contracts.address import Station, matches
 from datauploader.contracts.envelope import Event, encode
-from datauploader.contracts.model import EventData, Travelling
+from datauploader.contracts.model import EventData, WireModel
 from datauploader.contracts.questions import QUESTIONS, Question
 from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
 from datauploader.messaging.memory_log import Entry, MemoryLog
@@ -35,9 +35,9 @@ from datauploader.messaging.ports import (
     StationAnswerer,
     told_by_key,
 )
-from datauploader.messaging.repeating import Repeating
-from datauploader.messaging.topology import RETRY_LADDER_S, Queue, facility_queues, question_key, stations_key
-from datauploader.messaging.verdicts import handle, identify, read_entry
+from datauploader.messaging.settlement import handle, identify, read_entry
+from datauploader.messaging.topology import RETRY_DELAYS_S, Queue, facility_queues, question_key, stations_key
+from datauploader.messaging.worker_loop import WorkerLoop
 
 log = structlog.get_logger()
 
@@ -60,14 +60,14 @@ class _Queue:
 
 
 class MemoryBroker:
-    """What the buses of one process share: queues, the log, the timer of the retry ladder."""
+    """What the buses of one process share: queues, the log, the timer of the retry queues."""
 
     _shared: ClassVar[dict[str, "MemoryBroker"]] = {}
     _shared_lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, ladder: tuple[float, ...] = RETRY_LADDER_S, log_file: Path | None = None) -> None:
+    def __init__(self, delays: tuple[float, ...] = RETRY_DELAYS_S, log_file: Path | None = None) -> None:
         """Begin with empty queues, these retry delays in seconds, and the log that the file holds."""
-        self.ladder = ladder
+        self.retry_delays_s = delays
         self.changed = threading.Condition()
         self._queues: dict[str, _Queue] = {}
         self._log = MemoryLog(log_file)
@@ -119,7 +119,7 @@ class MemoryBroker:
                 self._queues[name].waiting.append(_Message(body))
             self.changed.notify_all()
 
-    def put(self, queue: str, message: _Message) -> None:
+    def put_message(self, queue: str, message: _Message) -> None:
         """Put a message at the end of a queue."""
         with self.changed:
             self._queues[queue].waiting.append(message)
@@ -131,7 +131,7 @@ class MemoryBroker:
             heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._sequence), queue, message))
             self.changed.notify_all()
 
-    def take(self, queue: str) -> _Message | None:
+    def take_message(self, queue: str) -> _Message | None:
         """Take the first message; call it holding `changed`."""
         known = self._queues.get(queue)
         return known.waiting.popleft() if known and known.waiting else None
@@ -243,17 +243,17 @@ class MemoryBus:
             ownership.held()
 
         def take() -> Callable[[], None] | None:
-            message = self.broker.take(queue.name)
+            message = self.broker.take_message(queue.name)
             return None if message is None else lambda: self._deliver(queue.name, message, handler)
 
         self.broker.count_consumer(queue.name, 1)
         gone = partial(self.broker.count_consumer, queue.name, -1)
-        return self._keep(Repeating(self.broker.changed, queue.name, workers, on_stop=gone).start(take))
+        return self._keep(WorkerLoop(self.broker.changed, queue.name, workers, on_stop=gone).start(take))
 
     def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
         """See `Bus.replay`."""
         position, end, untold = start.offset or 0, self.broker.log_end(), at_end
-        consumer = Repeating(self.broker.changed, f"{self.name} replay", 1)
+        consumer = WorkerLoop(self.broker.changed, f"{self.name} replay", 1)
 
         def take() -> Callable[[], None] | None:
             nonlocal position, untold
@@ -308,7 +308,7 @@ class MemoryBus:
         """See `Bus.answer_stations`."""
         return self._answer(stations_key(service), told_by_key(answerer), workers)
 
-    def _answer(self, address: str, answerer: Callable[[Question, str], Travelling], workers: int) -> Consumer:
+    def _answer(self, address: str, answerer: Callable[[Question, str], WireModel], workers: int) -> Consumer:
         service = address.split(".", maxsplit=1)[0]
         pool = ThreadPoolExecutor(workers, thread_name_prefix=address)
 
@@ -338,7 +338,7 @@ class MemoryBus:
         """See `Bus.replay_parked`."""
         taken = self.broker.take_parked(queue.name, ids)
         for message in taken:
-            self.broker.put(queue.name, _Message(message.body))
+            self.broker.put_message(queue.name, _Message(message.body))
         return len(taken)
 
     def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:
@@ -362,7 +362,7 @@ class MemoryBus:
 
     def _deliver(self, queue: str, message: _Message, handler: Handler) -> None:
         verdict = handle(
-            message.body, handler, attempt=message.attempt, failures=message.failures, ladder=self.broker.ladder
+            message.body, handler, attempt=message.attempt, failures=message.failures, delays=self.broker.retry_delays_s
         )
         if verdict.what == "park":
             self.broker.park(queue, message, verdict.reason)
@@ -370,7 +370,7 @@ class MemoryBus:
             again = replace(message, attempt=message.attempt + 1, failures=verdict.failures)
             self.broker.put_later(queue, again, verdict.delay_s)
 
-    def _deliver_from_log(self, offset: int, body: bytes, handler: Handler, consumer: Repeating) -> None:
+    def _deliver_from_log(self, offset: int, body: bytes, handler: Handler, consumer: WorkerLoop) -> None:
         def ended(seconds: float) -> bool:
             with self.broker.changed:
                 return self.broker.changed.wait_for(lambda: consumer.stopping, seconds)
@@ -381,7 +381,7 @@ class MemoryBus:
 class _Answering:
     """The running answerer of one address."""
 
-    trouble = None
+    problem = None
 
     def __init__(self, broker: MemoryBroker, address: str, pool: ThreadPoolExecutor) -> None:
         self._broker, self._address, self._pool = broker, address, pool

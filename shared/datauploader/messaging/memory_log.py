@@ -166,7 +166,7 @@ class MemoryLog:
             for moment, event, body in _lines(path):
                 _insert(db, moment, event, body)
         path.unlink()
-        log.info("event_log_taken_over", path=str(path))
+        log.info("event_log_migrated", path=str(path))
 
 
 def _insert(db: sqlite3.Connection, now: float, event: Event[EventData], body: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import Event
-from datauploader.contracts.model import EventData, Travelling
+from datauploader.contracts.model import EventData, WireModel
 from datauploader.contracts.questions import Question
 from datauploader.errors import MessagingError
 from datauploader.messaging.topology import Queue
@@ -30,12 +30,12 @@ class Delivery:
 Handler = Callable[[Delivery], None]
 """Returns: done. Raises Park: for a person. Raises Retry: again later. Anything else: again, within the limit."""
 
-A = TypeVar("A", bound=Travelling)
-Answerer = Callable[[Question], Travelling]
-StationAnswerer = Callable[[Question, Station], Travelling]
+A = TypeVar("A", bound=WireModel)
+Answerer = Callable[[Question], WireModel]
+StationAnswerer = Callable[[Question, Station], WireModel]
 
 
-def told_by_key(answerer: StationAnswerer) -> Callable[[Question, str], Travelling]:
+def told_by_key(answerer: StationAnswerer) -> Callable[[Question, str], WireModel]:
     """Return the answerer of questions whose keys end in the three words of the station that asks."""
     return lambda question, key: answerer(question, Station.parse(".".join(key.split(".")[-3:])))
 
@@ -108,7 +108,7 @@ class Consumer(Protocol):
     """A running subscription."""
 
     @property
-    def trouble(self) -> MessagingError | None:
+    def problem(self) -> MessagingError | None:
         """Why nothing is delivered now; BrokerRefused where waiting does not help; None while all is well."""
 
     def stop(self, deadline_s: float = 10.0) -> None:

@@ -25,8 +25,8 @@ shovels. A sender may write them as well, and is then taken for worse than it is
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How a message came, as the broker tells it."""
+class DeliveryPath:
+    """The path of a delivery: how a message came, as the broker tells it."""
 
     exchange: str
     key: str
@@ -38,12 +38,12 @@ class Way:
     """The queues that it has been dead-lettered from."""
 
 
-def way(exchange: str, key: str, user: object, headers: Mapping[str, Any] | None) -> Way:
+def way(exchange: str, key: str, user: object, headers: Mapping[str, Any] | None) -> DeliveryPath:
     """Read from a message's properties how it came; whoever wrote it may have put anything into the headers."""
     found = headers or {}
     deaths = found.get("x-death")
     died = [death.get("queue") for death in deaths if isinstance(death, dict)] if isinstance(deaths, list) else []
-    return Way(
+    return DeliveryPath(
         exchange,
         key,
         user if isinstance(user, str) else "",
@@ -56,8 +56,8 @@ def unchecked(_event: Event[EventData]) -> None:
     """Believe the body: there is no sender but this process."""
 
 
-def from_queue(queue: Queue, came: Way, speakers: Speakers, rungs: Collection[str]) -> Check:
-    """Return the check of a message that lay in a queue; `rungs` are the queues where retries wait."""
+def from_queue(queue: Queue, came: DeliveryPath, speakers: Speakers, retry_queues: Collection[str]) -> Check:
+    """Return the check of a message that lay in a queue; `retry_queues` are the queues where retries wait."""
 
     def check(event: Event[EventData]) -> None:
         if came.exchange == EVENTS:
@@ -68,13 +68,13 @@ def from_queue(queue: Queue, came: Way, speakers: Speakers, rungs: Collection[st
         if came.exchange not in RETURNED or came.key != queue.name:
             # a retry or a replay carries the name of the queue that it belongs to
             raise Misdirected(f"it came by way of {came.key[:200]!r}, which does not lead to {queue.name}")
-        if not came.died_in or not came.died_in <= frozenset(rungs):
+        if not came.died_in or not came.died_in <= frozenset(retry_queues):
             raise Misdirected(f"it came to the way of retries from {_names(came) or 'nowhere'}: it is no retry of ours")
 
     return check
 
 
-def from_log(came: Way, speakers: Speakers) -> Check:
+def from_log(came: DeliveryPath, speakers: Speakers) -> Check:
     """Return the check of an entry of the event log."""
 
     def check(event: Event[EventData]) -> None:
@@ -88,7 +88,7 @@ def from_log(came: Way, speakers: Speakers) -> Check:
     return check
 
 
-def _first_hand(event: Event[EventData], came: Way, speakers: Speakers) -> None:
+def _first_hand(event: Event[EventData], came: DeliveryPath, speakers: Speakers) -> None:
     if came.moved:
         raise Misdirected(
             f"the broker itself has moved it here from {_names(came) or 'elsewhere'}: its sender had no right to say "
@@ -107,5 +107,5 @@ def _same_topic(event: Event[EventData], key: str) -> None:
         raise Misdirected(f"it says {event.routing_key!r}, but its sender was only allowed to say {key[:200]!r}")
 
 
-def _names(came: Way) -> str:
+def _names(came: DeliveryPath) -> str:
     return ", ".join(sorted(came.died_in))[:200]

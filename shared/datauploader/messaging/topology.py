@@ -32,13 +32,13 @@ RESTORING = "datauploader.restoring"
 LOG = "datauploader.log"
 """The stream that keeps every event for replay."""
 RETURNED = (BACK, "")
-"""Exchanges by way of which a retry comes back; the default one from the ladder of former releases."""
-RETRY_LADDER_S: tuple[float, ...] = (1, 10, 60, 600)
+"""Exchanges by way of which a retry comes back; the default one from the retry queues of former releases."""
+RETRY_DELAYS_S: tuple[float, ...] = (1, 10, 60, 600)
 """Fixed delays of the retry queues, in seconds; each has its own queue, so that none blocks another."""
 DELIVERY_LIMIT = 5
 """Deliveries of one message that end in an unexpected error before it is parked."""
 MOST_RETRIES = 50
-"""Times that a handler may ask for a message again before it is parked: about eight hours of the ladder."""
+"""Times that a handler may ask for a message again before it is parked: about eight hours of delays."""
 
 
 def retry_name(seconds: float) -> str:
@@ -46,15 +46,15 @@ def retry_name(seconds: float) -> str:
     return f"datauploader.again.{seconds:g}s"
 
 
-def rung_names(ladder: Iterable[float]) -> frozenset[str]:
-    """Name the queues of the ladder, and those of former releases, where messages may wait while one updates."""
-    return frozenset(name for step in ladder for name in (retry_name(step), f"datauploader.retry.{step:g}s"))
+def retry_queue_names(delays: Iterable[float]) -> frozenset[str]:
+    """Name the retry queues, and those of former releases, where messages may wait while one updates."""
+    return frozenset(name for step in delays for name in (retry_name(step), f"datauploader.retry.{step:g}s"))
 
 
-def rung(attempt: int, after_s: float, ladder: tuple[float, ...] = RETRY_LADDER_S) -> float:
-    """Choose a delay from the ladder: at least what was asked for, growing with the attempts."""
-    wanted = max(after_s, ladder[min(attempt - 1, len(ladder) - 1)] if attempt > 1 else 0)
-    return next((step for step in ladder if step >= wanted), ladder[-1])
+def delay_for_attempt(attempt: int, after_s: float, delays: tuple[float, ...] = RETRY_DELAYS_S) -> float:
+    """Choose a retry delay: at least what was asked for, growing with the attempts."""
+    wanted = max(after_s, delays[min(attempt - 1, len(delays) - 1)] if attempt > 1 else 0)
+    return next((step for step in delays if step >= wanted), delays[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from datauploader import nofollow
 from datauploader.contracts.names import display
 from datauploader.reading import Reader, passes, readers
-from datauploader.reading.judging import MOST_PARAMETERS, Judge, why_not
+from datauploader.reading.parameter_validator import MOST_PARAMETERS, ParameterValidator, why_not
 
 LONGEST = 2000
 """Characters of one sentence."""
@@ -63,14 +63,14 @@ class _Saying:
 
 def _read(root: bytes, path: bytes, reader: Reader, say: _Saying) -> None:
     source = display(path)[:1000]
-    judge, shown, failed = Judge(), "", False
+    judge, shown, failed = ParameterValidator(), "", False
     try:
         with _opened(root, path) as place:
             shown = str(place)
             say(opened=source)
             found = iter(reader.read(place))
             for one in islice(found, MOST_PARAMETERS):
-                if (parameter := judge.take(one)) is not None:
+                if (parameter := judge.validate_parameter(one)) is not None:
                     say(parameter=parameter.model_dump(mode="json"), source=source)
             if next(found, None) is not None:
                 say(problem=f"only the first {MOST_PARAMETERS} parameters are taken", source=source)

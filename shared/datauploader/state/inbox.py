@@ -11,7 +11,7 @@ SCHEMA = Schema(
     ("CREATE TABLE inbox (event_id TEXT PRIMARY KEY, seen_at REAL NOT NULL) WITHOUT ROWID;",),
 )
 KEPT_S = 14 * 24 * 3600.0
-"""How long an id is remembered; longer than any message waits in a queue or ladder."""
+"""How long an id is remembered; longer than any message waits in any queue."""
 
 
 class Inbox:

@@ -92,9 +92,9 @@ class Outbox:
             return event
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """The sentence of the last failure, "" when the latest attempt went through."""
-        return self._thread.trouble or self._trouble or (self._refusal if self._aside else "")
+        return self._thread.problem or self._trouble or (self._refusal if self._aside else "")
 
     def waiting(self) -> int:
         """Count the events that the broker has not confirmed yet."""
@@ -136,7 +136,7 @@ class Outbox:
                     "a damaged one is set aside at the next start"
                 )
             except Exception as error:  # the boundary of the thread: the rows are still there
-                log.exception("outbox_stumbled")
+                log.exception("outbox_failed")
                 self._stumble(f"an unexpected error ({type(error).__name__}) keeps events from being sent; see the log")
             with self._change:
                 if self._stumbled or (not self._fresh and not self._confirmed):
@@ -165,7 +165,7 @@ class Outbox:
 
     def _stumble(self, why: str) -> None:
         if not self._stumbled:
-            log.error("outbox_not_written", problem=why)
+            log.error("outbox_write_failed", problem=why)
         self._stumbled = True
         self._trouble = why
 

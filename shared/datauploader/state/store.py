@@ -46,8 +46,8 @@ class Store:
         self.path = path
         self.damaged: Path | None = None
         """Where a damaged predecessor was put, if there was one; what it held must be found again."""
-        self.forgetful = False
-        """The file was begun without what a predecessor may have held, and `remembered` was not called yet."""
+        self.needs_recovery = False
+        """The file was begun without what a predecessor may have held, and `mark_recovered` was not called yet."""
         self.run = secrets.token_hex(4)
         """Names this opening of the file."""
         self.identity = ""
@@ -95,19 +95,19 @@ class Store:
         with self._read_lock:
             yield self._read
 
-    def remembered(self) -> None:
-        """Note that what the file should hold was found again; until then each start finds it `forgetful`."""
+    def mark_recovered(self) -> None:
+        """Note that what the file should hold was found again; until then each start finds it `needs_recovery`."""
         with self.transaction() as db:
             if self._verdict == _PAST:
                 return
             db.execute(f"PRAGMA user_version = {_WHOLE}")
-        self.forgetful = False
+        self.needs_recovery = False
 
-    def forget(self) -> None:
-        """Note that the file lacks what another one has heard meanwhile: it is `forgetful` like a new one."""
+    def require_recovery(self) -> None:
+        """Note that the file lacks what another one has heard meanwhile: it is `needs_recovery` like a new one."""
         with self.transaction() as db:
             db.execute(f"PRAGMA user_version = {_FORGETFUL}")
-        self.forgetful = True
+        self.needs_recovery = True
 
     def condemn(self) -> None:
         """Note that the file is older than what others have heard from it; the next opening begins anew."""
@@ -123,7 +123,7 @@ class Store:
             aside = self._beside("past")
             self.close()
             _set_aside(self.path, aside)
-            log.error("state_file_is_from_the_past", path=str(self.path), set_aside=str(aside))
+            log.error("stale_state_file_set_aside", path=str(self.path), set_aside=str(aside))
             self._start()
 
     def sync(self) -> None:
@@ -218,7 +218,7 @@ class Store:
                 db.execute(f"PRAGMA application_id = {secrets.randbelow(2**31 - 1) + 1}")
             self.identity = str(db.execute("PRAGMA application_id").fetchone()[0])
             self._verdict = int(db.execute("PRAGMA user_version").fetchone()[0])
-            self.forgetful = self._verdict != _WHOLE
+            self.needs_recovery = self._verdict != _WHOLE
             for schema in schemas:
                 for step in schema.steps[versions.get(schema.component, 0) :]:
                     for statement in _statements(step):

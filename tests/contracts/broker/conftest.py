@@ -23,7 +23,7 @@ from datauploader.messaging.rabbit import RabbitBus, Tuning
 from datauploader.messaging.topology import (
     ANSWERS,
     EVENTS,
-    RETRY_LADDER_S,
+    RETRY_DELAYS_S,
     Queue,
     astray_queue,
     facility_queues,
@@ -48,7 +48,13 @@ NAMED = {"ws01": f"station:{STATIONS[0].key}", "ws02": f"station:{STATIONS[1].ke
 NAMED["former"] = NAMED["ws01"]
 """The users whose names do not say who they are; `former` has the rights of a station of former releases."""
 QUICK = Tuning(
-    ladder=LADDER, presence_s=0.3, heal_s=0.5, backoff_first_s=0.05, backoff_most_s=0.5, patience_s=1.0, owned_s=1.0
+    retry_delays_s=LADDER,
+    presence_s=0.3,
+    heal_s=0.5,
+    backoff_first_s=0.05,
+    backoff_most_s=0.5,
+    patience_s=1.0,
+    owned_s=1.0,
 )
 
 
@@ -101,7 +107,7 @@ class MemoryEngine:
     """The engine for one process."""
 
     def __init__(self) -> None:
-        self.broker = memory.MemoryBroker(ladder=LADDER)
+        self.broker = memory.MemoryBroker(delays=LADDER)
         self.buses: list[Bus] = []
 
     def bus(self, name: str = "watcher elettra/xrd1/ws01", **_options: Any) -> Bus:
@@ -111,7 +117,7 @@ class MemoryEngine:
 
     def inject(self, queue: Queue, body: bytes) -> None:
         """Put a body into a queue."""
-        self.broker.put(queue.name, memory._Message(body))
+        self.broker.put_message(queue.name, memory._Message(body))
 
 
 class RabbitEngine:
@@ -130,7 +136,7 @@ class RabbitEngine:
         return bus
 
     def inject(self, queue: Queue, body: bytes) -> None:
-        """Publish a body as if it came back from the retry ladder; no other way past the port is believed."""
+        """Publish a body as if it came back from the retry queues; no other way past the port is believed."""
         connection = pika.BlockingConnection(pika.URLParameters(self.address.url))
         channel = connection.channel()
         channel.confirm_delivery()
@@ -181,7 +187,7 @@ def sign_in(url: Callable[[str], str]) -> Iterator[Callable[..., RabbitBus]]:
     buses: list[Bus] = []
 
     def make(user: str, **options: Any) -> RabbitBus:
-        tuning = replace(QUICK, ladder=RETRY_LADDER_S)
+        tuning = replace(QUICK, retry_delays_s=RETRY_DELAYS_S)
         buses.append(RabbitBus(url(user), name=f"{user} elettra/xrd1/ws01", tuning=tuning, users=NAMED, **options))
         return buses[-1]
 

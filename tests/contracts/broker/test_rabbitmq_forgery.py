@@ -15,7 +15,7 @@ from datauploader.messaging.topology import (
     EVENTS,
     PARKED,
     QUESTIONS,
-    RETRY_LADDER_S,
+    RETRY_DELAYS_S,
     catalog_queue,
     harvester_queue,
     question_key,
@@ -112,7 +112,7 @@ def test_the_way_of_retries_leads_into_no_queue_of_others(sign_in, consume, reco
     catalog, handler = sign_in("catalog"), recorder()
     consume(catalog, catalog_queue(), handler)
     event = forged()
-    way = retry_name(RETRY_LADDER_S[0])
+    way = retry_name(RETRY_DELAYS_S[0])
     if publish(way, watcher_queue(HERE).name, encode(event), headers={header: [catalog_queue().name]}):
         assert "does not lead to catalog.work" in eventually_reason(catalog, catalog_queue(), event.id, eventually)
     assert event.id not in handler.ids

@@ -164,7 +164,7 @@ def test_closing_while_the_broker_is_frozen_keeps_its_deadline(server, connect, 
 
 def test_a_close_that_runs_out_of_time_leaves_no_socket_behind(server, connect, new_event, monkeypatch):
     """The broker is frozen, and the deadline ends while its goodbye is still waited for."""
-    monkeypatch.setattr("datauploader.messaging.rabbit.link._GOODBYE_S", 30.0)
+    monkeypatch.setattr("datauploader.messaging.rabbit.connection._GOODBYE_S", 30.0)
     before = open_sockets()
     bus = connect()
     bus.publish(new_event()).result(10)

@@ -55,7 +55,7 @@ def test_a_queue_belongs_to_the_state_of_its_consumers_until_they_are_gone(
     for claim, handler in handlers.items():
         consumers[claim] = buses[claim].consume(queue, handler, prefetch=1, ownership=claim.ownership)
         assert (claim.lost if claim is other else claim.held).wait(15)
-    eventually(lambda: "another state folder" in str(consumers[other].trouble), "the reason is said")
+    eventually(lambda: "another state folder" in str(consumers[other].problem), "the reason is said")
     assert not buses[other].health().ok
     for _ in range(20):
         buses[first].publish(new_event()).result(10)

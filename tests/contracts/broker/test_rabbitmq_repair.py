@@ -276,7 +276,7 @@ def test_messages_whose_queue_does_not_exist_hold_up_no_retry_of_others(
 def test_what_waits_in_the_ladder_of_a_former_release_is_handled_by_this_one(
     rabbit, queue, consume, recorder, new_event
 ):
-    """Its rungs give to the queue by its name, through the default exchange; an update loses and parks nothing."""
+    """They give to the queue by its name, through the default exchange; an update loses and parks nothing."""
     bus, handler, event = rabbit.bus(), recorder(), new_event()
     consume(bus, queue, handler)
     arguments = {
@@ -325,7 +325,7 @@ def test_a_consumer_learns_that_its_queue_was_not_there(
 def test_the_ways_of_a_verdict_are_made_again_when_they_are_missing(
     rabbit, queue, management, vhost, consume, recorder, soon, new_event, eventually, quick, what
 ):
-    """Somebody has deleted a step of the ladder, or the parked queue; nothing needs a restart for that."""
+    """Somebody has deleted a retry queue, or the parked queue; nothing needs a restart for that."""
     handler = recorder(*([soon()] if what == "retry" else [Park("no")] * 2))
     bus = rabbit.bus(tuning=replace(quick, heal_s=3600))
     consume(bus, queue, handler)

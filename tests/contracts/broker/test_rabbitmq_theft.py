@@ -24,7 +24,7 @@ from datauploader.messaging.topology import (
     EVENTS,
     PARKED,
     QUESTIONS,
-    RETRY_LADDER_S,
+    RETRY_DELAYS_S,
     answer_queues,
     astray_queue,
     catalog_queue,
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.rabbitmq, pytest.mark.attack("S32"), pytest.mark.usefi
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02")
 SEALED = UploadSealed(upload_id="upload-0001", files=0, bytes=0, left_out=0, manifest_sha256="0" * 64)
-RUNG = retry_name(RETRY_LADDER_S[0])
+RUNG = retry_name(RETRY_DELAYS_S[0])
 LOOT = "answers.former.0123abcd"
 """A name that a station could give to a queue, or an exchange, of its own in former releases."""
 
@@ -136,7 +136,7 @@ def test_the_way_of_retries_believes_what_our_own_rungs_let_go_and_nothing_else(
 
 
 def test_a_header_written_by_hand_does_not_make_a_retry(thief, sign_in, consume, recorder, reason):
-    """Not even one that names a rung, on the way of events."""
+    """Not even one that names a retry queue, on the way of events."""
     catalog, handler, event = sign_in("catalog"), recorder(), sealed(HERE)
     consume(catalog, catalog_queue(), handler)
     headers = {"x-death": [{"queue": RUNG, "reason": "expired", "exchange": RUNG}], "x-said-by": "gateway"}
@@ -263,7 +263,7 @@ TRICKS = {
     "unbinds its own queue": lambda c: c.queue_unbind(watcher_queue(HERE).name, EVENTS, f"{HERE.key}.#"),
     "binds events to events": lambda c: c.exchange_bind(EVENTS, EVENTS, "#"),
     "binds events to answers": lambda c: c.exchange_bind(ANSWERS, EVENTS, "#"),
-    "binds events to a rung": lambda c: c.exchange_bind(retry_name(600), EVENTS, f"{HERE.key}.#"),
+    "binds events to a retry queue": lambda c: c.exchange_bind(retry_name(600), EVENTS, f"{HERE.key}.#"),
     "binds answers to events": lambda c: c.exchange_bind(EVENTS, ANSWERS, "#"),
     "publishes to the way back": lambda c: c.basic_publish(BACK, watcher_queue(HERE).name, b""),
     "answers a station": lambda c: c.basic_publish(ANSWERS, answer_queues(THERE)[0], b""),
@@ -310,7 +310,7 @@ def test_a_station_opens_no_connections_without_end(url):
 
 
 def test_a_header_takes_a_message_astray_into_nobodys_hands(connect, sign_in, consume, recorder, reason, eventually):
-    """CC and BCC at the ladder: each copy comes back under the key that was allowed; RabbitMQ 4 takes none at all."""
+    """CC and BCC at retry queues: each copy comes back under the key that was allowed; RabbitMQ 4 takes none at all."""
     catalog, handler = sign_in("catalog"), recorder()
     consume(catalog, catalog_queue(), handler)
     events, taken = [sealed(), sealed()], []

@@ -9,7 +9,7 @@ import pytest
 
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.adapters.vuo import VuoCatalogue
-from datauploader_catalog.ports import Catalogue, Investigation, User
+from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import VuoSettings
 from datauploader_sandbox.vuo import VuoDouble, default_seed
 
@@ -39,7 +39,7 @@ class MemoryWorld:
         seed = default_seed()
         for person in seed.people:
             theirs = [
-                Investigation(
+                CatalogueInvestigation(
                     p.id,
                     p.name,
                     p.visit,
@@ -56,7 +56,9 @@ class MemoryWorld:
                 for p in seed.proposals
                 if person.id in p.members
             ]
-            self.catalogue.seed(person.session, User(person.id, person.account, person.uid, person.gid), theirs)
+            self.catalogue.seed(
+                person.session, CatalogueUser(person.id, person.account, person.uid, person.gid), theirs
+            )
 
     def fail(self, operation: str, kind: str, times: int = 1, match: str = "") -> None:
         """Switch the fake's fault on."""

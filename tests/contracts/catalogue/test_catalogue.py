@@ -11,14 +11,14 @@ from pydantic import SecretStr
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,
+    CatalogueForbids,
     CatalogueRefused,
     CatalogueUnavailable,
     NoSuchInvestigation,
-    NotAllowed,
-    NotSignedIn,
     NotYetThere,
+    UnknownSession,
 )
-from datauploader_catalog.ports import Datafile, NewDataset, NewInvestigation, Parameter
+from datauploader_catalog.ports import Datafile, NamedValue, NewDataset, NewInvestigation
 
 ANNA, BEN, STAFF = "1101", "1102", "1900"
 OPEN, CLOSED, BENS = "20260101", "20250917", "20260102"
@@ -71,7 +71,7 @@ def test_a_session_tells_who_it_is(world) -> None:
 @pytest.mark.parametrize("session", ["", "unknown", "a:b&c=d", "x\r\nCookie: y", "é"])
 def test_an_unknown_session_is_not_signed_in(world, session: str) -> None:
     """No session, no user."""
-    with pytest.raises(NotSignedIn):
+    with pytest.raises(UnknownSession):
         world.catalogue.identify(SecretStr(session))
 
 
@@ -102,7 +102,7 @@ def test_a_member_may_upload_to_the_base_directory(world) -> None:
 @pytest.mark.parametrize("investigation", [BENS, CLOSED, "404", "", "a/../b", "1 OR 1=1"])
 def test_others_may_not(world, investigation: str) -> None:
     """Not a member, closed, unknown, or no id at all: refused for good."""
-    with pytest.raises(NotAllowed) as refusal:
+    with pytest.raises(CatalogueForbids) as refusal:
         world.catalogue.authorise(ANNA, investigation)
     assert not refusal.value.retryable
 
@@ -148,7 +148,7 @@ def test_names_come_back_as_they_were(world, name: str) -> None:
     made = world.catalogue.ensure_dataset(wanted(name))
     assert world.catalogue.ensure_dataset(wanted(name)).id == made.id
     world.catalogue.register_datafiles(made.id, [datafile(name)])
-    world.catalogue.attach_parameters(made.id, [Parameter(name, name, name)], datafile=name)
+    world.catalogue.attach_parameters(made.id, [NamedValue(name, name, name)], datafile=name)
     held = world.datasets()[0]
     assert (made.name, held["name"], held["datafiles"][0][0]) == (name, name, name)
     assert held["parameters"] == [(name, name, name, name)]
@@ -176,9 +176,9 @@ def test_an_investigation_is_described(world) -> None:
 def test_strangers_describe_nothing(world) -> None:
     """Whoever does not belong to the investigation is refused for good, and nothing is changed."""
     made = world.catalogue.ensure_dataset(wanted())
-    with pytest.raises(NotAllowed):
+    with pytest.raises(CatalogueForbids):
         world.catalogue.describe_dataset(made.id, "mine now", "1103")
-    with pytest.raises(NotAllowed):
+    with pytest.raises(CatalogueForbids):
         world.catalogue.describe_investigation(OPEN, "mine now", "1103")
     assert world.datasets()[0]["description"] == "a description"
     assert world.catalogue.investigation(OPEN).description.startswith("Sintering")
@@ -204,7 +204,7 @@ def test_names_that_differ_by_a_letter_are_two_datasets(world) -> None:
 @pytest.mark.parametrize("investigation", [BENS, CLOSED, "404"])
 def test_a_dataset_is_refused_where_its_owner_may_not_be(world, investigation: str) -> None:
     """Membership is checked where the effect happens, too."""
-    with pytest.raises(NotAllowed):
+    with pytest.raises(CatalogueForbids):
         world.catalogue.ensure_dataset(wanted(investigation=investigation))
     assert world.datasets() == []
 
@@ -251,8 +251,8 @@ def test_parameters_belong_to_the_dataset_or_to_a_datafile(world) -> None:
     dataset = world.catalogue.ensure_dataset(wanted())
     world.catalogue.register_datafiles(dataset.id, [datafile()])
     for value in (1, 12.5):
-        world.catalogue.attach_parameters(dataset.id, [Parameter("energy", value, "keV"), Parameter("sample", "Σ 1")])
-    world.catalogue.attach_parameters(dataset.id, [Parameter("frames", 3)], datafile="a.h5")
+        world.catalogue.attach_parameters(dataset.id, [NamedValue("energy", value, "keV"), NamedValue("sample", "Σ 1")])
+    world.catalogue.attach_parameters(dataset.id, [NamedValue("frames", 3)], datafile="a.h5")
     held = world.datasets()[0]["parameters"]
     assert held == [("", "energy", 12.5, "keV"), ("", "sample", "Σ 1", ""), ("a.h5", "frames", 3, "")]
 
@@ -261,7 +261,7 @@ def test_parameters_of_a_datafile_that_is_not_there_yet_wait(world) -> None:
     """Metadata may be quicker than registration."""
     dataset = world.catalogue.ensure_dataset(wanted())
     with pytest.raises(NotYetThere) as error:
-        world.catalogue.attach_parameters(dataset.id, [Parameter("frames", 3)], datafile="a.h5")
+        world.catalogue.attach_parameters(dataset.id, [NamedValue("frames", 3)], datafile="a.h5")
     assert error.value.retryable
 
 
@@ -273,7 +273,7 @@ def test_a_dataset_is_completed_once_and_for_all(world) -> None:
         done = world.catalogue.complete_dataset(dataset.id)
         assert (done.complete, done.doi) == (True, None)
     world.catalogue.register_datafiles(dataset.id, [datafile()])
-    world.catalogue.attach_parameters(dataset.id, [Parameter("late", "metadata")])
+    world.catalogue.attach_parameters(dataset.id, [NamedValue("late", "metadata")])
     with pytest.raises(CatalogueRefused, match="complete"):
         world.catalogue.register_datafiles(dataset.id, [datafile(digit="b")])
     assert [row[2] for row in world.datasets()[0]["datafiles"]] == ["a" * 64]
@@ -287,10 +287,10 @@ def test_the_page_of_a_dataset_has_an_address(world) -> None:
 
 def test_health_is_told(world) -> None:
     """Healthy until the catalogue is away."""
-    world.catalogue.check()
+    world.catalogue.probe_catalogue()
     world.fail("identify", "unavailable", ALWAYS)
     with pytest.raises(CatalogueUnavailable):
-        world.catalogue.check()
+        world.catalogue.probe_catalogue()
 
 
 @pytest.mark.fault("F44")
@@ -372,7 +372,7 @@ def test_every_write_says_when_another_try_may_help(world, kind: str) -> None:
     calls: list[Callable[[], object]] = [
         lambda: world.catalogue.ensure_dataset(wanted("other")),
         lambda: world.catalogue.register_datafiles(dataset.id, [datafile()]),
-        lambda: world.catalogue.attach_parameters(dataset.id, [Parameter("a", 1)]),
+        lambda: world.catalogue.attach_parameters(dataset.id, [NamedValue("a", 1)]),
         lambda: world.catalogue.complete_dataset(dataset.id),
     ]
     for call in calls:
@@ -391,7 +391,7 @@ def test_every_write_says_when_another_try_may_help(world, kind: str) -> None:
         lambda: datafile(""),
         lambda: datafile(digit="A"),
         lambda: datafile(size=-1),
-        lambda: Parameter("a", float("nan")),
+        lambda: NamedValue("a", float("nan")),
     ],
 )
 def test_what_no_catalogue_can_hold_is_refused_before_it_is_asked(make: Callable[[], object]) -> None:

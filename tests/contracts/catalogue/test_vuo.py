@@ -19,15 +19,15 @@ from datauploader_catalog.domain.apart import send_apart
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,
+    CatalogueForbids,
     CatalogueRefused,
     CatalogueUnavailable,
-    NotAllowed,
-    NotSignedIn,
     NotTrusted,
+    UnknownSession,
     UnknownTrouble,
     ValueRefused,
 )
-from datauploader_catalog.ports import Datafile, NewDataset, NewInvestigation, Parameter
+from datauploader_catalog.ports import Datafile, NamedValue, NewDataset, NewInvestigation
 from datauploader_catalog.settings import VuoSettings
 
 ANNA, OPEN = "1101", "20260101"
@@ -265,14 +265,14 @@ def test_a_slow_answer_within_the_limit_is_taken(make_vuo) -> None:
 def test_a_wrong_secret_does_nothing_and_says_which(make_vuo) -> None:
     """The known call can only say "not allowed"; the assumed ones name the secret, and wait for it."""
     world = make_vuo(secret=SECRET)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(CatalogueForbids):
         world.catalogue.authorise(ANNA, OPEN)
     for call in (
         lambda: world.catalogue.ensure_dataset(WANTED),
         lambda: world.catalogue.ensure_investigation(NewInvestigation("n", "1", "t", "1900")),
         lambda: world.catalogue.investigations(ANNA),
         lambda: world.catalogue.register_datafiles("7001", [Datafile("a", "b", 1, "a" * 64, 1)]),
-        lambda: world.catalogue.attach_parameters("7001", [Parameter("a", 1)]),
+        lambda: world.catalogue.attach_parameters("7001", [NamedValue("a", 1)]),
         lambda: world.catalogue.complete_dataset("7001"),
     ):
         with pytest.raises(NotTrusted, match="VUO__SECRET") as error:
@@ -322,7 +322,7 @@ def test_neither_session_nor_secret_nor_hash_is_logged_or_told(make_vuo, caplog)
 
 def test_an_unknown_session_is_told_where_to_sign_in(vuo) -> None:
     """The login address leads to the double's own page."""
-    with pytest.raises(NotSignedIn) as refusal:
+    with pytest.raises(UnknownSession) as refusal:
         vuo.catalogue.identify(SecretStr("nobody"))
     assert refusal.value.login_url == f"{vuo.double.url}/sign-in?back="
 
@@ -340,7 +340,7 @@ def test_a_value_that_is_wider_than_its_column_is_refused_with_the_words_of_the_
         found = list(send_apart(files, lambda some: vuo.catalogue.register_datafiles(dataset.id, some)))
         assert [some[0].path for some, error in found if error is not None] == ["xxxxxxxx.h5"]
         with pytest.raises(ValueRefused, match="VALUE"):
-            vuo.catalogue.attach_parameters(dataset.id, [Parameter("title", "too long")])
+            vuo.catalogue.attach_parameters(dataset.id, [NamedValue("title", "too long")])
         assert len(vuo.datasets()[0]["datafiles"]) == 7
     finally:
         vuo.oracle.put("/_double/widths", json={}).raise_for_status()

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from datauploader_catalog.adapters.vuo import VuoCatalogue
-from datauploader_catalog.ports import Datafile, NewDataset, Parameter
+from datauploader_catalog.ports import Datafile, NamedValue, NewDataset
 from datauploader_catalog.settings import VuoSettings
 from datauploader_sandbox.vuo import SECRET
 
@@ -53,7 +53,7 @@ def test_pages_show_everything_and_escape_it(vuo) -> None:
     """Names, sizes, checksums, parameters and state, and no markup from outside."""
     dataset = vuo.catalogue.ensure_dataset(NewDataset("20260101", HOSTILE, HOSTILE, HOSTILE, owner="1101"))
     vuo.catalogue.register_datafiles(dataset.id, [Datafile(HOSTILE, HOSTILE, 1234, "a" * 64, 1)])
-    vuo.catalogue.attach_parameters(dataset.id, [Parameter(HOSTILE, HOSTILE, HOSTILE)])
+    vuo.catalogue.attach_parameters(dataset.id, [NamedValue(HOSTILE, HOSTILE, HOSTILE)])
     vuo.catalogue.complete_dataset(dataset.id)
     for path in ("/", "/investigations/20260101", f"/datasets/{dataset.id}"):
         page = vuo.oracle.get(path)

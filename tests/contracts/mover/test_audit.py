@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 
 from datauploader_transfer.adapters.memory import MemoryMover
-from datauploader_transfer.comparing import Comparison, Wanted
+from datauploader_transfer.comparing import Comparison, ExpectedObject
 
 CONTENT = {f"{folder}/{number}.dat": b"content %d" % number for folder in ("a", "b/ü") for number in range(6)}
 LONGEST = 143
@@ -22,7 +22,7 @@ def upload(bench, files, contents):
     items = [files.write(name, content) for name, content in contents.items()]
     for outcome in bench.mover.move(bench.remote, items):
         assert outcome.state == "verified", outcome
-    return [Wanted(item.target.removeprefix(files.prefix), item.size, item.digests) for item in items]
+    return [ExpectedObject(item.target.removeprefix(files.prefix), item.size, item.digests) for item in items]
 
 
 def audit(bench, files, wanted, *, read=False) -> dict[str, tuple[str, ...]]:

@@ -250,7 +250,7 @@ def test_only_a_defined_remote_can_be_named(bench, files, remote):
     (found,) = bench.mover.move(remote, [files.write("file", b"x")])
     assert found.state is State.REFUSED
     assert "no storage named" in found.detail
-    assert not bench.mover.check(remote).reachable
+    assert not bench.mover.probe_remote(remote).reachable
     with pytest.raises(TransferError):
         bench.mover.hash_stored(remote, "file", ["sha256"])
 
@@ -274,7 +274,7 @@ def test_a_stored_object_is_hashed_again_from_its_bytes(bench, files):
 
 def test_a_storage_that_works_is_healthy(bench):
     """The check leaves nothing behind that a person would find."""
-    health = bench.mover.check(bench.remote)
+    health = bench.mover.probe_remote(bench.remote)
     assert (health.reachable, health.writable) == (True, True), health
 
 

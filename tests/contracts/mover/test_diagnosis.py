@@ -74,7 +74,7 @@ def test_an_authority_of_the_facilitys_own_is_told_and_trusted_by_its_remote(kin
             began = time.monotonic()
             (found,) = mover.move("tls", [item])
             assert time.monotonic() - began < SOON_S
-            health = mover.check("tls")
+            health = mover.probe_remote("tls")
         assert (found.state, found.whose, found.by_hand) == (State.UNREACHABLE, Whose.REMOTE, True), found
         assert "certificate" in found.detail
         assert "certificate" in health.detail
@@ -82,7 +82,7 @@ def test_an_authority_of_the_facilitys_own_is_told_and_trusted_by_its_remote(kin
         with rclone_mover("tls", {**definition, "ca_file": str(authority)}) as mover:
             (found,) = mover.move("tls", [item])
             assert found.state is State.VERIFIED, found
-            assert mover.check("tls").writable
+            assert mover.probe_remote("tls").writable
 
 
 @pytest.mark.campaign
@@ -128,7 +128,7 @@ def test_a_clock_that_is_off_is_told_as_what_a_storage_refuses_us_for(files, ahe
         definition = {"type": "s3", "base": "bucket", "options": options, "secrets": {"secret_access_key": "S"}}
         with rclone_mover("s3", definition) as mover:
             (found,) = mover.move("s3", [files.write("f", b"data")])
-            health = mover.check("s3")
+            health = mover.probe_remote("s3")
     assert (found.state, found.whose, found.by_hand) == (State.UNREACHABLE, Whose.REMOTE, True), found
     assert says in found.detail
     assert says in health.detail
@@ -152,7 +152,7 @@ def test_a_storage_that_can_only_be_read_for_a_while_takes_the_file_afterwards(k
         (found,) = mover.move("store", [item])
         assert (found.retryable, found.whose) == (True, Whose.EITHER), found
         assert found.state is not State.VERIFIED
-        assert not mover.check("store").writable
+        assert not mover.probe_remote("store").writable
         subprocess.run(["mount", "-o", "remount,rw", place], check=True)
         (found,) = mover.move("store", [item])
         assert found.state is State.VERIFIED, found
@@ -170,7 +170,7 @@ def test_a_file_that_a_storage_refuses_spoils_no_other(status, tmp_path, files):
         rclone_mover("dav", through(definition, picky.port)) as mover,
     ):
         found = {outcome.key: outcome for outcome in mover.move("dav", items)}
-        writable = mover.check("dav").writable
+        writable = mover.probe_remote("dav").writable
     bad = found.pop("bad")
     assert (bad.whose, bad.untried, bad.retryable) == (Whose.EITHER, False, True), bad
     assert str(status) in bad.detail

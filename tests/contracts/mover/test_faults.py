@@ -16,7 +16,7 @@ import pytest
 
 from datauploader.testing.faults import Direction, FaultProxy, Latency, RefusingServer
 from datauploader.testing.waiting import eventually
-from datauploader_transfer.domain.plan import Portions
+from datauploader_transfer.domain.plan import BatchLimits
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ports import Item, State, Whose
 
@@ -119,7 +119,7 @@ def test_a_killed_rclone_comes_back_and_the_move_ends_truly(tmp_path, files):
         local(tmp_path / "storage") as definition,
         rclone_mover("disk", definition, bytes_per_s=6 * 1024**2) as mover,
     ):
-        mover.check("disk")
+        mover.probe_remote("disk")
         first = mover.pid
         moving = threading.Event()
         found = []
@@ -211,7 +211,7 @@ def test_a_storage_that_nobody_answers_for_is_unreachable_and_comes_back(tmp_pat
         (found,) = mover.move("dav", [item])
         assert found.state is State.UNREACHABLE, found
         assert found.retryable
-        assert not mover.check("dav").reachable
+        assert not mover.probe_remote("dav").reachable
 
 
 @pytest.mark.campaign
@@ -243,7 +243,7 @@ def test_an_address_that_cannot_be_one_is_an_outcome_and_no_crash(files, url):
     """Whoever mistyped a port reads it in a sentence."""
     with rclone_mover("dav", {"type": "webdav", "options": {"url": url}}) as mover:
         (found,) = mover.move("dav", [files.write("f", b"data")])
-        assert not mover.check("dav").writable
+        assert not mover.probe_remote("dav").writable
     assert found.state is not State.VERIFIED
     assert found.detail
 
@@ -295,7 +295,7 @@ def test_one_bad_file_does_not_spoil_the_others(tmp_path, files):
     too_long = files.write("ok", b"x", target="y" * 300)
     with (
         local(tmp_path / "storage") as definition,
-        rclone_mover("disk", definition, portions=Portions(files=7)) as mover,
+        rclone_mover("disk", definition, batches=BatchLimits(files=7)) as mover,
     ):
         found = mover.move("disk", [*items[:9], too_long, *items[9:]])
     assert [n for n, outcome in enumerate(found) if outcome.state is not State.VERIFIED] == [9]
@@ -314,7 +314,7 @@ def cut_off(tmp_path: Path, item: Item) -> tuple[int, Path]:
         "remotes = parse_remotes({'disk': {'type': 'local', 'base': base}})\n"
         "mover = RcloneMover(remotes, RcloneSettings(folder=Path(folder), bytes_per_s=2 * 1024**2))\n"
         "item = Item('k', Path(source), target, int(size), int(mtime_ns), {'sha256': sha256, 'md5': md5})\n"
-        "mover.check('disk')\n"
+        "mover.probe_remote('disk')\n"
         "print('pid', mover.pid, flush=True)\n"
         "mover.move('disk', [item], on_progress=lambda size: size and os.kill(os.getpid(), signal.SIGKILL))\n"
     )
@@ -340,14 +340,14 @@ def test_what_a_killed_mover_leaves_is_swept_by_the_next(tmp_path, files, name):
     started = time.monotonic()
     with rclone_mover("disk", definition, folder=tmp_path) as mover:
         assert not abandoned.exists()
-        assert mover.check("disk").writable
+        assert mover.probe_remote("disk").writable
         assert time.monotonic() - started < 10
         (left.parent / "other.h5.0a1b2c3d.du.partial").write_bytes(b"somebody sends this now")
         mover.sweep("disk", [item.target, "nowhere/there.h5"])
         assert [path.name for path in left.parent.iterdir()] == ["other.h5.0a1b2c3d.du.partial"]
         with rclone_mover("disk", definition, folder=tmp_path) as other:
-            assert other.check("disk").writable
-            assert mover.check("disk").writable
+            assert other.probe_remote("disk").writable
+            assert mover.probe_remote("disk").writable
             assert len(list(tmp_path.glob("du-rcd-*"))) == 2
     assert not list(tmp_path.glob("*du-rcd-*"))
 

@@ -18,8 +18,8 @@ from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import NetworkDrive
 from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.adapters.rclone import RcloneMover
-from datauploader_transfer.adapters.source import Sources, at_once
-from datauploader_transfer.adapters.storage import Storage
+from datauploader_transfer.adapters.remote_storage import RemoteStorage
+from datauploader_transfer.adapters.source_file import OpenSources, at_once
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Item, Outcome, State
 
@@ -37,17 +37,17 @@ class Between(RcloneMover):
     before_copy: Callable[[], object] = staticmethod(lambda: None)
     after_copy: Callable[[], object] = staticmethod(lambda: None)
 
-    def _storage(self, remote: str) -> Storage:
+    def _storage(self, remote: str) -> RemoteStorage:
         mover, inner = self, super()._storage(remote)
 
-        class Hooked(Storage):
+        class Hooked(RemoteStorage):
             def __init__(self) -> None:
                 self.__dict__ = inner.__dict__
 
-            def look(self, *arguments):
+            def object_sizes(self, *arguments):
                 once, mover.before_look = mover.before_look, staticmethod(lambda: None)
                 once()
-                return super().look(*arguments)
+                return super().object_sizes(*arguments)
 
             def copy(self, *arguments):
                 mover.before_copy()
@@ -120,12 +120,12 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from datauploader_transfer.adapters.rclone import RcloneMover
-from datauploader_transfer.adapters.storage import Storage
+from datauploader_transfer.adapters.remote_storage import RemoteStorage
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Item
 
 base, source, place, goal, size, mtime_ns, sha256, md5 = sys.argv[1:]
-copy = Storage.copy
+copy = RemoteStorage.copy
 
 def swapped(*arguments):
     Path(place).rename(place + "-away")
@@ -133,7 +133,7 @@ def swapped(*arguments):
     copy(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
-Storage.copy = swapped
+RemoteStorage.copy = swapped
 mover = RcloneMover(parse_remotes({"disk": {"type": "local", "base": base}}))
 item = Item("k", Path(source), "file", int(size), int(mtime_ns), {"sha256": sha256, "md5": md5})
 mover.move("disk", [item], on_begin=lambda _some, new: print(*new, flush=True))
@@ -179,7 +179,7 @@ def test_more_files_than_may_be_held_open_are_sent_and_none_stays_open(tmp_path,
     """As many at a time as the limit of this process bears; afterwards as few are open as before."""
     items = [files.write(f"d/{n}", b"%d" % n) for n in range(3 * at_once() + 1)]
     with between(tmp_path) as mover:
-        mover.check("disk")
+        mover.probe_remote("disk")
         before = _open_sources(files.root)
         found = mover.move("disk", items)
         assert {outcome.state for outcome in found} == {State.VERIFIED}
@@ -189,7 +189,7 @@ def test_more_files_than_may_be_held_open_are_sent_and_none_stays_open(tmp_path,
 def test_a_file_that_is_opened_after_the_copy_is_over_is_closed_again(files):
     """A drive that has hung answers into the void."""
     item = files.write("file", MINE)
-    sources = Sources(FolderOnDemand("du-test-", files.root.parent))
+    sources = OpenSources(FolderOnDemand("du-test-", files.root.parent))
     assert isinstance(held := sources.open(item), Item)
     assert held.source.read_bytes() == MINE
     sources.close()
@@ -201,7 +201,7 @@ def test_what_is_held_open_has_a_number_that_nothing_else_gets(files):
     """Two copies after each other use different ones, so who asks late for the first finds nothing there."""
     numbers = []
     for _ in range(2):
-        sources = Sources(FolderOnDemand("du-test-", files.root.parent))
+        sources = OpenSources(FolderOnDemand("du-test-", files.root.parent))
         numbers.append(int(sources.open(files.write("file", MINE)).source.name))
         sources.close()
     with (files.root / "file").open() as other:

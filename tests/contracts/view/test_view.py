@@ -34,7 +34,7 @@ from datauploader.contracts import (
 )
 from datauploader.errors import Park
 from datauploader.testing.servers import RedisServer
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.facts import STATES
 from datauploader_gateway.view.reader import ViewReader
@@ -55,7 +55,7 @@ def server(redis_server: RedisServer) -> str:
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Name a Redis that is empty."""
     address = f"memory://{uuid.uuid4()}" if request.param == "stand-in" else request.getfixturevalue("server")
-    client = redisdoor.connect(address)
+    client = redis_client.connect(address)
     client.flushall()
     yield address
     client.close()
@@ -64,7 +64,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def writer(url: str) -> Iterator[ViewWriter]:
     """Write into it."""
-    client = redisdoor.connect(url)
+    client = redis_client.connect(url)
     yield ViewWriter(client, kept_s=1000)
     client.close()
 
@@ -73,7 +73,7 @@ def read(url: str, name: str, *arguments: Any) -> Any:
     """Call one method of the reader in an event loop of its own."""
 
     async def run() -> Any:
-        client = redisdoor.connect_async(url)
+        client = redis_client.connect_async(url)
         try:
             return await getattr(ViewReader(client), name)(*arguments)
         finally:
@@ -166,7 +166,7 @@ def test_counts_and_lists_agree_under_duplicates_and_disorder(url: str, writer: 
     upload = read(url, "upload", upload_id)
     assert (upload.state, upload.counts.ready.files, upload.counts.verified.files) == ("open", 1000, 1000)
     assert upload.counts.verified.bytes == 20_000_000
-    client = redisdoor.connect(url)
+    client = redis_client.connect(url)
     assert {s: client.zcard(keys.in_state(upload_id, s)) for s in STATES if s != "verified"} == dict.fromkeys(
         (s for s in STATES if s != "verified"), 0
     )
@@ -207,7 +207,7 @@ def test_two_gateways_that_write_to_one_upload_count_every_file_once(url: str) -
     upload_id = "u-two-gateways"
     events = [requested(upload_id), *(ready(upload_id, files(first, 20)) for first in range(0, 400, 20))]
     events += [stored(upload_id, files(first, 20)) for first in range(0, 400, 20)]
-    clients = [redisdoor.connect(url) for _ in range(2)]
+    clients = [redis_client.connect(url) for _ in range(2)]
 
     def write(client: Any, seed: int) -> None:
         mine = list(events)
@@ -267,7 +267,7 @@ def test_an_old_report_of_a_station_does_not_replace_a_newer_one(url: str, write
 @pytest.mark.redis
 def test_two_hundred_files_are_folded_in_milliseconds(server: str) -> None:
     """Ready and stored events of 200 files, as a busy upload has them, on a real Redis."""
-    client = redisdoor.connect(server)
+    client = redis_client.connect(server)
     writer, upload_id = ViewWriter(client, kept_s=1000), "u-performance"
     writer.apply(requested(upload_id))
     spent = []
@@ -300,7 +300,7 @@ def test_all_files_come_in_order_of_their_paths_whatever_their_states(url: str, 
 
 async def walk(url: str, upload_id: str, most: int = 1000) -> list[Any]:
     """Collect what the reader yields."""
-    client = redisdoor.connect_async(url)
+    client = redis_client.connect_async(url)
     try:
         return [known async for some in ViewReader(client).by_path(upload_id, most=most) for known in some]
     finally:
@@ -310,7 +310,7 @@ async def walk(url: str, upload_id: str, most: int = 1000) -> list[Any]:
 @pytest.mark.redis
 def test_a_walk_through_many_files_holds_few_of_them_in_memory(server: str) -> None:
     """So a receipt of a million files can be streamed."""
-    client = redisdoor.connect(server)
+    client = redis_client.connect(server)
     writer, upload_id = ViewWriter(client, kept_s=1000), "u-very-many"
     writer.apply(requested(upload_id))
     for first in range(0, 20_000, 500):
@@ -318,7 +318,7 @@ def test_a_walk_through_many_files_holds_few_of_them_in_memory(server: str) -> N
     client.close()
 
     async def run() -> tuple[int, int]:
-        connection = redisdoor.connect_async(server)
+        connection = redis_client.connect_async(server)
         count = 0
         tracemalloc.start()
         async for some in ViewReader(connection).by_path(upload_id):
@@ -351,7 +351,7 @@ def test_what_moved_when_is_counted_once_for_upload_and_station(url: str, writer
         assert (sum(flow.amounts), sum(station.amounts)) == (60_000, 60_000)
         assert max(flow.amounts) == 10_000
         results.append((flow, station))
-        client = redisdoor.connect(url)
+        client = redis_client.connect(url)
         client.flushall()
         client.close()
     assert results[0] == results[1]

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datauploader_catalog.domain.apart import PROBES, send_apart
-from datauploader_catalog.errors import CatalogError, CatalogueRefused, CatalogueUnavailable, NotAllowed, ValueRefused
+from datauploader_catalog.errors import (
+    CatalogError,
+    CatalogueForbids,
+    CatalogueRefused,
+    CatalogueUnavailable,
+    ValueRefused,
+)
 
 
 class Catalogue:
@@ -62,7 +68,7 @@ def test_a_refusal_of_everything_is_about_the_dataset(number: int) -> None:
 
 
 @pytest.mark.fault("F59")
-@pytest.mark.parametrize("error", [NotAllowed, CatalogueUnavailable])
+@pytest.mark.parametrize("error", [CatalogueForbids, CatalogueUnavailable])
 def test_what_is_not_about_values_is_not_divided(error: type[CatalogError]) -> None:
     """Neither a right that is missing nor a catalogue that is away."""
     catalogue = Catalogue({1}, error)

@@ -5,14 +5,16 @@ from datetime import date
 import pytest
 
 from datauploader_catalog.domain.choosing import choose
-from datauploader_catalog.ports import Investigation
+from datauploader_catalog.ports import CatalogueInvestigation
 
 TODAY = date(2026, 3, 4)
 
 
-def one(name: str, start: date | None = None, end: date | None = None, *, active: bool = True) -> Investigation:
+def one(
+    name: str, start: date | None = None, end: date | None = None, *, active: bool = True
+) -> CatalogueInvestigation:
     """Make an investigation."""
-    return Investigation(name, name, "1", "Thin films", "/x", active, start=start, end=end, beamline="XRD1")
+    return CatalogueInvestigation(name, name, "1", "Thin films", "/x", active, start=start, end=end, beamline="XRD1")
 
 
 OLD = one("old", date(2025, 1, 1), date(2025, 1, 2))
@@ -41,7 +43,9 @@ def test_what_is_too_much_is_counted() -> None:
 @pytest.mark.parametrize("text", ["DOMH", "δομη", "Δομή λεπτών", "λεπτων xrd1 rossi", "  Rossi\t", ""])
 def test_every_word_of_a_search_must_stand_somewhere_accents_and_capitals_aside(text: str) -> None:
     """Title, number, beamline or person."""
-    wanted = Investigation("1", "1", "1", "Δομή λεπτών (domh)", "/x", principal_investigator="Ròssi", beamline="XRD1")
+    wanted = CatalogueInvestigation(
+        "1", "1", "1", "Δομή λεπτών (domh)", "/x", principal_investigator="Ròssi", beamline="XRD1"
+    )
     found, total = choose((wanted, OLD), text=text, today=TODAY, most=10)
     assert wanted in found
     assert total == (1 if text else 2)

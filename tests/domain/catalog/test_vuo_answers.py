@@ -11,13 +11,13 @@ from datauploader_catalog.adapters import vuo_answers
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,
+    CatalogueForbids,
     CatalogueRefused,
     CatalogueUnavailable,
-    NotAllowed,
-    NotSignedIn,
     NotTrusted,
+    UnknownSession,
 )
-from datauploader_catalog.ports import Dataset, Grant, Investigation, User
+from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser, Dataset, Grant
 
 LOGIN = "https://vuo.example.org:8443/pls/vuo/guest.startup?back=a:b"
 GARBAGE = st.one_of(
@@ -30,12 +30,14 @@ GARBAGE = st.one_of(
 
 def test_a_known_user_is_read() -> None:
     """The known answer gives user id, account, uid and gid."""
-    assert vuo_answers.read_user("OK:1101:anna.moretti:51101:5100\n") == User("1101", "anna.moretti", 51101, 5100)
+    assert vuo_answers.read_user("OK:1101:anna.moretti:51101:5100\n") == CatalogueUser(
+        "1101", "anna.moretti", 51101, 5100
+    )
 
 
 def test_an_unknown_session_gives_the_whole_login_address() -> None:
     """The login address holds colons itself; none of it is lost."""
-    with pytest.raises(NotSignedIn) as refusal:
+    with pytest.raises(UnknownSession) as refusal:
         vuo_answers.read_user(f"KO:{LOGIN}\n")
     assert refusal.value.login_url == LOGIN
 
@@ -61,7 +63,7 @@ def test_a_directory_that_leads_astray_is_unreadable(directory: str) -> None:
 
 def test_a_refused_right_keeps_the_words_of_vuo() -> None:
     """What VUO says is shown to the person who asked."""
-    with pytest.raises(NotAllowed, match="no member: sorry") as refusal:
+    with pytest.raises(CatalogueForbids, match="no member: sorry") as refusal:
         vuo_answers.read_grant("KO:no member: sorry\n", "1101", "20260101")
     assert refusal.value.words == "no member: sorry"
     assert not refusal.value.retryable
@@ -79,7 +81,7 @@ def test_a_database_in_trouble_is_no_refusal() -> None:
     [
         ("HASH:wrong\n", NotTrusted),
         ("BUSY:closed for a moment\n", CatalogueUnavailable),
-        ("DENIED:not yours\n", NotAllowed),
+        ("DENIED:not yours\n", CatalogueForbids),
         ("REFUSED:too long\n", CatalogueRefused),
         ("ABSENT:no dataset\n", CatalogueRefused),
         ("WHAT:is this\n", BadAnswer),
@@ -109,14 +111,14 @@ def test_rows_are_percent_encoded() -> None:
     answer = vuo_answers.read_answer("OK:7001:20260101:a%3Ab%0A%CF%8E:%2Fstore:1:10.5%2Fx\n")
     assert vuo_answers.read_dataset(answer) == Dataset("7001", "20260101", "a:b\nώ", "/store", True, "10.5/x")
     listed = vuo_answers.read_investigations("OK:1\r\n1:a:1:t%3At:%2Fs:0\r\n")
-    assert listed == (Investigation("1", "a", "1", "t:t", "/s", active=False),)
+    assert listed == (CatalogueInvestigation("1", "a", "1", "t:t", "/s", active=False),)
 
 
 def test_an_investigation_of_twelve_fields_says_more_than_one_of_six() -> None:
     """A facility that implements the older row is understood; half a row is not."""
     row = "1:a:1:t:%2Fs:0:over:XRD1:2026-01-31::Anna:what"
     listed = vuo_answers.read_investigation(row)
-    assert listed == Investigation(
+    assert listed == CatalogueInvestigation(
         "1", "a", "1", "t", "/s", False, "over", "XRD1", date(2026, 1, 31), None, "Anna", "what"
     )
     for broken in ("1:a:1:t:%2Fs:0:over", row.replace("01-31", "02-31"), f"{row}:more"):

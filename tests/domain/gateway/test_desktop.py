@@ -8,8 +8,8 @@ import pytest
 
 from datauploader import toml
 from datauploader_gateway.desktop.answers import WrongAnswers, configuration, defaults
-from datauploader_gateway.desktop.doorway import MOST_COOKIES, Doorway, new_link
-from datauploader_gateway.desktop.place import Place
+from datauploader_gateway.desktop.one_time_login import MOST_COOKIES, OneTimeLogin, new_link
+from datauploader_gateway.desktop.place import DesktopFolder
 from datauploader_transfer.domain.remotes import parse_remotes
 
 DOOR = "http://127.0.0.1:1/desktop/open"
@@ -31,23 +31,23 @@ def token(secret: str) -> str:
 @pytest.mark.attack("S1")
 def test_a_link_is_good_once_and_for_its_own_secret_alone() -> None:
     """Whoever sees it in the list of processes comes too late, and nobody can make one."""
-    doorway, link = Doorway("secret"), token("secret")
-    cookie = doorway.enter(link)
+    login, link = OneTimeLogin("secret"), token("secret")
+    cookie = login.enter(link)
     assert cookie
-    assert doorway.admits(cookie)
-    assert doorway.enter(link) is None
-    assert doorway.enter(token("another")) is None
+    assert login.admits(cookie)
+    assert login.enter(link) is None
+    assert login.enter(token("another")) is None
     for garbage in ("", ".", "x", "ä.ö", link[:-1], f"x{link}"):
-        assert doorway.enter(garbage) is None
-    assert not any(doorway.admits(value) for value in ("", "ä", link, cookie[:-1]))
+        assert login.enter(garbage) is None
+    assert not any(login.admits(value) for value in ("", "ä", link, cookie[:-1]))
 
 
 def test_old_cookies_are_forgotten_at_some_time() -> None:
     """Memory is bounded; the newest browsers stay."""
-    doorway = Doorway("secret")
-    cookies = [doorway.enter(token("secret")) for _ in range(MOST_COOKIES + 1)]
-    assert not doorway.admits(cookies[0] or "")
-    assert all(doorway.admits(cookie or "") for cookie in cookies[1:])
+    login = OneTimeLogin("secret")
+    cookies = [login.enter(token("secret")) for _ in range(MOST_COOKIES + 1)]
+    assert not login.admits(cookies[0] or "")
+    assert all(login.admits(cookie or "") for cookie in cookies[1:])
 
 
 def answers(folder: Path, **changes: str) -> dict[str, str]:
@@ -70,7 +70,7 @@ def test_each_kind_of_storage_becomes_a_remote(
     tmp_path: Path, chosen: dict[str, str], kind: str, base: str | None, secrets: dict[str, str]
 ) -> None:
     """As transfer reads it, after it was written to a file; what belongs to other kinds is left out."""
-    document = configuration(answers(tmp_path, **chosen), Place(tmp_path / "home"))
+    document = configuration(answers(tmp_path, **chosen), DesktopFolder(tmp_path / "home"))
     remote = parse_remotes(tomllib.loads(toml.dumps(document))["remotes"])["storage"]
     assert (remote.type, remote.base) == (kind, str(tmp_path) if base is None else base)
     assert {name: value.get_secret_value() for name, value in remote.secrets.items()} == secrets
@@ -98,7 +98,7 @@ def test_each_kind_of_storage_becomes_a_remote(
 def test_what_cannot_be_used_is_said_at_its_field(tmp_path: Path, name: str, text: str, says: str) -> None:
     """One sentence, and no configuration."""
     with pytest.raises(WrongAnswers) as wrong:
-        configuration(answers(tmp_path, **{name: text}), Place(tmp_path / "home"))
+        configuration(answers(tmp_path, **{name: text}), DesktopFolder(tmp_path / "home"))
     assert list(wrong.value.problems) == [name]
     assert says in wrong.value.problems[name]
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_said_at_its_field(tmp_path: Path, name: str, tex
 @pytest.mark.attack("S26")
 def test_the_files_with_secrets_are_their_owners_alone(tmp_path: Path) -> None:
     """The folder as well."""
-    place = Place(tmp_path / "home")
+    place = DesktopFolder(tmp_path / "home")
     place.write_config("secret = 1")
     place.announce(DOOR, "secret")
     assert place.found_running() == (DOOR, "secret")

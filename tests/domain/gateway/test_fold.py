@@ -44,8 +44,8 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.model import microseconds
-from datauploader_gateway.view.facts import VERIFIED, Failure, FileFacts, LeftOut
-from datauploader_gateway.view.files import Known, describe
+from datauploader_gateway.view.facts import VERIFIED, FileFacts, FileFailure, LeftOut
+from datauploader_gateway.view.files import KnownFile, describe
 from datauploader_gateway.view.fold import Before, Register, fold, wanted
 from datauploader_gateway.view.remarks import Remarks
 from datauploader_gateway.view.summary import Upload, summarise
@@ -120,7 +120,7 @@ class Memory:
 
     registers: dict[str, Register] = field(default_factory=dict)
     files: dict[bytes, FileFacts] = field(default_factory=dict)
-    failures: dict[bytes, Failure] = field(default_factory=dict)
+    failures: dict[bytes, FileFailure] = field(default_factory=dict)
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
     remarks: dict[bytes, Remarks] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -165,7 +165,7 @@ class Memory:
         return found
 
     def _told(self, path: bytes, facts: FileFacts) -> object:
-        known = Known(path, facts, self.failures.get(path), self.remarks.get(path))
+        known = KnownFile(path, facts, self.failures.get(path), self.remarks.get(path))
         return self._failure(path, facts), describe(known).metadata_problem, describe(known).detail
 
     def _failure(self, path: bytes, facts: FileFacts) -> tuple[str, bool] | None:
@@ -479,7 +479,7 @@ def test_metadata_that_are_not_taken_are_counted_and_are_no_trouble() -> None:
     assert upload.troubles == ()
     assert [note for note in upload.notes if "2 files" in note]
     assert [note for note in upload.notes if "'energy'" in note]
-    known = {path: describe(Known(path, facts, None, view.remarks.get(path))) for path, facts in view.files.items()}
+    known = {path: describe(KnownFile(path, facts, None, view.remarks.get(path))) for path, facts in view.files.items()}
     assert known[b"a"].metadata_problem == "it is no HDF5"
     assert known[b"b"].metadata_problem == "ORA-12899: too long"
     assert known[b"c"].metadata_problem == ""

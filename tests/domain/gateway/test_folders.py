@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from datauploader_gateway.auth.folders import FolderPattern, Folders
+from datauploader_gateway.auth.folders import FolderPattern, InvestigationFolders
 
 MINE = frozenset(("20260101", "grains"))
 
@@ -29,16 +29,16 @@ MINE = frozenset(("20260101", "grains"))
 )
 def test_a_path_lies_in_a_folder_of_theirs_on_the_way_to_one_or_outside(pattern: str, path: str, place: str) -> None:
     """Parts are compared whole; on Windows whatever their case."""
-    assert Folders([pattern]).place(path, MINE) == place
+    assert InvestigationFolders([pattern]).place(path, MINE) == place
 
 
 def test_the_best_of_several_patterns_counts_and_without_any_all_is_theirs() -> None:
     """A beamline may have two disks."""
-    folders = Folders(["/a/{investigation}", "/b/{investigation}"])
+    folders = InvestigationFolders(["/a/{investigation}", "/b/{investigation}"])
     assert [folders.place(path, MINE) for path in ("/a/20260101", "/b/grains", "/b", "/c")] == [
         "inside", "inside", "above", "outside",
     ]  # fmt: skip
-    assert (Folders(()).any, Folders(()).place("/anything", MINE)) == (False, "inside")
+    assert (InvestigationFolders(()).any, InvestigationFolders(()).place("/anything", MINE)) == (False, "inside")
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisGone
 
-from datauploader_gateway.auth import guard
-from datauploader_gateway.auth.guard import AT_ONCE, Guard
-from datauploader_gateway.view.live import Batch, Leash
+from datauploader_gateway.auth import stream_monitor
+from datauploader_gateway.auth.stream_monitor import AT_ONCE, StreamSessionMonitor
+from datauploader_gateway.view.live import Batch, StreamHandle
 
 Stand = Callable[[Sequence[str]], Coroutine[Any, Any, Sequence[bool]]]
 
@@ -17,14 +17,16 @@ Stand = Callable[[Sequence[str]], Coroutine[Any, Any, Sequence[bool]]]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a round take no time worth speaking of."""
-    monkeypatch.setattr(guard, "ROUND_S", 0.01)
+    monkeypatch.setattr(stream_monitor, "ROUND_S", 0.01)
 
 
-def guarded(stand: Stand, names: Sequence[str], until: Callable[[dict[str, Leash]], bool]) -> dict[str, Leash]:
+def guarded(
+    stand: Stand, names: Sequence[str], until: Callable[[dict[str, StreamHandle]], bool]
+) -> dict[str, StreamHandle]:
     """Have these people watch until something has become true of their leashes."""
 
-    async def watch() -> dict[str, Leash]:
-        watching = Guard[str]()
+    async def watch() -> dict[str, StreamHandle]:
+        watching = StreamSessionMonitor[str]()
         leashes = {}
         done = asyncio.Event()
 
@@ -33,7 +35,7 @@ def guarded(stand: Stand, names: Sequence[str], until: Callable[[dict[str, Leash
                 done.set()
             return await stand(asked)
 
-        entered = [watching.watching(name) for name in names]
+        entered = [watching.monitored(name) for name in names]
         for name, block in zip(names, entered, strict=True):
             leashes[name] = block.__enter__()
         watching.start(counted)
@@ -57,7 +59,7 @@ def test_only_those_who_may_stay_go_on() -> None:
 
     names = [f"person {number}" for number in range(AT_ONCE + 20)]
     leashes = guarded(stand, names, lambda found: found["person 60"].over and len(asked) >= 4)
-    assert [name for name, leash in leashes.items() if leash.over] == ["person 60"]
+    assert [name for name, handle in leashes.items() if handle.over] == ["person 60"]
     assert max(asked) == AT_ONCE
 
 
@@ -74,12 +76,12 @@ def test_when_nobody_can_say_who_may_stay_everybody_goes(problem: Exception) -> 
         return [True] * len(names)
 
     leashes = guarded(stand, ["anna", "bruno"], lambda _: times >= 3)
-    assert all(leash.over for leash in leashes.values())
+    assert all(handle.over for handle in leashes.values())
 
 
 def test_a_silent_stream_shows_now_and_then_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for nothing gets an empty batch, once until it is read."""
-    monkeypatch.setattr(guard, "TUG_S", 0.02)
+    monkeypatch.setattr(stream_monitor, "TUG_S", 0.02)
     queue: asyncio.Queue[Batch | None] = asyncio.Queue()
     times = 0
 
@@ -88,8 +90,8 @@ def test_a_silent_stream_shows_now_and_then_that_it_lives(monkeypatch: pytest.Mo
         times += 1
         return [True] * len(names)
 
-    def tie(leashes: dict[str, Leash]) -> bool:
-        leashes["anna"].tie(queue)
+    def tie(leashes: dict[str, StreamHandle]) -> bool:
+        leashes["anna"].attach_queue(queue)
         return times >= 12
 
     guarded(stand, ["anna"], tie)

@@ -33,7 +33,7 @@ def labels(templates: tuple[str, ...]) -> set[str]:
                 part.strip() for part in re.split(r"<[^>]+>", _JINJA.sub("\n", inside)) for part in part.split("\n")
             }
             found |= set(_QUOTED.findall(" ".join(_JINJA.findall(inside))))
-    for call in ast.walk(ast.parse((GATEWAY / "web/words.py").read_text(encoding="utf-8"))):
+    for call in ast.walk(ast.parse((GATEWAY / "web/labels.py").read_text(encoding="utf-8"))):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Button":
             found |= {one.value for one in ast.walk(call.args[1]) if isinstance(one, ast.Constant)}
     return {label for label in found if label}

@@ -5,15 +5,15 @@ from itertools import permutations
 import pytest
 
 from datauploader_gateway.choosing.drafts import Draft, Pick
-from datauploader_gateway.choosing.merging import Sent, merged
+from datauploader_gateway.choosing.merging import FormState, merged
 
 KEPT = Draft(station="a.b.c", dataset="kept", description="kept", metadata={"sample": "kept", "energy": "1"})
 
 
-def typed(text: str, edit: int, *touched: str, page: str = "one") -> tuple[Draft, Sent]:
+def typed(text: str, edit: int, *touched: str, page: str = "one") -> tuple[Draft, FormState]:
     """Return a form in which everything reads like this, and what of it was changed on that page."""
     said = Draft(station="a.b.c", dataset=text, description=text, metadata={"sample": text, "energy": text})
-    return said, Sent(page, edit, frozenset(touched))
+    return said, FormState(page, edit, frozenset(touched))
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -42,7 +42,7 @@ def test_a_field_that_was_emptied_is_empty() -> None:
 def test_a_page_without_scripts_says_all_of_it() -> None:
     """Its form is sent when its button is pressed, and holds everything."""
     said, _ = typed("plain", 0)
-    draft = merged(KEPT, said, Sent())
+    draft = merged(KEPT, said, FormState())
     assert (draft.dataset, draft.metadata) == ("plain", {"sample": "plain", "energy": "plain"})
 
 
@@ -64,8 +64,8 @@ def test_ticks_follow_the_station_that_was_chosen() -> None:
     """A tick belongs to its station."""
     pick = Pick(kind="folder", path="/data")
     said = Draft(station="x.y.z", picks=(pick,))
-    assert merged(KEPT, said, Sent("one", 1, frozenset({"station"}))).picks == (pick,)
-    assert merged(KEPT, said, Sent("one", 1, frozenset({"dataset"}))).picks == ()
+    assert merged(KEPT, said, FormState("one", 1, frozenset({"station"}))).picks == (pick,)
+    assert merged(KEPT, said, FormState("one", 1, frozenset({"dataset"}))).picks == ()
 
 
 def test_pages_that_were_closed_are_forgotten() -> None:

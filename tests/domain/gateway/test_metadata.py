@@ -68,9 +68,9 @@ def test_what_is_wrong_is_said_at_its_field(typed, field):
 def test_a_request_is_checked_by_the_same_schema():
     """Whatever way it comes; without a schema everything goes."""
     with pytest.raises(InvalidRequest, match="sample: this is required"):
-        MetadataForm(SCHEMA).check([Parameter(name="energy", value=8.0)])
-    MetadataForm(SCHEMA).check([Parameter(name="sample", value="LaB6"), Parameter(name="more", value=1)])
-    MetadataForm().check([])
+        MetadataForm(SCHEMA).validate_parameters([Parameter(name="energy", value=8.0)])
+    MetadataForm(SCHEMA).validate_parameters([Parameter(name="sample", value="LaB6"), Parameter(name="more", value=1)])
+    MetadataForm().validate_parameters([])
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,9 @@ def test_who_asks_first_and_hears_last_is_refused_as_well() -> None:
         sessions = Sessions(redis, idle_s=60, longest_s=60)
         await sessions.sign_out(ANNA.id)
         release = redis.held = asyncio.Event()
-        first = asyncio.create_task(sessions.check(secret))
+        first = asyncio.create_task(sessions.authenticate(secret))
         await asyncio.sleep(0)
-        second = await sessions.check(secret)
+        second = await sessions.authenticate(secret)
         release.set()
         return await first, second
 

@@ -25,8 +25,8 @@ from datauploader.state import Outbox, Store
 from datauploader.state import outbox as outbox_state
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import unanswered
-from datauploader_gateway.unanswered import Unanswered
+from datauploader_gateway import pending_requests
+from datauploader_gateway.pending_requests import PendingRequests
 
 ANNA = Person(id="1101", name="Anna")
 REQUEST = builders.event(builders.upload_requested())
@@ -40,8 +40,8 @@ class Bench:
         """Begin with nothing asked for."""
         self.said: list[Event[EventData]] = []
         self.store, self.outbox = store, Outbox(store, self._publish)
-        store.remembered()
-        self.table = Unanswered(store, self.outbox, patience_s=patience_s, kept_s=3600)
+        store.mark_recovered()
+        self.table = PendingRequests(store, self.outbox, patience_s=patience_s, kept_s=3600)
         self.outbox.start()
 
     def _publish(self, event: Event[EventData]) -> "Future[None]":
@@ -53,11 +53,11 @@ class Bench:
     def hear(self, *data: EventData, live: bool = True) -> None:
         """Hear events."""
         for one in data:
-            self.table.hear(builders.event(one), live=live)
+            self.table.note_answer(builders.event(one), live=live)
 
     def kinds(self) -> list[type[EventData]]:
         """Look once for what is due, and return the kinds of all that was said so far."""
-        self.table.look()
+        self.table.repeat_due()
         eventually(lambda: self.outbox.waiting() == 0)
         return [type(event.data) for event in self.said]
 
@@ -65,7 +65,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """Give a table that has no patience."""
-    store = Store(tmp_path / "x.sqlite", (outbox_state.SCHEMA, unanswered.SCHEMA))
+    store = Store(tmp_path / "x.sqlite", (outbox_state.SCHEMA, pending_requests.SCHEMA))
     made = Bench(store, patience_s=0.0)
     yield made
     made.outbox.stop()
@@ -97,7 +97,7 @@ def forgetful() -> StationReported:
 @pytest.mark.fault("F22", "F23")
 def test_a_request_is_said_again_with_its_first_id_until_station_and_catalogue_have_answered(bench: Bench) -> None:
     """One answer is not enough, in whatever order they come."""
-    bench.table.hear(REQUEST, live=True)
+    bench.table.note_answer(REQUEST, live=True)
     assert bench.kinds() == [UploadRequested]
     bench.hear(ensured())
     assert bench.kinds() == [UploadRequested] * 2
@@ -119,7 +119,7 @@ def test_a_close_is_said_again_until_it_is_sealed_and_a_pause_never(bench: Bench
 @pytest.mark.fault("F28")
 def test_a_station_that_has_forgotten_hears_all_that_is_not_over(bench: Bench) -> None:
     """The request, then the latest word on pausing and closing; nothing when it is over, nothing from the log."""
-    bench.table.hear(REQUEST, live=True)
+    bench.table.note_answer(REQUEST, live=True)
     bench.hear(ensured(), UploadOpened(upload_id=ID), control("pause"), control("resume"))
     bench.hear(forgetful(), live=False)
     assert bench.kinds() == []
@@ -133,10 +133,10 @@ def test_a_station_that_has_forgotten_hears_all_that_is_not_over(bench: Bench) -
 @pytest.mark.fault("F28")
 def test_a_gateway_that_has_forgotten_as_well_reads_the_log_before_it_reminds_a_station(tmp_path: Path) -> None:
     """The station's word comes again; it would be answered with nothing now, and never be said a second time."""
-    store = Store(tmp_path / "x.sqlite", (outbox_state.SCHEMA, unanswered.SCHEMA))
-    table = Unanswered(store, Outbox(store, lambda _: Future()), patience_s=60, kept_s=3600)
+    store = Store(tmp_path / "x.sqlite", (outbox_state.SCHEMA, pending_requests.SCHEMA))
+    table = PendingRequests(store, Outbox(store, lambda _: Future()), patience_s=60, kept_s=3600)
     with pytest.raises(Retry):
-        table.hear(builders.event(forgetful()), live=True)
+        table.note_answer(builders.event(forgetful()), live=True)
     store.close()
 
 
@@ -144,17 +144,17 @@ def test_a_gateway_that_has_forgotten_as_well_reads_the_log_before_it_reminds_a_
 def test_what_is_over_is_not_asked_for_again_by_a_late_copy(bench: Bench) -> None:
     """The request comes once more after the end."""
     bench.hear(completed())
-    bench.table.hear(REQUEST, live=True)
+    bench.table.note_answer(REQUEST, live=True)
     bench.hear(forgetful())
     assert bench.kinds() == []
 
 
 def test_a_station_answers_and_ends_its_own_uploads_alone(bench: Bench) -> None:
     """What another one says about them, under its own name, changes nothing."""
-    bench.table.hear(REQUEST, live=True)
+    bench.table.note_answer(REQUEST, live=True)
     other = builders.station("elettra.xrd1.ws02")
     for data in (UploadOpened(upload_id=ID), ensured(), UploadCancelled(upload_id=ID)):
-        bench.table.hear(builders.event(data, at=other), live=True)
+        bench.table.note_answer(builders.event(data, at=other), live=True)
     assert bench.kinds() == [UploadRequested]
     bench.hear(forgetful())
     assert len(bench.kinds()) >= 2
@@ -172,9 +172,9 @@ def test_what_a_rule_asks_for_is_the_station_s_own_matter_until_it_has_forgotten
 
 def test_a_wish_waits_ever_longer(tmp_path: Path) -> None:
     """The second time is not due when the first one was a moment ago."""
-    store = Store(tmp_path / "x.sqlite", (outbox_state.SCHEMA, unanswered.SCHEMA))
+    store = Store(tmp_path / "x.sqlite", (outbox_state.SCHEMA, pending_requests.SCHEMA))
     bench = Bench(store, patience_s=0.2)
-    bench.table.hear(REQUEST, live=True)
+    bench.table.note_answer(REQUEST, live=True)
     assert bench.kinds() == []
     eventually(lambda: len(bench.kinds()) == 1, within_s=5)
     began = time.monotonic()

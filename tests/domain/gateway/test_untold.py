@@ -20,10 +20,10 @@ from datauploader.state import Outbox, Store
 from datauploader.state import outbox as outbox_state
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import unanswered
-from datauploader_gateway.intake import SCHEMA, Intake
+from datauploader_gateway import pending_requests
+from datauploader_gateway.command_publisher import SCHEMA, CommandPublisher
+from datauploader_gateway.pending_requests import PendingRequests
 from datauploader_gateway.signing import Signer
-from datauploader_gateway.unanswered import Unanswered
 
 WORD = builders.event(
     DatasetDescribed(upload_id=builders.UPLOAD, description="text", requested_by=builders.SOMEBODY), id="word-1"
@@ -38,10 +38,10 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.said: list[Event[EventData]] = []
-        self.store = Store(folder / "x.sqlite", (outbox_state.SCHEMA, SCHEMA, unanswered.SCHEMA))
+        self.store = Store(folder / "x.sqlite", (outbox_state.SCHEMA, SCHEMA, pending_requests.SCHEMA))
         self.outbox = Outbox(self.store, self._publish)
-        self.table = Unanswered(self.store, self.outbox, patience_s=0.0, kept_s=3600)
-        self.intake = Intake(self.store, self.outbox, self.table, Signer("memory://"))
+        self.table = PendingRequests(self.store, self.outbox, patience_s=0.0, kept_s=3600)
+        self.intake = CommandPublisher(self.store, self.outbox, self.table, Signer("memory://"))
         self.outbox.start()
 
     def _publish(self, event: Event[EventData]) -> "Future[None]":
@@ -53,7 +53,7 @@ class Bench:
     def again(self) -> list[str]:
         """Look once for what is due; return the ids of all that was said so far."""
         eventually(lambda: self.outbox.waiting() == 0)
-        self.table.look()
+        self.table.repeat_due()
         eventually(lambda: self.outbox.waiting() == 0)
         return [event.id for event in self.said]
 
@@ -71,21 +71,21 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.mark.parametrize("word", [WORD, ABOUT], ids=["dataset", "investigation"])
 def test_a_word_that_nobody_ever_heard_is_said_again(bench: Bench, word: Event[EventData]) -> None:
     """With its first id, until the answer comes; also the view of this gateway did not hear of it."""
-    bench.intake.accept(word)
+    bench.intake.publish_event(word)
     assert bench.again() == [word.id] * 2
     answer: EventData = InvestigationAnnotated(investigation="1", word=word.id, said=word.time)
     if isinstance(word.data, DatasetDescribed):
         answer = DatasetAnnotated(upload_id=builders.UPLOAD, dataset_id="1", word=word.id, said=word.time)
-    bench.table.hear(builders.event(answer), live=True)
+    bench.table.note_answer(builders.event(answer), live=True)
     assert bench.again() == [word.id] * 2
 
 
 def test_the_end_of_an_upload_is_not_the_end_of_what_was_said_of_it(bench: Bench) -> None:
     """A description is told after the dataset is complete as well."""
     end = DatasetCompleted(upload_id=builders.UPLOAD, dataset_id="1", files=0, bytes=0, manifest_sha256="0" * 64)
-    bench.table.hear(builders.event(end), live=True)
-    bench.intake.accept(WORD)
-    bench.table.hear(builders.event(end), live=True)
+    bench.table.note_answer(builders.event(end), live=True)
+    bench.intake.publish_event(WORD)
+    bench.table.note_answer(builders.event(end), live=True)
     assert bench.again() == ["word-1"] * 2
 
 
@@ -93,8 +93,8 @@ def test_the_end_of_an_upload_is_not_the_end_of_what_was_said_of_it(bench: Bench
 def test_an_answer_to_an_earlier_word_does_not_end_a_later_one(bench: Bench) -> None:
     """And an earlier word that is heard late is not said instead of the later one."""
     later = Event(WORD.data, WORD.station, "gateway", id="word-9", time=WORD.time + timedelta(seconds=1))
-    bench.intake.accept(later)
-    bench.table.hear(WORD, live=True)
+    bench.intake.publish_event(later)
+    bench.table.note_answer(WORD, live=True)
     early = DatasetAnnotated(upload_id=builders.UPLOAD, dataset_id="1", word=WORD.id, said=WORD.time)
-    bench.table.hear(builders.event(early), live=True)
+    bench.table.note_answer(builders.event(early), live=True)
     assert bench.again() == ["word-9"] * 2

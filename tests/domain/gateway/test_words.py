@@ -18,7 +18,7 @@ from datauploader.contracts import (
 from datauploader.testing import builders
 from datauploader_gateway.view.fold import Before, fold
 from datauploader_gateway.view.summary import Upload, as_of, summarise
-from datauploader_gateway.web import words
+from datauploader_gateway.web import labels
 
 UP = builders.UPLOAD
 FILE = builders.file_version()
@@ -84,7 +84,7 @@ CLAIMS = [
 @pytest.mark.parametrize(("facts", "sentence", "mood"), CLAIMS)
 def test_each_state_has_its_sentence(facts: tuple[EventData, ...], sentence: str, mood: str) -> None:
     """While the station reports."""
-    said = words.safety(upload(*facts))
+    said = labels.safety(upload(*facts))
     assert said is not None
     assert sentence in said.text
     assert said.mood == mood
@@ -95,14 +95,14 @@ def test_each_state_has_its_sentence(facts: tuple[EventData, ...], sentence: str
 def test_of_a_station_that_is_silent_nothing_is_claimed_about_now(facts: tuple[EventData, ...]) -> None:
     """Before the seal: since when, and that nobody here knows. A seal, and what is stored of it, stays true."""
     found = upload(*facts, silent=True)
-    said = words.safety(found)
+    said = labels.safety(found)
     assert said is not None
     if found.sealed:
-        assert said == words.safety(upload(*facts))
+        assert said == labels.safety(upload(*facts))
         return
     assert said.text == "The station has not reported since {since}. Files written after that are not known here."
     assert (said.since, said.mood) == (SILENT, "warn")
-    assert words.state(found).text == ("needs attention" if found.needs_person else "station not responding")
+    assert labels.state(found).text == ("needs attention" if found.needs_person else "station not responding")
 
 
 @pytest.mark.fault("F57")
@@ -112,7 +112,7 @@ def test_nothing_is_called_safe_before_it_is_sealed_or_while_anything_is_missing
     for mode, silent, *chosen in product(("sync", "batch"), (False, True), *((False, True),) * len(pieces)):
         facts = [fact for piece, yes in zip(pieces, chosen, strict=True) if yes for fact in piece]
         found = upload(*OPEN, *facts, mode=mode, silent=silent)
-        said = words.safety(found)
+        said = labels.safety(found)
         assert said is not None
         if SAFE in said.text:
             assert SEALED in facts, found
@@ -128,7 +128,7 @@ def test_nothing_is_called_safe_before_it_is_sealed_or_while_anything_is_missing
 def test_an_upload_that_is_over_needs_no_computer() -> None:
     """Complete: safe; cancelled or rejected: nothing depends on it."""
     done = DatasetCompleted(upload_id=UP, dataset_id="42", files=1, bytes=1, manifest_sha256="0" * 64)
-    said = words.safety(upload(*OPEN, STORED, SEALED, done))
+    said = labels.safety(upload(*OPEN, STORED, SEALED, done))
     assert said is not None
     assert said.text.startswith(SAFE)
 
@@ -156,7 +156,7 @@ def test_the_same_trouble_is_told_once() -> None:
 
 def pressed(found: Upload) -> list[str]:
     """Return what the button is called that tries an upload again, if there is one."""
-    return [button.label for button in words.actions(found) if button.action == "retry"]
+    return [button.label for button in labels.actions(found) if button.action == "retry"]
 
 
 def test_the_button_is_called_as_hints_call_it_where_more_than_files_has_failed() -> None:

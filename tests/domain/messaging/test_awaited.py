@@ -1,8 +1,8 @@
-"""Retries that are due back: when somebody is told that a rung stands."""
+"""Retries that are due back: when somebody is told that a retry queue stands."""
 
 import pytest
 
-from datauploader.messaging.rabbit.awaited import Awaited
+from datauploader.messaging.rabbit.delayed_retries import DelayedRetries
 
 pytestmark = pytest.mark.fault("F63")
 
@@ -24,46 +24,46 @@ def clock():
 
 
 @pytest.fixture
-def awaited(clock):
+def retries(clock):
     """Give what one consumer waits for."""
-    return Awaited(clock)
+    return DelayedRetries(clock)
 
 
-def test_a_rung_that_keeps_a_message_for_twice_its_time_is_named(awaited, clock):
+def test_a_rung_that_keeps_a_message_for_twice_its_time_is_named(retries, clock):
     """Beyond that it takes some seconds' grace; until then all is well."""
-    awaited.sent(b"one", "datauploader.again.10s", 10)
+    retries.note_sent(b"one", "datauploader.again.10s", 10)
     clock.now += 20
-    assert awaited.trouble == ""
+    assert retries.problem == ""
     clock.now += 6
-    assert "datauploader.again.10s keeps messages (1)" in awaited.trouble
+    assert "datauploader.again.10s keeps messages (1)" in retries.problem
 
 
-def test_what_is_back_is_not_waited_for(awaited, clock):
+def test_what_is_back_is_not_waited_for(retries, clock):
     """Whichever of several; one that asks again waits anew, and what never got there is not waited for."""
     for body in (b"one", b"two", b"three"):
-        awaited.sent(body, "datauploader.again.1s", 1)
-    awaited.back(b"one")
-    awaited.unsent(b"three")
+        retries.note_sent(body, "datauploader.again.1s", 1)
+    retries.note_back(b"one")
+    retries.note_unsent(b"three")
     clock.now += 60
-    assert "messages (1)" in awaited.trouble
-    awaited.sent(b"two", "datauploader.again.60s", 60)
-    assert awaited.trouble == ""
+    assert "messages (1)" in retries.problem
+    retries.note_sent(b"two", "datauploader.again.60s", 60)
+    assert retries.problem == ""
 
 
-def test_a_rung_from_which_a_later_message_is_back_does_not_stand(awaited, clock):
-    """An earlier one of that rung came to another process of the same queue; of other rungs that says nothing."""
-    awaited.sent(b"elsewhere", "datauploader.again.1s", 1)
-    awaited.sent(b"slow", "datauploader.again.10s", 10)
-    awaited.sent(b"mine", "datauploader.again.1s", 1)
-    awaited.back(b"mine")
+def test_a_rung_from_which_a_later_message_is_back_does_not_stand(retries, clock):
+    """An earlier one of that retry queue came to another process; of other retry queues that says nothing."""
+    retries.note_sent(b"elsewhere", "datauploader.again.1s", 1)
+    retries.note_sent(b"slow", "datauploader.again.10s", 10)
+    retries.note_sent(b"mine", "datauploader.again.1s", 1)
+    retries.note_back(b"mine")
     clock.now += 10
-    assert awaited.trouble == ""
+    assert retries.problem == ""
     clock.now += 20
-    assert "datauploader.again.10s keeps messages (1)" in awaited.trouble
+    assert "datauploader.again.10s keeps messages (1)" in retries.problem
 
 
-def test_what_somebody_took_away_is_not_waited_for_without_end(awaited, clock):
-    """A person has emptied the rung, or another process of the same queue has got it."""
-    awaited.sent(b"one", "datauploader.again.1s", 1)
+def test_what_somebody_took_away_is_not_waited_for_without_end(retries, clock):
+    """A person has emptied the retry queue, or another process of the same queue has got it."""
+    retries.note_sent(b"one", "datauploader.again.1s", 1)
     clock.now += 2 * 3600
-    assert awaited.trouble == ""
+    assert retries.problem == ""

@@ -3,7 +3,7 @@
 import pytest
 
 from datauploader.contracts.address import Station
-from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, event_log, facility, ground
+from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, event_log, facility, shared_topology
 from datauploader.messaging.topology import (
     ASTRAY,
     BACK,
@@ -11,7 +11,7 @@ from datauploader.messaging.topology import (
     EVENTS,
     LOG,
     PARKED,
-    RETRY_LADDER_S,
+    RETRY_DELAYS_S,
     astray_queue,
     facility_queues,
     retry_name,
@@ -58,7 +58,7 @@ def test_the_brokers_limit_leaves_ours_room(whole):
 def test_each_retry_delay_has_a_queue_that_returns_messages_by_their_key(whole):
     """No dead-letter key: the message keeps the name of the queue that it came from."""
     shapes = {shape.name: shape.arguments for shape in whole.queues}
-    for seconds in RETRY_LADDER_S:
+    for seconds in RETRY_DELAYS_S:
         arguments = shapes[retry_name(seconds)]
         assert arguments["x-message-ttl"] == seconds * 1000
         assert arguments["x-dead-letter-exchange"] == BACK
@@ -68,7 +68,7 @@ def test_each_retry_delay_has_a_queue_that_returns_messages_by_their_key(whole):
 
 
 def test_what_has_no_queue_to_go_back_to_lies_where_somebody_finds_it(whole):
-    """A rung would wait for a queue that takes its message, and the other messages with it."""
+    """A retry queue would wait for a queue that takes its message, and the other messages with it."""
     assert EXCHANGE_ARGUMENTS[BACK] == {"alternate-exchange": ASTRAY}
     parked = astray_queue().parked
     assert [(binding.queue, binding.key) for binding in whole.bindings if binding.exchange == ASTRAY] == [(parked, "#")]
@@ -93,5 +93,5 @@ def test_the_log_hears_everything_and_is_bounded():
 
 def test_the_ground_does_not_depend_on_the_log():
     """A log that is down must not keep a service from working."""
-    assert LOG not in [queue.name for queue in ground().queues]
-    assert PARKED in ground().exchanges
+    assert LOG not in [queue.name for queue in shared_topology().queues]
+    assert PARKED in shared_topology().exchanges

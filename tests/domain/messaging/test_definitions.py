@@ -96,7 +96,7 @@ def test_each_user_reads_the_queues_that_are_made_for_it(document):
 
 @pytest.mark.attack("S25")
 def test_who_runs_elsewhere_names_queues_of_its_own_alone_for_a_retry(document):
-    """Nothing else that it may say leads into the ladder, whose queues everybody shares."""
+    """Nothing else that it may say leads into the retry queues, whose queues everybody shares."""
     for user, own in (
         ("ws01", {"watcher.elettra.xrd1.ws01", "transfer.elettra.xrd1.ws01"}),
         ("nexus", {"harvester.nexus"}),

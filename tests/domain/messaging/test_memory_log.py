@@ -14,7 +14,7 @@ from datauploader.messaging.memory import MemoryBroker, log_file_of
 from datauploader.messaging.memory_log import MemoryLog
 from datauploader.testing import builders
 from datauploader.testing.effort import effort
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.writer import ViewWriter
 
@@ -106,7 +106,7 @@ def life(upload_id: str) -> tuple[EventData, ...]:
 
 def drawn(log: list[bytes]) -> dict[bytes, object]:
     """Return what the view says of the upload after these events, but for when it last heard of it."""
-    client = redisdoor.connect(f"memory://{uuid.uuid4()}")
+    client = redis_client.connect(f"memory://{uuid.uuid4()}")
     writer = ViewWriter(client, kept_s=1e6)
     for body in log:
         writer.apply(decode(body))

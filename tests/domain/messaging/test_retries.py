@@ -1,26 +1,26 @@
-"""The retry ladder: how long a message waits, and where."""
+"""The retry queues: how long a message waits, and where."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datauploader.messaging.topology import RETRY_LADDER_S, retry_name, rung
+from datauploader.messaging.topology import RETRY_DELAYS_S, delay_for_attempt, retry_name
 
 
 @given(attempt=st.integers(1, 100), after=st.floats(0, 600))
 def test_a_retry_waits_at_least_what_was_asked_for(attempt, after):
-    """And always on a rung that has a queue."""
-    chosen = rung(attempt, after)
+    """And always for a delay that has a queue."""
+    chosen = delay_for_attempt(attempt, after)
     assert chosen >= after
-    assert chosen in RETRY_LADDER_S
+    assert chosen in RETRY_DELAYS_S
 
 
 @given(after=st.floats(0, 10_000))
 def test_waits_grow_with_the_attempts(after):
     """Nobody hammers what does not answer."""
-    delays = [rung(attempt, after) for attempt in range(1, 10)]
+    delays = [delay_for_attempt(attempt, after) for attempt in range(1, 10)]
     assert delays == sorted(delays)
-    assert delays[-1] == RETRY_LADDER_S[-1]
+    assert delays[-1] == RETRY_DELAYS_S[-1]
 
 
 @pytest.mark.parametrize(("seconds", "name"), [(1, "datauploader.again.1s"), (0.5, "datauploader.again.0.5s")])

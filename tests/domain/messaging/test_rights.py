@@ -10,12 +10,12 @@ from datauploader.contracts.uploads import UploadOpened
 from datauploader.errors import Misdirected
 from datauploader.messaging.provenance import from_log, from_queue, way
 from datauploader.messaging.rights import Speakers
-from datauploader.messaging.topology import BACK, EVENTS, RESTORING, harvester_queue, rung_names
+from datauploader.messaging.topology import BACK, EVENTS, RESTORING, harvester_queue, retry_queue_names
 
 pytestmark = [pytest.mark.attack("S32")]
 
 HERE, THERE = "elettra.xrd1.ws01", "elettra.xrd1.ws02"
-QUEUE, RUNGS = harvester_queue("everything", ["#"]), rung_names([1, 10])
+QUEUE, RUNGS = harvester_queue("everything", ["#"]), retry_queue_names([1, 10])
 EVENT = Event(UploadOpened(upload_id="upload-0001"), Station.parse(HERE), "watcher")
 SPEAKERS = Speakers()
 DEATH = {"queue": "datauploader.again.1s", "reason": "expired"}
@@ -63,7 +63,7 @@ def test_a_user_of_another_name_is_who_the_settings_say():
     ids=["first hand", "with headers of no meaning", "a retry", "a retry of the former release"],
 )
 def test_what_came_in_our_ways_is_believed(came):
-    """First hand by its own speaker, or from our own rungs."""
+    """First hand by its own speaker, or from our own retry queues."""
     from_queue(QUEUE, came, SPEAKERS, RUNGS)(EVENT)
 
 

@@ -27,7 +27,7 @@ def test_a_repeated_event_is_handled_once_unless_its_handler_answers_repetitions
     """Three deliveries of one event."""
     calls: list[bool] = []
     dispatcher = Dispatcher(store, Outbox(store, lambda _: Future()), "test")
-    dispatcher.on(UploadOpened, lambda unit, _event: calls.append(unit.seen), again=again)
+    dispatcher.on(UploadOpened, lambda unit, _event: calls.append(unit.seen), redeliver=again)
     for _ in range(3):
         dispatcher(Delivery(EVENT))
     assert calls == [False, True, True][:times]

@@ -108,8 +108,8 @@ def test_what_the_broker_refused_is_sent_again_and_the_trouble_is_told(store) ->
     put(store, "a", "b")
     outbox = Outbox(store, broker.publish)
     outbox.start()
-    until(lambda: outbox.trouble != "", "the trouble")
-    assert outbox.trouble == "the broker is away"
+    until(lambda: outbox.problem != "", "the trouble")
+    assert outbox.problem == "the broker is away"
     assert outbox.waiting() == 2
 
     broker.mood = "well"
@@ -117,7 +117,7 @@ def test_what_the_broker_refused_is_sent_again_and_the_trouble_is_told(store) ->
     until(lambda: outbox.waiting() == 0, "an empty outbox")
 
     assert sorted(broker.got) == ["a", "b"]
-    assert outbox.trouble == ""
+    assert outbox.problem == ""
     outbox.stop()
 
 
@@ -165,12 +165,12 @@ def test_a_thousand_forbidden_events_hold_up_no_other_and_leave_once_they_may(st
     outbox.start()
     broker.wait(lambda: len(broker.got) == 1000, "all that may be said", within_s=4)
     until(lambda: outbox.waiting() == 1000, "the forbidden ones wait")
-    assert "permissions" in outbox.trouble
+    assert "permissions" in outbox.problem
     assert len(tried) == 1000
     until(lambda: len(tried) == 1001, "one of them is tried again")
     forbidden.clear()
     until(lambda: outbox.waiting() == 0, "an empty outbox")
-    assert outbox.trouble == ""
+    assert outbox.problem == ""
     outbox.stop()
     assert sorted(broker.got) == sorted({f"yes{n}" for n in range(1000)} | {f"no{n}" for n in range(1000)})
 
@@ -204,7 +204,7 @@ def test_stopping_keeps_its_deadline(store, mood) -> None:
     put(store, *(f"e{n}" for n in range(600)))
     outbox = Outbox(store, broker.publish)
     outbox.start()
-    until(lambda: bool(broker.got) or outbox.trouble != "", "an attempt")
+    until(lambda: bool(broker.got) or outbox.problem != "", "an attempt")
     begin = time.monotonic()
 
     outbox.stop(deadline_s=0.5)
@@ -359,7 +359,7 @@ def test_a_vast_row_of_a_former_release_goes_where_its_source_says_it_again(stor
         outbox.start()
         until(lambda: outbox.waiting() == 0, "an empty outbox")
         outbox.stop()
-    assert (broker.got, outbox.trouble) == (["next"], "")
+    assert (broker.got, outbox.problem) == (["next"], "")
     (line,) = [one for one in logs if one["event"] == "outbox_row_dropped"]
     assert (line["type"], line["upload_id"]) == ("file.stored", builders.UPLOAD)
 
@@ -373,9 +373,9 @@ def test_any_other_row_is_kept_and_its_reason_is_the_true_one(store) -> None:
     outbox.start()
     broker.wait(lambda: broker.got == ["next"], "the next event")
     until(lambda: outbox.waiting() == 1, "one row that is kept")
-    assert f"upload.opened of {builders.UPLOAD}" in outbox.trouble
-    assert "too large" in outbox.trouble
-    assert "waits for the release" not in outbox.trouble
+    assert f"upload.opened of {builders.UPLOAD}" in outbox.problem
+    assert "too large" in outbox.problem
+    assert "waits for the release" not in outbox.problem
     outbox.stop()
 
 
@@ -384,7 +384,7 @@ def test_only_what_a_newer_release_wrote_waits_for_it(store) -> None:
     put_raw(store, builders.event(UploadOpened(upload_id=builders.UPLOAD)), kind="upload.opened.v2")
     outbox = Outbox(store, Broker().publish)
     outbox.start()
-    until(lambda: "waits for the release that wrote it" in outbox.trouble, "the trouble")
+    until(lambda: "waits for the release that wrote it" in outbox.problem, "the trouble")
     outbox.stop()
 
 
@@ -395,9 +395,9 @@ def test_a_state_file_that_cannot_be_written_delays_and_is_told(store) -> None:
     outbox = Outbox(store, broker.publish)
     store._write.execute("PRAGMA query_only = ON")
     outbox.start()
-    until(lambda: "cannot be used" in outbox.trouble, "the trouble")
+    until(lambda: "cannot be used" in outbox.problem, "the trouble")
     store._write.execute("PRAGMA query_only = OFF")
     until(lambda: outbox.waiting() == 0, "an empty outbox")
-    until(lambda: outbox.trouble == "", "the end of the trouble")
+    until(lambda: outbox.problem == "", "the end of the trouble")
     outbox.stop()
     assert broker.got == ["a"]

@@ -11,7 +11,7 @@ from datauploader.contracts import UploadOpened
 from datauploader.contracts.envelope import Mark, decode, encode
 from datauploader.contracts.questions import Heard, LastHeard
 from datauploader.messaging.memory import MemoryBroker
-from datauploader.past import PastGuard
+from datauploader.stale_state import StaleStateGuard
 from datauploader.state import Outbox, Schema, Store, outbox
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
@@ -74,13 +74,13 @@ class World:
 
         self.bus.answer_stations("gateway", answer)
 
-    def guard(self, on_facility=lambda: True) -> PastGuard:
+    def guard(self, on_facility=lambda: True) -> StaleStateGuard:
         """Guard the file."""
 
         def end() -> None:
             self.ended += 1
 
-        return PastGuard(
+        return StaleStateGuard(
             self.store, self.bus, builders.HERE, "watcher", end=end, interval_s=0.05, on_facility=on_facility
         )
 
@@ -94,7 +94,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     """Give a file that has said three things, was copied, and has said two more."""
     made = World(tmp_path)
-    made.store.remembered()
+    made.store.mark_recovered()
     made.say(3)
     made.store.close()
     shutil.copyfile(made.path, made.copy)
@@ -119,8 +119,8 @@ def test_a_file_from_a_copy_is_set_aside_and_a_new_one_begun_before_anything_is_
     world.answers()
     world.back()
     old = world.store.identity
-    world.guard().look()
-    assert world.store.forgetful
+    world.guard().begin_anew_if_old()
+    assert world.store.needs_recovery
     assert (world.notes(), Outbox.said(world.store)) == (0, 0)
     assert world.store.identity != old
     (aside,) = world.path.parent.glob("x.sqlite.past-*")
@@ -132,17 +132,17 @@ def test_a_file_from_a_copy_is_set_aside_and_a_new_one_begun_before_anything_is_
 @pytest.mark.fault("F53")
 def test_a_file_that_is_as_old_as_what_was_heard_stays(world: World) -> None:
     """A usual start, with and without a gateway; what this run says is not held against it."""
-    world.guard().look()
+    world.guard().begin_anew_if_old()
     world.answers()
     world.store.close()
     world.open()
     guard = world.guard()
-    guard.look()
+    guard.begin_anew_if_old()
     world.say(5)
     guard.start()
     guard.stop(1)
-    assert (world.notes(), world.store.forgetful, world.ended) == (3, False, 0)
-    assert guard.check().ok
+    assert (world.notes(), world.store.needs_recovery, world.ended) == (3, False, 0)
+    assert guard.health_check().ok
 
 
 @pytest.mark.fault("F53")
@@ -150,18 +150,18 @@ def test_a_gateway_that_comes_late_still_tells_and_the_next_start_begins_anew(wo
     """What was said meanwhile went on with the old numbers, and does not hide it."""
     world.back()
     guard = world.guard()
-    guard.look()
+    guard.begin_anew_if_old()
     world.say(9)
     world.answers()
     guard.start()
     eventually(lambda: world.ended == 1, what="the process is asked to end")
-    assert not guard.check().ok
-    assert "older than what others have heard" in guard.check().detail
+    assert not guard.health_check().ok
+    assert "older than what others have heard" in guard.health_check().detail
     guard.stop(1)
-    world.store.remembered()
+    world.store.mark_recovered()
     world.store.close()
     world.open()
-    assert (world.notes(), world.store.forgetful) == (0, True)
+    assert (world.notes(), world.store.needs_recovery) == (0, True)
 
 
 @pytest.mark.fault("F53")
@@ -175,7 +175,7 @@ def test_each_run_of_the_gateway_is_told_once_what_is_open(world: World) -> None
 
     world.answers()
     guard = world.guard(tell)
-    guard.look()
+    guard.begin_anew_if_old()
     guard.start()
     eventually(lambda: told == ["one", "one"])
     world.facility = "two"

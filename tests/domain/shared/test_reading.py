@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datauploader.reading.asking import Line, ReadingProcess
-from datauploader.reading.judging import LONGEST_TEXT, MOST_PARAMETERS, Judge
+from datauploader.reading.parameter_validator import LONGEST_TEXT, MOST_PARAMETERS, ParameterValidator
+from datauploader.reading.reader_process import Line, ReaderProcess
 from datauploader.testing.waiting import eventually
 
 PLUG_IN = """
@@ -27,19 +27,19 @@ def read(path):
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReadingProcess]:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReaderProcess]:
     """Give one process for all tests of this file, which is begun anew where a test has ended it."""
     site = tmp_path_factory.mktemp("site")
     (site / "told.py").write_text(PLUG_IN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(site))
         patch.setenv("DATAUPLOADER_BROKER", "amqp://ws01:canary@broker")
-        with ReadingProcess("told:read", memory=192 * 1024**2, answer=100_000) as made:
+        with ReaderProcess("told:read", memory=192 * 1024**2, answer=100_000) as made:
             yield made
 
 
 @pytest.fixture
-def ask(process: ReadingProcess, tmp_path: Path) -> Callable[..., list[Line]]:
+def ask(process: ReaderProcess, tmp_path: Path) -> Callable[..., list[Line]]:
     """Give a function that has a file read which says what its reader does."""
 
     def asked(body: str, within_s: float = 30.0) -> list[Line]:
@@ -154,20 +154,20 @@ def test_what_is_no_file_is_not_opened(process, tmp_path) -> None:
 @pytest.mark.fault("F62")
 def test_values_are_taken_for_what_they_are(tmp_path) -> None:
     """Scalars of numpy become Python's; what is no value is named in our words, and the rest is taken."""
-    judge = Judge()
+    judge = ParameterValidator()
     given = {
         "whole": np.int64(5), "truth": np.bool_(True), "small": np.float32(0.5), "text": np.str_("x"), "bytes": b"x",
         "nan": float("nan"), "inf": np.float64("inf"), "array": np.zeros(3), "none": None,
         "date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "vast": 10**400, "long": "x" * 5000,
     }  # fmt: skip
-    taken = [one for name, value in given.items() if (one := judge.take((name, value))) is not None]
+    taken = [one for name, value in given.items() if (one := judge.validate_parameter((name, value))) is not None]
     kept = {one.name: one.value for one in taken}
     assert len(str(kept.pop("long"))) == LONGEST_TEXT
     assert kept == {"whole": 5, "truth": True, "small": 0.5, "text": "x", "bytes": "x"}
     assert [type(value) for value in kept.values()] == [int, bool, float, str, str]
-    judge.take(("", 1))
-    judge.take(("a", 1, "x" * 61))
-    judge.take("a")
+    judge.validate_parameter(("", 1))
+    judge.validate_parameter(("a", 1, "x" * 61))
+    judge.validate_parameter("a")
     said = "; ".join(judge.problems())
     for name in (
         "nan is not a finite number",

@@ -189,14 +189,14 @@ def test_a_new_file_is_forgetful_until_it_is_filled_whatever_kills_the_process_b
     path = tmp_path / "x.sqlite"
     for _ in range(2):
         store = Store(path, [ONE])
-        assert store.forgetful
+        assert store.needs_recovery
         store.close()
     store = Store(path, [ONE])
-    store.remembered()
-    assert not store.forgetful
+    store.mark_recovered()
+    assert not store.needs_recovery
     store.close()
     again = Store(path, [ONE])
-    assert not again.forgetful
+    assert not again.needs_recovery
     again.close()
 
 
@@ -205,12 +205,12 @@ def test_a_state_has_an_identity_of_its_own_and_can_forget_again(tmp_path) -> No
     """It stays with the file; a file that has missed something begins as a new one does."""
     first, other = (Store(tmp_path / name, [ONE]) for name in ("a.sqlite", "b.sqlite"))
     assert first.identity != other.identity
-    first.remembered()
-    first.forget()
+    first.mark_recovered()
+    first.require_recovery()
     identity = first.identity
     first.close()
     again = Store(tmp_path / "a.sqlite", [ONE])
-    assert (again.identity, again.forgetful) == (identity, True)
+    assert (again.identity, again.needs_recovery) == (identity, True)
     again.close()
     other.close()
 
@@ -220,12 +220,12 @@ def test_a_file_that_a_power_cut_left_empty_is_forgetful(tmp_path) -> None:
     """No bytes are a sound database, and nothing that it held is there."""
     path = tmp_path / "x.sqlite"
     store = Store(path, [ONE])
-    store.remembered()
+    store.mark_recovered()
     write(store, "a")
     store.close()
     path.write_bytes(b"")
     again = Store(path, [ONE])
-    assert again.forgetful
+    assert again.needs_recovery
     assert texts(again) == []
     again.close()
 
@@ -249,7 +249,7 @@ def test_what_lies_beside_a_damaged_file_is_kept_with_it(tmp_path) -> None:
 
     assert again.damaged is not None
     assert again.damaged.with_name(f"{again.damaged.name}-wal").read_bytes() == kept
-    assert again.forgetful
+    assert again.needs_recovery
     again.close()
 
 

@@ -18,12 +18,12 @@ SHORT = {
     "services/catalog/datauploader_catalog/app.py": "ends a reading of the log, and waits for nobody",
     "services/gateway/datauploader_gateway/desktop/run.py": "opens the browser",
     "services/gateway/datauploader_gateway/server.py": "health asks whether it is alive",
-    "services/transfer/datauploader_transfer/adapters/leash.py": "ends rclone when this process is gone",
+    "services/transfer/datauploader_transfer/adapters/die_with_parent.py": "ends rclone when this process is gone",
     "shared/datauploader/runtime.py": "stops a service",
     "shared/datauploader/health.py": "who asks for health gets no answer where it has ended",
     "shared/datauploader/messaging/memory.py": "the timer of the broker in this process, which has no state of its own",
-    "shared/datauploader/messaging/rabbit/owner.py": "looks up an address; the end of its loop is told by the bus",
-    "shared/datauploader/patience.py": "asks a drive that may never answer, and brings back what it said or raised",
+    "shared/datauploader/messaging/rabbit/event_loop.py": "looks up an address; the end of its loop is told by the bus",
+    "shared/datauploader/hang_guard.py": "asks a drive that may never answer, and brings back what it said or raised",
     "shared/datauploader/winservice.py": "answers Windows, which ends the process when it does not",
 }
 """Modules with threads that are no `WorkerThread`, and why that is right."""
@@ -57,12 +57,12 @@ def test_an_error_is_told_and_the_work_begins_anew(monkeypatch: pytest.MonkeyPat
     thread = WorkerThread(work, name="odd-jobs")
     thread.start()
     eventually(lambda: len(begun) == 2, what="it has begun anew")
-    (said,) = threads.troubles(since=thread.began_at)
+    (said,) = threads.problems(since=thread.began_at)
     assert said == "the thread odd-jobs met an error (ValueError: odd) and was restarted; see the log"
-    eventually(lambda: not thread.trouble, what="it is over")
+    eventually(lambda: not thread.problem, what="it is over")
     end.set()
     thread.join(5)
-    assert not thread.trouble
+    assert not thread.problem
 
 
 class Ending(BaseException):

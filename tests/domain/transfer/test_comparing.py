@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datauploader.contracts.audits import MOST_NAMED
-from datauploader_transfer.comparing import Comparison, Wanted
+from datauploader_transfer.comparing import Comparison, ExpectedObject
 from datauploader_transfer.domain.leftovers import beside
 from datauploader_transfer.ports import Listed, Stored
 
@@ -42,7 +42,7 @@ def compare(
         return [Stored("md5", md5(there[alias(name)]), "read back") for name, _ in objects]
 
     with Comparison() as compared:
-        compared.want(Wanted(name, len(c), {"md5": md5(c), "sha256": "0" * 64}) for name, c in wanted.items())
+        compared.want(ExpectedObject(name, len(c), {"md5": md5(c), "sha256": "0" * 64}) for name, c in wanted.items())
         compared.find(listed(name, content) for name, content in there.items())
         compared.settle(sizes, hashes if read else None, lambda names: set(names) & ours)
         found = {one.kind: (one.files, set(one.first)) for one in compared.differences()}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datauploader_transfer.domain.failures import TABLE, classify
 from datauploader_transfer.domain.names import needs_bytes, standard
-from datauploader_transfer.domain.plan import Portions, portions
+from datauploader_transfer.domain.plan import BatchLimits, split_batches
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.domain.targets import checked_target, place
 from datauploader_transfer.domain.tuning import tuning_for
@@ -189,12 +189,12 @@ def test_a_storage_that_names_its_pause_is_obeyed():
 
 def test_small_files_travel_by_count_and_bytes_and_large_ones_apart():
     """A large file keeps no small one waiting."""
-    limits = Portions(files=3, size=10, large=100, large_files=2)
+    limits = BatchLimits(files=3, size=10, large=100, large_files=2)
     items = [item(str(n), size) for n, size in enumerate([1, 1, 200, 1, 1, 9, 9, 200, 200])]
-    assert sizes(portions(items, limits)) == [["0", "1", "3"], ["4", "5"], ["6"], ["2", "7"], ["8"]]
+    assert sizes(split_batches(items, limits)) == [["0", "1", "3"], ["4", "5"], ["6"], ["2", "7"], ["8"]]
 
 
 def test_versions_of_one_target_never_travel_together():
     """The later version follows the earlier one."""
     items = [item("a"), item("b"), item("a", 100 * MIB), item("A")]
-    assert sizes(portions(items, Portions())) == [["a", "b"], ["a"], ["A"]]
+    assert sizes(split_batches(items, BatchLimits())) == [["a", "b"], ["a"], ["A"]]

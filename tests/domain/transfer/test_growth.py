@@ -66,7 +66,7 @@ def test_a_batch_of_files_with_very_long_paths_has_fewer(store: Store) -> None:
     add(store, "flat-0001", *FILES, stored=False)
     with store.transaction() as db:
         taken = [
-            ledger.take(db, upload_id, 10, most_files=200, most_bytes=10**12, busy=())
+            ledger.take_jobs(db, upload_id, 10, most_files=200, most_bytes=10**12, busy=())
             for upload_id in ("deep-0001", "flat-0001")
         ]
     assert [len(jobs) for jobs in taken] == [62, 200]

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from datauploader_transfer.domain.pauses import LONGEST_S, retry_after_s
-from datauploader_transfer.holds import Holds
+from datauploader_transfer.domain.retry_after import LONGEST_S, retry_after_s
+from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -33,10 +33,10 @@ def test_retry_after_is_read_as_seconds_or_as_a_moment(header: str, seconds: flo
 @pytest.mark.fault("F32")
 def test_a_longer_pause_that_is_named_later_counts() -> None:
     """Several batches fail at once: the first knows no pause, the second heard of 30 s, the third of none again."""
-    holds = Holds()
-    assert holds.failed("store", "away", now=100.0).until == 101.0
-    assert holds.failed("store", "busy", now=100.5, retry_after_s=30).until == 130.5
-    assert holds.failed("store", "away", now=100.6).until == 130.5
-    assert holds.resting("store", 130.0)
-    assert not holds.resting("store", 131.0)
-    assert holds.failed("store", "away", now=131.0).until == 133.0
+    breaker = RemoteCircuitBreaker()
+    assert breaker.note_failure("store", "away", now=100.0).until == 101.0
+    assert breaker.note_failure("store", "busy", now=100.5, retry_after_s=30).until == 130.5
+    assert breaker.note_failure("store", "away", now=100.6).until == 130.5
+    assert breaker.resting("store", 130.0)
+    assert not breaker.resting("store", 131.0)
+    assert breaker.note_failure("store", "away", now=131.0).until == 133.0

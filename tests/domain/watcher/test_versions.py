@@ -12,11 +12,11 @@ from datauploader.contracts.files import FileVersion
 from datauploader_watcher.domain.versions import (
     SAFE,
     Digests,
-    Fresh,
-    Kept,
-    Known,
-    Repeat,
+    KnownVersion,
+    NewVersion,
+    Reannounced,
     Stamp,
+    Unchanged,
     join,
     judge,
     split,
@@ -31,42 +31,42 @@ SEEN = Stamp(5, 1_000, 3)
 
 def known(
     state: str, *, seen: Stamp = SEEN, mtime_ns: int = 1_000, digests: Digests = ONE, revision: int = 50
-) -> Known:
+) -> KnownVersion:
     """Return a version as the ledger has it."""
-    return Known(SEEN, state, 1_000, ONE, 50)
+    return KnownVersion(SEEN, state, 1_000, ONE, 50)
 
 
 def test_an_unknown_file_is_a_new_version_dated_now():
     """Revisions are nanoseconds, so that they go on after the state was lost."""
-    assert judge(None, SEEN, ONE, 1234) == Fresh(1234)
+    assert judge(None, SEEN, ONE, 1234) == NewVersion(1234)
 
 
 @pytest.mark.fault("F17")
 def test_other_bytes_are_a_new_version_with_a_higher_revision_whatever_the_clock_says():
     """A clock that was set back does not let revisions go back."""
-    assert judge(known("stored"), SEEN, TWO, 10) == Fresh(51)
-    assert judge(known("stored"), SEEN, TWO, 99) == Fresh(99)
+    assert judge(known("stored"), SEEN, TWO, 10) == NewVersion(51)
+    assert judge(known("stored"), SEEN, TWO, 99) == NewVersion(99)
 
 
 def test_the_same_bytes_under_another_time_are_new_only_while_they_are_not_stored():
     """Who moves a file compares its time."""
     touched = Stamp(5, 2_000, 3)
-    assert judge(known("announced"), touched, ONE, 99) == Fresh(99)
+    assert judge(known("announced"), touched, ONE, 99) == NewVersion(99)
     for state in SAFE:
-        assert judge(known(state), touched, ONE, 99) == Kept()
+        assert judge(known(state), touched, ONE, 99) == Unchanged()
 
 
 def test_the_same_file_with_another_inode_is_kept():
     """A drive that was mounted anew numbers its files anew."""
     remounted = Stamp(5, 1_000, 99)
     for state in ("ready", "announced", "failed", "stored", "catalogued"):
-        assert judge(known(state), remounted, ONE, 99) == Kept()
+        assert judge(known(state), remounted, ONE, 99) == Unchanged()
 
 
 def test_a_suspect_with_the_announced_bytes_is_announced_again():
     """Whoever could not read it may try again."""
-    assert judge(known("suspect"), SEEN, ONE, 99) == Repeat()
-    assert judge(known("gone"), SEEN, ONE, 99) == Repeat()
+    assert judge(known("suspect"), SEEN, ONE, 99) == Reannounced()
+    assert judge(known("gone"), SEEN, ONE, 99) == Reannounced()
 
 
 ANY_TIME = st.integers(-(2**65), 2**65)

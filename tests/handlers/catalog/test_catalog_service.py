@@ -36,7 +36,7 @@ from datauploader.contracts import (
     UploadRequested,
     UploadSealed,
 )
-from datauploader.contracts.model import Travelling, microseconds
+from datauploader.contracts.model import WireModel, microseconds
 from datauploader.contracts.questions import (
     Heard,
     Identity,
@@ -57,10 +57,10 @@ from datauploader.service import Context
 from datauploader.state import Store, inbox, outbox
 from datauploader.testing.auditing import auditor
 from datauploader.testing.waiting import eventually
-from datauploader_catalog import claims, ledger, words
+from datauploader_catalog import claims, description_queue, ledger
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.app import CatalogService
-from datauploader_catalog.ports import Investigation, User
+from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import CatalogSettings
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
@@ -75,8 +75,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.catalogue = MemoryCatalogue()
-        anna = User("1101", "anna", 1, 1)
-        mine = Investigation("20260101", "20260101", "1", "Grains", "/experiments/20260101")
+        anna = CatalogueUser("1101", "anna", 1, 1)
+        mine = CatalogueInvestigation("20260101", "20260101", "1", "Grains", "/experiments/20260101")
         self.catalogue.seed("session-anna", anna, [mine])
         self.folder, self.url = folder, f"memory://{uuid.uuid4()}"
         self.heard: list[Event[EventData]] = []
@@ -190,7 +190,7 @@ def test_the_second_seal_counts_when_the_clock_of_the_first_was_ahead(world: Wor
 def test_an_upload_that_was_put_off_with_the_clock_ahead_goes_on_when_the_clock_is_put_right(world: World) -> None:
     """It does not wait longer for its next attempt than the longest pause."""
     world.stop()
-    schemas = [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, words.SCHEMA, claims.SCHEMA]
+    schemas = [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA]
     state = Store(world.folder / "catalog.sqlite", schemas)
     with state.transaction() as db:
         ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
@@ -379,7 +379,7 @@ def test_whom_nobody_asked_for_in_the_log_does_not_stop_its_reading(world: World
         path.unlink()
     world.start()
     world.say(requested("upload-0002"))
-    eventually(lambda: not world.service._store.forgetful, what="the log is read to its end")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read to its end")
 
 
 @pytest.mark.attack("S19")
@@ -478,10 +478,10 @@ def test_a_seal_that_is_said_again_is_answered_again(world: World) -> None:
 def test_the_log_is_read_once_and_not_at_every_start(world: World) -> None:
     """A start after one that has read it to its end believes the state file."""
     world.say(requested())
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
     world.stop()
     world.start()
-    assert not world.service._store.forgetful
+    assert not world.service._store.needs_recovery
 
 
 @pytest.mark.fault("F53", "F54")
@@ -492,7 +492,7 @@ def test_a_ledger_from_a_copy_catches_up_with_the_event_log(world: World, ahead_
     world.say(requested())
     world.say(stored(early))
     world.await_(FileCatalogued)
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
     world.stop()
     shutil.copyfile(world.folder / "catalog.sqlite", world.folder / "copy")
     with closing(sqlite3.connect(world.folder / "copy")) as db, db:  # written with the clock ahead
@@ -508,7 +508,7 @@ def test_a_ledger_from_a_copy_catches_up_with_the_event_log(world: World, ahead_
     shutil.copyfile(world.folder / "copy", world.folder / "catalog.sqlite")
     before = len([event for event in world.heard if isinstance(event.data, FileCatalogued)])
     world.start()
-    assert not world.service._store.forgetful
+    assert not world.service._store.needs_recovery
     world.say(sealed(early, late))
     world.say(sealed(upload_id="upload-0002"))
     world.await_(DatasetCompleted, 2)
@@ -522,7 +522,7 @@ def test_a_catalog_that_the_gateway_knows_to_have_been_further_reads_the_whole_l
     """Whatever the clocks say; its numbers are asked for before anything is done."""
     world.say(requested())
     world.await_(DatasetEnsured)
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
     world.stop()
     asked: list[Question] = []
 
@@ -538,7 +538,7 @@ def test_a_catalog_that_the_gateway_knows_to_have_been_further_reads_the_whole_l
     world.say(stored(file))
     world.say(sealed(file))
     world.await_(DatasetCompleted)
-    eventually(lambda: not world.service._store.forgetful, what="the log is read again")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read again")
 
 
 @pytest.mark.attack("S30")
@@ -561,11 +561,11 @@ def test_what_another_catalog_has_heard_meanwhile_is_found_in_the_log(world: Wor
     world.start(audit=False)
     world.say(requested())
     world.await_(DatasetEnsured)
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
     for consumer in world.service._consumers:
         consumer.stop(5)
     world.service._in_turn(world.service._miss)
-    eventually(lambda: world.service._store.forgetful, what="it knows that it misses something")
+    eventually(lambda: world.service._store.needs_recovery, what="it knows that it misses something")
     with pytest.raises(NoAnswer):  # the other one answers
         world.outside.ask(WhoIs(session="session-anna"), Identity, timeout_s=0.3).result(5)
     file = version("a.h5")
@@ -589,7 +589,7 @@ def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
     world.await_(DatasetCompleted)
 
 
-A = TypeVar("A", bound=Travelling)
+A = TypeVar("A", bound=WireModel)
 
 
 def ask(world: World, question: Question, answer: type[A]) -> A:

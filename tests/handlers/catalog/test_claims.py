@@ -28,8 +28,8 @@ from datauploader.state import Store, inbox, outbox
 from datauploader.testing.waiting import eventually
 from datauploader_catalog import claims, ledger
 from datauploader_catalog.adapters.memory import Fault
-from datauploader_catalog.ports import NewDataset, User
-from datauploader_catalog.questions import Answers
+from datauploader_catalog.ports import CatalogueUser, NewDataset
+from datauploader_catalog.queries import CatalogQueries
 
 pytestmark = pytest.mark.fault("F47")
 ANNA, BEN, RULE = "1101", "1102", "rule:scans"
@@ -39,7 +39,7 @@ ANNA, BEN, RULE = "1101", "1102", "rule:scans"
 def world(tmp_path: Path) -> Iterator[World]:
     """A running catalog service, and a second person of the same investigation."""
     made = World(tmp_path)
-    made.catalogue.seed("session-ben", User(BEN, "ben", 2, 2), [made.catalogue.known["20260101"]])
+    made.catalogue.seed("session-ben", CatalogueUser(BEN, "ben", 2, 2), [made.catalogue.known["20260101"]])
     yield made
     made.stop()
     made.outside.close()
@@ -243,7 +243,7 @@ def test_a_catalog_that_has_lost_its_state_knows_again_whose_dataset_is_whose(wo
 def test_a_catalog_that_is_still_reading_says_nothing_of_a_dataset(world: World) -> None:
     """Its answer would be that the name is free."""
     forgetful = Store(world.folder / "new.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, claims.SCHEMA])
-    answers = Answers(world.catalogue, "", may_create=False, store=forgetful)
+    answers = CatalogQueries(world.catalogue, "", may_create=False, store=forgetful)
     with pytest.raises(QuestionRefused) as away:
         answers(LookAtDataset(investigation="20260101", dataset="run1", user_id=ANNA))
     assert away.value.code == "unavailable"
@@ -267,7 +267,7 @@ def test_a_catalog_that_has_lost_its_state_need_not_wait_for_anybody_to_speak(wo
     """It has read the log to its end, and answers."""
     begin(world)
     lose(world)
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
     assert look(world, BEN).reason == "dataset-in-use"
 
 
@@ -285,7 +285,7 @@ def test_the_datasets_of_an_earlier_release_belong_to_their_uploads(world: World
                 "INSERT INTO uploads (upload_id, request, state, dataset_id) VALUES (?, ?, ?, ?)",
                 (f"upload-{name}", encode(event), state, name),
             )
-    old.remembered()
+    old.mark_recovered()
     old.close()
     world.start()
     assert look(world).reason == "dataset-complete"
@@ -297,7 +297,7 @@ def test_the_datasets_of_an_earlier_release_belong_to_their_uploads(world: World
 def test_who_asks_first_is_told_what_is_in_the_way_and_the_ways_out(world: World) -> None:
     """Free, one's own at work, one's own cancelled, somebody else's, complete."""
     world.say(wish("upload-0009", name="other"))  # with it, the catalog has read its log
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
     assert look(world) == DatasetState(free=True)
     begin(world)
     eventually(lambda: look(world).exists, what="the dataset is there")
@@ -324,7 +324,7 @@ def test_a_station_that_has_forgotten_hears_whether_it_may_write(world: World) -
     """The answer about its files says so, because the event is not said again."""
     begin(world)
     refusal(world, wish("upload-0002", BEN))
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
 
     def said(upload_id: str) -> tuple[bool, bool]:
         page = world.outside.ask(ListDatafiles(upload_id=upload_id), Datafiles, station=HERE).result(5)

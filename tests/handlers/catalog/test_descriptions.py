@@ -39,7 +39,7 @@ from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.app import CatalogService
-from datauploader_catalog.ports import Investigation, User
+from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import CatalogSettings
 
 HERE = builders.HERE
@@ -56,8 +56,8 @@ class World:
 
     def __init__(self, folder: Path, catalogue: MemoryCatalogue | None = None, **settings: Any) -> None:
         self.catalogue = catalogue or MemoryCatalogue()
-        mine = Investigation(PROPOSAL, PROPOSAL, "1", "Grains", "/experiments/1")
-        self.catalogue.seed("anna", User(ANNA.id, "anna", 1, 1), [mine])
+        mine = CatalogueInvestigation(PROPOSAL, PROPOSAL, "1", "Grains", "/experiments/1")
+        self.catalogue.seed("anna", CatalogueUser(ANNA.id, "anna", 1, 1), [mine])
         self.folder, self.url, self.settings = folder, f"memory://{uuid.uuid4()}", settings
         self.heard: list[Event[EventData]] = []
         self.outside = connect(self.url, name="test")
@@ -174,7 +174,7 @@ def test_a_word_that_is_said_again_is_answered_again_and_told_once(world: World)
     world.say(first.data, name="word-1")
     before, after = world.await_(DatasetAnnotated, 2)
     assert before == after
-    assert not world.service._annotator.troubles
+    assert not world.service._descriptions.problems
 
 
 @pytest.mark.fault("F42")
@@ -215,7 +215,7 @@ def test_a_lost_ledger_ends_with_the_latest_word_all_the_same(world: World) -> N
     for path in world.folder.glob("catalog.sqlite*"):
         path.unlink()
     world.start()
-    eventually(lambda: not world.service._store.forgetful, what="the log is read")
+    eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
     eventually(lambda: world.catalogue.descriptions[made] == "second")
 
 
@@ -357,8 +357,8 @@ def test_where_none_can_be_made_a_sentence_says_so(tmp_path: Path, by: str) -> N
 def test_a_closed_investigation_is_listed_with_the_reason(world: World) -> None:
     """The catalogue's words, or ours where it has none."""
     for number, reason in (("1", "Its time is over."), ("2", "")):
-        shut = Investigation(number, number, "1", "t", "/x", active=False, reason=reason, end=BEGAN.date())
-        world.catalogue.seed("anna", User(ANNA.id, "anna", 1, 1), [shut])
+        shut = CatalogueInvestigation(number, number, "1", "t", "/x", active=False, reason=reason, end=BEGAN.date())
+        world.catalogue.seed("anna", CatalogueUser(ANNA.id, "anna", 1, 1), [shut])
     reasons = {i.id: i.reason for i in world.ask(ListInvestigations(user_id=ANNA.id), Investigations).items}
     assert reasons[PROPOSAL] == ""
     assert reasons["1"] == "Its time is over."

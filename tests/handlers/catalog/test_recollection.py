@@ -19,7 +19,7 @@ from datauploader.contracts.questions import Datafiles, ListDatafiles, MayUpload
 from datauploader.errors import QuestionRefused
 from datauploader.state import Store
 from datauploader_catalog import claims, ledger
-from datauploader_catalog.recollection import PAGE_BYTES, Recollection
+from datauploader_catalog.station_queries import PAGE_BYTES, StationQueries
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02")
 UPLOAD = "upload-0001"
@@ -33,7 +33,7 @@ REQUEST = UploadRequested(
 def store(tmp_path: Path) -> Iterator[Store]:
     """The catalog's state, in which the upload belongs to HERE."""
     made = Store(tmp_path / "catalog.sqlite", [ledger.SCHEMA, claims.SCHEMA])
-    made.remembered()
+    made.mark_recovered()
     with made.transaction() as db:
         event = Event(data=REQUEST, station=HERE, service="gateway")
         ledger.home(db, event)
@@ -63,7 +63,7 @@ def pages(store: Store, limit: int = 500) -> list[Datafiles]:
 
 def ask(store: Store, question, station: Station = HERE) -> Datafiles:
     """Ask as a station."""
-    answer = Recollection(store)(question, station)
+    answer = StationQueries(store)(question, station)
     assert isinstance(answer, Datafiles)
     return answer
 

@@ -28,7 +28,7 @@ from datauploader.contracts import (
 from datauploader.contracts.questions import CatalogCondition, HowIsTheCatalog
 from datauploader.state import Store, inbox
 from datauploader.testing.waiting import eventually
-from datauploader_catalog import ledger, metadata, words
+from datauploader_catalog import description_queue, ledger, metadata
 from datauploader_catalog.adapters.memory import Fault
 
 from .test_catalog_service import HERE, UPLOAD, World, requested, sealed, stored, version
@@ -200,16 +200,16 @@ def test_a_retry_does_not_bring_back_what_was_asked_for_before_somebody_describe
 
 def test_what_was_asked_for_with_a_dataset_is_told_before_what_was_said_later() -> None:
     """Else the older metadata would replace the newer ones; what fails for longer keeps no description waiting."""
-    store = Store(None, [inbox.SCHEMA, ledger.SCHEMA, words.SCHEMA])
+    store = Store(None, [inbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA])
     with store.transaction() as db:
         ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET state = 'ensured', dataset_id = '1'")
         metadata.add(db, UPLOAD, None, requested().dataset.parameters)
-        words.hear(db, Event(data=described(9.0), station=HERE, service="test"))
-        assert words.due(db, 1, 60) is None
-        assert words.waiting(db)
+        description_queue.enqueue(db, Event(data=described(9.0), station=HERE, service="test"))
+        assert description_queue.next_description(db, 1, 60) is None
+        assert description_queue.waiting(db)
         db.execute("UPDATE parameters SET aside = 1")
-        assert words.due(db, 1, 60) is not None
+        assert description_queue.next_description(db, 1, 60) is not None
 
 
 def test_one_refused_datafile_is_said_at_the_file_and_keeps_the_dataset_open(world: World) -> None:
@@ -325,8 +325,8 @@ def test_a_thread_that_has_ended_is_told(world: World, thread: str) -> None:
         service._worker._advance = ending  # type: ignore[method-assign]
         world.say(requested())
     elif thread == "catalogue.words":
-        service._annotator._step = ending  # type: ignore[method-assign]
-        service._annotator.wake()
+        service._descriptions._step = ending  # type: ignore[method-assign]
+        service._descriptions.wake()
     else:
         service._outbox._turn = ending  # type: ignore[method-assign]
         service._outbox.wake()
@@ -341,11 +341,11 @@ def test_a_state_file_that_cannot_be_used_is_told_and_stops_being_told(world: Wo
     def refusing(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    steps = service._worker._step, service._annotator._step
-    service._worker._step = service._annotator._step = refusing  # type: ignore[method-assign, assignment]
+    steps = service._worker._step, service._descriptions._step
+    service._worker._step = service._descriptions._step = refusing  # type: ignore[method-assign, assignment]
     world.say(requested())
     eventually(lambda: any("disk is full" in sentence for sentence in condition(world).troubles), what="it is said")
-    service._worker._step, service._annotator._step = steps  # type: ignore[method-assign]
+    service._worker._step, service._descriptions._step = steps  # type: ignore[method-assign]
     world.await_(DatasetEnsured)
     eventually(lambda: not condition(world).troubles, what="it is said no more")
 

@@ -226,7 +226,7 @@ def test_doctor_looks_at_everything_and_finds_it_well(run, gateway, surroundings
 def test_a_report_for_whoever_helps_has_everything_but_secrets(run, surroundings, tmp_path) -> None:
     """Neither from settings, nor from the log, nor in what a check says of an address."""
     log, made = tmp_path / "datauploader.log", tmp_path / "report.json"
-    log.write_text("broker_away: amqp://ws01:broker canary@host\nstorageé canary is the key")
+    log.write_text("broker_disconnected: amqp://ws01:broker canary@host\nstorageé canary is the key")
     surroundings.setenv("DATAUPLOADER_LOG_FILE", str(log))
     surroundings.setenv("DATAUPLOADER_BROKER", "amqp://ws01:broker%20canary@127.0.0.1:1/")
     surroundings.setenv("DATAUPLOADER_REMOTES__STORE__TYPE", "s3")
@@ -237,7 +237,7 @@ def test_a_report_for_whoever_helps_has_everything_but_secrets(run, surroundings
     assert document["settings"]["common"]["remotes"]["store"]["type"] == "s3"
     assert document["versions"]["ceric-datauploader"]
     assert [check["detail"] for check in document["checks"] if not check["ok"]]
-    assert document["log"][0].startswith("broker_away")
+    assert document["log"][0].startswith("broker_disconnected")
     assert "canary" not in made.read_text(encoding="utf-8").replace(str(tmp_path), "")
 
 

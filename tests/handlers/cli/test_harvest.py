@@ -11,7 +11,7 @@ from datauploader.harvest import Kind
 from datauploader.harvest.extracting import told
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
-from datauploader.reading.judging import Judge
+from datauploader.reading.parameter_validator import ParameterValidator
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 
@@ -101,8 +101,8 @@ def test_a_plug_in_that_says_much_is_heard_in_parts() -> None:
     """Long texts are shortened and named in the problem; 499 of them are several events of at most 64 KiB."""
     said = [(f"p{number}", "\u00e9" * 3000) for number in range(498)]
     said += [("long", "x" * 50_000)]
-    judge, kind = Judge(), Kind("test", ("*.nxs",), "test:read")
-    parameters = tuple(one for found in said if (one := judge.take(found)))
+    judge, kind = ParameterValidator(), Kind("test", ("*.nxs",), "test:read")
+    parameters = tuple(one for found in said if (one := judge.validate_parameter(found)))
     assert len(str(parameters[-1].value)) == 4000
     assert judge.problems() == ["only the first 4000 characters are kept of: long"]
     stored = builders.event(builders.file_stored(builders.file_version("a.nxs")))

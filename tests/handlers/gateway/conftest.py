@@ -54,8 +54,8 @@ from datauploader.service import Context
 from datauploader.testing.servers import MissingProgramError
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import redisdoor
-from datauploader_gateway.app import Gateway
+from datauploader_gateway import redis_client
+from datauploader_gateway.app import GatewayService
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.view import keys
 from datauploader_sandbox.provider import Browser, IdentityProvider
@@ -178,8 +178,8 @@ class Facility:
         self.gateway = self._gateway()
         self._clients: list[httpx.Client] = []
 
-    def _gateway(self) -> Gateway:
-        return Gateway(Context(self.common, self.broker.bus("gateway")), self.settings)
+    def _gateway(self) -> GatewayService:
+        return GatewayService(Context(self.common, self.broker.bus("gateway")), self.settings)
 
     def open(self) -> None:
         """Start the gateway and everybody that it speaks to."""
@@ -211,7 +211,7 @@ class Facility:
 
     def redis(self) -> Any:
         """Return a client of the gateway's Redis."""
-        return redisdoor.connect(self.redis_url)
+        return redis_client.connect(self.redis_url)
 
     def client(self, name: str = "", **headers: str) -> httpx.Client:
         """Return a browser, signed in as this account unless the name is empty."""

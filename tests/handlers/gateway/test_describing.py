@@ -24,7 +24,7 @@ from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
-from datauploader_gateway.auth.sessions import Ticket
+from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.routes.descriptions import DatasetText, describe, may_describe
 from datauploader_gateway.view.fold import Before, fold
@@ -269,8 +269,8 @@ def test_who_may_see_an_upload_and_neither_asked_for_it_nor_is_staff_may_not_des
 def person(name: str, role: str) -> Caller:
     """Somebody who is signed in."""
     user = User.model_validate({"id": name, "role": role})
-    ticket = Ticket(user=user, by="session", method="local", created=BEGAN, expires=BEGAN)
-    return Caller(user, ticket, "secret", "127.0.0.1")
+    record = SessionRecord(user=user, by="session", method="local", created=BEGAN, expires=BEGAN)
+    return Caller(user, record, "secret", "127.0.0.1")
 
 
 def summarised(requester: str) -> Upload:

@@ -9,7 +9,7 @@ import pytest
 
 from datauploader.contracts import TransferProgressed, UploadOpened, UploadScanned
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 
 
 def begin(facility: Any, scene: Any, name: str = "anna", **changes: Any) -> tuple[Any, str]:
@@ -143,7 +143,7 @@ def test_a_stream_ends_when_nobody_can_say_whether_the_session_is_good(facility:
     client, upload_id = begin(facility, scene)
     stream = scene.Stream(client, f"/api/v1/uploads/{upload_id}/events")
     stream.wait_for("upload")
-    server = redisdoor.memory_server(facility.redis_url)
+    server = redis_client.memory_server(facility.redis_url)
     server.connected = False
     assert stream.ended.wait(8)
     server.connected = True
@@ -227,7 +227,7 @@ def test_pages_say_that_the_view_is_being_read_until_it_is_whole(facility: Any, 
 def test_events_wait_in_their_queue_while_redis_is_away(facility: Any, scene: Any) -> None:
     """Nothing is lost and nothing is parked; the view catches up by itself."""
     client, upload_id = begin(facility, scene)
-    server = redisdoor.memory_server(facility.redis_url)
+    server = redis_client.memory_server(facility.redis_url)
     server.connected = False
     eventually(lambda: not facility.gateway.checks()[1].ok)
     for data in scene.life_of(upload_id, 20):

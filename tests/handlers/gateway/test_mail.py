@@ -35,10 +35,10 @@ from datauploader.contracts.uploads import RestlessFile
 from datauploader.errors import ConfigurationError
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.mail.addresses import Addresses
-from datauploader_gateway.mail.letters import Letters
+from datauploader_gateway.mail.mail_templates import MailTemplates
 from datauploader_gateway.mail.settings import MailSettings, is_address
 
 
@@ -398,7 +398,7 @@ def test_a_subject_is_one_short_line_whatever_the_names() -> None:
     class Upload:
         dataset = "x\r\nBcc: a@b.eu\u2028y" + "long " * 100
 
-    subject = Letters(None).write("refused", {"upload": _Everything(dataset=Upload.dataset), "link": ""}).subject
+    subject = MailTemplates(None).write("refused", {"upload": _Everything(dataset=Upload.dataset), "link": ""}).subject
     assert "\n" not in subject
     assert "\r" not in subject
     assert len(subject) <= 200
@@ -438,7 +438,7 @@ def test_a_template_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     """With its name."""
     (tmp_path / "failed.txt").write_text("{% block subject %}")
     with pytest.raises(ConfigurationError, match=r"failed\.txt"):
-        Letters(tmp_path)
+        MailTemplates(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -540,7 +540,7 @@ def test_an_address_comes_from_the_accounts_file_or_a_provider_that_has_verified
     accounts = Accounts(tmp_path / "accounts.toml")
 
     async def run() -> list[tuple[str, str]]:
-        client = redisdoor.connect_async(f"memory://{uuid.uuid4()}")
+        client = redis_client.connect_async(f"memory://{uuid.uuid4()}")
         book = Addresses(client, accounts, MailSettings(address="{user}@facility.eu"), kept_s=10)
         await book.learn("7", {"email": "x@elsewhere.eu"}, vouched=True)
         await book.learn("8", {"email": "b@uni.eu"}, vouched=True)
@@ -549,7 +549,7 @@ def test_an_address_comes_from_the_accounts_file_or_a_provider_that_has_verified
         await book.learn("11", {"email": "f@uni.eu"}, vouched=True)
         await book.learn("11", {"email": "f@uni.eu"}, vouched=False)
         people = ("7", "8", "9", "10", "11", "rule:night", "a b")
-        found = [await book.of(person) for person in people]
+        found = [await book.address_of(person) for person in people]
         await client.aclose()
         return [(one.address, one.source) for one in found]
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_sandbox.provider import Browser, IdentityProvider
 from datauploader_sandbox.provider.server import AUDIENCE, SCRIPT, SCRIPT_PAGE
 
@@ -247,7 +247,7 @@ def test_without_redis_nobody_signs_in_and_the_page_says_so(signing_in: Any, bro
     """There and back need it; neither is ever a wrong yes."""
     facility = signing_in()
     browser.get(start(facility))
-    redisdoor.memory_server(facility.redis_url).connected = False
+    redis_client.memory_server(facility.redis_url).connected = False
     for path in (START, "/api/v1/oidc/callback?state=" + "s" * 43 + "&code=c"):
         page = browser.get(facility.gateway.url + path)
         assert page.status_code == 503, page.text

@@ -22,7 +22,7 @@ from datauploader.contracts.names import display, pack
 from datauploader.contracts.uploads import RestlessFile
 from datauploader.messaging.topology import harvester_queue
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.roles import LEFT_OUT
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.auth.sessions import Sessions
@@ -214,7 +214,7 @@ def test_who_came_without_their_groups_is_told_on_every_page(open_facility: Any)
     facility = open_facility(oidc={"issuer": "https://id.facility.eu", "client_id": "du"})
 
     async def begin() -> str:
-        client = redisdoor.connect_async(facility.redis_url)
+        client = redis_client.connect_async(facility.redis_url)
         sessions = Sessions(client, idle_s=600, longest_s=600)
         secret, _ = await sessions.open(User(id="7"), "oidc", {"groups": (), LEFT_OUT: ("groups",)})
         await client.aclose()

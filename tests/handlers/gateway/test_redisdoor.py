@@ -9,14 +9,14 @@ import pytest
 import uvloop
 
 from datauploader.testing.servers import RedisServer
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 
 
 def test_clients_that_connect_at_once_see_the_same_data() -> None:
     """What one thread writes first is there for every other."""
     for _ in range(50):
         url = f"memory://{uuid.uuid4()}"
-        clients = [redisdoor.connect(url) for _ in range(4)]
+        clients = [redis_client.connect(url) for _ in range(4)]
         gate = threading.Barrier(4)
 
         def write(number: int, of: Sequence[Any] = clients, barrier: threading.Barrier = gate) -> None:
@@ -37,7 +37,7 @@ def test_a_request_whose_connection_was_lost_a_moment_before_is_sent_over_a_new_
     """Uvloop calls it an error of the program; people would see that something unforeseen had happened."""
 
     async def ask() -> int:
-        client = redisdoor.connect_async(redis_server.address.url)
+        client = redis_client.connect_async(redis_server.address.url)
         await client.exists("anything")
         pool: Any = client.connection_pool
         (connection,) = pool._available_connections

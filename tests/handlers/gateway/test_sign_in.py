@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.errors import TooManyAttempts
 
@@ -131,7 +131,9 @@ def test_no_more_passwords_wait_than_can_be_looked_at(tmp_path: Path, scene: Any
     accounts = Accounts(tmp_path / "accounts.toml")
 
     async def crowd() -> list[object]:
-        return await asyncio.gather(*(accounts.judge("anna", "wrong") for _ in range(80)), return_exceptions=True)
+        return await asyncio.gather(
+            *(accounts.verify_in_thread("anna", "wrong") for _ in range(80)), return_exceptions=True
+        )
 
     judged = asyncio.run(crowd())
     assert judged.count(None) == 64
@@ -284,7 +286,7 @@ def test_a_host_header_changes_nothing(facility: Any) -> None:
 def test_without_redis_nobody_gets_in_and_it_recovers_by_itself(facility: Any, scene: Any) -> None:
     """Sessions and sign-in answer 503 with a sentence, never with a wrong yes."""
     client = facility.client("anna")
-    server = redisdoor.memory_server(facility.redis_url)
+    server = redis_client.memory_server(facility.redis_url)
     server.connected = False
     for answer in (client.get("/api/v1/me"), client.post("/api/v1/session", json=scene.credentials("anna"))):
         assert answer.status_code == 503

@@ -10,8 +10,8 @@ import pytest
 from datauploader.config import Settings
 from datauploader.contracts import Destination, Event, EventData, MetadataExtracted
 from datauploader.harvest import HarvesterSettings, Kind
-from datauploader.harvest import wanted as ledger
-from datauploader.harvest.remembering import Remembering
+from datauploader.harvest import file_queue as ledger
+from datauploader.harvest.request_recovery import RequestRecovery
 from datauploader.harvest.service import HarvesterService
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
@@ -85,12 +85,12 @@ class World:
         facts = [event.data for event in self.heard if isinstance(event.data, MetadataExtracted)]
         return [fact for fact in facts if fact.files[0].file.path == name]
 
-    def waiting(self, name: str) -> ledger.Wanted | None:
+    def waiting(self, name: str) -> ledger.QueuedFile | None:
         """Look at a file that waits."""
         with self.service._store.reading() as db:
             query = "SELECT id, cause, stored, remote, tries, waits FROM wanted WHERE stored LIKE ?"
             row = db.execute(query, (f"%{name}%",)).fetchone()
-        return row and ledger.Wanted(*row)
+        return row and ledger.QueuedFile(*row)
 
     def no_longer_later(self) -> None:
         """Let time go by: nothing waits for its next try any more."""
@@ -273,11 +273,11 @@ def test_the_log_is_read_at_once_on_a_machine_that_was_just_started_and_then_onc
     """Its clock begins with its start: the first reading waits for nothing."""
     store, bus = Store(tmp_path / "h.sqlite", [ledger.SCHEMA]), connect(f"memory://{uuid.uuid4()}", name="harvester")
     now = [5.0]
-    remembering = Remembering(bus, store, lambda: now[0])
+    remembering = RequestRecovery(bus, store, lambda: now[0])
 
     def reads() -> bool:
-        remembering.miss()
-        remembering.tend()
+        remembering.recover_upload()
+        remembering.run_due()
         return remembering._reader is not None
 
     begun = []

@@ -56,7 +56,7 @@ def forget(world: World, *, log: bool) -> None:
         path.unlink()
     world.start()
     if not log:
-        eventually(lambda: not world.service._store.forgetful, what="the log is read to its end")
+        eventually(lambda: not world.service._store.needs_recovery, what="the log is read to its end")
         with world.service._store.transaction() as db:
             db.execute("DELETE FROM owners")
 

@@ -67,7 +67,7 @@ def test_a_file_that_is_refused_every_time_is_given_up_while_the_others_flow(sta
     world.storage.refuses["20260101/run1/bad"] = text
     world.announce(world.write("bad", b"x"))
     eventually(lambda: any(isinstance(data, FileFailed) for data in world.heard), what="it is told")
-    assert not world.service._worker.holds.troubles()
+    assert not world.service._worker.breaker.problems()
     began = time.monotonic()
     world.announce(*(world.write(f"f{n}", b"x") for n in range(20)), upload_id="upload-0002")
     world.stored(20)
@@ -88,7 +88,7 @@ def test_a_storage_that_fails_for_everybody_gives_up_no_file(start) -> None:
     world.storage.down = TROUBLES["500"]
     world.announce(*(world.write(f"f{n}", b"x") for n in range(5)))
     world.failed(5)
-    eventually(lambda: world.service._worker.holds._holds["store"].attempts >= 2, what="it is tried again")
+    eventually(lambda: world.service._worker.breaker._pauses["store"].attempts >= 2, what="it is tried again")
     assert not final(world)
     world.storage.down = ""
     world.stored(5)

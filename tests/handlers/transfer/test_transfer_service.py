@@ -46,7 +46,7 @@ from datauploader.service import Context
 from datauploader.testing.waiting import eventually
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
 from datauploader_transfer.app import TransferService
-from datauploader_transfer.roots import Places, RootMap, Unmapped
+from datauploader_transfer.roots import RootMap, SourceRoots, Unmapped
 from datauploader_transfer.settings import TransferSettings
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
@@ -314,9 +314,9 @@ def test_a_retry_ends_the_pause_of_the_storage(world: World) -> None:
     world.storage.down = "dial tcp 127.0.0.1:1: connect: connection refused"
     world.announce(world.write("a", b"x"))
     world.failed()
-    world.service._worker.holds.failed("store", "429", time.time() + 3, retry_after_s=3600)
+    world.service._worker.breaker.note_failure("store", "429", time.time() + 3, retry_after_s=3600)
     world.storage.down = ""
-    assert world.service._worker.holds.resting("store", time.time() + 60)
+    assert world.service._worker.breaker.resting("store", time.time() + 60)
     world.control("retry")
     world.stored()
 
@@ -413,9 +413,9 @@ def test_a_stations_folder_is_found_where_it_is_mounted(root: str, expected: str
     maps = [RootMap.model_validate({"station": "elettra.xrd1.ws02", "from": "D:\\data", "to": "/mnt/ws02"})]
     if expected is None:
         with pytest.raises(Unmapped, match="root_maps"):
-            Places(HERE, maps).locate(root.encode(), b"a", station)
+            SourceRoots(HERE, maps).locate(root.encode(), b"a", station)
     else:
-        assert Places(HERE, maps).locate(root.encode(), b"a", station) == Path(expected)
+        assert SourceRoots(HERE, maps).locate(root.encode(), b"a", station) == Path(expected)
 
 
 @pytest.mark.attack("S30")
@@ -425,7 +425,7 @@ def test_a_station_has_files_moved_from_its_roots_alone(tmp_path: Path) -> None:
     real.mkdir()
     link.symlink_to(real)
     for roots in ((real,), (link,)):
-        places = Places(HERE, (), roots)
+        places = SourceRoots(HERE, (), roots)
         assert places.locate(bytes(real / "run1"), b"a", HERE) == real / "run1" / "a"
         for root in (b"/etc", bytes(real) + b"/../../etc", bytes(real) + b"-2"):
             with pytest.raises(Unmapped, match="below none of the folders in roots"):
@@ -485,7 +485,7 @@ def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
         movers = _movers()
         world.service._store._write.execute("PRAGMA query_only = ON")
         world.storage.down = ""
-        eventually(lambda: any(line["event"] == "state_not_used" for line in logs), what="the disk is full")
+        eventually(lambda: any(line["event"] == "state_file_write_failed" for line in logs), what="the disk is full")
         world.service._store._write.execute("PRAGMA query_only = OFF")
     assert world.stored()[0].file.path == "a"
     assert _movers() == movers

@@ -35,7 +35,7 @@ from datauploader.messaging.memory import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue
 from datauploader.service import Context
 from datauploader.testing.waiting import eventually
-from datauploader_watcher.adapters.disk import Disks, LocalDisk
+from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk
 from datauploader_watcher.app import Watcher
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.settings import WatcherSettings
@@ -56,7 +56,7 @@ class World:
         self.root.mkdir()
         self.state = folder / "state"
         self.heard: list[Event[EventData]] = []
-        self.broker = MemoryBroker(ladder=(0.05, 0.1))
+        self.broker = MemoryBroker(delays=(0.05, 0.1))
         self.outside = self.broker.bus("test")
         self.files_announced = 0
         self._newest: dict[bytes, FileVersion] = {}
@@ -74,7 +74,7 @@ class World:
             "catalogue_patience_s": 0,
         }  # fmt: skip
 
-    def start(self, *, disks: Disks = LocalDisk, clock: Clock | None = None, **settings: object) -> Watcher:
+    def start(self, *, disks: OpenDisk = LocalDisk, clock: Clock | None = None, **settings: object) -> Watcher:
         """Start the watcher on its state."""
         self.bus = self.broker.bus("watcher")
         general = Settings(

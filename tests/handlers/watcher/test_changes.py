@@ -211,7 +211,7 @@ def test_a_file_that_was_written_and_closed_waits_for_a_quarter_of_the_period(wo
     """Its writer is done, and the system says so; the whole period is for those of whom nobody says it."""
     world.start()
     world.request("sync", quiet_period_s=8)
-    world.wait_until(lambda: world.watcher.glance.entries == 0 and world.upload_state() == "open")
+    world.wait_until(lambda: world.watcher.status.entries == 0 and world.upload_state() == "open")
     world.write("first.dat")
     world.wait_announced("first.dat", within_s=30)
     began = time.monotonic()

@@ -133,7 +133,7 @@ def test_a_cancelled_upload_says_so_and_announces_nothing_more(world):
     world.wait_announced("a.dat")
     world.control("cancel")
     world.wait_for(UploadCancelled)
-    world.wait_until(lambda: world.watcher.glance.uploads == 0)
+    world.wait_until(lambda: world.watcher.status.uploads == 0)
     world.write("b.dat")
     world.control("close")
     world.wait_until(lambda: handled(world) == 3, "request, cancel and close are handled")

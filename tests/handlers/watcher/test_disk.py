@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from datauploader_watcher.adapters.disk import LocalDisk, explain, is_below, look
+from datauploader_watcher.adapters.disk import LocalDisk, explain, is_below, lstat
 from datauploader_watcher.adapters.events import watches_left_out
 from datauploader_watcher.adapters.mounts import file_system, is_mounted, is_network, mount_point
 from datauploader_watcher.adapters.sharing import LOCK_VIOLATION, SHARING_VIOLATION, is_locked
-from datauploader_watcher.errors import Busy, RootLost, Vanished
+from datauploader_watcher.errors import DiskBusy, RootLost, Vanished
 
 
 @pytest.mark.posix  # links, which Wine does not have
@@ -24,7 +24,7 @@ def test_a_folder_that_was_swapped_for_a_link_is_not_entered(tmp_path):
     (root / "sub").rmdir()
     (root / "sub").symlink_to(outside)
     with pytest.raises(Vanished):
-        look(disk, b"sub/secret")
+        lstat(disk, b"sub/secret")
     with pytest.raises(OSError, match="directory"), disk.folder(b"sub"):
         pass
 
@@ -77,8 +77,8 @@ def test_a_root_that_is_away_is_lost(tmp_path):
         LocalDisk(os.fsencode(tmp_path), os.fsencode(tmp_path)),
     ):
         with pytest.raises(RootLost):
-            disk.check()
-    LocalDisk(os.fsencode(tmp_path), b"/proc").check()
+            disk.verify_root()
+    LocalDisk(os.fsencode(tmp_path), b"/proc").verify_root()
 
 
 @pytest.mark.posix  # mounts
@@ -130,7 +130,7 @@ def test_a_file_in_use_on_windows_is_deferred_and_not_failed():
     """Sharing and lock violations say "later"."""
     assert is_locked(WindowsError32(13, "in use"))
     assert not is_locked(PermissionError(13, "no"))
-    assert isinstance(explain(WindowsError32(13, "in use"), b"a.h5"), Busy)
+    assert isinstance(explain(WindowsError32(13, "in use"), b"a.h5"), DiskBusy)
     assert LOCK_VIOLATION == 33
 
 

@@ -10,7 +10,7 @@ import pytest
 from datauploader.contracts import StationReported
 from datauploader.testing.waiting import eventually
 from datauploader_watcher.adapters.events import Events, Notice
-from datauploader_watcher.mailbox import Mailbox
+from datauploader_watcher.loop_inbox import LoopInbox
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ def test_a_folder_that_cannot_be_watched_is_told_with_the_reason(tmp_path):
 
 def test_notices_of_one_path_are_one_and_a_write_undoes_a_close():
     """A flood of writes costs one look."""
-    box = Mailbox()
+    box = LoopInbox()
     for _ in range(1000):
         box.notice(Notice(b"/d", b"/d/a", folder=False))
     box.notice(Notice(b"/d", b"/d/a", folder=False, closed=True))
-    assert [notice.closed for notice in box.take().notices.values()] == [True]
+    assert [notice.closed for notice in box.drain().notices.values()] == [True]
     box.notice(Notice(b"/d", b"/d/a", folder=False, closed=True))
     box.notice(Notice(b"/d", b"/d/a", folder=False))
-    assert [notice.closed for notice in box.take().notices.values()] == [False]
-    assert not box.take()
+    assert [notice.closed for notice in box.drain().notices.values()] == [False]
+    assert not box.drain()
 
 
 ON_WINDOWS = """
@@ -88,9 +88,9 @@ class Kernel32:
         return function
 
 ctypes.WinDLL = lambda _name: Kernel32()
-from datauploader_watcher.adapters.windows import TellingReader
+from datauploader_watcher.adapters.windows import OverflowReader
 
-reader = TellingReader("C:/data", lambda: lost.append(len(ANSWERS)), lambda path: lost.append(path), recursive=True)
+reader = OverflowReader("C:/data", lambda: lost.append(len(ANSWERS)), lambda path: lost.append(path), recursive=True)
 reader.start()
 reader._reader_thread.join(10)
 print(lost)
@@ -111,7 +111,7 @@ def test_lost_events_are_counted_and_everything_is_scanned(world):
     world.request("sync")
     world.write("a.dat")
     world.wait_announced("a.dat")
-    before = world.watcher.glance.entries
+    before = world.watcher.status.entries
     logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed; filesystem events were lost")
     world.wait_until(lambda: any(event.overflows == 1 for event in world.events(StationReported)))
-    world.wait_until(lambda: world.watcher.glance.entries > before, "a scan")
+    world.wait_until(lambda: world.watcher.status.entries > before, "a scan")

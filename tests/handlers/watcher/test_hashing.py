@@ -11,8 +11,8 @@ import pytest
 
 from datauploader.testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, stamp_of
-from datauploader_watcher.adapters.hashing import SMALL, Hashers, Outcome
-from datauploader_watcher.domain.settling import Wanted
+from datauploader_watcher.adapters.hashing import SMALL, HashPool, HashResult
+from datauploader_watcher.domain.stability import HashRequest
 from datauploader_watcher.domain.versions import Stamp
 from datauploader_watcher.errors import Vanished
 
@@ -22,23 +22,23 @@ class Bench:
 
     def __init__(self, folder: Path, workers: int = 1, *, sha1: bool = False) -> None:
         self.folder, self.disk = folder, LocalDisk(os.fsencode(folder))
-        self.outcomes: list[Outcome] = []
-        self.hashers = Hashers(workers, self.outcomes.extend, sha1=sha1)
+        self.outcomes: list[HashResult] = []
+        self.hashers = HashPool(workers, self.outcomes.extend, sha1=sha1)
         self.hashers.start()
 
     def hash(self, *names: str, upload: int = 1) -> None:
         """Have files read as they are now."""
-        self.hashers.hash(upload, self.disk, [Wanted(name.encode(), self.stamp(name)) for name in names])
+        self.hashers.hash(upload, self.disk, [HashRequest(name.encode(), self.stamp(name)) for name in names])
 
     def stamp(self, name: str) -> Stamp:
         """Look at a file."""
         return stamp_of((self.folder / name).stat())
 
-    def of(self, name: str) -> Outcome | None:
+    def of(self, name: str) -> HashResult | None:
         """Return what came of a file."""
         return next((outcome for outcome in self.outcomes if outcome.path == name.encode()), None)
 
-    def wait(self, name: str, within_s: float = 15) -> Outcome:
+    def wait(self, name: str, within_s: float = 15) -> HashResult:
         """Wait for what comes of a file."""
         return eventually(lambda: self.of(name), within_s=within_s, what=name)
 
@@ -69,7 +69,7 @@ def test_digests_are_right_at_every_size(tmp_path, size):
 def test_a_file_that_the_system_cannot_even_be_asked_for_ends_no_thread(bench):
     """It has a problem with its name in it; the next file is read by the same thread."""
     (bench.folder / "file").write_bytes(b"x")
-    bench.hashers.hash(1, bench.disk, [Wanted(b"nul\0", bench.stamp("file"))])
+    bench.hashers.hash(1, bench.disk, [HashRequest(b"nul\0", bench.stamp("file"))])
     bench.hash("file", upload=2)
     assert "ValueError" in str(bench.wait("nul\0").problem)
     assert bench.wait("file").digests is not None
@@ -113,13 +113,13 @@ def test_a_file_that_is_replaced_under_its_name_is_told_as_changed(bench):
     (bench.folder / "b").write_bytes(b"new")
     os.utime(bench.folder / "b", ns=(seen.mtime_ns, seen.mtime_ns))
     (bench.folder / "b").replace(path)
-    bench.hashers.hash(1, bench.disk, [Wanted(b"a", seen)])
+    bench.hashers.hash(1, bench.disk, [HashRequest(b"a", seen)])
     assert bench.wait("a").changed == bench.stamp("a")
 
 
 def test_a_file_that_is_gone_and_a_folder_that_is_gone_are_told(bench):
     """Each with the same problem, none without an outcome."""
-    bench.hashers.hash(1, bench.disk, [Wanted(b"gone", Stamp(1, 1, 1)), Wanted(b"no/folder", Stamp(1, 1, 1))])
+    bench.hashers.hash(1, bench.disk, [HashRequest(b"gone", Stamp(1, 1, 1)), HashRequest(b"no/folder", Stamp(1, 1, 1))])
     assert isinstance(bench.wait("gone").problem, Vanished)
     assert isinstance(bench.wait("no/folder").problem, Vanished)
 

@@ -16,7 +16,7 @@ from datauploader.contracts.questions import Datafiles
 from datauploader.state import Schema, Store
 from datauploader.testing import builders
 from datauploader_watcher.ledger import SCHEMA
-from datauploader_watcher.ledger.uploads import Uploads
+from datauploader_watcher.ledger.uploads import UploadTable
 
 from .conftest import HERE, UPLOAD
 
@@ -53,7 +53,7 @@ def test_files_are_read_but_not_announced_before_the_dataset_is_ensured(world, m
     world.start(catalogue_patience_s=0 if more else LONG)
     world.request(**more)
     world.wait_until(lambda: hashed(world), "the file is read")
-    world.wait_until(lambda: world.watcher.glance.entries > 1, "the loop goes on meanwhile")
+    world.wait_until(lambda: world.watcher.status.entries > 1, "the loop goes on meanwhile")
     assert not world.events(FileReady)
     assert not world.events(UploadSealed)
     ensured(world)
@@ -147,7 +147,7 @@ def test_an_upload_of_an_earlier_release_has_begun_already(tmp_path):
     store.close()
     store = Store(tmp_path / "watcher.sqlite3", [SCHEMA])
     with store.reading() as db:
-        upload = Uploads.get(db, builders.UPLOAD)
+        upload = UploadTable.get(db, builders.UPLOAD)
     store.close()
     assert upload is not None
     assert upload.agreed == "yes"

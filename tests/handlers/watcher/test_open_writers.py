@@ -11,7 +11,7 @@ import pytest
 from datauploader.contracts import FileVersion, UploadScanned, UploadSealed
 from datauploader.contracts.uploads import RestlessFile, manifest_digest
 from datauploader.testing.growing import growing
-from datauploader_watcher.ledger.choices import Choice, Choices
+from datauploader_watcher.ledger.choices import RestlessChoice, RestlessChoiceTable
 
 
 def sha256(data: bytes) -> str:
@@ -245,10 +245,10 @@ def newly_taken(world, before: set[str]) -> FileVersion | None:
     return newest if newest and newest.as_is and newest.key not in before else None
 
 
-def chosen(world) -> dict[bytes, Choice]:
+def chosen(world) -> dict[bytes, RestlessChoice]:
     """Return what is kept of people's choices."""
     with world.watcher.store.reading() as db:
-        return Choices.of(db, 1)
+        return RestlessChoiceTable.of(db, 1)
 
 
 @contextmanager

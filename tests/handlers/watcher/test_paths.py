@@ -16,10 +16,10 @@ from datauploader.contracts import StationReported, UploadRejected, UploadScanne
 from datauploader.contracts.questions import ListFolder
 from datauploader.state import Store
 from datauploader_watcher.adapters.disk import LocalDisk
-from datauploader_watcher.folders import Folders
+from datauploader_watcher.admission import UploadAdmission
+from datauploader_watcher.folders import FolderBrowser
 from datauploader_watcher.ledger import SCHEMA
-from datauploader_watcher.ledger.places import Places
-from datauploader_watcher.opening import Opening
+from datauploader_watcher.ledger.places import RootPlaceTable
 from datauploader_watcher.settings import WatcherSettings
 
 FOLDER = "beamline/run1"
@@ -157,8 +157,8 @@ def test_a_batch_whose_root_is_taken_out_waits_for_a_person_and_goes_on_when_it_
     world.stop()
     world.start(roots=(tmp_path / "other",))
     world.wait_until(lambda: "removed this folder" in troubles(world), "the trouble is told")
-    told = world.watcher.glance.at
-    world.wait_until(lambda: world.watcher.glance.at > told + 2.5, "it was twice looked whether to seal")
+    told = world.watcher.status.at
+    world.wait_until(lambda: world.watcher.status.at > told + 2.5, "it was twice looked whether to seal")
     assert not world.events(UploadSealed)
     world.stop()
     world.start()
@@ -178,12 +178,12 @@ def test_a_rule_looks_for_folders_below_no_link(world, tmp_path):
     world.start(rules=(rule,))
     world.wait_until(lambda: "run1" in said(world), "the rule has asked")
     swap(world.root / "rules", goal)
-    looks = world.watcher.glance.at
-    world.wait_until(lambda: world.watcher.glance.at > looks + 1.5, "the rule has looked again")
+    looks = world.watcher.status.at
+    world.wait_until(lambda: world.watcher.status.at > looks + 1.5, "the rule has looked again")
     assert "secret-dataset" not in said(world)
 
 
-class Swapping(Opening):
+class Swapping(UploadAdmission):
     """The rules of a station where a folder is swapped right after it was allowed."""
 
     def allows(self, path: bytes) -> bool:
@@ -204,7 +204,7 @@ def test_a_folder_that_is_swapped_between_the_check_and_the_listing_is_not_liste
     settings = WatcherSettings(roots=(root,))
     store = Store(tmp_path / "state.sqlite3", (SCHEMA,))
     with closing(store):
-        folders = Folders(Swapping(settings, (), Places(store, settings.roots)))
+        folders = FolderBrowser(Swapping(settings, (), RootPlaceTable(store, settings.roots)))
         answer = folders(ListFolder(path=str(root / FOLDER), counts=True))
     assert not answer.readable
     assert not answer.entries
@@ -267,8 +267,8 @@ def test_a_root_that_is_another_folder_now_is_read_and_told(tmp_path, capsys):
     root = tmp_path / "root"
     root.mkdir()
     disk = LocalDisk(os.fsencode(root))
-    disk.check()
+    disk.verify_root()
     root.rename(tmp_path / "away")
     root.mkdir()
-    disk.check()
-    assert "root_is_another_folder" in capsys.readouterr().out
+    disk.verify_root()
+    assert "root_replaced" in capsys.readouterr().out

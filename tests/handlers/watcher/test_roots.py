@@ -11,10 +11,10 @@ import pytest
 
 from datauploader.contracts import FileReady, StationReported, UploadScanned, UploadSealed
 from datauploader_sandbox.drives import MemoryDrive, RemovableDrive
-from datauploader_watcher import work
-from datauploader_watcher.adapters.disk import LocalDisk, look, stamp_of
-from datauploader_watcher.adapters.hashing import Hashers
-from datauploader_watcher.domain.settling import Wanted
+from datauploader_watcher import session
+from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
+from datauploader_watcher.adapters.hashing import HashPool
+from datauploader_watcher.domain.stability import HashRequest
 from datauploader_watcher.errors import Unreadable
 
 
@@ -55,7 +55,7 @@ def test_a_root_that_vanishes_is_shown_and_nothing_is_deleted_or_sent_again(worl
 @pytest.mark.parametrize("how", ["renamed", pytest.param("removed", marks=pytest.mark.posix)])  # Wine keeps its name
 def test_an_upload_whose_folder_is_gone_can_be_closed_with_what_is_stored(world, monkeypatch, how):
     """What was never stored is on record as gone; before the close nothing is concluded."""
-    monkeypatch.setattr(work, "GONE_S", 0.5)
+    monkeypatch.setattr(session, "GONE_S", 0.5)
     world.write("stored.dat")
     world.start()
     world.request("sync")
@@ -161,13 +161,13 @@ def unprivileged():
 def test_the_system_s_permissions_hold(unprivileged):
     """As another user: a file and a folder that may not be read are unreadable, and nothing else."""
     disk = LocalDisk(os.fsencode(unprivileged))
-    seen = look(disk, b"secret.dat")
+    seen = lstat(disk, b"secret.dat")
     with pytest.raises(Unreadable):
-        look(disk, b"closed/inner.dat")
+        lstat(disk, b"closed/inner.dat")
     outcomes = []
-    hashers = Hashers(1, outcomes.extend)
+    hashers = HashPool(1, outcomes.extend)
     hashers.start()
-    hashers.hash(1, disk, [Wanted(b"secret.dat", stamp_of(seen))])
+    hashers.hash(1, disk, [HashRequest(b"secret.dat", stamp_of(seen))])
     while not outcomes:
         os.sched_yield()
     hashers.stop(5)

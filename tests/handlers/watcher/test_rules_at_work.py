@@ -54,7 +54,7 @@ def test_a_folder_that_cannot_be_a_dataset_is_told_of_and_others_go_on(world):
     world.start(rules=[rule(world)])
     world.write("20260101/good/a.dat")
     world.wait_announced("a.dat")
-    world.wait_until(lambda: any("bad:name" in text for text in world.watcher.glance.troubles))
+    world.wait_until(lambda: any("bad:name" in text for text in world.watcher.status.troubles))
 
 
 def ensure(world, upload_id: str) -> None:
@@ -70,7 +70,7 @@ def uploaded(world, generation: int) -> UploadRequested:
     files = {f.key: f for e in world.events(FileReady) if e.upload_id == request.upload_id for f in e.files}
     world.catalogue(*files.values(), upload_id=request.upload_id)
     world.complete(seals[-1])
-    world.wait_until(lambda: world.watcher.glance.uploads == 0, "the upload is over")
+    world.wait_until(lambda: world.watcher.status.uploads == 0, "the upload is over")
     return request
 
 
@@ -103,7 +103,7 @@ def test_a_closed_folder_that_changes_becomes_a_further_dataset_of_what_is_new(w
     third = uploaded(world, 3)
     assert (third.dataset.name, third.without) == ("run1 (3)", (first.upload_id, second.upload_id))
     assert names(world, third.upload_id) == {"third.dat"}
-    world.wait_until(lambda: world.watcher.glance.uploads == 0)
+    world.wait_until(lambda: world.watcher.status.uploads == 0)
     assert len(world.events(UploadRequested)) == 3
 
 
@@ -245,7 +245,7 @@ def test_folders_of_systems_and_hidden_ones_become_no_datasets_and_no_trouble(wo
     world.wait_until(lambda: world.left_out() == {b"@eaDir": "excluded"}, "the thumbnails are on the record")
     look_round(world)
     assert asked(world) == {"run1", "latest"}
-    assert world.watcher.glance.troubles == ()
+    assert world.watcher.status.troubles == ()
 
 
 @pytest.mark.fault("F58")
@@ -269,9 +269,9 @@ def test_a_folder_that_is_renamed_within_a_quiet_period_becomes_its_last_name_al
     """Whoever makes a folder has it before it has a name."""
     first = world.write("20260101/bad: name/a.dat").parent
     world.start(rules=[rule(world, quiet_period_s=1.5)])
-    world.wait_until(lambda: any("bad: name" in text for text in world.watcher.glance.troubles))
+    world.wait_until(lambda: any("bad: name" in text for text in world.watcher.status.troubles))
     second = first.rename(first.with_name("New folder"))
-    world.wait_until(lambda: world.watcher.glance.troubles == (), "what was said of the other name is over")
+    world.wait_until(lambda: world.watcher.status.troubles == (), "what was said of the other name is over")
     second.rename(first.with_name("sample7"))
     world.wait_announced("a.dat")
     assert asked(world) == {"sample7"}

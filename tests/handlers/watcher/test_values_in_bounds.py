@@ -52,8 +52,8 @@ def test_a_file_with_a_date_in_bounds_is_not_read_anew_by_every_scan(world):
     world.start(scan_interval_s=0.1)
     world.request("sync")
     world.wait_announced("odd.dat")
-    before = world.watcher.glance.entries
-    world.wait_until(lambda: world.watcher.glance.entries > before + 3, "scans")
+    before = world.watcher.status.entries
+    world.wait_until(lambda: world.watcher.status.entries > before + 3, "scans")
     assert world.files_announced == 1
     world.wait_until(lambda: (said := scanned(world, "upload-0001")) is not None and not said.settling)
 
@@ -122,7 +122,7 @@ def test_a_file_that_the_ledger_cannot_take_is_left_out_and_the_others_of_its_tr
     assert seals["upload-0001"].left_out == 1
     assert {file.path for event in world.events(FileReady) for file in event.files} == {"1.dat", "2.dat", "3.dat"}
     assert world.left_out() == {b"odd.dat": "not-recorded"}
-    assert world.watcher.glance.troubles == ()
+    assert world.watcher.status.troubles == ()
 
 
 @pytest.mark.posix  # names of any bytes

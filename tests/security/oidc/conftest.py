@@ -23,8 +23,8 @@ from datauploader.messaging.memory import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
 from datauploader.service import Context
 from datauploader.testing.waiting import eventually
-from datauploader_gateway import redisdoor
-from datauploader_gateway.app import Gateway
+from datauploader_gateway import redis_client
+from datauploader_gateway.app import GatewayService
 from datauploader_gateway.settings import GatewaySettings
 
 CLIENT, AUDIENCE = "datauploader", "https://upload.facility.eu/api"
@@ -133,7 +133,7 @@ class Door:
             broker.declare(queue(common.here))
         provider = {"issuer": issuer.url, "client_id": CLIENT, "audience": AUDIENCE} | settings.pop("oidc", {})
         found: dict[str, Any] = {"port": 0, "redis": self.redis_url, "accounts": accounts, "watch_interval_s": 0.05}
-        self.gateway = Gateway(
+        self.gateway = GatewayService(
             Context(common, broker.bus("gateway")), GatewaySettings(**found | settings, oidc=provider)
         )
         self.gateway.start()
@@ -172,13 +172,13 @@ class Door:
 
     def audited(self) -> list[str]:
         """Return what stands in the book of what people did, and in that of whom nobody let in."""
-        client = redisdoor.connect(self.redis_url)
+        client = redis_client.connect(self.redis_url)
         entries = [*client.xrange("datauploader:audit"), *client.xrange("datauploader:audit:refused")]
         return [fields[b"what"].decode() for _, fields in entries]
 
     def everything_in_redis(self) -> bytes:
         """Return all that Redis holds."""
-        stored = redisdoor.connect(self.redis_url)
+        stored = redis_client.connect(self.redis_url)
         return b"".join(key + (stored.dump(key) or b"") for key in stored.keys("*"))
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 
 SOON_S = 5.0
 
@@ -93,7 +93,7 @@ def test_without_redis_nothing_is_believed(door: Any, issuer: Any) -> None:
     """Cookie, token, and the provider's access token, which could be checked without it but not for revocation."""
     browser = signed_in(door, issuer)
     token = browser.post("/api/v1/tokens", json={}).json()["token"]
-    redisdoor.memory_server(door.redis_url).connected = False
+    redis_client.memory_server(door.redis_url).connected = False
     assert browser.get("/api/v1/me").status_code == 503
     assert door.status(token) == 503
     assert door.status(issuer.token()) == 503
@@ -122,7 +122,7 @@ def test_a_session_ends_when_nobody_uses_it(open_door: Any, issuer: Any, scene: 
     """Idle for longer than is allowed: the session is not there any more."""
     door = open_door(session_idle_s=1)
     browser = signed_in(door, issuer)
-    stored = redisdoor.connect(door.redis_url)
+    stored = redis_client.connect(door.redis_url)
     assert stored.keys("datauploader:session:*")
     scene.eventually(lambda: not stored.keys("datauploader:session:*"))
     assert browser.get("/api/v1/me").status_code == 401

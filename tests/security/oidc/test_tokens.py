@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from datauploader_gateway.auth.oidc.settings import OidcSettings
-from datauploader_gateway.auth.oidc.verifying import SKEW_S, Verifier
+from datauploader_gateway.auth.oidc.verifying import SKEW_S, TokenVerifier
 from datauploader_gateway.errors import Forged
 
 Make = Callable[[Any], str]
@@ -223,7 +223,7 @@ def test_clocks_may_differ_by_half_a_minute(issuer: Any, scene: Any, off_s: int,
     settings = OidcSettings(issuer=issuer.url, client_id=scene.CLIENT, audience=scene.AUDIENCE)
     made = int(time.time())
     times = {"iat": made, "nbf": made, "exp": made + 300} if off_s < 0 else {"iat": made - 300, "exp": made}
-    verifier = Verifier(settings, _Known(issuer.key), lambda: made + off_s)  # type: ignore[arg-type]
+    verifier = TokenVerifier(settings, _Known(issuer.key), lambda: made + off_s)  # type: ignore[arg-type]
     check = verifier.verify(issuer.token(**times), scene.AUDIENCE, patient=True)
     if accepted:
         assert asyncio.run(check).claims["sub"] == "anna"

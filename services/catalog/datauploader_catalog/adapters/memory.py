@@ -13,24 +13,24 @@ from pydantic import SecretStr
 from datauploader_catalog.domain.ensure import ensure
 from datauploader_catalog.errors import (
     BadAnswer,
+    CatalogueForbids,
     CatalogueRefused,
     CatalogueUnavailable,
     NoSuchInvestigation,
-    NotAllowed,
-    NotSignedIn,
     NotYetThere,
+    UnknownSession,
     UnknownTrouble,
     ValueRefused,
 )
 from datauploader_catalog.ports import (
+    CatalogueInvestigation,
+    CatalogueUser,
     Datafile,
     Dataset,
     Grant,
-    Investigation,
+    NamedValue,
     NewDataset,
     NewInvestigation,
-    Parameter,
-    User,
 )
 
 
@@ -59,13 +59,13 @@ class MemoryCatalogue:
     """Holds everything in dictionaries; its faults are switched with `fail`, its contents are public."""
 
     def __init__(self) -> None:
-        self.users: dict[str, User] = {}
+        self.users: dict[str, CatalogueUser] = {}
         """By session."""
-        self.known: dict[str, Investigation] = {}
+        self.known: dict[str, CatalogueInvestigation] = {}
         self.members: dict[str, set[str]] = {}
         self.datasets: dict[str, Dataset] = {}
         self.datafiles: dict[str, dict[str, Datafile]] = {}
-        self.parameters: dict[tuple[str, str], dict[str, Parameter]] = {}
+        self.parameters: dict[tuple[str, str], dict[str, NamedValue]] = {}
         self.duplicates: Counter[str] = Counter()
         """How often something was to be created that exists already, by operation."""
         self.descriptions: dict[str, str] = {}
@@ -74,7 +74,7 @@ class MemoryCatalogue:
         self._planned: list[_Planned] = []
         self._lock = threading.RLock()
 
-    def seed(self, session: str, user: User, investigations: Iterable[Investigation]) -> None:
+    def seed(self, session: str, user: CatalogueUser, investigations: Iterable[CatalogueInvestigation]) -> None:
         """Let this user sign in with this session and belong to these investigations."""
         with self._lock:
             self.users[session] = user
@@ -92,15 +92,15 @@ class MemoryCatalogue:
         with self._lock:
             self._planned.clear()
 
-    def identify(self, session: SecretStr) -> User:
+    def identify(self, session: SecretStr) -> CatalogueUser:
         """Look the session up."""
         with self._doing("identify"):
             user = self.users.get(session.get_secret_value())
             if user is None:
-                raise NotSignedIn("The catalogue does not know this session; sign in again.")
+                raise UnknownSession("The catalogue does not know this session; sign in again.")
             return user
 
-    def investigations(self, user_id: str) -> tuple[Investigation, ...]:
+    def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
         """List the user's investigations."""
         with self._doing("list_investigations", user_id):
             return tuple(i for i in self.known.values() if user_id in self.members[i.id])
@@ -112,14 +112,14 @@ class MemoryCatalogue:
             uid = next((user.uid for user in self.users.values() if user.id == user_id), 0)
             return Grant(investigation.base_dir, uid)
 
-    def investigation(self, investigation_id: str) -> Investigation:
+    def investigation(self, investigation_id: str) -> CatalogueInvestigation:
         """Look an investigation up by its id."""
         with self._doing("find_investigation", investigation_id):
             if investigation_id not in self.known:
                 raise NoSuchInvestigation(f"The catalogue has no investigation {investigation_id!r}.")
             return self.known[investigation_id]
 
-    def ensure_investigation(self, wanted: NewInvestigation) -> Investigation:
+    def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find by name and visit, or create."""
         return ensure(lambda: self._find_investigation(wanted), lambda: self._create_investigation(wanted))
 
@@ -146,7 +146,7 @@ class MemoryCatalogue:
             held.update({datafile.path: datafile for datafile in datafiles})
 
     def attach_parameters(
-        self, dataset_id: str, parameters: Sequence[Parameter], *, datafile: str | None = None
+        self, dataset_id: str, parameters: Sequence[NamedValue], *, datafile: str | None = None
     ) -> None:
         """Keep the parameters by their name."""
         if not parameters:
@@ -180,7 +180,7 @@ class MemoryCatalogue:
         """Return an address that leads nowhere but names the dataset."""
         return f"memory://catalogue/datasets/{quote(dataset_id, safe='')}"
 
-    def check(self) -> None:
+    def probe_catalogue(self) -> None:
         """Fail only where it was told to."""
         with self._doing("identify"):
             return
@@ -188,17 +188,17 @@ class MemoryCatalogue:
     def close(self) -> None:
         """Hold nothing that needs closing."""
 
-    def _find_investigation(self, wanted: NewInvestigation) -> Investigation | None:
+    def _find_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation | None:
         with self._doing("find_investigation", wanted.name):
             return self._investigation_named(wanted)
 
-    def _create_investigation(self, wanted: NewInvestigation) -> Investigation | None:
+    def _create_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation | None:
         with self._doing("create_investigation", wanted.name):
             if self._investigation_named(wanted):
                 self.duplicates["create_investigation"] += 1
                 return None
             new = str(len(self.known) + 1)
-            made = Investigation(
+            made = CatalogueInvestigation(
                 new, wanted.name, wanted.visit, wanted.title, f"/investigations/{new}",
                 beamline=wanted.beamline, start=wanted.start, end=wanted.end,
             )  # fmt: skip
@@ -218,7 +218,7 @@ class MemoryCatalogue:
             self.descriptions[made.id] = wanted.description
             return made
 
-    def _investigation_named(self, wanted: NewInvestigation) -> Investigation | None:
+    def _investigation_named(self, wanted: NewInvestigation) -> CatalogueInvestigation | None:
         key = (wanted.name, wanted.visit)
         return next((i for i in self.known.values() if (i.name, i.visit) == key), None)
 
@@ -230,18 +230,18 @@ class MemoryCatalogue:
             raise CatalogueRefused(f"The catalogue has no dataset {dataset_id!r}; it may have been removed there.")
         return self.datasets[dataset_id]
 
-    def _require_member(self, user_id: str, investigation_id: str) -> Investigation:
+    def _require_member(self, user_id: str, investigation_id: str) -> CatalogueInvestigation:
         investigation = self.known.get(investigation_id)
         if investigation is None or (user_id and user_id not in self.members[investigation_id]):
             words = f"User {user_id} does not belong to investigation {investigation_id}."
-            raise NotAllowed(words, words=words)
+            raise CatalogueForbids(words, words=words)
         return investigation
 
-    def _open_to(self, user_id: str, investigation_id: str) -> Investigation:
+    def _open_to(self, user_id: str, investigation_id: str) -> CatalogueInvestigation:
         investigation = self._require_member(user_id, investigation_id)
         if not investigation.active:
             words = f"Investigation {investigation_id} is closed."
-            raise NotAllowed(words, words=words)
+            raise CatalogueForbids(words, words=words)
         return investigation
 
     @contextmanager

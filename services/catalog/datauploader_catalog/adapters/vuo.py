@@ -12,27 +12,27 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from datauploader_catalog.adapters import vuo_answers
-from datauploader_catalog.adapters.vuo_answers import Answer, accepted, is_id, read_answer
+from datauploader_catalog.adapters.vuo_answers import VuoAnswer, accepted, is_id, read_answer
 from datauploader_catalog.adapters.vuo_wire import VuoWire
 from datauploader_catalog.domain.batches import batches
 from datauploader_catalog.domain.ensure import ensure
 from datauploader_catalog.errors import (
     BadAnswer,
+    CatalogueForbids,
     CatalogueRefused,
     NoSuchInvestigation,
-    NotAllowed,
-    NotSignedIn,
     NotYetThere,
+    UnknownSession,
 )
 from datauploader_catalog.ports import (
+    CatalogueInvestigation,
+    CatalogueUser,
     Datafile,
     Dataset,
     Grant,
-    Investigation,
+    NamedValue,
     NewDataset,
     NewInvestigation,
-    Parameter,
-    User,
 )
 from datauploader_catalog.settings import VuoSettings
 
@@ -52,18 +52,18 @@ class VuoCatalogue:
         """There is a procedure for it (assumed)."""
         return True
 
-    def identify(self, session: SecretStr) -> User:
+    def identify(self, session: SecretStr) -> CatalogueUser:
         """Ask whose `vuo_session` this is (known)."""
         cookie = session.get_secret_value()
         if not _SESSION.fullmatch(cookie):
-            raise NotSignedIn("This is not a VUO session; sign in to the VUO and try again.")
+            raise UnknownSession("This is not a VUO session; sign in to the VUO and try again.")
         form = {"cookie": cookie, "what_detail": "unix"}
         return vuo_answers.read_user(self._wire.read(self._procedures.identify, form))
 
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
         """Ask where the user's data of this investigation belong (known)."""
         if not (is_id(user_id) and is_id(investigation_id)):
-            raise NotAllowed(f"User {user_id!r} or investigation {investigation_id!r} is not a valid VUO id.")
+            raise CatalogueForbids(f"User {user_id!r} or investigation {investigation_id!r} is not a valid VUO id.")
         form = {
             "FRM_HASH": self._wire.signature(user_id, investigation_id),
             "FRM_USR_ID": user_id,
@@ -72,12 +72,12 @@ class VuoCatalogue:
         text = self._wire.read(self._procedures.authorise, form)
         return vuo_answers.read_grant(text, user_id, investigation_id)
 
-    def investigations(self, user_id: str) -> tuple[Investigation, ...]:
+    def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
         """List what is the user's (assumed)."""
         text = self._read(self._procedures.list_investigations, {"FRM_USR_ID": user_id})
         return vuo_answers.read_investigations(text)
 
-    def investigation(self, investigation_id: str) -> Investigation:
+    def investigation(self, investigation_id: str) -> CatalogueInvestigation:
         """Fetch an investigation by its id (assumed)."""
         found = self._find_investigation({"FRM_INVESTIGATION_ID": investigation_id, "FRM_NAME": "", "FRM_VISIT": ""})
         if found is None:
@@ -86,7 +86,7 @@ class VuoCatalogue:
             )
         return found
 
-    def ensure_investigation(self, wanted: NewInvestigation) -> Investigation:
+    def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find the investigation by name and visit, or create it (assumed)."""
         key = {"FRM_INVESTIGATION_ID": "", "FRM_NAME": wanted.name, "FRM_VISIT": wanted.visit}
         found = ensure(lambda: self._find_investigation(key), lambda: self._create_investigation(wanted))
@@ -124,7 +124,7 @@ class VuoCatalogue:
                 )
 
     def attach_parameters(
-        self, dataset_id: str, parameters: Sequence[Parameter], *, datafile: str | None = None
+        self, dataset_id: str, parameters: Sequence[NamedValue], *, datafile: str | None = None
     ) -> None:
         """Send the parameters as JSON (assumed)."""
         if not parameters:
@@ -160,22 +160,22 @@ class VuoCatalogue:
         page = self._settings.dataset_page or f"{str(self._settings.base_url).rstrip('/')}/datasets/{{dataset_id}}"
         return page.replace("{dataset_id}", quote(dataset_id, safe=""))
 
-    def check(self) -> None:
+    def probe_catalogue(self) -> None:
         """Ask for a session that cannot exist: being told so is the sign of health."""
         try:
             self.identify(SecretStr("health-check"))
-        except NotSignedIn:
+        except UnknownSession:
             return
 
     def close(self) -> None:
         """Close the kept connections."""
         self._wire.close()
 
-    def _find_investigation(self, key: Mapping[str, str]) -> Investigation | None:
+    def _find_investigation(self, key: Mapping[str, str]) -> CatalogueInvestigation | None:
         answer = _found(self._read(self._procedures.find_investigation, key))
         return None if answer is None else vuo_answers.read_investigation(answer.rest)
 
-    def _create_investigation(self, wanted: NewInvestigation) -> Investigation | None:
+    def _create_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation | None:
         form = {
             "FRM_USR_ID": wanted.owner,
             "FRM_NAME": wanted.name,
@@ -207,13 +207,13 @@ class VuoCatalogue:
         return self._wire.write(procedure, self._wire.sign(procedure, form))
 
 
-def _found(text: str) -> Answer | None:
+def _found(text: str) -> VuoAnswer | None:
     """Return what was found; None is for the one word that says "absent"."""
     answer = read_answer(text)
     return None if answer.status == "ABSENT" else accepted(answer)
 
 
-def _created(text: str) -> Answer | None:
+def _created(text: str) -> VuoAnswer | None:
     """Return what was created; None when VUO says that it exists already."""
     answer = read_answer(text)
     return None if answer.status == "CONFLICT" else accepted(answer)

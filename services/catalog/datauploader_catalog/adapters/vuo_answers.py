@@ -14,15 +14,15 @@ from datauploader_catalog.adapters.oracle import meaning
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,
+    CatalogueForbids,
     CatalogueRefused,
     CatalogueUnavailable,
-    NotAllowed,
-    NotSignedIn,
     NotTrusted,
+    UnknownSession,
     UnknownTrouble,
     ValueRefused,
 )
-from datauploader_catalog.ports import Dataset, Grant, Investigation, User
+from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser, Dataset, Grant
 
 _STATUS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")
@@ -35,8 +35,8 @@ _MORE = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A readable answer: its status word, and everything after the first colon."""
+class VuoAnswer:
+    """An answer of VUO that can be read: its status word, and everything after the first colon."""
 
     status: str
     rest: str
@@ -47,7 +47,7 @@ class Answer:
         return self.status == "OK"
 
 
-def read_answer(text: str) -> Answer:
+def read_answer(text: str) -> VuoAnswer:
     """Split an answer into status and rest; one that does not end in a newline was cut off."""
     if not text.endswith("\n"):
         raise unreadable(text, "it does not end in a newline, so it may have been cut off")
@@ -56,7 +56,7 @@ def read_answer(text: str) -> Answer:
         raise unreadable(text, "it does not begin with a status word and a colon")
     if _DATABASE_ERROR.fullmatch(status):
         raise _database_error(text.strip())
-    return Answer(status, rest)
+    return VuoAnswer(status, rest)
 
 
 def is_id(text: str) -> bool:
@@ -64,7 +64,7 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def read_user(text: str) -> User:
+def read_user(text: str) -> CatalogueUser:
     """Read `OK:<user id>:<unix user>:<uid>:<gid>`, known from h5nuvola; otherwise the login URL follows."""
     answer = read_answer(text)
     if not answer.ok:
@@ -72,7 +72,7 @@ def read_user(text: str) -> User:
     parts = answer.rest.split(":")
     match parts:
         case [user_id, account, uid, gid, *_] if is_id(user_id) and _ACCOUNT.fullmatch(account):
-            return User(user_id, account, _number(uid, text), _number(gid, text))
+            return CatalogueUser(user_id, account, _number(uid, text), _number(gid, text))
     raise unreadable(text, "a user id, a unix user, a uid and a gid were expected")
 
 
@@ -80,7 +80,7 @@ def read_grant(text: str, user_id: str, investigation_id: str) -> Grant:
     """Read `OK:<uid>/<base dir>`, known from h5nuvola; otherwise VUO's own words follow."""
     answer = read_answer(text)
     if not answer.ok:
-        raise NotAllowed(
+        raise CatalogueForbids(
             f"VUO does not let user {user_id} upload to investigation {investigation_id}: "
             f"{_shown(answer.rest)!r}. Ask the investigation's principal investigator or the user office.",
             words=answer.rest,
@@ -96,7 +96,7 @@ def read_count(text: str) -> int:
     return _number(accepted(read_answer(text)).rest, text)
 
 
-def read_dataset(answer: Answer) -> Dataset:
+def read_dataset(answer: VuoAnswer) -> Dataset:
     """Read the assumed row `<id>:<investigation id>:<name>:<location>:<complete>:<doi>`."""
     match _fields(answer.rest):
         case [dataset_id, investigation_id, name, location, complete, doi] if is_id(dataset_id):
@@ -104,21 +104,21 @@ def read_dataset(answer: Answer) -> Dataset:
     raise unreadable(answer.rest, "a dataset of six fields was expected")
 
 
-def read_investigation(row: str) -> Investigation:
+def read_investigation(row: str) -> CatalogueInvestigation:
     """Read the assumed row of an investigation: six fields, or six more that say more about it."""
     match _fields(row):
         case [investigation_id, name, visit, title, base_dir, active, *more] if is_id(investigation_id):
             if len(more) not in {0, _MORE}:
                 raise unreadable(row, "an investigation of six or twelve fields was expected")
             reason, beamline, start, end, leader, description = more or [""] * _MORE
-            return Investigation(
+            return CatalogueInvestigation(
                 investigation_id, name, visit, title, _base_dir(base_dir, row), _flag(active, row), reason, beamline,
                 _day(start, row), _day(end, row), leader, description,
             )  # fmt: skip
     raise unreadable(row, "an investigation of six or twelve fields was expected")
 
 
-def read_investigations(text: str) -> tuple[Investigation, ...]:
+def read_investigations(text: str) -> tuple[CatalogueInvestigation, ...]:
     """Read the assumed `OK:<count>` and as many lines of one investigation each."""
     head, *rows = accepted(read_answer(text)).rest.split("\n")
     if _number(head.removesuffix("\r"), text) != len(rows):
@@ -126,7 +126,7 @@ def read_investigations(text: str) -> tuple[Investigation, ...]:
     return tuple(read_investigation(row.removesuffix("\r")) for row in rows)
 
 
-def accepted(answer: Answer) -> Answer:
+def accepted(answer: VuoAnswer) -> VuoAnswer:
     """Return an OK answer; raise what any other status of the assumed procedures means."""
     if answer.ok:
         return answer
@@ -141,7 +141,7 @@ def unreadable(text: str, why: str) -> BadAnswer:
     )
 
 
-def _refusal(answer: Answer) -> CatalogError:
+def _refusal(answer: VuoAnswer) -> CatalogError:
     words = answer.rest
     match answer.status:
         case "HASH":
@@ -152,7 +152,7 @@ def _refusal(answer: Answer) -> CatalogError:
         case "BUSY":
             return CatalogueUnavailable(f"VUO is busy ({_shown(words)!r}); it is retried.")
         case "DENIED":
-            return NotAllowed(f"VUO does not allow this: {_shown(words)!r}. Ask the user office.", words=words)
+            return CatalogueForbids(f"VUO does not allow this: {_shown(words)!r}. Ask the user office.", words=words)
         case "REFUSED" | "ABSENT" | "CONFLICT":
             return CatalogueRefused(f"VUO refused: {_shown(words)!r}.", words=words)
     return unreadable(f"{answer.status}:{words}", "its status word is none of the agreed ones")
@@ -169,7 +169,7 @@ def _database_error(text: str) -> CatalogError:
     return UnknownTrouble(f"VUO's database failed ({words!r}); ask the operators of VUO.")
 
 
-def _not_signed_in(answer: Answer, text: str) -> CatalogError:
+def _not_signed_in(answer: VuoAnswer, text: str) -> CatalogError:
     try:
         url = urlsplit(answer.rest)
         host = url.hostname
@@ -177,7 +177,7 @@ def _not_signed_in(answer: Answer, text: str) -> CatalogError:
         return unreadable(text, "neither a user nor a login address follows")
     if url.scheme not in {"http", "https"} or not host:
         return unreadable(text, "neither a user nor a login address follows")
-    return NotSignedIn("VUO does not know this session; it may have expired.", login_url=answer.rest)
+    return UnknownSession("VUO does not know this session; it may have expired.", login_url=answer.rest)
 
 
 def _fields(row: str) -> list[str]:

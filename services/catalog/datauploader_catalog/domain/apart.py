@@ -5,11 +5,11 @@ from typing import TypeVar
 
 from datauploader_catalog.errors import (
     CatalogError,
+    CatalogueForbids,
     CatalogueRefused,
     NoSuchInvestigation,
-    NotAllowed,
-    NotSignedIn,
     Taken,
+    UnknownSession,
     ValueRefused,
 )
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 PROBES = 8
 """Things that are sent alone when all together were refused; if none of them goes in, it is not about the things."""
-_ABOUT_ALL = (NotAllowed, NotSignedIn, NoSuchInvestigation, Taken)
+_ABOUT_ALL = (CatalogueForbids, UnknownSession, NoSuchInvestigation, Taken)
 Found = tuple[Sequence[T], CatalogError | None]
 
 

@@ -4,10 +4,12 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import date
 
-from datauploader_catalog.ports import Investigation
+from datauploader_catalog.ports import CatalogueInvestigation
 
 
-def choose(found: Iterable[Investigation], *, text: str, today: date, most: int) -> tuple[list[Investigation], int]:
+def choose(
+    found: Iterable[CatalogueInvestigation], *, text: str, today: date, most: int
+) -> tuple[list[CatalogueInvestigation], int]:
     """Return at most `most` of them, and how many there are; accents and capitals do not matter in the search."""
     words = _plain(text).split()
     kept = [one for one in found if _holds(one, words)]
@@ -16,12 +18,12 @@ def choose(found: Iterable[Investigation], *, text: str, today: date, most: int)
     return kept[:most], len(kept)
 
 
-def _holds(one: Investigation, words: list[str]) -> bool:
+def _holds(one: CatalogueInvestigation, words: list[str]) -> bool:
     text = _plain(f"{one.id} {one.name} {one.visit} {one.title} {one.principal_investigator} {one.beamline}")
     return all(word in text for word in words)
 
 
-def _is_of(one: Investigation, day: date) -> bool:
+def _is_of(one: CatalogueInvestigation, day: date) -> bool:
     return one.active and one.start is not None and one.start <= day <= (one.end or day)
 
 

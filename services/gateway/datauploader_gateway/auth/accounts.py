@@ -94,7 +94,7 @@ class Accounts:
         """There is at least one account that can sign in here."""
         return any(account.password for account in self._by_name.values())
 
-    async def judge(self, name: str, password: str) -> User | None:
+    async def verify_in_thread(self, name: str, password: str) -> User | None:
         """Do what `verify` does without holding anybody else up.
 
         Raises:

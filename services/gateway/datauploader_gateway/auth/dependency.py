@@ -11,7 +11,7 @@ from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.auth.oidc.provider import time_of
 from datauploader_gateway.auth.origin import check_origin, is_visit
 from datauploader_gateway.auth.person import User
-from datauploader_gateway.auth.sessions import TOKEN_PREFIX, Ticket
+from datauploader_gateway.auth.sessions import TOKEN_PREFIX, SessionRecord
 from datauploader_gateway.errors import NotFound, NotSignedIn, Problem
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.view.summary import Upload
@@ -22,15 +22,15 @@ class Caller:
     """Who is asking, by what, and from where."""
 
     user: User
-    ticket: Ticket
+    record: SessionRecord
     secret: str
     address: str
 
 
 async def still_signed_in(parts: Parts, callers: Sequence[Caller]) -> list[bool]:
     """Tell whose session or token is still good, and its person still who they were, without prolonging it."""
-    standing = await parts.sessions.standing([(who.secret, who.ticket) for who in callers])
-    return [stands and as_now(parts, who.ticket) == who.user for stands, who in zip(standing, callers, strict=True)]
+    standing = await parts.sessions.standing([(who.secret, who.record) for who in callers])
+    return [stands and as_now(parts, who.record) == who.user for stands, who in zip(standing, callers, strict=True)]
 
 
 def cookie_name(*, secure: bool) -> str:
@@ -117,21 +117,21 @@ async def end_former(request: Request, parts: Parts) -> None:
 
 
 async def _known(secret: str, parts: Parts, address: str, *, is_cookie: bool) -> Caller | None:
-    ticket = await _ticket(secret, parts, is_cookie=is_cookie) if secret else None
-    if ticket is None or is_cookie != (ticket.by == "session"):
+    record = await _record(secret, parts, is_cookie=is_cookie) if secret else None
+    if record is None or is_cookie != (record.by == "session"):
         return None
-    user = as_now(parts, ticket)
-    return Caller(user, ticket, secret, address) if user else None
+    user = as_now(parts, record)
+    return Caller(user, record, secret, address) if user else None
 
 
-async def _ticket(secret: str, parts: Parts, *, is_cookie: bool) -> Ticket | None:
+async def _record(secret: str, parts: Parts, *, is_cookie: bool) -> SessionRecord | None:
     if is_cookie or secret.startswith(TOKEN_PREFIX) or parts.provider is None:
-        return await parts.sessions.check(secret)
-    ticket = await _of_access_token(secret, parts)
-    return None if ticket is None or await parts.sessions.signed_out(ticket) else ticket
+        return await parts.sessions.authenticate(secret)
+    record = await _of_access_token(secret, parts)
+    return None if record is None or await parts.sessions.signed_out(record) else record
 
 
-async def _of_access_token(secret: str, parts: Parts) -> Ticket | None:
+async def _of_access_token(secret: str, parts: Parts) -> SessionRecord | None:
     """Take the identity provider's word for who brings one of its access tokens."""
     assert parts.provider is not None
     found = await parts.provider.check_access_token(secret)
@@ -142,22 +142,22 @@ async def _of_access_token(secret: str, parts: Parts) -> Ticket | None:
     except Problem:
         return None
     latest = datetime.now(UTC) + timedelta(seconds=parts.settings.session_longest_s)
-    return Ticket(
+    return SessionRecord(
         user=user, by="access-token", method="oidc", claims=roles.kept_claims(found.claims, parts.settings.roles),
         created=time_of(found.claims, "iat", latest), expires=time_of(found.claims, "exp", latest),
     )  # fmt: skip
 
 
-def as_now(parts: Parts, ticket: Ticket) -> User | None:
+def as_now(parts: Parts, record: SessionRecord) -> User | None:
     """Give the person the role that they have now; a local account that was removed is nobody."""
-    account = parts.accounts.by_id(ticket.user.id)
+    account = parts.accounts.by_id(record.user.id)
     if account is not None:
         return account.user
-    if ticket.method == "local":
+    if record.method == "local":
         return None
-    if ticket.method == "oidc":
-        return roles.with_role(ticket.user, ticket.claims, parts.settings.roles, parts.settings.oidc)
-    return ticket.user.model_copy(update={"role": "user", "beamlines": ()})
+    if record.method == "oidc":
+        return roles.with_role(record.user, record.claims, parts.settings.roles, parts.settings.oidc)
+    return record.user.model_copy(update={"role": "user", "beamlines": ()})
 
 
 SignedIn = Annotated[Caller, Depends(caller)]

@@ -32,7 +32,7 @@ FolderPattern = Annotated[str, AfterValidator(_check)]
 """An absolute path with `{investigation}` as one of its parts; what lies below belongs to it as well."""
 
 
-class Folders:
+class InvestigationFolders:
     """The folders of one station that belong to investigations; all others belong to nobody."""
 
     def __init__(self, patterns: Iterable[FolderPattern]) -> None:

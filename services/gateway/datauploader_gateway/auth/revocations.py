@@ -8,8 +8,8 @@ import redis
 import structlog
 
 from datauploader.state import Schema, Store
-from datauploader_gateway.redisdoor import text
-from datauploader_gateway.view.commits import Commits
+from datauploader_gateway.redis_client import text
+from datauploader_gateway.view.projection_version import ProjectionVersion
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ SCHEMA = Schema(
 class Revocations:
     """The table; it holds digests, as Redis does."""
 
-    def __init__(self, store: Store, commits: Commits) -> None:
+    def __init__(self, store: Store, commits: ProjectionVersion) -> None:
         """Keep them in the gateway's state file, and count each in Redis with the changes of the view."""
         self._store, self.commits = store, commits
 
@@ -47,14 +47,14 @@ class Revocations:
             with self._store.reading() as db:
                 db.execute("PRAGMA wal_checkpoint").fetchall()
         except sqlite3.OperationalError as error:  # Redis has it; that it is taken back must not fail here
-            log.error("revocation_not_remembered", problem=f"{error}: free space on the disk of the state file")  # noqa: TRY400 - a sentence
+            log.error("revocation_write_failed", problem=f"{error}: free space on the disk of the state file")  # noqa: TRY400 - a sentence
 
     def apply(self, client: redis.Redis) -> None:
         """Take back once more what was taken back before."""
         with self._store.reading() as db:
             rows = db.execute("SELECT key, since, until FROM revocations WHERE until > ?", (time.time(),)).fetchall()
         if (gone := [row["key"] for row in rows if not row["since"]]) and client.delete(*gone):
-            log.warning("sessions_taken_back_again", hint="Redis was older than it had been")
+            log.warning("sessions_revoked_again", hint="Redis was older than it had been")
         for row in rows:
             if not row["since"]:
                 continue

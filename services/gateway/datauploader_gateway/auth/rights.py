@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 
 from datauploader.contracts import Station
 from datauploader.contracts.questions import Folder, InvestigationSummary
-from datauploader_gateway.auth.folders import Folders
+from datauploader_gateway.auth.folders import InvestigationFolders
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.paths import child
-from datauploader_gateway.questions import Questions
+from datauploader_gateway.query_client import QueryClient
 from datauploader_gateway.settings import GatewaySettings
 
 KEPT_S = 30.0
@@ -26,7 +26,7 @@ _MOST_ENTRIES = 5000
 class StationRights:
     """Asks the catalogue for people's investigations, and remembers them for a moment."""
 
-    def __init__(self, questions: Questions, settings: GatewaySettings) -> None:
+    def __init__(self, questions: QueryClient, settings: GatewaySettings) -> None:
         """Ask through `questions`; the settings say how strict this is."""
         self._questions, self._settings = questions, settings
         self._known: dict[str, tuple[float, Sequence[InvestigationSummary]]] = {}
@@ -39,7 +39,7 @@ class StationRights:
         """
         return self._by_role(user, station) or any(self._is_at(one, station) for one in await self._open(user))
 
-    async def check(self, user: User, station: Station, paths: Iterable[str] = ()) -> None:
+    async def require_access(self, user: User, station: Station, paths: Iterable[str] = ()) -> None:
         """See that somebody may take these folders and files of a station.
 
         Raises:
@@ -70,9 +70,9 @@ class StationRights:
         """Ask a station what lies in a folder, as far as it is this person's.
 
         Raises:
-            Problem: as `check` and `Questions.folder`.
+            Problem: as `require_access` and `QueryClient.folder`.
         """
-        await self.check(user, station)
+        await self.require_access(user, station)
         folders = self._folders(user, station)
         mine = await self._names(user) if folders.any else frozenset[str]()
         if not folders.any or (path and folders.place(path, mine) == "inside"):
@@ -92,11 +92,11 @@ class StationRights:
         everybody = self._settings.stations_for == "everybody" or self._settings.desktop.get_secret_value()
         return bool(everybody) or user.may_see_of("", station.key)
 
-    def _folders(self, user: User, station: Station) -> Folders:
+    def _folders(self, user: User, station: Station) -> InvestigationFolders:
         if user.may_see_of("", station.key):
-            return Folders(())
+            return InvestigationFolders(())
         owners = self._settings.folder_owners
-        return Folders(owners.get(station.key, owners.get(_beamline(station), ())))
+        return InvestigationFolders(owners.get(station.key, owners.get(_beamline(station), ())))
 
     def _is_at(self, investigation: InvestigationSummary, station: Station) -> bool:
         said = investigation.beamline

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from datauploader_gateway.auth.person import Method, User
 from datauploader_gateway.auth.revocations import Revocations
-from datauploader_gateway.redisdoor import text
+from datauploader_gateway.redis_client import text
 from datauploader_gateway.view import keys
 
 TOKEN_PREFIX = "du_"  # noqa: S105 - the beginning of every token, no secret
@@ -28,8 +28,8 @@ _Kept = bytes | str | None
 """What Redis has under a key, None for nothing."""
 
 
-class Ticket(BaseModel):
-    """What Redis knows of a session or a token."""
+class SessionRecord(BaseModel):
+    """A session record: what Redis knows of a session or a token."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,57 +63,57 @@ class Sessions:
 
     async def open(
         self, user: User, method: Method, claims: dict[str, tuple[str, ...]] | None = None, id_token: str = ""
-    ) -> tuple[str, Ticket]:
+    ) -> tuple[str, SessionRecord]:
         """Begin a session; return its secret, which is told once."""
         now, secret = datetime.now(UTC), secrets.token_urlsafe(32)
         expires = now + timedelta(seconds=self._longest_s)
-        ticket = Ticket(
+        record = SessionRecord(
             user=user, by="session", method=method, created=now, expires=expires, last_used=now, claims=claims or {},
             id_token=id_token,
         )  # fmt: skip
-        await self._redis.set(keys.session(_digest(secret)), ticket.model_dump_json(), ex=self._idle(ticket, now))
-        return secret, ticket
+        await self._redis.set(keys.session(_digest(secret)), record.model_dump_json(), ex=self._idle(record, now))
+        return secret, record
 
     async def issue(
         self, user: User, method: Method, name: str, days: int, claims: dict[str, tuple[str, ...]] | None = None
-    ) -> tuple[str, Ticket]:
+    ) -> tuple[str, SessionRecord]:
         """Make a bearer token; return its secret, which is told once."""
         now, secret = datetime.now(UTC), TOKEN_PREFIX + secrets.token_urlsafe(32)
-        ticket = Ticket(
+        record = SessionRecord(
             user=user, by="token", method=method, created=now, expires=now + timedelta(days=days),
             id=secrets.token_urlsafe(6), name=name, claims=claims or {},
         )  # fmt: skip
         digest = _digest(secret)
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(keys.token(digest), ticket.model_dump_json(), exat=ticket.expires)
-            pipe.hset(keys.tokens_of(user.id), ticket.id, digest)
+            pipe.set(keys.token(digest), record.model_dump_json(), exat=record.expires)
+            pipe.hset(keys.tokens_of(user.id), record.id, digest)
             await pipe.execute()
-        return secret, ticket
+        return secret, record
 
-    async def check(self, secret: str, *, touch: bool = True) -> Ticket | None:
-        """Return the ticket behind a secret, None if there is none any more."""
+    async def authenticate(self, secret: str, *, touch: bool = True) -> SessionRecord | None:
+        """Return the record behind a secret, None if there is none any more."""
         is_token = secret.startswith(TOKEN_PREFIX)
         key = _key(secret, is_token=is_token)
         user_id = self._whose.get(key)
         kept, since = await self._kept(key, user_id)
         if kept is None:
             return None
-        ticket, now = Ticket.model_validate_json(kept), datetime.now(UTC)
-        if ticket.expires <= now or ticket.by != ("token" if is_token else "session"):
+        record, now = SessionRecord.model_validate_json(kept), datetime.now(UTC)
+        if record.expires <= now or record.by != ("token" if is_token else "session"):
             return None
         if user_id is None:  # not "is not known": another request may have remembered it since we asked
-            since = await self._redis.get(keys.signed_out(ticket.user.id))
-            self._remember(key, ticket.user.id)
-        if _made_before(ticket, since):
+            since = await self._redis.get(keys.signed_out(record.user.id))
+            self._remember(key, record.user.id)
+        if _made_before(record, since):
             return None
-        if touch and (ticket.last_used is None or (now - ticket.last_used).total_seconds() > self._touch_s):
-            used = ticket.model_copy(update={"last_used": now})
-            left_s = int((ticket.expires - now).total_seconds()) + 1
+        if touch and (record.last_used is None or (now - record.last_used).total_seconds() > self._touch_s):
+            used = record.model_copy(update={"last_used": now})
+            left_s = int((record.expires - now).total_seconds()) + 1
             # xx: a session that was revoked meanwhile must not come back
             await self._redis.set(
                 key, used.model_dump_json(), ex=left_s if is_token else self._idle(used, now), xx=True
             )
-        return ticket
+        return record
 
     async def _kept(self, key: str, user_id: str | None) -> tuple[_Kept, _Kept]:
         """Return what is kept under a key, and, where it is known whose it is, since when they are signed out."""
@@ -127,26 +127,26 @@ class Sessions:
             self._whose.clear()
         self._whose[key] = user_id
 
-    async def standing(self, held: Sequence[tuple[str, Ticket]]) -> list[bool]:
-        """Tell which tickets that were good before still are, by their secrets: one question for all of them."""
+    async def standing(self, held: Sequence[tuple[str, SessionRecord]]) -> list[bool]:
+        """Tell which records that were good before still are, by their secrets: one question for all of them."""
         own = [
-            None if ticket.by == "access-token" else _key(secret, is_token=ticket.by == "token")
-            for secret, ticket in held
+            None if record.by == "access-token" else _key(secret, is_token=record.by == "token")
+            for secret, record in held
         ]
-        out = [keys.signed_out(ticket.user.id) for _, ticket in held]
+        out = [keys.signed_out(record.user.id) for _, record in held]
         asked = list(dict.fromkeys([*filter(None, own), *out]))
         kept = dict(zip(asked, await self._redis.mget(asked) if asked else (), strict=True))
         now = datetime.now(UTC)
         return [
-            (key is None or kept[key] is not None) and ticket.expires > now and not _made_before(ticket, kept[since])
-            for (_, ticket), key, since in zip(held, own, out, strict=True)
+            (key is None or kept[key] is not None) and record.expires > now and not _made_before(record, kept[since])
+            for (_, record), key, since in zip(held, own, out, strict=True)
         ]
 
     async def end(self, secret: str) -> None:
         """Take a session or token back at once."""
-        ticket = await self.check(secret, touch=False)
-        if ticket is not None and ticket.by == "token":
-            await self.revoke(ticket.user, ticket.id)
+        record = await self.authenticate(secret, touch=False)
+        if record is not None and record.by == "token":
+            await self.revoke(record.user, record.id)
         await self._take_back(keys.session(_digest(secret)))
         await self._redis.delete(keys.session(_digest(secret)))
         await self._count()
@@ -172,20 +172,22 @@ class Sessions:
             await pipe.execute()
         await self._count()
 
-    async def signed_out(self, ticket: Ticket) -> bool:
+    async def signed_out(self, record: SessionRecord) -> bool:
         """Tell whether its person was signed out everywhere since it was made."""
-        return _made_before(ticket, await self._redis.get(keys.signed_out(ticket.user.id)))
+        return _made_before(record, await self._redis.get(keys.signed_out(record.user.id)))
 
-    async def tokens(self, user: User) -> list[Ticket]:
+    async def tokens(self, user: User) -> list[SessionRecord]:
         """List somebody's tokens that are still good, oldest first."""
         known = await self._redis.hgetall(keys.tokens_of(user.id))
         if not known:
             return []
         found = await self._redis.mget([keys.token(text(d)) for d in known.values()])
-        gone = [token_id for token_id, ticket in zip(known, found, strict=True) if ticket is None]
+        gone = [token_id for token_id, record in zip(known, found, strict=True) if record is None]
         if gone:
             await self._redis.hdel(keys.tokens_of(user.id), *gone)
-        return sorted((Ticket.model_validate_json(ticket) for ticket in found if ticket), key=lambda t: t.created)
+        return sorted(
+            (SessionRecord.model_validate_json(record) for record in found if record), key=lambda t: t.created
+        )
 
     async def revoke(self, user: User, token_id: str) -> bool:
         """Take one of somebody's tokens back; return whether there was one."""
@@ -202,12 +204,12 @@ class Sessions:
     def _touch_s(self) -> float:
         return min(_TOUCH_S, self._idle_s / 4)
 
-    def _idle(self, ticket: Ticket, now: datetime) -> int:
-        return max(1, min(self._idle_s, int((ticket.expires - now).total_seconds())))
+    def _idle(self, record: SessionRecord, now: datetime) -> int:
+        return max(1, min(self._idle_s, int((record.expires - now).total_seconds())))
 
 
-def _made_before(ticket: Ticket, since: _Kept) -> bool:
-    return since is not None and ticket.created <= datetime.fromisoformat(text(since))
+def _made_before(record: SessionRecord, since: _Kept) -> bool:
+    return since is not None and record.created <= datetime.fromisoformat(text(since))
 
 
 def _key(secret: str, *, is_token: bool) -> str:

@@ -70,8 +70,8 @@ Counter = tuple[RateLimitItemPerMinute | RateLimitItemPerHour, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt that was let through to be judged, and is counted as a failure until it is known to be none."""
+class PasswordAttempt:
+    """A password attempt that was let through, and is counted as a failure until it is known to be none."""
 
     account: str
     source: str
@@ -95,7 +95,7 @@ class Throttle:
         self._begun = RateLimitItemPerMinute(_BEGUN_PER_ADDRESS, 5, namespace="begun")
         self._strangers = RateLimitItemPerHour(settings.attempts_from_strangers, 1, namespace="strangers")
 
-    async def admit(self, account: str, address: str) -> Attempt:
+    async def admit_password(self, account: str, address: str) -> PasswordAttempt:
         """Count an attempt that begins.
 
         Raises:
@@ -109,9 +109,9 @@ class Throttle:
             if not await self._limiter.hit(limit, *of):
                 await self._take_back(counters[: place + 1])
                 raise await self._too_many(limit, *of)
-        return Attempt(account, source, tuple(counters))
+        return PasswordAttempt(account, source, tuple(counters))
 
-    async def begin(self, address: str) -> None:
+    async def admit_sign_in(self, address: str) -> None:
         """Count a sign-in at the identity provider that begins.
 
         Raises:
@@ -121,11 +121,11 @@ class Throttle:
         if not await self._limiter.hit(self._begun, source):
             raise await self._too_many(self._begun, source)
 
-    async def unjudged(self, attempt: Attempt) -> None:
+    async def unjudged(self, attempt: PasswordAttempt) -> None:
         """Take an attempt back that nobody could judge, because whoever knows does not answer: it was no guess."""
         await self._take_back(attempt.counters)
 
-    async def succeeded(self, attempt: Attempt) -> None:
+    async def succeeded(self, attempt: PasswordAttempt) -> None:
         """Take an attempt back that was right, and remember that the owner uses this address."""
         pair, *others = attempt.counters
         await self._take_back(others)

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from datauploader_gateway.errors import InvalidRequest
-from datauploader_gateway.redisdoor import raw, text
+from datauploader_gateway.redis_client import raw, text
 from datauploader_gateway.view.keys import PREFIX
 
 KEPT_S = 3 * 24 * 3600

@@ -14,8 +14,8 @@ _TOGETHER = {"station": ("station", "picks"), "pick": ("picks",)}
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """Which state of which page a form was in when it was sent."""
+class FormState:
+    """The state of a form: which state of which page a form was in when it was sent."""
 
     page: str = ""
     """"" where the page runs no scripts: all of it counts then."""
@@ -30,7 +30,7 @@ class Sent:
         return self.edit < known or (self.edit == known and draft.reviewed)
 
 
-def merged(before: Draft | None, said: Draft, sent: Sent) -> Draft:
+def merged(before: Draft | None, said: Draft, sent: FormState) -> Draft:
     """Return the draft with what the form says, where a person has said it."""
     if before is None or not sent.page:
         edits = before.edits if before is not None else {}
@@ -50,7 +50,7 @@ def _typed(said: Draft, touched: Iterable[str]) -> dict[str, str]:
     return {key: said.metadata[key] for key in keys if key in said.metadata}
 
 
-def _counted(edits: dict[str, int], sent: Sent) -> dict[str, int]:
+def _counted(edits: dict[str, int], sent: FormState) -> dict[str, int]:
     if not sent.page:
         return edits
     others = [(page, edit) for page, edit in edits.items() if page != sent.page]

@@ -79,7 +79,7 @@ class MetadataForm:
             raise ConfigurationError(f"gateway.metadata_schema: {path} holds no object; write a JSON Schema")
         return cls(schema)
 
-    def check(self, parameters: Sequence[Parameter]) -> None:
+    def validate_parameters(self, parameters: Sequence[Parameter]) -> None:
         """Check what a request says of its dataset.
 
         Raises:

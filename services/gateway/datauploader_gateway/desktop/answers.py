@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from datauploader_gateway.desktop.place import Place
+from datauploader_gateway.desktop.place import DesktopFolder
 
 LONGEST = 4096
 """Characters of an answer."""
@@ -45,7 +45,7 @@ def defaults() -> dict[str, str]:
     }  # fmt: skip
 
 
-def configuration(form: Mapping[str, str], place: Place) -> dict[str, Any]:
+def configuration(form: Mapping[str, str], place: DesktopFolder) -> dict[str, Any]:
     """Turn answers into the configuration of all services.
 
     Raises:

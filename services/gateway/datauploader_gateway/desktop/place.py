@@ -10,13 +10,13 @@ import platformdirs
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The folder of one desktop."""
+class DesktopFolder:
+    """The desktop's folder, with its configuration and state."""
 
     folder: Path
 
     @classmethod
-    def usual(cls) -> "Place":
+    def usual(cls) -> "DesktopFolder":
         """Return the platform's folder for the data of a program and user."""
         return cls(platformdirs.user_data_path("DataUploader", appauthor=False))
 

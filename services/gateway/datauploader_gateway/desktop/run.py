@@ -20,9 +20,9 @@ from datauploader.errors import ConfigurationError, DataUploaderError, StateInUs
 from datauploader.runtime import Runtime
 from datauploader.settings_index import settings_classes
 from datauploader.state import FolderLock
-from datauploader_gateway.app import Gateway
-from datauploader_gateway.desktop.doorway import new_link
-from datauploader_gateway.desktop.place import Place
+from datauploader_gateway.app import GatewayService
+from datauploader_gateway.desktop.one_time_login import new_link
+from datauploader_gateway.desktop.place import DesktopFolder
 from datauploader_gateway.desktop.setup import SetupServer
 from datauploader_gateway.web.desktop import DOOR
 
@@ -46,7 +46,7 @@ def run(folder: Path | None, port: int | None, *, browse: bool, end: bool = Fals
     Returns:
         The exit code: 0 after a clean end, 1 when the one that runs does not answer, 2 when it cannot be started.
     """
-    place = Place(folder.resolve()) if folder else Place.usual()
+    place = DesktopFolder(folder.resolve()) if folder else DesktopFolder.usual()
     if end:
         return _end_running(place, say)
     # a program of Windows without a window of its own has no stderr
@@ -66,7 +66,7 @@ def run(folder: Path | None, port: int | None, *, browse: bool, end: bool = Fals
         lock.release()
 
 
-def _open_running(place: Place, *, browse: bool, say: Say) -> int:
+def _open_running(place: DesktopFolder, *, browse: bool, say: Say) -> int:
     end = time.monotonic() + OTHER_S
     while time.monotonic() < end:
         found = place.found_running()
@@ -79,7 +79,7 @@ def _open_running(place: Place, *, browse: bool, say: Say) -> int:
     return 1
 
 
-def _end_running(place: Place, say: Say) -> int:
+def _end_running(place: DesktopFolder, say: Say) -> int:
     if not place.folder.is_dir():
         say("DataUploader is not running.")
         return 0
@@ -119,7 +119,7 @@ def _show(door: str, secret: str, *, browse: bool, say: Say) -> None:
 class Desktop:
     """The one that runs."""
 
-    def __init__(self, place: Place, port: int, *, browse: bool, say: Say) -> None:
+    def __init__(self, place: DesktopFolder, port: int, *, browse: bool, say: Say) -> None:
         """Be about to run on this place."""
         self._place, self._port, self._browse, self._say = place, port, browse, say
         self._secret = secrets.token_urlsafe(32)
@@ -187,7 +187,7 @@ class Desktop:
     @staticmethod
     def _door(runtime: Runtime) -> str:
         for service in runtime.services:
-            if isinstance(service, Gateway):
+            if isinstance(service, GatewayService):
                 return f"{service.url}{DOOR}"
         raise ConfigurationError("the gateway is not running")
 

@@ -17,11 +17,11 @@ from datauploader.service import Check
 from datauploader_gateway import problems
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults, examples
-from datauploader_gateway.desktop.doorway import Doorway
-from datauploader_gateway.desktop.place import Place
+from datauploader_gateway.desktop.one_time_login import OneTimeLogin
+from datauploader_gateway.desktop.place import DesktopFolder
 from datauploader_gateway.desktop.trying import try_out
 from datauploader_gateway.errors import AlreadySetUp, LinkUsed, NotAllowed
-from datauploader_gateway.middleware import Surroundings
+from datauploader_gateway.middleware import RequestMiddleware
 from datauploader_gateway.server import WebServer
 from datauploader_gateway.web import rendering
 
@@ -34,9 +34,9 @@ _STATIC = Path(rendering.__file__).parent / "static"
 class Setup:
     """What the pages and the process that waits for the answers tell each other."""
 
-    def __init__(self, place: Place, secret: str) -> None:
+    def __init__(self, place: DesktopFolder, secret: str) -> None:
         self.place = place
-        self.doorway = Doorway(secret)
+        self.login = OneTimeLogin(secret)
         self.saved = threading.Event()
         """A configuration was written: the services can be started."""
         self.shown = threading.Event()
@@ -67,7 +67,7 @@ async def _setup_of(request: Request) -> Setup:
     assert isinstance(setup, Setup)
     if f"http://{request.headers.get('host', '')}" not in setup.own_origins:
         raise NotAllowed("this page is available only at its own address")
-    if request.url.path != DOOR and not setup.doorway.admits(request.cookies.get(COOKIE, "")):
+    if request.url.path != DOOR and not setup.login.admits(request.cookies.get(COOKIE, "")):
         raise NotAllowed("this page needs the link that DataUploader showed when it was started", hint=LinkUsed.hint)
     check_origin(request.method, request.headers, setup.own_origins, proven=True)
     return setup
@@ -80,7 +80,7 @@ router = APIRouter(include_in_schema=False)
 @router.get(DOOR)
 async def enter(setup: UseSetup, token: str = "") -> Response:
     """Take the link's token, once, and give a cookie for it."""
-    cookie = setup.doorway.enter(token)
+    cookie = setup.login.enter(token)
     if cookie is None:
         raise LinkUsed("this link was already used, or is from an earlier start")
     answer = RedirectResponse("/setup", 303)
@@ -154,7 +154,7 @@ def _questions(
 class SetupServer:
     """Serves the questions on this machine's own address until the block ends."""
 
-    def __init__(self, place: Place, secret: str) -> None:
+    def __init__(self, place: DesktopFolder, secret: str) -> None:
         """Take a free port.
 
         Raises:
@@ -166,7 +166,7 @@ class SetupServer:
         app.include_router(router)
         app.mount("/static", StaticFiles(directory=_STATIC), name="static")
         problems.install(app)
-        app.add_middleware(Surroundings, secure=False)
+        app.add_middleware(RequestMiddleware, secure=False)
         self._web = WebServer(app, "127.0.0.1", 0, trusted_proxies=())
         self.setup.own_origins = frozenset(f"http://{host}:{self._web.port}" for host in ("127.0.0.1", "localhost"))
 

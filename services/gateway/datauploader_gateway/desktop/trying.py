@@ -12,13 +12,13 @@ from typing import Any
 from datauploader import toml
 from datauploader.config import CONFIG_VARIABLE
 from datauploader.service import Check
-from datauploader_gateway.desktop.place import Place, write_private
+from datauploader_gateway.desktop.place import DesktopFolder, write_private
 
 LONGEST_S = 90.0
 _TOLD = ("catalogue", "remote ", "upload folder ", "rclone")
 
 
-def try_out(document: Mapping[str, Any], place: Place) -> list[Check]:
+def try_out(document: Mapping[str, Any], place: DesktopFolder) -> list[Check]:
     """Run `datauploader doctor` on a configuration that is not kept; return what it says, what is wrong first.
 
     A process of its own: what is tried stays out of this one's settings, and the secrets out of every argument.

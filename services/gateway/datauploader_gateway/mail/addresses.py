@@ -7,15 +7,15 @@ from redis.asyncio import Redis
 
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.mail.settings import MailSettings, is_address
-from datauploader_gateway.redisdoor import text
+from datauploader_gateway.redis_client import text
 from datauploader_gateway.view import keys
 
 Source = Literal["account", "identity-provider", "template", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """An address, and who vouches for it."""
+class MailAddress:
+    """A mail address, and who vouches for it."""
 
     address: str
     source: Source
@@ -29,18 +29,18 @@ class Addresses:
         self._redis, self._accounts, self._settings = client, accounts, settings
         self._kept_s = int(kept_s)
 
-    async def of(self, person: str) -> Address:
+    async def address_of(self, person: str) -> MailAddress:
         """Return the address of a person: the account file's, else the identity provider's, else the template's."""
         account = self._accounts.by_id(person)
         if account is not None and account.email:
-            return Address(account.email, "account")
+            return MailAddress(account.email, "account")
         said = await self._redis.hget(keys.MAIL_ADDRESSES, person)
         if said is not None:
-            return Address(text(said), "identity-provider")
+            return MailAddress(text(said), "identity-provider")
         made = self._settings.address.replace("{user}", person)
         if made and is_address(made) and not person.startswith("rule:"):
-            return Address(made, "template")
-        return Address("", "none")
+            return MailAddress(made, "template")
+        return MailAddress("", "none")
 
     async def learn(self, person: str, claims: dict[str, object], *, vouched: bool) -> None:
         """Keep the address that the identity provider vouches for, and forget one for which it does so no longer."""

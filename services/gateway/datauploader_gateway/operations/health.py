@@ -7,13 +7,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from datauploader.messaging.ports import Bus
-from datauploader_gateway import redisdoor
+from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.provider import Provider
-from datauploader_gateway.intake import Intake
-from datauploader_gateway.operations.judgement import CheckBody
-from datauploader_gateway.questions import Questions
+from datauploader_gateway.command_publisher import CommandPublisher
+from datauploader_gateway.operations.diagnosis import CheckBody
+from datauploader_gateway.query_client import QueryClient
 from datauploader_gateway.view import keys
-from datauploader_gateway.view.condition import Condition
+from datauploader_gateway.view.projection_status import ProjectionStatus
 from datauploader_gateway.view.reader import ViewReader
 
 
@@ -21,8 +21,8 @@ class Health:
     """Asks each of them how it is."""
 
     def __init__(
-        self, bus: Bus, client: Redis, reader: ViewReader, view: Condition, questions: Questions, intake: Intake,
-        provider: Provider | None,
+        self, bus: Bus, client: Redis, reader: ViewReader, view: ProjectionStatus, questions: QueryClient,
+        intake: CommandPublisher, provider: Provider | None,
     ) -> None:  # fmt: skip
         """Look at these."""
         self._redis, self._view = client, view
@@ -45,7 +45,7 @@ class Health:
         waiting = (await self._questions.catalog_condition()).waiting
         found.append(CheckBody(name="catalogue updates", ok=not waiting, detail=" ".join(waiting)))
         if self._provider is not None:
-            trouble = await self._provider.trouble()
+            trouble = await self._provider.problem()
             found.append(CheckBody(name="identity provider", ok=not trouble, detail=trouble))
         return found
 
@@ -59,7 +59,7 @@ class Health:
             await self._redis.set(keys.PROBE, int(time.time()))  # a full one is read without a complaint
             whole = await self._reader.whole()
         except RedisError as error:
-            return [CheckBody(name="redis", ok=False, detail=redisdoor.trouble_of(error))]
+            return [CheckBody(name="redis", ok=False, detail=redis_client.trouble_of(error))]
         trouble = self._view.trouble or ("" if whole else "the status is being rebuilt from the event log")
         return [CheckBody(name="redis", ok=True), CheckBody(name="view", ok=not trouble, detail=trouble)]
 
@@ -73,6 +73,6 @@ class Health:
 
     async def _outbox(self) -> CheckBody:
         waiting = await asyncio.to_thread(self._intake.waiting)
-        trouble = self._intake.trouble
+        trouble = self._intake.problem
         detail = f"{waiting} events are waiting for the broker: {trouble}" if trouble else ""
         return CheckBody(name="outbox", ok=not trouble, detail=detail)

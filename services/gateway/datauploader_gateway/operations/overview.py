@@ -10,8 +10,8 @@ from datauploader.messaging import ParkedMessage
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import BrokerAway, NotAllowed
-from datauploader_gateway.operations.board import Verb
-from datauploader_gateway.operations.judgement import CheckBody, QueueBody, Trouble, summary, troubles
+from datauploader_gateway.operations.dead_letters import Verb
+from datauploader_gateway.operations.diagnosis import CheckBody, QueueBody, Trouble, summary, troubles
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.view.reader import StationStatus
 
@@ -107,7 +107,7 @@ async def parked_message(who: Caller, parts: Parts, queue: str, message_id: str)
         NotFound: there is none.
     """
     await _require_operator(who, parts, "read a parked message", queue=queue, message=message_id)
-    return Parked.of(queue, await parts.board.one(queue, message_id), LONGEST)
+    return Parked.of(queue, await parts.board.read_message(queue, message_id), LONGEST)
 
 
 async def settle(who: Caller, parts: Parts, verb: Verb, queue: str, message_id: str) -> int:
@@ -120,7 +120,7 @@ async def settle(who: Caller, parts: Parts, verb: Verb, queue: str, message_id: 
     about = {"queue": queue, "message": message_id}
     await _require_operator(who, parts, f"{verb} a parked message", **about)
     await parts.audit.record(f"parked message: {verb}", who=who.user.id, address=who.address, **about)
-    return await parts.board.settle(verb, queue, message_id)
+    return await parts.board.settle_message(verb, queue, message_id)
 
 
 async def _require_operator(who: Caller, parts: Parts, what: str, **about: str) -> None:
@@ -143,6 +143,6 @@ def _may_see(user: User, station: str) -> bool:
 
 async def _queues(parts: Parts) -> tuple[list[QueueBody], str]:
     try:
-        return await parts.board.states(), ""
+        return await parts.board.queue_states(), ""
     except BrokerAway as error:
         return [], error.detail

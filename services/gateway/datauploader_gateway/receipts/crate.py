@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from datauploader.contracts.names import display
 from datauploader_gateway.receipts.receipt import Receipt
-from datauploader_gateway.view.files import Known
+from datauploader_gateway.view.files import KnownFile
 
 NAME = "ro-crate-metadata.json"
 MEDIA_TYPE = "application/ld+json"
@@ -31,7 +31,7 @@ def head(receipt: Receipt) -> str:
     return f'{{"@context": {context}, "@graph": [\n{json.dumps(descriptor)},\n{root[:-1]}, "hasPart": ['
 
 
-def part(file: Known) -> str:
+def part(file: KnownFile) -> str:
     """Return one entry of the root's parts."""
     return json.dumps({"@id": identifier(file.path)})
 
@@ -42,7 +42,7 @@ def tail(receipt: Receipt) -> str:
     return f"]}},\n{entities}"
 
 
-def entity(file: Known) -> str:
+def entity(file: KnownFile) -> str:
     """Return what is said of one file."""
     said: Entity = {
         "@id": identifier(file.path), "@type": "File", "name": display(file.path),

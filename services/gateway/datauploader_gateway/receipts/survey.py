@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datauploader.contracts.uploads import manifest_entry
 from datauploader_gateway.receipts.manifest import is_plain
 from datauploader_gateway.view.facts import CATALOGUED, FileFacts
-from datauploader_gateway.view.files import Known
+from datauploader_gateway.view.files import KnownFile
 from datauploader_gateway.view.summary import Amount
 
 
@@ -35,7 +35,7 @@ class Survey:
         """Files in whatever state."""
         return self._files.total()
 
-    def add(self, files: Iterable[Known]) -> None:
+    def add(self, files: Iterable[KnownFile]) -> None:
         """Count these as well."""
         for file in files:
             facts = file.facts
@@ -63,7 +63,7 @@ class Survey:
         return dict(sorted(found.items()))
 
 
-async def survey(chunks: AsyncIterator[list[Known]]) -> Survey:
+async def survey(chunks: AsyncIterator[list[KnownFile]]) -> Survey:
     """Walk through all of them."""
     found = Survey()
     async for files in chunks:

@@ -90,7 +90,7 @@ async def begin_audit(upload: Upload, body: AuditBody, request: Request, who: Ca
     event: Event[EventData] = Event(
         data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=traceparent(request.scope)
     )
-    parts.intake.accept(event)
+    parts.intake.publish_event(event)
     await show_at_once(event, parts)
     await parts.audit.record(
         "storage compared", who=who.user.id, address=who.address, upload_id=upload.id,

@@ -133,7 +133,7 @@ async def describe(upload: Upload, asked: DatasetText, who: Caller, parts: Parts
     check_based_on(asked.based_on, known)
     parameters = _merged(known.parameters, asked.parameters or ())
     if asked.parameters:
-        parts.metadata.check([one for one in parameters if one.value != ""])
+        parts.metadata.validate_parameters([one for one in parameters if one.value != ""])
     data = DatasetDescribed(
         upload_id=upload.id,
         description=known.description if asked.description is None else asked.description,
@@ -171,8 +171,8 @@ async def say(event: Event[Any], parts: Parts) -> None:
             hint="Shorten them; put long values into a file of the dataset.",
         )
     about = event.data
-    last = await parts.reader.last_word(about.upload_id, getattr(about, "investigation", ""))
-    event = parts.intake.accept(event, after=last)
+    last = await parts.reader.last_description(about.upload_id, getattr(about, "investigation", ""))
+    event = parts.intake.publish_event(event, after=last)
     try:
         await run_in_threadpool(parts.writer.apply, event)
     except RedisError:

@@ -17,7 +17,7 @@ from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import TooManyStreams
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
-from datauploader_gateway.view.live import Batch, Leash, Message
+from datauploader_gateway.view.live import Batch, Message, StreamHandle
 
 log = structlog.get_logger()
 
@@ -78,16 +78,16 @@ async def all_events(who: SignedIn, parts: UseParts, last_event_id: LastEventId 
 
 
 async def while_signed_in(
-    stream: Callable[[Leash], AsyncGenerator[Batch]], who: Caller, parts: Parts
+    stream: Callable[[StreamHandle], AsyncGenerator[Batch]], who: Caller, parts: Parts
 ) -> AsyncIterator[Batch]:
     """Pass batches on until the session is over; without Redis nobody can say that it is not."""
-    with parts.guard.watching(who) as leash:
+    with parts.guard.monitored(who) as handle:
         try:
-            async with aclosing(stream(leash)) as batches:
+            async with aclosing(stream(handle)) as batches:
                 async for batch in batches:
                     yield batch
         except RedisError as error:
-            log.warning("stream_ends", problem=str(error))
+            log.warning("stream_ended", problem=str(error))
 
 
 def position_of(text: str) -> str:

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from datauploader_gateway.auth.dependency import address_of, optional_caller
 from datauploader_gateway.errors import NotAllowed, NotSignedIn
-from datauploader_gateway.operations.judgement import CheckBody
+from datauploader_gateway.operations.diagnosis import CheckBody
 from datauploader_gateway.parts import UseParts
 from datauploader_gateway.problems import documented
 

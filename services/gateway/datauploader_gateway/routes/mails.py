@@ -33,7 +33,7 @@ class MailBody(BaseModel):
 @router.get("/me/mail", responses=documented(401, 403, 503), summary="Do I get mail")
 async def my_mail(who: SignedIn, parts: UseParts) -> MailBody:
     """Say whether mail is sent to the caller, and where to."""
-    found = await parts.post.addresses.of(who.user.id)
+    found = await parts.post.addresses.address_of(who.user.id)
     on = await parts.post.addresses.wanted(who.user.id)
     return MailBody(sent_here=parts.settings.mail.on, on=on, address=found.address, source=found.source)
 

@@ -21,10 +21,10 @@ from datauploader_gateway.auth.dependency import (
     give_cookie,
     take_cookie,
 )
-from datauploader_gateway.auth.oidc import attempts, roles
+from datauploader_gateway.auth.oidc import pending_logins, roles
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.person import User
-from datauploader_gateway.errors import NotAllowed, NotFound, Problem, SessionsAway, SignInFailed, Told
+from datauploader_gateway.errors import NotAllowed, NotFound, Problem, ProblemResponse, SessionsAway, SignInFailed
 from datauploader_gateway.middleware import trace_id
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
@@ -59,13 +59,13 @@ async def start(
 
 async def _send(request: Request, parts: Parts, goal: str, *, switch: bool) -> Response:
     provider = _provider(parts)
-    await parts.throttle.begin(address_of(request))
-    state, browser, attempt = await parts.attempts.begin(goal)
+    await parts.throttle.admit_sign_in(address_of(request))
+    state, browser, attempt = await parts.attempts.begin_login(goal)
     response = RedirectResponse(await provider.sign_in_url(state, attempt, anew=switch), 303)
     secure = parts.settings.secure
     response.set_cookie(
         _cookie(state, secure=secure), browser, httponly=True, samesite="lax", secure=secure, path="/",
-        max_age=attempts.LIFE_S,
+        max_age=pending_logins.LIFE_S,
     )  # fmt: skip
     return response
 
@@ -77,7 +77,7 @@ async def callback(
     """Take the identity provider's answer, begin a session, and go on where the sign-in began."""
     cookie = _cookie(state, secure=parts.settings.secure)
     try:
-        attempt = await parts.attempts.take(state, request.cookies.get(cookie, ""))
+        attempt = await parts.attempts.pop_login(state, request.cookies.get(cookie, ""))
         response = await _finish(request, parts, attempt, code=code, error=error, issuer=iss)
     except (Problem, RedisError) as problem:
         metrics.SIGN_INS.labels("oidc", "wrong").inc()
@@ -88,7 +88,7 @@ async def callback(
 
 
 async def _finish(
-    request: Request, parts: Parts, attempt: attempts.Attempt, *, code: str, error: str, issuer: str
+    request: Request, parts: Parts, attempt: pending_logins.PendingLogin, *, code: str, error: str, issuer: str
 ) -> Response:
     """Begin a session, or put on record why not; strangers' inventions do not come so far, or they filled the book."""
     try:
@@ -113,7 +113,7 @@ async def _begin_session(
     if claims.get("email") and not vouched:
         log.warning("mail_address_not_verified", user=user.id, hint="gateway.oidc.trusted_email takes it as it is")
     if missing := kept.get(roles.LEFT_OUT):
-        log.warning("claims_left_out_by_the_provider", user=user.id, claims=missing, hint="see docs/deployment.md")
+        log.warning("claims_missing", user=user.id, claims=missing, hint="see docs/deployment.md")
     await parts.post.addresses.learn(user.id, claims, vouched=vouched)
     await parts.audit.record("signed in", who=user.id, address=address_of(request), method="oidc")
     response = RedirectResponse(goal, 303)
@@ -150,8 +150,8 @@ async def end_session(parts: Parts, who: Caller) -> str:
     """End a session at once; return where the browser ends the one at the identity provider, "" for nowhere."""
     await parts.sessions.end(who.secret)
     await parts.audit.record("signed out", who=who.user.id, address=who.address)
-    ends_there = parts.provider is not None and who.ticket.method == "oidc" and who.ticket.by == "session"
-    return await _provider(parts).sign_out_url(who.ticket.id_token) if ends_there else ""
+    ends_there = parts.provider is not None and who.record.method == "oidc" and who.record.by == "session"
+    return await _provider(parts).sign_out_url(who.record.id_token) if ends_there else ""
 
 
 def _provider(parts: Parts) -> Provider:
@@ -174,6 +174,6 @@ def _decline(error: str) -> NoReturn:
 def _failed(request: Request, error: Problem | RedisError) -> Response:
     """Show what went wrong as a page: a person looks at this, no program."""
     if isinstance(error, RedisError):
-        log.warning("redis_away", problem=str(error))
+        log.warning("redis_unavailable", problem=str(error))
         error = SessionsAway("Redis, which keeps sessions and status, does not answer")
-    return rendering.problem(request, Told.of(error), trace_id(request.scope))
+    return rendering.problem(request, ProblemResponse.of(error), trace_id(request.scope))

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from datauploader_gateway.auth.dependency import SignedIn
 from datauploader_gateway.operations import overview
-from datauploader_gateway.operations.board import Verb
+from datauploader_gateway.operations.dead_letters import Verb
 from datauploader_gateway.operations.overview import Operations, Parked
 from datauploader_gateway.parts import UseParts
 from datauploader_gateway.problems import documented

@@ -10,9 +10,9 @@ from datauploader_gateway.auth.dependency import UploadInSight
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.receipts import crate, manifest
-from datauploader_gateway.receipts.desk import ReceiptDesk
 from datauploader_gateway.receipts.receipt import Receipt
-from datauploader_gateway.view.files import File, Known, describe
+from datauploader_gateway.receipts.service import ReceiptService
+from datauploader_gateway.view.files import File, KnownFile, describe
 from datauploader_gateway.view.reader import LeftOutItem
 
 router = APIRouter(prefix="/uploads/{upload_id}/receipt", tags=["receipts"])
@@ -95,17 +95,17 @@ async def _document(receipt: Receipt, parts: Parts) -> AsyncIterator[str]:
     yield "]}"
 
 
-def _file(file: Known) -> str:
+def _file(file: KnownFile) -> str:
     said = describe(file).model_dump() | {"verified_by": file.facts.methods if file.facts.proof == "verified" else ()}
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
-async def _manifest(receipt: Receipt, desk: ReceiptDesk) -> AsyncIterator[bytes]:
+async def _manifest(receipt: Receipt, desk: ReceiptService) -> AsyncIterator[bytes]:
     async for files in desk.proven(receipt):
         yield b"".join(manifest.line(file.path, file.facts.sha256) for file in files)
 
 
-async def _crate(receipt: Receipt, desk: ReceiptDesk) -> AsyncIterator[str]:
+async def _crate(receipt: Receipt, desk: ReceiptService) -> AsyncIterator[str]:
     yield crate.head(receipt)
     async for text in _joined(desk.proven(receipt), crate.part):
         yield text
@@ -115,7 +115,7 @@ async def _crate(receipt: Receipt, desk: ReceiptDesk) -> AsyncIterator[str]:
     yield "\n]}\n"
 
 
-async def _joined(chunks: AsyncIterator[list[Known]], write: Callable[[Known], str]) -> AsyncIterator[str]:
+async def _joined(chunks: AsyncIterator[list[KnownFile]], write: Callable[[KnownFile], str]) -> AsyncIterator[str]:
     comma = ""
     async for files in chunks:
         yield comma + ",\n".join(write(file) for file in files)

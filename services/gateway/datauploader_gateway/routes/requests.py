@@ -93,7 +93,7 @@ async def request_upload(
     remote = _remote(asked, parts)
     _check("dataset.name", asked.dataset.name)
     if complete:
-        parts.metadata.check(asked.dataset.parameters)
+        parts.metadata.validate_parameters(asked.dataset.parameters)
     if asked.delete_after and not parts.settings.offer_delete_after:
         raise NotAllowed(
             "this facility does not allow local copies to be removed",
@@ -102,7 +102,7 @@ async def request_upload(
     station = await find_station(parts, asked.station)
     _check_path(asked.path)
     _check_sources(asked.sources or ())
-    await parts.rights.check(user, station, _paths(asked))
+    await parts.rights.require_access(user, station, _paths(asked))
     right = await parts.questions.may_upload(user.id, asked.investigation)
     destination = Destination(remote=remote, location=_location(asked, right, parts))
     await _check_without(asked, user, parts)

@@ -12,7 +12,7 @@ from datauploader_gateway.audit import REFUSED
 from datauploader_gateway.auth.dependency import SignedIn, address_of, end_former, give_cookie, take_cookie
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.auth.person import Method, User
-from datauploader_gateway.auth.sessions import Ticket
+from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.errors import CatalogueAway, NotAllowed, TooManyAttempts, WrongCredentials
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
@@ -83,7 +83,7 @@ async def sign_in(parts: Parts, credentials: LocalCredentials | VuoCredentials, 
         CatalogueAway: nobody can tell at the moment.
     """
     account = _account(credentials)
-    attempt = await parts.throttle.admit(account, address)
+    attempt = await parts.throttle.admit_password(account, address)
     try:
         user = await _verify(parts, credentials)
     except WrongCredentials:
@@ -108,7 +108,7 @@ def _account(credentials: LocalCredentials | VuoCredentials) -> str:
 async def _verify(parts: Parts, credentials: LocalCredentials | VuoCredentials) -> User:
     if isinstance(credentials, LocalCredentials):
         password = credentials.password.get_secret_value()
-        user = await parts.accounts.judge(credentials.username, password)
+        user = await parts.accounts.verify_in_thread(credentials.username, password)
         if user is None:
             raise WrongCredentials("the name or the password is wrong")
         return user
@@ -123,14 +123,14 @@ async def _verify(parts: Parts, credentials: LocalCredentials | VuoCredentials) 
 async def open_session(credentials: Credentials, request: Request, response: Response, parts: UseParts) -> SessionBody:
     """Check the credentials, begin a session and set its cookie."""
     check_origin(request.method, request.headers, parts.own_origins, proven=False)
-    secret, ticket = await begin_session(parts, credentials, request)
+    secret, record = await begin_session(parts, credentials, request)
     give_cookie(response, parts, secret)
-    return SessionBody(user=ticket.user, expires=ticket.expires)
+    return SessionBody(user=record.user, expires=record.expires)
 
 
 async def begin_session(
     parts: Parts, credentials: LocalCredentials | VuoCredentials, request: Request
-) -> tuple[str, Ticket]:
+) -> tuple[str, SessionRecord]:
     """Check credentials and begin a session in place of the browser's former one; return the secret that it keeps.
 
     Raises:
@@ -139,9 +139,9 @@ async def begin_session(
     address = address_of(request)
     user = await sign_in(parts, credentials, address)
     await end_former(request, parts)
-    secret, ticket = await parts.sessions.open(user, credentials.method)
+    secret, record = await parts.sessions.open(user, credentials.method)
     await parts.audit.record("signed in", who=user.id, address=address, method=credentials.method)
-    return secret, ticket
+    return secret, record
 
 
 @router.delete("/session", status_code=204, responses=documented(401, 403, 503), summary="Sign out")
@@ -155,4 +155,4 @@ async def close_session(who: SignedIn, response: Response, parts: UseParts) -> N
 @router.get("/me", responses=documented(401, 403, 503), summary="Who am I")
 async def me(who: SignedIn) -> MeBody:
     """Say who is signed in."""
-    return MeBody(user=who.user, expires=who.ticket.expires, signed_in_by=who.ticket.by, method=who.ticket.method)
+    return MeBody(user=who.user, expires=who.record.expires, signed_in_by=who.record.by, method=who.record.method)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from datauploader_gateway.auth.dependency import SignedIn, address_of, caller
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.auth.person import Method, User
-from datauploader_gateway.auth.sessions import Ticket
+from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.errors import NotAllowed, NotFound, TooManyTokens
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
@@ -89,9 +89,9 @@ async def _whose(asked: TokenRequest, request: Request, parts: Parts) -> _Owner:
         address = address_of(request)
         return _Owner(await sign_in(parts, credentials, address), credentials.method, address)
     who = await caller(request, parts)
-    if who.ticket.by != "session":  # a stolen token must not beget others that outlive it
+    if who.record.by != "session":  # a stolen token must not beget others that outlive it
         raise NotAllowed("a token cannot make tokens", hint="Sign in on the gateway's page, or send the credentials.")
-    return _Owner(who.user, who.ticket.method, who.address, who.ticket.claims)
+    return _Owner(who.user, who.record.method, who.address, who.record.claims)
 
 
 def _longest_days(method: Method, parts: Parts) -> int:
@@ -107,29 +107,29 @@ async def make_token(asked: TokenRequest, request: Request, parts: UseParts) -> 
     if len(await parts.sessions.tokens(owner.user)) >= MOST_TOKENS:
         raise TooManyTokens(f"you have {MOST_TOKENS} tokens already")
     days = min(asked.days, _longest_days(owner.method, parts))
-    secret, ticket = await parts.sessions.issue(owner.user, owner.method, asked.name, days, owner.claims)
+    secret, record = await parts.sessions.issue(owner.user, owner.method, asked.name, days, owner.claims)
     await parts.audit.record(
-        "token made", who=owner.user.id, address=owner.address, token_id=ticket.id, name=asked.name
+        "token made", who=owner.user.id, address=owner.address, token_id=record.id, name=asked.name
     )
-    return NewToken(**_shown(ticket).model_dump(), token=secret, user=owner.user)
+    return NewToken(**_shown(record).model_dump(), token=secret, user=owner.user)
 
 
 @router.get("", responses=documented(401, 403, 503), summary="List my tokens")
 async def list_tokens(who: SignedIn, parts: UseParts) -> Tokens:
     """List the tokens that are still good; the secrets themselves are not known any more."""
-    return Tokens(items=[_shown(ticket) for ticket in await parts.sessions.tokens(who.user)])
+    return Tokens(items=[_shown(record) for record in await parts.sessions.tokens(who.user)])
 
 
 @router.delete("/{token_id}", status_code=204, responses=documented(401, 403, 404, 503), summary="Revoke a token")
 async def revoke_token(token_id: str, who: SignedIn, parts: UseParts) -> None:
     """Revoke one of my tokens at once; `current` is the one that the request carries."""
-    wanted = who.ticket.id if token_id == "current" else token_id  # noqa: S105 - a word of the address
+    wanted = who.record.id if token_id == "current" else token_id  # noqa: S105 - a word of the address
     if not wanted or not await parts.sessions.revoke(who.user, wanted):
         raise NotFound(f"you have no token {token_id}", hint="GET /api/v1/tokens lists yours.")
     await parts.audit.record("token revoked", who=who.user.id, address=who.address, token_id=wanted)
 
 
-def _shown(ticket: Ticket) -> TokenBody:
+def _shown(record: SessionRecord) -> TokenBody:
     return TokenBody(
-        id=ticket.id, name=ticket.name, created=ticket.created, expires=ticket.expires, last_used=ticket.last_used
+        id=record.id, name=record.name, created=record.created, expires=record.expires, last_used=record.last_used
     )

@@ -94,7 +94,7 @@ async def _accept(
     asked: UploadBody, wish: str, request: Request, who: Caller, parts: Parts, key: str
 ) -> Event[EventData]:
     event: Event[EventData] = await request_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
-    event = parts.intake.accept_once(event, who.user.id, key, wish) if key else parts.intake.accept(event)
+    event = parts.intake.publish_once(event, who.user.id, key, wish) if key else parts.intake.publish_event(event)
     await show_at_once(event, parts)
     await parts.audit.record(
         "upload requested", who=who.user.id, address=who.address, upload_id=event.data.upload_id,
@@ -207,12 +207,12 @@ async def steer(
     def order(files: tuple[FilePath, ...] = ()) -> UploadControlled:
         return UploadControlled(upload_id=upload.id, action=action, requested_by=who.user.person, files=files)
 
-    after = await parts.reader.last_word(upload.id)
+    after = await parts.reader.last_description(upload.id)
     for data in split(files, order) if files else (order(),):
         event: Event[EventData] = Event(
             data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=traceparent(request.scope)
         )
-        await show_at_once(parts.intake.accept(event, after=after), parts)
+        await show_at_once(parts.intake.publish_event(event, after=after), parts)
     named = {"files": ", ".join(file.path for file in files)[:1000]} if files else {}
     await parts.audit.record(f"upload {action}", who=who.user.id, address=who.address, upload_id=upload.id, **named)
     return await parts.reader.upload(upload.id) or upload

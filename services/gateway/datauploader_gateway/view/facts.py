@@ -152,7 +152,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FileFailure:
     """The latest word on why a version is not on the storage."""
 
     order: tuple[int, bytes, int]

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from datauploader.contracts.names import display, pack
-from datauploader_gateway.view.facts import Failure, FileFacts, State
+from datauploader_gateway.view.facts import FileFacts, FileFailure, State
 from datauploader_gateway.view.remarks import Remarks
 
 FAILING = ("failed", "retrying")
@@ -33,16 +33,16 @@ class File(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownFile:
     """What the view holds about one file, as it is."""
 
     path: bytes
     facts: FileFacts
-    failure: Failure | None = None
+    failure: FileFailure | None = None
     remarks: Remarks | None = None
 
 
-def describe(known: Known) -> File:
+def describe(known: KnownFile) -> File:
     """Tell people what is known of a file."""
     path, facts = known.path, known.facts
     reason, detail, hint = _failure(known)
@@ -62,7 +62,7 @@ def describe(known: Known) -> File:
     )
 
 
-def _failure(known: Known) -> tuple[str, str, str]:
+def _failure(known: KnownFile) -> tuple[str, str, str]:
     """Return why a file has failed, in a word and in sentences; nothing where it has not."""
     facts, word, remarks = known.facts, known.failure, known.remarks
     if facts.state not in FAILING:

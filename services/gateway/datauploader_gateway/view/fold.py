@@ -64,8 +64,8 @@ from datauploader_gateway.view.facts import (
     UNTAKEN,
     UNVERIFIED,
     VERIFIED,
-    Failure,
     FileFacts,
+    FileFailure,
     LeftOut,
     State,
 )
@@ -135,7 +135,7 @@ class Before:
 
     registers: Mapping[str, Register] = field(default_factory=dict)
     files: Mapping[bytes, FileFacts] = field(default_factory=dict)
-    failures: Mapping[bytes, Failure] = field(default_factory=dict)
+    failures: Mapping[bytes, FileFailure] = field(default_factory=dict)
     left_out: Mapping[bytes, LeftOut] = field(default_factory=dict)
     remarks: Mapping[bytes, Remarks] = field(default_factory=dict)
 
@@ -148,7 +148,7 @@ class Changes:
     files: dict[bytes, FileFacts] = field(default_factory=dict)
     moves: dict[bytes, tuple[State | None, State | None]] = field(default_factory=dict)
     """Files that changed their state: from what, to what; None: it is none of the upload's files."""
-    failures: dict[bytes, Failure | None] = field(default_factory=dict)
+    failures: dict[bytes, FileFailure | None] = field(default_factory=dict)
     """None: an older version's failure that no longer matters."""
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
     remarks: dict[bytes, Remarks] = field(default_factory=dict)
@@ -160,7 +160,7 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FoldInput:
     """What must be looked up before an event can be folded."""
 
     registers: tuple[str, ...]
@@ -175,21 +175,21 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def wanted(event: Event[EventData]) -> Wanted:
+def wanted(event: Event[EventData]) -> FoldInput:
     """Name what `fold` needs to know for this event."""
     data = event.data
     registers = ("last", *_said(data))
     if isinstance(data, FileFailed):
         paths = tuple(failed.file.raw for failed in data.files)
-        return Wanted(registers, files=paths, failures=paths, left_out=paths)
+        return FoldInput(registers, files=paths, failures=paths, left_out=paths)
     if isinstance(data, FileLeftOut):
         paths = tuple(file.raw for file in data.files)
     elif isinstance(data, DatasetPartlyRefused | MetadataExtracted):
         paths = tuple(one.file.raw for one in data.files)
-        return Wanted(registers, files=paths, left_out=paths, remarks=paths)
+        return FoldInput(registers, files=paths, left_out=paths, remarks=paths)
     else:
         paths = tuple(version.raw for version, _ in _news(data))
-    return Wanted(registers, files=paths, left_out=paths)
+    return FoldInput(registers, files=paths, left_out=paths)
 
 
 def fold(before: Before, event: Event[EventData]) -> Changes:
@@ -354,7 +354,7 @@ def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int,
     if facts is None:
         return
     final = _is_final(failed)
-    new = Failure(facts.order, said, failed.reason, failed.detail, failed.hint, final)
+    new = FileFailure(facts.order, said, failed.reason, failed.detail, failed.hint, final)
     old = changes.failures[path] if path in changes.failures else before.failures.get(path)
     if old is not None and old.order == new.order and _rank(old) >= _rank(new):
         _replace(changes, before, path, facts)
@@ -363,7 +363,7 @@ def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int,
     changes.failures[path] = new
 
 
-def _rank(word: Failure) -> tuple[object, ...]:
+def _rank(word: FileFailure) -> tuple[object, ...]:
     return word.stamp, word.final, word.reason, word.detail, word.hint
 
 

@@ -11,8 +11,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from datauploader_gateway import metrics, redisdoor
-from datauploader_gateway.redisdoor import Entries
+from datauploader_gateway import metrics, redis_client
+from datauploader_gateway.redis_client import Entries
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.reader import ViewReader
 from datauploader_gateway.view.summary import Upload
@@ -62,32 +62,32 @@ Refresh = Callable[[str], Awaitable[Batch]]
 """Says how something is now, under the position of what was told last."""
 
 
-class Leash:
-    """By which the reader of a stream is reached from elsewhere."""
+class StreamHandle:
+    """A handle by which the reader of a stream is reached from elsewhere."""
 
     def __init__(self) -> None:
         """Begin with nobody at its end."""
         self._queue: Queue | None = None
         self.over = False
 
-    def tie(self, queue: Queue) -> None:
+    def attach_queue(self, queue: Queue) -> None:
         """Say where the reader waits."""
         self._queue = queue
 
-    def tug(self) -> None:
+    def send_keepalive(self) -> None:
         """Let the reader show that it still lives."""
         if self._queue is not None and self._queue.empty():
             self._queue.put_nowait(Batch())
 
-    def end(self) -> None:
+    def end_stream(self) -> None:
         """End the stream."""
         self.over = True
         if self._queue is not None:
             _end(self._queue)
 
 
-class Live:
-    """Feeds for everybody who watches; lives in the gateway's event loop."""
+class LiveStreams:
+    """Live streams for everybody who watches; lives in the gateway's event loop."""
 
     def __init__(self, client: Redis, reader: ViewReader, stations: Sequence[str]) -> None:
         """Read through this client."""
@@ -110,11 +110,11 @@ class Live:
         for feed in list(self._feeds.values()):
             feed.end()
 
-    async def upload(self, upload_id: str, after: str, leash: Leash) -> AsyncGenerator[Batch]:
+    async def upload(self, upload_id: str, after: str, handle: StreamHandle) -> AsyncGenerator[Batch]:
         """Yield what happens to one upload, from a position on; ends when it is over."""
         key = keys.live(upload_id)
-        if not after or not await redisdoor.entries(self._redis, key, f"({after}", count=1):
-            after = await redisdoor.newest(self._redis, key)
+        if not after or not await redis_client.entries(self._redis, key, f"({after}", count=1):
+            after = await redis_client.newest(self._redis, key)
             greeting = Batch(_state_messages(await self._reader.upload(upload_id), after))
             yield greeting
             if greeting.ends:
@@ -123,29 +123,29 @@ class Live:
         async def refresh(position: str) -> Batch:
             return Batch(_state_messages(await self._reader.upload(upload_id), position))
 
-        async for batch in self._watch(key, self._of_upload(upload_id), after, leash, refresh):
+        async for batch in self._watch(key, self._of_upload(upload_id), after, handle, refresh):
             yield batch
             if batch.ends:
                 return
 
-    async def everything(self, after: str, leash: Leash) -> AsyncGenerator[Batch]:
+    async def everything(self, after: str, handle: StreamHandle) -> AsyncGenerator[Batch]:
         """Yield what happens to all uploads and stations, from a position on."""
-        async for batch in self._watch(keys.ALL_LIVE, self._of_all, after, leash):
+        async for batch in self._watch(keys.ALL_LIVE, self._of_all, after, handle):
             yield batch
 
     async def _watch(
-        self, key: str, build: Build, after: str, leash: Leash, refresh: Refresh | None = None
+        self, key: str, build: Build, after: str, handle: StreamHandle, refresh: Refresh | None = None
     ) -> AsyncGenerator[Batch]:
-        now = await redisdoor.newest(self._redis, key)
+        now = await redis_client.newest(self._redis, key)
         feed = self._feeds.get(key)
         if feed is None:
             feed = self._feeds[key] = _Feed(self._redis, key, build, now, refresh)
         with metrics.STREAMS.track_inprogress(), feed.subscription() as queue:
-            leash.tie(queue)
+            handle.attach_queue(queue)
             try:
                 if after and _order(after) < _order(feed.position):
-                    yield await build(await redisdoor.entries(self._redis, key, f"({after}", feed.position))
-                while not (self._closing or leash.over) and (batch := await queue.get()) is not None:
+                    yield await build(await redis_client.entries(self._redis, key, f"({after}", feed.position))
+                while not (self._closing or handle.over) and (batch := await queue.get()) is not None:
                     yield batch
             finally:
                 if feed.unwatched_but_for(queue):
@@ -156,12 +156,12 @@ class Live:
         position = ""
         while True:
             try:
-                position = position or await redisdoor.newest(self._redis, keys.ALL_LIVE)
-                while entries := await redisdoor.entries(self._redis, keys.ALL_LIVE, f"({position}", count=MOST):
+                position = position or await redis_client.newest(self._redis, keys.ALL_LIVE)
+                while entries := await redis_client.entries(self._redis, keys.ALL_LIVE, f"({position}", count=MOST):
                     position = entries[-1][0].decode()
                     self._wake(entries)
             except RedisError as error:
-                log.warning("live_reader_waits", problem=str(error))
+                log.warning("live_reader_retry_scheduled", problem=str(error))
             except Exception:  # whatever it is, those who watch must not be left in silence
                 log.exception("live_reader_failed")
             await asyncio.sleep(PAUSE_S)
@@ -176,7 +176,7 @@ class Live:
         async def build(entries: Entries) -> Batch:
             upload = await self._reader.upload(upload_id)
             if upload is not None and upload.over:  # what was said since the entries were read came before its end
-                rest = await redisdoor.entries(self._redis, keys.live(upload_id), f"({entries[-1][0].decode()}")
+                rest = await redis_client.entries(self._redis, keys.live(upload_id), f"({entries[-1][0].decode()}")
                 entries = [*entries, *rest]
             messages = [message for position, entry in entries for message in _entry_messages(position, entry)]
             return Batch(messages + _state_messages(upload, entries[-1][0].decode()))
@@ -233,7 +233,7 @@ class _Feed:
                 elif self._refresh is not None:
                     await self._tell(await self._refresh(self.position))
             except RedisError as error:
-                log.warning("live_feed_waits", problem=str(error))
+                log.warning("live_feed_retry_scheduled", problem=str(error))
                 await asyncio.sleep(1)
                 self.changed.set()
             except Exception:  # the watchers' streams end and come back
@@ -241,7 +241,7 @@ class _Feed:
                 self.end()
 
     async def _hand_out(self) -> None:
-        entries = await redisdoor.entries(self._redis, self._key, f"({self.position}", count=MOST)
+        entries = await redis_client.entries(self._redis, self._key, f"({self.position}", count=MOST)
         if not entries:
             return
         batch = await self._build(entries)

@@ -12,11 +12,11 @@ from datauploader.contracts import StationReported
 from datauploader.contracts.names import display, pack
 from datauploader.contracts.stations import Disk, Root
 from datauploader_gateway.errors import InvalidRequest
-from datauploader_gateway.redisdoor import raw, text
+from datauploader_gateway.redis_client import raw, text
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.description import Description, of_dataset, of_investigation
-from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, State
-from datauploader_gateway.view.files import FAILING, File, Known, describe
+from datauploader_gateway.view.facts import STATES, FileFacts, FileFailure, LeftOut, State
+from datauploader_gateway.view.files import FAILING, File, KnownFile, describe
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow
 from datauploader_gateway.view.fold import WORDS, Register
 from datauploader_gateway.view.paging import NO_CURSOR, pack_cursor, unpack_cursor
@@ -154,7 +154,7 @@ class ViewReader:
 
     async def by_path(
         self, upload_id: str, states: Sequence[State] = STATES, most: int = 1000
-    ) -> AsyncIterator[list[Known]]:
+    ) -> AsyncIterator[list[KnownFile]]:
         """Yield all files in these states in order of the bytes of their paths, some at a time."""
         after: bytes | None = b""
         while after is not None:
@@ -164,7 +164,7 @@ class ViewReader:
 
     async def next_by_path(
         self, upload_id: str, after: bytes, most: int, states: Sequence[State] = STATES
-    ) -> tuple[list[Known], bytes | None]:
+    ) -> tuple[list[KnownFile], bytes | None]:
         """Return the next files behind a path, `most` or more if there are so many, and where to go on, if anywhere."""
         start = b"(" + after if after else b"-"
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -182,7 +182,7 @@ class ViewReader:
         head = await self._redis.hgetall(keys.upload(upload_id))
         return _registers({raw(name): raw(said) for name, said in head.items()})
 
-    async def last_word(self, upload_id: str, investigation: str = "") -> int:
+    async def last_description(self, upload_id: str, investigation: str = "") -> int:
         """Return the order of what people said last of an upload (or investigation), 0 where they said nothing."""
         key = keys.upload(upload_id) if upload_id else keys.investigation(investigation)
         found = await self._redis.hmget(key, [f"r:{name}" for name in WORDS])
@@ -299,7 +299,7 @@ class ViewReader:
     async def _described(self, upload_id: str, paths: Sequence[bytes]) -> list[File]:
         return [describe(known) for known in await self._known(upload_id, paths)]
 
-    async def _known(self, upload_id: str, paths: Sequence[bytes], *, failures: bool = True) -> list[Known]:
+    async def _known(self, upload_id: str, paths: Sequence[bytes], *, failures: bool = True) -> list[KnownFile]:
         if not paths:
             return []
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -311,10 +311,10 @@ class ViewReader:
         nothing = [None] * len(paths)
         words, remarks = found or (nothing, nothing)
         return [
-            Known(
+            KnownFile(
                 path,
                 FileFacts.unpack(packed),
-                Failure.load(word) if word else None,
+                FileFailure.load(word) if word else None,
                 Remarks.load(remark) if remark else None,
             )
             for path, packed, word, remark in zip(paths, facts, words, remarks, strict=True)

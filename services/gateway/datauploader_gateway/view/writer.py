@@ -21,14 +21,14 @@ from datauploader.contracts import (
 from datauploader.contracts.model import microseconds
 from datauploader.crashing import crash_point
 from datauploader.errors import Park
-from datauploader_gateway.redisdoor import raw
+from datauploader_gateway.redis_client import raw
 from datauploader_gateway.view import keys
-from datauploader_gateway.view.commits import Commits
-from datauploader_gateway.view.facts import STATES, Failure, FileFacts, LeftOut, State
+from datauploader_gateway.view.facts import STATES, FileFacts, FileFailure, LeftOut, State
 from datauploader_gateway.view.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
-from datauploader_gateway.view.fold import Before, Changes, Register, Wanted, fold, stamp, wanted
+from datauploader_gateway.view.fold import Before, Changes, FoldInput, Register, fold, stamp, wanted
+from datauploader_gateway.view.memory_reserve import MemoryReserve
+from datauploader_gateway.view.projection_version import ProjectionVersion
 from datauploader_gateway.view.remarks import Remarks
-from datauploader_gateway.view.room import Room
 
 SILENT_INTERVALS = 3
 """Reports that a service may miss before it is away."""
@@ -46,11 +46,11 @@ _HOME = "home"
 class ViewWriter:
     """Folds one event after another; the same event twice changes nothing."""
 
-    def __init__(self, client: redis.Redis, *, kept_s: float, commits: Commits | None = None) -> None:
+    def __init__(self, client: redis.Redis, *, kept_s: float, commits: ProjectionVersion | None = None) -> None:
         """Write through this client; keep an upload for `kept_s` seconds after its last event."""
         self._redis = client
-        self._commits = commits or Commits()
-        self._room = Room(client)
+        self._version = commits or ProjectionVersion()
+        self._reserve = MemoryReserve(client)
         self._kept_s = int(kept_s)
 
     def apply(self, event: Event[EventData]) -> bool:
@@ -60,7 +60,7 @@ class ViewWriter:
             redis.RedisError: Redis is away or full; nothing was changed.
             Park: a station speaks about another one's upload.
         """
-        self._room.check()
+        self._reserve.require_room()
         if isinstance(event.data, StationReported):
             return self._report(event, event.data)
         key = _investigation(event.data)
@@ -114,10 +114,10 @@ class ViewWriter:
 
     def _commit(self, pipe: Pipeline) -> None:
         """Make a change, and count it in the same transaction."""
-        before = self._commits.highest
+        before = self._version.highest
         pipe.set(keys.COMMITTED, int(time.time()))
         pipe.incr(keys.COMMITS)
-        self._commits.made(before, int(pipe.execute()[-1]))
+        self._version.made(before, int(pipe.execute()[-1]))
 
     def _index(self, pipe: Pipeline, event: Event[EventData]) -> None:
         data = event.data
@@ -202,12 +202,12 @@ def _home(pipe: Pipeline, event: Event[EventData]) -> Literal["here", "unknown",
     raise Park(f"{event.station.key} speaks about upload {event.data.upload_id}, which belongs to {station}")
 
 
-def _read(pipe: Pipeline, upload_id: str, want: Wanted) -> Before:
+def _read(pipe: Pipeline, upload_id: str, want: FoldInput) -> Before:
     registers = zip(want.registers, pipe.hmget(keys.upload(upload_id), [f"r:{n}" for n in want.registers]), strict=True)
     return Before(
         registers={name: Register.load(text) for name, text in registers if text is not None},
         files={p: FileFacts.unpack(v) for p, v in _lookup(pipe, keys.files(upload_id), want.files)},
-        failures={p: Failure.load(v) for p, v in _lookup(pipe, keys.failures(upload_id), want.failures)},
+        failures={p: FileFailure.load(v) for p, v in _lookup(pipe, keys.failures(upload_id), want.failures)},
         left_out={p: LeftOut.load(v) for p, v in _lookup(pipe, keys.left_out(upload_id), want.left_out)},
         remarks={p: Remarks.load(v) for p, v in _lookup(pipe, keys.remarks(upload_id), want.remarks)},
     )

@@ -25,8 +25,8 @@ _ROWS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Some steps taken together."""
+class ChartRow:
+    """A row of a chart: some steps taken together."""
 
     begin: datetime
     bytes_per_s: float
@@ -44,7 +44,7 @@ class Chart:
     begin: datetime
     end: datetime
     step_s: int
-    rows: tuple[Row, ...]
+    rows: tuple[ChartRow, ...]
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -75,11 +75,11 @@ def _area(amounts: tuple[int, ...], peak: int) -> Iterator[str]:
     yield f"L{WIDTH} {HEIGHT} Z"
 
 
-def _rows(flow: Flow) -> Iterator[Row]:
+def _rows(flow: Flow) -> Iterator[ChartRow]:
     each = -(-len(flow.amounts) // _ROWS)
     for start in range(0, len(flow.amounts), each):
         some = flow.amounts[start : start + each]
-        yield Row(_time(flow, start), sum(some) / len(some) / flow.width_s)
+        yield ChartRow(_time(flow, start), sum(some) / len(some) / flow.width_s)
 
 
 def _time(flow: Flow, number: int) -> datetime:

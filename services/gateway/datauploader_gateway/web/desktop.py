@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from datauploader_gateway.auth.dependency import address_of
 from datauploader_gateway.auth.origin import check_origin
-from datauploader_gateway.desktop.doorway import DesktopDoor
+from datauploader_gateway.desktop.one_time_login import DesktopAccess
 from datauploader_gateway.errors import LinkUsed, NotAllowed, NotFound
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.web.rendering import templates
@@ -24,7 +24,7 @@ DOOR = "/desktop/open"
 COOKIE = "datauploader-desktop"
 
 
-async def door_of(parts: UseParts) -> DesktopDoor:
+async def door_of(parts: UseParts) -> DesktopAccess:
     """Find the door.
 
     Raises:
@@ -35,17 +35,17 @@ async def door_of(parts: UseParts) -> DesktopDoor:
     return parts.desktop
 
 
-UseDoor = Annotated[DesktopDoor, Depends(door_of)]
+UseDoor = Annotated[DesktopAccess, Depends(door_of)]
 
 
-def _must_be_at_home(request: Request, parts: Parts, door: DesktopDoor) -> None:
+def _must_be_at_home(request: Request, parts: Parts, door: DesktopAccess) -> None:
     """Refuse whoever did not come through a link of this desktop's.
 
     Raises:
         NotAllowed: they have no cookie of this run.
     """
     check_origin(request.method, request.headers, parts.own_origins, proven=True)
-    if not door.doorway.admits(request.cookies.get(COOKIE, "")):
+    if not door.login.admits(request.cookies.get(COOKIE, "")):
         raise NotAllowed("this page is for the person who started DataUploader on this computer", hint=LinkUsed.hint)
 
 
@@ -61,7 +61,7 @@ def _show(folder: Path) -> None:
 @router.get(DOOR)
 async def enter(request: Request, door: UseDoor, token: Annotated[str, Query(max_length=200)] = "") -> Response:
     """Take the link's token, once, and give a cookie for it."""
-    cookie = door.doorway.enter(token)
+    cookie = door.login.enter(token)
     if cookie is None:
         raise LinkUsed("this link was already used, or is from an earlier start")
     # a page of our own goes on: what follows is of this site then, not of the one that the link stood on

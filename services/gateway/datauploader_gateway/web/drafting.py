@@ -15,7 +15,7 @@ from datauploader import days
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.choosing.drafts import Draft, FromFile
-from datauploader_gateway.choosing.merging import METADATA, Sent
+from datauploader_gateway.choosing.merging import METADATA, FormState
 from datauploader_gateway.choosing.wishes import ticked, wishes
 from datauploader_gateway.errors import CatalogueAway, InvalidRequest, Problem
 from datauploader_gateway.parts import Parts
@@ -35,8 +35,8 @@ _LONGEST_NAME = 210
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """A dataset of the draft, and what would become of it."""
+class DraftPreview:
+    """A preview of a draft's dataset, and what would become of it."""
 
     body: UploadBody
     preview: UploadPreview | None = None
@@ -75,13 +75,13 @@ def read_form(form: FormData, before: Draft | None) -> Draft:
         raise InvalidRequest(f"{first['loc'][0]}: {first['msg']}", hint="Shorten it.") from error
 
 
-def read_sent(form: FormData) -> Sent:
+def read_sent(form: FormData) -> FormState:
     """Read which state of which page a form was in; of a page without scripts the whole counts."""
     edit = str(form.get("edit", ""))
     if not (edit.isascii() and edit.isdigit()):
-        return Sent()
+        return FormState()
     touched = frozenset(str(name)[:_LONGEST_NAME] for name in form.getlist("touched"))
-    return Sent(str(form.get("page", ""))[:40], int(edit[:9]), touched)
+    return FormState(str(form.get("page", ""))[:40], int(edit[:9]), touched)
 
 
 async def begun(who: Caller, parts: Parts, station: str, investigation: str) -> Draft:
@@ -163,26 +163,26 @@ async def try_out(
     within_s: float,
     destination: bool,
     token: str = "",
-) -> list[Tried]:
+) -> list[DraftPreview]:
     """Try the requests one after the other, as far as the time goes; what the draft has begun already is not tried."""
     end = time.monotonic() + within_s
-    tried: list[Tried] = []
+    tried: list[DraftPreview] = []
     for body in bodies:
         event = parts.intake.known(user.id, key_of(token, body), body.model_dump_json()) if token else None
         if event is not None:
-            tried.append(Tried(body, begun=event.data.upload_id))
+            tried.append(DraftPreview(body, begun=event.data.upload_id))
             continue
         if tried and time.monotonic() > end:
-            tried.append(Tried(body))
+            tried.append(DraftPreview(body))
             continue
         try:
             seen = await preview_upload(
                 body, user, parts, traceparent=traceparent, complete=False, destination=destination
             )
         except Problem as problem:
-            tried.append(Tried(body, problem=problem))
+            tried.append(DraftPreview(body, problem=problem))
         else:
-            tried.append(Tried(body, seen))
+            tried.append(DraftPreview(body, seen))
     return tried
 
 

@@ -11,7 +11,7 @@ from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.routes.choices import known_stations
 from datauploader_gateway.view.search import Search
 from datauploader_gateway.view.summary import UploadState
-from datauploader_gateway.web import words
+from datauploader_gateway.web import labels
 from datauploader_gateway.web.rendering import asks_for_part, page, part
 from datauploader_gateway.web.visitor import Visitor
 
@@ -47,7 +47,7 @@ async def history_page(
         return part(request, "parts/history.html", **context)
     stations = [status.station for status in await known_stations(parts)] if who.user.role != "user" else []
     return page(
-        request, parts, "history.html", who=who, stations=stations, states=words.STATES, mail=await _mail(who, parts),
+        request, parts, "history.html", who=who, stations=stations, states=labels.STATES, mail=await _mail(who, parts),
         **context,
     )  # fmt: skip
 
@@ -66,4 +66,4 @@ async def _mail(who: Visitor, parts: Parts) -> dict[str, Any] | None:
     if not parts.settings.mail.on:
         return None
     addresses = parts.post.addresses
-    return {"address": (await addresses.of(who.user.id)).address, "on": await addresses.wanted(who.user.id)}
+    return {"address": (await addresses.address_of(who.user.id)).address, "on": await addresses.wanted(who.user.id)}

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from datauploader_gateway.errors import BrokerAway
 from datauploader_gateway.operations import overview
-from datauploader_gateway.operations.board import Verb
+from datauploader_gateway.operations.dead_letters import Verb
 from datauploader_gateway.operations.overview import Operations, Parked
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.web.rendering import asks_for_part, page, part

@@ -76,7 +76,7 @@ async def _mail(upload: Upload, who: Visitor, parts: Parts) -> dict[str, Any] | 
         return None
     addresses = parts.post.addresses
     return {
-        "address": (await addresses.of(who.user.id)).address,
+        "address": (await addresses.address_of(who.user.id)).address,
         "on": await addresses.wanted(who.user.id, upload.id),
         "any": await addresses.wanted(who.user.id),
     }

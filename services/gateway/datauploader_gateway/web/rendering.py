@@ -16,11 +16,11 @@ from datauploader.contracts.uploads import RestlessFile
 from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.oidc import roles
-from datauploader_gateway.errors import Told
+from datauploader_gateway.errors import ProblemResponse
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.view.files import File
 from datauploader_gateway.view.summary import Upload
-from datauploader_gateway.web import words
+from datauploader_gateway.web import labels
 
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 
@@ -38,7 +38,7 @@ def page(
     """Make a whole page with its navigation, for somebody who is signed in, or for nobody."""
     known = {
         "who": who.user if who else None,
-        "left_out": who.ticket.claims.get(roles.LEFT_OUT, ()) if who else (),
+        "left_out": who.record.claims.get(roles.LEFT_OUT, ()) if who else (),
         "ways": ways(parts),
         "view": parts.view,
         "here": request.url.path,
@@ -64,7 +64,7 @@ def asks_for_part(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
-def problem(request: Request, problem: Told, trace: str = "") -> HTMLResponse:
+def problem(request: Request, problem: ProblemResponse, trace: str = "") -> HTMLResponse:
     """Show what went wrong: as a page, or as a notice on the page from which htmx asked."""
     context = {"who": getattr(request.state, "who", None), "here": request.url.path, "problem": problem, "trace": trace}
     headers = {name: value for name, value in problem.headers.items() if name != "WWW-Authenticate"}
@@ -89,7 +89,7 @@ def _when(moment: str | datetime | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(known.isoformat(), text)
 
 
-def _spoken(said: words.Said) -> Markup:
+def _spoken(said: labels.Label) -> Markup:
     """Write a sentence with the moment that it names."""
     return escape(said.text).replace("{since}", _when(said.since))
 
@@ -119,11 +119,11 @@ templates.env.filters |= {
     "sentence": _sentence,
     "safe_text": safe,
     "address": _address,
-    "state": words.state,
-    "file_state": words.file_state,
-    "share": words.share,
-    "old_view": words.old_view,
-    "safety": words.safety,
+    "state": labels.state,
+    "file_state": labels.file_state,
+    "share": labels.share,
+    "old_view": labels.old_view,
+    "safety": labels.safety,
     "spoken": _spoken,
-    "actions": words.actions,
+    "actions": labels.actions,
 }

@@ -79,7 +79,7 @@ async def sign_out(request: Request, who: Visitor, parts: UseParts) -> Response:
 async def switch_user(request: Request, who: Visitor, parts: UseParts) -> Response:
     """End the session here alone and ask who comes now; uploads go on."""
     await end_session(parts, who)
-    again = "/api/v1/oidc/start?switch=true" if who.ticket.method == "oidc" else "/sign-in"
+    again = "/api/v1/oidc/start?switch=true" if who.record.method == "oidc" else "/sign-in"
     return _onward(request, parts, again, "Signed out.")
 
 

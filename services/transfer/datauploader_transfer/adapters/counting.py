@@ -4,17 +4,17 @@ import time
 from collections import deque
 from concurrent.futures import Future
 
-from datauploader.patience import NoAnswer, in_a_thread
-from datauploader_transfer.adapters.storage import Entries, Storage
+from datauploader.hang_guard import DriveTimeout, in_a_thread
+from datauploader_transfer.adapters.remote_storage import Entries, RemoteStorage
 from datauploader_transfer.domain.failures import classify
 from datauploader_transfer.errors import RcloneRefused
-from datauploader_transfer.ports import MOST_HELD, Contents
+from datauploader_transfer.ports import MOST_HELD, FolderContents
 
-__all__ = ["Counting"]
+__all__ = ["ObjectCounter"]
 
 
-class Counting:
-    """Count for people who wait, without ever disturbing what moves.
+class ObjectCounter:
+    """Count objects for people who wait, without ever disturbing what moves.
 
     A listing that takes too long is left to end by itself: ending it could need a restart of rclone, which files on
     their way would feel. Until it has ended the same storage is not asked for another.
@@ -23,7 +23,7 @@ class Counting:
     def __init__(self) -> None:
         self._late: dict[str, Future[Entries]] = {}
 
-    def count(self, remote: str, storage: Storage, folder: str, *, most: int, within_s: float) -> Contents:
+    def count(self, remote: str, storage: RemoteStorage, folder: str, *, most: int, within_s: float) -> FolderContents:
         """Count the objects below a folder; see `Mover.contents`."""
         deadline = time.monotonic() + within_s
         waiting, held = deque([folder]), list[tuple[str, int]]()
@@ -32,7 +32,7 @@ class Counting:
         while waiting and objects < most and time.monotonic() < deadline:
             try:
                 entries = self._list(remote, storage, waiting[0], deadline)
-            except NoAnswer as error:
+            except DriveTimeout as error:
                 if not exists:
                     raise RcloneRefused(f"{classify('timeout').says} ({remote} did not list {folder})") from error
                 break
@@ -42,14 +42,14 @@ class Counting:
             files = [(f"{path}/{name}", max(bytes_, 0)) for name, bytes_ in entries if bytes_ is not None]
             held += [(name.removeprefix(f"{folder}/"), bytes_) for name, bytes_ in files[: MOST_HELD - len(held)]]
             objects, size = objects + len(files), size + sum(bytes_ for _, bytes_ in files)
-        return Contents(exists, objects, size, tuple(held), partial=bool(waiting))
+        return FolderContents(exists, objects, size, tuple(held), partial=bool(waiting))
 
-    def _list(self, remote: str, storage: Storage, path: str, deadline: float) -> Entries:
+    def _list(self, remote: str, storage: RemoteStorage, path: str, deadline: float) -> Entries:
         if remote in self._late and not self._late[remote].done():
-            raise NoAnswer(f"{remote} does not answer")
+            raise DriveTimeout(f"{remote} does not answer")
         answer = in_a_thread(lambda: storage.entries(path))
         try:
             return answer.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:
             self._late[remote] = answer
-            raise NoAnswer(f"{remote} does not answer") from error
+            raise DriveTimeout(f"{remote} does not answer") from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
-from datauploader_transfer.adapters.source import digest_of_start, fault_of_source, read
+from datauploader_transfer.adapters.source_file import digest_of_start, fault_of_source, read
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.leftovers import beside, leftovers
 from datauploader_transfer.domain.targets import checked_target
@@ -15,11 +15,11 @@ from datauploader_transfer.ports import (
     MOST_HELD,
     UNPROVED,
     Begin,
-    Contents,
-    Health,
+    FolderContents,
     Item,
     Listed,
     Outcome,
+    RemoteHealth,
     State,
     Stored,
 )
@@ -109,7 +109,7 @@ class MemoryMover:
         found = storage.hash(target, algorithms, read_back=True)
         return replace(found, size=len(storage.objects[target])) if found else None
 
-    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> Contents:  # noqa: ARG002 - at once
+    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:  # noqa: ARG002 - at once
         """Count what lies below a folder; see the port."""
         storage = self._storage(remote)
         if storage.down:
@@ -123,7 +123,7 @@ class MemoryMover:
         names = sorted(below, key=lambda name: (name.count("/"), name))[:most]
         size = sum(below[name] for name in names)
         held = tuple((name, below[name]) for name in names[:MOST_HELD])
-        return Contents(bool(below), len(names), size, held, partial=len(names) < len(below))
+        return FolderContents(bool(below), len(names), size, held, partial=len(names) < len(below))
 
     def listing(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:  # noqa: ARG002 - it costs nothing
         """Yield every object below a folder; see the port."""
@@ -166,14 +166,14 @@ class MemoryMover:
             if content is not None and target not in storage.objects and ours & _digests(content):
                 storage.objects[target] = content
 
-    def check(self, remote: str) -> Health:
+    def probe_remote(self, remote: str) -> RemoteHealth:
         """Tell what the switches say; see the port."""
         try:
             storage = self._storage(remote)
         except BadRemote as error:
-            return Health(remote, reachable=False, writable=False, free=None, detail=str(error))
+            return RemoteHealth(remote, reachable=False, writable=False, free=None, detail=str(error))
         well = not storage.down
-        return Health(remote, well, well, storage.room, storage.down or "Files can be written to the storage.")
+        return RemoteHealth(remote, well, well, storage.room, storage.down or "Files can be written to the storage.")
 
     def limit(self, bytes_per_s: int | None) -> None:
         """Remember the limit; see the port."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from datauploader_transfer.ports import State, Whose
 
-__all__ = ["NOTHING_READ", "NOT_TRIED", "SKEWED", "TABLE", "Failure", "classify", "is_about_storage"]
+__all__ = ["NOTHING_READ", "NOT_TRIED", "SKEWED", "TABLE", "FailureKind", "classify", "is_about_storage"]
 
 NOTHING_READ = "the drive has not answered"
 """What we say, not rclone, of a source that hangs."""
@@ -18,8 +18,8 @@ SKEWED = "RequestTimeTooSkewed"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Say what kind of failure a text stands for, and what follows from it; the fields are those of `Outcome`."""
+class FailureKind:
+    """A kind of failure that a text stands for, and what follows from it; the fields are those of `Outcome`."""
 
     state: State
     says: str
@@ -35,17 +35,17 @@ class Failure:
 
 _GOES_ON = "the upload continues automatically"
 
-TABLE: tuple[Failure, ...] = (
+TABLE: tuple[FailureKind, ...] = (
     # In this order: a specific text may be wrapped into a general one. Words from rclone 1.75.2 with its local, webdav,
     # s3, sftp and smb backends, Apache, OpenSSH and Samba, as seen on these servers; S3's codes from its error list.
-    Failure(
+    FailureKind(
         State.FAILED,
         "The drive that holds the file does not answer.",
         "Check the network and the server of this drive; the file is sent when it answers again.",
         Whose.NEITHER,
         (NOTHING_READ,),
     ),
-    Failure(
+    FailureKind(
         State.UNREACHABLE,
         "The storage's certificate is not valid or not trusted.",
         "Ask the administrator to renew it, or to name the authority that signed it as ca_file of the remote; "
@@ -54,7 +54,7 @@ TABLE: tuple[Failure, ...] = (
         ("x509:", "certificate", "--ca-cert"),
         by_hand=True,
     ),
-    Failure(
+    FailureKind(
         State.UNREACHABLE,
         "The storage refuses the connection because this computer's clock is wrong.",
         f"Correct the clock of this computer; {_GOES_ON}.",
@@ -62,7 +62,7 @@ TABLE: tuple[Failure, ...] = (
         (SKEWED, "RequestExpired", "request time and the (current|server.s) time", "clock skew"),
         by_hand=True,
     ),
-    Failure(
+    FailureKind(
         State.STORAGE_FULL,
         "The storage is full.",
         f"Free space on the storage or raise the quota; {_GOES_ON}.",
@@ -74,7 +74,7 @@ TABLE: tuple[Failure, ...] = (
         endless=True,
         retry_after_s=60,
     ),
-    Failure(
+    FailureKind(
         State.SOURCE_CHANGED,
         "The file changed while it was read.",
         "Nothing to do: the newest version is uploaded when it no longer changes.",
@@ -82,7 +82,7 @@ TABLE: tuple[Failure, ...] = (
         ("source file is being updated", "can't copy - source", "size changed"),
         retryable=False,
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The storage does not accept this file name.",
         "Rename the file, or give the dataset a shorter path.",
@@ -93,7 +93,7 @@ TABLE: tuple[Failure, ...] = (
         ),
         retryable=False,
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The file is too large for the storage.",
         "Ask the administrator to raise the storage's limit for one file, then press Retry; or leave the file out.",
@@ -101,7 +101,7 @@ TABLE: tuple[Failure, ...] = (
         (r"\b413\b", "EntityTooLarge", "file too large", "entity too large"),
         retryable=False,
     ),
-    Failure(
+    FailureKind(
         State.FAILED,
         "The storage reports that the file is in use by someone else.",
         "Nothing to do: it is retried. If this continues, ask the administrator who has locked the file.",
@@ -109,7 +109,7 @@ TABLE: tuple[Failure, ...] = (
         (r"\b42[35]\b", r"\blocked\b", "sharing violation", "being used by another process", "is not shared"),
         retry_after_s=10,
     ),
-    Failure(
+    FailureKind(
         State.UNREACHABLE,
         "The storage asks to slow down.",
         f"Nothing to do: {_GOES_ON}.",
@@ -117,7 +117,7 @@ TABLE: tuple[Failure, ...] = (
         (r"\b429\b", "too many requests", "slow ?down", "throttl", "rate limit", "retry.?after"),
         retry_after_s=10,
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The storage's host key is not the expected one.",
         "Ask the administrator whether the server was replaced, and to correct the remote's known hosts; "
@@ -126,7 +126,7 @@ TABLE: tuple[Failure, ...] = (
         ("knownhosts", "host key"),
         by_hand=True,
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The storage does not accept the configured user, password or key.",
         f"Ask the administrator to check the credentials of the remote; {_GOES_ON}.",
@@ -138,14 +138,14 @@ TABLE: tuple[Failure, ...] = (
         ),
         by_hand=True,
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The storage is read-only at the moment.",
         f"Ask the administrator to make it writable again; {_GOES_ON}.",
         Whose.EITHER,
         ("read-only file ?system", "write.protected"),
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The storage does not allow writing there.",
         "Ask the administrator to check what the remote's user may do there, and this computer's clock; "
@@ -154,7 +154,7 @@ TABLE: tuple[Failure, ...] = (
         (r"\b403\b", "forbidden", "access ?(is )?denied", "permission denied", "not permitted"),
         by_hand=True,
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The storage has no such bucket or share.",
         f"Ask the administrator to create it or to correct the remote; {_GOES_ON}.",
@@ -162,7 +162,7 @@ TABLE: tuple[Failure, ...] = (
         ("NoSuchBucket", "bucket not found", "bad network name", "share name cannot be found"),
         by_hand=True,
     ),
-    Failure(
+    FailureKind(
         State.REFUSED,
         "The storage has no such folder to write to.",
         f"Ask the administrator to create it or to correct the remote's base; {_GOES_ON}.",
@@ -170,14 +170,14 @@ TABLE: tuple[Failure, ...] = (
         ("directory not found", "not a directory", r"\b410\b", r"\b405\b"),
         by_hand=True,
     ),
-    Failure(
+    FailureKind(
         State.STOPPED,
         "The upload was stopped.",
         "Start it again to continue.",
         Whose.NEITHER,
         ("context canceled", "job stopped"),
     ),
-    Failure(
+    FailureKind(
         State.UNREACHABLE,
         "The storage cannot be reached.",
         f"Check the network and the storage's address; {_GOES_ON}.",
@@ -187,14 +187,14 @@ TABLE: tuple[Failure, ...] = (
             "dial tcp",
         ),
     ),
-    Failure(
+    FailureKind(
         State.UNREACHABLE,
         "The storage does not answer in time.",
         "Nothing to do: it is retried automatically.",
         Whose.EITHER,
         ("timeout", "timed out", "deadline exceeded"),
     ),
-    Failure(
+    FailureKind(
         State.UNREACHABLE,
         "The storage or the connection to it failed.",
         "Nothing to do: it is retried automatically.",
@@ -204,7 +204,7 @@ TABLE: tuple[Failure, ...] = (
             "connection reset", "broken pipe", "connection lost", "failed to send packet", "input/output",
         ),
     ),
-    Failure(
+    FailureKind(
         State.FAILED,
         "The storage does not accept the file.",
         "It is retried automatically. If this continues, show this message to the storage's administrator.",
@@ -225,7 +225,7 @@ def is_about_storage(text: str) -> bool:
     return found.state is State.UNREACHABLE or found.whose is Whose.REMOTE
 
 
-def classify(text: str, *names: str) -> Failure:
+def classify(text: str, *names: str) -> FailureKind:
     """Return what an error text means; these names in it, and addresses, mean nothing."""
     for name in (*names, *(name.replace("/", "\\") for name in names)):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", text)

@@ -1,4 +1,4 @@
-"""In which portions the items of one move travel."""
+"""Splits the items of one move into copy batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datauploader_transfer.domain.targets import place
 from datauploader_transfer.ports import Item
 
-__all__ = ["Portions", "portions"]
+__all__ = ["BatchLimits", "split_batches"]
 
 
 @dataclass(frozen=True, slots=True)
-class Portions:
-    """Set how much travels in one call: small files by count and bytes, large ones few at a time."""
+class BatchLimits:
+    """The limits of a copy batch, one call: small files by count and bytes, large ones few at a time."""
 
     files: int = 500
     size: int = 256 * 1024**2
@@ -19,8 +19,8 @@ class Portions:
     large_files: int = 4
 
 
-def portions(items: Sequence[Item], limits: Portions) -> Iterator[list[Item]]:
-    """Yield the items in portions, in order; no portion holds two versions of one target.
+def split_batches(items: Sequence[Item], limits: BatchLimits) -> Iterator[list[Item]]:
+    """Yield the items in batches, in order; no batch holds two versions of one target.
 
     Nor two targets that a storage may take for one (case, Unicode form): the second then finds the
     first one there and is a conflict, instead of both being written over each other.
@@ -41,17 +41,17 @@ def _shares_targets(small: Sequence[Item], large: Sequence[Item]) -> bool:
 
 
 def _cut(items: Sequence[Item], most: int, size: int | None) -> Iterator[list[Item]]:
-    portion: list[Item] = []
+    batch: list[Item] = []
     targets: set[str] = set()
     total = 0
     for item in items:
         spot = place(item.target)
-        too_big = size is not None and portion and total + item.size > size
-        if len(portion) >= most or too_big or spot in targets:
-            yield portion
-            portion, targets, total = [], set(), 0
-        portion.append(item)
+        too_big = size is not None and batch and total + item.size > size
+        if len(batch) >= most or too_big or spot in targets:
+            yield batch
+            batch, targets, total = [], set(), 0
+        batch.append(item)
         targets.add(spot)
         total += item.size
-    if portion:
-        yield portion
+    if batch:
+        yield batch

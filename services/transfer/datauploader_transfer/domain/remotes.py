@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from datauploader_transfer.errors import BadRemote
 
-__all__ = ["SOURCE", "Remote", "parse_remotes"]
+__all__ = ["SOURCE", "RemoteDefinition", "parse_remotes"]
 
 SOURCE = "source"
 """The name under which rclone knows the local disk that the files come from."""
@@ -22,8 +22,8 @@ _FIELDS = {"type", "base", "options", "secrets", "read_back", "in_parallel", "ca
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
-    """Describe one storage: rclone's backend type, its options, and the base path below which we write.
+class RemoteDefinition:
+    """The definition of a remote: rclone's backend type, its options, and the base path below which we write.
 
     `read_back` may be switched off by the operator; files on a storage without hashes are then
     `unverified`. `in_parallel` overrides how many files travel at once. `ca_file` holds the certificates to
@@ -55,7 +55,7 @@ class Remote:
         return f"{self.name}:{self.base}{slash}"
 
 
-def parse_remotes(definitions: Mapping[str, Mapping[str, object]]) -> dict[str, Remote]:
+def parse_remotes(definitions: Mapping[str, Mapping[str, object]]) -> dict[str, RemoteDefinition]:
     """Check the definitions of the configuration and return them by name.
 
     Raises:
@@ -64,7 +64,7 @@ def parse_remotes(definitions: Mapping[str, Mapping[str, object]]) -> dict[str, 
     return {name: _parse(name, fields) for name, fields in definitions.items()}
 
 
-def _parse(name: str, fields: Mapping[str, object]) -> Remote:
+def _parse(name: str, fields: Mapping[str, object]) -> RemoteDefinition:
     if not _NAME.fullmatch(name) or name.startswith("-") or name == SOURCE:
         raise BadRemote(
             f"A remote cannot be called {name!r}. Use small letters, digits, '_' and '-' (not first), "
@@ -76,7 +76,7 @@ def _parse(name: str, fields: Mapping[str, object]) -> Remote:
     if not isinstance(kind, str) or not _WORD.fullmatch(kind):
         raise BadRemote(f"Remote {name} needs a `type`, one of rclone's backends such as webdav, s3 or sftp.")
     secrets = {key: SecretStr(value) for key, value in _options(name, fields.get("secrets", {})).items()}
-    return Remote(
+    return RemoteDefinition(
         name=name,
         type=kind,
         base=_base(name, kind, fields.get("base", "")),

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from datauploader_transfer.domain.remotes import Remote
+from datauploader_transfer.domain.remotes import RemoteDefinition
 
-__all__ = ["PREFERRED", "Tuning", "tuning_for"]
+__all__ = ["PREFERRED", "StorageTuning", "tuning_for"]
 
 PREFERRED = ("sha256", "md5", "sha1")
 """Which hash to ask a storage for: the one of record first, then the cheaper of the other two."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class StorageTuning:
     """Hold the settings for one kind of storage.
 
     Objects smaller than `read_back_below` bytes are read back although the storage offers a hash,
@@ -32,15 +32,15 @@ class Tuning:
 _TUNING = {
     # Raw: rclone's own encoding of local names is not reversible for names that hold its quoting
     # characters. More than four at once gained nothing on two cores.
-    "local": Tuning(in_parallel=4, options={"encoding": "Raw"}, moves_over=True),
+    "local": StorageTuning(in_parallel=4, options={"encoding": "Raw"}, moves_over=True),
     # The backend sleeps 10 ms between calls by default: 33 ms a file instead of 1.4 ms. Not 0, from
     # which its pauses after a busy answer could not grow.
-    "webdav": Tuning(options={"pacer_min_sleep": "100us"}, makes_folders=True, moves_over=True),
+    "webdav": StorageTuning(options={"pacer_min_sleep": "100us"}, makes_folders=True, moves_over=True),
     # no_head, no_check_bucket: 2.5 s became 1.7 s for 2,000 files. Safe, because the object is asked
     # for its hash afterwards. disable_checksum: without it a large object shows an md5 that the client
     # itself had attached, which proves nothing; with it such an object has no hash and is read back.
     # encoding: XML cannot hold control characters, so one such key spoils the listing of its folder.
-    "s3": Tuning(
+    "s3": StorageTuning(
         options={
             "no_head": "true",
             "no_check_bucket": "true",
@@ -50,17 +50,19 @@ _TUNING = {
         moves_over=True,
     ),
     # A renaming at the server takes the place of the other object (Samba 4.17).
-    "smb": Tuning(makes_folders=True, moves_over=True),
+    "smb": StorageTuning(makes_folders=True, moves_over=True),
     # Asking for a hash opens a shell session at the server for every file (tens of milliseconds); a small
     # object is read back in less.
-    "sftp": Tuning(options={"encoding": "Raw"}, read_back_below=8 * 1024**2, makes_folders=True, moves_over=True),
+    "sftp": StorageTuning(
+        options={"encoding": "Raw"}, read_back_below=8 * 1024**2, makes_folders=True, moves_over=True
+    ),
 }
 
 
-def tuning_for(remote: Remote) -> Tuning:
+def tuning_for(remote: RemoteDefinition) -> StorageTuning:
     """Return the settings for a remote: ours, overruled by what its definition says."""
-    tuned = _TUNING.get(remote.type, Tuning())
-    return Tuning(
+    tuned = _TUNING.get(remote.type, StorageTuning())
+    return StorageTuning(
         in_parallel=remote.in_parallel or tuned.in_parallel,
         options={**tuned.options, **remote.options},
         read_back_below=tuned.read_back_below,

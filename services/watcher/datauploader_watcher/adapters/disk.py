@@ -16,10 +16,10 @@ import structlog
 from datauploader import nofollow, win32
 from datauploader.contracts.names import display
 from datauploader_watcher.adapters.mounts import is_mounted
-from datauploader_watcher.adapters.removal import Hold, hold_in, hold_path, put_back
+from datauploader_watcher.adapters.removal import HeldFile, hold_in, hold_path, put_back
 from datauploader_watcher.adapters.sharing import is_locked, open_sharing
 from datauploader_watcher.domain.versions import Stamp, stamp
-from datauploader_watcher.errors import Busy, FolderError, RootLost, Unreadable, Vanished
+from datauploader_watcher.errors import DiskBusy, FolderError, RootLost, Unreadable, Vanished
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ class OpenFolder(Protocol):
     def open(self, name: bytes) -> int:
         """Open a file for reading and return its descriptor; a link is refused, a FIFO does not block."""
 
-    def hold(self, name: bytes) -> AbstractContextManager[Hold]:
+    def hold(self, name: bytes) -> AbstractContextManager[HeldFile]:
         """Open a file as `open` does, for its removal."""
 
     def put_back(self, hidden: bytes, name: bytes) -> str:
@@ -68,8 +68,8 @@ class Page(NamedTuple):
     """The last name of this page, None where no other page follows."""
 
 
-class Disk(Protocol):
-    """A root and everything below it; paths are relative bytes with `/`."""
+class RootDisk(Protocol):
+    """A disk below one root, with everything there; paths are relative bytes with `/`."""
 
     root: bytes
     place: bytes
@@ -79,7 +79,7 @@ class Disk(Protocol):
     def silent(self) -> bool:
         """Tell whether it owes an answer for so long that a person must know."""
 
-    def check(self) -> None:
+    def verify_root(self) -> None:
         """Raise RootLost when the root is not what it was when the upload was opened."""
 
     def folder(self, path: bytes) -> AbstractContextManager[OpenFolder]:
@@ -88,8 +88,8 @@ class Disk(Protocol):
     def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:
         """Go through a folder, or through some names in it; None: the drive has not answered yet, ask again."""
 
-    def look(self, path: bytes) -> os.stat_result:
-        """Look at one path, never at what it points to; OSError as the system raises it."""
+    def lstat(self, path: bytes) -> os.stat_result:
+        """Stat one path, never what it points to; OSError as the system raises it."""
 
     def lists(self, path: bytes) -> bool:
         """Tell whether a folder can be read."""
@@ -98,10 +98,10 @@ class Disk(Protocol):
         """Tell whether a link leads to something else below the root."""
 
 
-class Disks(Protocol):
-    """Makes the disk of a root, given the mount point that it must lie on."""
+class OpenDisk(Protocol):
+    """Opens the disk of a root, given the mount point that it must lie on."""
 
-    def __call__(self, root: bytes, mount: bytes) -> Disk:
+    def __call__(self, root: bytes, mount: bytes) -> RootDisk:
         """Return the disk below `root`."""
 
 
@@ -118,8 +118,8 @@ class LocalDisk:
         self._identity: tuple[int, int] | None = None
         """Device and inode of the root when it was last checked: a remount changes both, so another is only told."""
 
-    def check(self) -> None:
-        """See `Disk.check`."""
+    def verify_root(self) -> None:
+        """See `RootDisk.verify_root`."""
         name = os.fsdecode(self.root)
         if self._mount and not is_mounted(self._mount):
             raise RootLost(f"nothing is mounted at {os.fsdecode(self._mount)}; connect the drive or mount it again")
@@ -140,7 +140,7 @@ class LocalDisk:
         if not stat.S_ISDIR(seen.st_mode) or nofollow.leads_elsewhere(seen):
             raise RootLost(f"{name} {_SWAPPED}")
         if self._identity not in (None, (seen.st_dev, seen.st_ino)):
-            log.warning("root_is_another_folder", root=name, hint="it was created again, mounted again or replaced")
+            log.warning("root_replaced", root=name, hint="it was created again, mounted again or replaced")
         self._identity = seen.st_dev, seen.st_ino
 
     def _new_name(self) -> str:
@@ -156,7 +156,7 @@ class LocalDisk:
 
     @contextmanager
     def folder(self, path: bytes) -> Iterator[OpenFolder]:
-        """See `Disk.folder`."""
+        """See `RootDisk.folder`."""
         if not nofollow.BY_DESCRIPTOR:
             yield _PathFolder(self.root, path)
             return
@@ -164,22 +164,22 @@ class LocalDisk:
             yield _DescriptorFolder.of(descriptor)
 
     def pages(self, path: bytes, only: frozenset[bytes] | None) -> Generator[Page | None, None, None]:
-        """See `Disk.pages`; this one always answers."""
+        """See `RootDisk.pages`; this one always answers."""
         with self.folder(path) as opened:
             names, seen_of = opened.names() if only is None else sorted(only), opened.stat
             for start in range(0, max(len(names), 1), PAGE):
                 chunk = names[start : start + PAGE]
                 last = chunk[-1] if start + PAGE < len(names) else None
-                yield Page(chunk, [look_or_error(seen_of, name) for name in chunk], last)
+                yield Page(chunk, [lstat_or_error(seen_of, name) for name in chunk], last)
 
-    def look(self, path: bytes) -> os.stat_result:
-        """See `Disk.look`."""
+    def lstat(self, path: bytes) -> os.stat_result:
+        """See `RootDisk.lstat`."""
         folder, _, name = path.rpartition(b"/")
         with self.folder(folder) as opened:
             return opened.stat(name)
 
     def lists(self, path: bytes) -> bool:
-        """See `Disk.lists`."""
+        """See `RootDisk.lists`."""
         try:
             with self.folder(path) as opened:
                 opened.names()
@@ -188,7 +188,7 @@ class LocalDisk:
         return True
 
     def leads_inside(self, path: bytes) -> bool:
-        """See `Disk.leads_inside`."""
+        """See `RootDisk.leads_inside`."""
         full = os.path.join(self.root, path)  # noqa: PTH118 - bytes
         target = os.path.realpath(full)  # only its name is wanted; nothing there is read
         return is_below(target, self.root) and os.path.lexists(target) and target != full
@@ -218,7 +218,7 @@ class _DescriptorFolder:
     def open(self, name: bytes) -> int:
         return os.open(name, nofollow.FILE, dir_fd=self.descriptor)
 
-    def hold(self, name: bytes) -> AbstractContextManager[Hold]:
+    def hold(self, name: bytes) -> AbstractContextManager[HeldFile]:
         return hold_in(self.descriptor, name, nofollow.FILE)
 
     def put_back(self, hidden: bytes, name: bytes) -> str:
@@ -249,7 +249,7 @@ class _PathFolder:
     def open(self, name: bytes) -> int:
         return open_sharing(os.fsdecode(os.path.join(self._checked(), name)))  # noqa: PTH118 - bytes
 
-    def hold(self, name: bytes) -> AbstractContextManager[Hold]:
+    def hold(self, name: bytes) -> AbstractContextManager[HeldFile]:
         return hold_path(os.fsdecode(os.path.join(self._checked(), name)))  # noqa: PTH118 - bytes
 
     def put_back(self, hidden: bytes, name: bytes) -> str:  # noqa: ARG002 - nothing is hidden here
@@ -279,8 +279,8 @@ def is_below(path: bytes, root: bytes) -> bool:
     return path == root or path.startswith(root.rstrip(b"/\\") + os.fsencode(os.sep))
 
 
-def look_or_error(look: Callable[[bytes], os.stat_result], name: bytes) -> os.stat_result | OSError:
-    """Look at one name, and return what went wrong in place of what was seen."""
+def lstat_or_error(look: Callable[[bytes], os.stat_result], name: bytes) -> os.stat_result | OSError:
+    """Stat one name, never what a link points to, and return what went wrong in place of what was seen."""
     try:
         return look(name)
     except OSError as error:
@@ -297,14 +297,14 @@ def changed_ns(seen: os.stat_result) -> int:
     return 0 if os.name == "nt" else seen.st_ctime_ns
 
 
-def look(disk: Disk, path: bytes) -> os.stat_result:
+def lstat(disk: RootDisk, path: bytes) -> os.stat_result:
     """Look at one path below the root.
 
     Raises:
         FolderError: says in which way it could not be looked at.
     """
     try:
-        return disk.look(path)
+        return disk.lstat(path)
     except OSError as error:
         raise explain(error, path) from error
 
@@ -314,9 +314,9 @@ def explain(error: OSError, path: bytes) -> FolderError:
     shown = path.decode("utf-8", "replace") or "the root"
     problem = error.strerror or type(error).__name__
     if is_locked(error):
-        return Busy(f"{shown} is in use by another program")
+        return DiskBusy(f"{shown} is in use by another program")
     if error.errno in _GONE:
         return Vanished(f"{shown} is not there: {problem}")
     if error.errno in _DENIED:
         return Unreadable(f"{shown} may not be read by this account: {problem}")
-    return Busy(f"{shown} could not be read: {problem}")
+    return DiskBusy(f"{shown} could not be read: {problem}")

@@ -145,14 +145,14 @@ class Events:
         try:
             self._observer.unschedule(watch)
         except (KeyError, OSError) as error:  # the emitter of a deleted folder has ended by itself
-            log.debug("watch_was_gone", folder=os.fsdecode(folder), problem=str(error))
+            log.debug("watch_already_removed", folder=os.fsdecode(folder), problem=str(error))
 
 
 def _observer(overflow: Callable[[], None], ended: Callable[[bytes], None]) -> BaseObserver:
     if sys.platform == "win32":
-        from datauploader_watcher.adapters.windows import telling_observer  # noqa: PLC0415 - there is none elsewhere
+        from datauploader_watcher.adapters.windows import overflow_observer  # noqa: PLC0415 - there is none elsewhere
 
-        return telling_observer(overflow, ended)
+        return overflow_observer(overflow, ended)
     return Observer()  # its losses are heard through the log
 
 

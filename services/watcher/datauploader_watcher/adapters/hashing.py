@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from datauploader.threads import WorkerThread
-from datauploader_watcher.adapters.disk import Disk, OpenFolder, explain, stamp_of
+from datauploader_watcher.adapters.disk import OpenFolder, RootDisk, explain, stamp_of
 from datauploader_watcher.adapters.sharing import has_writer
-from datauploader_watcher.domain.settling import Wanted
+from datauploader_watcher.domain.stability import HashRequest
 from datauploader_watcher.domain.versions import Digests, Stamp, split
-from datauploader_watcher.errors import Busy, FolderError
+from datauploader_watcher.errors import DiskBusy, FolderError
 
 log = structlog.get_logger()
 
@@ -29,8 +29,8 @@ GROUP = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of reading one file: digests, another stamp, or a problem."""
+class HashResult:
+    """The result of hashing one file: digests, another stamp, or a problem."""
 
     upload: int
     path: bytes
@@ -70,9 +70,9 @@ class _Job:
     """Files of one folder, or one large file with how far its reading is."""
 
     upload: int
-    disk: Disk
+    disk: RootDisk
     folder: bytes
-    files: Sequence[Wanted]
+    files: Sequence[HashRequest]
     sums: _Sums | None = None
     descriptor: int | None = None
     writer: bool = False
@@ -85,10 +85,10 @@ class _Lane:
     jobs: deque[_Job] = field(default_factory=deque)
 
 
-class Hashers:
-    """The threads."""
+class HashPool:
+    """A pool of threads that read and hash files."""
 
-    def __init__(self, workers: int, done: Callable[[list[Outcome]], None], *, sha1: bool = False) -> None:
+    def __init__(self, workers: int, done: Callable[[list[HashResult]], None], *, sha1: bool = False) -> None:
         """Set up threads that report each job's outcomes through `done`."""
         self._done = done
         self._sha1 = sha1
@@ -116,9 +116,9 @@ class Hashers:
             if thread.is_alive():
                 thread.join(deadline_s)
 
-    def hash(self, upload: int, disk: Disk, files: Iterable[Wanted]) -> None:
+    def hash(self, upload: int, disk: RootDisk, files: Iterable[HashRequest]) -> None:
         """Read these files, or look once more at those that were read; small ones of one folder together."""
-        groups: dict[bytes, list[Wanted]] = {}
+        groups: dict[bytes, list[HashRequest]] = {}
         jobs: list[tuple[bool, _Job]] = []
         for file in files:
             folder = split(file.path)[0]
@@ -153,10 +153,10 @@ class Hashers:
                 else:
                     self._done(self._small(job))
             except Exception as error:  # the thread's boundary: one odd file must not end the reading of all others
-                log.exception("files_not_hashed", upload=job.upload, files=len(job.files))
+                log.exception("hashing_failed", upload=job.upload, files=len(job.files))
                 _close(job)
-                problem = Busy(f"reading it failed ({type(error).__name__}: {str(error)[:300]})")
-                self._done([Outcome(job.upload, file.path, file.stamp, problem=problem) for file in job.files])
+                problem = DiskBusy(f"reading it failed ({type(error).__name__}: {str(error)[:300]})")
+                self._done([HashResult(job.upload, file.path, file.stamp, problem=problem) for file in job.files])
 
     def _take(self) -> tuple[tuple[int, bool], _Job] | None:
         with self._change:
@@ -170,8 +170,8 @@ class Hashers:
                 self._lanes.clear()
                 self._change.wait()
 
-    def _small(self, job: _Job) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def _small(self, job: _Job) -> list[HashResult]:
+        outcomes: list[HashResult] = []
         try:
             with job.disk.folder(job.folder) as opened:
                 for file in job.files:
@@ -182,11 +182,11 @@ class Hashers:
         except OSError as error:
             problem = explain(error, job.folder)
             outcomes.extend(
-                Outcome(job.upload, file.path, file.stamp, problem=problem) for file in job.files[len(outcomes) :]
+                HashResult(job.upload, file.path, file.stamp, problem=problem) for file in job.files[len(outcomes) :]
             )
         return outcomes
 
-    def _whole(self, job: _Job, opened: OpenFolder, file: Wanted) -> Outcome:
+    def _whole(self, job: _Job, opened: OpenFolder, file: HashRequest) -> HashResult:
         path, seen, name = file.path, file.stamp, split(file.path)[1]
         try:
             descriptor = opened.open(name)
@@ -195,7 +195,7 @@ class Hashers:
                 if file.as_is:
                     seen = before
                 elif before != seen:
-                    return Outcome(job.upload, path, seen, changed=before)
+                    return HashResult(job.upload, path, seen, changed=before)
                 writer = has_writer(descriptor) is True
                 sums = _Sums(sha1=self._sha1)
                 while data := os.read(descriptor, _next(file, seen, sums)):
@@ -205,14 +205,14 @@ class Hashers:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            return Outcome(job.upload, path, seen, problem=explain(error, path))
+            return HashResult(job.upload, path, seen, problem=explain(error, path))
 
     def _large(self, key: tuple[int, bool], job: _Job) -> None:
         path, seen = job.files[0][:2]
         try:
             outcome = self._slice(job, path, split(path)[1], seen)
         except OSError as error:
-            outcome = Outcome(job.upload, path, seen, problem=explain(error, path))
+            outcome = HashResult(job.upload, path, seen, problem=explain(error, path))
         if outcome is not None or self._stopping or job.upload in self._forgotten:
             _close(job)
             self._done([outcome] if outcome is not None else [])
@@ -221,7 +221,7 @@ class Hashers:
             self._lanes.setdefault(key, _Lane()).jobs.appendleft(job)
             self._change.notify()
 
-    def _slice(self, job: _Job, path: bytes, name: bytes, seen: Stamp) -> Outcome | None:
+    def _slice(self, job: _Job, path: bytes, name: bytes, seen: Stamp) -> HashResult | None:
         """Read on for a slice; an outcome ends it, None asks for another turn."""
         if job.descriptor is None:
             with job.disk.folder(job.folder) as opened:
@@ -235,7 +235,7 @@ class Hashers:
         file = job.files[0]
         now = _regular(job.descriptor)
         if now != seen and not file.as_is:
-            return Outcome(job.upload, path, seen, changed=now)
+            return HashResult(job.upload, path, seen, changed=now)
         for _ in range(SLICE // BLOCK):
             if self._stopping:
                 return None
@@ -248,35 +248,35 @@ class Hashers:
         return None
 
 
-def _once_more(job: _Job, opened: OpenFolder, file: Wanted) -> Outcome:
+def _once_more(job: _Job, opened: OpenFolder, file: HashRequest) -> HashResult:
     """Look whether a file is still what was read."""
     try:
         now = stamp_of(opened.stat(split(file.path)[1]))
     except OSError as error:
-        return Outcome(job.upload, file.path, file.stamp, problem=explain(error, file.path))
+        return HashResult(job.upload, file.path, file.stamp, problem=explain(error, file.path))
     if now != file.stamp:
-        return Outcome(job.upload, file.path, file.stamp, changed=now)
-    return Outcome(job.upload, file.path, file.stamp, digests=file.digests, writer=file.writer)
+        return HashResult(job.upload, file.path, file.stamp, changed=now)
+    return HashResult(job.upload, file.path, file.stamp, digests=file.digests, writer=file.writer)
 
 
-def _next(file: Wanted, seen: Stamp, sums: _Sums) -> int:
+def _next(file: HashRequest, seen: Stamp, sums: _Sums) -> int:
     """Return how many bytes to read next: of a file that is taken as it is, those that it had when it was opened."""
     return min(BLOCK, seen.size - sums.length) if file.as_is else BLOCK
 
 
 def _verdict(
-    upload: int, file: Wanted, seen: Stamp, descriptor: int, opened: OpenFolder, sums: _Sums
-) -> Outcome:  # fmt: skip
+    upload: int, file: HashRequest, seen: Stamp, descriptor: int, opened: OpenFolder, sums: _Sums
+) -> HashResult:  # fmt: skip
     """Compare what the file is after the reading, by descriptor and by name, with what it was before."""
     path = file.path
     if file.as_is and sums.length == seen.size:
-        return Outcome(upload, path, seen, digests=sums.digests(), as_is=True)
+        return HashResult(upload, path, seen, digests=sums.digests(), as_is=True)
     after, named = stamp_of(os.fstat(descriptor)), stamp_of(opened.stat(split(path)[1]))
     if after == seen == named:
         if sums.length != seen.size:
-            return Outcome(upload, path, seen, problem=Busy(f"{sums.length} of {seen.size} bytes could be read"))
-        return Outcome(upload, path, seen, digests=sums.digests())
-    return Outcome(upload, path, seen, changed=named)
+            return HashResult(upload, path, seen, problem=DiskBusy(f"{sums.length} of {seen.size} bytes could be read"))
+        return HashResult(upload, path, seen, digests=sums.digests())
+    return HashResult(upload, path, seen, changed=named)
 
 
 def _regular(descriptor: int) -> Stamp:

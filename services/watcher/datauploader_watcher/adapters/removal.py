@@ -27,7 +27,7 @@ from datauploader_watcher.adapters.sharing import (
 _NO_REPLACE = 1
 
 
-class Hold(Protocol):
+class HeldFile(Protocol):
     """A file that is held open."""
 
     @property
@@ -95,7 +95,7 @@ def put_back(folder: int, hidden: bytes, name: bytes) -> str:
 
 
 @contextmanager
-def hold_in(folder: int, name: bytes, flags: int) -> Iterator[Hold]:
+def hold_in(folder: int, name: bytes, flags: int) -> Iterator[HeldFile]:
     """Hold a file in a folder that is open under a descriptor."""
     held = _Leased(folder, name, os.open(name, flags, dir_fd=folder))
     try:
@@ -128,7 +128,7 @@ class _Shared:
 
 
 @contextmanager
-def hold_path(path: str) -> Iterator[Hold]:
+def hold_path(path: str) -> Iterator[HeldFile]:
     """Hold a file by its path: Windows."""
     held = _Shared(path)
     try:

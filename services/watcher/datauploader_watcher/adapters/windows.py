@@ -15,7 +15,7 @@ from watchdog.observers.read_directory_changes import WindowsApiEmitter
 from watchdog.observers.winapi import DirectoryChangeReader
 
 
-class TellingReader(DirectoryChangeReader):
+class OverflowReader(DirectoryChangeReader):
     """Reads changes, and tells when some were lost (an answer of 0 bytes) and when it ends without being asked to.
 
     watchdog takes every error for a removed folder. So the watch of one that is still there would end as well, after
@@ -58,7 +58,7 @@ class TellingReader(DirectoryChangeReader):
         return winapi._drop_case_only_rename_deletions(events)  # noqa: SLF001 - likewise
 
 
-class TellingEmitter(WindowsApiEmitter):
+class OverflowEmitter(WindowsApiEmitter):
     """An emitter whose reader tells."""
 
     def __init__(
@@ -83,11 +83,11 @@ class TellingEmitter(WindowsApiEmitter):
         """
         winapi._close_directory_handle(winapi._get_directory_handle(self.watch.path))  # noqa: SLF001 - it offers no trial
         with self._lock:
-            reader = self._reader = TellingReader(self.watch.path, *self._tell, recursive=self.watch.is_recursive)
+            reader = self._reader = OverflowReader(self.watch.path, *self._tell, recursive=self.watch.is_recursive)
         reader.start()
 
 
-def telling_observer(overflow: Callable[[], None], ended: Callable[[bytes], None]) -> BaseObserver:
+def overflow_observer(overflow: Callable[[], None], ended: Callable[[bytes], None]) -> BaseObserver:
     """Return an observer of Windows' folders that tells when events were lost, and which watches end by themselves."""
-    emitter: Any = partial(TellingEmitter, overflow=overflow, ended=ended)  # watchdog names a class, and only calls it
+    emitter: Any = partial(OverflowEmitter, overflow=overflow, ended=ended)  # watchdog names a class, and only calls it
     return BaseObserver(emitter)

@@ -25,6 +25,6 @@ def moves(now: str, to: str) -> bool:
     return _RANK[to] > _RANK[now]
 
 
-def patience(first_s: float, attempts: int) -> float:
-    """Return how long to wait for a receipt after so many announcements: twice as long each time, up to an hour."""
+def next_reminder_s(first_s: float, attempts: int) -> float:
+    """Return the back-off: how long to wait after so many announcements, twice as long each time, up to an hour."""
     return float(min(LONGEST_PATIENCE_S, first_s * 2 ** min(max(attempts - 1, 0), 20)))

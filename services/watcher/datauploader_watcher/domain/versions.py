@@ -45,8 +45,8 @@ class Digests:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A version as the ledger has it."""
+class KnownVersion:
+    """A known version: as the ledger has it."""
 
     stamp: Stamp
     """What the disk said when it was last found unchanged."""
@@ -58,42 +58,42 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Unchanged:
     """The content is the announced one; only what the disk says of it has changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class Reannounced:
     """The content is the announced one, but it must be announced again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
+class NewVersion:
     """A new version with its revision."""
 
     revision: int
 
 
-Judgement = Kept | Repeat | Fresh
+Judgement = Unchanged | Reannounced | NewVersion
 
 SAFE = frozenset(("stored", "catalogued", "releasing", "released"))
 """States in which the storage already holds the version."""
 
 
-def judge(known: Known | None, seen: Stamp, digests: Digests, now_ns: int) -> Judgement:
+def judge(known: KnownVersion | None, seen: Stamp, digests: Digests, now_ns: int) -> Judgement:
     """Decide what a finished file means beside what the ledger has.
 
     A file that was only touched, copied back or remounted (same bytes, another inode or time) is no new version
     once the storage holds it. Before that it is one, because whoever moves it compares size and time.
     """
     if known is None:
-        return Fresh(now_ns)
+        return NewVersion(now_ns)
     same = known.stamp.size == seen.size and known.digests.sha256 == digests.sha256
     if same and known.state in SAFE:
-        return Kept()
+        return Unchanged()
     if same and known.mtime_ns == seen.mtime_ns:
-        return Kept() if known.state in ("ready", "announced", "failed") else Repeat()
-    return Fresh(max(known.revision + 1, now_ns))
+        return Unchanged() if known.state in ("ready", "announced", "failed") else Reannounced()
+    return NewVersion(max(known.revision + 1, now_ns))
 
 
 def version(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One row."""
+class RestlessChoice:
+    """A choice for a restless file: a row of the table `choices`."""
 
     take: bool
     """The file is taken as it is when it is read next; else it is left out."""
@@ -18,7 +18,7 @@ class Choice:
     """How often it was read, and then was found to be something else."""
 
 
-class Choices:
+class RestlessChoiceTable:
     """The table `choices`, inside the caller's transaction."""
 
     @staticmethod
@@ -28,11 +28,12 @@ class Choices:
         db.executemany(query, [(upload, path, "take" if take else "leave-out", who) for path in paths])
 
     @staticmethod
-    def of(db: sqlite3.Connection, upload: int) -> dict[bytes, Choice]:
+    def of(db: sqlite3.Connection, upload: int) -> dict[bytes, RestlessChoice]:
         """Return the choices for the files of an upload, by path."""
         rows = db.execute("SELECT * FROM choices WHERE upload = ?", (upload,))
         return {
-            row["path"]: Choice(row["choice"] == "take", row["who"], bool(row["done"]), row["tries"]) for row in rows
+            row["path"]: RestlessChoice(row["choice"] == "take", row["who"], bool(row["done"]), row["tries"])
+            for row in rows
         }
 
     @staticmethod

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from datauploader.contracts.files import FileVersion
 from datauploader.contracts.model import LATEST_NS
-from datauploader_watcher.domain.versions import Digests, Known, Stamp, join, split, version
-from datauploader_watcher.ledger.held import Held
+from datauploader_watcher.domain.versions import Digests, KnownVersion, Stamp, join, split, version
 from datauploader_watcher.ledger.schema import PENDING, TO_DO
+from datauploader_watcher.ledger.superseded import SupersededVersions
 
 KnownRow = tuple[bytes, int, int, int, str, str | None, int]
 """Name, size, mtime_ns, inode, state, reason, ctime_ns: what a scan compares with the disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One version, as much of it as is needed to speak of it."""
+class FileRow:
+    """A row of the table `files`: one version, as much of it as is needed to speak of it."""
 
     folder: int
     name: bytes
@@ -49,7 +49,7 @@ _HELD = "'stored', 'catalogued', 'releasing', 'released'"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
 
 
-class Files:
+class FileTable:
     """The tables `folders`, `files` and `tallies`, inside the caller's transaction."""
 
     @staticmethod
@@ -61,7 +61,7 @@ class Files:
     @staticmethod
     def make_folder(db: sqlite3.Connection, upload: int, path: bytes) -> int:
         """Find a folder's number, or give it one."""
-        found = Files.folder(db, upload, path)
+        found = FileTable.folder(db, upload, path)
         if found is not None:
             return found
         return int(db.execute("INSERT INTO folders (upload, path) VALUES (?, ?)", (upload, path)).lastrowid or 0)
@@ -87,12 +87,12 @@ class Files:
         return {row[0]: row for row in found if row is not None}
 
     @staticmethod
-    def find_in(db: sqlite3.Connection, folder: int, name: bytes) -> Known | None:
+    def find_in(db: sqlite3.Connection, folder: int, name: bytes) -> KnownVersion | None:
         """Look up the version under a name; None where there is none, or it is left out."""
         row = db.execute("SELECT * FROM files WHERE folder = ? AND name = ?", (folder, name)).fetchone()
         if row is None or row["sha256"] is None:
             return None
-        return Known(
+        return KnownVersion(
             _stamp(row),
             row["state"],
             row["version_mtime_ns"],
@@ -102,7 +102,7 @@ class Files:
 
     @staticmethod
     def put(
-        db: sqlite3.Connection, upload: int, rows: Iterable[Row], *, announced: tuple[float, float] | None = None
+        db: sqlite3.Connection, upload: int, rows: Iterable[FileRow], *, announced: tuple[float, float] | None = None
     ) -> None:
         """Keep finished versions, each in place of whatever was known of its path.
 
@@ -113,7 +113,7 @@ class Files:
             announced: now, and when their patience ends, where they are announced in the same transaction.
         """
         rows = list(rows)
-        Held.keep(db, [(row.folder, row.name) for row in rows])
+        SupersededVersions.keep_stored(db, [(row.folder, row.name) for row in rows])
         state, attempts = ("announced", 1) if announced else ("ready", 0)
         now, due_at = announced or (None, None)
         db.executemany(
@@ -179,7 +179,7 @@ class Files:
         db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, as_is, folder, name))
 
     @staticmethod
-    def written(db: sqlite3.Connection, upload: int) -> list[Row]:
+    def written(db: sqlite3.Connection, upload: int) -> list[FileRow]:
         """List versions that a program had open for writing when they were read, in order of their paths."""
         query = f"""SELECT {_COLUMNS} {_FROM} WHERE f.upload = ? AND f.writer = 1 AND f.sha256 IS NOT NULL
             AND f.state <> 'gone'"""
@@ -193,13 +193,13 @@ class Files:
         return sorted((join(row[0], row[1]), row[2]) for row in db.execute(query, (upload, -LATEST_NS, LATEST_NS)))
 
     @staticmethod
-    def in_state(db: sqlite3.Connection, upload: int, state: str, most: int) -> list[Row]:
+    def in_state(db: sqlite3.Connection, upload: int, state: str, most: int) -> list[FileRow]:
         """List versions in one of the states that ask for something to be done."""
         query = f"SELECT {_COLUMNS} {_FROM} WHERE f.upload = ? AND f.state = ? AND f.state IN {TO_DO} LIMIT ?"
         return [_row(row) for row in db.execute(query, (upload, state, most))]
 
     @staticmethod
-    def overdue(db: sqlite3.Connection, upload: int, *, before: float, beyond: float, most: int) -> list[Row]:
+    def overdue(db: sqlite3.Connection, upload: int, *, before: float, beyond: float, most: int) -> list[FileRow]:
         """List versions whose receipt should have come before `before`, or that the clock has put beyond `beyond`."""
         query = f"""WITH late AS (
                 SELECT folder, name FROM files WHERE upload = ? AND state IN {PENDING} AND due_at <= ?
@@ -210,7 +210,7 @@ class Files:
         return [_row(row) for row in db.execute(query, (upload, before, upload, beyond, most))]
 
     @staticmethod
-    def set_announced(db: sqlite3.Connection, rows: Iterable[tuple[Row, float]], now: float) -> None:
+    def set_announced(db: sqlite3.Connection, rows: Iterable[tuple[FileRow, float]], now: float) -> None:
         """Note announcements: each row with the moment at which its patience ends."""
         db.executemany(
             """UPDATE files SET state = CASE state WHEN 'ready' THEN 'announced' ELSE state END,
@@ -225,7 +225,7 @@ class Files:
         db.execute("UPDATE files SET state = ? WHERE folder = ? AND name = ?", (state, folder, name))
 
     @staticmethod
-    def set_reason(db: sqlite3.Connection, row: Row, reason: str, detail: str = "") -> None:
+    def set_reason(db: sqlite3.Connection, row: FileRow, reason: str, detail: str = "") -> None:
         """Note why a version is in its state."""
         query = "UPDATE files SET reason = ?, detail = ? WHERE folder = ? AND name = ?"
         db.execute(query, (reason, detail, row.folder, row.name))
@@ -260,14 +260,14 @@ class Files:
         db.execute("DELETE FROM files WHERE upload = ? AND state NOT IN ('stored', 'catalogued')", (upload,))
 
     @staticmethod
-    def withdraw(db: sqlite3.Connection, row: Row) -> None:
+    def withdraw(db: sqlite3.Connection, row: FileRow) -> None:
         """Take back a version that was to be announced: one that never was is forgotten, but for what it replaced."""
-        if row.attempts == 0 and Held.restore(db, row.folder, row.name):
+        if row.attempts == 0 and SupersededVersions.restore(db, row.folder, row.name):
             return
         if row.attempts == 0:
             db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (row.folder, row.name))
         else:
-            Files.set_state(db, row.folder, row.name, "announced")
+            FileTable.set_state(db, row.folder, row.name, "announced")
 
     @staticmethod
     def retry_failed(db: sqlite3.Connection, upload: int, paths: Sequence[bytes] = ()) -> int:
@@ -344,10 +344,10 @@ class Files:
             yield join(folder, name), sha256.hex()
 
 
-def _row(row: sqlite3.Row) -> Row:
+def _row(row: sqlite3.Row) -> FileRow:
     path, as_is = join(row["directory"], row["name"]), bool(row["as_is"])
     digests = Digests(row["sha256"], row["md5"], row["sha1"])
-    return Row(
+    return FileRow(
         folder=row["folder"],
         name=row["name"],
         path=path,
@@ -369,7 +369,7 @@ def _stamp(row: sqlite3.Row) -> Stamp:
 
 def new_row(
     folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int, *, as_is: bool = False
-) -> Row:
+) -> FileRow:
     """Build the row of a version that was just found finished."""
     made = version(path, seen.size, seen.mtime_ns, digests, revision, as_is=as_is)
-    return Row(folder, name, path, "ready", 0, seen, made, digests, as_is=as_is)
+    return FileRow(folder, name, path, "ready", 0, seen, made, digests, as_is=as_is)

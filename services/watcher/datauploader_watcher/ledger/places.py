@@ -7,7 +7,7 @@ from pathlib import Path
 from datauploader.state import Store
 
 
-class Places:
+class RootPlaceTable:
     """The table `places`."""
 
     def __init__(self, store: Store, roots: Collection[Path]) -> None:

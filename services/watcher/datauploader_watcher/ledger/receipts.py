@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datauploader.contracts.files import FileVersion
 from datauploader_watcher.domain.receipts import moves
 from datauploader_watcher.domain.versions import split
-from datauploader_watcher.ledger.files import Files
-from datauploader_watcher.ledger.held import LOST, Held
-from datauploader_watcher.ledger.uploads import Uploads
+from datauploader_watcher.ledger.files import FileTable
+from datauploader_watcher.ledger.superseded import LOST, SupersededVersions
+from datauploader_watcher.ledger.uploads import UploadTable
 
 HELD = ("stored", "catalogued")
 """Receipts that say that the storage has a version."""
@@ -17,8 +17,8 @@ MOST_ANNOUNCEMENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What came back for one version."""
+class FileReceipt:
+    """A receipt for one file version: what came back of it."""
 
     file: FileVersion
     state: str
@@ -30,7 +30,7 @@ class Receipt:
     """When to announce the version again without further word."""
 
 
-def apply(db: sqlite3.Connection, upload: int, receipt: Receipt, *, adopt: bool = False) -> bool:
+def apply(db: sqlite3.Connection, upload: int, receipt: FileReceipt, *, adopt: bool = False) -> bool:
     """Move the version that the receipt is for; False where it is older, or further on already.
 
     One that is newer than what the ledger has, or not in it, was announced by a ledger that is lost. Where that is
@@ -62,11 +62,11 @@ def apply(db: sqlite3.Connection, upload: int, receipt: Receipt, *, adopt: bool 
     return True
 
 
-def _adopt(db: sqlite3.Connection, upload: int, receipt: Receipt) -> bool:
+def _adopt(db: sqlite3.Connection, upload: int, receipt: FileReceipt) -> bool:
     """Take over a version that is on the storage, with its proof."""
     file = receipt.file
     directory, name = split(file.raw)
-    folder = Files.make_folder(db, upload, directory)
+    folder = FileTable.make_folder(db, upload, directory)
     digests = (bytes.fromhex(text) if text else None for text in (file.sha256, file.md5, file.sha1))
     db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (folder, name))  # a REPLACE would not be counted
     db.execute(
@@ -77,20 +77,20 @@ def _adopt(db: sqlite3.Connection, upload: int, receipt: Receipt) -> bool:
             file.revision, file.mtime_ns, receipt.due_at, receipt.object, *digests,
         ),
     )  # fmt: skip
-    Uploads.reseal(db, upload)
+    UploadTable.reseal(db, upload)
     return True
 
 
-def _superseded(db: sqlite3.Connection, upload: int, row: sqlite3.Row, name: bytes, receipt: Receipt) -> None:
+def _superseded(db: sqlite3.Connection, upload: int, row: sqlite3.Row, name: bytes, receipt: FileReceipt) -> None:
     """Remember an older version that is stored: the newer one may be gone before it is.
 
     Not what transfer has looked for since: such a receipt comes late.
     """
     if row["reason"] == LOST:
         return
-    Held.heard(db, row["folder"], name, receipt.file, receipt.object)
-    if row["state"] == "gone" and Held.restore(db, row["folder"], name):
-        Uploads.reseal(db, upload)
+    SupersededVersions.note_stored(db, row["folder"], name, receipt.file, receipt.object)
+    if row["state"] == "gone" and SupersededVersions.restore(db, row["folder"], name):
+        UploadTable.reseal(db, upload)
 
 
 def excuse(db: sqlite3.Connection, upload: int, file: FileVersion, reason: str, detail: str, due_at: float) -> None:

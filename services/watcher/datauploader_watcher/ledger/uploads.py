@@ -13,7 +13,7 @@ OPEN = ("requested", "open", "sealed")
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadRow:
     """One row: the request and what became of it."""
 
     number: int
@@ -28,7 +28,7 @@ class Upload:
     root: bytes
     """Where the root really was when the upload was opened, without any link; b"" while it is not known."""
     sources: str
-    """What below it was to be uploaded then, as `opening` writes it; "" while that is not known."""
+    """What below it was to be uploaded then, as `admission` writes it; "" while that is not known."""
     trouble: str
     """A sentence about the whole upload, such as why the catalogue refuses it."""
     manifest: str
@@ -53,7 +53,7 @@ class Upload:
         return self.event.data.upload_id
 
 
-class Uploads:
+class UploadTable:
     """The table `uploads`, inside the caller's transaction."""
 
     @staticmethod
@@ -68,13 +68,13 @@ class Uploads:
         return True
 
     @staticmethod
-    def get(db: sqlite3.Connection, upload_id: str) -> Upload | None:
+    def get(db: sqlite3.Connection, upload_id: str) -> UploadRow | None:
         """Look one up by its name."""
         row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
         return _read(row) if row else None
 
     @staticmethod
-    def in_states(db: sqlite3.Connection, states: Iterable[str]) -> list[Upload]:
+    def in_states(db: sqlite3.Connection, states: Iterable[str]) -> list[UploadRow]:
         """List the uploads in these states, oldest first."""
         words = tuple(states)
         marks = ", ".join("?" * len(words))
@@ -82,7 +82,7 @@ class Uploads:
         return [_read(row) for row in db.execute(query, words)]
 
     @staticmethod
-    def latest_in(db: sqlite3.Connection, states: tuple[str, str], most: int) -> list[Upload]:
+    def latest_in(db: sqlite3.Connection, states: tuple[str, str], most: int) -> list[UploadRow]:
         """List the latest uploads in two states, newest first."""
         query = "SELECT * FROM uploads WHERE state IN (?, ?) ORDER BY id DESC LIMIT ?"
         return [_read(row) for row in db.execute(query, (*states, most))]
@@ -129,7 +129,7 @@ class Uploads:
 
     @staticmethod
     def set_agreed(db: sqlite3.Connection, number: int, agreed: str) -> None:
-        """Note whether the catalogue lets the upload write its dataset; see `Upload.agreed`."""
+        """Note whether the catalogue lets the upload write its dataset; see `UploadRow.agreed`."""
         db.execute("UPDATE uploads SET agreed = ? WHERE id = ?", (agreed, number))
 
     @staticmethod
@@ -149,18 +149,18 @@ class Uploads:
         db.execute("UPDATE uploads SET manifest = '' WHERE id = ? AND state = 'sealed'", (number,))
 
     @staticmethod
-    def to_recall(db: sqlite3.Connection) -> list[Upload]:
+    def to_recall(db: sqlite3.Connection) -> list[UploadRow]:
         """List the uploads that were taken up, and of which it is not known yet what the catalog has."""
         query = "SELECT * FROM uploads WHERE recall IS NOT NULL AND state IN ('open', 'sealed') ORDER BY id"
         return [_read(row) for row in db.execute(query)]
 
     @staticmethod
     def set_recall(db: sqlite3.Connection, number: int, recall: str | None) -> None:
-        """Note whether the catalog is to be asked what it has of the upload; see `Upload.recall`."""
+        """Note whether the catalog is to be asked what it has of the upload; see `UploadRow.recall`."""
         db.execute("UPDATE uploads SET recall = ? WHERE id = ?", (recall, number))
 
     @staticmethod
-    def to_look_at(db: sqlite3.Connection, now: float, longest_s: float) -> Upload | None:
+    def to_look_at(db: sqlite3.Connection, now: float, longest_s: float) -> UploadRow | None:
         """Find one whose folder is due to be looked at again, or that the clock has put beyond the longest wait."""
         query = """SELECT * FROM uploads WHERE look_at IS NOT NULL AND (look_at <= ? OR look_at > ?)
             ORDER BY look_at LIMIT 1"""
@@ -185,8 +185,8 @@ class Uploads:
         db.execute("UPDATE uploads SET heard_at = ? WHERE id = ?", (now, number))
 
 
-def _read(row: sqlite3.Row) -> Upload:
-    return Upload(
+def _read(row: sqlite3.Row) -> UploadRow:
+    return UploadRow(
         number=row["id"],
         event=cast("Event[UploadRequested]", decode(row["event"])),
         state=row["state"],

@@ -16,8 +16,8 @@ HANDSHAKE_S = 10
 """Seconds until a connection that is not open yet counts as failed."""
 
 
-class Address:
-    """A broker's URL, read once; it never shows its password."""
+class AmqpAddress:
+    """An AMQP address, a broker's URL, read once; it never shows its password."""
 
     def __init__(self, url: str, name: str) -> None:
         """Read the URL; pika's query parameters (`heartbeat=…`) and `cafile=…` are understood.

@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 from datauploader.contracts.address import Station
 from datauploader.messaging.blueprint import facility
-from datauploader.messaging.rabbit.address import Address
+from datauploader.messaging.rabbit.address import AmqpAddress
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.declaration import establish, missing_parts
-from datauploader.messaging.rabbit.link import Link
-from datauploader.messaging.rabbit.owner import Owner
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.tuning import Tuning
 
 T = TypeVar("T")
@@ -26,8 +26,8 @@ def apply_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | No
         MessagingError: the broker is away, refuses, or holds something that contradicts the topology.
     """
     settings = tuning or Tuning()
-    wanted = facility(stations, settings.ladder)
-    _with_link(url, settings, lambda link: establish(link, wanted, declare=True))
+    wanted = facility(stations, settings.retry_delays_s)
+    _with_link(url, settings, lambda connection: establish(connection, wanted, declare=True))
 
 
 def check_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | None = None) -> list[str]:
@@ -37,8 +37,8 @@ def check_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | No
         MessagingError: the broker is away or refuses.
     """
     settings = tuning or Tuning()
-    wanted = facility(stations, settings.ladder)
-    return _with_link(url, settings, lambda link: missing_parts(link, wanted))
+    wanted = facility(stations, settings.retry_delays_s)
+    return _with_link(url, settings, lambda connection: missing_parts(connection, wanted))
 
 
 def server_version(url: str, *, tuning: Tuning | None = None) -> str:
@@ -48,23 +48,23 @@ def server_version(url: str, *, tuning: Tuning | None = None) -> str:
         MessagingError: the broker is away or refuses.
     """
 
-    async def said(link: Link) -> str:
-        return link.server_version
+    async def said(connection: BrokerConnection) -> str:
+        return connection.server_version
 
     return _with_link(url, tuning or Tuning(), said)
 
 
-def _with_link(url: str, tuning: Tuning, step: Callable[[Link], Coroutine[Any, Any, T]]) -> T:
-    address = Address(url, "topology")
-    owner = Owner("topology")
-    link = Link(address, "administration", owner, tuning)
+def _with_link(url: str, tuning: Tuning, step: Callable[[BrokerConnection], Coroutine[Any, Any, T]]) -> T:
+    address = AmqpAddress(url, "topology")
+    owner = EventLoopThread("topology")
+    connection = BrokerConnection(address, "administration", owner, tuning)
 
     async def work() -> T:
         try:
-            await link.reach(_PATIENCE_S)
-            return await step(link)
+            await connection.reach(_PATIENCE_S)
+            return await step(connection)
         finally:
-            await link.close()
+            await connection.close()
 
     try:
         return owner.wait(work(), _LONGEST_S)

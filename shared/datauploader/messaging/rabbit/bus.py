@@ -13,7 +13,7 @@ import structlog
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import Event
-from datauploader.contracts.model import EventData, Travelling
+from datauploader.contracts.model import EventData, WireModel
 from datauploader.contracts.questions import Question
 from datauploader.errors import ConfigurationError, MessagingError
 from datauploader.messaging.ports import (
@@ -28,24 +28,24 @@ from datauploader.messaging.ports import (
     StationAnswerer,
     told_by_key,
 )
-from datauploader.messaging.rabbit.address import Address
-from datauploader.messaging.rabbit.answering import QuestionSource
-from datauploader.messaging.rabbit.asking import Asking
-from datauploader.messaging.rabbit.awaited import Awaited
+from datauploader.messaging.rabbit.address import AmqpAddress
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.consumer import QueueSource
 from datauploader.messaging.rabbit.counting import count_all
-from datauploader.messaging.rabbit.link import Link
-from datauploader.messaging.rabbit.log_reader import LogSource
+from datauploader.messaging.rabbit.dead_letters import DeadLetterQueues
+from datauploader.messaging.rabbit.delayed_retries import DelayedRetries
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import outgoing
-from datauploader.messaging.rabbit.owner import Owner
-from datauploader.messaging.rabbit.parked import ParkedMessages
 from datauploader.messaging.rabbit.publisher import Publisher
+from datauploader.messaging.rabbit.rpc_client import RpcClient
+from datauploader.messaging.rabbit.rpc_server import RpcServerSource
+from datauploader.messaging.rabbit.stream_consumer import StreamSource
 from datauploader.messaging.rabbit.subscription import Source, Subscription
 from datauploader.messaging.rabbit.tuning import Tuning
 from datauploader.messaging.rights import Speakers
 from datauploader.messaging.topology import Queue, asked_queue, question_key, stations_key, stations_queue
 
-A = TypeVar("A", bound=Travelling)
+A = TypeVar("A", bound=WireModel)
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class RabbitBus:
         Raises:
             ConfigurationError: the URL, or a role, cannot be read.
         """
-        address = Address(url, name)
+        address = AmqpAddress(url, name)
         self.user = address.user
         self._speakers = _speakers(users, self.user)
         declare = declare and self._speakers.who(self.user).role != "station"  # it may make nothing
@@ -76,18 +76,18 @@ class RabbitBus:
         self._service = name.split(" ", maxsplit=1)[0]
         self._numbers = itertools.count(1)
         self._subscriptions: list[Subscription] = []
-        self._awaited: list[tuple[Subscription, Awaited]] = []
+        self._retries: list[tuple[Subscription, DelayedRetries]] = []
         self._closing = threading.Lock()
-        self._owner = Owner(name)
-        self._out = Link(address, "publisher", self._owner, tuning)
-        self._in = Link(address, "consumer", self._owner, tuning)
-        self._publisher = Publisher(self._out, self._owner, tuning, declare=declare)
-        self._asking = Asking(
-            self._in, self._publisher, self._owner, tuning, user=address.user, speakers=self._speakers,
+        self._event_loop = EventLoopThread(name)
+        self._out = BrokerConnection(address, "publisher", self._event_loop, tuning)
+        self._in = BrokerConnection(address, "consumer", self._event_loop, tuning)
+        self._publisher = Publisher(self._out, self._event_loop, tuning, declare=declare)
+        self._asking = RpcClient(
+            self._in, self._publisher, self._event_loop, tuning, user=address.user, speakers=self._speakers,
             declare=declare,
         )  # fmt: skip
-        self._parked = ParkedMessages(self._in, self._publisher, tuning)
-        self._owner.call(self._publisher.begin)
+        self._parked = DeadLetterQueues(self._in, self._publisher, tuning)
+        self._event_loop.call(self._publisher.begin)
 
     def publish(self, event: Event[EventData]) -> "Future[None]":
         """See `Bus.publish`."""
@@ -99,18 +99,18 @@ class RabbitBus:
     ) -> Consumer:  # fmt: skip
         """See `Bus.consume`."""
         source = QueueSource(
-            queue, handler, link=self._in, publisher=self._publisher, tuning=self._tuning, declare=self._declare,
+            queue, handler, connection=self._in, publisher=self._publisher, tuning=self._tuning, declare=self._declare,
             speakers=self._speakers, prefetch=prefetch, on_new=on_new, ownership=ownership,
         )  # fmt: skip
         subscription = self._subscribe(source, workers)
-        self._awaited = [one for one in self._awaited if not one[0].stopping.is_set()]
-        self._awaited.append((subscription, source.awaited))
+        self._retries = [one for one in self._retries if not one[0].stopping.is_set()]
+        self._retries.append((subscription, source.awaited))
         return subscription
 
     def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
         """See `Bus.replay`; from a time, the broker begins with the chunk that holds it, so a little earlier."""
-        source = LogSource(
-            start, handler, link=self._in, tuning=self._tuning, declare=self._declare, speakers=self._speakers,
+        source = StreamSource(
+            start, handler, connection=self._in, tuning=self._tuning, declare=self._declare, speakers=self._speakers,
             at_end=at_end,
         )  # fmt: skip
         return self._subscribe(source, 1)
@@ -135,32 +135,32 @@ class RabbitBus:
 
     def queues(self, names: Sequence[str]) -> Sequence[QueueState]:
         """See `Bus.queues`."""
-        return self._owner.wait(count_all(self._in, names, self._tuning.patience_s), _COUNTED_S)
+        return self._event_loop.wait(count_all(self._in, names, self._tuning.patience_s), _COUNTED_S)
 
     def parked(self, queue: Queue) -> Sequence[ParkedMessage]:
         """See `Bus.parked`; at most some thousands."""
-        return self._owner.wait(self._parked.list(queue), _PARKED_S)
+        return self._event_loop.wait(self._parked.list(queue), _PARKED_S)
 
     def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
         """See `Bus.replay_parked`."""
-        return self._owner.wait(self._parked.replay(queue, frozenset(ids)), _PARKED_S)
+        return self._event_loop.wait(self._parked.replay(queue, frozenset(ids)), _PARKED_S)
 
     def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:
         """See `Bus.drop_parked`."""
-        return self._owner.wait(self._parked.drop(queue, frozenset(ids)), _PARKED_S)
+        return self._event_loop.wait(self._parked.drop(queue, frozenset(ids)), _PARKED_S)
 
     def health(self) -> BusHealth:
         """See `Bus.health`."""
-        troubles = [self._publisher.trouble, self._in.trouble if self._in.used else None]
-        troubles += [one.trouble for one in self._subscriptions if not one.stopping.is_set()]
+        troubles = [self._publisher.problem, self._in.problem if self._in.used else None]
+        troubles += [one.problem for one in self._subscriptions if not one.stopping.is_set()]
         # who has stopped to consume a queue does not hear what comes back to it
-        standing = [awaited.trouble for one, awaited in self._awaited if not one.stopping.is_set()]
+        standing = [retries.problem for one, retries in self._retries if not one.stopping.is_set()]
         detail = next((str(trouble) for trouble in (*troubles, *standing) if trouble), "")
         if self._out.blocked:
             detail = detail or f"the broker takes nothing at the moment ({self._out.blocked}): free its disk or memory"
         return BusHealth(
             ok=not detail,
-            detail=detail or self._publisher.log_trouble,
+            detail=detail or self._publisher.log_problem,
             unconfirmed=self._publisher.unconfirmed,
             blocked=bool(self._out.blocked),
         )
@@ -171,10 +171,10 @@ class RabbitBus:
             return
         try:
             until = time.monotonic() + max(0.0, deadline_s - _LEAVING_S)
-            self._owner.wait(self._shut(until), max(deadline_s, _LEAVING_S))
+            self._event_loop.wait(self._shut(until), max(deadline_s, _LEAVING_S))
         except MessagingError as error:
-            log.warning("bus_closed_late", problem=str(error))
-        self._owner.end()
+            log.warning("bus_close_timed_out", problem=str(error))
+        self._event_loop.end()
         self._publisher.abandon()
 
     async def _shut(self, until: float) -> None:
@@ -185,17 +185,17 @@ class RabbitBus:
         await asyncio.gather(self._in.close(), self._out.close())
 
     def _answer(
-        self, queue: str, bound: str, answerer: Callable[[Question, str], Travelling], workers: int
+        self, queue: str, bound: str, answerer: Callable[[Question, str], WireModel], workers: int
     ) -> Subscription:
-        source = QuestionSource(
-            queue, bound, answerer, link=self._in, publisher=self._publisher, tuning=self._tuning,
+        source = RpcServerSource(
+            queue, bound, answerer, connection=self._in, publisher=self._publisher, tuning=self._tuning,
             speakers=self._speakers, user=self.user, declare=self._declare, workers=workers,
         )  # fmt: skip
         return self._subscribe(source, workers)
 
     def _subscribe(self, source: Source, workers: int) -> Subscription:
         tag = f"{self._service}@{socket.gethostname()}.{next(self._numbers)}"
-        subscription = Subscription(source, self._in, self._owner, self._tuning, tag=tag, workers=workers)
+        subscription = Subscription(source, self._in, self._event_loop, self._tuning, tag=tag, workers=workers)
         self._subscriptions.append(subscription)
         return subscription
 

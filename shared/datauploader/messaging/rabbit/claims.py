@@ -14,9 +14,9 @@ from datauploader.errors import BrokerRefused
 from datauploader.messaging.blueprint import claim
 from datauploader.messaging.ports import Ownership
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.counting import Counter
+from datauploader.messaging.rabbit.connection import BrokerConnection
+from datauploader.messaging.rabbit.counting import QueueCounter
 from datauploader.messaging.rabbit.declaration import establish
-from datauploader.messaging.rabbit.link import Link
 from datauploader.messaging.rabbit.message import Outgoing
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.refusals import FORBIDDEN, ChannelRefused
@@ -37,20 +37,27 @@ class ClaimedQueue:
     """A queue, and the claim of one state to it; it needs no right but to read and to write the claim."""
 
     def __init__(
-        self, queue: Queue, ownership: Ownership, link: Link, publisher: Publisher, tuning: Tuning, *, declare: bool
+        self,
+        queue: Queue,
+        ownership: Ownership,
+        connection: BrokerConnection,
+        publisher: Publisher,
+        tuning: Tuning,
+        *,
+        declare: bool,
     ) -> None:
         self._queue, self._ownership, self._declare = queue, ownership, declare
-        self._link, self._publisher, self._tuning = link, publisher, tuning
-        self._counter = Counter(link)
+        self._connection, self._publisher, self._tuning = connection, publisher, tuning
+        self._counter = QueueCounter(connection)
         self._mine = _Claimed(ownership.state, ownership.host)
 
-    async def take(self) -> None:
+    async def claim_queue(self) -> None:
         """Claim the queue, unless somebody with another state consumes it, or did until a moment ago.
 
         Raises:
             BrokerRefused: somebody does.
         """
-        await establish(self._link, claim(self._queue), declare=self._declare)
+        await establish(self._connection, claim(self._queue), declare=self._declare)
         loop = asyncio.get_running_loop()
         back_until: float | None = None
         """Until when an owner who consumes nothing now has time to come back."""
@@ -86,7 +93,7 @@ class ClaimedQueue:
         """
         delivered: list[tuple[Any, _Claimed | None]] = []
         while True:
-            channel = await self._link.channel()
+            channel = await self._connection.channel()
             try:
                 await channel.prefetch(1)
                 await channel.consume(
@@ -106,7 +113,7 @@ class ClaimedQueue:
         finally:
             channel.close()
 
-    async def confirm(self) -> None:
+    async def renew_claim(self) -> None:
         """See that the claim stands: an administrator may have taken it away, and another one may have come then.
 
         Raises:
@@ -117,11 +124,11 @@ class ClaimedQueue:
             self._refuse(found)
 
     async def _consumers(self) -> int:
-        return (await self._counter.look(self._queue.name)).consumers
+        return (await self._counter.queue_state(self._queue.name)).consumers
 
     async def _read(self) -> _Claimed | None:
         """Look at the claim; None also while somebody decides about it."""
-        channel = await self._link.channel()
+        channel = await self._connection.channel()
         try:
             if (got := await channel.get(self._queue.claim)) is not None:
                 method, _properties, body = got

@@ -12,21 +12,21 @@ from pika.spec import BasicProperties
 
 from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, Unroutable
-from datauploader.messaging.blueprint import Blueprint, Shape, consumed, ground
+from datauploader.messaging.blueprint import Blueprint, QueueSpec, consumed, shared_topology
 from datauploader.messaging.ports import Handler, Ownership
 from datauploader.messaging.provenance import from_queue
-from datauploader.messaging.rabbit.awaited import Awaited
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.claims import ClaimedQueue
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.declaration import establish, missing_parts
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.delayed_retries import DelayedRetries
 from datauploader.messaging.rabbit.message import ATTEMPT, FAILURES, FORGED, SAID_BY, Outgoing, count, forwarded, sender
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.subscription import Received, Settle
 from datauploader.messaging.rabbit.tuning import Tuning
 from datauploader.messaging.rights import Speakers
-from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name, rung_names
-from datauploader.messaging.verdicts import Verdict, handle, identify
+from datauploader.messaging.settlement import Settlement, handle, identify
+from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name, retry_queue_names
 
 log = structlog.get_logger()
 
@@ -39,26 +39,31 @@ class QueueSource:
     """A queue, its handler, and where the verdicts go."""
 
     def __init__(
-        self, queue: Queue, handler: Handler, *, link: Link, publisher: Publisher, tuning: Tuning, declare: bool,
-        speakers: Speakers, prefetch: int, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        self, queue: Queue, handler: Handler, *, connection: BrokerConnection, publisher: Publisher, tuning: Tuning,
+        declare: bool, speakers: Speakers, prefetch: int, on_new: Callable[[], None] | None = None,
+        ownership: Ownership | None = None,
     ) -> None:  # fmt: skip
-        self._queue, self._handler, self._link, self._publisher = queue, handler, link, publisher
+        self._queue, self._handler, self._connection, self._publisher = queue, handler, connection, publisher
         self._tuning, self._declare, self._prefetch = tuning, declare, prefetch
         self._on_new, self._missed = on_new, False
-        self.awaited = Awaited()
-        self._speakers, self._rungs = speakers, rung_names(tuning.ladder)
-        self._claim = ClaimedQueue(queue, ownership, link, publisher, tuning, declare=declare) if ownership else None
+        self.awaited = DelayedRetries()
+        self._speakers, self._retry_queues = speakers, retry_queue_names(tuning.retry_delays_s)
+        self._claim = (
+            ClaimedQueue(queue, ownership, connection, publisher, tuning, declare=declare) if ownership else None
+        )
 
     async def attach(
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
     ) -> None:
         """Declare the queue, its parked queue and its bindings, and begin to consume."""
-        await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
-        if self._on_new is not None and await missing_parts(self._link, Blueprint(queues=(Shape(self._queue.name),))):
+        await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
+        if self._on_new is not None and await missing_parts(
+            self._connection, Blueprint(queues=(QueueSpec(self._queue.name),))
+        ):
             self._missed = True
-        await establish(self._link, consumed(self._queue), declare=self._declare)
+        await establish(self._connection, consumed(self._queue), declare=self._declare)
         if self._claim is not None:
-            await self._claim.take()
+            await self._claim.claim_queue()
         await channel.prefetch(self._prefetch)
         await channel.consume(self._queue.name, on_message, tag)
         if self._missed and self._on_new is not None:
@@ -67,13 +72,13 @@ class QueueSource:
 
     async def heal(self) -> None:
         """Declare the queue and its bindings again: whoever deleted one did not mean to lose events."""
-        await establish(self._link, consumed(self._queue), declare=self._declare)
+        await establish(self._connection, consumed(self._queue), declare=self._declare)
         if self._claim is not None:
-            await self._claim.confirm()
+            await self._claim.renew_claim()
 
     def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
         """Call the handler, and turn its verdict into what the broker must be told."""
-        self.awaited.back(received.body)
+        self.awaited.note_back(received.body)
         crashes = count(received.properties, "x-delivery-count")
         attempt = count(received.properties, ATTEMPT, 1) + crashes
         failures = count(received.properties, FAILURES)
@@ -82,22 +87,22 @@ class QueueSource:
             self._handler,
             attempt=attempt,
             failures=failures,
-            ladder=self._tuning.ladder,
-            check=from_queue(self._queue, received.came, self._speakers, self._rungs),
+            delays=self._tuning.retry_delays_s,
+            check=from_queue(self._queue, received.came, self._speakers, self._retry_queues),
             sender=_sender(received),
         )
         return lambda: self._settle(received, verdict, attempt)
 
-    def _settle(self, received: Received, verdict: Verdict, attempt: int) -> Awaitable[None] | None:
+    def _settle(self, received: Received, verdict: Settlement, attempt: int) -> Awaitable[None] | None:
         if not received.channel.is_open:
-            log.info("late_verdict_dropped", queue=self._queue.name, verdict=verdict.what)
+            log.info("late_settlement_dropped", queue=self._queue.name, verdict=verdict.what)
             return None
         if verdict.what == "done":
             received.channel.ack(received.tag)
             return None
         return self._move(received, verdict, attempt)
 
-    async def _move(self, received: Received, verdict: Verdict, attempt: int) -> None:
+    async def _move(self, received: Received, verdict: Settlement, attempt: int) -> None:
         """Publish a message to where it goes next, and acknowledge it when it is there."""
         onward = (
             self._park(received, verdict, attempt)
@@ -105,12 +110,12 @@ class QueueSource:
             else self._again(received, verdict, attempt)
         )
         if verdict.what == "again":
-            self.awaited.sent(received.body, onward.exchange, verdict.delay_s)
+            self.awaited.note_sent(received.body, onward.exchange, verdict.delay_s)
         try:
             await asyncio.wrap_future(self._publisher.send(onward).future)
         except MessagingError as error:
-            self.awaited.unsent(received.body)
-            log.warning("verdict_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
+            self.awaited.note_unsent(received.body)
+            log.warning("settlement_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
             if isinstance(error, Unroutable):
                 await self._mend_the_ways()
             await asyncio.sleep(_GIVE_BACK_S)
@@ -120,17 +125,17 @@ class QueueSource:
             received.channel.ack(received.tag)
 
     async def _mend_the_ways(self) -> None:
-        """Make the ladder and the parked queue again where they are missing: each attempt counts as a crash."""
+        """Make the retry queues and the parked queue again where they are missing: each attempt counts as a crash."""
         with suppress(MessagingError):
-            await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+            await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
             await self.heal()
 
-    def _again(self, received: Received, verdict: Verdict, attempt: int) -> Outgoing:
+    def _again(self, received: Received, verdict: Settlement, attempt: int) -> Outgoing:
         headers = {ATTEMPT: attempt + 1, FAILURES: verdict.failures, SAID_BY: _sender(received)}
         properties = forwarded(received.properties, headers)
         return Outgoing(retry_name(verdict.delay_s), self._queue.name, received.body, properties)
 
-    def _park(self, received: Received, verdict: Verdict, attempt: int) -> Outgoing:
+    def _park(self, received: Received, verdict: Settlement, attempt: int) -> Outgoing:
         event_id, _ = identify(received.body)
         log.warning("message_parked", queue=self._queue.name, event_id=event_id, reason=verdict.reason)
         headers = {

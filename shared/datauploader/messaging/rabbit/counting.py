@@ -5,22 +5,22 @@ from collections.abc import Sequence
 
 from datauploader.messaging.ports import QueueState
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.refusals import NOT_FOUND, ChannelRefused
 
 
-class Counter:
-    """Looks at queues over one channel, one by one; an absent one costs the channel, because the broker closes it."""
+class QueueCounter:
+    """Counts messages and consumers over one channel; an absent queue costs it, because the broker closes it."""
 
-    def __init__(self, link: Link) -> None:
-        self._link, self._turn = link, asyncio.Lock()
+    def __init__(self, connection: BrokerConnection) -> None:
+        self._connection, self._turn = connection, asyncio.Lock()
         self._channel: Channel | None = None
 
-    async def look(self, name: str) -> QueueState:
+    async def queue_state(self, name: str) -> QueueState:
         """Say how a queue is."""
         async with self._turn:
             if self._channel is None or not self._channel.is_open:
-                self._channel = await self._link.channel()
+                self._channel = await self._connection.channel()
             try:
                 waiting, consumers = await self._channel.count(name)
             except ChannelRefused as refusal:
@@ -35,11 +35,11 @@ class Counter:
             self._channel.close()
 
 
-async def count_all(link: Link, names: Sequence[str], patience_s: float) -> list[QueueState]:
+async def count_all(connection: BrokerConnection, names: Sequence[str], patience_s: float) -> list[QueueState]:
     """Look at each of these queues."""
-    await link.reach(patience_s)
-    counter = Counter(link)
+    await connection.reach(patience_s)
+    counter = QueueCounter(connection)
     try:
-        return [await counter.look(name) for name in names]
+        return [await counter.queue_state(name) for name in names]
     finally:
         counter.close()

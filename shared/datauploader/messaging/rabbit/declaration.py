@@ -5,13 +5,13 @@ from contextlib import suppress
 from datauploader.errors import BrokerRefused
 from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, Blueprint
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.refusals import CONTRADICTION, FORBIDDEN, NOT_FOUND, ChannelRefused
 
 REMEDY = "run `datauploader topology apply` as a user who may configure the broker"
 
 
-async def establish(link: Link, blueprint: Blueprint, *, declare: bool) -> None:
+async def establish(connection: BrokerConnection, blueprint: Blueprint, *, declare: bool) -> None:
     """Make what is missing, or with `declare` False only look.
 
     A user who may not make everything must find made what is not its own: a harvester makes nothing.
@@ -22,7 +22,7 @@ async def establish(link: Link, blueprint: Blueprint, *, declare: bool) -> None:
     """
     if declare:
         try:
-            await _make(link, blueprint)
+            await _make(connection, blueprint)
         except ChannelRefused as refusal:
             if refusal.code == CONTRADICTION:
                 raise BrokerRefused(
@@ -32,31 +32,31 @@ async def establish(link: Link, blueprint: Blueprint, *, declare: bool) -> None:
                 raise
         else:
             return
-    missing = await _missing(link, blueprint)
+    missing = await _missing(connection, blueprint)
     if missing and declare:
         with suppress(ChannelRefused):
-            await _make(link, blueprint.only(missing))
+            await _make(connection, blueprint.only(missing))
             return
     if missing:
         raise BrokerRefused(f"{next(iter(missing.values()))}; {REMEDY}")
 
 
-async def missing_parts(link: Link, blueprint: Blueprint) -> list[str]:
+async def missing_parts(connection: BrokerConnection, blueprint: Blueprint) -> list[str]:
     """Look for every exchange and queue, and write a sentence for each that is not there.
 
     Bindings cannot be looked at over AMQP 0-9-1; their consumer makes them again every minute.
     """
-    return list((await _missing(link, blueprint)).values())
+    return list((await _missing(connection, blueprint)).values())
 
 
-async def _missing(link: Link, blueprint: Blueprint) -> dict[str, str]:
+async def _missing(connection: BrokerConnection, blueprint: Blueprint) -> dict[str, str]:
     """Look for every exchange and queue; return by name a sentence for each that is not there."""
     sentences = {}
     wanted = [("exchange", name) for name in blueprint.exchanges]
     wanted += [("queue", queue.name) for queue in blueprint.queues]
     channel = None
     for kind, name in wanted:
-        channel = channel if channel and channel.is_open else await link.channel()
+        channel = channel if channel and channel.is_open else await connection.channel()
         try:
             await _look(channel, kind, name)
         except ChannelRefused as refusal:
@@ -67,8 +67,8 @@ async def _missing(link: Link, blueprint: Blueprint) -> dict[str, str]:
     return sentences
 
 
-async def _make(link: Link, blueprint: Blueprint) -> None:
-    channel = await link.channel()
+async def _make(connection: BrokerConnection, blueprint: Blueprint) -> None:
+    channel = await connection.channel()
     try:
         for name in blueprint.exchanges:
             await channel.declare_exchange(name, EXCHANGE_ARGUMENTS.get(name))

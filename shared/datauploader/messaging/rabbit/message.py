@@ -15,7 +15,7 @@ from datauploader.contracts.envelope import CONTENT_TYPE, Event, encode
 from datauploader.contracts.model import EventData
 from datauploader.contracts.registry import type_name
 from datauploader.errors import MessagingError
-from datauploader.messaging.provenance import Way, way
+from datauploader.messaging.provenance import DeliveryPath, way
 from datauploader.messaging.topology import EVENTS, facility_queues
 
 ATTEMPT, FAILURES, FORGED, SAID_BY = "x-attempt", "x-failures", "x-forged", "x-said-by"
@@ -76,7 +76,7 @@ def outgoing(event: Event[EventData], user: str) -> Outgoing:
     return Outgoing(EVENTS, event.routing_key, encode(event), properties, required, lossy=kind.lossy)
 
 
-def came(method: Any, properties: BasicProperties) -> Way:
+def came(method: Any, properties: BasicProperties) -> DeliveryPath:
     """Say how a delivery came."""
     return way(method.exchange, method.routing_key, properties.user_id, properties.headers)
 

@@ -10,13 +10,13 @@ from typing import Any
 import structlog
 
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError, Unroutable
-from datauploader.messaging.blueprint import event_log, ground
+from datauploader.messaging.blueprint import event_log, shared_topology
 from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.declaration import establish
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import Outgoing
-from datauploader.messaging.rabbit.owner import Owner
-from datauploader.messaging.rabbit.presence import Presence
+from datauploader.messaging.rabbit.queue_existence import QueueExistenceCache
 from datauploader.messaging.rabbit.refusals import FORBIDDEN, ChannelRefused
 from datauploader.messaging.rabbit.supervision import keep
 from datauploader.messaging.rabbit.tuning import Tuning
@@ -30,9 +30,9 @@ _LOOK_S = 0.01
 class Publisher:
     """Takes messages from any thread, and tells each one's future what became of it."""
 
-    def __init__(self, link: Link, owner: Owner, tuning: Tuning, *, declare: bool) -> None:
-        self._link, self._owner, self._tuning, self._declare = link, owner, tuning, declare
-        self._presence = Presence(link, tuning.presence_s)
+    def __init__(self, connection: BrokerConnection, owner: EventLoopThread, tuning: Tuning, *, declare: bool) -> None:
+        self._connection, self._event_loop, self._tuning, self._declare = connection, owner, tuning, declare
+        self._queue_cache = QueueExistenceCache(connection, tuning.presence_s)
         self._inbox: deque[Outgoing] = deque()
         self._outstanding: dict[int, Outgoing] = {}
         self._sequence = 0
@@ -40,17 +40,17 @@ class Publisher:
         self._loose: Channel | None = None
         self._stir = asyncio.Event()
         self._stirred = False
-        self._trouble: MessagingError | None = None
-        self.log_trouble = ""
+        self._problem: MessagingError | None = None
+        self.log_problem = ""
         """Why the event log is not there; publishing goes on without it."""
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
-        link.on_change(self._stir.set)
+        connection.on_change(self._stir.set)
 
     @property
-    def trouble(self) -> MessagingError | None:
+    def problem(self) -> MessagingError | None:
         """Why nothing can be published; None while it can."""
-        return self._link.trouble or self._trouble
+        return self._connection.problem or self._problem
 
     @property
     def unconfirmed(self) -> int:
@@ -60,9 +60,9 @@ class Publisher:
     def begin(self) -> None:
         """Start the tasks; the owner's thread calls this."""
         self._tasks = [
-            self._owner.start(keep(self._session, self._note, self._tuning)),
-            self._owner.start(self._sweep()),
-            self._owner.start(self._tend_log()),
+            self._event_loop.start(keep(self._session, self._note, self._tuning)),
+            self._event_loop.start(self._sweep()),
+            self._event_loop.start(self._tend_log()),
         ]
 
     def send(self, message: Outgoing) -> "Outgoing":
@@ -72,12 +72,12 @@ class Publisher:
             return message
         if message.lossy:
             message.done()
-            if self.trouble is not None or self._link.blocked:
+            if self.problem is not None or self._connection.blocked:
                 return message
         self._inbox.append(message)
         if not self._stirred:
             self._stirred = True
-            self._owner.call(self._stir.set)
+            self._event_loop.call(self._stir.set)
         return message
 
     async def close(self, until: float) -> None:
@@ -98,18 +98,18 @@ class Publisher:
 
     @property
     def _hopeful(self) -> bool:
-        return self.unconfirmed > 0 and self.trouble is None
+        return self.unconfirmed > 0 and self.problem is None
 
     async def _session(self) -> None:
         """Publish over one connection, until it is lost."""
         try:
-            self._channel = channel = await self._link.channel()
-            await establish(self._link, ground(self._tuning.ladder), declare=self._declare)
+            self._channel = channel = await self._connection.channel()
+            await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
             await self._establish_log()
             await channel.confirm(self._on_confirm, self._on_return)
             channel.ended.add_done_callback(lambda _: self._stir.set())
-            self._presence.forget()
-            self._sequence, self._trouble, self._loose = 0, None, None
+            self._queue_cache.forget_queue()
+            self._sequence, self._problem, self._loose = 0, None, None
             while True:
                 self._stirred = False
                 await self._pump(channel)
@@ -124,13 +124,13 @@ class Publisher:
     async def _establish_log(self) -> None:
         """Make the event log if it is not there; without it events still flow, only nobody can replay them."""
         try:
-            await establish(self._link, event_log(), declare=self._declare)
+            await establish(self._connection, event_log(), declare=self._declare)
         except BrokerRefused as error:
-            if not self.log_trouble:
+            if not self.log_problem:
                 log.warning("event_log_unavailable", problem=str(error))
-            self.log_trouble = f"events cannot be replayed later: {error}"
+            self.log_problem = f"events cannot be replayed later: {error}"
         else:
-            self.log_trouble = ""
+            self.log_problem = ""
 
     async def _tend_log(self) -> None:
         while True:
@@ -140,7 +140,7 @@ class Publisher:
 
     async def _pump(self, channel: Channel) -> None:
         """Send what waits, as far as the window and the broker allow."""
-        while not self._link.blocked and (batch := self._take()):
+        while not self._connection.blocked and (batch := self._take()):
             try:
                 absent = await self._absent(batch)
                 for message in batch:
@@ -156,8 +156,8 @@ class Publisher:
         return [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
 
     async def _absent(self, batch: Iterable[Outgoing]) -> set[str]:
-        unsure = self._presence.unsure({name for message in batch for name in message.required})
-        return await self._presence.missing(unsure) if unsure else set()
+        unsure = self._queue_cache.unsure({name for message in batch for name in message.required})
+        return await self._queue_cache.missing(unsure) if unsure else set()
 
     def _dispatch(self, channel: Channel, message: Outgoing, absent: set[str]) -> None:
         if message.lossy:
@@ -177,7 +177,7 @@ class Publisher:
     async def _send_loose(self, batch: list[Outgoing]) -> None:
         """Send what may be lost, outside the window; a channel that the broker closed over it is made anew."""
         if self._loose is None or not self._loose.is_open:
-            self._loose = await self._link.channel()
+            self._loose = await self._connection.channel()
         for message in batch:
             self._loose.publish(message.exchange, message.key, message.body, message.properties, mandatory=False)
 
@@ -220,16 +220,16 @@ class Publisher:
             message.failed(error)
 
     def _note(self, error: MessagingError) -> None:
-        if str(error) != str(self._trouble) and self._link.trouble is None:
+        if str(error) != str(self._problem) and self._connection.problem is None:
             log.warning("publisher_interrupted", problem=str(error))
-        self._trouble = error
+        self._problem = error
 
     async def _sweep(self) -> None:
         """Fail what has waited too long for a connection; while the broker only asks to wait, it waits."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             self._doubt()
-            error = self.trouble
+            error = self.problem
             while error is not None and self._inbox:
                 waited = time.monotonic() - self._inbox[0].since
                 if waited < self._tuning.patience_s and not isinstance(error, BrokerRefused):
@@ -239,7 +239,7 @@ class Publisher:
     def _doubt(self) -> None:
         """Begin anew on a channel of its own when a message stays unconfirmed: a queue without a leader forgets it."""
         first = next(iter(self._outstanding.values()), None)
-        if first is None or self._channel is None or self._link.blocked:
+        if first is None or self._channel is None or self._connection.blocked:
             return
         if time.monotonic() - first.sent > self._tuning.confirm_s:
             self._channel.give_up(

@@ -10,11 +10,11 @@ from pika.spec import BasicProperties
 from datauploader.contracts.envelope import CONTENT_TYPE, Event, encode
 from datauploader.contracts.model import EventData
 from datauploader.messaging.blueprint import Binding, Blueprint, event_log
-from datauploader.messaging.rabbit.address import Address
+from datauploader.messaging.rabbit.address import AmqpAddress
+from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.declaration import establish
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import Outgoing
-from datauploader.messaging.rabbit.owner import Owner
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.tuning import Tuning
 from datauploader.messaging.topology import LOG, RESTORING
@@ -30,22 +30,22 @@ def restore_log(url: str, events: Iterable[Event[EventData]]) -> int:
     Raises:
         MessagingError: the broker is away, refuses, or did not confirm.
     """
-    tuning, owner, number = Tuning(), Owner("restore"), 0
-    link = Link(Address(url, "restore"), "publisher", owner, tuning)
+    tuning, owner, number = Tuning(), EventLoopThread("restore"), 0
+    connection = BrokerConnection(AmqpAddress(url, "restore"), "publisher", owner, tuning)
     way = Blueprint(exchanges=(RESTORING,), bindings=(Binding(RESTORING, LOG, "#"),))
 
     async def prepare() -> None:
-        await link.reach(_PATIENCE_S)
-        await establish(link, event_log() + way, declare=True)
+        await connection.reach(_PATIENCE_S)
+        await establish(connection, event_log() + way, declare=True)
 
     async def clean() -> None:
-        channel = await link.channel()
+        channel = await connection.channel()
         await channel.delete_exchange(RESTORING)
         channel.close()
 
     try:
         owner.wait(prepare(), _STEP_S)
-        publisher = Publisher(link, owner, tuning, declare=True)
+        publisher = Publisher(connection, owner, tuning, declare=True)
         owner.call(publisher.begin)
         waiting: deque[Future[None]] = deque()
         for event in events:
@@ -57,7 +57,7 @@ def restore_log(url: str, events: Iterable[Event[EventData]]) -> int:
             future.result(_STEP_S)
         owner.wait(clean(), _STEP_S)
     finally:
-        owner.wait(link.close(), _STEP_S)
+        owner.wait(connection.close(), _STEP_S)
         owner.end()
     return number
 

@@ -13,14 +13,14 @@ import structlog
 from pika.spec import BasicProperties
 
 from datauploader.errors import BrokerUnreachable, MessagingError
-from datauploader.messaging.provenance import Way
+from datauploader.messaging.provenance import DeliveryPath
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.link import Link
+from datauploader.messaging.rabbit.connection import BrokerConnection
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import came
-from datauploader.messaging.rabbit.owner import Owner
 from datauploader.messaging.rabbit.supervision import keep
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.rabbit.workers import Workers
+from datauploader.messaging.rabbit.workers import HandlerThreads
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Received:
     tag: int
     properties: BasicProperties
     body: bytes
-    came: Way
+    came: DeliveryPath
 
 
 Settle = Callable[[], Awaitable[None] | None]
@@ -65,10 +65,25 @@ class Source(Protocol):
 class Subscription:
     """A running consumer; also the `Consumer` that the port returns."""
 
-    def __init__(self, source: Source, link: Link, owner: Owner, tuning: Tuning, *, tag: str, workers: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        connection: BrokerConnection,
+        owner: EventLoopThread,
+        tuning: Tuning,
+        *,
+        tag: str,
+        workers: int,
+    ) -> None:
         """Begin to consume."""
-        self._source, self._link, self._owner, self._tuning, self._tag = source, link, owner, tuning, tag
-        self._workers = Workers(workers, tag)
+        self._source, self._connection, self._event_loop, self._tuning, self._tag = (
+            source,
+            connection,
+            owner,
+            tuning,
+            tag,
+        )
+        self._workers = HandlerThreads(workers, tag)
         self._channel: Channel | None = None
         self._task: asyncio.Task[None] | None = None
         self._settled: deque[Settle | None] = deque()
@@ -78,17 +93,17 @@ class Subscription:
         self._idle.set()
         self._stopped: Future[None] = Future()
         self.stopping = threading.Event()
-        self.trouble: MessagingError | None = BrokerUnreachable(f"{tag} does not consume yet")
+        self.problem: MessagingError | None = BrokerUnreachable(f"{tag} does not consume yet")
         owner.call(self._begin)
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """See `Consumer.stop`."""
         self.stopping.set()
-        if self._owner.call(self._stop_soon, time.monotonic() + deadline_s):
+        if self._event_loop.call(self._stop_soon, time.monotonic() + deadline_s):
             try:
                 self._stopped.result(deadline_s + _MARGIN_S)
             except TimeoutError:
-                log.warning("consumer_left_behind", consumer=self._tag)
+                log.warning("consumer_stop_timed_out", consumer=self._tag)
         self._workers.end()
 
     async def finish(self, until: float) -> None:
@@ -101,23 +116,23 @@ class Subscription:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._pending:
-            log.warning("handlers_left_running", consumer=self._tag, count=self._pending)
+            log.warning("handlers_still_running", consumer=self._tag, count=self._pending)
         if not self._stopped.done():
             self._stopped.set_result(None)
 
     def _begin(self) -> None:
         if not self.stopping.is_set():
-            self._task = self._owner.start(keep(self._session, self._note, self._tuning))
+            self._task = self._event_loop.start(keep(self._session, self._note, self._tuning))
 
     def _stop_soon(self, until: float) -> None:
-        self._owner.start(self.finish(until))
+        self._event_loop.start(self.finish(until))
 
     async def _session(self) -> None:
         """Consume on one channel until it ends."""
-        self._channel = channel = await self._link.channel()
+        self._channel = channel = await self._connection.channel()
         try:
             await self._source.attach(channel, lambda *message: self._received(channel, *message), self._tag)
-            self.trouble = None
+            self.problem = None
             while True:
                 await channel.until_ended(self._tuning.heal_s)
                 await self._source.heal()
@@ -136,7 +151,7 @@ class Subscription:
         self._settled.append(None if stale else self._source.work(received, self.stopping))
         if not self._woken:
             self._woken = True
-            self._owner.call(self._settle_all)
+            self._event_loop.call(self._settle_all)
 
     def _settle_all(self) -> None:
         """Settle what the workers have done; they wake the owner's thread once for all that is there by then."""
@@ -146,18 +161,18 @@ class Subscription:
             try:
                 step = settle() if settle is not None else None
             except MessagingError as error:
-                log.info("verdict_lost", consumer=self._tag, problem=str(error))
+                log.info("settlement_lost", consumer=self._tag, problem=str(error))
                 step = None
             if step is None:
                 self._done()
             else:
-                self._owner.start(self._settle_later(step))
+                self._event_loop.start(self._settle_later(step))
 
     async def _settle_later(self, step: Awaitable[None]) -> None:
         try:
             await step
         except MessagingError as error:
-            log.info("verdict_lost", consumer=self._tag, problem=str(error))
+            log.info("settlement_lost", consumer=self._tag, problem=str(error))
         finally:
             self._done()
 
@@ -167,9 +182,9 @@ class Subscription:
             self._idle.set()
 
     def _note(self, error: MessagingError) -> None:
-        if str(error) != str(self.trouble) and self._link.trouble is None:
+        if str(error) != str(self.problem) and self._connection.problem is None:
             log.warning("consumer_interrupted", consumer=self._tag, problem=str(error))
-        self.trouble = error
+        self.problem = error
 
     async def _quietly(self, step: Awaitable[object], until: float) -> None:
         try:

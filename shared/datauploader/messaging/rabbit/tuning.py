@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from datauploader.messaging.topology import RETRY_LADDER_S
+from datauploader.messaging.topology import RETRY_DELAYS_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +27,4 @@ class Tuning:
     """How often to ask again after the broker said no: an administrator may have mended it."""
     owned_s: float = 10.0
     """How long a queue stays with the state of its last consumer after that one has gone."""
-    ladder: tuple[float, ...] = RETRY_LADDER_S
+    retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S

@@ -6,8 +6,8 @@ from queue import SimpleQueue
 from datauploader.threads import WorkerThread
 
 
-class Workers:
-    """A fixed number of threads that take jobs in order."""
+class HandlerThreads:
+    """A pool of handler threads, fixed in number, that take jobs in order."""
 
     def __init__(self, count: int, name: str) -> None:
         """Start the threads."""

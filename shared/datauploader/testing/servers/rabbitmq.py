@@ -152,7 +152,7 @@ class RabbitServer(PrivateServer):
     def _elect_leaders(self) -> None:
         lost = self.ctl("eval", ELECT_LEADERS).strip()
         if lost != "0":
-            log.info("elections_called", server=self.name, queues=lost)
+            log.info("queue_elections_forced", server=self.name, queues=lost)
 
     def _write_configuration(self, definitions: Path | None, settings: str) -> None:
         self._write(".erlang.cookie", secrets.token_hex(16), mode=0o400)

@@ -6,20 +6,22 @@ from typing import cast
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 
-from datauploader_gateway.auth.oidc.remembered import Remembered
-from datauploader_gateway.auth.oidc.wire import Metadata, Wire
+from datauploader_gateway.auth.oidc.cached_document import CachedDocument
+from datauploader_gateway.auth.oidc.wire import ProviderHttp, ProviderMetadata
 
 PublicKey = RSAKey | ECKey | OKPKey
 _KINDS: dict[str, type[PublicKey]] = {"RS": RSAKey, "PS": RSAKey, "ES": ECKey, "Ed": OKPKey}
 
 
-class Keys:
-    """The keys as last fetched; asked for again when a token names one that is not among them."""
+class SigningKeys:
+    """The signing keys as last fetched; asked for again when a token names one that is not among them."""
 
-    def __init__(self, wire: Wire, metadata: Remembered[Metadata], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, wire: ProviderHttp, metadata: CachedDocument[ProviderMetadata], clock: Callable[[], float]
+    ) -> None:
         """Fetch them over this wire."""
-        self._wire, self._metadata = wire, metadata
-        self._known = Remembered(self._fetch, clock)
+        self._http, self._metadata = wire, metadata
+        self._known = CachedDocument(self._fetch, clock)
 
     async def find(self, kid: str | None, algorithm: str, *, patient: bool) -> PublicKey | None:
         """Return the key that a token must have been signed with; `patient` when a stranger brought the token.
@@ -35,7 +37,7 @@ class Keys:
 
     async def _fetch(self) -> tuple[PublicKey, ...]:
         address = (await self._metadata.get(patient=True)).jwks_uri
-        return tuple(key for entry in await self._wire.jwks(address) if (key := _public(entry)) is not None)
+        return tuple(key for entry in await self._http.jwks(address) if (key := _public(entry)) is not None)
 
 
 def _public(entry: object) -> PublicKey | None:

@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 import structlog
 
-from datauploader_gateway.auth.oidc.attempts import Attempt
-from datauploader_gateway.auth.oidc.keys import Keys
-from datauploader_gateway.auth.oidc.remembered import Remembered
+from datauploader_gateway.auth.oidc.cached_document import CachedDocument
+from datauploader_gateway.auth.oidc.keys import SigningKeys
+from datauploader_gateway.auth.oidc.pending_logins import PendingLogin
 from datauploader_gateway.auth.oidc.settings import OidcSettings
-from datauploader_gateway.auth.oidc.verifying import Verified, Verifier
-from datauploader_gateway.auth.oidc.wire import Metadata, TokenAnswer, Wire
+from datauploader_gateway.auth.oidc.verifying import TokenVerifier, VerifiedToken
+from datauploader_gateway.auth.oidc.wire import ProviderHttp, ProviderMetadata, TokenAnswer
 from datauploader_gateway.errors import Forged, ProviderAway, SignInFailed
 
 log = structlog.get_logger()
@@ -37,22 +37,22 @@ class Provider:
     ) -> None:
         """Speak to it as the gateway at `own_url`; nothing is sent yet."""
         self.settings, self._own_url = settings, own_url
-        self._wire = Wire(settings)
+        self._http = ProviderHttp(settings)
         self._clock, self._asking, self._ask_again, self._away = clock, asyncio.Lock(), float("-inf"), ""
-        self._metadata: Remembered[Metadata] = Remembered(self._wire.metadata, clock)
-        self._verifier = Verifier(settings, Keys(self._wire, self._metadata, clock), now)
+        self._metadata: CachedDocument[ProviderMetadata] = CachedDocument(self._http.metadata, clock)
+        self._verifier = TokenVerifier(settings, SigningKeys(self._http, self._metadata, clock), now)
 
     @property
     def redirect_uri(self) -> str:
         """Where the provider sends people back to; it must be registered there."""
         return f"{self._own_url}/api/v1/oidc/callback"
 
-    async def trouble(self) -> str:
+    async def problem(self) -> str:
         """Say why the provider does not answer, "" when it does; asks at most every ten seconds."""
         async with self._asking:
             if self._clock() >= self._ask_again:
                 try:
-                    await self._wire.metadata()
+                    await self._http.metadata()
                     self._away = ""
                 except ProviderAway as error:
                     self._away = error.detail
@@ -61,9 +61,9 @@ class Provider:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._wire.close()
+        await self._http.close()
 
-    async def sign_in_url(self, state: str, attempt: Attempt, *, anew: bool) -> str:
+    async def sign_in_url(self, state: str, attempt: PendingLogin, *, anew: bool) -> str:
         """Return where to send the browser; `anew` has the provider ask who it is, whoever is signed in there.
 
         Raises:
@@ -77,7 +77,7 @@ class Provider:
         }  # fmt: skip
         return _with_query(metadata.authorization_endpoint, query | ({"prompt": "login"} if anew else {}))
 
-    async def redeem(self, code: str, attempt: Attempt, issuer: str) -> tuple[dict[str, object], str]:
+    async def redeem(self, code: str, attempt: PendingLogin, issuer: str) -> tuple[dict[str, object], str]:
         """Trade the code for what the provider says of the person; return that and the ID token.
 
         Raises:
@@ -87,7 +87,7 @@ class Provider:
         metadata = await self._metadata.get(patient=False)
         if issuer != metadata.issuer and (issuer or metadata.authorization_response_iss_parameter_supported):
             raise SignInFailed("the answer comes from another identity provider")
-        answer = await self._wire.redeem(
+        answer = await self._http.redeem(
             metadata,
             {
                 "grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri,
@@ -97,7 +97,7 @@ class Provider:
         claims = await self._id_claims(answer.id_token, attempt)
         return claims | await self._more(metadata, answer, claims), answer.id_token
 
-    async def _id_claims(self, id_token: str, attempt: Attempt) -> dict[str, object]:
+    async def _id_claims(self, id_token: str, attempt: PendingLogin) -> dict[str, object]:
         client = self.settings.client_id
         try:
             claims = (await self._verifier.verify(id_token, client, patient=False)).claims
@@ -107,11 +107,13 @@ class Provider:
             raise SignInFailed("the identity provider's answer is not genuine, or is not for this sign-in") from error
         return dict(claims)
 
-    async def _more(self, metadata: Metadata, answer: TokenAnswer, claims: Mapping[str, object]) -> dict[str, object]:
+    async def _more(
+        self, metadata: ProviderMetadata, answer: TokenAnswer, claims: Mapping[str, object]
+    ) -> dict[str, object]:
         """Ask for the claims that providers leave out of ID tokens; what is signed cannot be changed by them."""
         if not metadata.userinfo_endpoint or not answer.access_token:
             return {}
-        said = await self._wire.userinfo(metadata.userinfo_endpoint, answer.access_token)
+        said = await self._http.userinfo(metadata.userinfo_endpoint, answer.access_token)
         if said.get("sub") != claims["sub"]:
             raise SignInFailed("the identity provider's answer names two different persons")
         return {name: value for name, value in said.items() if name not in claims}
@@ -126,7 +128,7 @@ class Provider:
         hint = {"id_token_hint": id_token} if id_token else {}
         return _with_query(target, back | hint) if target and self.settings.trusts(target) else ""
 
-    async def check_access_token(self, token: str) -> Verified | None:
+    async def check_access_token(self, token: str) -> VerifiedToken | None:
         """Check an access token that a program brought; None for anything else.
 
         Raises:
@@ -152,7 +154,7 @@ def _require_id_token(claims: Mapping[str, object], client: str, nonce: str) -> 
         raise Forged("it was made for another client")
 
 
-def _require_access_token(token: Verified, types: tuple[str, ...]) -> None:
+def _require_access_token(token: VerifiedToken, types: tuple[str, ...]) -> None:
     """See that a genuine token for us is an access token, and not an ID or refresh token of the same provider."""
     if token.type not in {name.lower() for name in types}:
         raise Forged(f"its type is {token.type[:40]!r}")

@@ -9,7 +9,7 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
 
-from datauploader_gateway.auth.oidc.keys import Keys
+from datauploader_gateway.auth.oidc.keys import SigningKeys
 from datauploader_gateway.auth.oidc.settings import OidcSettings
 from datauploader_gateway.errors import Forged
 
@@ -24,24 +24,24 @@ _REFUSED = ("jwk", "jku", "x5u", "x5c", "crit", "b64")
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """A genuine token."""
+class VerifiedToken:
+    """A verified token."""
 
     type: str
     """What its head says that it is, in small letters, without `application/`."""
     claims: Mapping[str, object]
 
 
-class Verifier:
-    """Checks tokens of one provider."""
+class TokenVerifier:
+    """Verifies tokens of one provider."""
 
-    def __init__(self, settings: OidcSettings, keys: Keys, now: Callable[[], float]) -> None:
+    def __init__(self, settings: OidcSettings, keys: SigningKeys, now: Callable[[], float]) -> None:
         """Take keys from `keys`, and the time in seconds since 1970 from `now`."""
-        self._settings, self._keys, self._now = settings, keys, now
+        self._settings, self._signing_keys, self._now = settings, keys, now
         refused = {name: HeaderParameter(name, "none") for name in _REFUSED}
         self._registry = JWSRegistry(refused, settings.algorithms, strict_check_header=False)
 
-    async def verify(self, token: str, audience: str, *, patient: bool) -> Verified:
+    async def verify(self, token: str, audience: str, *, patient: bool) -> VerifiedToken:
         """Check signature, issuer, audience and times.
 
         Args:
@@ -54,7 +54,7 @@ class Verifier:
             ProviderAway: its key is not known, and the provider is away.
         """
         kid, algorithm = self._head(token)
-        key = await self._keys.find(kid, algorithm, patient=patient)
+        key = await self._signing_keys.find(kid, algorithm, patient=patient)
         if key is None:
             raise Forged(f"no key {kid!r} for {algorithm}")
         try:
@@ -63,7 +63,7 @@ class Verifier:
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise Forged(str(error) or type(error).__name__) from error
         said = str(found.header.get("typ", "")).lower()
-        return Verified(said.removeprefix("application/"), found.claims)
+        return VerifiedToken(said.removeprefix("application/"), found.claims)
 
     def _head(self, token: str) -> tuple[str | None, str]:
         """Read which key is meant, after all that can be refused without one."""

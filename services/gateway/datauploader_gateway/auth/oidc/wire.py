@@ -16,8 +16,8 @@ LARGEST_ANSWER = 512 * 1024
 _CONFIGURED = "/.well-known/openid-configuration"
 
 
-class Metadata(BaseModel):
-    """What the provider says of itself (OpenID Connect Discovery 1.0), as far as it matters here."""
+class ProviderMetadata(BaseModel):
+    """Metadata of the provider, what it says of itself (OpenID Connect Discovery 1.0), as far as it matters here."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,8 +40,8 @@ class TokenAnswer(BaseModel):
     access_token: str = ""
 
 
-class Wire:
-    """The connections to one provider."""
+class ProviderHttp:
+    """HTTP connections to one provider."""
 
     def __init__(self, settings: OidcSettings) -> None:
         """Prepare them; nothing is sent yet."""
@@ -59,7 +59,7 @@ class Wire:
         """Close them."""
         await self._http.aclose()
 
-    async def metadata(self) -> Metadata:
+    async def metadata(self) -> ProviderMetadata:
         """Ask the provider what it is.
 
         Raises:
@@ -67,7 +67,7 @@ class Wire:
         """
         said = await self._json("GET", self._settings.issuer.rstrip("/") + _CONFIGURED)
         try:
-            found = Metadata.model_validate(said)
+            found = ProviderMetadata.model_validate(said)
         except ValidationError as error:
             raise self._odd(f"its description lacks {_first_place(error)}") from None
         if found.issuer != self._settings.issuer:
@@ -88,7 +88,7 @@ class Wire:
             raise self._odd("its key set has no keys")
         return keys
 
-    async def redeem(self, metadata: Metadata, form: Mapping[str, str]) -> TokenAnswer:
+    async def redeem(self, metadata: ProviderMetadata, form: Mapping[str, str]) -> TokenAnswer:
         """Trade a code for tokens.
 
         Raises:
@@ -133,7 +133,7 @@ class Wire:
             ) from error
         said = _object(content)
         if form is not None and answer.is_client_error:
-            log.warning("provider_refused", status=answer.status_code, said=str(said)[:500])
+            log.warning("identity_provider_refused", status=answer.status_code, said=str(said)[:500])
             raise SignInFailed(f"the identity provider refused the sign-in ({_word(said)})")
         if answer.status_code != httpx.codes.OK or said is None:
             raise self._odd(f"it answered {answer.status_code} to {method} {url[:200]}")

@@ -1,0 +1,167 @@
+"""Queries to the catalog: who is this, what may they upload to, which investigations are theirs, make one."""
+
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+
+from pydantic import SecretStr
+
+from datauploader import days
+from datauploader.contracts.model import WireModel
+from datauploader.contracts.names import check_location
+from datauploader.contracts.questions import (
+    CatalogCondition,
+    CreateInvestigation,
+    DatasetState,
+    HowIsTheCatalog,
+    Identity,
+    Investigations,
+    InvestigationSummary,
+    ListInvestigations,
+    LookAtDataset,
+    MayUpload,
+    Question,
+    UploadRight,
+    WhoIs,
+)
+from datauploader.errors import QuestionRefused
+from datauploader.state import Store
+from datauploader_catalog import claims
+from datauploader_catalog.domain.choosing import choose
+from datauploader_catalog.errors import CatalogError, CatalogueForbids, NoSuchInvestigation, UnknownSession
+from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, NewInvestigation
+
+MADE_ELSEWHERE = "Investigations are created by the user office; ask there for one."
+
+
+_here = partial(days.today, "")
+"""The day by this machine's clock and zone."""
+
+
+class CatalogQueries:
+    """Answers queries (request-reply) from the catalogue itself, every time anew: rights change."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        storage_prefix: str,
+        *,
+        may_create: bool,
+        store: Store,
+        condition: Callable[[], CatalogCondition] = CatalogCondition,
+        today: Callable[[], date] = _here,
+    ) -> None:
+        """Answer from this catalogue and of what was heard; its base directories are told without the prefix."""
+        self._store, self._condition = store, condition
+        self._catalogue = catalogue
+        self._storage_prefix = storage_prefix
+        self._may_create = may_create and catalogue.may_create
+        self._today = today
+
+    def __call__(self, question: Question) -> WireModel:
+        """Answer one question.
+
+        Raises:
+            QuestionRefused: with a code (`not-signed-in`, `unavailable`, `taken`, `refused`, `unknown-question`) and a
+                sentence.
+        """
+        try:
+            return self._answer(question)
+        except UnknownSession as error:
+            raise QuestionRefused("not-signed-in", str(error)) from error
+        except CatalogError as error:
+            code = "unavailable" if error.retryable else "refused"
+            raise QuestionRefused(code, str(error)) from error
+
+    def _answer(self, question: Question) -> WireModel:
+        if isinstance(question, WhoIs):
+            user = self._catalogue.identify(SecretStr(question.session))
+            return Identity(user_id=user.id, name=user.name, unix_user=user.name)
+        if isinstance(question, MayUpload):
+            return self._right(question)
+        if isinstance(question, ListInvestigations):
+            return self._list(question)
+        if isinstance(question, CreateInvestigation):
+            return self._create(question)
+        if isinstance(question, HowIsTheCatalog):
+            return self._condition()
+        if isinstance(question, LookAtDataset):
+            return self._look(question)
+        raise QuestionRefused("unknown-question", f"the catalog cannot answer {question.name}")
+
+    def _list(self, question: ListInvestigations) -> Investigations:
+        found = self._catalogue.investigations(question.user_id)
+        chosen, total = choose(found, text=question.text, today=self._today(), most=question.most)
+        return Investigations(
+            items=tuple(self._summary(one) for one in chosen),
+            total=total,
+            may_create=self._may_create,
+            create_refusal="" if self._may_create else MADE_ELSEWHERE,
+        )
+
+    def _look(self, asked: LookAtDataset) -> DatasetState:
+        if self._store.needs_recovery:
+            raise QuestionRefused("unavailable", "the catalog is still loading which dataset belongs to whom")
+        held = claims.held(self._store, asked.investigation)
+        return claims.find_conflict(
+            held,
+            lambda name: self._catalogue.find_dataset(asked.investigation, name),
+            self._catalogue.dataset_url,
+            asked.dataset,
+            asked.user_id,
+            claims.alike(self._store, asked.investigation, asked.dataset),
+        )
+
+    def _create(self, asked: CreateInvestigation) -> InvestigationSummary:
+        """Make an investigation; whoever asks the same again, having heard no answer, is given the same one."""
+        if not self._may_create:
+            raise QuestionRefused("refused", MADE_ELSEWHERE)
+        made = self._catalogue.ensure_investigation(
+            NewInvestigation(
+                asked.investigation, asked.visit, asked.title, asked.user_id, asked.beamline, asked.start, asked.end
+            )
+        )
+        what = f"investigation {asked.investigation}, visit {asked.visit},"
+        try:
+            self._catalogue.authorise(asked.user_id, made.id)
+        except CatalogueForbids as error:
+            raise QuestionRefused("taken", f"There is an {what} already, and you may not upload to it.") from error
+        if made.title != asked.title:
+            raise QuestionRefused("taken", f"There is an {what} already, with another title: {made.title[:500]}")
+        return self._summary(made)
+
+    def _summary(self, one: CatalogueInvestigation) -> InvestigationSummary:
+        return InvestigationSummary(
+            id=one.id,
+            title=one.title,
+            name=one.name,
+            visit=one.visit,
+            base_dir=self._below(one.base_dir),
+            open=one.active,
+            reason="" if one.active else one.reason or _why_closed(one),
+            beamline=one.beamline,
+            start=one.start,
+            end=one.end,
+            principal_investigator=one.principal_investigator,
+            description=one.description,
+        )
+
+    def _right(self, question: MayUpload) -> UploadRight:
+        try:
+            grant = self._catalogue.authorise(question.user_id, question.investigation)
+        except (CatalogueForbids, NoSuchInvestigation) as error:
+            return UploadRight(allowed=False, detail=str(error))
+        return UploadRight(allowed=True, base_dir=self._below(grant.base_dir))
+
+    def _below(self, base_dir: str) -> str:
+        """Return a base directory below a remote's base, or "" where it cannot be one."""
+        relative = base_dir.removeprefix(self._storage_prefix).strip("/")
+        try:
+            return check_location(relative)
+        except ValueError:
+            return ""
+
+
+def _why_closed(one: CatalogueInvestigation) -> str:
+    ended = f", which ended on {one.end.isoformat()}" if one.end else ""
+    return f"The user office has closed this investigation{ended}."

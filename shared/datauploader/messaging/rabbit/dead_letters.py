@@ -1,0 +1,180 @@
+"""Dead letters, the parked messages of a queue: looking at them without taking them, giving them back, dropping them.
+
+Those that went astray are parked messages of the queue that they were on the way back to.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pika.spec import BasicProperties
+
+from datauploader.contracts.envelope import decode
+from datauploader.errors import ContractError
+from datauploader.messaging.ports import ParkedMessage
+from datauploader.messaging.provenance import DeliveryPath
+from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.connection import BrokerConnection
+from datauploader.messaging.rabbit.message import FORGED, SAID_BY, Outgoing, came, count, forwarded, sender
+from datauploader.messaging.rabbit.publisher import Publisher
+from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.settlement import identify
+from datauploader.messaging.topology import ASTRAY, BACK, EVENTS, PARKED, Queue, retry_name, retry_queue_names
+
+MOST = 5000
+MOST_BYTES = 64 * 1024 * 1024
+"""Bounds of what one look at a parked queue brings into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    tag: int
+    properties: BasicProperties
+    message: ParkedMessage
+    first_hand: bool
+    """The broker has parked it just as its sender wrote it, headers included."""
+
+
+class DeadLetterQueues:
+    """Works on dead-letter queues; a crash at any point leaves every message in place, or twice, never lost."""
+
+    def __init__(self, connection: BrokerConnection, publisher: Publisher, tuning: Tuning) -> None:
+        self._connection, self._publisher, self._tuning = connection, publisher, tuning
+
+    async def list(self, queue: Queue) -> tuple[ParkedMessage, ...]:
+        """List them, oldest first."""
+        found: list[ParkedMessage] = []
+
+        async def look(_channel: Channel, held: _Held) -> None:
+            found.append(held.message)
+
+        await self._each(queue, look)
+        return tuple(found)
+
+    async def replay(self, queue: Queue, ids: Collection[str]) -> int:
+        """Put some back into their queue, by way of the shortest retry delay: no further right is needed for that."""
+        way = retry_name(self._tuning.retry_delays_s[0])
+
+        async def give_back(channel: Channel, held: _Held) -> None:
+            properties = forwarded(held.properties, {SAID_BY: sender(held.properties, first_hand=held.first_hand)})
+            message = self._publisher.send(Outgoing(way, held.message.queue, held.message.body, properties))
+            await asyncio.wrap_future(message.future)
+            channel.ack(held.tag)
+
+        return await self._chosen(queue, ids, give_back, only=lambda message: message.replayable)
+
+    async def drop(self, queue: Queue, ids: Collection[str]) -> int:
+        """Remove some for good."""
+
+        async def remove(channel: Channel, held: _Held) -> None:
+            channel.ack(held.tag)
+
+        return await self._chosen(queue, ids, remove)
+
+    async def _chosen(
+        self,
+        queue: Queue,
+        ids: Collection[str],
+        step: Callable[[Channel, _Held], Coroutine[Any, Any, None]],
+        *,
+        only: Callable[[ParkedMessage], bool] = lambda _: True,
+    ) -> int:
+        chosen = 0
+
+        async def choose(channel: Channel, held: _Held) -> None:
+            nonlocal chosen
+            if held.message.id in ids and only(held.message):
+                await step(channel, held)
+                chosen += 1
+
+        await self._each(queue, choose)
+        return chosen
+
+    async def _each(self, queue: Queue, step: Callable[[Channel, _Held], Coroutine[Any, Any, None]]) -> None:
+        """Hold all messages, do something with each, and give back in their order those that are still held."""
+        await self._connection.reach(self._tuning.patience_s)
+        channel = await self._connection.channel()
+        try:
+            held = await _hold_all(channel, queue, retry_queue_names(self._tuning.retry_delays_s))
+            for one in held:
+                await step(channel, one)
+            if held:
+                channel.requeue(held[-1].tag, up_to=True)
+        finally:
+            channel.close()
+
+
+async def _hold_all(channel: Channel, queue: Queue, retry_queues: Collection[str]) -> list[_Held]:
+    held: list[_Held] = []
+    size = 0
+    while len(held) < MOST and size < MOST_BYTES and (got := await channel.get(queue.parked)) is not None:
+        method, properties, body = got
+        size += len(body)
+        held.append(_read(queue, method, properties, body, retry_queues))
+    return held
+
+
+def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, retry_queues: Collection[str]) -> _Held:
+    """Read a parked message; one that came in another way than ours was put here by somebody who has no right to."""
+    headers = properties.headers or {}
+    event_id, trace_id = identify(body)
+    how = came(method, properties)
+    parked_by_broker = queue.name in how.died_in
+    first_hand = parked_by_broker and _last_exchange(headers) == EVENTS
+    problem = _problem(queue, how, retry_queues) or (_other_topic(headers, body) if first_hand else "")
+    message = ParkedMessage(
+        id=event_id,
+        queue=how.key if queue.name == ASTRAY else queue.name,
+        reason=problem or _reason(queue, properties),
+        time=_time(headers),
+        body=body,
+        trace_id=trace_id,
+        attempts=count(properties, "x-attempts"),
+        replayable=not problem and (first_hand or not headers.get(FORGED, False)),
+    )
+    return _Held(method.delivery_tag, properties, message, first_hand)
+
+
+def _problem(queue: Queue, how: DeliveryPath, retry_queues: Collection[str]) -> str:
+    """Say why a message did not come to where it lies in a way of ours, "" where it did."""
+    astray = queue.name == ASTRAY
+    known = {*retry_queues} if astray else {*retry_queues, queue.name}
+    if how.exchange != (BACK if astray else PARKED) or not (astray or how.key == queue.name):
+        return f"somebody put it here by way of {how.key!r}"
+    if ((how.moved or astray) and not how.died_in) or not how.died_in <= known:
+        return f"somebody put it here by way of {', '.join(sorted(how.died_in)) or 'an unknown queue'}"
+    return ""
+
+
+def _reason(queue: Queue, properties: BasicProperties) -> str:
+    if queue.name == ASTRAY:
+        return "the queue that it was to go back to after a delay no longer exists"
+    crashed = f"delivered {count(properties, 'x-delivery-count')} times or more without a verdict: its consumer crashed"
+    return str((properties.headers or {}).get("x-reason", crashed))
+
+
+def _last_exchange(headers: dict[str, Any]) -> str:
+    """Say where a message was published that the broker has parked: first in `x-death` is what happened last."""
+    return str(headers["x-death"][0].get("exchange", ""))
+
+
+def _other_topic(headers: dict[str, Any], body: bytes) -> str:
+    """Say how the body of an event differs from the key that its sender was allowed to say; nobody has compared yet."""
+    keys = headers["x-death"][0].get("routing-keys") or [""]
+    try:
+        key = decode(body).routing_key
+    except ContractError as error:
+        return str(error)
+    return "" if key == keys[0] else f"it says {key!r}, but its sender was only allowed to say {keys[0]!r}"
+
+
+def _time(headers: dict[str, Any]) -> datetime:
+    """Read when it was parked: our own header, or the broker's where it parked the message by itself."""
+    try:
+        return datetime.fromisoformat(str(headers["x-parked-at"]))
+    except (KeyError, ValueError):
+        deaths = headers.get("x-death") or [{}]
+        died = deaths[0].get("time")
+        return died.replace(tzinfo=UTC) if isinstance(died, datetime) else datetime.now(UTC)

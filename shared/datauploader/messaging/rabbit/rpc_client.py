@@ -1,0 +1,213 @@
+"""Request-reply over the broker, the client's side: a question with an address for its answer and a deadline."""
+
+import asyncio
+import json
+import secrets
+import uuid
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import structlog
+from pika import DeliveryMode
+from pika.spec import BasicProperties
+
+from datauploader.contracts.address import Station
+from datauploader.contracts.model import WireModel
+from datauploader.contracts.questions import Question
+from datauploader.errors import BrokerRefused, MessagingError, NoAnswer, QuestionRefused, Unroutable
+from datauploader.messaging.blueprint import shared_topology
+from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.connection import BrokerConnection
+from datauploader.messaging.rabbit.counting import QueueCounter
+from datauploader.messaging.rabbit.declaration import establish
+from datauploader.messaging.rabbit.event_loop import EventLoopThread
+from datauploader.messaging.rabbit.message import Outgoing, came
+from datauploader.messaging.rabbit.publisher import Publisher
+from datauploader.messaging.rabbit.refusals import FORBIDDEN, NOT_FOUND, ChannelRefused
+from datauploader.messaging.rabbit.supervision import keep
+from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rights import Speakers
+from datauploader.messaging.topology import ANSWERS, QUESTIONS, answer_queues, asked_queue, question_key
+
+log = structlog.get_logger()
+
+A = TypeVar("A", bound=WireModel)
+
+UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
+"""What reading an answer may raise that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending(Generic[A]):
+    """A question on its way."""
+
+    question: Question
+    answer: type[A]
+    key: str
+    queue: str
+    future: "Future[A]"
+    timeout_s: float
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the owner's thread when the future has its outcome."""
+
+    @property
+    def service(self) -> str:
+        """Name the service that is asked."""
+        return self.question.name.split(".")[0]
+
+    def fail(self, error: MessagingError) -> None:
+        """End without an answer."""
+        if not self.future.done():
+            self.future.set_exception(error)
+        self.over.set()
+
+    def succeed(self, answer: A) -> None:
+        """End with an answer."""
+        if not self.future.done():
+            self.future.set_result(answer)
+        self.over.set()
+
+
+class RpcClient:
+    """An RPC client: the questions of one bus, and the queue where their answers arrive."""
+
+    def __init__(
+        self, connection: BrokerConnection, publisher: Publisher, owner: EventLoopThread, tuning: Tuning, *, user: str,
+        speakers: Speakers, declare: bool,
+    ) -> None:  # fmt: skip
+        self._connection, self._publisher, self._event_loop = connection, publisher, owner
+        self._tuning, self._declare = tuning, declare
+        self._user, self._queue, self._speakers = user, "", speakers
+        self._counter = QueueCounter(connection)
+        self._pending: dict[str, _Pending[Any]] = {}
+        self._listening = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._problem: MessagingError | None = None
+
+    def ask(self, question: Question, answer: type[A], *, station: Station | None, timeout_s: float) -> "Future[A]":
+        """See `Bus.ask`."""
+        service = question.name.split(".")[0]
+        pending = _Pending(
+            question, answer, question_key(service, station), asked_queue(service, station), Future(), timeout_s
+        )
+        if not self._event_loop.call(self._ask_soon, pending):
+            pending.fail(NoAnswer("the bus is closed"))
+        return pending.future
+
+    async def close(self) -> None:
+        """Stop listening; questions that are open stay without an answer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for pending in list(self._pending.values()):
+            pending.fail(NoAnswer("the bus was closed before the answer came"))
+
+    def _ask_soon(self, pending: _Pending[Any]) -> None:
+        if self._task is None:
+            self._task = self._event_loop.start(keep(self._listen, self._note, self._tuning))
+        self._event_loop.start(self._ask(pending))
+
+    async def _ask(self, pending: _Pending[Any]) -> None:
+        ident = str(uuid.uuid4())
+        self._pending[ident] = pending
+        try:
+            async with asyncio.timeout(pending.timeout_s):
+                await self._listening.wait()
+                if not (await self._counter.queue_state(pending.queue)).consumers:
+                    raise Unroutable(pending.queue)  # noqa: TRY301 - as the broker says it of a missing binding
+                await asyncio.wrap_future(self._publisher.send(self._message(ident, pending)).future)
+                await pending.over.wait()
+        except Unroutable:
+            pending.fail(NoAnswer(f"{pending.service} is not running, so nobody answers {pending.question.name}"))
+        except MessagingError as error:
+            pending.fail(NoAnswer(f"{pending.question.name} could not be asked: {error}"))
+        except TimeoutError:
+            pending.fail(NoAnswer(self._too_late(pending)))
+        finally:
+            del self._pending[ident]
+
+    def _too_late(self, pending: _Pending[Any]) -> str:
+        if not self._listening.is_set() and (trouble := self._connection.problem or self._problem):
+            return f"{pending.question.name} could not be asked: {trouble}"
+        return f"{pending.service} did not answer {pending.question.name} within {pending.timeout_s:g} s"
+
+    def _message(self, ident: str, pending: _Pending[Any]) -> Outgoing:
+        properties = BasicProperties(
+            content_type="application/json",
+            type=pending.question.name,
+            message_id=ident,
+            correlation_id=ident,
+            reply_to=self._queue,
+            user_id=self._user,
+            expiration=str(round(pending.timeout_s * 1000)),
+            delivery_mode=DeliveryMode.Transient,
+        )
+        return Outgoing(QUESTIONS, pending.key, pending.question.model_dump_json().encode(), properties)
+
+    async def _listen(self) -> None:
+        await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
+        me = self._speakers.who(self._user)
+        channel = await (self._free_queue(me.station) if me.station is not None else self._own_queue(me.answers))
+        try:
+            self._listening.set()
+            self._problem = None
+            await channel.until_ended()
+        finally:
+            self._listening.clear()
+            channel.close()
+
+    async def _own_queue(self, prefix: str) -> Channel:
+        """Make a queue of a new name: the broker may hold the last one for a connection that it believes alive."""
+        channel = await self._connection.channel()
+        self._queue = f"{prefix}{secrets.token_hex(8)}"
+        await channel.declare_queue(self._queue, exclusive=True, auto_delete=True)
+        await channel.bind(self._queue, ANSWERS, self._queue)
+        await channel.consume(self._queue, self._answered, self._queue, auto_ack=True)
+        return channel
+
+    async def _free_queue(self, station: Station) -> Channel:
+        """Take the first of the station's queues that no other process reads.
+
+        Raises:
+            BrokerRefused: all are taken, or missing.
+        """
+        for name in answer_queues(station):
+            channel = await self._connection.channel()
+            try:
+                await channel.consume(name, self._answered, name, auto_ack=True, exclusive=True)
+            except ChannelRefused as refusal:
+                if refusal.code not in (FORBIDDEN, NOT_FOUND):
+                    raise
+                last = refusal
+            else:
+                self._queue = name
+                return channel
+        raise BrokerRefused(f"no queue for answers is free, see docs/operations.md: {last}")
+
+    def _answered(self, method: Any, properties: BasicProperties, body: bytes) -> None:
+        pending = self._pending.get(properties.correlation_id or "")
+        if pending is None or pending.future.done():
+            return
+        how = came(method, properties)
+        if how.exchange != ANSWERS or how.moved or not self._speakers.may_answer(how.user, pending.key):
+            log.warning("answer_ignored", question=pending.question.name, user=how.user, key=pending.key)
+            return
+        try:
+            pending.succeed(_read(body, pending.answer))
+        except QuestionRefused as refusal:
+            pending.fail(refusal)
+        except UNREADABLE:
+            pending.fail(
+                QuestionRefused("unreadable", f"{pending.service} answered in a way that this release cannot read")
+            )
+
+    def _note(self, error: MessagingError) -> None:
+        self._problem = error
+
+
+def _read(body: bytes, answer: type[A]) -> A:
+    document = json.loads(body)
+    if "error" in document:
+        raise QuestionRefused(str(document["error"]["code"]), str(document["error"]["message"]))
+    return answer.model_validate(document["ok"])
