@@ -8,9 +8,9 @@ from datauploader.contracts.model import Travelling
 from datauploader.contracts.questions import Heard, LastHeard, Question, Remembered, RememberUpload
 from datauploader.errors import ContractError, QuestionRefused
 from datauploader.state import Outbox, Store
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.lastheard import CATALOG
 from datauploader_gateway.lastheard import LastHeard as Numbers
+from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.signing import Signer
 from datauploader_gateway.unanswered import Unanswered
 from datauploader_gateway.view import keys

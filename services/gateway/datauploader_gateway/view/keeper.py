@@ -12,13 +12,13 @@ import structlog
 from datauploader.contracts import Event, EventData, StationReported
 from datauploader.crashing import crash_point
 from datauploader.errors import Retry
+from datauploader.heartbeat import Heartbeat
 from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler, Start
 from datauploader.messaging.topology import gateway_queue
 from datauploader.state import Store
 from datauploader.threads import WorkerThread
 from datauploader_gateway import metrics, redisdoor
 from datauploader_gateway.auth.revocations import Revocations
-from datauploader_gateway.heartbeat import Heartbeat
 from datauploader_gateway.lastheard import LastHeard
 from datauploader_gateway.mail.occasions import Occasions
 from datauploader_gateway.rechecking import OldDatasets
@@ -119,7 +119,7 @@ class Keeper:
                 self._pause(error)
             except Exception:  # the thread must outlive whatever happens here
                 log.exception("view_keeper_failed")
-            self._heartbeat.beat(self.trouble)
+            self._heartbeat.tick(on_change=True)
             self._ending.wait(0.1 if self._rebuild else self._interval_s)
 
     def _look(self) -> None:
