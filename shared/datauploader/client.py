@@ -24,6 +24,7 @@ from datauploader.answers import (
     UploadPage,
     UploadStatus,
 )
+from datauploader.backoff import Backoff
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
 from datauploader.errors import (
@@ -43,7 +44,8 @@ SILENCE_S = 45.0
 """Seconds without a byte after which a stream counts as broken; the gateway sends a comment every 15 s."""
 PAUSES_S = (0.3, 1.0)
 """Waits before a request that may be repeated is sent again."""
-LONGEST_PAUSE_S = 10.0
+BACKOFF = Backoff(first_s=0.3, longest_s=10.0)
+"""Waits before a stream of events is opened again."""
 
 M = TypeVar("M", bound=GatewayAnswer)
 
@@ -160,11 +162,11 @@ class GatewayClient:
             GatewayUnreachable: the gateway stayed away for longer than `patience_s`.
         """
         path = f"{API}/uploads/{_quoted(upload_id)}/events" if upload_id else f"{API}/events"
-        last_id, pause, silent_since = "", 0.0, time.monotonic()
+        last_id, failures, silent_since = "", 0, time.monotonic()
         while True:
             try:
                 for event in self._stream(path, last_id):
-                    last_id, pause, silent_since = event.id or last_id, 0.0, time.monotonic()
+                    last_id, failures, silent_since = event.id or last_id, 0, time.monotonic()
                     yield event
                     if event.event == "end":
                         return
@@ -176,8 +178,8 @@ class GatewayClient:
                 yield None
                 if time.monotonic() - silent_since > patience_s:
                     raise
-            pause = min(LONGEST_PAUSE_S, pause * 2 or PAUSES_S[0])
-            time.sleep(pause)
+            failures += 1
+            time.sleep(BACKOFF.wait_s(failures))
 
     def _stream(self, path: str, last_id: str) -> Iterator[ServerEvent]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})

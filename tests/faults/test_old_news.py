@@ -1,10 +1,11 @@
-"""What was true a while ago is not told as what is: the watcher dies, and nobody calls its files stored."""
+"""What was true a while ago is not told as what is: a service dies or hangs, and people see that it is silent."""
 
 import pytest
 
+from datauploader.client import Gateway
 from datauploader.testing.waiting import eventually
 
-QUICK = {"watcher": {"report_interval_s": 0.5}}
+QUICK = {"watcher": {"report_interval_s": 0.5}, "catalog": {"report_interval_s": 0.5}}
 
 
 @pytest.mark.campaign
@@ -26,3 +27,25 @@ def test_a_dead_watcher_is_told_while_transfer_goes_on_reporting(case, scribe) -
     run.heal()
     eventually(lambda: run.status(upload).station_silent_since is None, within_s=60, what="the station speaks again")
     run.recover(upload)
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F57")
+@pytest.mark.parametrize("how", ["hangs", "ends", "is killed"])
+def test_a_catalog_that_is_not_there_is_silent_and_speaks_again(case, how) -> None:
+    """SIGSTOP, SIGTERM, SIGKILL: three intervals later at the latest its silence is told."""
+    run = case(settings=QUICK)
+
+    def heard() -> list[bool]:
+        with Gateway(run.facility.url, run.token) as gateway:
+            services = [service for station in gateway.stations().items for service in station.services]
+        return [not service.silent for service in services if service.service == "catalog"]
+
+    eventually(lambda: heard() == [True], within_s=60, what="the catalog says that it is alive")
+    end = {"hangs": run.services.pause, "ends": run.services.terminate, "is killed": run.services.kill}[how]
+    end("catalog")
+    eventually(lambda: heard() == [False], within_s=30, what="its silence is told")
+    again = run.services.resume if how == "hangs" else run.services.start
+    again("catalog")
+    run.heal()
+    eventually(lambda: heard() == [True], within_s=60, what="it speaks again")

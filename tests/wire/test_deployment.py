@@ -109,6 +109,7 @@ def test_each_station_has_a_user_of_its_name_and_its_queues(made):
         ("gateway", f"{HERE}.station.reported.v1", True),
         ("gateway", f"{HERE}.dataset.completed.v1", False),
         ("catalog", f"{HERE}.dataset.completed.v1", True),
+        ("catalog", f"{HERE}.station.reported.v1", True),
         ("catalog", f"{HERE}.upload.requested.v1", False),
         (HERE, f"{HERE}.file.ready.v1", True),
         (HERE, f"{HERE}.dataset.completed.v1", False),

@@ -16,6 +16,7 @@ from datauploader.contracts.batching import bounded
 from datauploader.contracts.questions import CatalogCondition
 from datauploader.crashing import crash_point
 from datauploader.errors import Park
+from datauploader.heartbeat import Heartbeat
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
 from datauploader.messaging.topology import catalog_queue
 from datauploader.service import Check, Context
@@ -68,6 +69,10 @@ class CatalogService:
         handlers.register(self._dispatcher)
         self._dispatcher.after_commit(self._worker.wake)
         self._dispatcher.after_commit(self._descriptions.wake)
+        self._heartbeat = Heartbeat(
+            context.bus.publish, self._outbox, context.settings.here, self.name,
+            distribution="ceric-datauploader-catalog", interval_s=settings.report_interval_s, troubles=self._troubles,
+        )  # fmt: skip
         self._consumers: list[Consumer] = []
         self._answering: list[Consumer] = []
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="catalog.turns")
@@ -89,6 +94,7 @@ class CatalogService:
             self._work()
             self._catch_up()
         self._outbox.start()
+        self._heartbeat.start()
         ownership = Ownership(
             self._store.identity,
             held=lambda: self._in_turn(self._take_over),
@@ -100,6 +106,7 @@ class CatalogService:
 
     def stop(self, deadline_s: float) -> None:
         """Let running calls end; what is not told yet stays in the ledger."""
+        self._heartbeat.stop(deadline_s / 8)
         self._turns.shutdown(wait=True)
         for consumer in (*self._consumers, *self._answering):
             consumer.stop(deadline_s / 4)
@@ -124,14 +131,16 @@ class CatalogService:
         said = (self._worker.stumbling, self._descriptions.stumbling, self._stuck)
         return [sentence for sentence in dict.fromkeys(said) if sentence]
 
+    def _troubles(self) -> list[str]:
+        return [*self._hindrances(), *((self._outbox.problem,) if self._outbox.problem else ())]
+
     def _condition(self) -> CatalogCondition:
         try:
             with self._store.reading() as db:
                 waiting = [*delays.lasting(db), *self._descriptions.lasting]
         except sqlite3.DatabaseError as error:
             return CatalogCondition(troubles=(f"the catalog cannot read its state file: {error}"[:2000],))
-        troubles = [*self._hindrances(), *((self._outbox.problem,) if self._outbox.problem else ())]
-        return CatalogCondition(troubles=bounded(troubles), waiting=bounded(dict.fromkeys(waiting)))
+        return CatalogCondition(troubles=bounded(self._troubles()), waiting=bounded(dict.fromkeys(waiting)))
 
     def _hear(self, delivery: Delivery) -> None:
         self._requesters.check_requester(delivery)

@@ -4,6 +4,7 @@ import sqlite3
 import time
 import uuid
 
+from datauploader.backoff import Backoff
 from datauploader.contracts import AuditReported, AuditRequested, Event, EventData, UploadRequested, decode, encode
 from datauploader.state import Outbox
 
@@ -19,8 +20,9 @@ CREATE TABLE audits (
 ) WITHOUT ROWID;
 CREATE INDEX audits_asked ON audits (due) WHERE state = 'asked';
 """
-PATIENCE_S, LONGEST_S = 30.0, 3600.0
-"""How long an audit may be without an answer before it is asked for again; doubles."""
+LONGEST_S = 3600.0
+BACKOFF = Backoff(first_s=30.0, longest_s=LONGEST_S)
+"""How long an audit may be without an answer before it is asked for again."""
 OFTEN = 3
 """So many times without an answer are told."""
 
@@ -42,9 +44,8 @@ def request_audit(db: sqlite3.Connection, request: Event[EventData], seal: sqlit
     row = db.execute("SELECT * FROM audits WHERE upload_id = ?", (wanted.upload_id,)).fetchone()
     if row is not None and row["manifest_sha256"] == seal["manifest_sha256"]:
         if row["state"] == "asked" and row["due"] <= now:
-            pause = min(PATIENCE_S * 2.0 ** min(row["said"], 20), LONGEST_S)
             query = "UPDATE audits SET said = said + 1, due = ? WHERE upload_id = ?"
-            db.execute(query, (now + pause, wanted.upload_id))
+            db.execute(query, (now + BACKOFF.wait_s(row["said"] + 1), wanted.upload_id))
             Outbox.put(db, decode(row["request"]))
             return int(row["said"]) + 1
         return int(row["said"]) if row["state"] == "asked" else 0
@@ -59,7 +60,7 @@ def request_audit(db: sqlite3.Connection, request: Event[EventData], seal: sqlit
     db.execute(
         "INSERT OR REPLACE INTO audits (upload_id, audit, manifest_sha256, request, state, due)"
         " VALUES (?, ?, ?, ?, 'asked', ?)",
-        (wanted.upload_id, fact.audit, seal["manifest_sha256"], encode(event), now + PATIENCE_S),
+        (wanted.upload_id, fact.audit, seal["manifest_sha256"], encode(event), now + BACKOFF.wait_s(1)),
     )
     Outbox.put(db, event)
     return 1

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from datauploader.backoff import Backoff
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, CatalogueUnavailable, UnknownTrouble
 
 TABLES = """
@@ -37,6 +38,8 @@ TRIES = 5
 LONGEST_PAUSE_S = 60.0
 RARE_S = 3600.0
 """How often is tried again what does not pass."""
+PASSING = Backoff(first_s=1.0, longest_s=LONGEST_PAUSE_S)
+LASTING = Backoff(first_s=LONGEST_PAUSE_S, longest_s=RARE_S)
 UNSURE = (UnknownTrouble, BadAnswer)
 """Errors that may pass, or be about what was said."""
 
@@ -69,12 +72,12 @@ class Subject:
 
 def pause_s(attempts: int, retry_after: float | None = None) -> float:
     """Return how long to wait after so many failed attempts: 1 s doubling to a minute, never less than asked."""
-    return max(min(2.0 ** min(attempts, 10), LONGEST_PAUSE_S), retry_after or 0)
+    return PASSING.wait_s(attempts + 1, retry_after)
 
 
 def rare_s(attempts: int) -> float:
     """Return how long to wait with what does not pass: a minute, doubling to an hour."""
-    return min(LONGEST_PAUSE_S * 2.0 ** min(max(0, attempts - TRIES), 10), RARE_S)
+    return LASTING.wait_s(attempts - TRIES + 1)
 
 
 def is_away(error: CatalogError) -> bool:

@@ -91,6 +91,8 @@ class CatalogSettings(SectionSettings):
     patience_s: float = Field(default=180, gt=0)
     """How long the catalogue may be away, or fail at something, until people and operators are told; also how long an
     error that nobody knows is tried again as one that passes."""
+    report_interval_s: float = Field(default=30.0, gt=0)
+    """How often the catalog service says that it is alive, and what keeps it from its work."""
     audit: bool = True
     """Complete a dataset only after its storage was listed and compared with the manifest; the stations' transfer
     services do that, so they must be of a release that can."""

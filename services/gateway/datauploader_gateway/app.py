@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from datauploader.config import load
 from datauploader.errors import ConfigurationError
+from datauploader.heartbeat import Heartbeat
 from datauploader.messaging import Bus, Consumer, connect
 from datauploader.service import Check, Context
 from datauploader.state import Outbox, Store
@@ -29,7 +30,6 @@ from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.choosing.drafts import Drafts
 from datauploader_gateway.choosing.metadata import MetadataForm
 from datauploader_gateway.desktop.one_time_login import DesktopAccess, OneTimeLogin
-from datauploader_gateway.heartbeat import SERVICE, Heartbeat
 from datauploader_gateway.mail import triggers
 from datauploader_gateway.mail.addresses import Addresses
 from datauploader_gateway.mail.mail_templates import MailTemplates
@@ -44,7 +44,7 @@ from datauploader_gateway.query_client import QueryClient
 from datauploader_gateway.receipts.service import ReceiptService
 from datauploader_gateway.rechecking import DatasetRecheck
 from datauploader_gateway.server import WebServer
-from datauploader_gateway.settings import GatewaySettings
+from datauploader_gateway.settings import SERVICE, GatewaySettings
 from datauploader_gateway.signing import Signer
 from datauploader_gateway.view import projection_version
 from datauploader_gateway.view.event_consumer import EventConsumer
@@ -103,8 +103,10 @@ class GatewayService:
         self._triggers = MailTriggers(self._store, settings.mail)
         self._post: MailSender | None = None
         self._heartbeat = Heartbeat(
-            context.bus, context.settings.here, settings.report_interval_s, self._outbox.numbered
-        )
+            context.bus.publish, self._outbox, context.settings.here, SERVICE,
+            distribution="ceric-datauploader-gateway", interval_s=settings.report_interval_s,
+            troubles=lambda: (self._status.trouble,),
+        )  # fmt: skip
         every = None if settings.audit_every is None else timedelta(days=settings.audit_every)
         self._event_consumer = EventConsumer(
             context.bus,

@@ -5,6 +5,7 @@ import time
 
 import structlog
 
+from datauploader.backoff import Backoff
 from datauploader.contracts import (
     DatasetAnnotated,
     DatasetDescribed,
@@ -44,6 +45,7 @@ class PendingDescriptions:
     def __init__(self, store: Store, *, patience_s: float, kept_s: float) -> None:
         """Say a word again after `patience_s` without an answer, then ever more rarely; forget it after `kept_s`."""
         self._store, self._patience_s, self._kept_s = store, patience_s, kept_s
+        self._backoff = Backoff(first_s=patience_s, longest_s=LONGEST_S)
 
     def keep_description(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
         """Keep a word as part of the transaction that says it, unless a later one is kept."""
@@ -80,7 +82,7 @@ class PendingDescriptions:
             return False
         with self._store.transaction() as db:
             for row in rows:
-                pause = min(self._patience_s * 2.0 ** min(row["said"], 20), LONGEST_S)
+                pause = self._backoff.wait_s(row["said"] + 1)
                 key = (row["subject"], row["event_id"])
                 query = "UPDATE words SET said = said + 1, due = ? WHERE subject = ? AND event_id = ?"
                 if db.execute(query, (now + pause, *key)).rowcount:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import structlog
 
+from datauploader.backoff import Backoff
 from datauploader.contracts import (
     DatasetAnnotated,
     DatasetCompleted,
@@ -87,6 +88,7 @@ class PendingRequests:
         """Say a wish again after `patience_s` without an answer, then ever more rarely; forget it after `kept_s`."""
         self._store, self._outbox = store, outbox
         self._patience_s, self._kept_s = patience_s, kept_s
+        self._backoff = Backoff(first_s=patience_s, longest_s=LONGEST_S)
         self._untold = PendingDescriptions(store, patience_s=patience_s, kept_s=kept_s)
 
     def keep_request(self, db: sqlite3.Connection, event: Event[EventData]) -> None:
@@ -161,10 +163,9 @@ class PendingRequests:
             return
         with self._store.transaction() as db:
             for row in due:
-                pause = min(self._patience_s * 2.0 ** min(row["said"], 20), LONGEST_S)
                 db.execute(
                     "UPDATE wishes SET said = said + 1, due = ? WHERE upload_id = ? AND what = ?",
-                    (now + pause, row["upload_id"], row["what"]),
+                    (now + self._backoff.wait_s(row["said"] + 1), row["upload_id"], row["what"]),
                 )
                 log.info("request_repeated", upload_id=row["upload_id"], what=row["what"], silent=row["silent"])
             self._say(db, due)

@@ -9,8 +9,8 @@ from datauploader.contracts.questions import Heard, LastHeard, Question, Remembe
 from datauploader.errors import ContractError, QuestionRefused
 from datauploader.state import Outbox, Store
 from datauploader_gateway.heard_sequences import CATALOG, HeardSequences
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.pending_requests import PendingRequests
+from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.signing import Signer
 from datauploader_gateway.view import keys
 

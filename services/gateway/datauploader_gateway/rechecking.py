@@ -9,8 +9,8 @@ import structlog
 
 from datauploader.contracts import AuditRequested, Destination, Event, Person, Station
 from datauploader.state import Outbox, Store
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.redis_client import raw, text
+from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.fold import Register
 from datauploader_gateway.view.summary import Upload, summarise

@@ -14,6 +14,8 @@ from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
 from datauploader_gateway.auth.person import Beamline
 from datauploader_gateway.mail.settings import MailSettings
 
+SERVICE = "gateway"
+
 
 class GatewaySettings(SectionSettings):
     """Where the gateway listens, whom it lets in, and what it keeps where."""

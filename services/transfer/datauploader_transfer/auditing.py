@@ -201,7 +201,7 @@ class Auditor:
         if final:
             self._say(audit.request, said, ())
             return
-        pause = min(2.0 ** min(audit.attempts, 10), audits.LONGEST_PAUSE_S)
+        pause = audits.BACKOFF.wait_s(audit.attempts + 1)
         with self._store.transaction() as db:
             audits.postpone(db, request.audit, time.time() + pause, trouble)
             if trouble != audit.trouble:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from datauploader.backoff import Backoff
 from datauploader.contracts import AuditRequested, Event, EventData, decode, encode
 
 TABLES = """
@@ -29,6 +30,7 @@ CREATE TABLE lacking (
 
 LONGEST_PAUSE_S = 600.0
 """Between two tries at one audit."""
+BACKOFF = Backoff(first_s=1.0, longest_s=LONGEST_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True)

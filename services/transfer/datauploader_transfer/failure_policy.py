@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datauploader_transfer.domain.outcomes import given_up
 from datauploader_transfer.ledger import Job
 from datauploader_transfer.ports import Mover, Outcome, State, Whose
-from datauploader_transfer.remote_breaker import LONGEST_PAUSE_S, RemoteCircuitBreaker
+from datauploader_transfer.remote_breaker import BACKOFF, LONGEST_PAUSE_S, RemoteCircuitBreaker
 from datauploader_transfer.settings import TransferSettings
 
 MOST_MISMATCHES = 5
@@ -56,16 +56,14 @@ class FailurePolicy:
             return FailureDecision(outcome, None)
         if outcome.whose is Whose.REMOTE or (outcome.whose is Whose.EITHER and not takes_others):
             return FailureDecision(outcome, self._rest(remote, outcome, now))
-        pause = max(min(2.0 ** min(job.refused, 10), LONGEST_PAUSE_S), outcome.retry_after_s or 0)
         if outcome.whose is Whose.NEITHER or outcome.endless:
-            pause = max(min(2.0 ** min(job.attempts, 10), LONGEST_PAUSE_S), outcome.retry_after_s or 0)
-            return FailureDecision(outcome, now + pause)
+            return FailureDecision(outcome, now + BACKOFF.wait_s(job.attempts + 1, outcome.retry_after_s))
         tries = MOST_MISMATCHES if outcome.state is State.MISMATCH else self._settings.file_tries
         if job.refused + 1 >= tries:
             return FailureDecision(
                 outcome if outcome.state is State.MISMATCH else given_up(outcome, tries), None, own=True
             )
-        return FailureDecision(outcome, now + pause, own=True)
+        return FailureDecision(outcome, now + BACKOFF.wait_s(job.refused + 1, outcome.retry_after_s), own=True)
 
     def _rest(self, remote: str, outcome: Outcome, now: float) -> float:
         sentence = f"Storage {remote}: {outcome.detail} {outcome.hint}"

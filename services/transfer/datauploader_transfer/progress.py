@@ -1,14 +1,12 @@
 """Says once a second how far each upload is, and now and then that this service is alive."""
 
-import socket
 import threading
 import time
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
 
 from datauploader import threads
-from datauploader.contracts import Event, EventData, Station, StationReported, TransferProgressed, decode
-from datauploader.contracts.batching import bounded
+from datauploader.contracts import Station, TransferProgressed, decode
+from datauploader.heartbeat import Details, Heartbeat
 from datauploader.messaging import Bus
 from datauploader.messaging.claim import StationClaim
 from datauploader.state import Outbox, Store
@@ -29,8 +27,12 @@ class ProgressReporter:
         """Prepare; nothing runs before `start`."""
         self._store, self._worker, self._outbox, self._bus = store, worker, outbox, bus
         self._claims = claims
-        self._here, self._report_interval_s = here, report_interval_s
         self._end, self._began_at = threading.Event(), time.monotonic()
+        self._heartbeat = Heartbeat(
+            bus.publish, outbox, here, "transfer", distribution="ceric-datauploader-transfer",
+            interval_s=report_interval_s, troubles=self._troubles, details=lambda: Details(backlog_files=self._waiting),
+        )  # fmt: skip
+        self._waiting = 0
         self._last: dict[str, tuple[float, int]] = {}
         self._active: set[str] = set()
         self._thread = WorkerThread(self._run, name="progress")
@@ -45,14 +47,12 @@ class ProgressReporter:
         self._thread.join(deadline_s)
 
     def _run(self) -> None:
-        next_report = 0.0
         while not self._end.wait(INTERVAL_S):
             with self._store.reading() as db:
                 backlog = ledger.backlog(db)
             self._progress(backlog)
-            if time.monotonic() >= next_report:
-                next_report = time.monotonic() + self._report_interval_s
-                self._report(sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values()))
+            self._waiting = sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values())
+            self._heartbeat.tick()
 
     def _progress(self, backlog: dict[str, tuple[int, str]]) -> None:
         """Tell about each upload that moves or waits, and once more when it has just ended."""
@@ -76,21 +76,8 @@ class ProgressReporter:
             self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
         self._active = active
 
-    def _report(self, waiting: int) -> None:
-        sentences = [
-            *(claim.problem for claim in self._claims),
-            *self._worker.breaker.problems().values(),
-            self._outbox.problem,
-            *threads.problems(self._began_at),
-        ]
-        troubles = bounded(sentence for sentence in dict.fromkeys(sentences) if sentence)
-        fact: EventData = StationReported(
-            service="transfer",
-            version=version("ceric-datauploader-transfer"),
-            host=socket.gethostname(),
-            state="degraded" if troubles else "ok",
-            troubles=troubles,
-            backlog_files=waiting,
-            interval_s=self._report_interval_s,
-        )
-        self._bus.publish(self._outbox.numbered(Event(data=fact, station=self._here, service="transfer")))
+    def _troubles(self) -> Iterator[str]:
+        yield from (claim.problem for claim in self._claims)
+        yield from self._worker.breaker.problems().values()
+        yield self._outbox.problem
+        yield from threads.problems(self._began_at)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import structlog
 
+from datauploader.backoff import Backoff
 from datauploader.contracts import Station
 from datauploader.contracts.questions import Datafiles, ListDatafiles
 from datauploader.errors import BrokerRefused, MessagingError, QuestionRefused
@@ -16,7 +17,7 @@ from datauploader_transfer import ledger, owners
 log = structlog.get_logger()
 
 ANSWER_S = 10.0
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 """Between two questions about one upload, when nobody has answered."""
 
 
@@ -39,8 +40,8 @@ class ProvenanceCheck:
         self._store, self._bus = store, bus
         self._lock = threading.Lock()
         self._asked: dict[str, float] = {}
-        self._later: dict[str, tuple[float, float]] = {}
-        """By upload: not before when it is asked about again (monotonic seconds), and how long to wait after that."""
+        self._later: dict[str, tuple[float, int]] = {}
+        """By upload: not before when it is asked about again (monotonic seconds), and how often it was in vain."""
 
     def classify_conflict(self, upload: ledger.UploadRoute, station: Station, began: float) -> ConflictOrigin:
         """Say what conflicts of an attempt come to that began then (monotonic seconds); ask first where need be."""
@@ -51,7 +52,7 @@ class ProvenanceCheck:
 
     def _ask(self, upload: ledger.UploadRoute, station: Station) -> bool:
         """Note what the catalog says that this upload, and those it continues, have stored; False without an answer."""
-        due, wait_s = self._later.get(upload.upload_id, (0.0, FIRST_WAIT_S))
+        due, failures = self._later.get(upload.upload_id, (0.0, 0))
         if due > time.monotonic():
             return False
         try:
@@ -60,7 +61,7 @@ class ProvenanceCheck:
             log.warning("catalog_query_failed", problem=str(error))
         except MessagingError as error:
             log.warning("catalog_query_timed_out", upload_id=upload.upload_id, problem=str(error))
-            self._later[upload.upload_id] = (time.monotonic() + wait_s, min(LONGEST_WAIT_S, wait_s * 2))
+            self._later[upload.upload_id] = (time.monotonic() + BACKOFF.wait_s(failures + 1), failures + 1)
             return False
         self._asked[upload.upload_id] = time.monotonic()
         self._later.pop(upload.upload_id, None)

@@ -4,7 +4,10 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
+from datauploader.backoff import Backoff
+
 LONGEST_PAUSE_S = 60.0
+BACKOFF = Backoff(first_s=1.0, longest_s=LONGEST_PAUSE_S)
 TRIAL_S = 15.0
 """How long one file alone is waited for that shows how a remote is: a large one takes its time."""
 
@@ -40,7 +43,7 @@ class RemoteCircuitBreaker:
                 self._pauses[remote] = replace(old, until=max(old.until, wanted))
                 return self._pauses[remote]
             attempts = old.attempts + 1 if old else 1
-            pause = pause_s or min(2.0 ** min(attempts - 1, 10), LONGEST_PAUSE_S)
+            pause = pause_s or BACKOFF.wait_s(attempts)
             self._pauses[remote] = RemotePause(max(now + pause, wanted), attempts, sentence)
             return self._pauses[remote]
 

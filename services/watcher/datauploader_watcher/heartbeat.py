@@ -1,27 +1,22 @@
-"""The station's heartbeat: how it says that it is alive and well, and what the health page shows of it."""
+"""The station's heartbeat: what it says about itself each time, and what the health page shows of it."""
 
 import os
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from importlib.metadata import version
-from typing import Literal
 
 import structlog
 
 from datauploader import threads
-from datauploader.contracts.batching import bounded
 from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData
-from datauploader.contracts.stations import Disk, Root, StationReported
+from datauploader.contracts.stations import Disk, Root
 from datauploader.crashing import crash_point
 from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.heartbeat import Details, Heartbeat
 from datauploader.service import Check
 from datauploader.state import Outbox
-from datauploader.threads import WorkerThread
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.ledger.files import FileTable, Tally
 from datauploader_watcher.loop import LoopStatus
@@ -38,7 +33,7 @@ _NONE = Tally()
 
 
 class StationHeartbeat:
-    """The heartbeat: sends `station.reported` at an interval; a report that the broker did not take is not kept."""
+    """Looks at the watcher for its heartbeat and its health."""
 
     def __init__(
         self,
@@ -50,22 +45,20 @@ class StationHeartbeat:
         self._claim = context.claim
         self._store, self._outbox, self._here = context.store, context.outbox, context.here
         self._settings, self._clock = context.settings, context.clock
-        self._publish, self._status = publish, status
+        self._status = status
         self._hang_guard, self._began_at = HangGuard(), time.monotonic()
-        self._sent: Future[None] | None = None
-        self._stopping = threading.Event()
-        self._thread = WorkerThread(self._run, name="report")
+        self._heartbeat = Heartbeat(
+            publish, context.outbox, context.here, SERVICE, distribution="ceric-datauploader-watcher",
+            interval_s=context.settings.report_interval_s, troubles=self._troubles, details=self._details,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin with a report, and repeat it."""
-        self._thread.start()
+        self._heartbeat.start("starting")
 
     def stop(self, deadline_s: float) -> None:
         """Say that the station stops."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(deadline_s)
-        self._send("stopping")
+        self._heartbeat.stop(deadline_s)
 
     def checks(self) -> list[Check]:
         """Say how everything is that the watcher depends on."""
@@ -89,36 +82,19 @@ class StationHeartbeat:
 
     def announce_recovery(self) -> None:
         """Say once, as surely as anything is said here, that the state is new: requests must be said again."""
-        report = self._report("starting").model_copy(update={"forgetful": True})
+        report = self._heartbeat.report("starting").model_copy(update={"forgetful": True})
         with self._store.transaction() as db:
             Outbox.put(db, Event(data=report, station=self._here, service=SERVICE))
             self._store.mark_recovered()
         crash_point("watcher.forgot")
         log.info("requests_requested_again")
 
-    def _run(self) -> None:
-        self._send("starting")
-        while not self._stopping.wait(self._settings.report_interval_s):
-            self._send("degraded" if self._troubles() else "ok")
-
-    def _send(self, state: Literal["starting", "ok", "degraded", "stopping"]) -> None:
-        if self._sent is not None and not self._sent.done():
-            return  # the broker is away; the next report says more than a pile of old ones
-        report: Event[EventData] = Event(data=self._report(state), station=self._here, service=SERVICE)
-        self._sent = self._publish(self._outbox.numbered(report))
-        self._sent.add_done_callback(_not_taken)
-
-    def _report(self, state: Literal["starting", "ok", "degraded", "stopping"]) -> StationReported:
+    def _details(self) -> Details:
         status = self._status()
         with self._store.reading() as db:
             tallies, oldest = FileTable.tallies(db), FileTable.oldest_announced(db)
         pending = [tallies.get(state, _NONE) for state in PENDING]
-        return StationReported(
-            service=SERVICE,
-            version=version("ceric-datauploader-watcher"),
-            host=socket.gethostname(),
-            state=state,
-            troubles=bounded(self._troubles()),
+        return Details(
             roots=self._roots(),
             state_disk=self._state_disk(),
             backlog_files=sum(one.files for one in pending),
@@ -127,7 +103,6 @@ class StationHeartbeat:
             uploads_open=status.uploads,
             scanned_entries=status.entries,
             overflows=status.overflows,
-            interval_s=self._settings.report_interval_s,
         )
 
     def _state_disk(self) -> Disk | None:
@@ -168,8 +143,3 @@ def _disk(path: str | os.PathLike[str]) -> Disk | None:
     except OSError:
         return None
     return Disk(free_bytes=usage.free, total_bytes=usage.total)
-
-
-def _not_taken(future: "Future[None]") -> None:
-    if not future.cancelled() and (error := future.exception()) is not None:
-        log.debug("heartbeat_not_sent", problem=str(error))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
+from datauploader.backoff import Backoff
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
 from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 LOOK_S = 0.2
 """How often it is looked for uploads whose turn it is; that costs one query."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 """Between two tries, when nobody has answered."""
 ANSWER_S = 20.0
 
@@ -41,8 +42,8 @@ class LedgerRecovery:
         self._store, self._bus, self._here, self._changed = context.store, bus, context.here, changed
         self._patience_s = context.settings.receipt_patience_s
         self._ended = threading.Event()
-        self._later: dict[int, tuple[float, float]] = {}
-        """By upload: not before when it is asked again (monotonic seconds), and how long to wait after that."""
+        self._later: dict[int, tuple[float, int]] = {}
+        """By upload: not before when it is asked again (monotonic seconds), and how often it was in vain."""
         self._thread = WorkerThread(self._run, name="recall")
 
     def start(self) -> None:
@@ -58,13 +59,14 @@ class LedgerRecovery:
     def _run(self) -> None:
         while not self._ended.wait(LOOK_S):
             for upload in self._uploads():
-                due, wait_s = self._later.get(upload.number, (0.0, FIRST_WAIT_S))
+                due, failures = self._later.get(upload.number, (0.0, 0))
                 if due > time.monotonic():
                     continue
                 if self._recalled(upload):
                     self._later.pop(upload.number, None)
                 else:
-                    self._later[upload.number] = (time.monotonic() + wait_s, min(LONGEST_WAIT_S, wait_s * 2))
+                    wait_s = BACKOFF.wait_s(failures + 1)
+                    self._later[upload.number] = (time.monotonic() + wait_s, failures + 1)
 
     def _recalled(self, upload: UploadRow) -> bool:
         try:

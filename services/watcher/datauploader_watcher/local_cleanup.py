@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from datauploader.backoff import Backoff
 from datauploader.contracts.files import FileReleased
 from datauploader.contracts.questions import HashStored, StoredHash
 from datauploader.crashing import crash_point
@@ -27,8 +28,7 @@ log = structlog.get_logger()
 
 AT_ONCE = 8
 """Objects that the storage is asked to hash at the same time."""
-FIRST_WAIT_S = 5.0
-LONGEST_WAIT_S = 3600.0
+BACKOFF = Backoff(first_s=10.0, longest_s=3600.0)
 UNLINKING = "unlinking"
 """Stands in the row while its file is being removed, so that a crash in between is understood afterwards."""
 
@@ -48,7 +48,8 @@ class LocalCleanup:
         self._settings, self._admission, self._disks = context.settings, context.admission, context.disks
         self._news = threading.Event()
         self._stopping = False
-        self._wait_s = FIRST_WAIT_S
+        self._rounds = 0
+        """Since datasets were completed last."""
         self._thread = WorkerThread(self._run, name="release")
 
     def start(self) -> None:
@@ -65,7 +66,7 @@ class LocalCleanup:
 
     def wake(self) -> None:
         """Look for datasets that have been completed."""
-        self._wait_s = FIRST_WAIT_S
+        self._rounds = 0
         self._news.set()
 
     def _run(self) -> None:
@@ -76,8 +77,8 @@ class LocalCleanup:
             except sqlite3.OperationalError as error:
                 log.warning("cleanup_write_failed", problem=str(error))
                 left = True
-            self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2)
-            self._news.wait(self._wait_s if left else None)
+            self._rounds += 1
+            self._news.wait(BACKOFF.wait_s(self._rounds) if left else None)
 
     def _uploads(self) -> list[UploadRow]:
         with self._store.reading() as db:

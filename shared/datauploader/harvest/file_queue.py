@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from datauploader.backoff import Backoff
 from datauploader.contracts import Destination, Event, EventData, FileStored, StoredFile, UploadRequested, encode
 from datauploader.state import Schema
 
@@ -34,14 +35,9 @@ SCHEMA = Schema(
 MOST_TRIES = 2
 """Times that a file is begun which ends what reads it."""
 LONGEST_PAUSE_S = 3600.0
-FIRST_PAUSE_S = 5.0
+BACKOFF = Backoff(first_s=5.0, longest_s=LONGEST_PAUSE_S)
 MOST_WAITS = 34
 """Times that the storage may be the trouble: with these pauses that is a day."""
-
-
-def pause_s(times: int) -> float:
-    """Return how long to wait after so many failures in a row: 5 s doubling to an hour."""
-    return float(min(FIRST_PAUSE_S * 2 ** min(times - 1, 20), LONGEST_PAUSE_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ def begin(db: sqlite3.Connection, now: float) -> QueuedFile | None:
     if row is None:
         return None
     tries = row["tries"] + 1
-    db.execute("UPDATE wanted SET tries = ?, due = ? WHERE id = ?", (tries, now + pause_s(tries), row["id"]))
+    db.execute("UPDATE wanted SET tries = ?, due = ? WHERE id = ?", (tries, now + BACKOFF.wait_s(tries), row["id"]))
     return QueuedFile(row["id"], row["cause"], row["stored"], row["remote"], tries, row["waits"])
 
 
@@ -94,7 +90,7 @@ def forget(db: sqlite3.Connection, wanted: QueuedFile) -> None:
 
 def wait(db: sqlite3.Connection, wanted: QueuedFile, now: float, trouble: str, *, whole_remote: bool) -> None:
     """Read a file later, because its storage is the trouble; with `whole_remote` all others of it, too."""
-    due = now + pause_s(wanted.waits + 1)
+    due = now + BACKOFF.wait_s(wanted.waits + 1)
     db.execute(
         "UPDATE wanted SET tries = 0, waits = waits + 1, due = ?, trouble = ? WHERE id = ?",
         (due, trouble[:500], wanted.id),

@@ -1,12 +1,9 @@
 """The service of a harvester: hears of stored files, has them read one after the other, says what they say."""
 
-import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -16,18 +13,17 @@ from datauploader.contracts import (
     EventData,
     FileStored,
     Station,
-    StationReported,
     StoredFile,
     UploadRequested,
     decode,
 )
-from datauploader.contracts.batching import bounded
-from datauploader.errors import MessagingError, Park, Retry
+from datauploader.errors import Park, Retry
 from datauploader.hang_guard import HangGuard
 from datauploader.harvest import file_queue
 from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.harvest.kinds import HarvesterSettings, Kind, mounts
 from datauploader.harvest.request_recovery import RequestRecovery
+from datauploader.heartbeat import Heartbeat
 from datauploader.messaging import Consumer, Dispatcher, UnitOfWork
 from datauploader.messaging.rights import HARVESTERS_HEAR
 from datauploader.messaging.topology import harvester_queue
@@ -66,25 +62,24 @@ class HarvesterService:
         self._consumer: Consumer | None = None
         self._remembering = RequestRecovery(context.bus, self._store)
         self._thread = WorkerThread(self._run, name=self.name)
-        self._here = Station.of_harvester(context.settings.facility, kind.name)
-        self._interval_s, self._silent = settings.report_interval_s, threading.Event()
-        self._reporting = WorkerThread(self._report_on, name=f"{self.name}.report")
+        self._heartbeat = Heartbeat(
+            context.bus.publish, self._outbox, Station.of_harvester(context.settings.facility, kind.name), self.name,
+            distribution="ceric-datauploader", interval_s=settings.report_interval_s,
+            troubles=lambda: (check.detail for check in self.checks() if not check.ok),
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin to read."""
         self._outbox.start()
         self._thread.start()
-        self._reporting.start()
+        self._heartbeat.start()
         queue = harvester_queue(self._kind.name, HARVESTERS_HEAR)
         self._consumer = self._bus.consume(queue, self._dispatcher, workers=1, prefetch=16)
 
     def stop(self, deadline_s: float) -> None:
         """End; the file that is being read is read again at the next start."""
         end = time.monotonic() + deadline_s
-        self._silent.set()
-        if self._reporting.is_alive():
-            self._reporting.join(deadline_s / 6)
-        self._report(stopping=True)
+        self._heartbeat.stop(deadline_s / 6)
         if self._consumer:
             self._consumer.stop(deadline_s / 3)
         with self._change:
@@ -105,22 +100,6 @@ class HarvesterService:
             Check("reader", not trouble, trouble),
             Check("outbox", not self._outbox.problem, self._outbox.problem),
         )
-
-    def _report_on(self) -> None:
-        """Say at an interval how this is, as every service does; a report that the broker does not take is lost."""
-        while not self._silent.is_set():
-            self._report()
-            self._silent.wait(self._interval_s)
-
-    def _report(self, *, stopping: bool = False) -> None:
-        troubles = bounded(check.detail for check in self.checks() if not check.ok)
-        report: EventData = StationReported(
-            service=self.name, version=version("ceric-datauploader"), host=socket.gethostname(),
-            state="stopping" if stopping else "degraded" if troubles else "ok", troubles=troubles,
-            interval_s=self._interval_s,
-        )  # fmt: skip
-        with suppress(MessagingError):
-            self._bus.publish(self._outbox.numbered(Event(data=report, station=self._here, service=self.name)))
 
     def _is_there(self, path: Path) -> bool:
         try:

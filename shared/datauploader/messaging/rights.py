@@ -103,7 +103,8 @@ def rights(user: BrokerUser) -> Rights:
         return Rights(
             _whole(r"catalog\.work"),
             makes=_whole(rf"catalog\.work(\.parked|\.claim)?|catalog\.asked(\.stations)?|{own_answers}"),
-            says=rf"^{THREE_WORDS}\.(dataset\.(?!described\.)[a-z-]+|investigation\.annotated|file\.catalogued|audit\.requested)\.",
+            says=rf"^{THREE_WORDS}\.(dataset\.(?!described\.)[a-z-]+|investigation\.annotated|file\.catalogued"
+            r"|audit\.requested|station\.reported)\.",
             hears=ANYTHING,
             asks=r"^((watcher|transfer)\.questions\.|gateway\.questions$)",
             answers=rf"^catalog\.questions(\.{THREE_WORDS})?$",

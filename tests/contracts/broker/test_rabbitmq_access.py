@@ -125,7 +125,14 @@ def test_an_event_that_may_not_be_said_holds_up_no_other_of_the_outbox(sign_in, 
         ),
         (
             "catalog",
-            ["dataset.ensured", "file.catalogued", "dataset.annotated", "investigation.annotated", "audit.requested"],
+            [
+                "dataset.ensured",
+                "file.catalogued",
+                "dataset.annotated",
+                "investigation.annotated",
+                "audit.requested",
+                "station.reported",
+            ],
         ),
         (
             "gateway",

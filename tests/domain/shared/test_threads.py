@@ -83,7 +83,8 @@ def facility(tmp_path: Path) -> Iterator[object]:
 def test_every_thread_that_ends_is_named_by_health(facility: object) -> None:
     """Each is ended from outside: those that look at something now and then, so that they notice at once."""
     wanted = {
-        "watch-loop", "report", "recall", "progress", "auditor.listing", "auditor.reading", "gateway-view", "outbox",
+        "watch-loop", "watcher.heartbeat", "catalog.heartbeat", "recall", "progress", "auditor.listing",
+        "auditor.reading", "gateway-view", "outbox",
     }  # fmt: skip
     mine = [one for one in threading.enumerate() if isinstance(one, WorkerThread) and one.name in wanted]
     assert {thread.name for thread in mine} == wanted

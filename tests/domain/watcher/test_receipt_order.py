@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datauploader.contracts.questions import StoredHash
-from datauploader_watcher.domain.receipts import moves, next_reminder_s
+from datauploader_watcher.domain.receipts import moves
 from datauploader_watcher.domain.releasing import objection
 from datauploader_watcher.domain.versions import Digests
 
@@ -43,13 +43,6 @@ def test_what_is_called_gone_and_then_stored_is_stored():
     assert not moves("gone", "failed")
     assert not moves("left-out", "stored")
     assert not moves("released", "catalogued")
-
-
-def test_patience_doubles_up_to_an_hour():
-    """120 s, then 240 s, and never more than an hour, however often."""
-    assert [next_reminder_s(120, n) for n in (0, 1, 2, 3)] == [120, 120, 240, 480]
-    assert next_reminder_s(120, 6) == 3600
-    assert next_reminder_s(120, 10_000) == 3600
 
 
 def stored(**fields) -> StoredHash:

@@ -16,6 +16,7 @@ from tests.handlers.catalog.test_catalog_service import (
 )
 from tests.handlers.catalog.test_catalog_service import World as CatalogWorld
 
+from datauploader.backoff import Backoff
 from datauploader.contracts import (
     AuditReported,
     AuditRequested,
@@ -166,7 +167,7 @@ def test_a_report_of_another_station_completes_nothing(world: World) -> None:
 
 def test_an_audit_without_an_answer_is_asked_for_again_under_its_name(world: World, monkeypatch) -> None:
     """The question or the answer may be lost."""
-    monkeypatch.setattr(audits, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(audits, "BACKOFF", Backoff(0.05, audits.LONGEST_S))
     world.seal("a.h5")
 
     first, second, *_ = world.await_(AuditRequested, 2)
@@ -216,7 +217,7 @@ def test_where_audits_are_switched_off_nobody_is_asked(world: World) -> None:
 @pytest.mark.fault("F59")
 def test_an_audit_that_nobody_answers_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dataset does not wait for its transfer in silence; with the answer it is completed."""
-    monkeypatch.setattr(audits, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(audits, "BACKOFF", Backoff(0.01, audits.LONGEST_S))
     world.stop()
     world.start(patience_s=0.05)
     world.seal("a.h5")

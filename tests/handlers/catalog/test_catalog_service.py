@@ -31,6 +31,7 @@ from datauploader.contracts import (
     Parameter,
     Person,
     Station,
+    StationReported,
     StoredFile,
     UploadControlled,
     UploadRequested,
@@ -587,6 +588,40 @@ def test_a_full_disk_delays_and_ends_no_thread(world: World) -> None:
     world.catalogue.heal()
     world.service._store._write.execute("PRAGMA query_only = OFF")
     world.await_(DatasetCompleted)
+
+
+@pytest.mark.fault("F57")
+def test_the_catalog_says_that_it_is_alive_until_it_stops(world: World) -> None:
+    """At once and at its interval, under the address of its computer; the last word is that it stops."""
+    assert world.await_(StationReported)[0].state == "ok"
+    world.stop()
+    world.start(report_interval_s=0.02)
+    assert {report.service for report in world.await_(StationReported, 5)} == {"catalog"}
+    world.stop()
+    states = [event.data.state for event in list(world.heard) if isinstance(event.data, StationReported)]
+    assert [state for state in states if state != "ok"] == ["stopping", "stopping"]
+    assert states[-1] == "stopping"
+    world.start()
+
+
+@pytest.mark.fault("F57")
+def test_the_catalog_says_what_keeps_it_from_its_work(world: World) -> None:
+    """A full disk, which leaves the report without a number; a catalogue that is away is none of its own troubles."""
+    world.stop()
+    world.start(report_interval_s=0.02)
+    world.service._stuck = "restart it"
+    world.service._store._write.execute("PRAGMA query_only = ON")
+    before = len(world.heard)
+
+    def told() -> bool:
+        reports = [event for event in list(world.heard)[before:] if isinstance(event.data, StationReported)]
+        return any(
+            (event.data.state, event.data.troubles, event.sequence) == ("degraded", ("restart it",), None)
+            for event in reports
+        )
+
+    eventually(told, what="the trouble is told")
+    world.service._store._write.execute("PRAGMA query_only = OFF")
 
 
 A = TypeVar("A", bound=WireModel)

@@ -241,6 +241,27 @@ def test_a_harvester_that_cannot_work_is_told_to_operators_and_is_no_place_to_up
     assert here.key not in {station["station"] for station in listed}
 
 
+@pytest.mark.fault("F57")
+@pytest.mark.parametrize("state", ["ok", "stopping"])
+def test_a_catalog_that_is_silent_is_told_to_operators(facility: Any, scene: Any, state: str) -> None:
+    """It has missed three reports, or has said that it stops; its station's watcher goes on."""
+    facility.say(scene.report(), scene.STATION)
+    interval_s = 0.1 if state == "ok" else 60
+    facility.say(scene.report("catalog", interval_s=interval_s, state=state), scene.STATION)
+
+    def told() -> list[Any]:
+        return [
+            one for one in seen(facility)["troubles"] if one["what"].startswith(f"catalog of {HERE} has not reported")
+        ]
+
+    (trouble,) = eventually(told, what="the silence is told")
+    assert "reach the broker" in trouble["detail"]
+    page = facility.client("otto").get("/operations").text
+    assert f"atalog of {HERE} has not reported for" in page
+    facility.say(scene.report("catalog", interval_s=60), scene.STATION)
+    eventually(lambda: not told(), what="it speaks again")
+
+
 @pytest.mark.fault("F59")
 def test_what_keeps_the_catalog_from_its_work_is_told_to_operators_and_to_the_probe(facility: Any) -> None:
     """Uploads that wait are told to operators alone: for one refused value no gateway is taken out of service."""

@@ -153,7 +153,7 @@ def test_a_storage_that_is_away_for_a_day_is_told_at_the_file(world: World) -> N
         db.execute("UPDATE wanted SET waits = ?", (ledger.MOST_WAITS - 1,))
     world.no_longer_later()
     assert "No such file" in world.told("a.odd").files[0].problem
-    assert 20 * 3600 < sum(ledger.pause_s(n) for n in range(1, ledger.MOST_WAITS)) < 28 * 3600
+    assert 20 * 3600 < sum(ledger.BACKOFF.wait_s(n) for n in range(1, ledger.MOST_WAITS)) < 28 * 3600
 
 
 @pytest.mark.fault("F62")

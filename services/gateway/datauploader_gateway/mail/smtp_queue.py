@@ -12,6 +12,7 @@ from email.utils import formatdate
 
 import structlog
 
+from datauploader.backoff import Backoff
 from datauploader.state import Store
 from datauploader_gateway.mail.settings import MailSettings
 
@@ -63,6 +64,7 @@ class SmtpQueue:
     def __init__(self, store: Store, settings: MailSettings) -> None:
         """Take letters from this store."""
         self._store, self._settings = store, settings
+        self._backoff = Backoff(first_s=settings.retry_s, longest_s=LONGEST_PAUSE_S)
 
     def waiting(self) -> int:
         """Count the letters that the server has not taken."""
@@ -128,7 +130,7 @@ class SmtpQueue:
             log.error("mail_given_up", message_id=row["message_id"], problem=trouble)
             self._delete(row)
             return
-        pause = min(self._settings.retry_s * 2.0 ** min(row["tries"], 20), LONGEST_PAUSE_S)
+        pause = self._backoff.wait_s(row["tries"] + 1)
         with self._store.transaction() as db:
             db.execute("UPDATE letters SET tries = tries + 1, due = ? WHERE id = ?", (time.time() + pause, row["id"]))
 

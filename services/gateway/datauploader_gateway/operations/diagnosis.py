@@ -80,12 +80,13 @@ def _of_station(station: StationStatus) -> Iterator[Trouble]:
     for service in station.services:
         if service.silent and not station.silent:
             what = f"{service.service} of {station.station} has not reported for {ago(service.age_s)}"
-            yield Trouble(about="station", name=station.station, what=what, detail=_LOOK)
+            yield Trouble(about="station", name=station.station, what=what, detail=_LOOK_AT_IT)
         elif not service.silent:
             yield from _of_service(station.station, service)
 
 
 _LOOK = "Check that the workstation is on, that its service is running, and that it can reach the broker."
+_LOOK_AT_IT = "Check that its computer is on, that the service is running there, and that it can reach the broker."
 
 
 def _silence(station: StationStatus) -> str:

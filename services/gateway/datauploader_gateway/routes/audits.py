@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from datauploader.contracts import AuditRequested, Destination, Event, EventData, Station
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import NothingToCompare
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.routes.uploads import show_at_once
+from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.view.audited import Audit, audits_of
 from datauploader_gateway.view.summary import Upload
 

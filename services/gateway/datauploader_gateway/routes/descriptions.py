@@ -15,10 +15,10 @@ from datauploader.contracts import DatasetDescribed, Event, Parameter, Station, 
 from datauploader.contracts.envelope import LARGEST
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import ChangedMeanwhile, InvalidRequest, NotAllowed
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
+from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.view.description import Description
 from datauploader_gateway.view.summary import Upload
 

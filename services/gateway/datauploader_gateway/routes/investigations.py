@@ -15,11 +15,11 @@ from datauploader.contracts.names import check_name
 from datauploader.contracts.questions import CreateInvestigation, InvestigationSummary
 from datauploader_gateway.auth.dependency import Caller, SignedIn
 from datauploader_gateway.errors import BadName, InvalidRequest, NotFound
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.routes.descriptions import BasedOn, Text, check_based_on, say
+from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.view.description import Description
 from datauploader_gateway.view.summary import Upload
 

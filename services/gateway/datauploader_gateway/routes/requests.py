@@ -24,11 +24,11 @@ from datauploader_gateway.errors import (
     StationSilent,
     UnknownRemote,
 )
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.parts import Parts
 from datauploader_gateway.paths import child, pure
 from datauploader_gateway.routes.choices import default_remote, find_station
 from datauploader_gateway.routes.datasets import to_continue
+from datauploader_gateway.settings import SERVICE
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 

@@ -16,11 +16,11 @@ from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import OF_FILES, Action
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import InvalidRequest, UploadOver
-from datauploader_gateway.heartbeat import SERVICE
 from datauploader_gateway.middleware import traceparent
 from datauploader_gateway.parts import Parts, UseParts
 from datauploader_gateway.problems import documented
 from datauploader_gateway.routes.requests import UploadBody, request_upload
+from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.view.facts import STATES, State
 from datauploader_gateway.view.files import File
 from datauploader_gateway.view.fold import Before, fold

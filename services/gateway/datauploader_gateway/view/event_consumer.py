@@ -12,6 +12,7 @@ import structlog
 from datauploader.contracts import Event, EventData, StationReported
 from datauploader.crashing import crash_point
 from datauploader.errors import Retry
+from datauploader.heartbeat import Heartbeat
 from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler, Start
 from datauploader.messaging.topology import gateway_queue
 from datauploader.state import Store
@@ -19,7 +20,6 @@ from datauploader.threads import WorkerThread
 from datauploader_gateway import metrics, redis_client
 from datauploader_gateway.auth.revocations import Revocations
 from datauploader_gateway.heard_sequences import HeardSequences
-from datauploader_gateway.heartbeat import Heartbeat
 from datauploader_gateway.mail.triggers import MailTriggers
 from datauploader_gateway.pending_requests import PendingRequests
 from datauploader_gateway.rechecking import DatasetRecheck
@@ -125,7 +125,7 @@ class EventConsumer:
                 self._pause(error)
             except Exception:  # the thread must outlive whatever happens here
                 log.exception("projection_update_failed")
-            self._heartbeat.beat(self.problem)
+            self._heartbeat.tick(on_change=True)
             self._ending.wait(0.1 if self._rebuild else self._interval_s)
 
     def _look(self) -> None:

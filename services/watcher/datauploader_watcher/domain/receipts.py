@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from datauploader.backoff import Backoff
+
 State = Literal[
     "ready", "announced", "suspect", "failed", "stored", "catalogued", "releasing", "released", "gone", "left-out"
 ]
@@ -27,4 +29,4 @@ def moves(now: str, to: str) -> bool:
 
 def next_reminder_s(first_s: float, attempts: int) -> float:
     """Return the back-off: how long to wait after so many announcements, twice as long each time, up to an hour."""
-    return float(min(LONGEST_PATIENCE_S, first_s * 2 ** min(max(attempts - 1, 0), 20)))
+    return Backoff(first_s, LONGEST_PATIENCE_S).wait_s(attempts)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from datauploader.backoff import Backoff
 from datauploader_watcher.domain.versions import Digests, Stamp
 
 LONGEST_RETRY_S = 300.0
@@ -222,9 +223,10 @@ class StabilityTracker:
         known = self._open.get(path)
         if known is None:
             return False
-        wait = min(LONGEST_RETRY_S, max(self._quiet.open_s, 1.0) * 2**known.failures)
-        self._put(path, replace(known, due=now + wait, failures=known.failures + 1, again=False))
-        return known.failures + 1 == TRIES_BEFORE_RECORD
+        failures = known.failures + 1
+        wait = Backoff(max(self._quiet.open_s, 1.0), LONGEST_RETRY_S).wait_s(failures)
+        self._put(path, replace(known, due=now + wait, failures=failures, again=False))
+        return failures == TRIES_BEFORE_RECORD
 
     def hasten(self, now: float) -> None:
         """Let every file rest no longer than the quiet period: the upload is closed, and last versions are wanted."""
@@ -242,7 +244,7 @@ class StabilityTracker:
         count, until = self._versions.get(path, (0, 0.0))
         if self._hasty or now >= until:
             return period_s
-        return max(period_s, min(LONGEST_REST_S, period_s * 2.0**count))
+        return Backoff(period_s, LONGEST_REST_S).wait_s(count + 1, at_least_s=period_s)
 
     def drop(self, path: bytes) -> None:
         """Forget a file: it is gone, or stays out."""

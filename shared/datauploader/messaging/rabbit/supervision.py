@@ -5,39 +5,27 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from datauploader.backoff import Backoff
 from datauploader.errors import BrokerRefused, MessagingError
 from datauploader.messaging.rabbit.tuning import Tuning
 
-
-class Backoff:
-    """Waits that double up to a cap, with jitter; short again only after a stable while."""
-
-    def __init__(self, tuning: Tuning) -> None:
-        self._tuning = tuning
-        self._failures = 0
-        self._begun = time.monotonic()
-
-    def begin(self) -> None:
-        """Note that an attempt begins now."""
-        self._begun = time.monotonic()
-
-    def wait_s(self, error: MessagingError | None = None) -> float:
-        """Say how long to wait after an attempt has ended."""
-        if time.monotonic() - self._begun > self._tuning.stable_s:
-            self._failures = 0
-        grown = self._tuning.backoff_first_s * 2.0 ** min(self._failures, 16)
-        self._failures += 1
-        most = self._tuning.refused_s if isinstance(error, BrokerRefused) else self._tuning.backoff_most_s
-        return min(grown, most) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, hides nothing
+JITTER = 0.5
 
 
 async def keep(attempt: Callable[[], Awaitable[None]], note: Callable[[MessagingError], None], tuning: Tuning) -> None:
-    """Repeat an attempt for ever; each one lasts until it fails, and says so with a MessagingError."""
-    backoff = Backoff(tuning)
+    """Repeat an attempt for ever, with exponential back-off that is short again after an attempt that has lasted.
+
+    Each attempt lasts until it fails, and says so with a MessagingError.
+    """
+    away = Backoff(tuning.backoff_first_s, tuning.backoff_most_s, jitter=JITTER)
+    refused = Backoff(tuning.backoff_first_s, tuning.refused_s, jitter=JITTER)
+    failures = 0
     while True:
-        backoff.begin()
+        begun = time.monotonic()
         try:
             await attempt()
         except MessagingError as error:
             note(error)
-            await asyncio.sleep(backoff.wait_s(error))
+            failures = 1 if time.monotonic() - begun > tuning.stable_s else failures + 1
+            backoff = refused if isinstance(error, BrokerRefused) else away
+            await asyncio.sleep(backoff.wait_s(failures, chance=random.random()))  # noqa: S311 - hides nothing
