@@ -49,8 +49,11 @@ class OpenFolder(Protocol):
     def entries(self) -> Iterator[tuple[bytes, bool]]:
         """Yield the names of all entries, in no order, and whether each is a folder itself and no link to one."""
 
-    def open(self, name: bytes) -> int:
-        """Open a file for reading and return its descriptor; a link is refused, a FIFO does not block."""
+    def open(self, name: bytes, *, in_use: bool = False) -> int:
+        """Open a file for reading and return its descriptor; a link is refused, a FIFO does not block.
+
+        Where the system tells who writes, it is refused while a program has it open for writing, unless `in_use`.
+        """
 
     def hold(self, name: bytes) -> AbstractContextManager[HeldFile]:
         """Open a file as `open` does, for its removal."""
@@ -215,7 +218,7 @@ class _DescriptorFolder:
             for entry in found:
                 yield entry.name.encode(_ENCODING, "surrogateescape"), entry.is_dir(follow_symlinks=False)
 
-    def open(self, name: bytes) -> int:
+    def open(self, name: bytes, *, in_use: bool = False) -> int:  # noqa: ARG002 - it is not refused
         return os.open(name, nofollow.FILE, dir_fd=self.descriptor)
 
     def hold(self, name: bytes) -> AbstractContextManager[HeldFile]:
@@ -246,8 +249,9 @@ class _PathFolder:
         # a name that is taken to the letter cannot be "."
         return lambda name: os.lstat(folder if name == b"." else os.path.join(folder, name))  # noqa: PTH118 - bytes
 
-    def open(self, name: bytes) -> int:
-        return open_sharing(os.fsdecode(os.path.join(self._checked(), name)))  # noqa: PTH118 - bytes
+    def open(self, name: bytes, *, in_use: bool = False) -> int:
+        path = os.fsdecode(os.path.join(self._checked(), name))  # noqa: PTH118 - bytes
+        return win32.open_file(path) if in_use else open_sharing(path)
 
     def hold(self, name: bytes) -> AbstractContextManager[HeldFile]:
         return hold_path(os.fsdecode(os.path.join(self._checked(), name)))  # noqa: PTH118 - bytes

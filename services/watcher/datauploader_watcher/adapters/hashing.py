@@ -189,7 +189,7 @@ class HashPool:
     def _whole(self, job: _Job, opened: OpenFolder, file: HashRequest) -> HashResult:
         path, seen, name = file.path, file.stamp, split(file.path)[1]
         try:
-            descriptor = opened.open(name)
+            descriptor = opened.open(name, in_use=file.as_is)
             try:
                 before = _regular(descriptor)
                 if file.as_is:
@@ -225,7 +225,7 @@ class HashPool:
         """Read on for a slice; an outcome ends it, None asks for another turn."""
         if job.descriptor is None:
             with job.disk.folder(job.folder) as opened:
-                job.descriptor = opened.open(name)
+                job.descriptor = opened.open(name, in_use=job.files[0].as_is)
             job.writer = has_writer(job.descriptor) is True
             job.sums = _Sums(sha1=self._sha1)
             if job.files[0].as_is:
