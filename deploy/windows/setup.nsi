@@ -27,6 +27,8 @@ Name "${NAME}"
 OutFile "${OUT}"
 Icon "${ICON}"
 UninstallIcon "${ICON}"
+BrandingText "${NAME}"
+CompletedText "$Done"
 RequestExecutionLevel highest
 ShowInstDetails nevershow
 ShowUninstDetails nevershow
@@ -47,6 +49,8 @@ Var AutostartBox
 Var ConfigBox
 Var ConfigButton
 Var Code
+Var Refused
+Var Done         ; what the last page says
 
 Page custom AskFor TakeAnswer
 Page instfiles
@@ -95,11 +99,16 @@ Function .onInit
   ${GetOptions} $R0 "/CONFIG=" $Config
   ${If} ${Silent}
     Call Check
+    ${If} $Refused == "1"
+      Quit
+    ${EndIf}
   ${EndIf}
 FunctionEnd
 
-; Refuses what cannot be done here, with its reason.
+; Refuses what cannot be done here, with its reason: $Refused is "1" then.
 Function Check
+  StrCpy $Refused ""
+  SetErrorLevel 0
   !insertmacro Places
   ${If} $Station == "1"
     UserInfo::GetAccountType
@@ -107,7 +116,8 @@ Function Check
     ${If} $R0 != "Admin"
       MessageBox MB_OK|MB_ICONSTOP "A station is installed by an administrator. Start this again with $\"Run as administrator$\", or install it for yourself." /SD IDOK
       SetErrorLevel 740
-      Quit
+      StrCpy $Refused "1"
+      Return
     ${EndIf}
     ; anybody may make a folder there, keep the right to change it, and lay a configuration into it
     ReadRegStr $R0 HKLM "${OURS}" "Folder"
@@ -115,14 +125,15 @@ Function Check
     ${AndIf} ${FileExists} "$APPDATA\${NAME}\*.*"
       MessageBox MB_OK|MB_ICONSTOP "There is a folder $APPDATA\${NAME} that no DataUploader has made, and others may be able to change what lies in it. Move it away, then start this again; give the station's configuration with /CONFIG= or in the window." /SD IDOK
       SetErrorLevel 6
-      Quit
+      StrCpy $Refused "1"
+      Return
     ${EndIf}
   ${EndIf}
   ${If} $Config != ""
   ${AndIfNot} ${FileExists} "$Config"
     MessageBox MB_OK|MB_ICONSTOP "There is no file $Config. Give the station's configuration with /CONFIG=, or leave it out and put it into $APPDATA\${NAME} when this has ended." /SD IDOK
     SetErrorLevel 2
-    Quit
+    StrCpy $Refused "1"
   ${EndIf}
 FunctionEnd
 
@@ -165,11 +176,15 @@ Function TakeAnswer
     StrCpy $Station ""
     StrCpy $Config ""
   ${EndIf}
+  StrCpy $Autostart ""
   ${NSD_GetState} $AutostartBox $R0
   ${If} $R0 == ${BST_CHECKED}
     StrCpy $Autostart "1"
   ${EndIf}
   Call Check
+  ${If} $Refused == "1"
+    Abort ; stays on this page, so that it can be put right
+  ${EndIf}
 FunctionEnd
 
 Section
@@ -205,6 +220,7 @@ SectionEnd
 
 ; The desktop's entries in the start menu.
 Function Offer
+  StrCpy $Done "Installed. ${NAME} is in the start menu."
   CreateDirectory "$SMPROGRAMS\${NAME}"
   CreateShortCut "$SMPROGRAMS\${NAME}\${NAME}.lnk" "$INSTDIR\python\pythonw.exe" "-m datauploader desktop" "$INSTDIR\datauploader.ico"
   CreateShortCut "$SMPROGRAMS\${NAME}\End ${NAME}.lnk" "$INSTDIR\python\pythonw.exe" "-m datauploader desktop --quit" "$INSTDIR\datauploader.ico"
@@ -215,6 +231,7 @@ FunctionEnd
 
 ; The station's service. LOCAL SERVICE is S-1-5-19, SYSTEM S-1-5-18, administrators S-1-5-32-544, in every language.
 Function Serve
+  StrCpy $Done "The files are installed. The service does not run."
   CreateDirectory "$APPDATA\${NAME}"
   WriteRegStr HKLM "${OURS}" "Folder" "$APPDATA\${NAME}"
   CreateDirectory "$APPDATA\${NAME}\state"
@@ -270,7 +287,9 @@ Function Serve
   ${If} ${FileExists} "$APPDATA\${NAME}\datauploader.toml"
     nsExec::Exec 'sc.exe start ${NAME}'
     Pop $R0
-    ${If} $R0 != "0"
+    ${If} $R0 == "0"
+      StrCpy $Done "Installed. The service ${NAME} was started."
+    ${Else}
       MessageBox MB_OK|MB_ICONSTOP "The service is installed and does not start: sc.exe said $R0. The event log and $APPDATA\${NAME}\log say why." /SD IDOK
       SetErrorLevel 5
     ${EndIf}
@@ -305,6 +324,7 @@ Section Uninstall
   ${Else}
     StrCpy $R1 "$LOCALAPPDATA\${NAME}"
   ${EndIf}
+  StrCpy $Done "Removed."
   RMDir /r "$INSTDIR\python"
   Delete "$INSTDIR\datauploader.ico"
   Delete "$INSTDIR\datauploader.cmd"
