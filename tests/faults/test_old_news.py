@@ -2,7 +2,7 @@
 
 import pytest
 
-from datauploader.client import Gateway
+from datauploader.client import GatewayClient
 from datauploader.testing.waiting import eventually
 
 QUICK = {"watcher": {"report_interval_s": 0.5}, "catalog": {"report_interval_s": 0.5}}
@@ -37,7 +37,7 @@ def test_a_catalog_that_is_not_there_is_silent_and_speaks_again(case, how) -> No
     run = case(settings=QUICK)
 
     def heard() -> list[bool]:
-        with Gateway(run.facility.url, run.token) as gateway:
+        with GatewayClient(run.facility.url, run.token) as gateway:
             services = [service for station in gateway.stations().items for service in station.services]
         return [not service.silent for service in services if service.service == "catalog"]
 
