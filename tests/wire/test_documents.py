@@ -2,9 +2,12 @@
 
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from datauploader.contracts.registry import EVENTS, topic
 from datauploader.documents import documents, drift
@@ -90,3 +93,58 @@ def test_the_index_of_decisions_has_each_one_by_its_title_and_explains_each_gap(
         assert name.startswith(f"{int(number):04}-")
     gaps = set(range(1, int(listed[-1][0]))) - {int(number) for number, *_ in listed}
     assert gaps == {int(number) for number in re.findall(r"(?m)^There is no decision (\d+):", index)}
+
+
+HELD = ("docs/tour.md", "docs/developing.md", "docs/glossary.md")
+"""Documents that name files of the code."""
+PATH = re.compile(r"(?:\./)?[\w.-]+(?:/[\w.-]+)+/?|[\w-]+\.(?:py|md|toml|lock|json|html|yml|ini|sh)")
+
+
+def named_paths(text: str) -> Iterator[str]:
+    """Find what stands in backticks and reads as a path; addresses of pages begin with a slash and are none."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", text)
+    yield from (word for word in re.findall(r"`([^`\n]+)`", text) if PATH.fullmatch(word))
+
+
+def commanded_paths(text: str) -> Iterator[str]:
+    """Find the tests that commands in a document name."""
+    for block in re.findall(r"(?ms)^```sh\n(.*?)^```$", text):
+        yield from re.findall(r"\btests/[\w./-]+", block)
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_every_path_that_a_document_names_is_there(name: str) -> None:
+    """Whoever moves a file finds here where it is spoken of."""
+    text = (TREE / name).read_text("utf-8")
+    paths = {*named_paths(text), *commanded_paths(text)}
+    assert paths or name == "docs/glossary.md", "no path was found: does the check still read them?"
+    missing = sorted(path for path in paths if not (TREE / path).exists())
+    assert missing == [], f"{name} names files that are not there"
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_every_link_of_a_document_leads_to_a_file(name: str) -> None:
+    """Links within the tree are relative, so that they work wherever it is read."""
+    text = (TREE / name).read_text("utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in links if not (TREE / name).parent.joinpath(link).exists()] == []
+
+
+def test_what_developers_are_sent_to_look_for_is_there() -> None:
+    """A name "of" a file stands in it, and a task of `./dev` is one."""
+    text = " ".join((TREE / "docs" / "developing.md").read_text("utf-8").split())
+    sent = re.findall(r"`(\w+)(?:\(.*?\))?` (?:of|in) `([\w./-]+\.py)`", text)
+    assert len(sent) > 5, "the check does not read them any more"
+    lost = [(name, path) for name, path in sent if not re.search(rf"\b{name}\b", (TREE / path).read_text("utf-8"))]
+    assert lost == []
+    tasks = runpy.run_path(str(TREE / "deploy" / "tasks.py"))["TASKS"]
+    assert set(re.findall(r"\./dev ([a-z][a-z-]+)", text)) - {"help"} <= set(tasks)
+
+
+def test_a_path_is_told_from_what_only_looks_like_one() -> None:
+    """Events, classes, commands and addresses are no paths."""
+    text = (
+        "`file.ready` `Loop._turn` `/uploads/{id}` `./dev lint` `a/b.py` `x.toml`\n```sh\n./dev test tests/x.py\n```\n"
+    )
+    assert list(named_paths(text)) == ["a/b.py", "x.toml"]
+    assert list(commanded_paths(text)) == ["tests/x.py"]
