@@ -198,7 +198,7 @@ def test_a_wish_is_said_again_after_the_patience_up_to_an_hour(clock, store) -> 
     one = store(pending_requests.SCHEMA)
     outbox = Outbox(one, taken)
     outbox.start()
-    table = PendingRequests(one, outbox, patience_s=60, kept_s=1e9)
+    table = PendingRequests(one, outbox, patience_s=60, kept_s=NOW)
     with one.transaction() as db:
         table.keep_request(db, REQUEST)
 
@@ -208,7 +208,7 @@ def test_a_wish_is_said_again_after_the_patience_up_to_an_hour(clock, store) -> 
 
     assert waits(one, "wishes", look, 8) == [*TO_AN_HOUR[1:], 3600]
     outbox.stop(1)
-    words = PendingDescriptions(one, patience_s=60, kept_s=1e9)
+    words = PendingDescriptions(one, patience_s=60, kept_s=NOW)
     word = DatasetDescribed(upload_id=builders.UPLOAD, description="text", requested_by=Person(id="1", name="A"))
     with one.transaction() as db:
         words.keep_description(db, builders.event(word))
