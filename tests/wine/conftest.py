@@ -48,11 +48,11 @@ class Computer:
         """Run the installer without questions; return its exit code."""
         return self.wine.run("C:\\setup.exe", "/S", *options, within_s=300).returncode
 
-    def configure(self, facility: Facility) -> None:
-        """Write the configuration that the facility gives to this station."""
+    def configure(self, facility: Facility, *more: str) -> None:
+        """Write the configuration that the facility gives to this station, which may upload `more` folders."""
         document = tomllib.loads(facility.config.read_text(encoding="utf-8"))
         kept = {name: document[name] for name in ("facility", "beamline", "station", "broker", "remotes")}
-        kept |= {"watcher": {"roots": ["C:\\data"], "scan_interval_s": 10.0, "allow_delete": True}}
+        kept |= {"watcher": {"roots": ["C:\\data", *more], "scan_interval_s": 10.0, "allow_delete": True}}
         (self.wine.drive / "station.toml").write_text(toml.dumps(kept), encoding="utf-8")
 
     def state(self) -> str:

@@ -27,9 +27,9 @@ ODD = (
 """Names that Windows' own shell cannot make or open, and that programs make all the same."""
 
 
-def begin(facility: Facility, computer: Computer, tmp_path: Path) -> Run:
+def begin(facility: Facility, computer: Computer, tmp_path: Path, *folders: str) -> Run:
     """Install a station for the facility, and wait until it has reported."""
-    computer.configure(facility)
+    computer.configure(facility, *folders)
     assert computer.setup("/SERVICE", "/CONFIG=C:\\station.toml") == 0
     eventually(facility.stations_are_there, within_s=STARTED_S, every_s=0.5, what="the station has reported")
     return Run(facility, tmp_path / "ledger.jsonl")
@@ -48,7 +48,7 @@ def write(run: Run, folder: Path, names: list[str], size: int = 2000) -> None:
 
 def request(run: Run, name: str, mode: str = "batch", **more: object) -> str:
     """Ask for one folder of the instrument."""
-    return run.request(name, mode, path=f"C:\\data\\{name}", remote="store", **more)
+    return run.request(name, mode, **{"path": f"C:\\data\\{name}", "remote": "store", **more})
 
 
 @pytest.mark.fault("F16")

@@ -9,7 +9,7 @@ from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_sandbox.facility import Facility
 
 from .conftest import STARTED_S, Computer
-from .test_installer import begin, request
+from .test_installer import ODD, begin, request, write
 
 WAYS = ("alone", "shared", "renamed", "appended")
 
@@ -47,4 +47,22 @@ def test_files_that_programs_hold_are_waited_for_and_no_program_is_disturbed(
     run.control(upload, "close")
     run.completed(upload)
     run.judge("instruments")
+    computer.remove("/STATE")
+
+
+@pytest.mark.fault("F6", "F16")
+def test_files_that_come_to_a_share_are_found_without_being_told_and_uploaded(
+    facility: Facility, computer: Computer, tmp_path: Path
+) -> None:
+    """Another computer writes them, so the folder is looked at again and again; names are as odd as on a drive."""
+    share = "\\\\localhost\\C$\\data"
+    run = begin(facility, computer, tmp_path, share)
+    write(run, computer.data / "shared", [f"early_{number}.dat" for number in range(20)])
+    upload = request(run, "shared", "sync", path=f"{share}\\shared", quiet_period_s=1.0)
+    run.until(upload, lambda status: status.counts.catalogued.files == 20, "what was there is catalogued", STARTED_S)
+    write(run, computer.data / "shared", [*ODD, *(f"deep/{'d' * 60}/late_{number}.dat" for number in range(20))])
+    run.until(upload, lambda status: status.counts.catalogued.files == 50, "what came is catalogued", STARTED_S)
+    run.control(upload, "close")
+    run.completed(upload)
+    run.judge("shared")
     computer.remove("/STATE")
