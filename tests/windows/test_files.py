@@ -1,5 +1,6 @@
 """Files on Windows: any name that it can hold is read, and no program is ever kept from its own file."""
 
+import ctypes
 import hashlib
 import os
 import stat
@@ -60,6 +61,22 @@ def test_a_file_of_an_odd_name_in_a_deep_folder_is_listed_looked_at_and_read(roo
     assert os.read(descriptor, 100) == b"content"
     os.close(descriptor)
     assert is_network(file_system(root)) == root.startswith(b"\\\\")
+
+
+@pytest.mark.fault("F16")
+def test_a_file_that_is_hidden_read_only_and_of_the_system_is_read_like_any_other(tmp_path: Path) -> None:
+    """What an instrument marks so is data all the same."""
+    path = tmp_path / "scan.dat"
+    path.write_bytes(b"content")
+    wanted = stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_READONLY | stat.FILE_ATTRIBUTE_SYSTEM
+    assert ctypes.WinDLL("kernel32").SetFileAttributesW(str(path), wanted)  # type: ignore[attr-defined]
+    assert path.stat().st_file_attributes & wanted == wanted  # type: ignore[attr-defined]
+    with LocalDisk(os.fsencode(tmp_path.resolve())).folder(b"") as opened:
+        assert opened.names() == [b"scan.dat"]
+        descriptor = opened.open(b"scan.dat")
+    assert os.read(descriptor, 100) == b"content"
+    os.close(descriptor)
+    assert ctypes.WinDLL("kernel32").SetFileAttributesW(str(path), stat.FILE_ATTRIBUTE_NORMAL)  # type: ignore[attr-defined]
 
 
 @pytest.mark.fault("F16")

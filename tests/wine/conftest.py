@@ -60,6 +60,11 @@ class Computer:
         said = self.wine.run("sc.exe", "query", "DataUploader").stdout
         return next((line.split()[-1] for line in said.splitlines() if "STATE" in line), "")
 
+    def stop(self, within_s: float) -> None:
+        """Have Windows stop the service."""
+        self.wine.run("sc.exe", "stop", "DataUploader")
+        eventually(lambda: self.state() == "STOPPED", within_s=within_s, what="the service has stopped")
+
     def lose_power(self) -> None:
         """End every process at once, and start the computer again."""
         self.wine.end()

@@ -63,6 +63,8 @@ def test_a_station_is_installed_uploads_is_updated_in_the_middle_and_removed(
     write(run, computer.data / "first", [*ODD, *plain])
     run.completed(request(run, "first"))
     run.judge("first")
+    computer.stop(within_s=10)
+    assert computer.wine.run("sc.exe", "start", "DataUploader").returncode == 0
     second = Run(facility, tmp_path / "second.jsonl")
     write(second, computer.data / "second", [f"frame_{number:04}.tif" for number in range(100)], size=200_000)
     upload = request(second, "second", "sync")
