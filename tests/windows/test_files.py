@@ -159,6 +159,20 @@ def test_a_program_that_writes_while_a_local_copy_is_proven_is_refused_nothing_a
     assert path.read_bytes() == b"content"
 
 
+@pytest.mark.fault("F49")
+def test_a_local_copy_on_a_drive_without_times_of_change_stays_when_it_was_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT has none: size and time of the last write tell it there."""
+    monkeypatch.setattr("datauploader_watcher.adapters.removal.change_time", lambda _: 0)
+    path = tmp_path / "scan.dat"
+    path.write_bytes(b"content")
+    with hold_path(str(path)) as held:
+        path.write_bytes(b"content and more")
+        assert "opened it for writing" in held.remove(b"")
+    assert path.exists()
+
+
 @pytest.mark.fault("F34")
 def test_a_program_does_not_outlive_its_leash(tmp_path: Path) -> None:
     """However the leash ends: nothing of it is asked then."""

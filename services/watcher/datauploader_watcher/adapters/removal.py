@@ -3,7 +3,7 @@
 On Linux a lease on the open file tells that nobody writes. The file is first given a hidden name in its own folder,
 which nobody can have looked up; if it then is the one that is open, and nobody has asked to write to it, it goes. On
 Windows others may do with it what they want while it is read. Then it is opened once more, so that for a moment nobody
-can write to it or rename it; if it is the same file, whose time of change is what it was, it goes when that is closed.
+can write to it or rename it; if it is the same file, with the size and times that it had, it goes when that is closed.
 """
 
 import ctypes
@@ -112,19 +112,25 @@ class _Shared:
     def __init__(self, path: str) -> None:
         self._path = path
         self.descriptor = open_sharing(path)
-        self._changed = change_time(self.descriptor)
+        self._before = _state(self.descriptor)
 
     def remove(self, hidden: bytes) -> str:  # noqa: ARG002 - its path is enough
         alone = open_to_remove(self._path)
         try:
             if not os.path.samestat(os.fstat(alone), os.fstat(self.descriptor)):
                 return "another file has taken its place"
-            if change_time(alone) != self._changed:
+            if _state(alone) != self._before:
                 return "another program has opened it for writing"
             remove_when_closed(alone)
         finally:
             os.close(alone)
         return ""
+
+
+def _state(descriptor: int) -> tuple[int, int, int]:
+    """Return what a write changes: some file systems, such as FAT, keep no time of change."""
+    seen = os.fstat(descriptor)
+    return seen.st_size, seen.st_mtime_ns, change_time(descriptor)
 
 
 @contextmanager
