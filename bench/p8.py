@@ -23,11 +23,11 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import Event, encode
 from datauploader.contracts.model import EventData
 from datauploader.contracts.uploads import UploadOpened
-from datauploader.messaging.dispatch import Dispatcher
-from datauploader.messaging.ports import Consumer, Delivery, Handler
+from datauploader.messaging.dispatcher import Dispatcher
+from datauploader.messaging.port import Consumer, Delivery, Handler
 from datauploader.messaging.rabbit import RabbitBus
 from datauploader.messaging.topology import EVENTS, Queue, harvester_queue
-from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.testing.servers import RabbitServer
 
 QUEUE = harvester_queue("bench", ["#"])

@@ -8,7 +8,7 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import Self
 
-from datauploader.hang_guard import in_a_thread
+from datauploader.reliability.hang_guard import in_a_thread
 from datauploader.testing.waiting import eventually
 
 RCLONE = str(Path(sys.executable).with_name("rclone"))

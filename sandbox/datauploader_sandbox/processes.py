@@ -8,8 +8,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from datauploader.config import CONFIG_VARIABLE, Settings, load
-from datauploader.runtime import Runtime
+from datauploader.runtime.config import CONFIG_VARIABLE, Settings, load
+from datauploader.runtime.process import Runtime
 
 PROGRAM = str(Path(sys.executable).with_name("datauploader"))
 """Our own command line, from the environment that runs this."""

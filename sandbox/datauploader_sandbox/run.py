@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from datauploader.answers import UploadStatus
 from datauploader.client import GatewayClient
+from datauploader.contracts.rest import UploadStatus
 from datauploader.contracts.uploads import Action
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector.ledger import Ledger

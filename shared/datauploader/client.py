@@ -8,7 +8,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import ValidationError
 
-from datauploader.answers import (
+from datauploader.contracts.paths import FilePath
+from datauploader.contracts.rest import (
     AuditAsked,
     AuditList,
     DescriptionAnswer,
@@ -24,8 +25,6 @@ from datauploader.answers import (
     UploadPage,
     UploadStatus,
 )
-from datauploader.backoff import Backoff
-from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
 from datauploader.errors import (
     BadRequest,
@@ -36,6 +35,7 @@ from datauploader.errors import (
     SignInNeeded,
     UploadNotFound,
 )
+from datauploader.reliability.backoff import Backoff
 from datauploader.sse import ServerEvent, read_events
 
 API = "/api/v1"

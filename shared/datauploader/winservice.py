@@ -213,9 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(manager: ControlManager, config: Path | None, services: Sequence[str]) -> int:
-    from datauploader import runtime  # noqa: PLC0415 - the manager waits 30 s for an answer, not for these imports
-    from datauploader.config import CONFIG_VARIABLE, Settings, load  # noqa: PLC0415
     from datauploader.errors import DataUploaderError  # noqa: PLC0415
+    from datauploader.runtime import process  # noqa: PLC0415 - the manager waits 30 s for an answer, not for these imports
+    from datauploader.runtime.config import CONFIG_VARIABLE, Settings, load  # noqa: PLC0415
 
     problems: list[str] = []
     try:
@@ -232,7 +232,7 @@ def _serve(manager: ControlManager, config: Path | None, services: Sequence[str]
             manager.running()
             manager.report(f"DataUploader is running: {', '.join(services)}. Its log: {settings.log_file}")
 
-        code = runtime.run(services, settings, ending=manager.ending, on_started=started, on_failed=problems.append)
+        code = process.run(services, settings, ending=manager.ending, on_started=started, on_failed=problems.append)
     except DataUploaderError as error:
         code, problems = FAILED, [str(error)]
     except Exception as error:  # the boundary of the process

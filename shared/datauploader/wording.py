@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from datauploader.answers import UploadStatus
+from datauploader.contracts.rest import UploadStatus
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000

@@ -11,10 +11,10 @@ import httpx
 import pika
 import pytest
 
-from datauploader.answers import StationService, UploadStatus
 from datauploader.client import GatewayClient
 from datauploader.contracts import Station
 from datauploader.contracts.names import unpack
+from datauploader.contracts.rest import StationService, UploadStatus
 from datauploader.messaging.topology import Queue, catalog_queue, gateway_queue, transfer_queue, watcher_queue
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.campaign import Record

@@ -18,9 +18,9 @@ from playwright.sync_api import expect
 
 from datauploader import toml
 from datauploader.client import GatewayClient
-from datauploader.config import CONFIG_VARIABLE
 from datauploader.contracts import Station
 from datauploader.errors import RequestRefused
+from datauploader.runtime.config import CONFIG_VARIABLE
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.browser.chromium import Chromium
 from datauploader_sandbox.browser.site import PASSWORD, Site

@@ -10,10 +10,10 @@ import httpx
 import pika
 import pytest
 
-from datauploader.config import CONFIG_VARIABLE
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadRequested, encode
 from datauploader.messaging.rabbit.message import SAID_BY
 from datauploader.messaging.topology import PARKED, RETRY_DELAYS_S, catalog_queue, retry_name
+from datauploader.runtime.config import CONFIG_VARIABLE
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.processes import PROGRAM

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datauploader.config import CONFIG_VARIABLE
 from datauploader.errors import UploadNotFound
+from datauploader.runtime.config import CONFIG_VARIABLE
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.processes import PROGRAM
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datauploader import floors
+from datauploader.runtime import version_floors
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ SERVERS = re.findall(
 
 def test_the_table_of_servers_is_the_one_that_doctor_goes_by() -> None:
     """Neither has a row that the other lacks."""
-    known = {"Redis": floors.REDIS, "RabbitMQ": floors.RABBITMQ}
+    known = {"Redis": version_floors.REDIS, "RabbitMQ": version_floors.RABBITMQ}
     documented = {(name, release(branch), release(floor), why) for name, branch, floor, why in SERVERS}
     assert documented == {
         (name, branch, floor, why) for name, table in known.items() for branch, (floor, why) in table.items()
@@ -65,5 +65,5 @@ def test_the_table_of_servers_is_the_one_that_doctor_goes_by() -> None:
 )
 def test_a_server_below_its_floor_is_called_so(version: str, ok: bool, says: str) -> None:
     """What it has, and the release that has it no more."""
-    check = floors.judge("redis release", version, floors.REDIS)
+    check = version_floors.judge("redis release", version, version_floors.REDIS)
     assert (check.ok, says in check.detail) == (ok, True), check

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from datauploader.logging import configure
+from datauploader.runtime.logging import configure
 
 HOSTILE = (
     'x\r\n{"event": "forged", "level": "info"}', "\x1b[2J\x1b]0;title\x07", "a\u202egnp.exe",

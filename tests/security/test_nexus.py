@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from datauploader.reading.reader_process import ReaderProcess
+from datauploader.plugins.file_reader.reader_process import ReaderProcess
 from datauploader_harvester_nexus.reader import read
 
 SECRET = "the secret of another proposal"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from datauploader import nofollow, win32
+from datauploader.files import nofollow, win32
 from datauploader.testing.waiting import eventually
 from datauploader_transfer.adapters import die_with_parent
 from datauploader_transfer.adapters.folder import PrivateFolder

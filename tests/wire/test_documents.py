@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from datauploader.contracts.registry import EVENTS, topic
-from datauploader.documents import documents, drift
-from datauploader.settings_index import settings_classes
+from datauploader.documents.generated import documents, drift
+from datauploader.runtime.settings_index import settings_classes
 
 TREE = Path(__file__).parents[2]
 REFERENCE = TREE / "docs" / "reference"

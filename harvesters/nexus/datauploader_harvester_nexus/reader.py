@@ -12,8 +12,8 @@ from pathlib import Path
 import h5py
 
 from datauploader.contracts import Parameter
-from datauploader.reading import passes
-from datauploader.reading.parameter_validator import LONGEST_TEXT
+from datauploader.plugins.file_reader import passes
+from datauploader.plugins.file_reader.parameter_validator import LONGEST_TEXT
 
 MOST_VALUES = 1000
 """Values of one array; longer ones are left alone."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from datauploader import logging
+from datauploader.runtime import logging
 from datauploader_sandbox.browser.chromium import DESK, PHONE, Chromium
 from datauploader_sandbox.browser.pages import PAGES, Shown, furnish
 from datauploader_sandbox.browser.scenery import Scenery

@@ -11,17 +11,17 @@ from functools import partial
 import structlog
 
 from datauploader import days
-from datauploader.config import load
 from datauploader.contracts.batching import bounded
 from datauploader.contracts.questions import CatalogCondition
-from datauploader.crashing import crash_point
 from datauploader.errors import Park
-from datauploader.heartbeat import Heartbeat
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
 from datauploader.messaging.topology import catalog_queue
-from datauploader.service import Check, Context
-from datauploader.stale_state import StaleStateGuard
-from datauploader.state import Inbox, Outbox, Store, inbox, outbox
+from datauploader.reliability import Inbox, Outbox, Store, inbox, outbox
+from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.reliability.stale_state import StaleStateGuard
+from datauploader.runtime.config import load
+from datauploader.runtime.crash_points import crash_point
+from datauploader.runtime.service import Check, Context
 from datauploader_catalog import claims, delays, description_queue, handlers, ledger
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.description_sync import DescriptionSync

@@ -4,9 +4,9 @@ import sqlite3
 import time
 import uuid
 
-from datauploader.backoff import Backoff
 from datauploader.contracts import AuditReported, AuditRequested, Event, EventData, UploadRequested, decode, encode
-from datauploader.state import Outbox
+from datauploader.reliability import Outbox
+from datauploader.reliability.backoff import Backoff
 
 TABLES = """
 CREATE TABLE audits (

@@ -14,7 +14,7 @@ from typing import cast
 from datauploader.contracts import DatasetRefused, Event, UploadRequested, decode
 from datauploader.contracts.names import numbered, same_look
 from datauploader.contracts.questions import DatasetHolder, DatasetState
-from datauploader.state import Schema, Store
+from datauploader.reliability import Schema, Store
 from datauploader_catalog.persons import RULE
 from datauploader_catalog.ports import Dataset
 

@@ -21,8 +21,8 @@ from datauploader.contracts import (
     receipts,
 )
 from datauploader.contracts.batching import split
-from datauploader.crashing import crash_point
-from datauploader.state import Outbox, Store
+from datauploader.reliability import Outbox, Store
+from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog import ledger, metadata, objections, ports
 from datauploader_catalog.domain.apart import attempt, send_apart
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 
 from datauploader.contracts import DatasetDelayed, Event, EventData
-from datauploader.state import Outbox
+from datauploader.reliability import Outbox
 from datauploader_catalog import ledger
 from datauploader_catalog.errors import CatalogError, NotYetThere
 from datauploader_catalog.objections import GracePeriod, is_away, pause_s, rare_s

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from datauploader.contracts import DatasetDescribed, Event, InvestigationDescribed, decode, encode
-from datauploader.state import Schema
+from datauploader.reliability import Schema
 
 SCHEMA = Schema(
     "words",

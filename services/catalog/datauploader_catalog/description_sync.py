@@ -21,9 +21,9 @@ from datauploader.contracts import (
     InvestigationDescribed,
 )
 from datauploader.contracts.envelope import natural_id
-from datauploader.crashing import crash_point
-from datauploader.state import Outbox, Store
-from datauploader.threads import WorkerThread
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog import description_queue, objections, ports
 from datauploader_catalog.contents import attach
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused

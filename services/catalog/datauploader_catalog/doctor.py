@@ -5,9 +5,9 @@ from contextlib import suppress
 
 from pydantic import SecretStr
 
-from datauploader import proxies
-from datauploader.config import Settings, load
-from datauploader.service import Check
+from datauploader.runtime import proxies
+from datauploader.runtime.config import Settings, load
+from datauploader.runtime.service import Check
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.errors import CatalogError, CatalogueRefused, UnknownSession
 from datauploader_catalog.settings import CatalogSettings

@@ -18,7 +18,7 @@ from datauploader.contracts import (
     encode,
 )
 from datauploader.contracts.uploads import manifest_digest
-from datauploader.state import Schema
+from datauploader.reliability import Schema
 from datauploader_catalog import audits, objections
 
 log = structlog.get_logger()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from datauploader.backoff import Backoff
+from datauploader.reliability.backoff import Backoff
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, CatalogueUnavailable, UnknownTrouble
 
 TABLES = """

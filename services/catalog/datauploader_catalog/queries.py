@@ -25,7 +25,7 @@ from datauploader.contracts.questions import (
     WhoIs,
 )
 from datauploader.errors import QuestionRefused
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_catalog import claims
 from datauploader_catalog.domain.choosing import choose
 from datauploader_catalog.errors import CatalogError, CatalogueForbids, NoSuchInvestigation, UnknownSession

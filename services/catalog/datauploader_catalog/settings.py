@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from datauploader.config import SectionSettings
+from datauploader.runtime.config import SectionSettings
 
 ProcedureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+)?$")]
 

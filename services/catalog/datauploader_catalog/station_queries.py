@@ -7,7 +7,7 @@ from datauploader.contracts import Station, StoredFile
 from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question
 from datauploader.errors import QuestionRefused
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_catalog import claims, ledger
 
 PAGE_BYTES = 256 * 1024

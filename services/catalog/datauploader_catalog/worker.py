@@ -18,9 +18,9 @@ from datauploader.contracts import (
     decode,
 )
 from datauploader.contracts.envelope import natural_id
-from datauploader.crashing import crash_point
-from datauploader.state import Outbox, Store
-from datauploader.threads import WorkerThread
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog import audits, claims, delays, description_queue, ledger, metadata, objections, ports
 from datauploader_catalog.contents import DatasetContents
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused

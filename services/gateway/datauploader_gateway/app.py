@@ -9,13 +9,13 @@ from datetime import timedelta
 import structlog
 from redis.asyncio import Redis
 
-from datauploader.config import load
 from datauploader.errors import ConfigurationError
-from datauploader.heartbeat import Heartbeat
 from datauploader.messaging import Bus, Consumer, connect
-from datauploader.service import Check, Context
-from datauploader.state import Outbox, Store
-from datauploader.state import outbox as outbox_state
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability import outbox as outbox_state
+from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.runtime.config import load
+from datauploader.runtime.service import Check, Context
 from datauploader_gateway import application, command_publisher, heard_sequences, pending_requests, redis_client
 from datauploader_gateway.audit import AuditLog
 from datauploader_gateway.auth import revocations

@@ -4,8 +4,8 @@ import hashlib
 import time
 
 from datauploader.contracts import Event, EventData, decode, encode
-from datauploader.crashing import crash_point
-from datauploader.state import Outbox, Schema, Store, sequence
+from datauploader.reliability import Outbox, Schema, Store, sequence
+from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway.errors import IdempotencyKeyReused
 from datauploader_gateway.pending_requests import PendingRequests
 from datauploader_gateway.signing import Signer

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from redis.exceptions import RedisError
 
-from datauploader import floors, proxies
-from datauploader.config import Settings, load
-from datauploader.service import Check
+from datauploader.runtime import proxies, version_floors
+from datauploader.runtime.config import Settings, load
+from datauploader.runtime.service import Check
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.mail import smtp_queue
@@ -34,7 +34,9 @@ def _redis(url: str) -> Iterator[Check]:
         client.ping()
         yield Check("redis", ok=True)
         if not redis_client.is_memory(url):
-            yield floors.judge("redis release", str(client.info("server")["redis_version"]), floors.REDIS)
+            yield version_floors.judge(
+                "redis release", str(client.info("server")["redis_version"]), version_floors.REDIS
+            )
     except RedisError as error:
         yield Check("redis", ok=False, detail=redis_client.trouble_of(error))
     finally:

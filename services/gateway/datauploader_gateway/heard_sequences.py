@@ -27,7 +27,7 @@ from datauploader.contracts import (
     UploadScanned,
     UploadSealed,
 )
-from datauploader.state import Schema, Store
+from datauploader.reliability import Schema, Store
 
 SCHEMA = Schema(
     "lastheard",

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
-from datauploader.config import Settings
-from datauploader.messaging.ports import Bus
+from datauploader.messaging.port import Bus
+from datauploader.runtime.config import Settings
 from datauploader_gateway.audit import AuditLog
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogins

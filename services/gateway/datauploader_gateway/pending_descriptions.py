@@ -5,7 +5,6 @@ import time
 
 import structlog
 
-from datauploader.backoff import Backoff
 from datauploader.contracts import (
     DatasetAnnotated,
     DatasetDescribed,
@@ -16,7 +15,8 @@ from datauploader.contracts import (
     decode,
     encode,
 )
-from datauploader.state import Outbox, Store, sequence
+from datauploader.reliability import Outbox, Store, sequence
+from datauploader.reliability.backoff import Backoff
 from datauploader_gateway.view.fold import stamp
 
 log = structlog.get_logger()

@@ -12,7 +12,6 @@ from typing import Literal
 
 import structlog
 
-from datauploader.backoff import Backoff
 from datauploader.contracts import (
     DatasetAnnotated,
     DatasetCompleted,
@@ -33,9 +32,10 @@ from datauploader.contracts import (
     decode,
     encode,
 )
-from datauploader.crashing import crash_point
 from datauploader.errors import Retry
-from datauploader.state import Outbox, Schema, Store, sequence
+from datauploader.reliability import Outbox, Schema, Store, sequence
+from datauploader.reliability.backoff import Backoff
+from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway import pending_descriptions
 from datauploader_gateway.pending_descriptions import PendingDescriptions
 from datauploader_gateway.view.fold import stamp

@@ -7,7 +7,7 @@ from datauploader.contracts import Event, Station, UploadControlled, UploadReque
 from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import Heard, LastHeard, Question, Remembered, RememberUpload
 from datauploader.errors import ContractError, QuestionRefused
-from datauploader.state import Outbox, Store
+from datauploader.reliability import Outbox, Store
 from datauploader_gateway.heard_sequences import CATALOG, HeardSequences
 from datauploader_gateway.pending_requests import PendingRequests
 from datauploader_gateway.settings import SERVICE

@@ -26,7 +26,7 @@ from datauploader.contracts.questions import (
     WhoIs,
 )
 from datauploader.errors import MessagingError, QuestionRefused
-from datauploader.messaging.ports import A, Bus
+from datauploader.messaging.port import A, Bus
 from datauploader_gateway.errors import (
     CatalogueAway,
     InvestigationExists,

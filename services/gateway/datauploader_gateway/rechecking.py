@@ -8,7 +8,7 @@ import redis
 import structlog
 
 from datauploader.contracts import AuditRequested, Destination, Event, Person, Station
-from datauploader.state import Outbox, Store
+from datauploader.reliability import Outbox, Store
 from datauploader_gateway.redis_client import raw, text
 from datauploader_gateway.settings import SERVICE
 from datauploader_gateway.view import keys

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from datauploader.config import SectionSettings
+from datauploader.runtime.config import SectionSettings
 from datauploader_gateway.auth.folders import FolderPattern
 from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
 from datauploader_gateway.auth.person import Beamline

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from datauploader.config import load
 from datauploader.contracts import Station
 from datauploader.contracts.files import MOST_FILES
 from datauploader.contracts.model import WireModel
@@ -15,9 +14,10 @@ from datauploader.errors import ConfigurationError, QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import transfer_queue
-from datauploader.service import Check, Context
-from datauploader.stale_state import StaleStateGuard
-from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader.reliability import Outbox, Store, inbox, outbox
+from datauploader.reliability.stale_state import StaleStateGuard
+from datauploader.runtime.config import load
+from datauploader.runtime.service import Check, Context
 from datauploader_transfer import handlers, ledger, owners
 from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.connect import connect

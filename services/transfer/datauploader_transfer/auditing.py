@@ -19,11 +19,11 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import escape, unescape
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
 from datauploader.contracts.uploads import manifest_entry
-from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
-from datauploader.messaging.ports import Bus
-from datauploader.state import Outbox, Store
-from datauploader.threads import WorkerThread
+from datauploader.messaging.port import Bus
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer import audits, ledger
 from datauploader_transfer.comparing import Comparison, ExpectedObject
 from datauploader_transfer.errors import TransferError

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from datauploader.backoff import Backoff
 from datauploader.contracts import AuditRequested, Event, EventData, decode, encode
+from datauploader.reliability.backoff import Backoff
 
 TABLES = """
 CREATE TABLE audits (

@@ -1,6 +1,6 @@
 """Builds the mover that the configuration asks for."""
 
-from datauploader.config import Settings
+from datauploader.runtime.config import Settings
 from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
 from datauploader_transfer.adapters.source_file import raise_limit
 from datauploader_transfer.domain.remotes import parse_remotes

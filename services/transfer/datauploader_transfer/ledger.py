@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
 from datauploader.contracts.names import unpack
-from datauploader.state import Schema
+from datauploader.reliability import Schema
 from datauploader_transfer import audits, owners
 
 SCHEMA = Schema(

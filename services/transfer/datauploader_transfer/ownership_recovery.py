@@ -12,9 +12,9 @@ import structlog
 from datauploader.contracts import FileReady, Station
 from datauploader.contracts.names import escape
 from datauploader.errors import BrokerRefused
-from datauploader.messaging.ports import Bus, Delivery, Start
-from datauploader.state import Store
-from datauploader.threads import WorkerThread
+from datauploader.messaging.port import Bus, Delivery, Start
+from datauploader.reliability import Store
+from datauploader.reliability.worker import WorkerThread
 from datauploader_transfer import ledger, owners
 
 log = structlog.get_logger()

@@ -4,13 +4,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from datauploader import threads
 from datauploader.contracts import Station, TransferProgressed, decode
-from datauploader.heartbeat import Details, Heartbeat
 from datauploader.messaging import Bus
 from datauploader.messaging.claim import StationClaim
-from datauploader.state import Outbox, Store
-from datauploader.threads import WorkerThread
+from datauploader.reliability import Outbox, Store, worker
+from datauploader.reliability.heartbeat import Details, Heartbeat
+from datauploader.reliability.worker import WorkerThread
 from datauploader_transfer import ledger
 from datauploader_transfer.worker import TransferWorker
 
@@ -80,4 +79,4 @@ class ProgressReporter:
         yield from (claim.problem for claim in self._claims)
         yield from self._worker.breaker.problems().values()
         yield self._outbox.problem
-        yield from threads.problems(self._began_at)
+        yield from worker.problems(self._began_at)

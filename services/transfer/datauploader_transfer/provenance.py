@@ -6,12 +6,12 @@ from enum import StrEnum
 
 import structlog
 
-from datauploader.backoff import Backoff
 from datauploader.contracts import Station
 from datauploader.contracts.questions import Datafiles, ListDatafiles
 from datauploader.errors import BrokerRefused, MessagingError, QuestionRefused
-from datauploader.messaging.ports import Bus
-from datauploader.state import Store
+from datauploader.messaging.port import Bus
+from datauploader.reliability import Store
+from datauploader.reliability.backoff import Backoff
 from datauploader_transfer import ledger, owners
 
 log = structlog.get_logger()

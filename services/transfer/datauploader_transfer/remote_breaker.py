@@ -4,7 +4,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from datauploader.backoff import Backoff
+from datauploader.reliability.backoff import Backoff
 
 LONGEST_PAUSE_S = 60.0
 BACKOFF = Backoff(first_s=1.0, longest_s=LONGEST_PAUSE_S)

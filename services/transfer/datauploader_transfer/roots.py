@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from datauploader.contracts import Station
-from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 
 
 class RootMap(BaseModel):

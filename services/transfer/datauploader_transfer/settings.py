@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from datauploader.config import SectionSettings
+from datauploader.runtime.config import SectionSettings
 from datauploader_transfer.roots import RootMap
 
 

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import structlog
 
-from datauploader import nofollow
 from datauploader.contracts import (
     Destination,
     Event,
@@ -27,10 +26,11 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.batching import split
 from datauploader.contracts.names import escape
-from datauploader.crashing import crash_point
-from datauploader.hang_guard import DriveTimeout, HangGuard
-from datauploader.state import Outbox, Store
-from datauploader.threads import WorkerThread
+from datauploader.files import nofollow
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer import ledger, owners
 from datauploader_transfer.attempt import BatchAttempt
 from datauploader_transfer.domain.outcomes import failed as not_sent

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from datauploader import nofollow
 from datauploader.contracts.uploads import UploadRequested
-from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.files import nofollow
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk, RootDisk, is_below
 from datauploader_watcher.adapters.mounts import mount_point
 from datauploader_watcher.barred import BarredDisk

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from datauploader.crashing import crash_point
+from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import lstat, stamp_of
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.domain.receipts import LONGEST_PATIENCE_S, next_reminder_s

@@ -3,15 +3,15 @@
 import time
 from collections.abc import Sequence
 
-from datauploader.config import load
 from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import watcher_queue
-from datauploader.service import Check, Context
-from datauploader.stale_state import StaleStateGuard
-from datauploader.state import Outbox, Store
-from datauploader.state.inbox import SCHEMA as INBOX
-from datauploader.state.outbox import SCHEMA as OUTBOX
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability.inbox import SCHEMA as INBOX
+from datauploader.reliability.outbox import SCHEMA as OUTBOX
+from datauploader.reliability.stale_state import StaleStateGuard
+from datauploader.runtime.config import load
+from datauploader.runtime.service import Check, Context
 from datauploader_watcher.adapters.disk import OpenDisk
 from datauploader_watcher.adapters.drives import disk_of
 from datauploader_watcher.admission import UploadAdmission

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from datauploader.contracts.address import Station
 from datauploader.messaging.claim import StationClaim
-from datauploader.state import Outbox, Store
+from datauploader.reliability import Outbox, Store
 from datauploader_watcher.adapters.disk import OpenDisk
 from datauploader_watcher.admission import UploadAdmission
 from datauploader_watcher.clock import Clock

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from datauploader.config import Settings, load
-from datauploader.service import Check
+from datauploader.runtime.config import Settings, load
+from datauploader.runtime.service import Check
 from datauploader_watcher.settings import WatcherSettings
 
 FREE_PART = 0.02

@@ -10,7 +10,7 @@ from datauploader.contracts.previews import LeftOutGroup, Overlap, Preview, Refu
 from datauploader.contracts.questions import PreviewUpload
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.errors import QuestionRefused
-from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import is_below
 from datauploader_watcher.admission import UploadPlan
 from datauploader_watcher.context import WatcherContext

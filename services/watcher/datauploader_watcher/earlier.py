@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from datauploader.contracts.uploads import UploadRequested
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import Stamp, split
 from datauploader_watcher.ledger.files import FileTable

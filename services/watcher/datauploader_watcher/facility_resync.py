@@ -11,7 +11,7 @@ from datauploader.contracts.files import LeftOutFile
 from datauploader.contracts.questions import Remembered, RememberUpload
 from datauploader.contracts.uploads import UploadCancelled, UploadOpened
 from datauploader.errors import MessagingError, QuestionRefused
-from datauploader.messaging.ports import Bus
+from datauploader.messaging.port import Bus
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.versions import join
 from datauploader_watcher.ledger.files import FileTable

@@ -10,8 +10,8 @@ from datauploader.contracts.names import display
 from datauploader.contracts.previews import FoundValue, FoundValues
 from datauploader.contracts.questions import ReadValues
 from datauploader.errors import QuestionRefused
-from datauploader.reading import there_are_readers
-from datauploader.reading.reader_process import Line, ReaderProcess
+from datauploader.plugins.file_reader import there_are_readers
+from datauploader.plugins.file_reader.reader_process import Line, ReaderProcess
 from datauploader_watcher.admission import UploadPlan
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.versions import Stamp

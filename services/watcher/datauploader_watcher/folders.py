@@ -13,7 +13,7 @@ from datauploader.contracts.model import bounded_ns
 from datauploader.contracts.names import display, same_look
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder
 from datauploader.errors import QuestionRefused
-from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import LocalDisk, OpenFolder, RootDisk
 from datauploader_watcher.admission import UploadAdmission
 

@@ -8,15 +8,14 @@ from concurrent.futures import Future
 
 import structlog
 
-from datauploader import threads
 from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData
 from datauploader.contracts.stations import Disk, Root
-from datauploader.crashing import crash_point
-from datauploader.hang_guard import DriveTimeout, HangGuard
-from datauploader.heartbeat import Details, Heartbeat
-from datauploader.service import Check
-from datauploader.state import Outbox
+from datauploader.reliability import Outbox, worker
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.heartbeat import Details, Heartbeat
+from datauploader.runtime.crash_points import crash_point
+from datauploader.runtime.service import Check
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.ledger.files import FileTable, Tally
 from datauploader_watcher.loop import LoopStatus
@@ -125,7 +124,7 @@ class StationHeartbeat:
             sentences.append(f"A disk has not answered for {stuck:.0f} s; check the network drives of this station.")
         if self._claim.problem:
             sentences.insert(0, self._claim.problem)
-        sentences += threads.problems(self._began_at)
+        sentences += worker.problems(self._began_at)
         if self._outbox.problem and self._outbox.problem not in sentences:
             sentences.append(self._outbox.problem)
         return tuple(sentences)

@@ -14,8 +14,8 @@ import structlog
 from datauploader.contracts.names import display, pack
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import UploadOutgrown
-from datauploader.hang_guard import in_a_thread
-from datauploader.state import Store
+from datauploader.reliability import Store
+from datauploader.reliability.hang_guard import in_a_thread
 from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
 from datauploader_watcher.admission import UploadPlan
 from datauploader_watcher.context import WatcherContext

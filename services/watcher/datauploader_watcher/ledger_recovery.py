@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from datauploader.backoff import Backoff
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
-from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
-from datauploader.messaging.ports import Bus
-from datauploader.state import sequence
-from datauploader.threads import WorkerThread
+from datauploader.messaging.port import Bus
+from datauploader.reliability import sequence
+from datauploader.reliability.backoff import Backoff
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.ledger.files import FileTable, Tally
 from datauploader_watcher.ledger.receipts import FileReceipt, apply

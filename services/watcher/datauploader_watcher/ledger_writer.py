@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from datauploader.contracts.names import display
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_watcher.adapters.hashing import HashResult
 from datauploader_watcher.announcing import Announcer
 from datauploader_watcher.clock import Clock

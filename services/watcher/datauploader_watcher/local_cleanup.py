@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from datauploader.backoff import Backoff
 from datauploader.contracts.files import FileReleased
 from datauploader.contracts.questions import HashStored, StoredHash
-from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, QuestionRefused
-from datauploader.messaging.ports import Bus
-from datauploader.threads import WorkerThread
+from datauploader.messaging.port import Bus
+from datauploader.reliability.backoff import Backoff
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.releasing import objection

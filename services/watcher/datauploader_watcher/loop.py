@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from datauploader.threads import WorkerThread
+from datauploader.reliability.worker import WorkerThread
 from datauploader_watcher.adapters.hashing import HashResult
 from datauploader_watcher.adapters.pools import DriveHashPools
 from datauploader_watcher.announcing import MOST_WAITING, Announcer

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import structlog
 
 from datauploader.contracts.uploads import UploadOpened, UploadRejected, UploadScanned
-from datauploader.crashing import crash_point
-from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import lstat, stamp_of
 from datauploader_watcher.admission import UploadPlan
 from datauploader_watcher.barred import BARRED

@@ -8,8 +8,8 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.files import FileLeftOut, FileReady, FileVersion, LeftOutFile
 from datauploader.contracts.model import EventData
 from datauploader.contracts.names import display, pack
-from datauploader.crashing import crash_point
-from datauploader.state import Outbox
+from datauploader.reliability import Outbox
+from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.ledger.files import FileRow
 from datauploader_watcher.ledger.uploads import UploadRow
 

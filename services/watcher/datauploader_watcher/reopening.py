@@ -2,7 +2,7 @@
 
 import threading
 
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.admission import UploadAdmission
 from datauploader_watcher.earlier import earlier_of

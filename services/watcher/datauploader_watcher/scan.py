@@ -10,8 +10,8 @@ from typing import Protocol
 import structlog
 
 from datauploader.contracts.names import display
-from datauploader.nofollow import leads_elsewhere
-from datauploader.state import Store
+from datauploader.files.nofollow import leads_elsewhere
+from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import Page, RootDisk, changed_ns, explain, lstat_or_error, stamp_of
 from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, unrecorded
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join

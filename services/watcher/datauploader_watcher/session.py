@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import RootDisk
 from datauploader_watcher.barred import BARRED
 from datauploader_watcher.clock import Clock

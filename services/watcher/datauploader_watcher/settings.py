@@ -6,9 +6,9 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
-from datauploader.config import SectionSettings
 from datauploader.contracts.uploads import Mode, WhenRestless
-from datauploader.leftovers import TEMPORARY, all_names
+from datauploader.files.leftovers import TEMPORARY, all_names
+from datauploader.runtime.config import SectionSettings
 
 TEMPORARY_NAMES = all_names(TEMPORARY)
 HIDDEN_PREFIX = b".du-release-"

@@ -12,11 +12,11 @@ import structlog
 from datauploader.contracts.datasets import DatasetSpec
 from datauploader.contracts.envelope import Event, natural_id
 from datauploader.contracts.uploads import Destination, Person, UploadRequested
-from datauploader.crashing import crash_point
 from datauploader.errors import ConfigurationError
-from datauploader.hang_guard import DriveTimeout, HangGuard, in_a_thread
-from datauploader.leftovers import leftover
-from datauploader.state import Outbox
+from datauploader.files.leftovers import leftover
+from datauploader.reliability import Outbox
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard, in_a_thread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.rules import Rule, Target, upload_id

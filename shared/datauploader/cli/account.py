@@ -8,7 +8,6 @@ from urllib.parse import quote, urlsplit
 
 import typer
 
-from datauploader.answers import Me, Token
 from datauploader.cli import screen
 from datauploader.cli.credentials import (
     StoredLogin,
@@ -21,8 +20,9 @@ from datauploader.cli.credentials import (
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, AtGateway
 from datauploader.client import GatewayClient
-from datauploader.config import ClientSettings, load
+from datauploader.contracts.rest import Me, Token
 from datauploader.errors import BadRequest, GatewayUnreachable, SignInNeeded
+from datauploader.runtime.config import ClientSettings, load
 from datauploader.wording import local, safe
 
 app = typer.Typer()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import typer
 
-from datauploader import logging
 from datauploader.cli import (
     account,
     backup,
@@ -27,6 +26,7 @@ from datauploader.cli import (
 )
 from datauploader.cli.exits import Code, code_for
 from datauploader.errors import DataUploaderError
+from datauploader.runtime import logging
 
 DEBUG = "DATAUPLOADER_DEBUG"
 

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from datauploader import backup as backups
 from datauploader.cli import screen
 from datauploader.cli.broker import reached
-from datauploader.config import Settings, load
 from datauploader.errors import BackupError, BadRequest
 from datauploader.messaging import Bus
-from datauploader.messaging.memory import log_file_of
+from datauploader.messaging.memory.bus import log_file_of
+from datauploader.runtime import backup as backups
+from datauploader.runtime.config import Settings, load
 from datauploader.wording import count
 
 app = typer.Typer()

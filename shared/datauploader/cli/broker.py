@@ -5,10 +5,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from datauploader.config import Settings, load
 from datauploader.errors import ConfigurationError
 from datauploader.messaging import Bus, connect
-from datauploader.messaging.memory import log_file_of
+from datauploader.messaging.memory.bus import log_file_of
+from datauploader.runtime.config import Settings, load
 
 
 @contextmanager

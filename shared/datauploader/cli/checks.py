@@ -14,12 +14,12 @@ from datauploader.cli.credentials import read_stored
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, AtGateway
 from datauploader.client import GatewayClient
-from datauploader.config import ClientSettings, Settings, load
 from datauploader.errors import BadRequest, ConfigurationError
-from datauploader.inspection import examine
-from datauploader.report import write_report
-from datauploader.service import Check
-from datauploader.settings_index import settings_classes, unknown_variables
+from datauploader.runtime.config import ClientSettings, Settings, load
+from datauploader.runtime.doctor import examine
+from datauploader.runtime.report import write_report
+from datauploader.runtime.service import Check
+from datauploader.runtime.settings_index import settings_classes, unknown_variables
 from datauploader.wording import safe
 
 app = typer.Typer()

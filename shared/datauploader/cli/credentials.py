@@ -8,8 +8,8 @@ import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datauploader.client import GatewayClient
-from datauploader.config import ClientSettings, load
 from datauploader.errors import BadRequest, ConfigurationError, SignInNeeded
+from datauploader.runtime.config import ClientSettings, load
 
 SIGN_IN = "Sign in with: datauploader login"
 

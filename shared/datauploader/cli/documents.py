@@ -7,7 +7,7 @@ import typer
 
 from datauploader.cli import screen
 from datauploader.cli.exits import Code
-from datauploader.documents import documents, drift
+from datauploader.documents.generated import documents, drift
 from datauploader.wording import count
 
 app = typer.Typer(help="The generated documents of a source tree.", no_args_is_help=True)

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from datauploader.answers import UploadStatus
+from datauploader.contracts.rest import UploadStatus
 from datauploader.errors import (
     BadRequest,
     BrokerRefused,

@@ -14,13 +14,13 @@ from datauploader.cli import screen
 from datauploader.cli.broker import reached
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson
-from datauploader.config import load
 from datauploader.contracts import Destination, Event, EventData, FileStored, UploadRequested
 from datauploader.errors import BadRequest
-from datauploader.harvest import Harvester, HarvesterSettings, Kind, mounts
-from datauploader.harvest.extracting import Extractor, Reading, told
 from datauploader.messaging import Bus, Delivery, Start
-from datauploader.service import available, find
+from datauploader.plugins.harvester import Harvester, HarvesterSettings, Kind, mounts
+from datauploader.plugins.harvester.extracting import Extractor, Reading, told
+from datauploader.runtime.config import load
+from datauploader.runtime.service import available, find
 from datauploader.wording import count, safe
 
 app = typer.Typer(

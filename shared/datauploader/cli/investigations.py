@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from datauploader.answers import DescriptionAnswer, InvestigationAnswer
 from datauploader.cli import screen
 from datauploader.cli.credentials import open_gateway
 from datauploader.cli.options import AsJson, AtGateway, UploadId
 from datauploader.cli.request import read_parameter
+from datauploader.contracts.rest import DescriptionAnswer, InvestigationAnswer
 from datauploader.values import show_value
 from datauploader.wording import local, safe
 

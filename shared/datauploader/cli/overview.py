@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.answers import UploadStatus
 from datauploader.cli import screen
 from datauploader.cli.progress import line
+from datauploader.contracts.rest import UploadStatus
 from datauploader.sse import ServerEvent
 from datauploader.wording import left, safe, size, state
 

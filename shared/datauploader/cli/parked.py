@@ -7,16 +7,16 @@ from typing import Annotated
 import structlog
 import typer
 
-from datauploader import logging
 from datauploader.cli import screen
 from datauploader.cli.broker import reached, who
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, Yes
-from datauploader.config import Settings
 from datauploader.errors import BadRequest, BrokerRefused
 from datauploader.messaging import Bus, ParkedMessage
 from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
-from datauploader.service import available
+from datauploader.runtime import logging
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import available
 from datauploader.wording import count, local, safe
 
 log = structlog.get_logger()

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from datauploader.answers import PreviewAnswer
 from datauploader.cli import screen
 from datauploader.cli.exits import Code
+from datauploader.contracts.rest import PreviewAnswer
 from datauploader.wording import count, duration, safe, size
 
 

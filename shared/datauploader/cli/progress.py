@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.answers import FileAmount, FileStatus, UploadStatus
+from datauploader.contracts.rest import FileAmount, FileStatus, UploadStatus
 from datauploader.wording import count, left, safe, sentence, size, state
 
 BAR = 40

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from datauploader.answers import UploadStatus
 from datauploader.cli import screen
 from datauploader.cli.credentials import open_gateway
 from datauploader.cli.exits import outcome
@@ -16,9 +15,10 @@ from datauploader.cli.options import AsJson, AtGateway
 from datauploader.cli.preview import tell_preview
 from datauploader.cli.watch import follow
 from datauploader.client import GatewayClient
-from datauploader.config import Settings, load
 from datauploader.contracts.names import check_name
+from datauploader.contracts.rest import UploadStatus
 from datauploader.errors import BadRequest
+from datauploader.runtime.config import Settings, load
 from datauploader.values import read_assignment, read_value
 from datauploader.wording import safe, sentence
 

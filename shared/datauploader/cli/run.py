@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from datauploader import crashing
 from datauploader.cli import screen
 from datauploader.cli.options import AsJson
-from datauploader.config import Settings, load
 from datauploader.errors import BadRequest
-from datauploader.runtime import run as run_services
-from datauploader.service import available, find
+from datauploader.runtime import crash_points
+from datauploader.runtime.config import Settings, load
+from datauploader.runtime.process import run as run_services
+from datauploader.runtime.service import available, find
 
 app = typer.Typer()
 PREFIX = "ceric-datauploader"
@@ -29,7 +29,7 @@ def run(
     for name in services:
         find(name)
     settings = load(Settings)
-    crashing.arm(settings.crash_at)
+    crash_points.arm(settings.crash_at)
     raise typer.Exit(run_services(services, settings))
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.answers import GatewayAnswer
 from datauploader.cli.exits import code_for
+from datauploader.contracts.rest import GatewayAnswer
 from datauploader.wording import safe
 
 PLAIN_WIDTH = 160

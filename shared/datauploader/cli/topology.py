@@ -8,8 +8,8 @@ import typer
 from datauploader.cli import screen
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson
-from datauploader.config import Settings, load
 from datauploader.errors import BadRequest, ConfigurationError
+from datauploader.runtime.config import Settings, load
 
 if TYPE_CHECKING:
     from datauploader.messaging.definitions import BrokerUser

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from datauploader.answers import FileStatus, UploadStatus
 from datauploader.cli import screen
 from datauploader.cli.credentials import open_gateway
 from datauploader.cli.exits import outcome
@@ -13,6 +12,7 @@ from datauploader.cli.options import AsJson, AtGateway, UploadId
 from datauploader.cli.progress import summary
 from datauploader.client import GatewayClient
 from datauploader.contracts.paths import FilePath
+from datauploader.contracts.rest import FileStatus, UploadStatus
 from datauploader.contracts.uploads import Action
 from datauploader.wording import local, safe, size, state
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from datauploader.answers import AuditStatus, UploadStatus
 from datauploader.cli import screen
 from datauploader.cli.credentials import open_gateway
 from datauploader.cli.exits import Code
 from datauploader.cli.options import AsJson, AtGateway
 from datauploader.client import GatewayClient
+from datauploader.contracts.rest import AuditStatus, UploadStatus
 from datauploader.errors import BadRequest, UploadNotFound
 from datauploader.wording import safe
 

@@ -8,7 +8,6 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from datauploader.answers import FileStatus, UploadStatus
 from datauploader.cli import screen
 from datauploader.cli.credentials import open_gateway
 from datauploader.cli.exits import outcome
@@ -16,6 +15,7 @@ from datauploader.cli.options import AsJson, AtGateway
 from datauploader.cli.overview import Overview, OverviewLines
 from datauploader.cli.progress import line, summary
 from datauploader.client import GatewayClient
+from datauploader.contracts.rest import FileStatus, UploadStatus
 from datauploader.errors import DataUploaderError, GatewayError
 from datauploader.sse import ServerEvent
 from datauploader.wording import safe, sentence

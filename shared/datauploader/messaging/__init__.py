@@ -1,8 +1,8 @@
 """How events and questions travel: one port, two engines, and the rules that both keep."""
 
-from datauploader.messaging.dispatch import Dispatcher, UnitOfWork
+from datauploader.messaging.dispatcher import Dispatcher, UnitOfWork
 from datauploader.messaging.engine import connect
-from datauploader.messaging.ports import (
+from datauploader.messaging.port import (
     Bus,
     BusHealth,
     Consumer,

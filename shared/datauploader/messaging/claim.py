@@ -4,7 +4,7 @@ import socket
 
 import structlog
 
-from datauploader.messaging.ports import Ownership
+from datauploader.messaging.port import Ownership
 from datauploader.messaging.topology import Queue
 
 log = structlog.get_logger()

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from datauploader.errors import ConfigurationError
-from datauploader.messaging.memory import MemoryBroker
-from datauploader.messaging.ports import Bus
+from datauploader.messaging.memory.bus import MemoryBroker
+from datauploader.messaging.port import Bus
 
 
 def connect(url: str, *, name: str, declare: bool = True, users: Mapping[str, str] | None = None) -> Bus:

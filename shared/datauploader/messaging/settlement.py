@@ -9,7 +9,7 @@ import structlog
 
 from datauploader.contracts.envelope import decode
 from datauploader.errors import ContractError, Misdirected, Park, Retry
-from datauploader.messaging.ports import Delivery, Handler
+from datauploader.messaging.port import Delivery, Handler
 from datauploader.messaging.provenance import Check, unchecked
 from datauploader.messaging.topology import DELIVERY_LIMIT, MOST_RETRIES, RETRY_DELAYS_S, delay_for_attempt
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from datauploader.contracts import AuditReported, AuditRequested, Event
-from datauploader.messaging.ports import Bus, Delivery
+from datauploader.messaging.port import Bus, Delivery
 
 
 def report_of(request: AuditRequested, **more: object) -> AuditReported:

@@ -16,9 +16,9 @@ from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData
 from datauploader.contracts.uploads import UploadOpened
 from datauploader.errors import Retry
-from datauploader.messaging import memory
 from datauploader.messaging.definitions import BrokerUser, definitions
-from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler
+from datauploader.messaging.memory import bus as memory_bus
+from datauploader.messaging.port import Bus, Consumer, Delivery, Handler
 from datauploader.messaging.rabbit import RabbitBus, Tuning
 from datauploader.messaging.topology import (
     ANSWERS,
@@ -107,7 +107,7 @@ class MemoryEngine:
     """The engine for one process."""
 
     def __init__(self) -> None:
-        self.broker = memory.MemoryBroker(delays=LADDER)
+        self.broker = memory_bus.MemoryBroker(delays=LADDER)
         self.buses: list[Bus] = []
 
     def bus(self, name: str = "watcher elettra/xrd1/ws01", **_options: Any) -> Bus:
@@ -117,7 +117,7 @@ class MemoryEngine:
 
     def inject(self, queue: Queue, body: bytes) -> None:
         """Put a body into a queue."""
-        self.broker.put_message(queue.name, memory._Message(body))
+        self.broker.put_message(queue.name, memory_bus._Message(body))
 
 
 class RabbitEngine:

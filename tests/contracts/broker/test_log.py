@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from datauploader.errors import Park
-from datauploader.messaging.ports import Start
+from datauploader.messaging.port import Start
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from datauploader.contracts.questions import (
 )
 from datauploader.contracts.uploads import UploadOpened
 from datauploader.errors import BrokerRefused, ConfigurationError, NoAnswer, Park
-from datauploader.messaging.ports import Ownership, Start
+from datauploader.messaging.port import Ownership, Start
 from datauploader.messaging.rabbit import RabbitBus, apply_topology, check_topology
 from datauploader.messaging.topology import (
     EVENTS,
@@ -36,8 +36,8 @@ from datauploader.messaging.topology import (
     transfer_queue,
     watcher_queue,
 )
-from datauploader.state import Outbox, Store
-from datauploader.state.outbox import SCHEMA as OUTBOX
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability.outbox import SCHEMA as OUTBOX
 
 pytestmark = pytest.mark.rabbitmq
 

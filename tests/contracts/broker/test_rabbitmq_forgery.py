@@ -9,7 +9,7 @@ from datauploader.contracts.envelope import CONTENT_TYPE, Event, encode
 from datauploader.contracts.questions import Folder, ListFolder, MayUpload, UploadRight
 from datauploader.contracts.uploads import UploadOpened, UploadSealed
 from datauploader.errors import Park, Retry
-from datauploader.messaging.ports import Start
+from datauploader.messaging.port import Start
 from datauploader.messaging.rabbit.refusals import FORBIDDEN
 from datauploader.messaging.topology import (
     EVENTS,

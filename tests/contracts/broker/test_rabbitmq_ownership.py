@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from datauploader.messaging.ports import Ownership
+from datauploader.messaging.port import Ownership
 
 pytestmark = pytest.mark.rabbitmq
 

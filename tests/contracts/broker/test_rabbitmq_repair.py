@@ -10,7 +10,7 @@ from datauploader.contracts.envelope import encode
 from datauploader.contracts.questions import MayUpload, UploadRight
 from datauploader.contracts.uploads import UploadSealed
 from datauploader.errors import BrokerUnreachable, Park, Unroutable
-from datauploader.messaging.ports import Start
+from datauploader.messaging.port import Start
 from datauploader.messaging.topology import EVENTS, LOG, astray_queue, catalog_queue, retry_name
 
 pytestmark = pytest.mark.rabbitmq

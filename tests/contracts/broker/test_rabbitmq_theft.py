@@ -16,7 +16,7 @@ from datauploader.contracts.envelope import CONTENT_TYPE, Event, encode
 from datauploader.contracts.questions import Folder, ListFolder, MayUpload, UploadRight
 from datauploader.contracts.uploads import UploadSealed
 from datauploader.errors import NoAnswer
-from datauploader.messaging.ports import Start
+from datauploader.messaging.port import Start
 from datauploader.messaging.rabbit.refusals import FORBIDDEN
 from datauploader.messaging.topology import (
     ANSWERS,

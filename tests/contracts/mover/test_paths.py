@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from datauploader import nofollow
+from datauploader.files import nofollow
 from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import NetworkDrive
 from datauploader_transfer.adapters.folder import FolderOnDemand

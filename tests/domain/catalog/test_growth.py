@@ -3,7 +3,7 @@
 import pytest
 
 from datauploader.contracts import StoredFile
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader.testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
 from datauploader.testing.effort import effort
 from datauploader_catalog import claims, ledger, metadata

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from datauploader.config import Settings
+from datauploader.runtime.config import Settings
 from datauploader_gateway.doctor import examine
 
 ISSUER = "http://id.facility.invalid"

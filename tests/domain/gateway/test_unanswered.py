@@ -21,8 +21,8 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.errors import Retry
-from datauploader.state import Outbox, Store
-from datauploader.state import outbox as outbox_state
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability import outbox as outbox_state
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import pending_requests

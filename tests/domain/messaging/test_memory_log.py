@@ -9,9 +9,9 @@ import pytest
 
 from datauploader.contracts import Event, EventData, StationReported, UploadScanned, decode, encode
 from datauploader.errors import BrokerUnreachable
-from datauploader.messaging import memory_log
-from datauploader.messaging.memory import MemoryBroker, log_file_of
-from datauploader.messaging.memory_log import MemoryLog
+from datauploader.messaging.memory import log
+from datauploader.messaging.memory.bus import MemoryBroker, log_file_of
+from datauploader.messaging.memory.log import MemoryLog
 from datauploader.testing import builders
 from datauploader.testing.effort import effort
 from datauploader_gateway import redis_client
@@ -42,7 +42,7 @@ class Clock:
 def clock(monkeypatch) -> Clock:
     """Have the log read this clock."""
     clock = Clock()
-    monkeypatch.setattr(memory_log, "time", clock)
+    monkeypatch.setattr(log, "time", clock)
     return clock
 
 
@@ -51,8 +51,8 @@ def opened(tmp_path: Path) -> Iterator[list[MemoryLog]]:
     """Close what a test has opened."""
     logs: list[MemoryLog] = []
     yield logs
-    for log in logs:
-        log.close()
+    for one in logs:
+        one.close()
 
 
 @pytest.fixture

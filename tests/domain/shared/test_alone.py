@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.config import Settings
 from datauploader.errors import StateInUse, StateUnavailable
-from datauploader.runtime import Runtime
-from datauploader.state import FolderLock
+from datauploader.reliability import FolderLock
+from datauploader.runtime.config import Settings
+from datauploader.runtime.process import Runtime
 
-HOLD = "import sys; from pathlib import Path; from datauploader.state import FolderLock as L; "
+HOLD = "import sys; from pathlib import Path; from datauploader.reliability import FolderLock as L; "
 
 
 def test_a_second_service_of_the_same_name_does_not_start_and_says_why(tmp_path: Path, monkeypatch) -> None:

@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 import pytest
 
-from datauploader.backoff import Backoff
 from datauploader.client import GatewayClient
 from datauploader.contracts import AuditRequested, DatasetDescribed, Event, EventData, Person
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError
-from datauploader.harvest import file_queue
 from datauploader.messaging.rabbit import supervision
 from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.state import Outbox, Schema, Store, inbox
-from datauploader.state import outbox as outbox_state
+from datauploader.plugins.harvester import file_queue
+from datauploader.reliability import Outbox, Schema, Store, inbox
+from datauploader.reliability import outbox as outbox_state
+from datauploader.reliability.backoff import Backoff
 from datauploader.testing import builders
 from datauploader.testing.builders import HERE
 from datauploader.testing.waiting import eventually

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from datauploader import backup
 from datauploader.contracts import UploadOpened
 from datauploader.errors import BackupError, StateInUse, StateUnavailable
-from datauploader.messaging.memory import MemoryBroker
-from datauploader.state import FolderLock, Schema, Store
+from datauploader.messaging.memory.bus import MemoryBroker
+from datauploader.reliability import FolderLock, Schema, Store
+from datauploader.runtime import backup
 from datauploader.testing import builders
 
 NOTES = Schema("notes", ("CREATE TABLE note (text TEXT NOT NULL);",))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from datauploader.config import Settings
 from datauploader.days import today
+from datauploader.runtime.config import Settings
 
 TREE = Path(__file__).parents[3]
 

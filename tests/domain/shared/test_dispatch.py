@@ -7,7 +7,7 @@ import pytest
 from datauploader.contracts import UploadOpened
 from datauploader.errors import Retry
 from datauploader.messaging import Delivery, Dispatcher
-from datauploader.state import Outbox, Store, inbox, outbox
+from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.testing import builders
 
 EVENT = builders.event(UploadOpened(upload_id=builders.UPLOAD))

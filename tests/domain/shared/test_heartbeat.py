@@ -9,9 +9,9 @@ import pytest
 
 from datauploader.contracts import Event, EventData, StationReported
 from datauploader.errors import BrokerUnreachable
-from datauploader.heartbeat import Details, Heartbeat
-from datauploader.state import Outbox, Store
-from datauploader.state import outbox as outbox_state
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability import outbox as outbox_state
+from datauploader.reliability.heartbeat import Details, Heartbeat
 from datauploader.testing.builders import HERE
 from datauploader.testing.waiting import eventually
 

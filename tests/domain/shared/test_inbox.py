@@ -2,8 +2,8 @@
 
 import pytest
 
-from datauploader.state import Inbox, Store
-from datauploader.state.inbox import SCHEMA
+from datauploader.reliability import Inbox, Store
+from datauploader.reliability.inbox import SCHEMA
 
 
 @pytest.fixture

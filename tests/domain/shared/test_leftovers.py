@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.harvest import Kind
-from datauploader.leftovers import SYSTEM_FILES, SYSTEM_FOLDERS, TEMPORARY, all_names, is_leftover, leftover
+from datauploader.files.leftovers import (
+    SYSTEM_FILES,
+    SYSTEM_FOLDERS,
+    TEMPORARY,
+    all_names,
+    is_leftover,
+    leftover,
+)
+from datauploader.plugins.harvester import Kind
 from datauploader.testing.builders import file_stored, file_version
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "choosing.md"

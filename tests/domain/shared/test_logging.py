@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from datauploader.logging import configure
+from datauploader.runtime.logging import configure
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_an_unexpected_error_does_not_tell_the_secrets_around_it(as_json: bool) 
 
 def test_a_log_file_is_bounded_and_the_ones_before_it_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that nobody looks at for a year does not fill its disk."""
-    monkeypatch.setattr("datauploader.logging.FILE_BYTES", 1000)
+    monkeypatch.setattr("datauploader.runtime.logging.FILE_BYTES", 1000)
     configure("watcher", file=tmp_path / "log" / "datauploader.log")
     for number in range(200):
         structlog.get_logger().info("looked", number=number)

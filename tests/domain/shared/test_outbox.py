@@ -12,9 +12,9 @@ from datauploader.contracts import UploadOpened, UploadScanned, encode
 from datauploader.contracts.envelope import LARGEST_ACCEPTED
 from datauploader.contracts.registry import topic
 from datauploader.errors import BrokerRefused, BrokerUnreachable, ContractError
-from datauploader.state import Outbox, Store
-from datauploader.state import outbox as outbox_module
-from datauploader.state.outbox import SCHEMA
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability import outbox as outbox_module
+from datauploader.reliability.outbox import SCHEMA
 from datauploader.testing import builders
 
 

@@ -10,9 +10,9 @@ import pytest
 from datauploader.contracts import UploadOpened
 from datauploader.contracts.envelope import Mark, decode, encode
 from datauploader.contracts.questions import Heard, LastHeard
-from datauploader.messaging.memory import MemoryBroker
-from datauploader.stale_state import StaleStateGuard
-from datauploader.state import Outbox, Schema, Store, outbox
+from datauploader.messaging.memory.bus import MemoryBroker
+from datauploader.reliability import Outbox, Schema, Store, outbox
+from datauploader.reliability.stale_state import StaleStateGuard
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datauploader.reading.parameter_validator import LONGEST_TEXT, MOST_PARAMETERS, ParameterValidator
-from datauploader.reading.reader_process import Line, ReaderProcess
+from datauploader.plugins.file_reader.parameter_validator import (
+    LONGEST_TEXT,
+    MOST_PARAMETERS,
+    ParameterValidator,
+)
+from datauploader.plugins.file_reader.reader_process import Line, ReaderProcess
 from datauploader.testing.waiting import eventually
 
 PLUG_IN = """

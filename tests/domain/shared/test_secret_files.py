@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.config import Settings, load
 from datauploader.errors import ConfigurationError
-from datauploader.settings_index import unknown_variables
+from datauploader.runtime.config import Settings, load
+from datauploader.runtime.settings_index import unknown_variables
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_gateway.settings import GatewaySettings
 

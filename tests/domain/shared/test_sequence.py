@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts import UploadOpened, decode, encode
-from datauploader.state import Outbox, Store, outbox, sequence
+from datauploader.reliability import Outbox, Store, outbox, sequence
 from datauploader.testing import builders
 
 AHEAD = 7200 * 1_000_000

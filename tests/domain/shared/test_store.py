@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from datauploader.errors import StateFromTheFuture, StateUnavailable
-from datauploader.state import Schema, Store
+from datauploader.reliability import Schema, Store
 
 ONE = Schema("notes", ("CREATE TABLE note (text TEXT NOT NULL);",))
 TWO = Schema("notes", (*ONE.steps, "ALTER TABLE note ADD COLUMN stars INTEGER NOT NULL DEFAULT 1;"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import datauploader
-from datauploader import threads
+from datauploader.reliability import worker
+from datauploader.reliability.worker import WorkerThread
 from datauploader.testing.waiting import eventually
-from datauploader.threads import WorkerThread
 
 ROOT = Path(datauploader.__file__).parents[2]
 SHORT = {
@@ -19,11 +19,11 @@ SHORT = {
     "services/gateway/datauploader_gateway/desktop/run.py": "opens the browser",
     "services/gateway/datauploader_gateway/server.py": "health asks whether it is alive",
     "services/transfer/datauploader_transfer/adapters/die_with_parent.py": "ends rclone when this process is gone",
-    "shared/datauploader/runtime.py": "stops a service",
-    "shared/datauploader/health.py": "who asks for health gets no answer where it has ended",
-    "shared/datauploader/messaging/memory.py": "the timer of the broker in this process, which has no state of its own",
+    "shared/datauploader/runtime/process.py": "stops a service",
+    "shared/datauploader/runtime/health.py": "who asks for health gets no answer where it has ended",
+    "shared/datauploader/messaging/memory/bus.py": "the timer of the broker in this process",
     "shared/datauploader/messaging/rabbit/event_loop.py": "looks up an address; the end of its loop is told by the bus",
-    "shared/datauploader/hang_guard.py": "asks a drive that may never answer, and brings back what it said or raised",
+    "shared/datauploader/reliability/hang_guard.py": "asks a drive that may never answer",
     "shared/datauploader/winservice.py": "answers Windows, which ends the process when it does not",
 }
 """Modules with threads that are no `WorkerThread`, and why that is right."""
@@ -44,8 +44,8 @@ def test_every_thread_that_must_live_on_is_a_worker_thread() -> None:
 
 def test_an_error_is_told_and_the_work_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told for a while, also when all is well again."""
-    monkeypatch.setattr(threads, "PAUSE_S", 0.01)
-    monkeypatch.setattr(threads, "SHOWN_S", 0.3)
+    monkeypatch.setattr(worker, "PAUSE_S", 0.01)
+    monkeypatch.setattr(worker, "SHOWN_S", 0.3)
     begun, end = [], threading.Event()
 
     def work() -> None:
@@ -57,7 +57,7 @@ def test_an_error_is_told_and_the_work_begins_anew(monkeypatch: pytest.MonkeyPat
     thread = WorkerThread(work, name="odd-jobs")
     thread.start()
     eventually(lambda: len(begun) == 2, what="it has begun anew")
-    (said,) = threads.problems(since=thread.began_at)
+    (said,) = worker.problems(since=thread.began_at)
     assert said == "the thread odd-jobs met an error (ValueError: odd) and was restarted; see the log"
     eventually(lambda: not thread.problem, what="it is over")
     end.set()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from datauploader.win32 import long_path, verbatim
+from datauploader.files.win32 import long_path, verbatim
 
 
 def test_a_long_path_has_its_prefix_once():

@@ -3,7 +3,7 @@
 import pytest
 
 from datauploader.contracts import FileVersion
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader.testing.builders import event, file_ready, file_stored, file_version
 from datauploader.testing.effort import effort
 from datauploader_transfer import ledger

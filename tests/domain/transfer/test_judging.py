@@ -5,7 +5,7 @@ import time
 import pytest
 
 from datauploader.contracts import FileVersion
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader.testing.builders import event, file_ready
 from datauploader_transfer import ledger
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage

@@ -16,7 +16,6 @@ from tests.handlers.catalog.test_catalog_service import (
 )
 from tests.handlers.catalog.test_catalog_service import World as CatalogWorld
 
-from datauploader.backoff import Backoff
 from datauploader.contracts import (
     AuditReported,
     AuditRequested,
@@ -29,6 +28,7 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
+from datauploader.reliability.backoff import Backoff
 from datauploader.testing.auditing import report_of
 from datauploader.testing.waiting import eventually
 from datauploader_catalog import audits

@@ -14,7 +14,6 @@ from typing import TypeVar
 import pytest
 from pydantic import ValidationError
 
-from datauploader.config import Settings
 from datauploader.contracts import (
     DatasetCompleted,
     DatasetEnsured,
@@ -52,10 +51,11 @@ from datauploader.contracts.questions import (
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.errors import NoAnswer, QuestionRefused
 from datauploader.messaging import connect
-from datauploader.messaging.ports import Consumer, Handler, Start
+from datauploader.messaging.port import Consumer, Handler, Start
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
-from datauploader.service import Context
-from datauploader.state import Store, inbox, outbox
+from datauploader.reliability import Store, inbox, outbox
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing.auditing import auditor
 from datauploader.testing.waiting import eventually
 from datauploader_catalog import claims, description_queue, ledger

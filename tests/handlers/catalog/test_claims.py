@@ -24,7 +24,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import Datafiles, DatasetState, ListDatafiles, LookAtDataset
 from datauploader.errors import QuestionRefused
-from datauploader.state import Store, inbox, outbox
+from datauploader.reliability import Store, inbox, outbox
 from datauploader.testing.waiting import eventually
 from datauploader_catalog import claims, ledger
 from datauploader_catalog.adapters.memory import Fault

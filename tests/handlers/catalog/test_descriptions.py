@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from datauploader.config import Settings
 from datauploader.contracts import (
     DatasetAnnotated,
     DatasetDescribed,
@@ -34,7 +33,8 @@ from datauploader.contracts.questions import (
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
-from datauploader.service import Context
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue

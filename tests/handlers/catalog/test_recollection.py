@@ -17,7 +17,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import Datafiles, ListDatafiles, MayUpload
 from datauploader.errors import QuestionRefused
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_catalog import claims, ledger
 from datauploader_catalog.station_queries import PAGE_BYTES, StationQueries
 

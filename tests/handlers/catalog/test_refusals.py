@@ -26,7 +26,7 @@ from datauploader.contracts import (
     UploadControlled,
 )
 from datauploader.contracts.questions import CatalogCondition, HowIsTheCatalog
-from datauploader.state import Store, inbox
+from datauploader.reliability import Store, inbox
 from datauploader.testing.waiting import eventually
 from datauploader_catalog import description_queue, ledger, metadata
 from datauploader_catalog.adapters.memory import Fault

@@ -7,11 +7,11 @@ import pytest
 
 from datauploader.contracts import Destination, ExtractedFile
 from datauploader.contracts.envelope import LARGEST, encode
-from datauploader.harvest import Kind
-from datauploader.harvest.extracting import told
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
-from datauploader.reading.parameter_validator import ParameterValidator
+from datauploader.plugins.file_reader.parameter_validator import ParameterValidator
+from datauploader.plugins.harvester import Kind
+from datauploader.plugins.harvester.extracting import told
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from datauploader.config import Settings
 from datauploader.contracts import (
     CataloguedFile,
     DatasetCompleted,
@@ -48,9 +47,10 @@ from datauploader.contracts.questions import (
     WhoIs,
 )
 from datauploader.errors import QuestionRefused
-from datauploader.messaging.memory import MemoryBroker
+from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
-from datauploader.service import Context
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing.servers import MissingProgramError
 from datauploader.testing.servers.ports import free_port
 from datauploader.testing.waiting import eventually

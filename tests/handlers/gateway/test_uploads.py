@@ -20,7 +20,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.envelope import LARGEST, encode
 from datauploader.contracts.names import display, pack
-from datauploader.messaging.ports import Delivery
+from datauploader.messaging.port import Delivery
 from datauploader.messaging.topology import harvester_queue, watcher_queue
 from datauploader.testing.waiting import eventually
 from datauploader_gateway.middleware import LARGEST_BODY

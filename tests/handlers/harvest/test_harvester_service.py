@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.config import Settings
 from datauploader.contracts import Destination, Event, EventData, MetadataExtracted
-from datauploader.harvest import HarvesterSettings, Kind
-from datauploader.harvest import file_queue as ledger
-from datauploader.harvest.request_recovery import RequestRecovery
-from datauploader.harvest.service import HarvesterService
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
-from datauploader.service import Context
-from datauploader.state import Store
+from datauploader.plugins.harvester import HarvesterSettings, Kind
+from datauploader.plugins.harvester import file_queue as ledger
+from datauploader.plugins.harvester.request_recovery import RequestRecovery
+from datauploader.plugins.harvester.service import HarvesterService
+from datauploader.reliability import Store
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing import builders
 from datauploader.testing.waiting import eventually
 

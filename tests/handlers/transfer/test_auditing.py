@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.config import Settings
 from datauploader.contracts import (
     AuditReported,
     AuditRequested,
@@ -27,7 +26,8 @@ from datauploader.contracts.uploads import manifest_digest
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, gateway_queue, watcher_queue
-from datauploader.service import Context
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing.waiting import eventually
 from datauploader_transfer import auditing
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage

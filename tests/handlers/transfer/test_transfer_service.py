@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import structlog
 
-from datauploader.config import Settings
 from datauploader.contracts import (
     Destination,
     Event,
@@ -42,7 +41,8 @@ from datauploader.contracts.questions import (
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, gateway_queue, watcher_queue
-from datauploader.service import Context
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing.waiting import eventually
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
 from datauploader_transfer.app import TransferService

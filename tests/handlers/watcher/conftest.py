@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import pytest
 
-from datauploader.config import Settings
 from datauploader.contracts import (
     CataloguedFile,
     DatasetCompleted,
@@ -31,9 +30,10 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question
-from datauploader.messaging.memory import MemoryBroker
+from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue
-from datauploader.service import Context
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk
 from datauploader_watcher.app import Watcher

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts import StationReported, UploadScanned, UploadSealed
-from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader.testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
 from datauploader_watcher.adapters.drives import HangGuardedDisk, disk_of

@@ -13,7 +13,7 @@ from datauploader.contracts import (
     encode,
 )
 from datauploader.contracts.questions import Datafiles
-from datauploader.state import Schema, Store
+from datauploader.reliability import Schema, Store
 from datauploader.testing import builders
 from datauploader_watcher.ledger import SCHEMA
 from datauploader_watcher.ledger.uploads import UploadTable

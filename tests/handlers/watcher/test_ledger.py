@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from datauploader.state import Store
+from datauploader.reliability import Store
 from datauploader_watcher.domain.versions import Digests, Stamp
 from datauploader_watcher.ledger.files import FileTable, new_row
 from datauploader_watcher.ledger.schema import SCHEMA

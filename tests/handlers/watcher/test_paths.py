@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from datauploader import nofollow
 from datauploader.contracts import StationReported, UploadRejected, UploadScanned, UploadSealed
 from datauploader.contracts.questions import ListFolder
-from datauploader.state import Store
+from datauploader.files import nofollow
+from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.admission import UploadAdmission
 from datauploader_watcher.folders import FolderBrowser

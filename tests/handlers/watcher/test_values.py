@@ -45,7 +45,7 @@ def plug_in(tmp_path, monkeypatch):
         (place / "odd-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
         (place / "odd-1.0.dist-info" / "entry_points.txt").write_text("[datauploader.readers]\nodd = odd:reader\n")
         (place / "odd.py").write_text(
-            "import os, sys, time, signal\nfrom datauploader.reading import Reader\n"
+            "import os, sys, time, signal\nfrom datauploader.plugins.file_reader import Reader\n"
             "from datauploader.contracts import Parameter\n"
             f"def read(path):\n    {body}\n    yield Parameter(name='n', value='v')\n"
             "reader = Reader(('*.odd',), read)\n"

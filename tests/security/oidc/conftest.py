@@ -18,10 +18,10 @@ from argon2 import PasswordHasher
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from datauploader.config import Settings
-from datauploader.messaging.memory import MemoryBroker
+from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
-from datauploader.service import Context
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import Context
 from datauploader.testing.waiting import eventually
 from datauploader_gateway import redis_client
 from datauploader_gateway.app import GatewayService

@@ -7,7 +7,7 @@ from datetime import datetime
 import redis
 import structlog
 
-from datauploader.state import Schema, Store
+from datauploader.reliability import Schema, Store
 from datauploader_gateway.redis_client import text
 from datauploader_gateway.view.projection_version import ProjectionVersion
 

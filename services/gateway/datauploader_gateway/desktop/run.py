@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from datauploader import logging, win32
-from datauploader.config import CONFIG_VARIABLE, Settings, load
 from datauploader.errors import ConfigurationError, DataUploaderError, StateInUse
-from datauploader.runtime import Runtime
-from datauploader.settings_index import settings_classes
-from datauploader.state import FolderLock
+from datauploader.files import win32
+from datauploader.reliability import FolderLock
+from datauploader.runtime import logging
+from datauploader.runtime.config import CONFIG_VARIABLE, Settings, load
+from datauploader.runtime.process import Runtime
+from datauploader.runtime.settings_index import settings_classes
 from datauploader_gateway.app import GatewayService
 from datauploader_gateway.desktop.one_time_login import new_link
 from datauploader_gateway.desktop.place import DesktopFolder

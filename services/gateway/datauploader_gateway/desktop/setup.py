@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
 from datauploader import toml
-from datauploader.service import Check
+from datauploader.runtime.service import Check
 from datauploader_gateway import problems
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults, examples

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from datauploader import toml
-from datauploader.config import CONFIG_VARIABLE
-from datauploader.service import Check
+from datauploader.runtime.config import CONFIG_VARIABLE
+from datauploader.runtime.service import Check
 from datauploader_gateway.desktop.place import DesktopFolder, write_private
 
 LONGEST_S = 90.0

@@ -12,8 +12,8 @@ from email.utils import formatdate
 
 import structlog
 
-from datauploader.backoff import Backoff
-from datauploader.state import Store
+from datauploader.reliability import Store
+from datauploader.reliability.backoff import Backoff
 from datauploader_gateway.mail.settings import MailSettings
 
 log = structlog.get_logger()

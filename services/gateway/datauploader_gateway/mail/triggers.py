@@ -21,7 +21,7 @@ from datauploader.contracts import (
     UploadRejected,
     UploadScanned,
 )
-from datauploader.state import Schema, Store
+from datauploader.reliability import Schema, Store
 from datauploader_gateway.mail.settings import MailSettings
 from datauploader_gateway.view.fold import stamp
 

@@ -6,7 +6,7 @@ import time
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from datauploader.messaging.ports import Bus
+from datauploader.messaging.port import Bus
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.command_publisher import CommandPublisher

@@ -10,13 +10,13 @@ import redis
 import structlog
 
 from datauploader.contracts import Event, EventData, StationReported
-from datauploader.crashing import crash_point
 from datauploader.errors import Retry
-from datauploader.heartbeat import Heartbeat
-from datauploader.messaging.ports import Bus, Consumer, Delivery, Handler, Start
+from datauploader.messaging.port import Bus, Consumer, Delivery, Handler, Start
 from datauploader.messaging.topology import gateway_queue
-from datauploader.state import Store
-from datauploader.threads import WorkerThread
+from datauploader.reliability import Store
+from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway import metrics, redis_client
 from datauploader_gateway.auth.revocations import Revocations
 from datauploader_gateway.heard_sequences import HeardSequences

@@ -2,7 +2,7 @@
 
 import threading
 
-from datauploader.state import Schema, Store
+from datauploader.reliability import Schema, Store
 
 SCHEMA = Schema(
     "view", ("CREATE TABLE view_commits (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);",)

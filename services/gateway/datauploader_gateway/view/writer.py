@@ -19,8 +19,8 @@ from datauploader.contracts import (
     UploadRequested,
 )
 from datauploader.contracts.model import microseconds
-from datauploader.crashing import crash_point
 from datauploader.errors import Park
+from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway.redis_client import raw
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.facts import STATES, FileFacts, FileFailure, LeftOut, State

@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from datauploader.crashing import crash_point
-from datauploader.hang_guard import DriveTimeout, HangGuard
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.adapters.remote_storage import ObjectFailure, RemoteStorage
 from datauploader_transfer.adapters.rpc import Answer

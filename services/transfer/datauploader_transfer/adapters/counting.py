@@ -4,7 +4,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 
-from datauploader.hang_guard import DriveTimeout, in_a_thread
+from datauploader.reliability.hang_guard import DriveTimeout, in_a_thread
 from datauploader_transfer.adapters.remote_storage import Entries, RemoteStorage
 from datauploader_transfer.domain.failures import classify
 from datauploader_transfer.errors import RcloneRefused

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import structlog
 
-from datauploader.threads import WorkerThread
+from datauploader.reliability.worker import WorkerThread
 from datauploader_transfer.adapters import die_with_parent
 from datauploader_transfer.adapters.binary import checked_version
 from datauploader_transfer.adapters.folder import PrivateFolder

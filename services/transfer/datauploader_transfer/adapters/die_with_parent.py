@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _guard(command: list[str]) -> int:
-    from datauploader import win32  # noqa: PLC0415 - not needed, and not waited for, where this becomes the program
+    from datauploader.files import win32  # noqa: PLC0415 - not needed, and not waited for, where this becomes the program
 
     win32.end_together()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, creationflags=_BELOW_NORMAL)  # noqa: S603  as above

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from datauploader import nofollow
 from datauploader.contracts.model import bounded_ns
+from datauploader.files import nofollow
 from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.domain.outcomes import (
     no_room_for_copy,

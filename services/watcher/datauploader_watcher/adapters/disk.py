@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from datauploader import nofollow, win32
 from datauploader.contracts.names import display
+from datauploader.files import nofollow, win32
 from datauploader_watcher.adapters.mounts import is_mounted
 from datauploader_watcher.adapters.removal import HeldFile, hold_in, hold_path, put_back
 from datauploader_watcher.adapters.sharing import is_locked, open_sharing

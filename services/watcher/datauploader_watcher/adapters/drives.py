@@ -6,7 +6,7 @@ from collections.abc import Generator
 from concurrent.futures import wait
 from contextlib import AbstractContextManager
 
-from datauploader.hang_guard import DriveTimeout, HangGuard, in_a_thread
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard, in_a_thread
 from datauploader_watcher.adapters.disk import LocalDisk, OpenFolder, Page, RootDisk
 from datauploader_watcher.adapters.mounts import file_system, is_mounted, is_network
 from datauploader_watcher.errors import RootLost

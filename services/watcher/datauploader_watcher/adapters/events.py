@@ -25,7 +25,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from datauploader.threads import WorkerThread
+from datauploader.reliability.worker import WorkerThread
 
 log = structlog.get_logger()
 

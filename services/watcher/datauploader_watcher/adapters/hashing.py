@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from datauploader.threads import WorkerThread
+from datauploader.reliability.worker import WorkerThread
 from datauploader_watcher.adapters.disk import OpenFolder, RootDisk, explain, stamp_of
 from datauploader_watcher.adapters.sharing import has_writer
 from datauploader_watcher.domain.stability import HashRequest

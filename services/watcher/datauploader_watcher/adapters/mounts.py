@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from datauploader import win32
+from datauploader.files import win32
 
 NETWORK = frozenset(
     (

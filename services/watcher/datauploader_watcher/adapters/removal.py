@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from datauploader.crashing import crash_point
+from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.sharing import (
     change_time,
     give_lease_back,

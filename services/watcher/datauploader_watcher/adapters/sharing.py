@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from datauploader import win32
+from datauploader.files import win32
 from datauploader_watcher.adapters.mounts import is_network
 
 SHARING_VIOLATION = 32

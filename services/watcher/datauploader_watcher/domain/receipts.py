@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from datauploader.backoff import Backoff
+from datauploader.reliability.backoff import Backoff
 
 State = Literal[
     "ready", "announced", "suspect", "failed", "stored", "catalogued", "releasing", "released", "gone", "left-out"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datauploader.leftovers import RSYNC, any_of, is_system
+from datauploader.files.leftovers import RSYNC, any_of, is_system
 from datauploader_watcher.domain.patterns import Patterns, check_size
 
 

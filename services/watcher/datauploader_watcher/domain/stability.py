@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from datauploader.backoff import Backoff
+from datauploader.reliability.backoff import Backoff
 from datauploader_watcher.domain.versions import Digests, Stamp
 
 LONGEST_RETRY_S = 300.0

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from datauploader.state import Store
+from datauploader.reliability import Store
 
 
 class RootPlaceTable:

@@ -1,6 +1,6 @@
 """The tables of the ledger; triggers keep the counts, so that a million rows never have to be counted."""
 
-from datauploader.state import Schema
+from datauploader.reliability import Schema
 
 TO_DO = "('ready', 'suspect', 'failed', 'releasing')"
 PENDING = "('announced', 'stored')"

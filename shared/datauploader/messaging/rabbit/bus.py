@@ -16,7 +16,7 @@ from datauploader.contracts.envelope import Event
 from datauploader.contracts.model import EventData, WireModel
 from datauploader.contracts.questions import Question
 from datauploader.errors import ConfigurationError, MessagingError
-from datauploader.messaging.ports import (
+from datauploader.messaging.port import (
     Answerer,
     BusHealth,
     Consumer,

@@ -12,7 +12,7 @@ from pika.spec import BasicProperties
 
 from datauploader.errors import BrokerRefused
 from datauploader.messaging.blueprint import claim
-from datauploader.messaging.ports import Ownership
+from datauploader.messaging.port import Ownership
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.counting import QueueCounter

@@ -10,10 +10,9 @@ from typing import Any
 import structlog
 from pika.spec import BasicProperties
 
-from datauploader.crashing import crash_point
 from datauploader.errors import MessagingError, Unroutable
 from datauploader.messaging.blueprint import Blueprint, QueueSpec, consumed, shared_topology
-from datauploader.messaging.ports import Handler, Ownership
+from datauploader.messaging.port import Handler, Ownership
 from datauploader.messaging.provenance import from_queue
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.claims import ClaimedQueue
@@ -27,6 +26,7 @@ from datauploader.messaging.rabbit.tuning import Tuning
 from datauploader.messaging.rights import Speakers
 from datauploader.messaging.settlement import Settlement, handle, identify
 from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name, retry_queue_names
+from datauploader.runtime.crash_points import crash_point
 
 log = structlog.get_logger()
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from datauploader.messaging.ports import QueueState
+from datauploader.messaging.port import QueueState
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.connection import BrokerConnection
 from datauploader.messaging.rabbit.refusals import NOT_FOUND, ChannelRefused

@@ -13,7 +13,7 @@ from pika.spec import BasicProperties
 
 from datauploader.contracts.envelope import decode
 from datauploader.errors import ContractError
-from datauploader.messaging.ports import ParkedMessage
+from datauploader.messaging.port import ParkedMessage
 from datauploader.messaging.provenance import DeliveryPath
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.connection import BrokerConnection

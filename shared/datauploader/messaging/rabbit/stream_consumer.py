@@ -8,7 +8,7 @@ from typing import Any
 from pika.spec import BasicProperties
 
 from datauploader.messaging.blueprint import event_log, shared_topology
-from datauploader.messaging.ports import Handler, Start
+from datauploader.messaging.port import Handler, Start
 from datauploader.messaging.provenance import from_log
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.connection import BrokerConnection

@@ -5,9 +5,9 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-from datauploader.backoff import Backoff
 from datauploader.errors import BrokerRefused, MessagingError
 from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.reliability.backoff import Backoff
 
 JITTER = 0.5
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from datauploader.threads import WorkerThread
+from datauploader.reliability.worker import WorkerThread
 
 
 class HandlerThreads:

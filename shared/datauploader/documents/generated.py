@@ -1,0 +1,181 @@
+"""The documents that are made from the code, and committed, so that nobody has to run anything to read them."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import reduce
+from importlib.metadata import entry_points
+from operator import or_
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from datauploader.contracts.address import Station
+from datauploader.contracts.envelope import SCHEMA_BASE
+from datauploader.contracts.questions import QUESTIONS
+from datauploader.contracts.registry import EVENTS, topic
+from datauploader.documents.asyncapi import asyncapi
+from datauploader.documents.descriptions import described_schema, field_descriptions
+from datauploader.messaging.definitions import BrokerUser, definitions
+from datauploader.runtime.settings_index import settings_classes, variable
+
+GROUP = "datauploader.documents"
+"""Entry points of services with documents of their own: callables that return texts by their paths."""
+REFERENCE = "docs/reference"
+SCHEMAS = f"{REFERENCE}/schemas"
+_TABLE = ("| Variable | Key | Type | Default | |", "|---|---|---|---|---|")
+_HEAD = """\
+Every setting is an environment variable, or a key in the TOML file that `DATAUPLOADER_CONFIG` names; the environment
+wins. Parts of a setting are written with two underscores, lists and tables as JSON. A secret (`SecretStr`, or one of
+a remote's `secrets`) may stand in a file: `NAME_FILE` says which. `datauploader config check` says what is wrong. This
+page is made from the code.
+"""
+
+
+def documents() -> dict[str, str]:
+    """Make every document; the names are paths below the top of the source tree."""
+    found = {f"{REFERENCE}/asyncapi.json": _json(asyncapi()), f"{REFERENCE}/configuration.md": configuration()}
+    found |= dict(schemas()) | {"deploy/definitions.json": _json(example_definitions())}
+    for entry in entry_points(group=GROUP):
+        found |= entry.load()()
+    return found
+
+
+def drift(tree: Path) -> list[str]:
+    """Name the documents of a source tree that are missing, different, or of something that is no more."""
+    made = documents()
+    there = {f"{SCHEMAS}/{path.name}" for path in (tree / SCHEMAS).glob("*.json")}
+    different = [name for name, text in made.items() if _read(tree / name) != text]
+    return sorted({*different, *(there - set(made))})
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def example_definitions() -> dict[str, Any]:
+    """Make a broker's definitions for one station and one user of each role, to read and to compare with.
+
+    A real broker's are made for its own stations and passwords: `./dev env` or `datauploader topology export`.
+    """
+    station = Station(facility="facility", beamline="beamline", station="station")
+    users = (
+        BrokerUser("catalog", "catalog"),
+        BrokerUser("gateway", "gateway"),
+        BrokerUser("operator", "operator"),
+        BrokerUser("nexus", "harvester", harvester="nexus"),
+        BrokerUser(station.key, "station", station=station),
+    )
+    return definitions([station], users)
+
+
+def schemas() -> Iterator[tuple[str, str]]:
+    """Make a JSON Schema for the data of each event, and two for each question: what is asked and what is answered."""
+    for kind in EVENTS:
+        yield _schema(topic(kind), kind)
+    for question, answer in QUESTIONS.items():
+        yield _schema(f"{question.name}.question", question)
+        yield _schema(f"{question.name}.answer", answer)
+
+
+def _schema(name: str, model: type[BaseModel]) -> tuple[str, str]:
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"{SCHEMA_BASE}{name}.json"}
+    return f"{SCHEMAS}/{name}.json", _json(dialect | described_schema(model))
+
+
+def configuration() -> str:
+    """Write the reference of all settings, as Markdown."""
+    parts = [
+        "# Configuration\n",
+        _HEAD,
+    ]
+    for name, kind in settings_classes().items():
+        place = f"the table `[{kind.section}]`" if kind.section else "the top level"
+        parts.append(f"## {name}\n\n{_first_line(kind)} In the file: {place}.\n")
+        parts += [*_TABLE, *_rows(kind, variable(kind, ""), ""), ""]
+        for field, model in _listed(kind):
+            parts.append(f"Each entry of `{field}`: {_first_line(model)}\n")
+            parts += [*_TABLE, *_rows(model, "", ""), ""]
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _first_line(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _rows(kind: type[BaseModel], prefix: str, path: str) -> Iterator[str]:
+    """Write one row for each field; a field that is a table itself is written field by field."""
+    about = field_descriptions(kind)
+    for name, info in kind.model_fields.items():
+        key, place = f"{path}{info.alias or name}", f"{prefix}{name}".upper() if prefix else ""
+        if inner := _table_of(info):
+            yield from _rows(inner, f"{place}__" if place else "", f"{key}.")
+            continue
+        variable_cell = f"`{place}`" if place else ""
+        cells = (variable_cell, f"`{key}`", _type(info), _default(info), info.description or about.get(name, ""))
+        yield "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _table_of(info: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a field that is one table, or none."""
+    choices = [part for part in (info.annotation, *_parts(info)) if isinstance(part, type) and part is not type(None)]
+    only = choices[0] if len(choices) == 1 else None
+    is_list = get_origin(info.annotation) in (tuple, list, dict)
+    return only if only is not None and issubclass(only, BaseModel) and not is_list else None
+
+
+def _parts(info: FieldInfo) -> tuple[Any, ...]:
+    return get_args(info.annotation)
+
+
+def _listed(kind: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Find the fields that are lists or tables of models."""
+    for name, info in kind.model_fields.items():
+        for part in () if _table_of(info) else _parts(info):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield name, part
+
+
+def _type(info: FieldInfo) -> str:
+    annotation: Any = _bare(info.annotation)
+    text = (
+        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    )
+    text = re.sub(r"[\w.]+\.(\w+)", r"\1", text)  # without the modules that the classes come from
+    return f"`{text}`"
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without what `Annotated` says of it and of the types within it."""
+    if get_origin(annotation) is Annotated:
+        return _bare(annotation.__origin__)
+    if get_origin(annotation) is Literal or not (within := get_args(annotation)):
+        return annotation
+    bare = tuple(_bare(one) for one in within)
+    if isinstance(annotation, UnionType):
+        return reduce(or_, bare)
+    return annotation.copy_with(bare) if hasattr(annotation, "copy_with") else get_origin(annotation)[bare]
+
+
+def _default(info: FieldInfo) -> str:
+    if info.default_factory is not None:
+        return "empty"
+    if info.default is PydanticUndefined:
+        return "**required**"
+    if isinstance(info.default, SecretStr):
+        return f"`{info.default.get_secret_value()}`" if info.default.get_secret_value() else "empty"
+    return "none" if info.default is None else "empty" if info.default in ("", ()) else f"`{_plain(info.default)}`"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return value.as_posix()
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""The engine for one process: the same rules as the broker's, kept in memory."""

@@ -1,0 +1,397 @@
+"""The engine for one process: the same rules as the broker's, kept in memory; the stations' ledgers make up for it."""
+
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import structlog
+
+from datauploader.contracts.address import Station, matches
+from datauploader.contracts.envelope import Event, encode
+from datauploader.contracts.model import EventData, WireModel
+from datauploader.contracts.questions import QUESTIONS, Question
+from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
+from datauploader.messaging.memory.log import Entry, MemoryLog
+from datauploader.messaging.memory.worker_loop import WorkerLoop
+from datauploader.messaging.port import (
+    A,
+    Answerer,
+    BusHealth,
+    Consumer,
+    Handler,
+    Ownership,
+    ParkedMessage,
+    QueueState,
+    Start,
+    StationAnswerer,
+    told_by_key,
+)
+from datauploader.messaging.settlement import handle, identify, read_entry
+from datauploader.messaging.topology import RETRY_DELAYS_S, Queue, facility_queues, question_key, stations_key
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    body: bytes
+    attempt: int = 1
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class _Queue:
+    """A queue with its bindings, its waiting messages and its parked ones."""
+
+    topology: Queue
+    waiting: deque[_Message] = field(default_factory=deque)
+    consumers: int = 0
+    parked: list[ParkedMessage] = field(default_factory=list)
+
+
+class MemoryBroker:
+    """What the buses of one process share: queues, the log, the timer of the retry queues."""
+
+    _shared: ClassVar[dict[str, "MemoryBroker"]] = {}
+    _shared_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, delays: tuple[float, ...] = RETRY_DELAYS_S, log_file: Path | None = None) -> None:
+        """Begin with empty queues, these retry delays in seconds, and the log that the file holds."""
+        self.retry_delays_s = delays
+        self.changed = threading.Condition()
+        self._queues: dict[str, _Queue] = {}
+        self._log = MemoryLog(log_file)
+        self._later: list[tuple[float, int, str, _Message]] = []
+        self._sequence = itertools.count()
+        self.answerers: dict[str, Callable[[Question, str], Future[dict[str, object]]]] = {}
+        threading.Thread(target=self._release, name="memory-broker", daemon=True).start()
+
+    @classmethod
+    def shared(cls, url: str) -> "MemoryBroker":
+        """Return the broker that all services of this process reach under `url`."""
+        with cls._shared_lock:
+            if url not in cls._shared:
+                cls._shared[url] = cls(log_file=log_file_of(url))
+            return cls._shared[url]
+
+    def bus(self, name: str) -> "MemoryBus":
+        """Connect a service."""
+        return MemoryBus(self, name)
+
+    def declare(self, queue: Queue) -> bool:
+        """Make the queue if it is not there, and set its bindings; return whether it was made."""
+        with self.changed:
+            new = queue.name not in self._queues
+            self._queues.setdefault(queue.name, _Queue(queue)).topology = queue
+            return new
+
+    def delete(self, queue: Queue) -> None:
+        """Remove a queue with all that waits in it."""
+        with self.changed:
+            self._queues.pop(queue.name, None)
+
+    def publish(self, event: Event[EventData]) -> None:
+        """Route an event to every queue bound to its topic, and keep it in the log.
+
+        Raises:
+            Unroutable: a queue that must hear it does not exist or is not bound.
+            BrokerUnreachable: the log cannot be written; nobody has heard the event.
+        """
+        body, key, kind = encode(event), event.routing_key, type(event.data)
+        with self.changed:
+            reached = {n for n, queue in self._queues.items() if any(matches(p, key) for p in queue.topology.bindings)}
+            required = {q.name for q in facility_queues([event.station]) if q.must_hear(kind, event.station)}
+            if missing := sorted(required - reached):
+                raise Unroutable(f"nobody receives {key} yet: queue {missing[0]} is missing; is its service running?")
+            if not kind.lossy:
+                self._log.append(event, body)
+            for name in reached:
+                self._queues[name].waiting.append(_Message(body))
+            self.changed.notify_all()
+
+    def put_message(self, queue: str, message: _Message) -> None:
+        """Put a message at the end of a queue."""
+        with self.changed:
+            self._queues[queue].waiting.append(message)
+            self.changed.notify_all()
+
+    def put_later(self, queue: str, message: _Message, delay_s: float) -> None:
+        """Put a message at the end of a queue after a while."""
+        with self.changed:
+            heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._sequence), queue, message))
+            self.changed.notify_all()
+
+    def take_message(self, queue: str) -> _Message | None:
+        """Take the first message; call it holding `changed`."""
+        known = self._queues.get(queue)
+        return known.waiting.popleft() if known and known.waiting else None
+
+    def park(self, queue: str, message: _Message, reason: str) -> None:
+        """Set a message aside with its reason."""
+        event_id, trace_id = identify(message.body)
+        now = datetime.now(UTC)
+        parked = ParkedMessage(event_id, queue, reason, now, message.body, trace_id=trace_id, attempts=message.attempt)
+        with self.changed:
+            self._queues[queue].parked.append(parked)
+            self.changed.notify_all()
+        log.warning("message_parked", queue=queue, event_id=event_id, reason=reason)
+
+    def parked(self, queue: str) -> list[ParkedMessage]:
+        """List a queue's parked messages."""
+        with self.changed:
+            return list(self._queues[queue].parked) if queue in self._queues else []
+
+    def take_parked(self, queue: str, ids: Sequence[str]) -> list[ParkedMessage]:
+        """Remove parked messages and return them."""
+        with self.changed:
+            known = self._queues.get(queue)
+            if known is None:
+                return []
+            taken = [message for message in known.parked if message.id in ids]
+            known.parked[:] = [message for message in known.parked if message.id not in ids]
+            return taken
+
+    def count_consumer(self, queue: str, change: int) -> None:
+        """Note that a consumer has come (1) or gone (-1)."""
+        with self.changed:
+            if queue in self._queues:
+                self._queues[queue].consumers += change
+
+    def state(self, name: str) -> QueueState:
+        """Say how a queue is; the parked ones of each have names of their own, as on the broker."""
+        with self.changed:
+            for queue in self._queues.values():
+                if name == queue.topology.name:
+                    return QueueState(name, waiting=len(queue.waiting), consumers=queue.consumers)
+                if name == queue.topology.parked:
+                    return QueueState(name, waiting=len(queue.parked))
+        return QueueState(name, there=False)
+
+    def next_logged(self, offset: int, since: datetime | None) -> Entry | None:
+        """Return the log's first entry from `offset` and `since` on; call it holding `changed`."""
+        return self._log.next(offset, since)
+
+    def log_end(self) -> int:
+        """Return the offset behind the log's last entry."""
+        with self.changed:
+            return self._log.end()
+
+    def keep_log(self, kept_s: float) -> None:
+        """Say how long the log must know an upload."""
+        with self.changed:
+            self._log.keep(kept_s)
+
+    def _release(self) -> None:
+        with self.changed:
+            while True:
+                now = time.monotonic()
+                while self._later and self._later[0][0] <= now:
+                    _, _, queue, message = heapq.heappop(self._later)
+                    if queue in self._queues:
+                        self._queues[queue].waiting.append(message)
+                        self.changed.notify_all()
+                self.changed.wait(self._later[0][0] - now if self._later else None)
+
+
+def log_file_of(url: str) -> Path | None:
+    """Return the file that `memory:///absolute/path` names for the log; plain `memory://` keeps none."""
+    place = url.removeprefix("memory://")
+    return Path(place) if Path(place).is_absolute() else None
+
+
+class MemoryBus:
+    """One service's connection to the broker of its process."""
+
+    def __init__(self, broker: MemoryBroker, name: str) -> None:
+        """Connect under a name that people read."""
+        self.broker = broker
+        self.name, self.user = name, ""
+        self._consumers: list[Consumer] = []
+        self._closed = False
+
+    def publish(self, event: Event[EventData]) -> "Future[None]":
+        """See `Bus.publish`."""
+        future: Future[None] = Future()
+        try:
+            if self._closed:
+                raise MessagingError("the bus is closed")  # noqa: TRY301 - one way out for every failure
+            self.broker.publish(event)
+        except MessagingError as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+        return future
+
+    def consume(
+        self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,  # noqa: ARG002 - nothing is fetched ahead here
+        on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+    ) -> Consumer:  # fmt: skip
+        """See `Bus.consume`; in one process nobody else has a state."""
+        if self.broker.declare(queue) and on_new is not None:
+            on_new()
+        if ownership is not None:
+            ownership.held()
+
+        def take() -> Callable[[], None] | None:
+            message = self.broker.take_message(queue.name)
+            return None if message is None else lambda: self._deliver(queue.name, message, handler)
+
+        self.broker.count_consumer(queue.name, 1)
+        gone = partial(self.broker.count_consumer, queue.name, -1)
+        return self._keep(WorkerLoop(self.broker.changed, queue.name, workers, on_stop=gone).start(take))
+
+    def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
+        """See `Bus.replay`."""
+        position, end, untold = start.offset or 0, self.broker.log_end(), at_end
+        consumer = WorkerLoop(self.broker.changed, f"{self.name} replay", 1)
+
+        def take() -> Callable[[], None] | None:
+            nonlocal position, untold
+            found = self.broker.next_logged(position, start.time)
+            if untold is not None and (found is None or found[0] >= end):
+                told, untold = untold, None
+                return told
+            if found is None:
+                return None
+            offset, _, body = found
+            position = offset + 1
+            return lambda: self._deliver_from_log(offset, body, handler, consumer)
+
+        return self._keep(consumer.start(take))
+
+    def keep_log(self, kept_s: float) -> None:
+        """See `Bus.keep_log`."""
+        self.broker.keep_log(kept_s)
+
+    def ask(
+        self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0
+    ) -> "Future[A]":
+        """See `Bus.ask`."""
+        result: Future[A] = Future()
+        service = question.name.split(".")[0]
+        key = question_key(service, station)
+        answerer = next((one for bound, one in list(self.broker.answerers.items()) if matches(bound, key)), None)
+        if answerer is None:
+            result.set_exception(NoAnswer(f"{service} is not running, so nobody answers {question.name}"))
+            return result
+        timer = threading.Timer(
+            timeout_s, _fail, (result, NoAnswer(f"{service} did not answer {question.name} within {timeout_s:g} s"))
+        )
+        timer.daemon = True
+        timer.start()
+
+        def settled(inner: "Future[dict[str, object]]") -> None:
+            timer.cancel()
+            if (error := inner.exception()) is not None:
+                _fail(result, error)
+            elif not result.done():
+                result.set_result(answer.model_validate(inner.result()))
+
+        answerer(question, key).add_done_callback(settled)
+        return result
+
+    def answer(self, service: str, answerer: Answerer, *, station: Station | None = None, workers: int = 4) -> Consumer:
+        """See `Bus.answer`."""
+        return self._answer(question_key(service, station), lambda question, _key: answerer(question), workers)
+
+    def answer_stations(self, service: str, answerer: StationAnswerer, *, workers: int = 2) -> Consumer:
+        """See `Bus.answer_stations`."""
+        return self._answer(stations_key(service), told_by_key(answerer), workers)
+
+    def _answer(self, address: str, answerer: Callable[[Question, str], WireModel], workers: int) -> Consumer:
+        service = address.split(".", maxsplit=1)[0]
+        pool = ThreadPoolExecutor(workers, thread_name_prefix=address)
+
+        def reply(question: Question, key: str) -> dict[str, object]:
+            try:
+                found = answerer(type(question).model_validate_json(question.model_dump_json()), key)
+            except QuestionRefused:
+                raise
+            except Exception as error:
+                log.exception("question_failed", question=question.name)
+                raise QuestionRefused("internal", f"{service} could not answer; its log says why") from error
+            assert isinstance(found, QUESTIONS[type(question)])
+            return found.model_dump(mode="json")
+
+        self.broker.answerers[address] = lambda question, key: pool.submit(reply, question, key)
+        return self._keep(_Answering(self.broker, address, pool))
+
+    def queues(self, names: Sequence[str]) -> Sequence[QueueState]:
+        """See `Bus.queues`."""
+        return [self.broker.state(name) for name in names]
+
+    def parked(self, queue: Queue) -> Sequence[ParkedMessage]:
+        """See `Bus.parked`."""
+        return self.broker.parked(queue.name)
+
+    def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
+        """See `Bus.replay_parked`."""
+        taken = self.broker.take_parked(queue.name, ids)
+        for message in taken:
+            self.broker.put_message(queue.name, _Message(message.body))
+        return len(taken)
+
+    def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:
+        """See `Bus.drop_parked`."""
+        return len(self.broker.take_parked(queue.name, ids))
+
+    def health(self) -> BusHealth:
+        """See `Bus.health`."""
+        return BusHealth(ok=not self._closed, detail="the bus is closed" if self._closed else "")
+
+    def close(self, deadline_s: float = 10.0) -> None:
+        """See `Bus.close`."""
+        self._closed = True
+        end = time.monotonic() + deadline_s
+        for consumer in self._consumers:
+            consumer.stop(max(0, end - time.monotonic()))
+
+    def _keep(self, consumer: Consumer) -> Consumer:
+        self._consumers.append(consumer)
+        return consumer
+
+    def _deliver(self, queue: str, message: _Message, handler: Handler) -> None:
+        verdict = handle(
+            message.body, handler, attempt=message.attempt, failures=message.failures, delays=self.broker.retry_delays_s
+        )
+        if verdict.what == "park":
+            self.broker.park(queue, message, verdict.reason)
+        elif verdict.what == "again":
+            again = replace(message, attempt=message.attempt + 1, failures=verdict.failures)
+            self.broker.put_later(queue, again, verdict.delay_s)
+
+    def _deliver_from_log(self, offset: int, body: bytes, handler: Handler, consumer: WorkerLoop) -> None:
+        def ended(seconds: float) -> bool:
+            with self.broker.changed:
+                return self.broker.changed.wait_for(lambda: consumer.stopping, seconds)
+
+        read_entry(body, handler, offset=offset, ended=ended)
+
+
+class _Answering:
+    """The running answerer of one address."""
+
+    problem = None
+
+    def __init__(self, broker: MemoryBroker, address: str, pool: ThreadPoolExecutor) -> None:
+        self._broker, self._address, self._pool = broker, address, pool
+
+    def stop(self, deadline_s: float = 10.0) -> None:  # noqa: ARG002 - answers are short
+        """Answer nothing new."""
+        self._broker.answerers.pop(self._address, None)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fail(future: "Future[A]", error: BaseException) -> None:
+    with suppress(InvalidStateError):  # the answer and the deadline met; the first one counts
+        future.set_exception(error)

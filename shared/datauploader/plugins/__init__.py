@@ -1,0 +1,1 @@
+"""What third parties plug in: metadata harvesters and readers of files."""

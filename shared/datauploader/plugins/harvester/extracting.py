@@ -1,0 +1,118 @@
+"""From a stored file to what is said about it: whose object it is, how its reading went, and the events of it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from datauploader.contracts import (
+    Event,
+    EventData,
+    ExtractedFile,
+    FileStored,
+    FileVersion,
+    MetadataExtracted,
+    Parameter,
+    StoredFile,
+)
+from datauploader.contracts.batching import split
+from datauploader.contracts.envelope import natural_id
+from datauploader.contracts.names import unescape
+from datauploader.plugins.file_reader.parameter_validator import MOST_PARAMETERS
+from datauploader.plugins.file_reader.reader_process import Line, ReaderProcess
+from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind
+
+log = structlog.get_logger()
+
+LONGEST_ANSWER = 16 * 1024**2
+"""Bytes: 500 values of 4,000 characters, each of which may take six bytes."""
+_LONGEST_PROBLEM = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one attempt at a file went."""
+
+    parameters: tuple[Parameter, ...] = ()
+    problem: str = ""
+    """Why that is not everything, in sentences; "" when it is."""
+    passes: bool = False
+    """The storage is the trouble: the file is read again later."""
+    ended: bool = False
+    """The process that reads did not survive it."""
+    opened: bool = True
+    """The storage has given the file out."""
+
+    def found(self, file: FileVersion) -> ExtractedFile:
+        """Return what is told of it."""
+        return ExtractedFile(file=file, parameters=self.parameters, problem=self.problem[:_LONGEST_PROBLEM])
+
+
+class Extractor:
+    """Reads files in a process of their own, one after the other."""
+
+    def __init__(self, kind: Kind, settings: HarvesterSettings) -> None:
+        """Start nothing yet."""
+        self._kind, self._within_s = kind, settings.seconds
+        self._process = ReaderProcess(kind.reader, memory=settings.memory, answer=LONGEST_ANSWER)
+        self.interrupt, self.close = self._process.interrupt, self._process.close
+
+    def stored(self, mounts: Mapping[str, Path], event: Event[EventData], stored: StoredFile) -> Reading:
+        """Read one of the files of a file.stored."""
+        assert isinstance(event.data, FileStored)
+        if why := event.data.forbidden(event.data.destination):  # of rows that a former release has written
+            return Reading(problem=why)
+        base = mounts.get(event.data.destination.remote)
+        if base is None:
+            remote = event.data.destination.remote
+            return Reading(problem=f"remote {remote} cannot be read here: add it to mounts in [harvesters]")
+        return self.read(os.fsencode(base), unescape(stored.object))
+
+    def read(self, root: bytes, path: bytes) -> Reading:
+        """Read one file below a folder."""
+        parameters: list[Parameter] = []
+        problems: list[str] = []
+        passes = ended = opened = False
+        for line in self._process.ask(root, (path,), within_s=self._within_s):
+            if "parameter" in line and len(parameters) < MOST_PARAMETERS:
+                parameters += _parameter(line)
+            if "problem" in line:
+                problems.append(line["problem"])
+                self._note(path, line)
+            opened = opened or "opened" in line
+            passes = passes or line.get("passes", False)
+            ended = ended or line.get("ended", False)
+        what = "all of it" if parameters else "it"
+        problem = f"{self._kind.name} could not read {what}: {'; '.join(problems)}" if problems else ""
+        return Reading(tuple(parameters), problem, passes=passes, ended=ended, opened=opened)
+
+    def _note(self, path: bytes, line: Line) -> None:
+        shown = path.decode("utf-8", "replace")
+        if line.get("trace"):
+            log.error("reader_failed", path=shown, problem=line["problem"], trace=line["trace"])
+        else:
+            log.warning("file_not_read", path=shown, problem=line["problem"])
+
+
+def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[Event[EventData]]:
+    """Yield what there is to publish of one file: its parameters in as many events as they need."""
+
+    def fact(parameters: tuple[Parameter, ...]) -> MetadataExtracted:
+        one = found.model_copy(update={"parameters": parameters})
+        return MetadataExtracted(upload_id=event.data.upload_id, harvester=kind.name, files=(one,))
+
+    facts = split(found.parameters, fact) if found.parameters else iter((fact(()),))
+    for number, data in enumerate(facts):
+        further = (str(number),) if number else ("nothing",) if not found.parameters else ()
+        identity = natural_id(MetadataExtracted, data.upload_id, kind.name, found.file.key, *further)
+        yield event.follow(data, service=f"{kind.name}-harvester", id=identity)
+
+
+def _parameter(line: Line) -> list[Parameter]:
+    try:
+        return [Parameter.model_validate(line["parameter"])]
+    except ValidationError:  # what reads hostile files may say anything
+        return []

@@ -1,0 +1,64 @@
+"""What one harvester is, and where the files that it reads can be found."""
+
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from datauploader.contracts import StoredFile
+from datauploader.files.leftovers import is_leftover
+from datauploader.plugins.file_reader.reader_process import MEMORY
+from datauploader.runtime.config import SectionSettings, Settings
+
+_MEBI = 1024**2
+
+
+class HarvesterSettings(SectionSettings):
+    """Where harvesters find the stored files, and what they may use to read them: table `[harvesters]`."""
+
+    section: ClassVar[str] = "harvesters"
+    model_config = SettingsConfigDict(env_prefix="DATAUPLOADER_HARVESTERS_")
+
+    mounts: dict[str, Path] = Field(default_factory=dict)
+    """Folder under which a remote's base can be read here, by the remote's name; local remotes need none."""
+    seconds: float = Field(default=60.0, gt=0, le=3600)
+    """How long one file may be read; then what was read until there is kept."""
+    memory_mb: int = Field(default=MEMORY // _MEBI, ge=96, le=65536)
+    """MiB that the process that reads may take; a container needs about 150 more."""
+
+    report_interval_s: float = Field(default=30.0, gt=0)
+    """How often a harvester says that it is alive, and what keeps it from its work."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the process that reads may take."""
+        return self.memory_mb * _MEBI
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one harvester is."""
+
+    name: str
+    patterns: tuple[str, ...]
+    reader: str
+    """`module:function`, which is called in another process."""
+
+    def wants(self, stored: StoredFile) -> bool:
+        """Tell whether the file's name is one that this harvester reads, and neither a system's nor a temporary one."""
+        name = stored.file.path.rsplit("/", 1)[-1].lower()
+        fits = any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
+        return fits and not is_leftover(stored.file.path)
+
+
+def mounts(settings: Settings, own: HarvesterSettings) -> dict[str, Path]:
+    """Return where each remote's base can be read: what is configured, and local remotes as they are."""
+    local = {
+        name: Path(str(fields["base"]))
+        for name, fields in settings.remotes.items()
+        if fields.get("type") == "local" and fields.get("base")
+    }
+    return local | own.mounts

@@ -1,0 +1,117 @@
+"""Stale state: whether a state file is older than what the world has heard from it, as when put back from a copy.
+
+A file that is lost is made up for; one that is old believes what is not true any more. So it counts as lost (ADR 29).
+The gateway hears everything, and so it is asked how far it has heard this file before.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from datauploader.contracts import Station
+from datauploader.contracts.questions import Heard, LastHeard
+from datauploader.errors import MessagingError
+from datauploader.messaging.port import Bus
+from datauploader.reliability import Outbox, Store
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.service import Check
+
+log = structlog.get_logger()
+
+ANSWER_S = 3.0
+"""How long a start waits; a station works without the gateway, which is asked again later."""
+
+
+class StaleStateGuard:
+    """A guard against stale state, before anything is said and afterwards: the gateway may be away, or behind."""
+
+    def __init__(
+        self, store: Store, bus: Bus, here: Station | None, service: str, *,
+        end: Callable[[], None] = lambda: None, interval_s: float = 10.0,
+        on_facility: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
+        """Guard a store.
+
+        Args:
+            store: the service's state.
+            bus: how the gateway is asked.
+            here: the station; None for a service of the facility.
+            service: the service's name.
+            end: has the process end in order, where the file turns out to be old while it is used.
+            interval_s: how often it is asked.
+            on_facility: called when another gateway, or another run of it, has answered; False: call it again later.
+        """
+        self._store, self._bus, self._here, self._service = store, bus, here, service
+        self._end, self._interval_s, self._on_facility = end, interval_s, on_facility
+        self._said, self._facility, self._is_old = 0, "", False
+        self._ended = threading.Event()
+        self._thread = WorkerThread(self._run, name="past")
+
+    def begin_anew_if_old(self) -> None:
+        """Begin anew if the file is from the past; call it before anything of it is used or said."""
+        if self.is_old():
+            self._store.begin_anew()
+            self._said = 0
+
+    def is_old(self) -> bool:
+        """Ask once, and note from where the file goes on; a new one is not asked about."""
+        new = self._store.needs_recovery and not Outbox.said(self._store)
+        heard = None if new else self._ask()
+        self._said = Outbox.said(self._store)  # read last: who shares the file has kept what it said meanwhile
+        return heard is not None and heard.number > self._said
+
+    def start(self) -> None:
+        """Go on asking in the background."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Ask nothing more."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def health_check(self) -> Check:
+        """Say whether the file is from the past."""
+        sentence = (
+            f"the state file {self._store.path} is older than what others have heard from it, as after putting back a "
+            f"copy: {self._service} ends and begins anew at its next start; nothing is lost, files are looked at again"
+        )
+        return Check("past", not self._is_old, sentence if self._is_old else "")
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._ended.wait(pause):
+            pause = self._interval_s
+            heard = self._ask()
+            if heard is None:
+                continue
+            if heard.number > self._said:
+                self._condemn()
+                return
+            if heard.facility != self._facility and self._told():
+                self._facility = heard.facility
+
+    def _ask(self) -> Heard | None:
+        if self._store.path is None:
+            return None
+        question = LastHeard(service=self._service, state=self._store.identity, run=self._store.run)
+        try:
+            return self._bus.ask(question, Heard, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+        except (MessagingError, TimeoutError) as error:
+            log.debug("gateway_query_failed", problem=str(error))
+            return None
+
+    def _told(self) -> bool:
+        try:
+            return self._on_facility()
+        except Exception:  # the boundary of one look: the thread must outlive it
+            log.exception("facility_resync_failed")
+            return False
+
+    def _condemn(self) -> None:
+        """Have the next start begin anew: what this run has built on the old file cannot be taken back now."""
+        self._is_old = True
+        log.error("stale_state_detected", problem=self.health_check().detail)
+        self._store.condemn()
+        self._end()

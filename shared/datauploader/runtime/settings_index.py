@@ -1,0 +1,40 @@
+"""All settings classes of what is installed: the entry points of the group `datauploader.settings`."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+
+from datauploader.plugins.harvester import HarvesterSettings
+from datauploader.runtime.config import CONFIG_VARIABLE, ClientSettings, SectionSettings, Settings
+from datauploader.runtime.secret_files import secret_of
+
+GROUP = "datauploader.settings"
+_OTHERS = {CONFIG_VARIABLE, "DATAUPLOADER_DEBUG"}
+
+
+def settings_classes() -> dict[str, type[SectionSettings]]:
+    """Find every settings class: what all share, the command line's, the harvesters', then each service's by name."""
+    found: dict[str, type[SectionSettings]] = {
+        "common": Settings,
+        "client": ClientSettings,
+        "harvesters": HarvesterSettings,
+    }
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        found[entry.name] = entry.load()
+    return found
+
+
+def variable(kind: type[SectionSettings], field: str) -> str:
+    """Name the environment variable of a field."""
+    return f"{kind.model_config.get('env_prefix', '')}{field}".upper()
+
+
+def unknown_variables(environment: Iterable[str] | Mapping[str, str]) -> list[str]:
+    """Name the variables that look like ours and that nobody reads: misspelt, or of a service that is not here."""
+    classes = settings_classes().values()
+    known = {variable(kind, field) for kind in classes for field in kind.model_fields} | _OTHERS
+    ours = sorted(name for name in environment if name.startswith("DATAUPLOADER_"))
+    return [
+        name
+        for name in ours
+        if name.split("__")[0] not in known and not any(secret_of(name, variable(kind, ""), kind) for kind in classes)
+    ]
