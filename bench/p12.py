@@ -22,11 +22,11 @@ import h5py
 import httpx
 import pika
 
-from datauploader.client import GatewayClient
-from datauploader.testing.servers.ports import free_port
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.run import Run
+from datauploader_testing.servers.ports import free_port
+from datauploader_testing.waiting import eventually
 
 RCLONE = Path(sys.executable).with_name("rclone")
 FAR_S = 10_413_792_000

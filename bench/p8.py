@@ -28,7 +28,7 @@ from datauploader.messaging.port import Consumer, Delivery, Handler
 from datauploader.messaging.rabbit import RabbitBus
 from datauploader.messaging.topology import EVENTS, Queue, harvester_queue
 from datauploader.reliability import Outbox, Store, inbox, outbox
-from datauploader.testing.servers import RabbitServer
+from datauploader_testing.servers import RabbitServer
 
 QUEUE = harvester_queue("bench", ["#"])
 Events = list[Event[EventData]]

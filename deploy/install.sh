@@ -6,4 +6,6 @@ index=$(/tools/bin/pip config get global.index-url 2>/dev/null || true)
 [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
 wheels=$1 name=$2
 shift 2
-exec /tools/bin/uv pip install --quiet -c /src/requirements.lock "$@" "$wheels"/ceric_datauploader-*.whl "$wheels/$name"-*.whl
+ours="$wheels"/ceric_datauploader_core-*.whl\ "$wheels"/ceric_datauploader_client-*.whl
+[ "$name" != ceric_datauploader_sandbox ] || ours="$ours $wheels/ceric_datauploader_testing-*.whl"
+exec /tools/bin/uv pip install --quiet -c /src/requirements.lock "$@" $ours "$wheels/$name"-*.whl

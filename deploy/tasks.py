@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,13 +19,17 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = ROOT / "requirements.lock"
 PROVIDER = ROOT / "sandbox" / "datauploader_sandbox" / "provider"
 DISTRIBUTIONS = (
-    "shared",
+    "shared/core",
+    "shared/client",
+    "shared/testing",
     "services/watcher",
     "services/catalog",
     "services/transfer",
     "services/gateway",
     "sandbox",
     "harvesters/nexus",
+    "deploy/workstation",
+    "deploy/desktop",
 )
 PACKAGES = {
     "rabbitmq-server": "rabbitmq-server",
@@ -139,7 +144,9 @@ def lock(_arguments: Sequence[str]) -> int:
     environment()
     inputs = ["requirements-dev.in", *(f"{name}/pyproject.toml" for name in DISTRIBUTIONS)]
     options = ["--universal", "--generate-hashes", "--no-emit-index-url", "--no-header", "-q"]
-    options += ["--python-version", "3.11", "--no-emit-package", "ceric-datauploader", "-o", "requirements.lock"]
+    options += ["--python-version", "3.11", "-o", "requirements.lock"]
+    for path in inputs[1:]:
+        options += ["--no-emit-package", str(tomllib.loads((ROOT / path).read_text("utf-8"))["project"]["name"])]
     return call(BIN / "uv", "pip", "compile", *options, *inputs)
 
 
@@ -157,6 +164,17 @@ def docs(arguments: Sequence[str]) -> int:
     """Write the generated documents anew."""
     environment()
     return call(BIN / "datauploader", "documents", *(arguments or ("write", ROOT)))
+
+
+def wheels(arguments: Sequence[str]) -> int:
+    """[FOLDER]: build a wheel of every distribution into FOLDER, `dist` by default."""
+    environment()
+    folder = Path(*(arguments or ("dist",))).absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    code = call(BIN / "python", ROOT / "deploy" / "wheels.py", folder)
+    if not code:
+        say(f"{folder} has them; install one with: pip install --find-links {folder} ceric-datauploader-workstation")
+    return code
 
 
 def house(arguments: Sequence[str]) -> int:
@@ -341,6 +359,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "lock": lock,
     "docs": docs,
     "version": version,
+    "wheels": wheels,
     "house": house,
     "screenshots": screenshots,
 }

@@ -27,7 +27,7 @@ def projects(root: Path) -> list[Path]:
 
 def present(root: Path) -> str:
     """Read the version that there is."""
-    return str(tomllib.loads((root / "shared" / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+    return str(tomllib.loads((root / "shared" / "core" / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
 def raise_to(new: str, root: Path = ROOT) -> None:

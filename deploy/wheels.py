@@ -10,13 +10,17 @@ from hatchling.build import build_wheel
 
 def main(target: str) -> None:
     """Put the wheels into the target folder."""
-    for project in sorted(Path.cwd().rglob("pyproject.toml")):
-        targets = tomllib.loads(project.read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]
-        for package in targets["wheel"]["packages"]:
-            (project.parent / package).mkdir(exist_ok=True)
-            (project.parent / package / "__init__.py").touch()
-        os.chdir(project.parent)
-        build_wheel(target)
+    above = Path.cwd()
+    folder = Path(target).resolve()
+    for path in sorted(above.rglob("pyproject.toml")):
+        project = tomllib.loads(path.read_text("utf-8"))
+        if "build-system" not in project or any(part.startswith(".") for part in path.relative_to(above).parts):
+            continue
+        for package in project["tool"]["hatch"]["build"]["targets"]["wheel"].get("packages", ()):
+            (path.parent / package).mkdir(exist_ok=True)
+            (path.parent / package / "__init__.py").touch()
+        os.chdir(path.parent)
+        build_wheel(str(folder))
 
 
 main(sys.argv[1])

@@ -18,7 +18,14 @@ import windows_python
 from windows_python import HOME, ROOT
 
 STAGE, SCRIPT = HOME / "stage", ROOT / "deploy" / "windows" / "setup.nsi"
-DISTRIBUTIONS = ("shared", "services/watcher", "services/catalog", "services/transfer", "services/gateway")
+DISTRIBUTIONS = (
+    "shared/core",
+    "shared/client",
+    "services/watcher",
+    "services/catalog",
+    "services/transfer",
+    "services/gateway",
+)
 OUT = "DataUploader-Setup.exe"
 DRAWING = ROOT / "services" / "gateway" / "datauploader_gateway" / "web" / "static" / "icon.svg"
 SIZES = (16, 32, 48, 256)
@@ -52,7 +59,7 @@ def listed() -> str:
 
 def build(out: Path, *, quick: bool) -> None:
     """Compile the installer."""
-    version = tomllib.loads((ROOT / "shared" / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    version = tomllib.loads((ROOT / "shared" / "core" / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     files = HOME / "files.nsh"
     files.write_text(listed())
     given = {"VERSION": f"{version}.0", "OUT": out, "ICON": STAGE / "datauploader.ico", "FILES": files}

@@ -18,7 +18,16 @@ from windows_python import HOME, LOCK, ROOT
 from datauploader_sandbox.wine import Wine
 
 PYTHON, WINE = HOME / "python", Wine(HOME / "prefix")
-DISTRIBUTIONS = ("shared", "services/watcher", "services/catalog", "services/transfer", "services/gateway", "sandbox")
+DISTRIBUTIONS = (
+    "shared/core",
+    "shared/client",
+    "shared/testing",
+    "services/watcher",
+    "services/catalog",
+    "services/transfer",
+    "services/gateway",
+    "sandbox",
+)
 SOURCES = (".py", ".toml", ".html", ".css", ".js")
 WITHOUT = ("h5py", "numpy", "tifffile", "playwright", "axe-playwright-python")
 TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")

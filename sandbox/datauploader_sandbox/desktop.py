@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.processes import PROGRAM
 from datauploader_sandbox.vuo import VuoDouble
+from datauploader_testing.waiting import eventually
 
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/(?:setup|desktop)/open\?token=[\w.-]+")
 SESSION = {"method": "vuo", "vuo_session": "sandbox-session-anna"}

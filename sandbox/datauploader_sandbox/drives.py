@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from datauploader.reliability.hang_guard import in_a_thread
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 RCLONE = str(Path(sys.executable).with_name("rclone"))
 

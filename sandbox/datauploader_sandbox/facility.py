@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from datauploader import toml
-from datauploader.testing.faults import FaultProxy
 from datauploader_sandbox.processes import InManyProcesses, InOneProcess
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
+from datauploader_testing.faults import FaultProxy
 
 if TYPE_CHECKING:  # a facility on memory:// needs no servers, and starts faster without their modules
     from datauploader_sandbox.storages import Kind
@@ -169,7 +169,7 @@ class Facility:
         if self.broker == "memory":
             here = f"memory://{secrets.token_hex(4)}"  # not what an earlier facility of this process has left
             return {"broker": here, "redis": here}
-        from datauploader.testing.servers import RabbitServer, RedisServer  # noqa: PLC0415 - memory:// needs neither
+        from datauploader_testing.servers import RabbitServer, RedisServer  # noqa: PLC0415 - memory:// needs neither
 
         for server in (RabbitServer(), RedisServer(appendonly=True)):
             self._servers.append(server)

@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 
-from datauploader.client import GatewayClient
 from datauploader.contracts.rest import UploadStatus
 from datauploader.contracts.uploads import Action
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_sandbox.facility import STATION, Facility
 from datauploader_sandbox.oracle import Evidence, Verdict, judge, read_catalogue, read_directory, read_ledger
 from datauploader_sandbox.oracle.evidence import Receipt
+from datauploader_testing.waiting import eventually
 
 SETTLED_S = 120.0
 """Within which everything must be well again after a fault."""

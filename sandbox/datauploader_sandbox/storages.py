@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from datauploader.testing.servers import (
+from datauploader_testing.servers import (
     ApacheWebdavServer,
     RcloneWebdavServer,
     S3Server,
@@ -15,7 +15,7 @@ from datauploader.testing.servers import (
     StorageAddress,
     StorageServer,
 )
-from datauploader.testing.servers.storage import reveal
+from datauploader_testing.servers.storage import reveal
 
 Kind = Literal["local", "webdav", "apache", "s3", "sftp", "smb"]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from datauploader.testing.servers import MissingProgramError
 from datauploader_sandbox.browser.chromium import Chromium
 from datauploader_sandbox.browser.site import Site
 from datauploader_sandbox.browser.visitor import Visitor
+from datauploader_testing.servers import MissingProgramError
 
 
 @pytest.fixture(scope="module")

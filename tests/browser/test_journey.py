@@ -9,11 +9,11 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from datauploader.testing.servers.storage import reveal
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.browser.site import Site
 from datauploader_sandbox.browser.visitor import Visitor
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.servers.storage import reveal
+from datauploader_testing.waiting import eventually
 
 SITE = {"provider": True, "broker": "rabbitmq", "storage": "webdav", "proxied": ("storage",)}
 PATIENT_MS = 60_000

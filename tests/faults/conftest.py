@@ -11,12 +11,11 @@ import httpx
 import pika
 import pytest
 
-from datauploader.client import GatewayClient
 from datauploader.contracts import Station
 from datauploader.contracts.names import unpack
 from datauploader.contracts.rest import StationService, UploadStatus
 from datauploader.messaging.topology import Queue, catalog_queue, gateway_queue, transfer_queue, watcher_queue
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.campaign import Record
 from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_sandbox.facility import STATION, Facility
@@ -24,6 +23,7 @@ from datauploader_sandbox.guard import Guard
 from datauploader_sandbox.oracle.evidence import Receipt
 from datauploader_sandbox.run import Run
 from datauploader_sandbox.witness import Witness
+from datauploader_testing.waiting import eventually
 
 HERE = Station(facility=STATION[0], beamline=STATION[1], station=STATION[2])
 QUEUES = {

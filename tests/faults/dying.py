@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from datauploader.errors import GatewayUnreachable, RequestRefused
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.oracle import read_ledger
+from datauploader_testing.waiting import eventually
 
 from .conftest import Case
 

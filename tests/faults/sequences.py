@@ -7,12 +7,12 @@ import httpx
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from datauploader.client import GatewayClient
 from datauploader.contracts.uploads import Action
 from datauploader.errors import DataUploaderError, GatewayUnreachable, SignInNeeded
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.detector import Ledger
 from datauploader_sandbox.run import Run
+from datauploader_testing.waiting import eventually
 
 from .conftest import Case
 

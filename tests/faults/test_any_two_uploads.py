@@ -17,11 +17,10 @@ import pytest
 from playwright.sync_api import expect
 
 from datauploader import toml
-from datauploader.client import GatewayClient
 from datauploader.contracts import Station
 from datauploader.errors import RequestRefused
 from datauploader.runtime.config import CONFIG_VARIABLE
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.browser.chromium import Chromium
 from datauploader_sandbox.browser.site import PASSWORD, Site
 from datauploader_sandbox.browser.visitor import Visitor
@@ -29,6 +28,7 @@ from datauploader_sandbox.facility import BASE_DIR
 from datauploader_sandbox.guard import Guard
 from datauploader_sandbox.processes import PROGRAM
 from datauploader_sandbox.run import Run
+from datauploader_testing.waiting import eventually
 
 from .conftest import HERE, stays_complete
 

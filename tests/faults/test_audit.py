@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from datauploader.cli.app import main
-from datauploader.client import GatewayClient
+from datauploader_client.cli.app import main
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.facility import BASE_DIR
 
 

@@ -14,9 +14,9 @@ from datauploader.contracts import FileReady
 from datauploader.errors import GatewayUnreachable
 from datauploader.messaging import Start, connect
 from datauploader.messaging.topology import EVENTS, catalog_queue, gateway_queue, transfer_queue, watcher_queue
-from datauploader.testing.faults import DropResponse
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.faults import DropResponse
+from datauploader_testing.waiting import eventually
 
 from .conftest import HERE
 

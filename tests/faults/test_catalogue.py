@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from datauploader.client import GatewayClient
-from datauploader.testing.faults import DropResponse
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.faults import DropResponse
+from datauploader_testing.waiting import eventually
 
 from .conftest import Case
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 from .conftest import clock_changer
 

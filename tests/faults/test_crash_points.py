@@ -14,16 +14,16 @@ import datauploader
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadControlled, UploadRequested
 from datauploader.messaging import connect
 from datauploader.messaging.topology import transfer_queue
-from datauploader.testing.waiting import eventually
 from datauploader_gateway.view import keys
 from datauploader_sandbox.campaign import Record
 from datauploader_sandbox.detector.ledger import Ledger
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.domain.leftovers import BESIDE
 
 from .conftest import HERE, Case, Stage
 from .dying import Dying
 
-REPOSITORY = Path(datauploader.__file__).parents[2]
+REPOSITORY = Path(datauploader.__file__).parents[3]
 
 
 def usual(dying: Dying) -> None:
@@ -291,7 +291,7 @@ PLACES = (
 def named() -> Counter[str]:
     """Find every crash point in the sources of the services and of what they share."""
     found: Counter[str] = Counter()
-    for path in (*REPOSITORY.glob("shared/datauploader/**/*.py"), *REPOSITORY.glob("services/*/*/**/*.py")):
+    for path in (*REPOSITORY.glob("shared/core/datauploader/**/*.py"), *REPOSITORY.glob("services/*/*/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "crash_point":
                 (name,) = node.args

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.waiting import eventually
 
 SLOWLY = {"transfer": {"bandwidth_bytes_per_s": 3 * 1024**2}}
 BIG = Plan(mode="burst", files=3, file_size=6 * 1024**2)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import MemoryDrive, NetworkDrive, RemovableDrive
+from datauploader_testing.waiting import eventually
 
 
 @pytest.mark.campaign

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.faults import Direction, Stall
-from datauploader.testing.waiting import eventually
+from datauploader_testing.faults import Direction, Stall
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.domain.leftovers import BESIDE
 
 from .conftest import Case

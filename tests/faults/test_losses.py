@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from datauploader.client import GatewayClient
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.waiting import eventually
 
 STATES = {
     "watcher": "watcher.sqlite3",

@@ -14,9 +14,9 @@ from datauploader.contracts import DatasetSpec, Destination, Event, Person, Uplo
 from datauploader.messaging.rabbit.message import SAID_BY
 from datauploader.messaging.topology import PARKED, RETRY_DELAYS_S, catalog_queue, retry_name
 from datauploader.runtime.config import CONFIG_VARIABLE
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.processes import PROGRAM
+from datauploader_testing.waiting import eventually
 
 from .conftest import HERE, QUEUES
 

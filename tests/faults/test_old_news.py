@@ -2,8 +2,8 @@
 
 import pytest
 
-from datauploader.client import GatewayClient
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
+from datauploader_testing.waiting import eventually
 
 QUICK = {"watcher": {"report_interval_s": 0.5}, "catalog": {"report_interval_s": 0.5}}
 

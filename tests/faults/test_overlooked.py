@@ -2,8 +2,8 @@
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import NetworkDrive
+from datauploader_testing.waiting import eventually
 
 FEW_WATCHES = 'echo 40 > /proc/sys/user/max_inotify_watches; exec "$@"'
 SELDOM = {"watcher": {"scan_interval_s": 600.0}}

@@ -6,7 +6,7 @@ import pytest
 
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadRequested
 from datauploader.messaging import connect
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 from .conftest import HERE, Case
 

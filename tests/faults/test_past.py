@@ -12,8 +12,8 @@ import pytest
 
 from datauploader.errors import UploadNotFound
 from datauploader.runtime.config import CONFIG_VARIABLE
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.processes import PROGRAM
+from datauploader_testing.waiting import eventually
 
 STATES = {"watcher": "watcher.sqlite3", "transfer": "transfer.sqlite", "catalog": "catalog.sqlite"}
 SETTINGS = {

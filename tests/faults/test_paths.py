@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 from .test_cut_off import rclone_of
 

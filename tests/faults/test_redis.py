@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.waiting import eventually
 
 REBUILT_S = 60.0
 

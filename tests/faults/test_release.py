@@ -2,8 +2,8 @@
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.waiting import eventually
 
 ALLOWED = {"watcher": {"allow_delete": True}, "gateway": {"offer_delete_after": True}}
 PLAN = Plan(mode="burst", files=12, file_size=20_000)

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datauploader.testing.growing import growing
-from datauploader.testing.waiting import eventually
+from datauploader_testing.growing import growing
+from datauploader_testing.waiting import eventually
 
 from .conftest import Case, Stage
 

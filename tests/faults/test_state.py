@@ -9,8 +9,8 @@ import pytest
 
 from datauploader.messaging.definitions import BrokerUser, definitions
 from datauploader.messaging.rabbit import apply_topology
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.waiting import eventually
 
 from .conftest import HERE
 

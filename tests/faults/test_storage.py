@@ -4,9 +4,18 @@ import itertools
 
 import pytest
 
-from datauploader.testing.faults import Direction, FlipAfter, FlipByte, Latency, LimitData, RefusingServer, Reset, Stall
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.faults import (
+    Direction,
+    FlipAfter,
+    FlipByte,
+    Latency,
+    LimitData,
+    RefusingServer,
+    Reset,
+    Stall,
+)
+from datauploader_testing.waiting import eventually
 
 UP, DOWN = Direction.UP, Direction.DOWN
 BURST = Plan(mode="burst", files=40, file_size=200_000)

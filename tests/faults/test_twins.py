@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.processes import InManyProcesses
+from datauploader_testing.waiting import eventually
 
 pytestmark = [pytest.mark.campaign, pytest.mark.fault("F55")]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from datauploader.client import GatewayClient
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadRequested
 from datauploader.errors import RequestRefused
 from datauploader.messaging import connect
-from datauploader.testing.waiting import eventually
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.facility import BASE_DIR
+from datauploader_testing.waiting import eventually
 
 from .conftest import HERE, Case
 

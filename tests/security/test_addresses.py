@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from datauploader.client import GatewayClient
 from datauploader.errors import GatewayError
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway.documents import documents
 
 pytestmark = pytest.mark.attack("S18")

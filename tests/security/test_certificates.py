@@ -13,14 +13,14 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from datauploader.client import GatewayClient
 from datauploader.errors import BrokerRefused, GatewayUnreachable
 from datauploader.messaging.rabbit import RabbitBus, Tuning
-from datauploader.testing.waiting import eventually
 from datauploader_catalog.adapters.vuo_wire import VuoWire
 from datauploader_catalog.errors import CatalogueUnavailable
 from datauploader_catalog.settings import VuoSettings
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway import redis_client
+from datauploader_testing.waiting import eventually
 
 CONFIGURATION = """
 [ca]

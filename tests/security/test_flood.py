@@ -15,9 +15,9 @@ import structlog
 from datauploader.contracts import Destination, Event, FileReady, FileStored, FileVersion, Station, StoredFile
 from datauploader.contracts.envelope import LARGEST_ACCEPTED, encode
 from datauploader.messaging.topology import EVENTS, catalog_queue, gateway_queue, transfer_queue, watcher_queue
-from datauploader.testing.servers import BrokerAddress, RedisServer
-from datauploader.testing.servers.ports import free_port
-from datauploader.testing.waiting import eventually
+from datauploader_testing.servers import BrokerAddress, RedisServer
+from datauploader_testing.servers.ports import free_port
+from datauploader_testing.waiting import eventually
 
 HERE = Station.parse("elettra.xrd1.ws01")
 QUEUES = {

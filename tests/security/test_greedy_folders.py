@@ -17,8 +17,8 @@ from datauploader.contracts import DatasetSpec, Destination, Event, FileReady, P
 from datauploader.messaging import Bus, Delivery, connect
 from datauploader.messaging.rabbit import apply_topology
 from datauploader.messaging.topology import gateway_queue
-from datauploader.testing.servers import BrokerAddress
-from datauploader.testing.waiting import eventually
+from datauploader_testing.servers import BrokerAddress
+from datauploader_testing.waiting import eventually
 
 HERE = Station.parse("elettra.xrd1.ws01")
 TINY = 100_000

@@ -17,7 +17,7 @@ CANARY = "canary-4f1e6a90"
 PLANTED = (
     ".env", ".env.old", ".git/config", "deploy/site/definitions.json", "deploy/site/stations/a.env", "accounts.toml",
     "var/state/gateway.sqlite", "services/gateway/.env", "services/gateway/accounts.toml", "services/gateway/var/x",
-    "services/catalog/datauploader_catalog/tls.key", "shared/datauploader/broker.pem", "shared/.pypirc",
+    "services/catalog/datauploader_catalog/tls.key", "shared/core/datauploader/broker.pem", "shared/.pypirc",
     "services/transfer/datauploader_transfer/.rclone.conf", "sandbox/state.sqlite-wal", "harvesters/nexus/station.env",
     "services/watcher/run.log", "docs/notes.md", "tests/security/test_images.py", "datauploader.toml",
 )  # fmt: skip
@@ -52,7 +52,12 @@ def test_nothing_that_may_hold_a_secret_is_sent_to_the_builder(path: str, rules:
 
 def test_what_the_images_are_made_of_is_sent(rules: list[str]) -> None:
     """Else the rules would say nothing."""
-    for path in ("requirements.lock", "shared/datauploader/cli/app.py", "deploy/install.sh", "sandbox/pyproject.toml"):
+    for path in (
+        "requirements.lock",
+        "shared/client/datauploader_client/cli/app.py",
+        "deploy/install.sh",
+        "sandbox/pyproject.toml",
+    ):
         assert (ROOT / path).is_file()
         assert not ignored(path, rules)
 

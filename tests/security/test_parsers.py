@@ -14,7 +14,7 @@ from datauploader.contracts.questions import QUESTIONS
 from datauploader.contracts.registry import EVENTS
 from datauploader.errors import ConfigurationError, QuestionRefused, RequestRefused
 from datauploader.messaging.rabbit import rpc_client
-from datauploader.sse import read_events
+from datauploader_client.sse import read_events
 from datauploader_gateway.auth.dependency import secret_of
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_transfer.adapters import remote_storage

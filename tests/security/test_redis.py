@@ -10,8 +10,8 @@ import redis
 from datauploader.contracts import Event, Person, Station
 from datauploader.contracts.datasets import DatasetSpec
 from datauploader.contracts.uploads import Destination, UploadRequested
-from datauploader.testing.servers import RedisServer
 from datauploader_gateway.view.writer import ViewWriter
+from datauploader_testing.servers import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.attack("S28")]
 

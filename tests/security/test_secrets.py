@@ -12,9 +12,9 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from datauploader.testing.servers import RabbitServer
-from datauploader.testing.servers.ports import free_port
-from datauploader.testing.waiting import eventually
+from datauploader_testing.servers import RabbitServer
+from datauploader_testing.servers.ports import free_port
+from datauploader_testing.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "canary-password-of-anna"

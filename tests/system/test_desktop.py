@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.desktop import Workstation, browser, configured, goes_on, request, sign_in, uploaded
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
+from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.system
 

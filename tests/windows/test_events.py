@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 import pytest
 from watchdog.observers import winapi
 
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.events import Events, Notice
 
 LONG = "x" * 150

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.files import nofollow, win32
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.adapters import die_with_parent
 from datauploader_transfer.adapters.folder import PrivateFolder
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from datauploader import toml
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.wine import Wine
+from datauploader_testing.waiting import eventually
 
 SETUP = os.environ.get("DATAUPLOADER_TEST_SETUP", "")
 """The installer; without it there is nothing to test here."""

@@ -7,13 +7,13 @@ from pathlib import Path, PureWindowsPath
 import pytest
 from playwright.sync_api import expect
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.browser.chromium import Chromium
 from datauploader_sandbox.browser.visitor import Visitor
 from datauploader_sandbox.desktop import SESSION, Workstation, browser, configured, goes_on, request, sign_in, uploaded
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
 from datauploader_sandbox.wine import Wine
+from datauploader_testing.waiting import eventually
 
 from .conftest import Computer
 

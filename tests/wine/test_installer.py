@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.run import Run
+from datauploader_testing.waiting import eventually
 
 from .conftest import STARTED_S, Computer
 

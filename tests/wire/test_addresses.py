@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from datauploader.contracts.address import Station, matches
 from datauploader.contracts.registry import EVENTS, kind_of, topic, type_name
 from datauploader.messaging.topology import facility_queues
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 
 @pytest.mark.parametrize(

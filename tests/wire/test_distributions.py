@@ -26,10 +26,10 @@ COMMON = ("readme", "requires-python", "license", "license-files", "authors", "k
 
 def test_every_distribution_says_the_same_of_the_product():
     """Whoever changes an address or an author changes it everywhere."""
-    assert len(PROJECTS) == 7
+    assert len(PROJECTS) == 11
     for folder, project in PROJECTS.items():
         for key in COMMON:
-            assert project[key] == PROJECTS[ROOT / "shared"][key], f"{folder.name}: {key}"
+            assert project[key] == PROJECTS[ROOT / "shared" / "core"][key], f"{folder.name}: {key}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -98,3 +98,27 @@ def test_a_version_that_cannot_be_is_refused_and_nothing_written(tree, new, why)
     with pytest.raises(SystemExit, match=why):
         VERSIONS["raise_to"](new, tree)
     assert (changelog.read_text(), told(tree)) == before
+
+
+def test_wheels_of_production_carry_nothing_that_tests_need(tmp_path):
+    """Neither the fault proxy nor what starts servers; and each wheel finds its siblings beside it."""
+    script = ROOT / "deploy" / "wheels.py"
+    subprocess.run([sys.executable, script, tmp_path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    made = {path.name.split("-")[0].replace("_", "-"): path for path in tmp_path.glob("*.whl")}
+    assert set(made) == {project["name"] for project in PROJECTS.values()}
+    for name, path in made.items():
+        with zipfile.ZipFile(path) as wheel:
+            code = [entry for entry in wheel.namelist() if entry.endswith(".py")]
+            (about,) = [entry for entry in wheel.namelist() if entry.endswith(".dist-info/METADATA")]
+            needs = re.findall(r"(?m)^Requires-Dist: (ceric-datauploader[a-z-]*)==", wheel.read(about).decode())
+        assert set(needs) < set(made), name
+        if name.removeprefix("ceric-datauploader-") not in ("testing", "sandbox"):
+            assert not [entry for entry in code if "testing" in entry or "fault" in entry.rpartition("/")[2]], name
+            assert "ceric-datauploader-testing" not in needs, name
+
+
+@pytest.mark.parametrize("name", ["client", "workstation", "desktop"])
+def test_one_line_installs_the_command_with_what_it_runs(name):
+    """`pipx install` and `uv tool install` offer the programs of the distribution that they are given, of no other."""
+    (project,) = [one for one in PROJECTS.values() if one["name"] == f"ceric-datauploader-{name}"]
+    assert project["scripts"] == {"datauploader": "datauploader_client.cli:main"}

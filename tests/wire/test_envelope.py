@@ -16,7 +16,7 @@ from datauploader.contracts.envelope import LARGEST, LARGEST_ACCEPTED, natural_i
 from datauploader.contracts.files import MOST_FILES, FileReady
 from datauploader.contracts.uploads import UploadOpened, UploadRequested
 from datauploader.errors import ContractError, Undecodable, UnknownEvent
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 SOUND = (Path(__file__).parent / "golden" / "upload.requested.v1.json").read_bytes()
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from datauploader.contracts import DatasetSpec, Destination, FileVersion, LeftOutFile, decode, encode
 from datauploader.contracts.names import LONGEST_NAME, check_location, check_name, check_relative, display, pack, unpack
 from datauploader.contracts.uploads import manifest_digest
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 SHA = "ab" * 32
 path_part = st.binary(min_size=1, max_size=40).filter(

@@ -34,7 +34,7 @@ from datauploader.contracts.envelope import LARGEST, LARGEST_ACCEPTED, Event
 from datauploader.contracts.names import display, escape, pack
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.registry import EVENTS
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 LOCATION = "/".join(("é" * 100,) * 10)
 """A folder on the storage of 2,000 bytes."""

@@ -75,7 +75,7 @@ def named(path: Path) -> set[tuple[str, str]]:
 
 def origin(module: str, name: str, own: Path) -> Path | None:
     """Return the file that a name comes from, None where it is not of this tree."""
-    for root in {own, TREE / "shared"}:
+    for root in {own, TREE / "shared" / "core"}:
         place = root.joinpath(*module.split("."))
         for file in (place / f"{name}.py", place / name / "__init__.py", place.with_suffix(".py")):
             if file.exists():
@@ -136,7 +136,7 @@ def test_every_event_of_the_way_is_published_at_one_stop_and_consumed_at_the_nex
 def test_the_check_of_imports_tells_the_way_from_what_is_beside_it() -> None:
     """A package that hands a name on leads to the module that has it; another service is no neighbour."""
     publishing = TREE / "services/watcher/datauploader_watcher/publishing.py"
-    assert TREE / "shared/datauploader/reliability/outbox.py" in imports(publishing)
+    assert TREE / "shared/core/datauploader/reliability/outbox.py" in imports(publishing)
     assert TREE / "services/transfer/datauploader_transfer/handlers.py" not in imports(publishing)
-    assert "Outbox.put" in defined("shared/datauploader/reliability/outbox.py")
-    assert "Outbox.post" not in defined("shared/datauploader/reliability/outbox.py")
+    assert "Outbox.put" in defined("shared/core/datauploader/reliability/outbox.py")
+    assert "Outbox.post" not in defined("shared/core/datauploader/reliability/outbox.py")

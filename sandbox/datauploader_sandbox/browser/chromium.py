@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
-from datauploader.testing.servers.programs import find_program
+from datauploader_testing.servers.programs import find_program
 
 DESK, PHONE, NARROW = (1366, 768), (390, 844), (360, 740)
 """Width and height of the screens that people use."""

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from argon2 import PasswordHasher
 
-from datauploader.testing.servers.ports import free_port
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.provider import IdentityProvider
 from datauploader_sandbox.provider.server import CLIENT, SECRET
+from datauploader_testing.servers.ports import free_port
 
 PASSWORD = "correct horse battery"
 _HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)

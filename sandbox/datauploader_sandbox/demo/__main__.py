@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from datauploader.client import GatewayClient
 from datauploader.contracts.rest import UploadStatus
 from datauploader.runtime import logging
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.facility import STATION, Facility
 from datauploader_sandbox.processes import PROGRAM
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import httpx
 from joserfc.jwk import RSAKey
 
-from datauploader.testing.servers import MissingProgramError
-from datauploader.testing.servers.ports import LOOPBACK, free_port
-from datauploader.testing.servers.programs import find_program
-from datauploader.testing.servers.server import PrivateServer
+from datauploader_testing.servers import MissingProgramError
+from datauploader_testing.servers.ports import LOOPBACK, free_port
+from datauploader_testing.servers.programs import find_program
+from datauploader_testing.servers.server import PrivateServer
 
 HERE = Path(__file__).parent
 INSTALL = f"npm ci --ignore-scripts --prefix {HERE}"

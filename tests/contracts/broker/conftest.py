@@ -30,8 +30,8 @@ from datauploader.messaging.topology import (
     harvester_queue,
     retry_name,
 )
-from datauploader.testing.servers import BrokerAddress, RabbitServer
-from datauploader.testing.servers.rabbitmq_definitions import password_hash
+from datauploader_testing.servers import BrokerAddress, RabbitServer
+from datauploader_testing.servers.rabbitmq_definitions import password_hash
 
 LADDER = (0.1, 0.3)
 STATIONS = (Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02"))

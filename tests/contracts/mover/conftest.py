@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.servers import SmbServer
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.storages import definition as defined
+from datauploader_testing.servers import SmbServer
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.adapters.binary import find_rclone
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
 from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings

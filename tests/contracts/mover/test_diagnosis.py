@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.faults import PickyServer, RefusingServer
+from datauploader_testing.faults import PickyServer, RefusingServer
 from datauploader_transfer.adapters.binary import find_rclone
 from datauploader_transfer.ports import State, Whose
 

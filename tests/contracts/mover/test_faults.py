@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.faults import Direction, FaultProxy, Latency, RefusingServer
-from datauploader.testing.waiting import eventually
+from datauploader_testing.faults import Direction, FaultProxy, Latency, RefusingServer
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.domain.plan import BatchLimits
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ports import Item, State, Whose

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from datauploader.files import nofollow
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import NetworkDrive
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.adapters.folder import FolderOnDemand
 from datauploader_transfer.adapters.rclone import RcloneMover
 from datauploader_transfer.adapters.remote_storage import RemoteStorage

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.servers.errors import MissingProgramError
-from datauploader.testing.servers.programs import find_program
+from datauploader_testing.servers.errors import MissingProgramError
+from datauploader_testing.servers.programs import find_program
 
 OWNER = """
 from datauploader.testing.servers import RedisServer

@@ -12,7 +12,7 @@ import pika
 import pika.exceptions
 import pytest
 
-from datauploader.testing.servers import BrokerAddress, RabbitServer
+from datauploader_testing.servers import BrokerAddress, RabbitServer
 
 pytestmark = pytest.mark.rabbitmq
 

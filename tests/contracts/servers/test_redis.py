@@ -2,7 +2,7 @@
 
 import pytest
 
-from datauploader.testing.servers import RedisServer
+from datauploader_testing.servers import RedisServer
 
 pytestmark = pytest.mark.redis
 

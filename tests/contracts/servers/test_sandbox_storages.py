@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.servers.programs import find_rclone
 from datauploader_sandbox.detector import Detector, Plan
 from datauploader_sandbox.oracle import Evidence, judge, read_directory, read_ledger, read_remote
 from datauploader_sandbox.storages import SERVERS, Storages
+from datauploader_testing.servers.programs import find_rclone
 
 pytestmark = pytest.mark.storage
 

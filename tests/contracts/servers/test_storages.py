@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.faults import Direction, FaultProxy, FlipByte
-from datauploader.testing.servers import (
+from datauploader_testing.faults import Direction, FaultProxy, FlipByte
+from datauploader_testing.servers import (
     ApacheWebdavServer,
     RcloneWebdavServer,
     S3Server,
@@ -15,9 +15,9 @@ from datauploader.testing.servers import (
     SmbServer,
     StorageAddress,
 )
-from datauploader.testing.servers.programs import find_rclone
-from datauploader.testing.servers.server import environment
-from datauploader.testing.waiting import eventually
+from datauploader_testing.servers.programs import find_rclone
+from datauploader_testing.servers.server import environment
+from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.storage
 

@@ -33,12 +33,12 @@ from datauploader.contracts import (
     UploadRequested,
 )
 from datauploader.errors import Park
-from datauploader.testing.servers import RedisServer
 from datauploader_gateway import redis_client
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.facts import STATES
 from datauploader_gateway.view.reader import ViewReader
 from datauploader_gateway.view.writer import ViewWriter
+from datauploader_testing.servers import RedisServer
 
 STATION = Station(facility="elettra", beamline="xrd1", station="ws01")
 ELSEWHERE = Station(facility="elettra", beamline="xrd2", station="ws01")

@@ -4,9 +4,9 @@ import pytest
 
 from datauploader.contracts import StoredFile
 from datauploader.reliability import Store
-from datauploader.testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
-from datauploader.testing.effort import effort
 from datauploader_catalog import claims, ledger, metadata
+from datauploader_testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
+from datauploader_testing.effort import effort
 
 FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 

@@ -2,7 +2,7 @@
 
 import random
 
-from datauploader.testing.servers import ports
+from datauploader_testing.servers import ports
 
 
 def test_whoever_seeds_the_random_numbers_of_a_process_does_not_choose_its_ports(monkeypatch):

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from datauploader.testing.faults import (
+from datauploader_testing.faults import (
     Bandwidth,
     Direction,
     DropResponse,
@@ -21,7 +21,7 @@ from datauploader.testing.faults import (
     Slice,
     Stall,
 )
-from datauploader.testing.servers.ports import LOOPBACK
+from datauploader_testing.servers.ports import LOOPBACK
 
 UP, DOWN = Direction.UP, Direction.DOWN
 

@@ -17,10 +17,10 @@ from datauploader.contracts import (
     InvestigationDescribed,
 )
 from datauploader.contracts.questions import InvestigationSummary
-from datauploader.testing import builders
 from datauploader_gateway.routes.investigations import arranged
 from datauploader_gateway.view.description import Description, of_dataset, of_investigation
 from datauploader_gateway.view.fold import Before, Register, fold, wanted
+from datauploader_testing import builders
 
 BEGAN = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ID, WHO = builders.UPLOAD, builders.SOMEBODY

@@ -23,10 +23,10 @@ from datauploader.contracts import (
 from datauploader.errors import Retry
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import pending_requests
 from datauploader_gateway.pending_requests import PendingRequests
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 ANNA = Person(id="1101", name="Anna")
 REQUEST = builders.event(builders.upload_requested())

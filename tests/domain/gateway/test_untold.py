@@ -18,12 +18,12 @@ from datauploader.contracts import (
 )
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import pending_requests
 from datauploader_gateway.command_publisher import SCHEMA, CommandPublisher
 from datauploader_gateway.pending_requests import PendingRequests
 from datauploader_gateway.signing import Signer
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 WORD = builders.event(
     DatasetDescribed(upload_id=builders.UPLOAD, description="text", requested_by=builders.SOMEBODY), id="word-1"

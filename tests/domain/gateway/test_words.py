@@ -15,10 +15,10 @@ from datauploader.contracts import (
     UploadOpened,
     UploadScanned,
 )
-from datauploader.testing import builders
 from datauploader_gateway.view.fold import Before, fold
 from datauploader_gateway.view.summary import Upload, as_of, summarise
 from datauploader_gateway.web import labels
+from datauploader_testing import builders
 
 UP = builders.UPLOAD
 FILE = builders.file_version()

@@ -12,11 +12,11 @@ from datauploader.errors import BrokerUnreachable
 from datauploader.messaging.memory import log
 from datauploader.messaging.memory.bus import MemoryBroker, log_file_of
 from datauploader.messaging.memory.log import MemoryLog
-from datauploader.testing import builders
-from datauploader.testing.effort import effort
 from datauploader_gateway import redis_client
 from datauploader_gateway.view import keys
 from datauploader_gateway.view.writer import ViewWriter
+from datauploader_testing import builders
+from datauploader_testing.effort import effort
 
 DAY_S = 24 * 3600.0
 KEPT_S = 90 * DAY_S

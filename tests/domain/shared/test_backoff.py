@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 
-from datauploader.client import GatewayClient
 from datauploader.contracts import AuditRequested, DatasetDescribed, Event, EventData, Person
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError
 from datauploader.messaging.rabbit import supervision
@@ -23,17 +22,18 @@ from datauploader.plugins.harvester import file_queue
 from datauploader.reliability import Outbox, Schema, Store, inbox
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.backoff import Backoff
-from datauploader.testing import builders
-from datauploader.testing.builders import HERE
-from datauploader.testing.waiting import eventually
 from datauploader_catalog import audits, delays, objections
 from datauploader_catalog import ledger as catalog_ledger
 from datauploader_catalog.errors import CatalogueUnavailable, UnknownTrouble
+from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway import pending_requests
 from datauploader_gateway.mail import smtp_queue, triggers
 from datauploader_gateway.mail.settings import MailSettings
 from datauploader_gateway.pending_descriptions import PendingDescriptions
 from datauploader_gateway.pending_requests import PendingRequests
+from datauploader_testing import builders
+from datauploader_testing.builders import HERE
+from datauploader_testing.waiting import eventually
 from datauploader_transfer import audits as transfer_audits
 from datauploader_transfer import ledger as transfer_ledger
 from datauploader_transfer.auditing import Auditor

@@ -13,7 +13,7 @@ from datauploader.errors import BackupError, StateInUse, StateUnavailable
 from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.reliability import FolderLock, Schema, Store
 from datauploader.runtime import backup
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 NOTES = Schema("notes", ("CREATE TABLE note (text TEXT NOT NULL);",))
 

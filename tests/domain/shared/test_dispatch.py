@@ -8,7 +8,7 @@ from datauploader.contracts import UploadOpened
 from datauploader.errors import Retry
 from datauploader.messaging import Delivery, Dispatcher
 from datauploader.reliability import Outbox, Store, inbox, outbox
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 EVENT = builders.event(UploadOpened(upload_id=builders.UPLOAD))
 

@@ -12,8 +12,8 @@ from datauploader.errors import BrokerUnreachable
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.heartbeat import Details, Heartbeat
-from datauploader.testing.builders import HERE
-from datauploader.testing.waiting import eventually
+from datauploader_testing.builders import HERE
+from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.fault("F57")
 
@@ -32,7 +32,7 @@ class Service:
     def heartbeat(self, interval_s: float) -> Heartbeat:
         """Give it a heartbeat."""
         return Heartbeat(
-            self.publish, Outbox(self.store, self.publish), HERE, "catalog", distribution="ceric-datauploader",
+            self.publish, Outbox(self.store, self.publish), HERE, "catalog", distribution="ceric-datauploader-core",
             interval_s=interval_s, troubles=self.look, details=lambda: Details(backlog_files=7),
         )  # fmt: skip
 

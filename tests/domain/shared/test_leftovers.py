@@ -13,7 +13,7 @@ from datauploader.files.leftovers import (
     leftover,
 )
 from datauploader.plugins.harvester import Kind
-from datauploader.testing.builders import file_stored, file_version
+from datauploader_testing.builders import file_stored, file_version
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "choosing.md"
 

@@ -15,7 +15,7 @@ from datauploader.errors import BrokerRefused, BrokerUnreachable, ContractError
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_module
 from datauploader.reliability.outbox import SCHEMA
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 
 class Broker:

@@ -13,8 +13,8 @@ from datauploader.contracts.questions import Heard, LastHeard
 from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.reliability import Outbox, Schema, Store, outbox
 from datauploader.reliability.stale_state import StaleStateGuard
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 NOTES = Schema("notes", ("CREATE TABLE note (text TEXT NOT NULL);",))
 

@@ -15,7 +15,7 @@ from datauploader.plugins.file_reader.parameter_validator import (
     ParameterValidator,
 )
 from datauploader.plugins.file_reader.reader_process import Line, ReaderProcess
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 PLUG_IN = """
 import itertools, os, signal, subprocess, sys, time

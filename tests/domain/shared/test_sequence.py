@@ -6,7 +6,7 @@ import pytest
 
 from datauploader.contracts import UploadOpened, decode, encode
 from datauploader.reliability import Outbox, Store, outbox, sequence
-from datauploader.testing import builders
+from datauploader_testing import builders
 
 AHEAD = 7200 * 1_000_000
 

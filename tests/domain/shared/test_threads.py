@@ -11,20 +11,20 @@ import pytest
 import datauploader
 from datauploader.reliability import worker
 from datauploader.reliability.worker import WorkerThread
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
-ROOT = Path(datauploader.__file__).parents[2]
+ROOT = Path(datauploader.__file__).parents[3]
 SHORT = {
     "services/catalog/datauploader_catalog/app.py": "ends a reading of the log, and waits for nobody",
     "services/gateway/datauploader_gateway/desktop/run.py": "opens the browser",
     "services/gateway/datauploader_gateway/server.py": "health asks whether it is alive",
     "services/transfer/datauploader_transfer/adapters/die_with_parent.py": "ends rclone when this process is gone",
-    "shared/datauploader/runtime/process.py": "stops a service",
-    "shared/datauploader/runtime/health.py": "who asks for health gets no answer where it has ended",
-    "shared/datauploader/messaging/memory/bus.py": "the timer of the broker in this process",
-    "shared/datauploader/messaging/rabbit/event_loop.py": "looks up an address; the end of its loop is told by the bus",
-    "shared/datauploader/reliability/hang_guard.py": "asks a drive that may never answer",
-    "shared/datauploader/winservice.py": "answers Windows, which ends the process when it does not",
+    "shared/core/datauploader/runtime/process.py": "stops a service",
+    "shared/core/datauploader/runtime/health.py": "who asks for health gets no answer where it has ended",
+    "shared/core/datauploader/messaging/memory/bus.py": "the timer of the broker in this process",
+    "shared/core/datauploader/messaging/rabbit/event_loop.py": "looks up an address; the bus tells when its loop ends",
+    "shared/core/datauploader/reliability/hang_guard.py": "asks a drive that may never answer",
+    "shared/core/datauploader/winservice.py": "answers Windows, which ends the process when it does not",
 }
 """Modules with threads that are no `WorkerThread`, and why that is right."""
 
@@ -34,7 +34,7 @@ def test_every_thread_that_must_live_on_is_a_worker_thread() -> None:
     plain = set()
     for top in ("shared", "services", "harvesters"):
         for path in (ROOT / top).rglob("*.py"):
-            if "testing" in path.parts or path.name == "threads.py":
+            if "testing" in path.parts or path.name == "worker.py":
                 continue
             calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
             if any(ast.unparse(call.func) in ("threading.Thread", "Thread") for call in calls):

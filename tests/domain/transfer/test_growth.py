@@ -4,8 +4,8 @@ import pytest
 
 from datauploader.contracts import FileVersion
 from datauploader.reliability import Store
-from datauploader.testing.builders import event, file_ready, file_stored, file_version
-from datauploader.testing.effort import effort
+from datauploader_testing.builders import event, file_ready, file_stored, file_version
+from datauploader_testing.effort import effort
 from datauploader_transfer import ledger
 
 FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]

@@ -6,7 +6,7 @@ import pytest
 
 from datauploader.contracts import FileVersion
 from datauploader.reliability import Store
-from datauploader.testing.builders import event, file_ready
+from datauploader_testing.builders import event, file_ready
 from datauploader_transfer import ledger
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
 from datauploader_transfer.adapters.stall_detector import StallDetector

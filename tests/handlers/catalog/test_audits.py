@@ -29,9 +29,9 @@ from datauploader.contracts import (
 )
 from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
 from datauploader.reliability.backoff import Backoff
-from datauploader.testing.auditing import report_of
-from datauploader.testing.waiting import eventually
 from datauploader_catalog import audits
+from datauploader_testing.auditing import report_of
+from datauploader_testing.waiting import eventually
 
 ANNA = Person(id="1101")
 MISSING = {"kind": "missing", "files": 1, "first": ("a.h5",)}

@@ -56,13 +56,13 @@ from datauploader.messaging.topology import catalog_queue, gateway_queue, transf
 from datauploader.reliability import Store, inbox, outbox
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader.testing.auditing import auditor
-from datauploader.testing.waiting import eventually
 from datauploader_catalog import claims, description_queue, ledger
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.app import CatalogService
 from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import CatalogSettings
+from datauploader_testing.auditing import auditor
+from datauploader_testing.waiting import eventually
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")
 THERE = Station(facility="elettra", beamline="xrd2", station="ws01")

@@ -35,12 +35,12 @@ from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.app import CatalogService
 from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import CatalogSettings
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 HERE = builders.HERE
 THERE = Station(facility="elettra", beamline="xrd2", station="ws01")

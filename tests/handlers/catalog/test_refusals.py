@@ -27,9 +27,9 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import CatalogCondition, HowIsTheCatalog
 from datauploader.reliability import Store, inbox
-from datauploader.testing.waiting import eventually
 from datauploader_catalog import description_queue, ledger, metadata
 from datauploader_catalog.adapters.memory import Fault
+from datauploader_testing.waiting import eventually
 
 from .test_catalog_service import HERE, UPLOAD, World, requested, sealed, stored, version
 

@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from datauploader.cli import main
+from datauploader_client.cli import main
 
 TOKEN = "du_good"
 PROBLEMS = "https://datauploader.ceric.eu/problems/"

@@ -193,7 +193,7 @@ def test_watching_prints_steady_lines_in_a_pipe(run, gateway) -> None:
 
 def test_version_names_what_is_installed(run) -> None:
     """Every distribution of ours."""
-    assert f"ceric-datauploader {installed('ceric-datauploader')}" in run("version").out
+    assert f"ceric-datauploader-core {installed('ceric-datauploader-core')}" in run("version").out
     told = json.loads(run("version", "--json").out)
     assert told["ceric-datauploader-watcher"] == installed("ceric-datauploader-watcher")
 
@@ -235,7 +235,7 @@ def test_a_report_for_whoever_helps_has_everything_but_secrets(run, surroundings
     assert run("doctor", "--report", str(made)).code != 0
     document = json.loads(made.read_text(encoding="utf-8"))
     assert document["settings"]["common"]["remotes"]["store"]["type"] == "s3"
-    assert document["versions"]["ceric-datauploader"]
+    assert document["versions"]["ceric-datauploader-core"]
     assert [check["detail"] for check in document["checks"] if not check["ok"]]
     assert document["log"][0].startswith("broker_disconnected")
     assert "canary" not in made.read_text(encoding="utf-8").replace(str(tmp_path), "")

@@ -12,8 +12,8 @@ from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.plugins.file_reader.parameter_validator import ParameterValidator
 from datauploader.plugins.harvester import Kind
 from datauploader.plugins.harvester.extracting import told
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 URL = "memory://harvest"
 

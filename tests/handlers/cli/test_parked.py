@@ -8,8 +8,8 @@ import pytest
 from datauploader.errors import Park
 from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, harvester_queue, watcher_queue
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 URL = "memory://parked"
 GOOD_ID = "11111111-1111-4111-8111-111111111111"

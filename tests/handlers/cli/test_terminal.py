@@ -14,7 +14,7 @@ OWN = (
     "signal.signal(signal.SIGINT, signal.default_int_handler)"
 )
 """Makes the terminal the session's own, so that Ctrl-C reaches the program, also from tests in the background."""
-PROGRAM = [sys.executable, "-c", f"{OWN}; from datauploader.cli import main; raise SystemExit(main())"]
+PROGRAM = [sys.executable, "-c", f"{OWN}; from datauploader_client.cli import main; raise SystemExit(main())"]
 
 
 class Terminal:

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from datauploader.cli.request import read_parameter, split
 from datauploader.errors import BadRequest
+from datauploader_client.cli.request import read_parameter, split
 
 BASE = ("-i", "20250001", "-d", "scan1")
 

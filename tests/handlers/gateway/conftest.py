@@ -51,15 +51,15 @@ from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader.testing.servers import MissingProgramError
-from datauploader.testing.servers.ports import free_port
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import redis_client
 from datauploader_gateway.app import GatewayService
 from datauploader_gateway.settings import GatewaySettings
 from datauploader_gateway.view import keys
 from datauploader_sandbox.provider import Browser, IdentityProvider
 from datauploader_sandbox.provider.server import AUDIENCE, CLIENT, SECRET
+from datauploader_testing.servers import MissingProgramError
+from datauploader_testing.servers.ports import free_port
+from datauploader_testing.waiting import eventually
 
 STATION = Station(facility="elettra", beamline="xrd1", station="ws01")
 OTHER = Station(facility="elettra", beamline="xrd2", station="ws01")

@@ -11,9 +11,9 @@ import pytest
 import structlog
 from fastapi.routing import iter_route_contexts
 
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import application
 from datauploader_gateway.settings import GatewaySettings
+from datauploader_testing.waiting import eventually
 
 API = application.API
 PUBLIC = {

@@ -22,8 +22,8 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.messaging.topology import transfer_queue
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import rechecking
+from datauploader_testing.waiting import eventually
 
 THERE = Destination(remote="archive", location="100/scan1")
 FILE = FileVersion.of(b"a.dat", size=1, mtime_ns=1, sha256=hashlib.sha256(b"1").hexdigest(), revision=1)

@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from datauploader.contracts import TransferProgressed
-from datauploader.testing.waiting import eventually
 from datauploader_gateway.view.flow import Flow
 from datauploader_gateway.web.charts import HEIGHT, chart_of
+from datauploader_testing.waiting import eventually
 
 
 def test_a_chart_is_drawn_within_its_box_and_told_in_words() -> None:

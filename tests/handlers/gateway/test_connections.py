@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import connections
+from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.attack("S24")
 HEAD = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\n"

@@ -8,7 +8,7 @@ from datauploader.contracts import UploadCancelled, UploadOpened, UploadRequeste
 from datauploader.contracts.previews import DestinationContent, Preview
 from datauploader.contracts.questions import DatasetHolder, DatasetState, LookAtDestination, PreviewUpload, Question
 from datauploader.errors import QuestionRefused
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.fault("F47")
 

@@ -20,8 +20,6 @@ from datauploader.contracts import (
 from datauploader.contracts.questions import Investigations, InvestigationSummary
 from datauploader.errors import QuestionRefused
 from datauploader.messaging.topology import catalog_queue
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
 from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.auth.sessions import SessionRecord
@@ -29,6 +27,8 @@ from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.routes.descriptions import DatasetText, describe, may_describe
 from datauploader_gateway.view.fold import Before, fold
 from datauploader_gateway.view.summary import Upload, summarise
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 TODAY = datetime.now().astimezone().date()
 BEGAN = datetime(2026, 3, 4, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, Station, UploadRequested
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 
 def fill(facility: Any, number: int = 30) -> None:

@@ -12,7 +12,7 @@ from datauploader.contracts import DatasetAnnotated, DatasetDescribed, Investiga
 from datauploader.contracts.questions import Investigations, InvestigationSummary
 from datauploader.errors import QuestionRefused
 from datauploader.messaging.topology import catalog_queue
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 HTMX = {"HX-Request": "true"}
 TODAY = datetime.now().astimezone().date()

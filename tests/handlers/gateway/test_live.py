@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from datauploader.contracts import TransferProgressed, UploadOpened, UploadScanned
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import redis_client
+from datauploader_testing.waiting import eventually
 
 
 def begin(facility: Any, scene: Any, name: str = "anna", **changes: Any) -> tuple[Any, str]:

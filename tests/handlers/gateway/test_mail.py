@@ -33,13 +33,13 @@ from datauploader.contracts import (
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import RestlessFile
 from datauploader.errors import ConfigurationError
-from datauploader.testing.servers.ports import free_port
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.mail.addresses import Addresses
 from datauploader_gateway.mail.mail_templates import MailTemplates
 from datauploader_gateway.mail.settings import MailSettings, is_address
+from datauploader_testing.servers.ports import free_port
+from datauploader_testing.waiting import eventually
 
 
 class Door(SMTP):

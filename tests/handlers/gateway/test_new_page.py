@@ -20,8 +20,8 @@ from datauploader.contracts.previews import (
     Preview,
 )
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder, LookAtDestination, PreviewUpload, Question
-from datauploader.testing.waiting import eventually
 from datauploader_gateway.web.drafting import further
+from datauploader_testing.waiting import eventually
 
 HTMX = {"HX-Request": "true"}
 MARKUP = "<img src=x onerror=alert(1)>"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_gateway.view import keys
+from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.fault("F53")
 

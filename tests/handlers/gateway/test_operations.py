@@ -10,8 +10,8 @@ from datauploader.contracts.questions import CatalogCondition
 from datauploader.contracts.stations import Disk, Root
 from datauploader.errors import Park
 from datauploader.messaging.topology import catalog_queue
-from datauploader.testing.servers.ports import free_port
-from datauploader.testing.waiting import eventually
+from datauploader_testing.servers.ports import free_port
+from datauploader_testing.waiting import eventually
 
 HERE, THERE = "elettra.xrd1.ws01", "elettra.xrd2.ws01"
 

@@ -8,7 +8,7 @@ import pytest
 
 from datauploader.errors import Park
 from datauploader.messaging.topology import catalog_queue
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 HTMX = {"HX-Request": "true"}
 

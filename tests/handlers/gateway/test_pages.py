@@ -21,11 +21,11 @@ from datauploader.contracts import (
 from datauploader.contracts.names import display, pack
 from datauploader.contracts.uploads import RestlessFile
 from datauploader.messaging.topology import harvester_queue
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.roles import LEFT_OUT
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.auth.sessions import Sessions
+from datauploader_testing.waiting import eventually
 
 HTMX = {"HX-Request": "true"}
 SHOWN = r"<img src=x onerror=alert(1)>\u202etxt\x1b[2J"

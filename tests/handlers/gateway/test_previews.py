@@ -26,7 +26,7 @@ from datauploader.contracts.questions import (
     ReadValues,
 )
 from datauploader.errors import QuestionRefused
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 FOUND = Preview(
     files=3, bytes=3_000_000, first=("a.dat",), settling=1, settling_first=("a.dat",), oldest_mtime_ns=10**18,

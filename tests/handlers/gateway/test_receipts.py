@@ -35,7 +35,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import manifest_digest
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 
 THERE = Destination(remote="archive", location="100/scan1")
 

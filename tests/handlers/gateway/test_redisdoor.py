@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from datauploader.testing.servers import RedisServer
 from datauploader_gateway import redis_client
+from datauploader_testing.servers import RedisServer
 
 
 def test_clients_that_connect_at_once_see_the_same_data() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.errors import TooManyAttempts
+from datauploader_testing.waiting import eventually
 
 
 @pytest.mark.attack("S12")

@@ -8,8 +8,8 @@ from datauploader.contracts import Event, EventData, Person, UploadControlled, U
 from datauploader.contracts.envelope import Mark, decode, encode
 from datauploader.contracts.questions import Heard, LastHeard, Remembered, RememberUpload
 from datauploader.errors import QuestionRefused
-from datauploader.testing.waiting import eventually
 from datauploader_gateway.view import keys
+from datauploader_testing.waiting import eventually
 
 from .conftest import OTHER, STATION, Facility, life_of, report, wish
 

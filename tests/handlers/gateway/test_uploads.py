@@ -22,8 +22,8 @@ from datauploader.contracts.envelope import LARGEST, encode
 from datauploader.contracts.names import display, pack
 from datauploader.messaging.port import Delivery
 from datauploader.messaging.topology import harvester_queue, watcher_queue
-from datauploader.testing.waiting import eventually
 from datauploader_gateway.middleware import LARGEST_BODY
+from datauploader_testing.waiting import eventually
 
 
 def heard(facility: Any) -> list[Any]:

@@ -17,8 +17,8 @@ from datauploader.plugins.harvester.service import HarvesterService
 from datauploader.reliability import Store
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader.testing import builders
-from datauploader.testing.waiting import eventually
+from datauploader_testing import builders
+from datauploader_testing.waiting import eventually
 
 THERE = builders.THERE
 ELSEWHERE = builders.station("elettra.xrd1.ws02")

@@ -13,7 +13,7 @@ from datauploader.contracts.files import FailedFile, StoredFile
 from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import KnownDatafile, LookAtDestination
 from datauploader.reliability import Schema, Store
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_transfer import ledger, owners
 from datauploader_transfer.domain.leftovers import beside
 

@@ -8,7 +8,7 @@ import pytest
 
 from datauploader.contracts import FileFailed, FileStored, StationReported, TransferProgressed
 from datauploader.contracts.files import FailedFile
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.domain.failures import NOT_TRIED
 
 from .test_transfer_service import World

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from datauploader.contracts import FileFailed, FileStored
-from datauploader.testing.waiting import eventually
 from datauploader_sandbox.drives import NetworkDrive
+from datauploader_testing.waiting import eventually
 
 from .test_transfer_service import World
 

@@ -43,7 +43,7 @@ from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, gateway_queue, watcher_queue
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
 from datauploader_transfer.app import TransferService
 from datauploader_transfer.roots import RootMap, SourceRoots, Unmapped

@@ -34,7 +34,7 @@ from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk
 from datauploader_watcher.app import Watcher
 from datauploader_watcher.clock import Clock

@@ -9,7 +9,7 @@ import pytest
 
 from datauploader.contracts import FileReady, UploadScanned, UploadSealed
 from datauploader.contracts.uploads import manifest_digest
-from datauploader.testing.growing import growing
+from datauploader_testing.growing import growing
 
 
 def sha256(data: bytes) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from datauploader.contracts import StationReported, UploadScanned, UploadSealed
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
 from datauploader_watcher.adapters.drives import HangGuardedDisk, disk_of
 from datauploader_watcher.adapters.hashing import HashResult

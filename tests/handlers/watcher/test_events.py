@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts import StationReported
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.events import Events, Notice
 from datauploader_watcher.loop_inbox import LoopInbox
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, stamp_of
 from datauploader_watcher.adapters.hashing import SMALL, HashPool, HashResult
 from datauploader_watcher.domain.stability import HashRequest

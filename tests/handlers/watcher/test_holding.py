@@ -14,7 +14,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import Datafiles
 from datauploader.reliability import Schema, Store
-from datauploader.testing import builders
+from datauploader_testing import builders
 from datauploader_watcher.ledger import SCHEMA
 from datauploader_watcher.ledger.uploads import UploadTable
 

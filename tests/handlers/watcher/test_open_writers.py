@@ -10,7 +10,7 @@ import pytest
 
 from datauploader.contracts import FileVersion, UploadScanned, UploadSealed
 from datauploader.contracts.uploads import RestlessFile, manifest_digest
-from datauploader.testing.growing import growing
+from datauploader_testing.growing import growing
 from datauploader_watcher.ledger.choices import RestlessChoice, RestlessChoiceTable
 
 

@@ -9,7 +9,7 @@ import pytest
 from datauploader.contracts import FileReleased, UploadScanned, UploadSealed
 from datauploader.contracts.questions import StoredHash
 from datauploader.errors import QuestionRefused
-from datauploader.testing.waiting import eventually
+from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.adapters.removal import rename_new
 from datauploader_watcher.adapters.sharing import holds_lease

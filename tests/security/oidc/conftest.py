@@ -22,10 +22,10 @@ from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, transfer_queue, watcher_queue
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader.testing.waiting import eventually
 from datauploader_gateway import redis_client
 from datauploader_gateway.app import GatewayService
 from datauploader_gateway.settings import GatewaySettings
+from datauploader_testing.waiting import eventually
 
 CLIENT, AUDIENCE = "datauploader", "https://upload.facility.eu/api"
 PASSWORD = "correct horse"

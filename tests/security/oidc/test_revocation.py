@@ -103,7 +103,7 @@ def test_without_redis_nothing_is_believed(door: Any, issuer: Any) -> None:
 @pytest.mark.attack("S7")
 def test_a_redis_that_dies_and_comes_back_empty_signs_everybody_out(open_door: Any, issuer: Any, scene: Any) -> None:
     """A real one, killed: 503 while it is away, 401 afterwards, and a new sign-in works."""
-    from datauploader.testing.servers import RedisServer
+    from datauploader_testing.servers import RedisServer
 
     with RedisServer() as redis:
         door = open_door(redis.address.url)

@@ -1,0 +1,1 @@
+"""The gateway's interface for Python programs, and the command line."""

@@ -1,0 +1,161 @@
+"""Commands for harvesters and those who write them: try one on a file, run one over what was stored before."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Annotated
+
+import typer
+
+from datauploader.contracts import Destination, Event, EventData, FileStored, UploadRequested
+from datauploader.errors import BadRequest
+from datauploader.messaging import Bus, Delivery, Start
+from datauploader.plugins.harvester import Harvester, HarvesterSettings, Kind, mounts
+from datauploader.plugins.harvester.extracting import Extractor, Reading, told
+from datauploader.runtime.config import load
+from datauploader.runtime.service import available, find
+from datauploader.wording import count, safe
+from datauploader_client.cli import screen
+from datauploader_client.cli.broker import reached
+from datauploader_client.cli.exits import Code
+from datauploader_client.cli.options import AsJson
+
+app = typer.Typer(
+    help="Metadata harvesters: try one on a file, or run it on files that are already stored.", no_args_is_help=True
+)
+
+Name = Annotated[
+    str, typer.Argument(metavar="HARVESTER", help="Name as in `datauploader run`, such as nexus-harvester.")
+]
+UNITS_S = {"m": 60, "h": 3600, "d": 86400}
+LOOK_S = 3.0
+"""How long nothing may come of the event log before it is asked whether it is in trouble."""
+
+
+@app.command(name="try")
+def try_(
+    name: Name,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", exists=True, dir_okay=False)],
+    *,
+    json: AsJson = False,
+) -> None:
+    """Show what a harvester reads from local files; nothing is published."""
+    problems = 0
+    with _extractor(_kind(name)) as extractor:
+        for file in files:
+            real = file.resolve()
+            reading = extractor.read(os.fsencode(real.parent), os.fsencode(real.name))
+            problems += bool(reading.problem)
+            _show(str(file), reading, json=json)
+    if problems:
+        raise typer.Exit(Code.PARTLY if problems < len(files) else Code.FAILED)
+
+
+@app.command()
+def replay(
+    name: Name,
+    *,
+    since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 90m, 12h, 7d.")] = "7d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and show; publish nothing.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Run a harvester on the files stored since a given time, from the broker's event log."""
+    kind, begin = _kind(name), datetime.now(UTC) - _span(since)
+    own = load(HarvesterSettings)
+    files = problems = 0
+    with reached() as (bus, settings), _extractor(kind) as extractor:
+        places, asked = mounts(settings, own), _asked(bus)
+        for delivery in _logged(bus, Start(time=begin)):
+            event = delivery.event
+            if not isinstance(event.data, FileStored):
+                continue
+            strange = _strange(event, asked)
+            for stored in filter(kind.wants, event.data.files):
+                reading = Reading(problem=strange) if strange else extractor.stored(places, event, stored)
+                files, problems = files + 1, problems + bool(reading.problem)
+                _show(stored.file.path, reading, json=json)
+                for fact in () if dry_run or strange else told(kind, event, reading.found(stored.file)):
+                    bus.publish(fact).result(30)
+    screen.warn(f"{count(files, 'file')} read, {problems} with a problem{', nothing published' if dry_run else ''}.")
+    if problems:
+        raise typer.Exit(Code.PARTLY if problems < files else Code.FAILED)
+
+
+@contextmanager
+def _extractor(kind: Kind) -> Iterator[Extractor]:
+    extractor = Extractor(kind, load(HarvesterSettings))
+    try:
+        yield extractor
+    finally:
+        extractor.close()
+
+
+def _asked(bus: Bus) -> dict[tuple[str, str], Destination]:
+    """Read in the whole log where each upload of each station goes; the first request counts."""
+    asked: dict[tuple[str, str], Destination] = {}
+    for delivery in _logged(bus, Start(first=True)):
+        if isinstance(data := delivery.event.data, UploadRequested):
+            asked.setdefault((data.upload_id, delivery.event.station.key), data.destination)
+    return asked
+
+
+def _strange(event: Event[EventData], asked: Mapping[tuple[str, str], Destination]) -> str:
+    """Say why what was stored is none of the upload's, "" where it is."""
+    assert isinstance(event.data, FileStored)
+    there = asked.get((event.data.upload_id, event.station.key))
+    if there is None:
+        return f"the log does not say who requested upload {event.data.upload_id}, and where it goes"
+    return event.data.forbidden(there)
+
+
+def _kind(name: str) -> Kind:
+    factory = find(name)
+    if not isinstance(factory, Harvester):
+        others = [each for each in available() if each != name and each.endswith("harvester")]
+        raise BadRequest(f"{safe(name)} is not a harvester", f"Installed here: {', '.join(others) or 'none'}.")
+    return factory.kind
+
+
+def _span(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS_S or not number.isdigit():
+        raise BadRequest(f"--since {safe(text)} is not a time span", "Write a number and m, h or d, such as 7d.")
+    return timedelta(seconds=int(number) * UNITS_S[unit])
+
+
+def _logged(bus: Bus, start: Start) -> Iterator[Delivery]:
+    """Yield what the event log holds from there on, to its end.
+
+    Raises:
+        MessagingError: the log could not be read, or not to its end.
+    """
+    arrived: SimpleQueue[Delivery | None] = SimpleQueue()
+    consumer = bus.replay(start, arrived.put, at_end=lambda: arrived.put(None))
+    try:
+        while True:
+            try:
+                delivery = arrived.get(timeout=LOOK_S)
+            except Empty:
+                if consumer.problem is not None:
+                    raise consumer.problem from None
+                continue
+            if delivery is None:
+                return
+            yield delivery
+    finally:
+        consumer.stop(2)
+
+
+def _show(path: str, reading: Reading, *, json: bool) -> None:
+    if json:
+        found = [parameter.model_dump(exclude_none=True) for parameter in reading.parameters]
+        screen.as_json({"path": path, "parameters": found, "problem": reading.problem})
+        return
+    screen.say(safe(path))
+    for parameter in reading.parameters:
+        screen.say(f"  {safe(parameter.name)}: {safe(str(parameter.value))} {safe(parameter.units or '')}".rstrip())
+    if reading.problem:
+        screen.warn(f"  {safe(reading.problem)}")

@@ -1,0 +1,160 @@
+"""Commands for the messages that nobody could handle: list, show, replay, drop; straight on the broker."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import structlog
+import typer
+
+from datauploader.errors import BadRequest, BrokerRefused
+from datauploader.messaging import Bus, ParkedMessage
+from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
+from datauploader.runtime import logging
+from datauploader.runtime.config import Settings
+from datauploader.runtime.service import available
+from datauploader.wording import count, local, safe
+from datauploader_client.cli import screen
+from datauploader_client.cli.broker import reached, who
+from datauploader_client.cli.exits import Code
+from datauploader_client.cli.options import AsJson, Yes
+
+log = structlog.get_logger()
+
+app = typer.Typer(
+    help="Parked messages (dead letters): messages that could not be handled, with the reason.", no_args_is_help=True
+)
+
+OneQueue = Annotated[
+    str,
+    typer.Option(
+        "--queue",
+        "-q",
+        help="Only this queue, such as catalog.work; harvester.NAME for a harvester that is not installed here.",
+    ),
+]
+Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids as `parked list` shows them.")]
+HARVESTER = "harvester."
+
+
+def _queues(settings: Settings, only: str) -> list[Queue]:
+    """Choose queues: AMQP knows no list of them, so of the harvesters it is those that are installed here."""
+    names = (name.removesuffix("-harvester") for name in available() if name.endswith("-harvester"))
+    known = [*facility_queues(settings.all_stations), *(harvester_queue(name, ()) for name in names), astray_queue()]
+    if only.startswith(HARVESTER):
+        return [harvester_queue(only.removeprefix(HARVESTER), ())]
+    if not only:
+        return known
+    chosen = [queue for queue in known if queue.name == only]
+    if not chosen:
+        raise BadRequest(f"there is no queue {safe(only)!r}", f"There are: {', '.join(q.name for q in known)}.")
+    return chosen
+
+
+def _find(bus: Bus, settings: Settings, only: str) -> list[tuple[Queue, ParkedMessage]]:
+    return [(queue, message) for queue in _queues(settings, only) for message in _parked(bus, queue, only)]
+
+
+def _parked(bus: Bus, queue: Queue, only: str) -> Sequence[ParkedMessage]:
+    """Look into a queue; one of a harvester that does not run at this facility holds nothing, unless it was named.
+
+    Nor is there anything astray on a broker whose definitions are of a former release.
+    """
+    try:
+        return bus.parked(queue)
+    except BrokerRefused:
+        if only or not queue.name.startswith((HARVESTER, ASTRAY)):
+            raise
+        return ()
+
+
+@app.command(name="list")
+def list_(*, queue: OneQueue = "", json: AsJson = False) -> None:
+    """List parked messages, without removing them; with --json, one JSON object per line."""
+    with reached() as (bus, settings):
+        found = _find(bus, settings, queue)
+    if json:
+        for _, message in found:
+            screen.as_json(_document(message))
+    elif found:
+        rows = [(m.id, m.queue, local(m.time), str(m.attempts), m.reason) for _, m in found]
+        screen.table(("Id", "Queue", "Parked", "Attempts", "Reason"), rows, right=("Attempts",))
+    else:
+        screen.warn("No messages are parked.")
+
+
+def _document(message: ParkedMessage) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "queue": message.queue,
+        "reason": message.reason,
+        "time": message.time.isoformat(),
+        "attempts": message.attempts,
+        "replayable": message.replayable,
+        "trace_id": message.trace_id,
+        "body": message.body.decode("utf-8", "backslashreplace"),
+    }
+
+
+@app.command()
+def show(id: Annotated[str, typer.Argument(metavar="ID")], *, queue: OneQueue = "", json: AsJson = False) -> None:  # noqa: A002 - the message's own word
+    """Show one parked message with its whole body."""
+    with reached() as (bus, settings):
+        found = [message for _, message in _find(bus, settings, queue) if message.id == id]
+    if not found:
+        raise BadRequest(
+            f"there is no parked message with the id {safe(id)}", "List the ids with: datauploader parked list"
+        )
+    for message in found:
+        document = _document(message)
+        if json:
+            screen.as_json(document)
+            continue
+        body = str(document.pop("body"))
+        for name, value in document.items():
+            screen.say(f"{name:9} {safe(str(value))}")
+        screen.say(_pretty(body))
+
+
+def _pretty(body: str) -> str:
+    try:
+        return jsonlib.dumps(jsonlib.loads(body), indent=2)
+    except (ValueError, RecursionError):
+        return safe(body)
+
+
+@app.command()
+def replay(ids: Ids, *, queue: OneQueue = "", json: AsJson = False) -> None:
+    """Put parked messages back into their queues; each is handled again. Fix the cause first."""
+    _settle(ids, queue, "replayed", json=json)
+
+
+@app.command()
+def drop(ids: Ids, *, queue: OneQueue = "", yes: Yes = False, json: AsJson = False) -> None:
+    """Delete parked messages permanently. Asks first."""
+    if not yes and not typer.confirm(f"Delete {count(len(set(ids)), 'message')} permanently?", err=True):
+        raise typer.Exit(Code.FAILED)
+    _settle(ids, queue, "dropped", json=json)
+
+
+def _settle(ids: list[str], only: str, verb: str, *, json: bool) -> None:
+    done, missing = 0, set(ids)
+    with reached() as (bus, settings):
+        logging.configure("cli", as_json=settings.log_json)
+        for queue in _queues(settings, only):  # an event may lie in several
+            parked = [m for m in _parked(bus, queue, only) if m.replayable or verb != "replayed"]
+            here = sorted({message.id for message in parked} & set(ids))
+            if not here:
+                continue
+            number = bus.replay_parked(queue, here) if verb == "replayed" else bus.drop_parked(queue, here)
+            log.info("parked_messages_settled", verb=verb, queue=queue.name, ids=here, messages=number, by=who())
+            missing -= set(here)
+            done += number
+    if json:
+        screen.as_json({verb: done, "not_found": sorted(missing)})
+    else:
+        screen.say(f"{count(done, 'message')} {verb}.")
+        for each in sorted(missing):
+            screen.warn(f"There is no parked message with the id {safe(each)} that can be {verb}.")
+    if missing:
+        raise typer.Exit(Code.PARTLY if done else Code.FAILED)

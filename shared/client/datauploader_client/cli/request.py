@@ -1,0 +1,199 @@
+"""The command `upload`: from paths and options to a request, and on to its end with --follow."""
+
+import os
+import time
+import uuid
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated
+
+import typer
+
+from datauploader.contracts.names import check_name
+from datauploader.contracts.rest import UploadStatus
+from datauploader.errors import BadRequest
+from datauploader.runtime.config import Settings, load
+from datauploader.values import read_assignment, read_value
+from datauploader.wording import safe, sentence
+from datauploader_client.cli import screen
+from datauploader_client.cli.credentials import open_gateway
+from datauploader_client.cli.exits import outcome
+from datauploader_client.cli.options import AsJson, AtGateway
+from datauploader_client.cli.preview import tell_preview
+from datauploader_client.cli.watch import follow
+from datauploader_client.gateway_client import GatewayClient
+
+app = typer.Typer()
+
+STATION_S = 5.0
+"""Seconds that `upload` waits for the station to say whether it can."""
+
+
+@app.command()
+def upload(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders and files on the station.")],
+    *,
+    investigation: Annotated[
+        str, typer.Option("--investigation", "-i", help="Investigation of the dataset; usually the proposal number.")
+    ],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name of the dataset.")],
+    station: Annotated[
+        str, typer.Option(help="facility.beamline.station; default: this computer, or the only station.")
+    ] = "",
+    remote: Annotated[str, typer.Option(help="Storage; default: the only configured one.")] = "",
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Also upload files written later, until you close the upload.")
+    ] = False,
+    do_follow: Annotated[bool, typer.Option("--follow", "-f", help="Show the progress until the end.")] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Upload only matching files (patterns as in .gitignore).")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out matching files (patterns as in .gitignore).")
+    ] = None,
+    description: Annotated[str, typer.Option(help="Description of the dataset.")] = "",
+    param: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE[UNIT]", help="Metadata; repeatable.")] = None,
+    delete_after: Annotated[
+        bool, typer.Option("--delete-after", help="Remove local files once their stored copies are proven identical.")
+    ] = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Continue a dataset that an earlier upload of yours started.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would happen, without starting anything.")
+    ] = False,
+    gateway: AtGateway = "",
+    json: AsJson = False,
+) -> None:
+    """Upload folders and files into a dataset of an investigation."""
+    root, sources = split(paths)
+    request: dict[str, object] = {
+        "investigation": investigation,
+        "dataset": {
+            "name": _checked_name(dataset),
+            "description": description,
+            "parameters": [read_parameter(text) for text in param or []],
+        },
+        "path": root,
+        "kind": _kind(root),
+        "sources": sources,
+        "include": include or [],
+        "exclude": exclude or [],
+        "mode": "sync" if sync else "batch",
+        "remote": remote or None,
+        "delete_after": delete_after,
+    }
+    if go_on:
+        request["continue_dataset"] = True
+    with open_gateway(gateway) as connection:
+        request["station"] = station or _station(connection)
+        if dry_run:
+            raise typer.Exit(tell_preview(connection.preview_upload(request), request, machine=json))
+        accepted = connection.request_upload(request, key=str(uuid.uuid4()))
+        if do_follow:
+            raise typer.Exit(outcome(follow(connection, accepted, machine=json, leave_when_stuck=True)))
+        accepted = _taken(connection, accepted)
+    if json:
+        screen.as_json(accepted)
+    else:
+        _tell(accepted)
+    raise typer.Exit(outcome(accepted))
+
+
+def _taken(gateway: GatewayClient, accepted: UploadStatus) -> UploadStatus:
+    """Wait a moment for the station, so that what it cannot do is known before the person has gone away."""
+    end = time.monotonic() + STATION_S
+    while accepted.state == "requested" and time.monotonic() < end:
+        time.sleep(0.1)
+        accepted = gateway.upload(accepted.id)
+    return accepted
+
+
+def _tell(upload: UploadStatus) -> None:
+    if upload.over or upload.needs_person:
+        for words in (sentence(upload), *upload.troubles):
+            screen.warn(safe(words))
+        return
+    screen.say(
+        f"Upload {upload.id}: {safe(upload.path)} → {safe(upload.dataset)} of {safe(upload.investigation)} has started."
+    )
+    if upload.state == "requested":
+        screen.warn("The station has not answered yet; the upload starts when it does.")
+    screen.say(f"Watch it with: datauploader watch {upload.id}")
+    if upload.mode == "sync":
+        screen.say(f"When the measurement is finished, run: datauploader close {upload.id}")
+
+
+def split(paths: list[str]) -> tuple[str, list[str] | None]:
+    """Make one root and the sources below it of what was given.
+
+    Raises:
+        BadRequest: the paths have no common parent folder, or cannot travel as text.
+    """
+    absolute = [_absolute(path) for path in paths]
+    if len(absolute) == 1:
+        return absolute[0], None
+    flavour = PureWindowsPath if PureWindowsPath(absolute[0]).drive else PurePosixPath
+    parents = [flavour(path).parent for path in absolute]
+    root = parents[0]
+    while not all(parent.is_relative_to(root) for parent in parents):
+        if root == root.parent:
+            raise BadRequest("the paths have no common parent folder", "Upload them one by one.")
+        root = root.parent
+    if root == root.parent:
+        raise BadRequest(
+            "the only common parent folder of the paths is the root of the disk", "Upload them one by one."
+        )
+    return str(root), [flavour(path).relative_to(root).as_posix() for path in absolute]
+
+
+def _absolute(path: str) -> str:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(
+            f"the path {safe(path)} is not valid UTF-8", "Upload the folder that contains it; the name is kept."
+        ) from None
+    foreign = PureWindowsPath(path).drive if os.name == "posix" else path.startswith("/")
+    return path if foreign else os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
+
+
+def _kind(path: str) -> str | None:
+    """Spare the gateway a question where the path is on this machine."""
+    return "folder" if os.path.isdir(path) else "file" if os.path.isfile(path) else None  # noqa: PTH112, PTH113 - text
+
+
+def _checked_name(dataset: str) -> str:
+    try:
+        return check_name(dataset)
+    except ValueError as error:
+        raise BadRequest(f"the dataset cannot be named {safe(dataset)!r}: {error}") from None
+
+
+def read_parameter(text: str) -> dict[str, object]:
+    """Read `name=value[unit]` or `name=number:unit`; what looks like a number is one.
+
+    Raises:
+        BadRequest: there is no `=`, or no name before it.
+    """
+    found = read_assignment(text)
+    if found is None:
+        raise BadRequest(f"{safe(text)!r} is not a parameter", "Write it like --param energy=8.0[keV].")
+    name, value, units = found
+    return {"name": name, "value": read_value(value), "units": units}
+
+
+def _station(gateway: GatewayClient) -> str:
+    """Choose this machine's station where it is one, else the only one that there is.
+
+    Raises:
+        BadRequest: it must be said which one is meant.
+    """
+    known = [item.station for item in gateway.stations().items]
+    here = load(Settings).here.key
+    if here in known:
+        return here
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise BadRequest("no station has reported to the gateway yet", "Start the watcher on the workstation.")
+    raise BadRequest("there are several stations", f"Choose one with --station: {', '.join(known)}.")

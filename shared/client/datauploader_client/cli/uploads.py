@@ -1,0 +1,159 @@
+"""Commands about uploads that are there: status, files, close, pause, resume, cancel, retry."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+
+from datauploader.contracts.paths import FilePath
+from datauploader.contracts.rest import FileStatus, UploadStatus
+from datauploader.contracts.uploads import Action
+from datauploader.wording import local, safe, size, state
+from datauploader_client.cli import screen
+from datauploader_client.cli.credentials import open_gateway
+from datauploader_client.cli.exits import outcome
+from datauploader_client.cli.options import AsJson, AtGateway, UploadId
+from datauploader_client.cli.progress import summary
+from datauploader_client.gateway_client import GatewayClient
+
+app = typer.Typer()
+
+
+@app.command()
+def status(
+    upload: Annotated[str, typer.Argument(metavar="[UPLOAD]", help="One upload; if not given, the latest ones.")] = "",
+    *,
+    only: Annotated[str, typer.Option("--state", help="Only uploads in this state.")] = "",
+    most: Annotated[int, typer.Option("--most", min=1, max=500, help="How many uploads to list.")] = 20,
+    gateway: AtGateway = "",
+    json: AsJson = False,
+) -> None:
+    """Show one upload, or the latest ones. Exit code for one upload: 0 no problem, 1 failed, 3 partly failed."""
+    with open_gateway(gateway) as connection:
+        if not upload:
+            _list(connection, only, most, json=json)
+            return
+        answer = connection.upload(upload)
+        if json:
+            screen.as_json(answer)
+        else:
+            failed = connection.files(upload, "failed", limit=5).items if answer.counts.failed.files else ()
+            screen.console().print(summary(answer, failed))
+    raise typer.Exit(outcome(answer))
+
+
+def _list(gateway: GatewayClient, only: str, most: int, *, json: bool) -> None:
+    page = gateway.uploads(limit=most, **({"state": only} if only else {}))
+    if json:
+        screen.as_json(page)
+    elif page.items:
+        right = ("Files", "Size", "Failed")
+        columns = ("Upload", "Dataset", "Investigation", "State", "Files", "Size", "Failed", "Started")
+        screen.table(columns, [_row(upload) for upload in page.items], right)
+    else:
+        screen.warn("There are no uploads yet.")
+
+
+def _row(upload: UploadStatus) -> tuple[str, ...]:
+    counts = upload.counts
+    files = f"{counts.catalogued.files:,}/{counts.found.files:,}"
+    failed = f"{counts.failed.files:,}" if counts.failed.files else ""
+    begun = local(upload.created)
+    return (
+        upload.id, upload.dataset, upload.investigation, state(upload), files, size(counts.found.bytes), failed, begun,
+    )  # fmt: skip
+
+
+@app.command()
+def files(
+    upload: UploadId,
+    *,
+    only: Annotated[str, typer.Option("--state", help="Only files in this state, such as failed.")] = "",
+    gateway: AtGateway = "",
+    json: AsJson = False,
+) -> None:
+    """List the files of an upload, failed ones first; with --json, one JSON object per line."""
+    with open_gateway(gateway) as connection:
+        found = _files(connection, upload, only)
+        if json:
+            for file in found:
+                screen.as_json(file)
+            return
+        rows = ((file.state, size(file.size), file.path, _happened(file)) for file in found)
+        screen.table(("State", "Size", "Path", "What happened"), rows, right=("Size",))
+
+
+def _happened(file: FileStatus) -> str:
+    metadata = f"Metadata: {file.metadata_problem}" if file.metadata_problem else ""
+    return " ".join(part for part in (file.detail, file.hint, metadata) if part)
+
+
+def _files(gateway: GatewayClient, upload: str, only: str) -> Iterator[FileStatus]:
+    after = None
+    while True:
+        page = gateway.files(upload, only, after)
+        yield from page.items
+        if (after := page.next) is None:
+            return
+
+
+@app.command()
+def close(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Close a sync upload: files written so far are uploaded, later ones are not."""
+    _control(upload, "close", "is being closed", gateway, json=json)
+
+
+@app.command()
+def pause(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Pause an upload; nothing is lost."""
+    _control(upload, "pause", "is paused", gateway, json=json)
+
+
+@app.command()
+def resume(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Resume a paused upload."""
+    _control(upload, "resume", "continues", gateway, json=json)
+
+
+@app.command()
+def cancel(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Cancel an upload permanently; stored files and local files are kept."""
+    _control(upload, "cancel", "is being cancelled", gateway, json=json)
+
+
+@app.command()
+def retry(upload: UploadId, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Retry the failed files of an upload, and only these."""
+    _control(upload, "retry", "retries its failed files", gateway, json=json)
+
+
+Paths = Annotated[list[str], typer.Argument(help="Paths of the files, relative to the folder of the upload.")]
+
+
+@app.command()
+def take(upload: UploadId, paths: Paths, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Upload files as they are now, although a program still writes them after the upload was closed."""
+    _control(upload, "take", "uploads them as they are now", gateway, json=json, paths=paths)
+
+
+@app.command(name="leave-out")
+def leave_out(upload: UploadId, paths: Paths, *, gateway: AtGateway = "", json: AsJson = False) -> None:
+    """Leave out files that a program still writes after the upload was closed."""
+    _control(upload, "leave-out", "leaves them out", gateway, json=json, paths=paths)
+
+
+def _control(
+    upload: str, action: Action, words: str, gateway: str, *, json: bool, paths: Sequence[str] = ()
+) -> None:  # fmt: skip
+    with open_gateway(gateway) as connection:
+        answer = connection.control(upload, action, [_path(connection, upload, path) for path in paths])
+    if json:
+        screen.as_json(answer)
+    else:
+        screen.say(f"Upload {safe(answer.id)} ({safe(answer.dataset)}) {words}.")
+
+
+def _path(gateway: GatewayClient, upload: str, path: str) -> FilePath:
+    """Find a file among those that are still written, so that a name that is no text can be said as it is shown."""
+    named = next((file for file in gateway.upload(upload).restless if file.path == path), None)
+    return FilePath(path=path, path_b64=named.path_b64 if named else None)

@@ -1,0 +1,217 @@
+"""The service of a harvester: hears of stored files, has them read one after the other, says what they say."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from datauploader.contracts import (
+    Event,
+    EventData,
+    FileStored,
+    Station,
+    StoredFile,
+    UploadRequested,
+    decode,
+)
+from datauploader.errors import Park, Retry
+from datauploader.messaging import Consumer, Dispatcher, UnitOfWork
+from datauploader.messaging.rights import HARVESTERS_HEAR
+from datauploader.messaging.topology import harvester_queue
+from datauploader.plugins.harvester import file_queue
+from datauploader.plugins.harvester.extracting import Extractor, Reading, told
+from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind, mounts
+from datauploader.plugins.harvester.request_recovery import RequestRecovery
+from datauploader.reliability import Outbox, Store, inbox, outbox
+from datauploader.reliability.hang_guard import HangGuard
+from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.service import Check, Context
+
+log = structlog.get_logger()
+
+LATE_S = 900.0
+"""A file that waits for so long is told."""
+_LOOK_S = 30.0
+_STUMBLE_S = 1.0
+
+
+class HarvesterService:
+    """Reads files when they are stored and publishes what they say."""
+
+    def __init__(self, context: Context, kind: Kind, settings: HarvesterSettings) -> None:
+        """Open the state; nothing runs before `start`."""
+        self.name = f"{kind.name}-harvester"
+        self._kind, self._bus = kind, context.bus
+        self._mounts = mounts(context.settings, settings)
+        path = context.settings.state_dir / f"harvester-{kind.name}.sqlite"
+        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, file_queue.SCHEMA])
+        self._outbox = Outbox(self._store, context.bus.publish)
+        self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
+        self._dispatcher.on(UploadRequested, self._requested)
+        self._dispatcher.on(FileStored, self._stored)
+        self._dispatcher.after_commit(self._wake)
+        self._extractor = Extractor(kind, settings)
+        self._hang_guard = HangGuard()
+        self._change = threading.Condition()
+        self._stopping = False
+        self._problem = ""
+        self._consumer: Consumer | None = None
+        self._remembering = RequestRecovery(context.bus, self._store)
+        self._thread = WorkerThread(self._run, name=self.name)
+        self._heartbeat = Heartbeat(
+            context.bus.publish, self._outbox, Station.of_harvester(context.settings.facility, kind.name), self.name,
+            distribution="ceric-datauploader-core", interval_s=settings.report_interval_s,
+            troubles=lambda: (check.detail for check in self.checks() if not check.ok),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._outbox.start()
+        self._thread.start()
+        self._heartbeat.start()
+        queue = harvester_queue(self._kind.name, HARVESTERS_HEAR)
+        self._consumer = self._bus.consume(queue, self._dispatcher, workers=1, prefetch=16)
+
+    def stop(self, deadline_s: float) -> None:
+        """End; the file that is being read is read again at the next start."""
+        end = time.monotonic() + deadline_s
+        self._heartbeat.stop(deadline_s / 6)
+        if self._consumer:
+            self._consumer.stop(deadline_s / 3)
+        with self._change:
+            self._stopping = True
+            self._change.notify()
+        self._extractor.interrupt()
+        self._thread.join(deadline_s / 3)
+        self._extractor.close()
+        self._remembering.stop(deadline_s / 6)
+        self._outbox.stop(max(0.0, end - time.monotonic()))
+
+    def checks(self) -> Sequence[Check]:
+        """Say whether the mounts are there, whether files are read, and whether what was read can be told."""
+        gone = [str(path) for path in self._mounts.values() if not self._is_there(path)]
+        trouble = self._reader_trouble()
+        return (
+            Check("mounts", not gone, f"not readable here: {', '.join(gone)}" if gone else ""),
+            Check("reader", not trouble, trouble),
+            Check("outbox", not self._outbox.problem, self._outbox.problem),
+        )
+
+    def _is_there(self, path: Path) -> bool:
+        try:
+            return self._hang_guard.call_with_deadline(path, path.is_dir)
+        except OSError:  # it does not answer either
+            return False
+
+    def _reader_trouble(self) -> str:
+        if trouble := self._thread.problem or self._problem:
+            return trouble
+        with self._store.reading() as db:
+            files, since, why = file_queue.waiting(db)
+        age_s = time.time() - since
+        if not files or age_s < LATE_S:
+            return ""
+        because = f"; the reason for one of them: {why}" if why else ""
+        return (
+            f"{files} files are waiting to be read, the oldest for {age_s / 60:.0f} minutes{because}. It "
+            f"continues automatically"
+        )
+
+    def _requested(self, unit: UnitOfWork, event: Event[UploadRequested]) -> None:
+        file_queue.ask(unit.db, event)
+
+    def _stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
+        files = [one for one in event.data.files if self._kind.wants(one)]
+        if not files:
+            return
+        asked = file_queue.asked(unit.db, event)
+        if asked is None:
+            self._remembering.recover_upload()
+            self._wake()
+            raise Retry(f"{event.station.key} was not asked for upload {event.data.upload_id} yet")
+        if why := event.data.forbidden(asked):
+            raise Park(why)
+        file_queue.add(unit.db, event, files)
+
+    def _wake(self) -> None:
+        with self._change:
+            self._change.notify()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._step()
+            except Exception as error:  # noqa: BLE001 - the boundary of the thread, which must outlive all that it does
+                self._stumble(error)
+            else:
+                self._problem = ""
+
+    def _step(self) -> None:
+        self._remembering.run_due()
+        if (one := self._next()) is None:
+            return
+        event, stored = decode(one.cause), StoredFile.model_validate_json(one.stored)
+        if one.tries > file_queue.MOST_TRIES:
+            reading = Reading(
+                problem=f"{self._kind.name} could not read it: the service crashed twice while reading it"
+            )
+        else:
+            reading = self._extractor.stored(self._mounts, event, stored)
+        facts = tuple(told(self._kind, event, reading.found(stored.file)))
+        while not self._settled(one, reading, facts):
+            if self._stopping:
+                return
+
+    def _stumble(self, error: Exception) -> None:
+        sentence = str(error) or type(error).__name__
+        if isinstance(error, sqlite3.DatabaseError):
+            sentence = f"the state file cannot be used ({error}): free space on its disk; it continues automatically"
+        if self._problem != sentence:
+            log.error("harvester_failed", problem=sentence, exc_info=error)
+        self._problem = sentence
+        with self._change:
+            self._change.wait_for(lambda: self._stopping, _STUMBLE_S)
+
+    def _next(self) -> file_queue.QueuedFile | None:
+        """Return the next file, of which the try is counted; None when there was none for a while."""
+        with self._change:
+            if self._stopping:
+                return None
+            with self._store.reading() as db:
+                pause = file_queue.due_in(db, time.time())
+            if pause > 0:
+                self._change.wait(min(pause, _LOOK_S))
+                return None
+        with self._store.transaction() as db:
+            return file_queue.begin(db, time.time())
+
+    def _settled(self, one: file_queue.QueuedFile, reading: Reading, facts: Sequence[Event[EventData]]) -> bool:
+        """Keep what became of a file: told, to be read again, or given up; a full disk does not lose what was read."""
+        try:
+            with self._store.transaction() as db:
+                if self._is_over(db, one, reading):
+                    file_queue.forget(db, one)
+                    for fact in facts:
+                        Outbox.put(db, fact)
+        except sqlite3.DatabaseError as error:
+            self._stumble(error)
+            return False
+        self._outbox.wake()
+        return True
+
+    def _is_over(self, db: sqlite3.Connection, one: file_queue.QueuedFile, reading: Reading) -> bool:
+        """Tell whether a file is not to be read again; where it is, keep when and why."""
+        silent = reading.ended and not reading.opened
+        if reading.ended and self._stopping:
+            file_queue.take_back(db, one)
+        elif (reading.passes or silent) and one.waits + 1 < file_queue.MOST_WAITS:
+            file_queue.wait(db, one, time.time(), reading.problem, whole_remote=silent)
+        elif reading.ended and not silent and one.tries < file_queue.MOST_TRIES:
+            file_queue.note(db, one, reading.problem)
+        else:
+            return True
+        return False

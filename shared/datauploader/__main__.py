@@ -1,8 +1,0 @@
-"""`python -m datauploader`: the command line, where its program is not on the path."""
-
-import sys
-
-from datauploader.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())

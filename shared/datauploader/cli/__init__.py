@@ -1,5 +1,0 @@
-"""The command line: one file for each group of commands."""
-
-from datauploader.cli.app import main
-
-__all__ = ["main"]
