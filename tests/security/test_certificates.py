@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from datauploader.errors import BrokerRefused, GatewayUnreachable
 from datauploader.messaging.rabbit import RabbitBus, Tuning
-from datauploader_catalog.adapters.vuo_wire import VuoWire
+from datauploader_catalog.adapters.vuo.wire import VuoWire
 from datauploader_catalog.errors import CatalogueUnavailable
 from datauploader_catalog.settings import VuoSettings
 from datauploader_client.gateway_client import GatewayClient

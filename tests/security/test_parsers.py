@@ -17,8 +17,8 @@ from datauploader.messaging.rabbit import rpc_client
 from datauploader_client.sse import read_events
 from datauploader_gateway.auth.dependency import secret_of
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_transfer.adapters import remote_storage
 from datauploader_transfer.domain.failures import classify
+from datauploader_transfer.rclone import remote_storage
 from datauploader_watcher.domain.rules import Rule
 from datauploader_watcher.domain.selection import Selection
 from datauploader_watcher.errors import BadPattern

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from datauploader.contracts.files import FileVersion
 from datauploader.contracts.questions import HashStored
 from datauploader.contracts.uploads import Destination
-from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ports import Item, State
+from datauploader_transfer.rclone.mover import RcloneMover, RcloneSettings
 
 REMOTES = (
     ":local:",

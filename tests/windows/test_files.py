@@ -13,8 +13,8 @@ import pytest
 
 from datauploader.files import nofollow, win32
 from datauploader_testing.waiting import eventually
-from datauploader_transfer.adapters import die_with_parent
-from datauploader_transfer.adapters.folder import PrivateFolder
+from datauploader_transfer.rclone import die_with_parent
+from datauploader_transfer.rclone.private_folder import PrivateFolder
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
 from datauploader_watcher.adapters.hashing import HashPool
 from datauploader_watcher.adapters.mounts import file_system, is_network, mount_point

@@ -13,7 +13,7 @@ TREE = {
     "shared/datauploader/__init__.py": "",
     "shared/datauploader/words.py": "class Word:\n    pass\n" + "#\n" * 58,
     "shared/datauploader/once.py": "from datauploader.words import Word\n",
-    "shared/testing/datauploader_testing/__init__.py": "class Word:\n    pass\n",
+    "shared/datauploader/testing/__init__.py": "class Word:\n    pass\n",
     "services/gateway/datauploader_gateway/__init__.py": "",
     "services/gateway/datauploader_gateway/app.py": (
         "from datauploader_gateway import auth\nfrom datauploader import once\n"

@@ -135,7 +135,7 @@ def test_every_event_of_the_way_is_published_at_one_stop_and_consumed_at_the_nex
 
 def test_the_check_of_imports_tells_the_way_from_what_is_beside_it() -> None:
     """A package that hands a name on leads to the module that has it; another service is no neighbour."""
-    publishing = TREE / "services/watcher/datauploader_watcher/publishing.py"
+    publishing = TREE / "services/watcher/datauploader_watcher/outgoing/publishing.py"
     assert TREE / "shared/core/datauploader/reliability/outbox.py" in imports(publishing)
     assert TREE / "services/transfer/datauploader_transfer/handlers.py" not in imports(publishing)
     assert "Outbox.put" in defined("shared/core/datauploader/reliability/outbox.py")

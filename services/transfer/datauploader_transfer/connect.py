@@ -1,10 +1,10 @@
 """Builds the mover that the configuration asks for."""
 
 from datauploader.runtime.config import Settings
-from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
-from datauploader_transfer.adapters.source_file import raise_limit
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Mover
+from datauploader_transfer.rclone.mover import RcloneMover, RcloneSettings
+from datauploader_transfer.rclone.source_file import raise_limit
 from datauploader_transfer.settings import TransferSettings
 
 

@@ -11,15 +11,15 @@ from datauploader.contracts.files import FileCatalogued, FileFailed, FileStored
 from datauploader.contracts.uploads import UploadCancelled, UploadControlled, UploadRequested
 from datauploader.errors import Retry
 from datauploader.messaging import Dispatcher, UnitOfWork
+from datauploader_watcher.background.local_cleanup import LocalCleanup
 from datauploader_watcher.domain.receipts import next_reminder_s
 from datauploader_watcher.ledger.choices import RestlessChoiceTable
 from datauploader_watcher.ledger.files import FileTable
 from datauploader_watcher.ledger.receipts import FileReceipt, apply, excuse
 from datauploader_watcher.ledger.superseded import LOST, SupersededVersions
 from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
-from datauploader_watcher.local_cleanup import LocalCleanup
 from datauploader_watcher.loop import Loop
-from datauploader_watcher.publishing import say
+from datauploader_watcher.outgoing.publishing import say
 from datauploader_watcher.settings import WatcherSettings
 
 log = structlog.get_logger()

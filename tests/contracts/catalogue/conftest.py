@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
-from datauploader_catalog.adapters.vuo import VuoCatalogue
+from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import VuoSettings
 from datauploader_sandbox.vuo import VuoDouble, default_seed

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import pytest
 from pydantic import SecretStr
 
-from datauploader_catalog.adapters.vuo import VuoCatalogue
+from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.domain.apart import send_apart
 from datauploader_catalog.errors import (
     BadAnswer,

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from datauploader_catalog.adapters.vuo import VuoCatalogue
+from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.ports import Datafile, NamedValue, NewDataset
 from datauploader_catalog.settings import VuoSettings
 from datauploader_sandbox.vuo import SECRET

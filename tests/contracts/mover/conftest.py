@@ -16,11 +16,11 @@ import pytest
 from datauploader_sandbox.storages import definition as defined
 from datauploader_testing.servers import SmbServer
 from datauploader_testing.waiting import eventually
-from datauploader_transfer.adapters.binary import find_rclone
-from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
-from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings
 from datauploader_transfer.domain.remotes import parse_remotes
+from datauploader_transfer.memory_mover import MemoryMover, MemoryStorage
 from datauploader_transfer.ports import Item, Mover
+from datauploader_transfer.rclone.binary import find_rclone
+from datauploader_transfer.rclone.mover import RcloneMover, RcloneSettings
 
 PATIENCE_S = 20
 BASE = "base"

@@ -10,8 +10,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
-from datauploader_transfer.adapters.memory import MemoryMover
 from datauploader_transfer.comparing import Comparison, ExpectedObject
+from datauploader_transfer.memory_mover import MemoryMover
 
 CONTENT = {f"{folder}/{number}.dat": b"content %d" % number for folder in ("a", "b/ü") for number in range(6)}
 LONGEST = 143

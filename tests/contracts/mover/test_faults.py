@@ -141,7 +141,7 @@ def test_rclone_dies_with_its_parent_even_when_that_is_killed(tmp_path):
     """No orphan keeps the secrets and the storage busy."""
     script = (
         "import sys, time\n"
-        "from datauploader_transfer.adapters.rclone import RcloneMover\n"
+        "from datauploader_transfer.rclone.mover import RcloneMover\n"
         "mover = RcloneMover({})\n"
         "mover.limit(None)\n"
         "print('pid', mover.pid, flush=True)\n"
@@ -307,7 +307,7 @@ def cut_off(tmp_path: Path, item: Item) -> tuple[int, Path]:
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from datauploader_transfer.adapters.rclone import RcloneMover, RcloneSettings\n"
+        "from datauploader_transfer.rclone.mover import RcloneMover, RcloneSettings\n"
         "from datauploader_transfer.domain.remotes import parse_remotes\n"
         "from datauploader_transfer.ports import Item\n"
         "folder, base, source, target, size, mtime_ns, sha256, md5 = sys.argv[1:]\n"

@@ -16,12 +16,12 @@ import pytest
 from datauploader.files import nofollow
 from datauploader_sandbox.drives import NetworkDrive
 from datauploader_testing.waiting import eventually
-from datauploader_transfer.adapters.folder import FolderOnDemand
-from datauploader_transfer.adapters.rclone import RcloneMover
-from datauploader_transfer.adapters.remote_storage import RemoteStorage
-from datauploader_transfer.adapters.source_file import OpenSources, at_once
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Item, Outcome, State
+from datauploader_transfer.rclone.mover import RcloneMover
+from datauploader_transfer.rclone.private_folder import FolderOnDemand
+from datauploader_transfer.rclone.remote_storage import RemoteStorage
+from datauploader_transfer.rclone.source_file import OpenSources, at_once
 
 from .conftest import BASE, Files, local, rclone_mover
 

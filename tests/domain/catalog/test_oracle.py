@@ -2,7 +2,7 @@
 
 import pytest
 
-from datauploader_catalog.adapters.vuo_answers import read_answer
+from datauploader_catalog.adapters.vuo.answers import read_answer
 from datauploader_catalog.errors import CatalogError, CatalogueUnavailable, UnknownTrouble, ValueRefused
 
 REFUSED = ("", "01400", "01438", "02290", "06502", "12899", "20001", "20999", "01722", "01861", "22835")

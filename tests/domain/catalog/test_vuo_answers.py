@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from datauploader_catalog.adapters import vuo_answers
+from datauploader_catalog.adapters.vuo import answers
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,
@@ -30,15 +30,13 @@ GARBAGE = st.one_of(
 
 def test_a_known_user_is_read() -> None:
     """The known answer gives user id, account, uid and gid."""
-    assert vuo_answers.read_user("OK:1101:anna.moretti:51101:5100\n") == CatalogueUser(
-        "1101", "anna.moretti", 51101, 5100
-    )
+    assert answers.read_user("OK:1101:anna.moretti:51101:5100\n") == CatalogueUser("1101", "anna.moretti", 51101, 5100)
 
 
 def test_an_unknown_session_gives_the_whole_login_address() -> None:
     """The login address holds colons itself; none of it is lost."""
     with pytest.raises(UnknownSession) as refusal:
-        vuo_answers.read_user(f"KO:{LOGIN}\n")
+        answers.read_user(f"KO:{LOGIN}\n")
     assert refusal.value.login_url == LOGIN
 
 
@@ -46,25 +44,25 @@ def test_an_unknown_session_gives_the_whole_login_address() -> None:
 def test_a_refusal_without_a_web_address_is_unreadable(address: str) -> None:
     """A browser is never sent to what is no web address."""
     with pytest.raises(BadAnswer):
-        vuo_answers.read_user(f"KO:{address}\n")
+        answers.read_user(f"KO:{address}\n")
 
 
 def test_a_grant_is_a_uid_and_a_directory() -> None:
     """Everything behind the first slash is the directory, colons and all."""
-    assert vuo_answers.read_grant("OK:51101/store/a:b/2026\n", "1", "2") == Grant("/store/a:b/2026", 51101)
+    assert answers.read_grant("OK:51101/store/a:b/2026\n", "1", "2") == Grant("/store/a:b/2026", 51101)
 
 
 @pytest.mark.parametrize("directory", ["store/../etc", "", "store\x00", "store\nOK"])
 def test_a_directory_that_leads_astray_is_unreadable(directory: str) -> None:
     """A base directory is a plain absolute path or it is not used."""
     with pytest.raises(BadAnswer):
-        vuo_answers.read_grant(f"OK:51101/{directory}\n", "1", "2")
+        answers.read_grant(f"OK:51101/{directory}\n", "1", "2")
 
 
 def test_a_refused_right_keeps_the_words_of_vuo() -> None:
     """What VUO says is shown to the person who asked."""
     with pytest.raises(CatalogueForbids, match="no member: sorry") as refusal:
-        vuo_answers.read_grant("KO:no member: sorry\n", "1101", "20260101")
+        answers.read_grant("KO:no member: sorry\n", "1101", "20260101")
     assert refusal.value.words == "no member: sorry"
     assert not refusal.value.retryable
 
@@ -73,7 +71,7 @@ def test_a_database_in_trouble_is_no_refusal() -> None:
     """Oracle's own errors look like a status and a message; they mean "later"."""
     for text in ("ORA-01034: ORACLE not available\n", "PLS-00201: identifier must be declared\n"):
         with pytest.raises(CatalogueUnavailable):
-            vuo_answers.read_grant(text, "1", "2")
+            answers.read_grant(text, "1", "2")
 
 
 @pytest.mark.parametrize(
@@ -90,40 +88,40 @@ def test_a_database_in_trouble_is_no_refusal() -> None:
 def test_each_agreed_word_means_one_thing(text: str, error: type[CatalogError]) -> None:
     """The status words of the assumed procedures are those of docs/catalogues/vuo.md."""
     with pytest.raises(error) as raised:
-        vuo_answers.read_count(text)
+        answers.read_count(text)
     assert type(raised.value) is error
 
 
 def test_a_truncated_answer_is_unreadable() -> None:
     """`OK:12` may be the beginning of `OK:123`."""
     with pytest.raises(BadAnswer, match="cut off"):
-        vuo_answers.read_count("OK:12")
+        answers.read_count("OK:12")
 
 
 def test_a_truncated_list_is_unreadable() -> None:
     """A list says how long it is."""
     with pytest.raises(BadAnswer):
-        vuo_answers.read_investigations("OK:2\n1:a:1:t:%2Fs:1\n")
+        answers.read_investigations("OK:2\n1:a:1:t:%2Fs:1\n")
 
 
 def test_rows_are_percent_encoded() -> None:
     """Names with colons and newlines come back as they are."""
-    answer = vuo_answers.read_answer("OK:7001:20260101:a%3Ab%0A%CF%8E:%2Fstore:1:10.5%2Fx\n")
-    assert vuo_answers.read_dataset(answer) == Dataset("7001", "20260101", "a:b\nώ", "/store", True, "10.5/x")
-    listed = vuo_answers.read_investigations("OK:1\r\n1:a:1:t%3At:%2Fs:0\r\n")
+    answer = answers.read_answer("OK:7001:20260101:a%3Ab%0A%CF%8E:%2Fstore:1:10.5%2Fx\n")
+    assert answers.read_dataset(answer) == Dataset("7001", "20260101", "a:b\nώ", "/store", True, "10.5/x")
+    listed = answers.read_investigations("OK:1\r\n1:a:1:t%3At:%2Fs:0\r\n")
     assert listed == (CatalogueInvestigation("1", "a", "1", "t:t", "/s", active=False),)
 
 
 def test_an_investigation_of_twelve_fields_says_more_than_one_of_six() -> None:
     """A facility that implements the older row is understood; half a row is not."""
     row = "1:a:1:t:%2Fs:0:over:XRD1:2026-01-31::Anna:what"
-    listed = vuo_answers.read_investigation(row)
+    listed = answers.read_investigation(row)
     assert listed == CatalogueInvestigation(
         "1", "a", "1", "t", "/s", False, "over", "XRD1", date(2026, 1, 31), None, "Anna", "what"
     )
     for broken in ("1:a:1:t:%2Fs:0:over", row.replace("01-31", "02-31"), f"{row}:more"):
         with pytest.raises(BadAnswer):
-            vuo_answers.read_investigation(broken)
+            answers.read_investigation(broken)
 
 
 @given(GARBAGE)
@@ -133,11 +131,11 @@ def test_an_investigation_of_twelve_fields_says_more_than_one_of_six() -> None:
 def test_garbage_raises_our_own_errors_or_is_read(text: str) -> None:
     """Whatever arrives, nothing but a catalogue error leaves the parser."""
     readers = (
-        vuo_answers.read_user,
-        vuo_answers.read_count,
-        vuo_answers.read_investigations,
-        lambda answer: vuo_answers.read_grant(answer, "1", "2"),
-        lambda answer: vuo_answers.read_dataset(vuo_answers.accepted(vuo_answers.read_answer(answer))),
+        answers.read_user,
+        answers.read_count,
+        answers.read_investigations,
+        lambda answer: answers.read_grant(answer, "1", "2"),
+        lambda answer: answers.read_dataset(answers.accepted(answers.read_answer(answer))),
     )
     for reader in readers:
         with contextlib.suppress(CatalogError):
@@ -148,7 +146,7 @@ def test_garbage_raises_our_own_errors_or_is_read(text: str) -> None:
 def test_garbage_is_never_absent(text: str) -> None:
     """Only the exact word says that something is not there."""
     try:
-        answer = vuo_answers.read_answer(text)
+        answer = answers.read_answer(text)
     except CatalogError:
         return
     assert answer.status != "ABSENT"

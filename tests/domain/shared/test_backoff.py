@@ -43,11 +43,11 @@ from datauploader_transfer.ports import Outcome, State, Whose
 from datauploader_transfer.provenance import ConflictOrigin, ProvenanceCheck
 from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
 from datauploader_transfer.settings import TransferSettings
+from datauploader_watcher.background.ledger_recovery import LedgerRecovery
+from datauploader_watcher.background.local_cleanup import LocalCleanup
 from datauploader_watcher.domain.receipts import next_reminder_s
 from datauploader_watcher.domain.stability import QuietPeriod, StabilityTracker
 from datauploader_watcher.domain.versions import Stamp
-from datauploader_watcher.ledger_recovery import LedgerRecovery
-from datauploader_watcher.local_cleanup import LocalCleanup
 
 NOW = 1_000_000.0
 TO_A_MINUTE = [1, 2, 4, 8, 16, 32, 60, 60]

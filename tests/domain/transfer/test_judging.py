@@ -8,12 +8,12 @@ from datauploader.contracts import FileVersion
 from datauploader.reliability import Store
 from datauploader_testing.builders import event, file_ready
 from datauploader_transfer import ledger
-from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
-from datauploader_transfer.adapters.stall_detector import StallDetector
 from datauploader_transfer.domain.outcomes import failed
 from datauploader_transfer.failure_policy import MOST_MISMATCHES, FailurePolicy
 from datauploader_transfer.ledger import Job
+from datauploader_transfer.memory_mover import MemoryMover, MemoryStorage
 from datauploader_transfer.ports import Outcome, State, Whose
+from datauploader_transfer.rclone.stall_detector import StallDetector
 from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
 from datauploader_transfer.settings import TransferSettings
 

@@ -58,8 +58,8 @@ from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_catalog import claims, description_queue, ledger
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
-from datauploader_catalog.app import CatalogService
 from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
+from datauploader_catalog.service import CatalogService
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_testing.auditing import auditor
 from datauploader_testing.waiting import eventually

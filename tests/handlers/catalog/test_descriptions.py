@@ -36,8 +36,8 @@ from datauploader.messaging.topology import catalog_queue, gateway_queue, transf
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
-from datauploader_catalog.app import CatalogService
 from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
+from datauploader_catalog.service import CatalogService
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_testing import builders
 from datauploader_testing.waiting import eventually

@@ -30,8 +30,8 @@ from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_testing.waiting import eventually
 from datauploader_transfer import auditing
-from datauploader_transfer.adapters.memory import MemoryMover, MemoryStorage
-from datauploader_transfer.app import TransferService
+from datauploader_transfer.memory_mover import MemoryMover, MemoryStorage
+from datauploader_transfer.service import TransferService
 from datauploader_transfer.settings import TransferSettings
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")

@@ -36,8 +36,8 @@ from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk
-from datauploader_watcher.app import Watcher
 from datauploader_watcher.clock import Clock
+from datauploader_watcher.service import Watcher
 from datauploader_watcher.settings import WatcherSettings
 
 HERE = Station(facility="elettra", beamline="xrd1", station="ws01")

@@ -293,7 +293,7 @@ def test_a_file_that_is_only_touched_by_others_is_read_again_and_stays_the_same_
 @pytest.mark.fault("F48")
 def test_an_event_has_a_stored_file_read_again_even_if_a_look_says_nothing(world, monkeypatch):
     """On a drive that keeps no time of change, an event is all there is."""
-    monkeypatch.setattr("datauploader_watcher.scan.changed_ns", lambda _: 0)
+    monkeypatch.setattr("datauploader_watcher.discovery.scanner.changed_ns", lambda _: 0)
     monkeypatch.setattr("datauploader_watcher.adapters.disk.changed_ns", lambda _: 0)
     world.settings |= {"scan_interval_s": 3600.0}
     path, first = catalogued(world, b"AAAA")

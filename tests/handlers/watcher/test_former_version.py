@@ -7,7 +7,7 @@ import pytest
 from datauploader.contracts import FileFailed, FileLeftOut, FileVersion, UploadSealed
 from datauploader.contracts.files import FailedFile
 from datauploader.contracts.uploads import manifest_digest
-from datauploader_watcher.recording import NEITHER_HELD, NEVER_HELD, OLDER_HELD
+from datauploader_watcher.outgoing.recorder import NEITHER_HELD, NEVER_HELD, OLDER_HELD
 
 from .conftest import UPLOAD, World
 

@@ -16,11 +16,11 @@ from datauploader.contracts.questions import ListFolder
 from datauploader.files import nofollow
 from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import LocalDisk
-from datauploader_watcher.admission import UploadAdmission
-from datauploader_watcher.folders import FolderBrowser
 from datauploader_watcher.ledger import SCHEMA
 from datauploader_watcher.ledger.places import RootPlaceTable
+from datauploader_watcher.queries.folders import FolderBrowser
 from datauploader_watcher.settings import WatcherSettings
+from datauploader_watcher.uploads.admission import UploadAdmission
 
 FOLDER = "beamline/run1"
 """The upload's root below the station's."""

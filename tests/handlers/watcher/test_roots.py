@@ -11,11 +11,11 @@ import pytest
 
 from datauploader.contracts import FileReady, StationReported, UploadScanned, UploadSealed
 from datauploader_sandbox.drives import MemoryDrive, RemovableDrive
-from datauploader_watcher import session
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
 from datauploader_watcher.adapters.hashing import HashPool
 from datauploader_watcher.domain.stability import HashRequest
 from datauploader_watcher.errors import Unreadable
+from datauploader_watcher.uploads import session
 
 
 class FaultyDisk(LocalDisk):

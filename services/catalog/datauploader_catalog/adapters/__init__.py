@@ -1,7 +1,7 @@
 """One module a catalogue; which one is used is a matter of configuration."""
 
 from datauploader_catalog.adapters.memory import MemoryCatalogue
-from datauploader_catalog.adapters.vuo import VuoCatalogue
+from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.ports import Catalogue
 from datauploader_catalog.settings import CatalogSettings
 

@@ -21,10 +21,10 @@ from datauploader.runtime import logging
 from datauploader.runtime.config import CONFIG_VARIABLE, Settings, load
 from datauploader.runtime.process import Runtime
 from datauploader.runtime.settings_index import settings_classes
-from datauploader_gateway.app import GatewayService
 from datauploader_gateway.desktop.one_time_login import new_link
 from datauploader_gateway.desktop.place import DesktopFolder
 from datauploader_gateway.desktop.setup import SetupServer
+from datauploader_gateway.service import GatewayService
 from datauploader_gateway.web.desktop import DOOR
 
 log = structlog.get_logger()

@@ -1,0 +1,1 @@
+"""VUO, the user office of Elettra and CERIC."""

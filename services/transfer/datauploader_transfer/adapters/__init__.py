@@ -1,1 +1,0 @@
-"""Everything of the transfer service that touches a technology."""

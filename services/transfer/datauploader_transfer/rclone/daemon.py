@@ -1,0 +1,231 @@
+"""The rclone daemon: one long-lived process, kept alive and reachable only by us."""
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import structlog
+
+from datauploader.reliability.worker import WorkerThread
+from datauploader_transfer.domain.leftovers import SUFFIX
+from datauploader_transfer.errors import RcloneGone, RcloneTooOld, TransferError
+from datauploader_transfer.rclone import die_with_parent
+from datauploader_transfer.rclone.binary import checked_version
+from datauploader_transfer.rclone.private_folder import PrivateFolder
+
+__all__ = ["RcloneDaemon"]
+
+log = structlog.get_logger()
+
+_FLAGS = (
+    "--config=",  # in memory: the remotes and their secrets never reach the disk
+    "--no-unicode-normalization",  # else one of two names that differ in normalization is left out
+    "--ignore-existing",  # nothing is overwritten unless a call says so
+    "--ignore-checksum",  # what was stored is asked afterwards, once
+    f"--partial-suffix={SUFFIX}",
+    "--contimeout=15s",
+    "--rc-server-read-timeout=8760h",  # a call lasts as long as its files take
+    "--rc-server-write-timeout=8760h",
+    "--rc-job-expire-duration=1s",  # finished calls, with all their results, stay in memory until then: 10,000 files
+    # leave 40,000 of them, for which rclone's memory was half as large again, and its garbage collector a fifth slower
+    "--rc-job-expire-interval=500ms",
+    "--stats=0",
+    "--log-level=ERROR",
+)
+_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_START_S = 20.0
+_DIES_WITHIN_S = 2.0
+_SETTLED_S = 60.0
+_OWN_PREFIXES = ("RCLONE_", "DATAUPLOADER_")
+
+
+class RcloneDaemon:
+    """Supervise the daemon `rclone rcd`, start it again when it dies, and give out a client that is allowed in.
+
+    `prepare` is called with the client after every start, before anybody else may use it: it defines
+    the remotes again. A private folder holds the socket; on Windows a loopback port takes its place.
+    """
+
+    def __init__(self, binary: Path, prepare: Callable[[httpx.Client], None], *, folder: Path | None = None) -> None:
+        self._binary = binary
+        self._prepare = prepare
+        self._private = PrivateFolder("du-rcd-", folder)
+        self._folder = self._private.path
+        self._socket = self._folder / "rc"
+        self._port = 0
+        self._user, self._password = secrets.token_hex(8), secrets.token_urlsafe(32)
+        self._ready = threading.Event()
+        self._closing = threading.Event()
+        self._fatal: TransferError | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client = self._new_client()
+        self._changing = threading.Lock()
+        self.generation = 0
+        """Goes up when an rclone was given up: a call to an earlier one has no answer any more."""
+        self._keeper = self._new_keeper()
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id of the running rclone."""
+        return self._process.pid if self._process else None
+
+    @property
+    def folder(self) -> Path:
+        """Return the private folder, which vanishes on close."""
+        return self._folder
+
+    def client(self, timeout: float = _START_S) -> httpx.Client:
+        """Wait until rclone answers and return the client for it.
+
+        Raises:
+            RcloneTooOld: it has known holes and is not used.
+            RcloneGone: it did not come up in time, or is closed.
+        """
+        deadline = time.monotonic() + timeout
+        while not (self._ready.is_set() and self._listens()):
+            if self._fatal:
+                raise self._fatal
+            if self._closing.is_set() or time.monotonic() > deadline:
+                raise RcloneGone("rclone is not running. It is restarted automatically; check the log.")
+            self._closing.wait(0.02)
+        return self._client
+
+    def restart(self, generation: int) -> None:
+        """Kill the rclone of this generation, which hangs; the next one is started by itself.
+
+        One that waits for a drive which does not answer cannot even be killed: it is given up, and dies with the drive.
+        """
+        with self._changing:
+            if generation != self.generation or self._process is None or self._closing.is_set():
+                return
+            self._ready.clear()
+            self._process.kill()
+            try:
+                self._process.wait(_DIES_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                log.warning("rclone_abandoned", pid=self._process.pid)
+                self.generation += 1
+                self._client = self._new_client()  # the old one's connections lead to the old rclone
+                self._keeper = self._new_keeper()
+
+    def close(self) -> None:
+        """End rclone and remove the private folder."""
+        self._closing.set()
+        self._ready.clear()
+        if self._process:
+            self._process.terminate()
+        self._keeper.join(10)
+        self._client.close()
+        self._private.close()
+
+    def _new_keeper(self) -> threading.Thread:
+        keeper = WorkerThread(partial(self._keep, self.generation), name="rcd-keeper")
+        keeper.start()
+        return keeper
+
+    def _keep(self, generation: int) -> None:
+        fails = 0
+        while not self._closing.is_set() and self._fatal is None and generation == self.generation:
+            started = time.monotonic()
+            self._run_once(generation)
+            fails = 0 if time.monotonic() - started > _SETTLED_S else fails + 1
+            pause = _PAUSES_S[min(fails, len(_PAUSES_S)) - 1] if fails else 0
+            self._closing.wait(pause)
+
+    def _run_once(self, generation: int) -> None:
+        self._socket.unlink(missing_ok=True)  # a stale one keeps rclone from starting
+        with self._spawn() as process:
+            self._process = process
+            try:
+                self._introduce(process)
+                log.info("rclone_started", pid=process.pid)
+                process.wait()
+            except RcloneTooOld as error:
+                self._fatal = error
+            except TransferError as error:
+                log.warning("rclone_start_failed", error=str(error))
+            finally:
+                if generation == self.generation:
+                    self._ready.clear()
+                self._put_down(process)
+        if not self._closing.is_set():
+            log.warning("rclone_exited", code=process.returncode)
+
+    @staticmethod
+    def _put_down(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        process.kill()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        if sys.platform == "win32":
+            self._port = _free_port()
+            self._client.base_url = httpx.URL(f"http://127.0.0.1:{self._port}")
+        address = f"127.0.0.1:{self._port}" if self._port else f"unix://{self._socket}"
+        guarded = [sys.executable, "-I", die_with_parent.__file__, str(os.getpid()), str(self._binary)]
+        with (self._folder / "log").open("wb") as output:
+            return subprocess.Popen(  # noqa: S603  the program is ours, and no shell reads the arguments
+                [*guarded, "rcd", f"--rc-addr={address}", *_FLAGS],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=self._environment(),
+            )
+
+    def _environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES)}
+        return kept | {"RCLONE_RC_USER": self._user, "RCLONE_RC_PASS": self._password}
+
+    def _introduce(self, process: subprocess.Popen[bytes]) -> None:
+        version = self._first_answer(process)
+        checked_version(version["decomposed"], version["version"])
+        if not self._port:
+            self._socket.chmod(0o600)
+        try:
+            self._prepare(self._client)
+        except httpx.HTTPError as error:
+            raise RcloneGone(f"rclone ended while its remotes were being defined: {error}") from error
+        if not self._closing.is_set():
+            self._ready.set()
+
+    def _first_answer(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+        deadline = time.monotonic() + _START_S
+        while process.poll() is None and time.monotonic() < deadline and not self._closing.is_set():
+            if self._listens():
+                with contextlib.suppress(httpx.TransportError):
+                    answer: dict[str, Any] = self._client.post("/core/version", json={}, timeout=5).json()
+                    return answer
+            self._closing.wait(0.01)
+        last = (self._folder / "log").read_text(errors="replace")[-300:].strip()
+        raise RcloneGone(f"rclone did not start: {last or 'it says nothing'}")
+
+    def _listens(self) -> bool:
+        """Tell whether somebody answers; httpcore leaks the socket of a refused connection."""
+        if sys.platform == "win32":
+            return True
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._socket)) == 0
+
+    def _new_client(self) -> httpx.Client:
+        transport = None if sys.platform == "win32" else httpx.HTTPTransport(uds=str(self._socket))
+        limits = httpx.Timeout(None, connect=5)
+        auth = (self._user, self._password)
+        return httpx.Client(transport=transport, base_url="http://rclone", auth=auth, timeout=limits, trust_env=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,181 @@
+"""Recovery of the ledger: compares uploads with the catalog; either may have forgotten what the other knows.
+
+What the ledger lacks is taken over, for its file may be gone by now; what the catalog lacks is announced again.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
+from datauploader.errors import MessagingError, QuestionRefused
+from datauploader.messaging.port import Bus
+from datauploader.reliability import sequence
+from datauploader.reliability.backoff import Backoff
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
+from datauploader_watcher.ledger.files import FileTable, Tally
+from datauploader_watcher.ledger.receipts import FileReceipt, apply
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
+from datauploader_watcher.uploads.context import WatcherContext
+
+log = structlog.get_logger()
+
+LOOK_S = 0.2
+"""How often it is looked for uploads whose turn it is; that costs one query."""
+BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
+"""Between two tries, when nobody has answered."""
+ANSWER_S = 20.0
+
+
+class LedgerRecovery:
+    """Recovers a lost ledger: a thread that asks about each upload once, and again when its seal has had no answer."""
+
+    def __init__(
+        self, context: WatcherContext, bus: Bus, changed: Callable[[], None], unknown: Callable[[UploadRow], bool]
+    ) -> None:  # fmt: skip
+        """Take whom to ask, whom to tell that uploads have changed, and who has a forgotten request said again."""
+        self._unknown = unknown
+        self._store, self._bus, self._here, self._changed = context.store, bus, context.here, changed
+        self._patience_s = context.settings.receipt_patience_s
+        self._ended = threading.Event()
+        self._later: dict[int, tuple[float, int]] = {}
+        """By upload: not before when it is asked again (monotonic seconds), and how often it was in vain."""
+        self._thread = WorkerThread(self._run, name="recall")
+
+    def start(self) -> None:
+        """Begin, with what a former run left."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Ask nothing more; what was not told to its end is asked again from the beginning."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def _run(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            for upload in self._uploads():
+                due, failures = self._later.get(upload.number, (0.0, 0))
+                if due > time.monotonic():
+                    continue
+                if self._recalled(upload):
+                    self._later.pop(upload.number, None)
+                else:
+                    wait_s = BACKOFF.wait_s(failures + 1)
+                    self._later[upload.number] = (time.monotonic() + wait_s, failures + 1)
+
+    def _recalled(self, upload: UploadRow) -> bool:
+        try:
+            return self._recall(upload)
+        except sqlite3.DatabaseError as error:  # a full disk
+            log.warning("ledger_recovery_write_failed", problem=str(error))
+        except Exception:  # the boundary of one upload: the thread must outlive it, or nothing is sealed any more
+            log.exception("ledger_recovery_failed", upload_id=upload.upload_id)
+        return False
+
+    def _uploads(self) -> list[UploadRow]:
+        with self._store.reading() as db:
+            return UploadTable.to_recall(db)
+
+    def _recall(self, upload: UploadRow) -> bool:
+        """Compare one upload; False when it is to be asked again."""
+        try:
+            adopted, same, asked = self._take_over(upload)
+            lacks = self._catalogued(upload) - same
+            if (lacks > 0 or upload.state == "sealed") and not asked and not self._unknown(upload):
+                return False
+            again = self._announce_again(upload) if lacks > 0 else 0
+        except MessagingError as error:
+            self._unanswered(upload, error)
+            return False
+        if self._ended.is_set():
+            return False
+        with self._store.transaction() as db:
+            UploadTable.set_recall(db, upload.number, None)
+        if adopted or again:
+            log.info("ledger_recovered", upload_id=upload.upload_id, files=adopted, announced_again=again)
+        self._changed()
+        return True
+
+    def _pages(self, upload: UploadRow) -> Iterator[Datafiles]:
+        after = ""
+        while not self._ended.is_set():
+            page = self._ask(upload, after)
+            yield page
+            after = page.next
+            if not after:
+                return
+
+    def _take_over(self, upload: UploadRow) -> tuple[int, int, bool]:
+        """Write down what only the catalog has; return how many that were, how many both have, and if it was asked."""
+        adopted, same, asked = 0, 0, True
+        for page in self._pages(upload):
+            asked = page.asked
+            due_at = time.time() + self._patience_s
+            over = page.complete and not upload.seals  # a ledger that is lost had sealed it
+            with self._store.transaction() as db:
+                if page.sealed is not None:  # by a state that is lost, whose clock may have been ahead
+                    sequence.raise_to(db, page.sealed)
+                if page.ensured and upload.agreed != "yes":
+                    UploadTable.set_agreed(db, upload.number, "yes")
+                    UploadTable.set_trouble(db, upload.number, "")
+                if over:
+                    FileTable.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
+                adopted += sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)
+                files = [item.stored.file for item in page.items if item.registered]
+                same += sum(FileTable.catalogued_as(db, upload.number, file.raw, file.sha256) for file in files)
+                if over and not page.next:
+                    FileTable.forget_unstored(db, upload.number)
+                    UploadTable.set_state(db, upload.number, "completed")
+                    UploadTable.heard(db, upload.number, time.time())
+            crash_point("watcher.recalled")
+        return adopted, same, asked
+
+    def _catalogued(self, upload: UploadRow) -> int:
+        with self._store.reading() as db:
+            return FileTable.tallies(db, upload.number).get("catalogued", Tally()).files
+
+    def _announce_again(self, upload: UploadRow) -> int:
+        """Announce again what the catalog does not have, though it was heard to; nothing is moved for it.
+
+        What is heard only while it is asked says nothing: its answer may be older than that.
+        """
+        with self._store.reading() as db:
+            lacks = FileTable.on_storage(db, upload.number)
+        for page in self._pages(upload):
+            for item in page.items:
+                lacks.pop((item.stored.file.raw, item.stored.file.sha256), None)
+        if lacks and not self._ended.is_set():
+            with self._store.transaction() as db:
+                FileTable.announce_again(db, lacks.values())
+                UploadTable.reseal(db, upload.number)
+        return len(lacks)
+
+    def _ask(self, upload: UploadRow, after: str) -> Datafiles:
+        question = ListDatafiles(upload_id=upload.upload_id, after=after)
+        return self._bus.ask(question, Datafiles, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+
+    def _unanswered(self, upload: UploadRow, error: MessagingError) -> None:
+        refused = isinstance(error, QuestionRefused) and error.code != "unavailable"
+        sentence = (
+            f"The catalog does not say which files of this upload it has: {error}. "
+            + ("Tell an operator" if refused else "It is asked again automatically")
+            + "; until then the upload cannot be completed."
+        )
+        if sentence == upload.recall:
+            return
+        log.warning("catalog_query_failed", upload_id=upload.upload_id, problem=str(error))
+        with self._store.transaction() as db:
+            UploadTable.set_recall(db, upload.number, sentence)
+        self._changed()
+
+
+def _receipt(item: KnownDatafile, due_at: float) -> FileReceipt:
+    stored = item.stored
+    if item.registered:
+        return FileReceipt(stored.file, "catalogued", object=stored.object, detail=stored.state)
+    return FileReceipt(stored.file, "stored", object=stored.object, due_at=due_at)

@@ -1,0 +1,207 @@
+"""Local cleanup: removes files of completed datasets one by one, each after its stored copy was hashed again."""
+
+import sqlite3
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import structlog
+
+from datauploader.contracts.files import FileReleased
+from datauploader.contracts.questions import HashStored, StoredHash
+from datauploader.errors import MessagingError, QuestionRefused
+from datauploader.messaging.port import Bus
+from datauploader.reliability.backoff import Backoff
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
+from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
+from datauploader_watcher.background.local_removal import CHANGED, Removal
+from datauploader_watcher.domain.releasing import objection
+from datauploader_watcher.errors import FolderError, RootLost, Vanished
+from datauploader_watcher.ledger.files import FileRow, FileTable
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
+from datauploader_watcher.outgoing.publishing import say
+from datauploader_watcher.uploads.context import WatcherContext
+from datauploader_watcher.uploads.sealing import counts
+
+log = structlog.get_logger()
+
+AT_ONCE = 8
+"""Objects that the storage is asked to hash at the same time."""
+BACKOFF = Backoff(first_s=10.0, longest_s=3600.0)
+UNLINKING = "unlinking"
+"""Stands in the row while its file is being removed, so that a crash in between is understood afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    row: FileRow
+    answer: "Future[StoredHash]"
+
+
+class LocalCleanup:
+    """Cleanup of local copies: a thread that works off the rows in state `releasing`."""
+
+    def __init__(self, context: WatcherContext, bus: Bus) -> None:
+        """Take what it needs to ask, to remove and to tell."""
+        self._store, self._outbox, self._bus, self._here = context.store, context.outbox, bus, context.here
+        self._settings, self._admission, self._disks = context.settings, context.admission, context.disks
+        self._news = threading.Event()
+        self._stopping = False
+        self._rounds = 0
+        """Since datasets were completed last."""
+        self._thread = WorkerThread(self._run, name="release")
+
+    def start(self) -> None:
+        """Begin, with what a former run left."""
+        if self._settings.allow_delete:
+            self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Remove nothing more."""
+        self._stopping = True
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def wake(self) -> None:
+        """Look for datasets that have been completed."""
+        self._rounds = 0
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._news.clear()
+            try:
+                left = any(list(map(self._release, self._uploads())))
+            except sqlite3.OperationalError as error:
+                log.warning("cleanup_write_failed", problem=str(error))
+                left = True
+            self._rounds += 1
+            self._news.wait(BACKOFF.wait_s(self._rounds) if left else None)
+
+    def _uploads(self) -> list[UploadRow]:
+        with self._store.reading() as db:
+            done = UploadTable.in_states(db, ("completed",))
+            return [upload for upload in done if FileTable.in_state(db, upload.number, "releasing", 1)]
+
+    def _release(self, upload: UploadRow) -> bool:
+        """Work off one upload; True when something is left for later."""
+        disk = self._admission.resumed(upload).disk(self._disks)
+        kept: list[str] = []
+        while not self._stopping:
+            with self._store.reading() as db:
+                rows = FileTable.in_state(db, upload.number, "releasing", AT_ONCE)
+            if not rows:
+                break
+            try:
+                disk.verify_root()
+                self._some(upload, disk, rows, kept)
+            except RootLost as problem:
+                log.info("cleanup_retry_scheduled", upload_id=upload.upload_id, problem=str(problem))
+                return True
+            except QuestionRefused as refusal:
+                log.warning("cleanup_refused", upload_id=upload.upload_id, problem=str(refusal))
+                return True
+            except MessagingError as problem:
+                log.info("cleanup_retry_scheduled", upload_id=upload.upload_id, problem=str(problem))
+                return True
+        self._tell_kept(upload, kept)
+        return False
+
+    def _some(self, upload: UploadRow, disk: RootDisk, rows: list[FileRow], kept: list[str]) -> None:
+        """Ask for some rows at once, then act on each answer.
+
+        Raises:
+            MessagingError: nobody answers; the rows stay as they are.
+        """
+        timeout_s = self._settings.release_timeout_s
+        asked = []
+        for row in rows:
+            if not self._is_finished(upload, disk, row, kept):
+                question = HashStored(remote=upload.request.destination.remote, object=row.object or "")
+                answer = self._bus.ask(question, StoredHash, station=self._here, timeout_s=timeout_s)
+                asked.append(_Asked(row, answer))
+        for one in asked:
+            why = objection(one.row.digests, one.row.stamp.size, self._result(one.answer))
+            if not why:
+                why = self._remove(upload, disk, one.row)
+            if why:
+                self._keep(one.row, why, kept)
+
+    def _result(self, answer: "Future[StoredHash]") -> StoredHash:
+        while not self._stopping:
+            try:
+                return answer.result(0.5)
+            except TimeoutError:
+                continue
+        raise MessagingError("the watcher stops")
+
+    def _is_finished(self, upload: UploadRow, disk: RootDisk, row: FileRow, kept: list[str]) -> bool:
+        """Deal with a row whose file is not there, or not what was uploaded; False when it may be asked for."""
+        if not row.object:
+            self._keep(row, "its place on the storage is not known", kept)
+            return True
+        try:
+            if row.reason == UNLINKING and self._removal(disk, row).left_hidden():
+                self._finish(upload, disk, row, kept)
+                return True
+            now = stamp_of(lstat(disk, row.path))
+        except Vanished:
+            if row.reason == UNLINKING:
+                self._released(upload, row)
+            else:
+                self._keep(row, "it no longer exists", kept)
+            return True
+        except FolderError as problem:
+            self._keep(row, str(problem), kept)
+            return True
+        if not row.stamp.agrees(now):
+            self._keep(row, CHANGED, kept)
+            return True
+        return False
+
+    def _finish(self, upload: UploadRow, disk: RootDisk, row: FileRow, kept: list[str]) -> None:
+        """Deal with a file that a former run hid, and died."""
+        if why := self._removal(disk, row).finish():
+            self._keep(row, why, kept)
+        else:
+            self._released(upload, row)
+
+    def _remove(self, upload: UploadRow, disk: RootDisk, row: FileRow) -> str:
+        """Remove a file that still is what was uploaded; return why it was not removed."""
+        if why := self._removal(disk, row).remove(lambda: self._note_removal(row)):
+            return why
+        crash_point("watcher.unlinked")
+        self._released(upload, row)
+        return ""
+
+    def _removal(self, disk: RootDisk, row: FileRow) -> Removal:
+        return Removal(disk, row, lambda: self._stopping)
+
+    def _note_removal(self, row: FileRow) -> None:
+        with self._store.transaction() as db:
+            FileTable.set_reason(db, row, UNLINKING)
+        crash_point("watcher.unlinking")
+
+    def _released(self, upload: UploadRow, row: FileRow) -> None:
+        with self._store.transaction() as db:
+            FileTable.set_state(db, row.folder, row.name, "released")
+            say(db, upload, FileReleased(upload_id=upload.upload_id, files=(row.version,)), row.version.key)
+        crash_point("watcher.released")
+        self._outbox.wake()
+
+    def _keep(self, row: FileRow, why: str, kept: list[str]) -> None:
+        log.warning("local_copy_kept", path=row.version.path, reason=why)
+        with self._store.transaction() as db:
+            FileTable.set_state(db, row.folder, row.name, "catalogued")
+            FileTable.set_reason(db, row, "kept", why)
+        kept.append(f"{row.version.path} was kept on this station, because {why}.")
+
+    def _tell_kept(self, upload: UploadRow, kept: list[str]) -> None:
+        if not kept:
+            return
+        more = (f"{len(kept) - 10} more files were kept.",) if len(kept) > 10 else ()  # noqa: PLR2004 - a list to read
+        with self._store.transaction() as db:
+            say(db, upload, counts(db, upload, troubles=(*kept[:10], *more)))
+        self._outbox.wake()

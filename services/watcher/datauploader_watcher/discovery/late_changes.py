@@ -1,0 +1,198 @@
+"""Late changes: what came or changed in the folder of a dataset after it was complete is found and told."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from datauploader.contracts.names import display, pack
+from datauploader.contracts.paths import FilePath
+from datauploader.contracts.uploads import UploadOutgrown
+from datauploader.reliability import Store
+from datauploader.reliability.hang_guard import in_a_thread
+from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
+from datauploader_watcher.discovery.scanner import Scan
+from datauploader_watcher.domain.selection import Omission
+from datauploader_watcher.domain.versions import Stamp, split
+from datauploader_watcher.errors import FolderError, RootLost
+from datauploader_watcher.ledger.files import FileTable, KnownRow
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
+from datauploader_watcher.outgoing.publishing import say
+from datauploader_watcher.uploads.admission import UploadPlan
+from datauploader_watcher.uploads.context import WatcherContext
+from datauploader_watcher.uploads.earlier import REASON, EarlierFiles, earlier_of
+
+log = structlog.get_logger()
+
+NAMED = 10
+_BLOCK = 1 << 20
+_DRIVE_S = 0.05
+"""Pause while the drive has not answered."""
+
+
+@dataclass(slots=True)
+class LateChanges:
+    """Late changes: what a walk finds that is new, that has another size, and that must be read to know."""
+
+    sizes: dict[bytes, int] = field(default_factory=dict)
+    doubtful: dict[bytes, Stamp] = field(default_factory=dict)
+
+    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
+        """See `Findings.regular`; what was left out on purpose, or is being removed, is no news."""
+        state, reason = (row[4], row[5]) if row is not None else ("", None)
+        if state == "releasing" or (state == "left-out" and reason not in ("unreadable", REASON)):
+            return
+        if row is None or state in ("left-out", "gone", "released") or row[1] != seen.size:
+            self.sizes[path] = seen.size
+        else:
+            self.doubtful[path] = seen
+
+    def expects(self, path: bytes) -> bool:  # noqa: ARG002 - the interface
+        """See `Findings.expects`."""
+        return False
+
+    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
+        """See `Findings.omit`."""
+
+    def vanished(self, path: bytes) -> None:
+        """See `Findings.vanished`."""
+
+    def enter(self, path: bytes) -> bool:  # noqa: ARG002 - the interface
+        """See `Findings.enter`."""
+        return True
+
+    def readable(self, path: bytes) -> None:
+        """See `Findings.readable`."""
+
+    def lose(self, problem: RootLost) -> None:
+        """See `Findings.lose`."""
+
+
+def compare(
+    store: Store, number: int, plan: UploadPlan, disk: RootDisk, ended: threading.Event, earlier: EarlierFiles | None
+) -> LateChanges | None:
+    """Compare a folder with what was uploaded of it; None where it is away, or the watcher ends meanwhile.
+
+    A file of the same size whose stamp has changed, or that a program had open when it was read, is read again: a
+    change of its permissions is no change of the dataset.
+    """
+    later = LateChanges()
+    scan = Scan(disk, store, number, plan.selection, later, list(plan.sources), deep=True, earlier=earlier)
+    while not ended.is_set() and scan.step():
+        if scan.waiting:
+            ended.wait(_DRIVE_S)
+    scan.close()
+    if scan.lost or ended.is_set():
+        return None
+    with store.reading() as db:
+        for row in FileTable.written(db, number):
+            if row.path not in later.sizes and row.state == "catalogued":
+                later.doubtful.setdefault(row.path, row.stamp)
+    for path, seen in later.doubtful.items():
+        if ended.is_set():
+            return None
+        if not _is_same(store, number, disk, path, seen):
+            later.sizes[path] = seen.size
+    return later
+
+
+def _is_same(store: Store, number: int, disk: RootDisk, path: bytes, seen: Stamp) -> bool:
+    """Read a file and compare it with what was uploaded; one that is not there, or cannot be read, is no news."""
+    folder, name = split(path)
+    try:
+        now = stamp_of(lstat(disk, path))
+        sha256 = _sha256(disk, folder, name)
+    except (FolderError, OSError):
+        return True
+    with store.transaction() as db:
+        place = FileTable.folder(db, number, folder)
+        known = FileTable.find_in(db, place, name) if place is not None else None
+        same = known is not None and known.digests.sha256 == sha256
+        if same and place is not None and now == seen:
+            FileTable.restamp(db, place, name, now)
+    return same
+
+
+def _sha256(disk: RootDisk, folder: bytes, name: bytes) -> bytes:
+    with disk.folder(folder) as opened:
+        descriptor = opened.open(name)
+    try:
+        digest = hashlib.sha256()
+        while data := os.read(descriptor, _BLOCK):
+            digest.update(data)
+        return digest.digest()
+    finally:
+        os.close(descriptor)
+
+
+class LateChangeScan:
+    """Scans for late changes, one folder after the other, each in a thread that nobody waits for."""
+
+    def __init__(self, context: WatcherContext) -> None:
+        """Take the station."""
+        self._context = context
+        self._waits = context.settings.look_again_s
+        self._ended = threading.Event()
+        self._looking: tuple[UploadRow, Future[LateChanges | None]] | None = None
+
+    def stop(self) -> None:
+        """Look no further; what was not looked at to its end is looked at again."""
+        self._ended.set()
+
+    def scan_due(self) -> None:
+        """Go on: take what a look has found, or begin the next one that is due."""
+        if self._looking is None:
+            self._begin()
+        elif self._looking[1].done():
+            upload, answer = self._looking
+            self._looking = None
+            self._take(upload, answer.result)
+
+    def _begin(self) -> None:
+        now = self._context.clock.now_ns() / 1e9
+        with self._context.store.reading() as db:
+            upload = UploadTable.to_look_at(db, now, 2 * max(self._waits, default=0.0))
+        if upload is not None:
+            self._looking = upload, in_a_thread(partial(self._compare, upload))
+
+    def _compare(self, upload: UploadRow) -> LateChanges | None:
+        context = self._context
+        plan = context.admission.resumed(upload)
+        earlier = earlier_of(context.store, plan.root, upload.request)
+        return compare(context.store, upload.number, plan, plan.disk(context.disks), self._ended, earlier)
+
+    def _take(self, upload: UploadRow, result: Callable[[], LateChanges | None]) -> None:
+        try:
+            later = result()
+        except (FolderError, OSError) as problem:
+            log.info("late_change_scan_failed", upload_id=upload.upload_id, problem=str(problem))
+            later = None
+        except Exception:  # the boundary of one look: an unknown error must not keep the others from theirs
+            log.exception("late_change_scan_failed", upload_id=upload.upload_id)
+            later = None
+        now = self._context.clock.now_ns() / 1e9
+        with self._context.store.transaction() as db:
+            looks, before = UploadTable.looked(db, upload.number, len(later.sizes) if later else 0)
+            if later is not None and (later.sizes or before):
+                say(db, upload, _outgrown(upload, later, now), str(looks))
+                log.info("upload_outgrown", upload_id=upload.upload_id, files=len(later.sizes))
+            more = self._waits[looks:]
+            UploadTable.next_look(db, upload.number, now + more[0] - self._waits[looks - 1] if more else None)
+        self._context.outbox.wake()
+
+
+def _outgrown(upload: UploadRow, later: LateChanges, now: float) -> UploadOutgrown:
+    first = sorted(later.sizes)[:NAMED]
+    return UploadOutgrown(
+        upload_id=upload.upload_id,
+        files=len(later.sizes),
+        bytes=sum(later.sizes.values()),
+        first=tuple(FilePath(path=display(path), path_b64=pack(path)) for path in first),
+        looked_at=datetime.fromtimestamp(now, UTC),
+    )

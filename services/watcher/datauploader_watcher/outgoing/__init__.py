@@ -1,0 +1,1 @@
+"""What the station says: finished versions, omissions, and that it is alive."""

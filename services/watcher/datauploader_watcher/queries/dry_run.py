@@ -1,0 +1,271 @@
+"""The dry run of an upload: the same walk as its scan's, whose findings are counted and not kept."""
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from datauploader.contracts.names import display, escape
+from datauploader.contracts.previews import LeftOutGroup, Overlap, Preview, Refused
+from datauploader.contracts.questions import PreviewUpload
+from datauploader.contracts.uploads import UploadRequested
+from datauploader.errors import QuestionRefused
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader_watcher.adapters.disk import is_below
+from datauploader_watcher.discovery.scanner import Findings, Scan, Start
+from datauploader_watcher.domain.selection import Omission, Selection
+from datauploader_watcher.domain.versions import Stamp
+from datauploader_watcher.errors import RootLost, UploadRefused
+from datauploader_watcher.ledger.files import KnownRow
+from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
+from datauploader_watcher.uploads.admission import UploadPlan
+from datauploader_watcher.uploads.context import WatcherContext
+from datauploader_watcher.uploads.earlier import earlier_of
+from datauploader_watcher.uploads.rescan_queue import covers
+
+AT_ONCE = 2
+"""Dry runs at the same time: they read the disk that the uploads read."""
+FIRST = 10
+EXAMPLES = 3
+MOST_OVERLAPS = 20
+LONGEST = 1000
+"""Characters of a path in the answer."""
+YOUNG_S = 2.0
+"""A file that was changed within so many seconds may still be written, whatever quiet period was asked for."""
+AHEAD_S = 60.0
+"""A file from further in the future was copied from a clock that goes wrong; it says nothing about now."""
+NO_UPLOAD = -1
+"""No row of the ledger belongs to it, so the walk knows nothing beforehand."""
+
+
+class DryRuns:
+    """Dry runs: answers the query `watcher.preview` with what an upload would find."""
+
+    def __init__(self, context: WatcherContext) -> None:
+        """Take the station's rules, disks and ledger."""
+        self._context = context
+        self._hang_guard = HangGuard()
+        self._free = threading.BoundedSemaphore(AT_ONCE)
+
+    def __call__(self, question: PreviewUpload) -> Preview:
+        """Walk as the upload's scan would, within the question's bounds.
+
+        Raises:
+            QuestionRefused: other dry runs take all the time of this station.
+        """
+        deadline = time.monotonic() + question.within_s
+        if not self._free.acquire(timeout=question.within_s / 2):
+            raise QuestionRefused("busy", "this station is busy with other requests; try again in a few seconds")
+        try:
+            plan = self.plan(question.request)
+            held = {one.path: one.size for one in question.held}
+            report = DryRunReport(
+                plan, question.request, self._context.clock.now_ns(), self._overlapping(plan, deadline), held
+            )
+            entries, partial = walk(self._context, plan, question.request, report, question.most_entries, deadline)
+            return report.answer(entries, partial=partial)
+        except UploadRefused as refusal:
+            return Preview(refused=Refused(reason=refusal.reason, detail=refusal.detail, hint=refusal.hint))
+        finally:
+            self._free.release()
+
+    def plan(self, request: UploadRequested) -> UploadPlan:
+        """Check a request as an upload's, and wait only so long for its drive.
+
+        Raises:
+            Refusal: it would be rejected.
+        """
+        try:
+            return self._hang_guard.call_with_deadline(request.root, lambda: self._context.admission.plan(request))
+        except DriveTimeout as error:
+            raise UploadRefused("root-silent", f"{request.root} does not answer.", "Check the network.") from error
+
+    def _overlapping(self, plan: UploadPlan, deadline: float) -> list["OverlappingUpload"]:
+        """Find open uploads that may take files of the same folders."""
+        with self._context.store.reading() as db:
+            uploads = UploadTable.in_states(db, OPEN)
+        found: list[OverlappingUpload] = []
+        for upload in uploads:
+            if len(found) == MOST_OVERLAPS or time.monotonic() > deadline:
+                break
+            overlapping = self._overlapping_upload(upload)
+            if overlapping is not None and overlapping.may_meet(plan.root):
+                found.append(overlapping)
+        return found
+
+    def _overlapping_upload(self, upload: UploadRow) -> "OverlappingUpload | None":
+        root = upload.request.root
+        try:
+            there = self._hang_guard.call_with_deadline(root, lambda: self._context.admission.resumed(upload))
+        except (DriveTimeout, UploadRefused, OSError, ValueError):
+            return None
+        return OverlappingUpload(upload, there)
+
+
+def walk(
+    context: WatcherContext, plan: UploadPlan, request: UploadRequested, findings: Findings, most: int, deadline: float
+) -> tuple[int, bool]:
+    """Walk as a scan does, within bounds; return the entries that were seen, and whether there may be more."""
+    disk = context.disks(plan.root, plan.mount)
+    earlier = earlier_of(context.store, plan.root, request)
+    begin = starts(plan.sources)
+    scan = Scan(disk, context.store, NO_UPLOAD, plan.selection, findings, begin, deep=False, earlier=earlier)
+    try:
+        while (goes_on := scan.step()) and scan.entries < most and time.monotonic() < deadline:
+            pass
+    finally:
+        scan.close()
+    return scan.entries, goes_on
+
+
+def starts(sources: Sequence[Start]) -> list[Start]:
+    """Leave out files that lie in a source that is walked anyway, so that nothing is counted twice."""
+    whole = [(folder, names) for folder, names in sources if names is None]
+    return [
+        (folder, names) for folder, names in sources
+        if names is None or not any(covers(source, folder) for source in whole)
+    ]  # fmt: skip
+
+
+class OverlappingUpload:
+    """An overlapping upload: one that is open, and how many of the files belong to it already."""
+
+    def __init__(self, upload: UploadRow, plan: UploadPlan) -> None:
+        """Take the upload and what it means on this disk."""
+        self._upload, self._plan = upload, plan
+        self._prefix = plan.root.rstrip(b"/\\") + os.fsencode(os.sep)
+        self.files = 0
+
+    def may_meet(self, root: bytes) -> bool:
+        """Tell whether one of the two folders lies in the other."""
+        return is_below(root, self._plan.root) or is_below(self._plan.root, root)
+
+    def count_file(self, path: bytes) -> None:
+        """Count a file, by its absolute path, where it belongs to the upload."""
+        if not path.startswith(self._prefix):
+            return
+        below = path[len(self._prefix) :].replace(os.fsencode(os.sep), b"/")
+        if any(covers(source, below) for source in self._plan.sources) and not self._omits(below):
+            self.files += 1
+
+    def _omits(self, path: bytes) -> bool:
+        """Tell whether the patterns leave out the file or a folder that it lies in."""
+        return any(self._plan.selection.omits(folder, folder=True) for folder in _above(path)) or bool(
+            self._plan.selection.omits(path)
+        )
+
+    def overlap(self) -> Overlap:
+        """Say what was counted."""
+        return Overlap(
+            upload_id=self._upload.upload_id, requested_by=self._upload.request.requested_by.id, files=self.files
+        )
+
+
+def _above(path: bytes) -> list[bytes]:
+    parts = path.split(b"/")
+    return [b"/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+class DryRunReport:
+    """The report of a dry run: `Findings` of a walk that leaves no trace."""
+
+    def __init__(
+        self,
+        plan: UploadPlan,
+        request: UploadRequested,
+        now_ns: int,
+        overlapping: Sequence[OverlappingUpload],
+        held: Mapping[str, int],
+    ) -> None:
+        """Begin with nothing seen; `held` are the sizes of what the storage has, by escaped paths below the root."""
+        self._held = held
+        self._same_size = self._differing = 0
+        self._differing_first: list[str] = []
+        self._selection: Selection = plan.selection
+        self._root, self._overlapping, self._now_ns = plan.root, overlapping, now_ns
+        self._young_ns = int(max(request.quiet_period_s, YOUNG_S) * 1e9)
+        self._entered = {folder for folder, names in plan.sources if names is None}
+        self._groups: dict[tuple[str, str], tuple[int, list[str]]] = {}
+        self._files = self._bytes = self._stability = 0
+        self._first: list[str] = []
+        self._settling_first: list[str] = []
+        self._times: tuple[int, int] | None = None
+        self._trouble = ""
+
+    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:  # noqa: ARG002 - as `Findings` has it
+        """Count a file that would be uploaded."""
+        self._files += 1
+        self._bytes += seen.size
+        if len(self._first) < FIRST:
+            self._first.append(shown(path))
+        oldest, newest = self._times or (seen.mtime_ns, seen.mtime_ns)
+        self._times = min(oldest, seen.mtime_ns), max(newest, seen.mtime_ns)
+        if -AHEAD_S * 1e9 < self._now_ns - seen.mtime_ns < self._young_ns:
+            self._stability += 1
+            if len(self._settling_first) < EXAMPLES:
+                self._settling_first.append(shown(path))
+        if self._held and (size := self._held.get(escape(path))) is not None:
+            self._meet(path, same=size == seen.size)
+        if self._overlapping:
+            full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
+            for overlapping in self._overlapping:
+                overlapping.count_file(full)
+
+    def _meet(self, path: bytes, *, same: bool) -> None:
+        self._same_size += same
+        self._differing += not same
+        if not same and len(self._differing_first) < FIRST:
+            self._differing_first.append(shown(path))
+
+    def expects(self, path: bytes) -> bool:  # noqa: ARG002 - as `Findings` has it
+        """Nothing is known beforehand."""
+        return False
+
+    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:  # noqa: ARG002 - as `Findings` has it
+        """Count what stays out, by its reason."""
+        unreadable = omission.reason == "unreadable"
+        detail = "it is in use or cannot be read now; the upload will try again" if unreadable else omission.detail
+        group = (omission.reason, detail)
+        count, examples = self._groups.get(group, (0, []))
+        if len(examples) < EXAMPLES:
+            examples.append(shown(path) + ("/" if folder else ""))
+        self._groups[group] = count + 1, examples
+
+    def vanished(self, path: bytes) -> None:
+        """Nothing is on the record."""
+
+    def enter(self, path: bytes) -> bool:
+        """Enter every folder once."""
+        if path in self._entered:
+            return False
+        self._entered.add(path)
+        return True
+
+    def readable(self, path: bytes) -> None:
+        """Nothing is on the record."""
+
+    def lose(self, problem: RootLost) -> None:
+        """Remember why the walk ended."""
+        self._trouble = str(problem)
+
+    def answer(self, entries: int, *, partial: bool) -> Preview:
+        """Say what was seen."""
+        oldest, newest = self._times or (None, None)
+        return Preview(
+            files=self._files, bytes=self._bytes, first=tuple(self._first), left_out=self._left_out(),
+            settling=self._stability, settling_first=tuple(self._settling_first), oldest_mtime_ns=oldest,
+            newest_mtime_ns=newest, overlaps=tuple(one.overlap() for one in self._overlapping if one.files),
+            differing=self._differing, differing_first=tuple(self._differing_first), same_size=self._same_size,
+            entries=entries, partial=partial or bool(self._trouble), trouble=self._trouble[:LONGEST],
+        )  # fmt: skip
+
+    def _left_out(self) -> tuple[LeftOutGroup, ...]:
+        return tuple(
+            LeftOutGroup(reason=reason, detail=detail, count=count, examples=tuple(examples))
+            for (reason, detail), (count, examples) in sorted(self._groups.items(), key=lambda item: -item[1][0])
+        )
+
+
+def shown(path: bytes) -> str:
+    """Return a path as text of bounded length."""
+    return display(path)[:LONGEST]

@@ -1,0 +1,272 @@
+"""Admission of uploads: whether one can be done on this station, and in which words it is refused."""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from datauploader.contracts.uploads import UploadRequested
+from datauploader.files import nofollow
+from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk, RootDisk, is_below
+from datauploader_watcher.adapters.mounts import mount_point
+from datauploader_watcher.discovery.scanner import Start
+from datauploader_watcher.domain.selection import Selection
+from datauploader_watcher.domain.versions import split
+from datauploader_watcher.errors import BadPattern, UploadRefused
+from datauploader_watcher.ledger.places import RootPlaceTable
+from datauploader_watcher.ledger.uploads import UploadRow
+from datauploader_watcher.settings import HIDDEN_PREFIX, RuleSettings, WatcherSettings
+from datauploader_watcher.uploads.barred import BarredDisk
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPlan:
+    """What a request means on this disk."""
+
+    root: bytes
+    mount: bytes
+    sources: tuple[Start, ...]
+    selection: Selection
+    barred: bool = False
+    """The root is not below the station's `roots` any more."""
+
+    def disk(self, disks: OpenDisk) -> RootDisk:
+        """Return what the files are read through; of a barred root nothing can be."""
+        return BarredDisk(self.root) if self.barred else disks(self.root, self.mount)
+
+    @property
+    def places(self) -> str:
+        """The sources as the ledger keeps them."""
+        return json.dumps(
+            [
+                (os.fsdecode(folder), None if names is None else [os.fsdecode(name) for name in sorted(names)])
+                for folder, names in self.sources
+            ]
+        )
+
+
+class UploadAdmission:
+    """Admission control: this station's rules for requests."""
+
+    def __init__(self, settings: WatcherSettings, remotes: Sequence[str], places: RootPlaceTable) -> None:
+        """Take the station's settings, the names of the facility's remotes (none: not known here), and its memory."""
+        self._settings = settings
+        self._remotes = tuple(remotes)
+        self._hang_guard = HangGuard()
+        self._places = places
+        self._real: dict[Path, bytes] = {}
+        self._moved: dict[Path, str] = {}
+        for root in settings.roots:
+            self._where(root)
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that uploads may come from."""
+        return self._settings.roots
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences about roots that lead elsewhere than they did."""
+        return tuple(self._moved.values())
+
+    def check_rule(self, rule: RuleSettings, prefix: str) -> bytes:
+        """Check what a standing rule will ask for, before it does, and return where its folders really are.
+
+        Raises:
+            BadPattern: says what is wrong with it.
+        """
+        real = os.path.realpath(os.fsencode(prefix))
+        if not self.allows(real):
+            raise BadPattern(f"{prefix} is not below any of the station's `roots`; add it there")
+        if self._remotes and rule.remote not in self._remotes:
+            raise BadPattern(f"there is no remote {rule.remote!r}; write one of {', '.join(sorted(self._remotes))}")
+        if rule.delete_after and not self._settings.allow_delete:
+            raise BadPattern("delete_after needs allow_delete = true in [watcher]")
+        Selection(include=rule.include, exclude=rule.exclude, marker=rule.marker)
+        return real
+
+    def plan(self, request: UploadRequested) -> UploadPlan:
+        """Check a request and work out where to look.
+
+        Raises:
+            Refusal: it cannot be done here, in words for the person who asked.
+        """
+        selection = self.selection(request)
+        self._check_remote(request.destination.remote)
+        if request.delete_after and not self._settings.allow_delete:
+            raise UploadRefused(
+                "delete-not-allowed",
+                "This station does not allow uploads to remove local files.",
+                "Start the upload without removing local files, or have the station's administrator set allow_delete.",
+            )
+        try:
+            root = self._root(request.root)
+            sources = self._sources(root, request, missing_ok=request.mode == "sync")
+        except ValueError as error:
+            raise UploadRefused(
+                "bad-path", "The folder or a file of the upload has an invalid name.", "Select it again."
+            ) from error
+        return UploadPlan(root, mount_point(root), sources, selection)
+
+    def resumed(self, upload: UploadRow) -> UploadPlan:
+        """Return the plan of an upload that was taken up in a former run, whatever is away or leads elsewhere now."""
+        request = upload.request
+        root = upload.root or os.path.realpath(os.fsencode(request.root))
+        sources = _remembered(upload.sources) if upload.root else self._former_sources(root, request)
+        return UploadPlan(
+            root, upload.mount, sources, self.selection(request, bounded=False), barred=not self.allows(root)
+        )
+
+    def selection(self, request: UploadRequested | RuleSettings, *, bounded: bool = True) -> Selection:
+        """Read the patterns of a request, or of a rule; see `Selection`.
+
+        Raises:
+            Refusal: one of them cannot be read.
+        """
+        try:
+            return Selection(
+                include=request.include,
+                exclude=request.exclude,
+                always_exclude=(*self._settings.default_exclude, f"{HIDDEN_PREFIX.decode()}*"),
+                marker=request.marker,
+                bounded=bounded,
+            )
+        except BadPattern as error:
+            raise UploadRefused("bad-pattern", f"{error}.", "Correct the pattern, then try again.") from error
+
+    def _check_remote(self, remote: str) -> None:
+        if self._remotes and remote not in self._remotes:
+            raise UploadRefused(
+                "remote-unknown",
+                f"There is no storage named {remote!r} here.",
+                f"Choose one of: {', '.join(sorted(self._remotes))}.",
+            )
+
+    def _root(self, text: str) -> bytes:
+        root = os.path.realpath(os.fsencode(text))
+        if not self._settings.roots:
+            raise UploadRefused(
+                "no-roots",
+                "No folder of this station is allowed for uploads yet.",
+                "Have the station's administrator list the folders in `roots` of its `[watcher]` settings.",
+            )
+        if not Path(text).is_absolute() or not self.allows(root):
+            raise UploadRefused(
+                "outside-roots",
+                f"{text} is not below a folder that this station allows uploads from.",
+                f"Select a folder below {' or '.join(str(one) for one in self._settings.roots)}.",
+            )
+        _check_readable(root, text)
+        return root
+
+    def allows(self, path: bytes) -> bool:
+        """Tell whether a resolved path lies below one of the station's roots, as they were when the service started."""
+        return any(is_below(path, self._where(root)) for root in self._settings.roots)
+
+    def _where(self, root: Path) -> bytes:
+        """Return where a root really is, or was when it was first seen: whoever swaps it for a link is not believed.
+
+        One on a drive that hangs counts by its name until the drive has answered.
+        """
+        if root not in self._real:
+            name = os.fsencode(root)
+            try:
+                now, there = self._hang_guard.call_with_deadline(root, lambda: _resolved(name), "where")
+            except DriveTimeout:
+                return name
+            known = self._places.get(name)
+            if known is None and there:
+                self._places.put(name, now)
+            if known not in (None, now):
+                self._moved[root] = (
+                    f"{root} in `roots` led to {os.fsdecode(known or b'')} and leads to {os.fsdecode(now)} now, which "
+                    "is not trusted: undo the change, or write the real folder, without links, in `roots`."
+                )
+                log.warning("root_moved", problem=self._moved[root])
+            self._real[root] = known or now
+        return self._real[root]
+
+    def _former_sources(self, root: bytes, request: UploadRequested) -> tuple[Start, ...]:
+        """Find the sources of an upload that was opened by a version which did not remember where they were."""
+        try:
+            return self._sources(root, request, missing_ok=True)
+        except UploadRefused:  # one of them leads out now: by its name it is found to be a link, and left out
+            return self._sources(root, request, missing_ok=True, resolve=os.path.normpath)
+
+    @staticmethod
+    def _sources(
+        root: bytes, request: UploadRequested, *, missing_ok: bool, resolve: Callable[[bytes], bytes] = os.path.realpath
+    ) -> tuple[Start, ...]:
+        starts: dict[bytes, set[bytes] | None] = {}
+        for source in request.sources:
+            folder, name = _source(root, source, resolve, missing_ok=missing_ok)
+            if name is None:
+                starts[folder] = None
+            elif (names := starts.setdefault(folder, set())) is not None:
+                names.add(name)
+        return tuple((folder, None if names is None else frozenset(names)) for folder, names in starts.items())
+
+
+def _resolved(root: bytes) -> tuple[bytes, bool]:
+    """Return where a root is now, and whether it is there."""
+    return os.path.realpath(root), os.path.isdir(root)  # noqa: PTH112 - bytes
+
+
+def _check_readable(root: bytes, text: str) -> None:
+    try:
+        if not stat.S_ISDIR(nofollow.look(root).st_mode):
+            raise UploadRefused(
+                "root-missing", f"{text} is a file, not a folder.", "Select the folder that contains it."
+            )
+        with LocalDisk(root).folder(b"") as opened:
+            opened.stat(b".")
+    except PermissionError as error:
+        raise UploadRefused(
+            "root-unreadable",
+            f"The upload service may not read {text}.",
+            "Give the account that runs the watcher read access to the folder, then try again.",
+        ) from error
+    except OSError as error:
+        raise UploadRefused(
+            "root-missing",
+            f"{text} cannot be reached: {error.strerror}.",
+            "Check the name, and that the drive is connected or mounted; then try again.",
+        ) from error
+
+
+def _source(
+    root: bytes, source: str, resolve: Callable[[bytes], bytes], *, missing_ok: bool
+) -> tuple[bytes, bytes | None]:
+    """Return where to look for a source: a folder, and a name in it where it is a file."""
+    raw = os.fsencode(source.replace("\\", "/") if os.name == "nt" else source)
+    full = resolve(os.path.join(root, raw))  # noqa: PTH118 - bytes
+    if raw.startswith(b"/") or not is_below(full, root):
+        raise UploadRefused(
+            "source-outside",
+            f"{source} is not below the folder of the upload.",
+            "Select files and folders below that folder; links that lead out of it are not followed.",
+        )
+    relative = full[len(root) :].strip(b"/\\").replace(os.fsencode(os.sep), b"/")
+    try:
+        seen = nofollow.look(full)
+    except OSError:
+        seen = None
+    if not relative or (seen and stat.S_ISDIR(seen.st_mode)):
+        return relative, None
+    if seen or missing_ok:
+        return split(relative)
+    raise UploadRefused("source-missing", f"{source} does not exist.", "Check the name, then try again.")
+
+
+def _remembered(places: str) -> tuple[Start, ...]:
+    return tuple(
+        (os.fsencode(folder), None if names is None else frozenset(os.fsencode(name) for name in names))
+        for folder, names in json.loads(places)
+    )

@@ -1,0 +1,114 @@
+"""The rescan queue of an upload: folders where something happened, and where it may have been missed."""
+
+import heapq
+
+from datauploader_watcher.clock import Clock
+from datauploader_watcher.discovery.scanner import Start
+from datauploader_watcher.domain.versions import split
+
+LOOK_AGAIN_S = (1.0, 5.0)
+"""A new folder is looked at again after so long: files may have come between the look and the watch on it."""
+YOUNG_S = 60.0
+"""A folder that is younger is looked at again whenever something new was seen in it."""
+LONG_AGO = float("-inf")
+
+
+class RescanQueue:
+    """A queue of folders to be scanned again: those that belong to an upload, and what is marked in them."""
+
+    def __init__(self, sources: tuple[Start, ...], clock: Clock) -> None:
+        """Begin with the sources themselves."""
+        self._sources, self._clock = sources, clock
+        self._seen: dict[bytes, float] = dict.fromkeys((folder for folder, _ in sources), LONG_AGO)
+        self._marked: dict[bytes, set[bytes] | None] = {}
+        self._later: list[tuple[float, bytes]] = []
+        self._waiting: set[bytes] = set()
+        self.watched = False
+        """Events come; until then the next scan of everything sees what appears in new folders."""
+
+    def __bool__(self) -> bool:
+        return bool(self._marked)
+
+    @property
+    def folders(self) -> int:
+        """How many folders belong to the upload."""
+        return len(self._seen)
+
+    @property
+    def next_due(self) -> float | None:
+        """When a young folder is to be looked at again."""
+        return self._later[0][0] if self._later else None
+
+    def mark(self, path: bytes, *, folder: bool) -> bool:
+        """Have a path looked at; False when it does not belong to the upload."""
+        if not any(covers(source, path) for source in self._sources):
+            return False
+        directory, name = split(path)
+        while directory and directory not in self._seen:  # the topmost folder that is new, or was left out
+            folder, (directory, name) = True, split(directory)
+        names = self._marked.setdefault(directory, set())
+        if names is not None:
+            names.add(name)
+        if folder and path in self._seen:
+            self._marked[path] = None
+        return True
+
+    def enter(self, folder: bytes) -> bool:
+        """Take a folder in; False when it is known."""
+        if folder in self._seen:
+            return False
+        self._seen[folder] = self._clock.monotonic() if self.watched else LONG_AGO
+        self.again(folder)
+        self.again(split(folder)[0])
+        return True
+
+    def again(self, folder: bytes) -> None:
+        """Have a young folder looked at again in a while."""
+        now = self._clock.monotonic()
+        if folder in self._waiting or now - self._seen.get(folder, LONG_AGO) > YOUNG_S:
+            return
+        self._waiting.add(folder)
+        for wait in LOOK_AGAIN_S:
+            heapq.heappush(self._later, (now + wait, folder))
+
+    def ripen(self, now: float) -> None:
+        """Mark the young folders whose time has come."""
+        while self._later and self._later[0][0] <= now:
+            folder = heapq.heappop(self._later)[1]
+            self._waiting.discard(folder)
+            self._marked[folder] = None
+
+    def drain_due(self) -> list[Start]:
+        """Return what is to be looked at, and begin anew."""
+        starts = [(folder, None if names is None else frozenset(names)) for folder, names in self._marked.items()]
+        self._marked.clear()
+        return [self._narrow(start) for start in starts]
+
+    def drop(self) -> None:
+        """Forget what is marked; a scan of everything will see it."""
+        self._marked.clear()
+
+    def rest(self) -> None:
+        """Look at nothing again by itself."""
+        self.drop()
+        self._later.clear()
+        self._waiting.clear()
+
+    def _narrow(self, start: Start) -> Start:
+        """Keep to the names that were asked for, where a folder is not wanted as a whole."""
+        folder, names = start
+        wanted = dict(self._sources).get(folder)
+        if wanted is None or any(source[1] is None and covers(source, folder) for source in self._sources):
+            return start
+        return folder, wanted if names is None else names & wanted
+
+
+def covers(source: Start, path: bytes) -> bool:
+    """Tell whether a path is a source, or lies in one."""
+    folder, names = source
+    if folder and path != folder and not path.startswith(folder + b"/"):
+        return False
+    if names is None:
+        return True
+    below = path[len(folder) + 1 :] if folder else path
+    return below.split(b"/", 1)[0] in names

@@ -1,0 +1,399 @@
+"""The upload session: what is unfinished of one open upload, what is to be looked at, and when all was seen."""
+
+import os
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from datauploader.reliability import Store
+from datauploader_watcher.adapters.disk import RootDisk
+from datauploader_watcher.clock import Clock
+from datauploader_watcher.discovery.scanner import Scan, Start
+from datauploader_watcher.domain.selection import Omission, Selection
+from datauploader_watcher.domain.stability import QuietPeriod, StabilityTracker
+from datauploader_watcher.domain.versions import Stamp, split
+from datauploader_watcher.errors import RootLost
+from datauploader_watcher.ledger.choices import RestlessChoice
+from datauploader_watcher.ledger.files import KnownRow
+from datauploader_watcher.ledger.uploads import UploadRow
+from datauploader_watcher.uploads.barred import BARRED
+from datauploader_watcher.uploads.closing import ClosingState
+from datauploader_watcher.uploads.earlier import EarlierFiles
+from datauploader_watcher.uploads.rescan_queue import RescanQueue
+
+HELD_TOLD_S = 2.0
+"""After so many seconds people are told that an upload waits for the catalogue."""
+COUNT_S = 1.0
+"""The counts of an upload are said at most once in so many seconds."""
+GONE_S = 10.0
+"""For so long a root whose name is gone is waited for after its upload was closed: somebody may rename it back."""
+SCAN_SHARE = 10
+"""A timer's scan comes at the earliest after so many times its own length."""
+
+
+class PendingOmission(NamedTuple):
+    """Something that stays out, not yet on the record: temporary files come and go."""
+
+    omission: Omission
+    due: float
+    folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScanInterval:
+    """The interval between full scans."""
+
+    watched_s: float
+    polled_s: float
+
+
+@dataclass(slots=True)
+class DatasetApproval:
+    """An approval that is waited for: the catalogue says whether the upload may write its dataset."""
+
+    begun_at: float
+    """When the upload was taken up (monotonic)."""
+    patience_s: float
+    asked_at: float
+    """When the catalog was asked last what it has of the upload (monotonic)."""
+
+
+class UploadSession:
+    """The session of one open upload: what the loop holds in memory; a scan finds everything in it again."""
+
+    _gone_since: float | None = None
+    """Since when the root's name is not there any more (monotonic)."""
+    _full_missed = False
+    """Something has changed while a scan of everything ran, perhaps without an event."""
+
+    def __init__(
+        self,
+        upload: UploadRow,
+        disk: RootDisk,
+        selection: Selection,
+        store: Store,
+        clock: Clock,
+        *,
+        quiet: QuietPeriod,
+        interval: ScanInterval,
+        sources: tuple[Start, ...],
+        barred: bool = False,
+        earlier: EarlierFiles | None = None,
+        patience_s: float = 0.0,
+    ) -> None:
+        """Begin, with everything still to be scanned; nothing, where the root is barred.
+
+        For so long it waits for the catalogue before anything is announced.
+        """
+        self.upload, self.disk, self.selection = upload, disk, selection
+        self.stability = StabilityTracker(quiet, hasty=bool(upload.closing))
+        self._earlier, self.sources = earlier, sources
+        self.omissions: dict[bytes, PendingOmission] = {}
+        self.returned: dict[bytes, str] = {}
+        """Records to take back, with the reason that they carried."""
+        self.choices: dict[bytes, RestlessChoice] = {}
+        """What somebody has chosen for files that go on changing."""
+        self.barred = self.given_up = barred
+        """The root may not be read any more; nothing more is to be found: what is not on its way is left out."""
+        self.lost = BARRED if barred else ""
+        """The sentence while the root is away."""
+        self.asked = ""
+        """What a person was asked, because there is no file to seal."""
+        self.unheard, self.unheard_at = "", 0.0
+        """The sentence while nobody answers what was announced, and since when (seconds since 1970)."""
+        self.polled = ""
+        """Why events cannot be relied on, "" where they can."""
+        self.ready = True
+        """There may be versions to announce in the ledger."""
+        self.marked = False
+        """The marker file was seen."""
+        self.looked = False
+        """A scan of everything has ended since the start."""
+        self.scanned_all = False
+        """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
+        self.word = DatasetApproval(clock.monotonic(), patience_s, asked_at=clock.monotonic())
+        self.stirred = True
+        """Something has changed since the counts were said."""
+        self.changed_at, self.counted_at, self.entries = clock.monotonic(), clock.monotonic() - COUNT_S, 0
+        self.rescans = RescanQueue(sources, clock)
+        self._closed: set[bytes] = set()
+        """Files that were closed before they were first looked at."""
+        self._touched: set[bytes] = set()
+        """Files that somebody has written to: they are read again, whatever a look at them says."""
+        self.closing = ClosingState(clock.monotonic())
+        self._store, self._clock, self._interval, self._quiet = store, clock, interval, quiet
+        self._scans: deque[Scan] = deque()
+        self._full: Scan | None = None
+        self._full_counts = self._again = False
+        self._full_began = 0.0
+        self._full_due: float | None = clock.monotonic()
+
+    # what the scan finds
+
+    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
+        """See `Findings.regular`."""
+        choice = self.choices.get(path)
+        if choice is not None and (choice.done or not choice.take):
+            self._touched.discard(path)
+            return
+        left_out = row is not None and row[4] == "left-out"
+        now = self._clock.monotonic()
+        calm = self._quiet.open_s < (self._clock.now_ns() - seen.mtime_ns) / 1e9
+        changed = self.stability.observe_file(path, seen, now, fresh=row is None or left_out, calm=calm)
+        if changed and not left_out:  # what is only tried again is no news
+            self.changed_at = now
+            self.stirred = True
+            self._full_missed = True
+            self.rescans.again(split(path)[0])
+        self._touched.discard(path)
+        if choice is not None:
+            self.stability.read_at_once(path, now)
+        if path in self._closed:
+            self._closed.discard(path)
+            self.stability.closed(path, now)
+        self.omissions.pop(path, None)
+        if row is not None and left_out:
+            self.returned[path] = row[5] or "excluded"
+        if not self.marked and self.selection.marks(path):
+            self.marked = True
+
+    def expects(self, path: bytes) -> bool:
+        """See `Findings.expects`."""
+        return path in self.stability
+
+    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
+        """See `Findings.omit`."""
+        if not folder and not self.marked and self.selection.marks(path):
+            self.marked = True
+        if path in self.omissions or (row is not None and row[5] == omission.reason):
+            return
+        self.stability.drop(path)
+        self._touched.discard(path)
+        due = self._clock.monotonic() + max(self._quiet.open_s, 1.0)
+        self.omissions[path] = PendingOmission(omission, due, folder)
+
+    def vanished(self, path: bytes) -> None:
+        """See `Findings.vanished`."""
+        self.returned[path] = "gone"
+
+    def readable(self, path: bytes) -> None:
+        """See `Findings.readable`."""
+        self.omissions.pop(path, None)
+        self.returned[path] = "unreadable"
+
+    def enter(self, path: bytes) -> bool:
+        """See `Findings.enter`."""
+        return self.rescans.enter(path)
+
+    def lost_root(self, sentence: str) -> None:
+        """Stop looking until the root is back; nothing is concluded."""
+        self.lost = sentence
+        self._stop_scans()
+        self._full_due = self._clock.monotonic() + 1.0
+
+    def lose(self, problem: RootLost) -> None:
+        """See `Findings.lose`."""
+        self.lost = str(problem)
+
+    # what is to be looked at
+
+    def mark(self, path: bytes, *, folder: bool, closed: bool = False) -> None:
+        """Have a path looked at soon, because something says that it has changed."""
+        if not self.rescans.mark(path, folder=folder) or folder:
+            return
+        if self.stability.mark_written(path):
+            if closed:
+                self.stability.closed(path, self._clock.monotonic())
+            return
+        self._touched.add(path)
+        if closed:  # written and closed before the first look at it
+            self._closed.add(path)
+
+    def choose(self, choices: dict[bytes, RestlessChoice]) -> None:
+        """Take over what was chosen for files that go on changing."""
+        self.choices = choices
+        self.closing.taken.update(path for path, choice in choices.items() if choice.done)
+        for path, choice in choices.items():
+            if choice.take and not choice.done:
+                self.stability.read_at_once(path, self._clock.monotonic())
+
+    def rescan(self) -> None:
+        """Scan everything from the beginning, because something may have been missed."""
+        self._stop_scans()
+        self.scanned_all = False
+        self._full_due = self._clock.monotonic()
+
+    def hasten(self) -> None:
+        """Scan everything once more, soon."""
+        self._again = self._full is not None
+        self._full_due = self._clock.monotonic()
+
+    @property
+    def count_due(self) -> float | None:
+        """When the counts are to be said again, None while nothing has changed."""
+        return self.counted_at + COUNT_S if self.stirred else None
+
+    def forget(self) -> None:
+        """Forget everything that is not in the ledger, and find it again."""
+        self._touched.update(self.stability.known())  # a look at them may say nothing
+        self.stability.clear()
+        self.omissions.clear()
+        self.returned.clear()
+        if self.upload.state == "open":
+            self.rescan()
+
+    def has_omissions(self, now: float) -> bool:
+        """Tell whether something is to be put on the record as left out, or taken back."""
+        if any(path not in self.stability for path in self.returned):
+            return True
+        return bool(self.omissions) and next(iter(self.omissions.values())).due <= now
+
+    def rest(self) -> None:
+        """Look at nothing more by itself: the upload is sealed, or over."""
+        self._stop_scans()
+        self.rescans.rest()
+        self._full_due = None
+
+    def give_up(self) -> bool:
+        """Give a root up that was renamed or removed, once a person has closed the upload; True when that was now."""
+        if self.given_up or self.upload.closing != "asked" or self._gone_since is None:
+            return False
+        self.given_up = self._clock.monotonic() - max(self._gone_since, self.closing.since) >= GONE_S
+        return self.given_up
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is unfinished, and nothing waits to be looked at."""
+        if self.given_up:
+            return True
+        busy = self.rescans or self._scans or self._full or self.omissions or self.returned
+        return not busy and not len(self.stability) and not self.lost
+
+    @property
+    def announces_at(self) -> float | None:
+        """Until when nothing is announced, because the catalogue has not let the upload write its dataset.
+
+        None means for as long as it does not: it has said no, or the dataset's name is one that was used before, so
+        that something could be replaced. A first upload does not stand still while the catalogue is away: transfer
+        lets it write nothing but new objects.
+        """
+        request = self.upload.request
+        if self.upload.agreed == "yes":
+            return 0.0
+        if self.upload.agreed == "no" or request.continues or request.without:
+            return None
+        return self.word.begun_at + self.word.patience_s
+
+    @property
+    def held(self) -> bool:
+        """Nothing is announced now for that reason."""
+        until = self.announces_at
+        return until is None or until > self._clock.monotonic()
+
+    @property
+    def may_announce(self) -> bool:
+        """Nothing holds back what is ready."""
+        return not (self.held or self.upload.paused or self.lost)
+
+    @property
+    def unagreed(self) -> str:
+        """The sentence for people while the upload waits for the catalogue's word."""
+        waited = self._clock.monotonic() - self.word.begun_at >= HELD_TOLD_S
+        if not waited or self.upload.agreed or self.announces_at is not None:
+            return ""
+        return (
+            f"The catalogue has not confirmed yet that this upload may write {self.upload.request.dataset.name}; "
+            "nothing is sent before that. It continues automatically."
+        )
+
+    @property
+    def looking(self) -> bool:
+        """There is something to look at now."""
+        return not self.lost and not self.waiting and bool(self.rescans or self._scans or self._full)
+
+    @property
+    def waiting(self) -> bool:
+        """The drive has not answered yet; whoever else can go on does."""
+        scan = self._scans[0] if self._scans else self._full
+        return scan is not None and scan.waiting
+
+    @property
+    def away(self) -> str:
+        """The sentence for people while the root is lost, or does not answer."""
+        if self.lost or not self.disk.silent:
+            return self.lost
+        return f"{os.fsdecode(self.disk.root)} has not answered for a while; check the network and this drive's server"
+
+    @property
+    def next_look(self) -> float | None:
+        """When there is something to look at, or to put on the record, without any news."""
+        times = [self._full_due, self.rescans.next_due]
+        if self.omissions and not self.lost:  # all wait equally long, so the first one is due first
+            times.append(next(iter(self.omissions.values())).due)
+        return min((time for time in times if time is not None), default=None)
+
+    def step(self) -> bool:
+        """Look at some more entries; False when there is nothing to look at now."""
+        now = self._clock.monotonic()
+        if not self.lost:
+            self.rescans.ripen(now)
+            if self.rescans and not self._scans:
+                self._scans.append(self._scan(self.rescans.drain_due(), deep=False))
+        if self._scans:
+            return self._advance(self._scans[0])
+        if self._full is None and self._full_due is not None and now >= self._full_due:
+            self._begin_full(now)
+        if self._full is not None:
+            return self._advance(self._full)
+        return False
+
+    def _begin_full(self, now: float) -> None:
+        try:
+            self.disk.verify_root()
+        except RootLost as problem:
+            self.lost_root(str(problem))
+            self._gone_since = (self._gone_since or now) if problem.gone else None
+            return
+        self.lost, self._gone_since = "", None
+        self._full_counts = bool(self.upload.closing)
+        self._full_began = now
+        self._full_missed = False
+        self._full = self._scan(list(self.sources), deep=True)
+
+    def _scan(self, starts: list[Start], *, deep: bool) -> Scan:
+        return Scan(
+            self.disk, self._store, self.upload.number, self.selection, self, starts, deep=deep, again=self._touched,
+            earlier=self._earlier,
+        )  # fmt: skip
+
+    def _advance(self, scan: Scan) -> bool:
+        before = scan.entries
+        more = scan.step()
+        self.entries += scan.entries - before
+        if scan.lost:
+            self.lost_root(self.lost)
+        elif not more and scan is self._full:
+            self._end_full()
+        elif not more:
+            self._scans.popleft()
+        return not scan.waiting
+
+    def _end_full(self) -> None:
+        now = self._clock.monotonic()
+        self._closed.clear()
+        self._touched.clear()  # what is left belongs to names that are not there any more
+        self._full = None
+        self.stirred = self.stirred or not self.looked
+        self.looked = True
+        self.scanned_all = self.scanned_all or self._full_counts
+        often = self.polled or self._full_missed  # who has missed something may miss more
+        interval = self._interval.polled_s if often else self._interval.watched_s
+        wait = 0.0 if self._again else max(interval, SCAN_SHARE * (now - self._full_began))
+        self._full_due, self._again = now + wait, False
+
+    def _stop_scans(self) -> None:
+        for scan in (*self._scans, *([self._full] if self._full else [])):
+            scan.close()
+        self._scans.clear()
+        self._full = None
+        self.rescans.drop()
