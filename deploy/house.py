@@ -38,12 +38,12 @@ SMALL = 60
 """Fewer lines than this make a small file."""
 GATEWAY = "datauploader_gateway"
 LAYERS = (
-    ("app", "application", "desktop", "doctor", "documents", "server"),
-    ("web",),
-    ("routes",),
-    ("choosing", "mail", "operations", "receipts"),
-    ("view",),
+    ("application", "service", "desktop", "doctor", "documents"),
+    ("features",),
+    ("http",),
     ("auth",),
+    ("events",),
+    ("projection",),
     ("errors", "metrics", "paths", "redis_client"),
 )
 """The gateway's layers from the highest to the lowest, while import-linter has no contract about them."""

@@ -14,7 +14,7 @@ import datauploader
 from datauploader.contracts import DatasetSpec, Destination, Event, Person, UploadControlled, UploadRequested
 from datauploader.messaging import connect
 from datauploader.messaging.topology import transfer_queue
-from datauploader_gateway.view import keys
+from datauploader_gateway.projection import keys
 from datauploader_sandbox.campaign import Record
 from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_testing.waiting import eventually

@@ -10,7 +10,7 @@ import redis
 from datauploader.contracts import Event, Person, Station
 from datauploader.contracts.datasets import DatasetSpec
 from datauploader.contracts.uploads import Destination, UploadRequested
-from datauploader_gateway.view.writer import ViewWriter
+from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_testing.servers import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.attack("S28")]

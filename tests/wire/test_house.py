@@ -15,14 +15,15 @@ TREE = {
     "shared/datauploader/once.py": "from datauploader.words import Word\n",
     "shared/datauploader/testing/__init__.py": "class Word:\n    pass\n",
     "services/gateway/datauploader_gateway/__init__.py": "",
-    "services/gateway/datauploader_gateway/app.py": (
+    "services/gateway/datauploader_gateway/application.py": (
         "from datauploader_gateway import auth\nfrom datauploader import once\n"
     ),
     "services/gateway/datauploader_gateway/auth.py": (
-        "import datauploader_gateway\nfrom . import web\n\n\ndef _twice(): ...\n\n\ndef _once(): return _twice()\n\n\n"
+        "import datauploader_gateway\nfrom . import features\n\n\ndef _twice(): ...\n\n\n"
+        "def _once(): return _twice()\n\n\n"
         "def use(): return _once(), _twice()\n"
     ),
-    "services/gateway/datauploader_gateway/web/__init__.py": "def show():\n    from .. import auth\n",
+    "services/gateway/datauploader_gateway/features/__init__.py": "def show():\n    from .. import auth\n",
     "harvesters/x/datauploader_harvester_x/__init__.py": (
         "class Page:\n    class Word:\n        async def _never(self): ...\n        def __len__(self): ...\n"
     ),
@@ -78,18 +79,20 @@ def test_what_was_counted_is_named(house, tree):
     assert names["Files under 60 lines with one importer"] == ["shared/datauploader/once.py"]
     words = "Word: harvesters/x/datauploader_harvester_x/__init__.py:2, shared/datauploader/words.py:1"
     assert names["Class names borne by two or more"] == [words]
-    assert names["Imports upwards in the gateway"] == ["datauploader_gateway.auth imports datauploader_gateway.web"]
+    assert names["Imports upwards in the gateway"] == [
+        "datauploader_gateway.auth imports datauploader_gateway.features"
+    ]
 
 
 def test_layers_of_import_linter_take_the_place_of_our_own(house, tree):
     """Whoever writes a contract about the gateway is counted by it."""
     contract = (
         '[[tool.importlinter.contracts]]\nname = "x"\ntype = "layers"\ncontainers = ["datauploader_gateway"]\n'
-        'layers = ["(gone) : auth", "web | app"]\n'
+        'layers = ["(gone) : auth", "features | application"]\n'
     )
     (tree / "pyproject.toml").write_text(contract)
     edges = house.imports(house.sources(tree))
-    below = ("app", "web")
+    below = ("application", "features")
     expected = [f"datauploader_gateway.{name} imports datauploader_gateway.auth" for name in below]
     assert house.upward(edges, house.layers(tree)) == expected
 

@@ -30,7 +30,7 @@ from datauploader.contracts import (
 from datauploader.contracts.files import MOST_FILES
 from datauploader.contracts.uploads import Mode, Person, manifest_digest
 from datauploader_gateway import redis_client
-from datauploader_gateway.view.writer import ViewWriter
+from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_sandbox.browser.site import PEOPLE
 
 HERE = Station(facility="sandbox", beamline="xrd1", station="ws02")

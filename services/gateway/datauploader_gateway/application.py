@@ -11,83 +11,69 @@ from fastapi.staticfiles import StaticFiles
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from datauploader_gateway import problems
 from datauploader_gateway.auth.dependency import still_signed_in
-from datauploader_gateway.middleware import RequestMiddleware
-from datauploader_gateway.parts import Parts
-from datauploader_gateway.routes import (
-    audit,
-    audits,
-    choices,
-    descriptions,
-    events,
-    health,
-    investigations,
-    mails,
-    oidc,
-    operations,
-    people,
-    previews,
-    receipts,
-    session,
-    throughput,
-    tokens,
-    uploads,
-)
+from datauploader_gateway.desktop import pages as desktop_pages
+from datauploader_gateway.features.audit_trail import api as audit_trail_api
+from datauploader_gateway.features.audit_trail import pages as audit_trail_pages
+from datauploader_gateway.features.audits import api as audits_api
+from datauploader_gateway.features.audits import pages as audits_pages
+from datauploader_gateway.features.descriptions import api as descriptions_api
+from datauploader_gateway.features.descriptions import pages as descriptions_pages
+from datauploader_gateway.features.investigations import api as investigations_api
+from datauploader_gateway.features.investigations import pages as investigations_pages
+from datauploader_gateway.features.mail import api as mail_api
+from datauploader_gateway.features.new_upload import choices, previews
+from datauploader_gateway.features.new_upload import pages as new_upload_pages
+from datauploader_gateway.features.operations import api as operations_api
+from datauploader_gateway.features.operations import pages as operations_pages
+from datauploader_gateway.features.receipts import api as receipts_api
+from datauploader_gateway.features.receipts import pages as receipts_pages
+from datauploader_gateway.features.sign_in import api as sign_in_api
+from datauploader_gateway.features.sign_in import oidc, people, token_page, tokens
+from datauploader_gateway.features.sign_in import pages as sign_in_pages
+from datauploader_gateway.features.uploads import api as uploads_api
+from datauploader_gateway.features.uploads import charts, history, live, throughput
+from datauploader_gateway.features.uploads import pages as uploads_pages
+from datauploader_gateway.http import health, problems, rendering, visitor
+from datauploader_gateway.http.middleware import RequestMiddleware
+from datauploader_gateway.http.parts import Parts
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_gateway.web import audit as audit_page
-from datauploader_gateway.web import audits as audits_page
-from datauploader_gateway.web import (
-    charts,
-    describing,
-    desktop,
-    history,
-    new,
-    receipt,
-    rendering,
-    sign_in,
-    token,
-    visitor,
-)
-from datauploader_gateway.web import investigations as investigation_pages
-from datauploader_gateway.web import operations as operations_page
-from datauploader_gateway.web import uploads as uploads_pages
 
 API = "/api/v1"
 _DESCRIPTION = """The one door for people: sign-in, uploads, live events. See docs/rest.md for the whole picture."""
 
 _REST = (
-    session.router,
+    sign_in_api.router,
     oidc.router,
     tokens.router,
     people.router,
-    investigations.router,
+    investigations_api.router,
     choices.router,
-    mails.router,
-    receipts.router,
-    audit.router,
+    mail_api.router,
+    receipts_api.router,
+    audit_trail_api.router,
     throughput.router,
-    descriptions.router,
-    audits.router,
-    uploads.router,
+    descriptions_api.router,
+    audits_api.router,
+    uploads_api.router,
     previews.router,
-    events.router,
-    operations.router,
+    live.router,
+    operations_api.router,
 )
 _PAGES = (
-    sign_in.router,
-    receipt.router,
+    sign_in_pages.router,
+    receipts_pages.router,
     history.router,
-    audit_page.router,
+    audit_trail_pages.router,
     charts.router,
-    new.router,
-    audits_page.router,
+    new_upload_pages.router,
+    audits_pages.router,
     uploads_pages.router,
-    describing.router,
-    investigation_pages.router,
-    token.router,
-    operations_page.router,
-    desktop.router,
+    descriptions_pages.router,
+    investigations_pages.router,
+    token_page.router,
+    operations_pages.router,
+    desktop_pages.router,
 )
 """In this order: an address that one page names is not to be taken for the action of another."""
 

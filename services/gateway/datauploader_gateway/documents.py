@@ -3,7 +3,7 @@
 import json
 
 from datauploader_gateway.application import build
-from datauploader_gateway.parts import Parts
+from datauploader_gateway.http.parts import Parts
 from datauploader_gateway.settings import GatewaySettings
 
 OPENAPI = "docs/reference/openapi.json"

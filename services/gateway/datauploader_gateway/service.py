@@ -16,8 +16,7 @@ from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.runtime.config import load
 from datauploader.runtime.service import Check, Context
-from datauploader_gateway import application, command_publisher, heard_sequences, pending_requests, redis_client
-from datauploader_gateway.audit import AuditLog
+from datauploader_gateway import application, redis_client
 from datauploader_gateway.auth import revocations
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogins
@@ -27,31 +26,33 @@ from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.auth.sessions import Sessions
 from datauploader_gateway.auth.stream_monitor import StreamSessionMonitor
 from datauploader_gateway.auth.throttle import Throttle
-from datauploader_gateway.choosing.drafts import Drafts
-from datauploader_gateway.choosing.metadata import MetadataForm
 from datauploader_gateway.desktop.one_time_login import DesktopAccess, OneTimeLogin
-from datauploader_gateway.mail import triggers
-from datauploader_gateway.mail.addresses import Addresses
-from datauploader_gateway.mail.mail_templates import MailTemplates
-from datauploader_gateway.mail.sender import MailSender
-from datauploader_gateway.mail.smtp_queue import SmtpQueue
-from datauploader_gateway.mail.triggers import MailTriggers
-from datauploader_gateway.operations.dead_letters import DeadLetterAdmin
-from datauploader_gateway.operations.health import Health
-from datauploader_gateway.parts import Parts
-from datauploader_gateway.queries import GatewayQueries
-from datauploader_gateway.query_client import QueryClient
-from datauploader_gateway.receipts.service import ReceiptService
-from datauploader_gateway.rechecking import DatasetRecheck
-from datauploader_gateway.server import WebServer
+from datauploader_gateway.events import heard_sequences, pending_requests, publisher
+from datauploader_gateway.events.consumer import EventConsumer
+from datauploader_gateway.events.queries import GatewayQueries
+from datauploader_gateway.events.query_client import QueryClient
+from datauploader_gateway.events.signing import Signer
+from datauploader_gateway.features.audit_trail.trail import AuditLog
+from datauploader_gateway.features.audits.rechecking import DatasetRecheck
+from datauploader_gateway.features.mail import triggers
+from datauploader_gateway.features.mail.addresses import Addresses
+from datauploader_gateway.features.mail.mail_templates import MailTemplates
+from datauploader_gateway.features.mail.sender import MailSender
+from datauploader_gateway.features.mail.smtp_queue import SmtpQueue
+from datauploader_gateway.features.mail.triggers import MailTriggers
+from datauploader_gateway.features.new_upload.drafts import Drafts
+from datauploader_gateway.features.new_upload.metadata import MetadataForm
+from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin
+from datauploader_gateway.features.operations.health import Health
+from datauploader_gateway.features.receipts.service import ReceiptService
+from datauploader_gateway.http.parts import Parts
+from datauploader_gateway.http.server import WebServer
+from datauploader_gateway.projection import projection_version
+from datauploader_gateway.projection.live import LiveStreams
+from datauploader_gateway.projection.projection_status import ProjectionStatus
+from datauploader_gateway.projection.reader import ViewReader
+from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_gateway.settings import SERVICE, GatewaySettings
-from datauploader_gateway.signing import Signer
-from datauploader_gateway.view import projection_version
-from datauploader_gateway.view.event_consumer import EventConsumer
-from datauploader_gateway.view.live import LiveStreams
-from datauploader_gateway.view.projection_status import ProjectionStatus
-from datauploader_gateway.view.reader import ViewReader
-from datauploader_gateway.view.writer import ViewWriter
 
 log = structlog.get_logger()
 
@@ -62,7 +63,7 @@ which wait several times, took a tenth more while events were folded."""
 
 
 SCHEMAS = (
-    outbox_state.SCHEMA, command_publisher.SCHEMA, pending_requests.SCHEMA, triggers.SCHEMA, heard_sequences.SCHEMA,
+    outbox_state.SCHEMA, publisher.SCHEMA, pending_requests.SCHEMA, triggers.SCHEMA, heard_sequences.SCHEMA,
     revocations.SCHEMA, projection_version.SCHEMA,
 )  # fmt: skip
 """Of `gateway.sqlite`."""
@@ -194,7 +195,7 @@ class GatewayService:
         settings, context = self._settings, self._context
         client = redis_client.connect_async(settings.redis.get_secret_value())
         reader = ViewReader(client)
-        made = command_publisher.CommandPublisher(self._store, self._outbox, self._pending_requests, self._signer)
+        made = publisher.CommandPublisher(self._store, self._outbox, self._pending_requests, self._signer)
         questions = QueryClient(context.bus, settings.ask_timeout_s)
         provider = Provider(settings.oidc, settings.public_url or self.url) if settings.oidc.on else None
         self._loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from datauploader.runtime.config import SectionSettings
 from datauploader_gateway.auth.folders import FolderPattern
 from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
 from datauploader_gateway.auth.person import Beamline
-from datauploader_gateway.mail.settings import MailSettings
+from datauploader_gateway.features.mail.settings import MailSettings
 
 SERVICE = "gateway"
 

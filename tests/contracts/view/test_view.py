@@ -34,10 +34,10 @@ from datauploader.contracts import (
 )
 from datauploader.errors import Park
 from datauploader_gateway import redis_client
-from datauploader_gateway.view import keys
-from datauploader_gateway.view.facts import STATES
-from datauploader_gateway.view.reader import ViewReader
-from datauploader_gateway.view.writer import ViewWriter
+from datauploader_gateway.projection import keys
+from datauploader_gateway.projection.facts import STATES
+from datauploader_gateway.projection.reader import ViewReader
+from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_testing.servers import RedisServer
 
 STATION = Station(facility="elettra", beamline="xrd1", station="ws01")

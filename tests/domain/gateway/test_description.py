@@ -17,9 +17,9 @@ from datauploader.contracts import (
     InvestigationDescribed,
 )
 from datauploader.contracts.questions import InvestigationSummary
-from datauploader_gateway.routes.investigations import arranged
-from datauploader_gateway.view.description import Description, of_dataset, of_investigation
-from datauploader_gateway.view.fold import Before, Register, fold, wanted
+from datauploader_gateway.features.investigations.api import arranged
+from datauploader_gateway.projection.description import Description, of_dataset, of_investigation
+from datauploader_gateway.projection.fold import Before, Register, fold, wanted
 from datauploader_testing import builders
 
 BEGAN = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datauploader_gateway.view.flow import MOST, NARROWEST_S, Flow, moved
+from datauploader_gateway.projection.flow import MOST, NARROWEST_S, Flow, moved
 
 PARTS = st.lists(st.tuples(st.integers(0, 200_000), st.integers(0, 10**12)), min_size=1, max_size=60)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

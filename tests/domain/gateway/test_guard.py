@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisGone
 
 from datauploader_gateway.auth import stream_monitor
 from datauploader_gateway.auth.stream_monitor import AT_ONCE, StreamSessionMonitor
-from datauploader_gateway.view.live import Batch, StreamHandle
+from datauploader_gateway.projection.live import Batch, StreamHandle
 
 Stand = Callable[[Sequence[str]], Coroutine[Any, Any, Sequence[bool]]]
 

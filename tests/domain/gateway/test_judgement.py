@@ -3,7 +3,7 @@
 import pytest
 
 from datauploader.messaging.topology import ASTRAY
-from datauploader_gateway.operations.diagnosis import QueueBody, troubles
+from datauploader_gateway.features.operations.diagnosis import QueueBody, troubles
 
 
 @pytest.mark.fault("F63")

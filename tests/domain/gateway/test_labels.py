@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 GATEWAY = ROOT / "services/gateway/datauploader_gateway"
-TEMPLATES = GATEWAY / "web/templates"
+TEMPLATES = GATEWAY / "http/templates"
 OF_UPLOAD = (
     "layout.html",
     "upload.html",
@@ -33,7 +33,7 @@ def labels(templates: tuple[str, ...]) -> set[str]:
                 part.strip() for part in re.split(r"<[^>]+>", _JINJA.sub("\n", inside)) for part in part.split("\n")
             }
             found |= set(_QUOTED.findall(" ".join(_JINJA.findall(inside))))
-    for call in ast.walk(ast.parse((GATEWAY / "web/labels.py").read_text(encoding="utf-8"))):
+    for call in ast.walk(ast.parse((GATEWAY / "http/labels.py").read_text(encoding="utf-8"))):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Button":
             found |= {one.value for one in ast.walk(call.args[1]) if isinstance(one, ast.Constant)}
     return {label for label in found if label}
@@ -51,7 +51,7 @@ def hints() -> Iterator[tuple[str, str]]:
 
 def of_upload(path: str) -> bool:
     """Tell whether what is said there is read on the page of an upload."""
-    return "services/gateway/" not in path or "/view/" in path or "/mail/" in path
+    return "services/gateway/" not in path or "/projection/" in path or "/mail/" in path
 
 
 def test_the_page_of_an_upload_has_buttons_and_hints_name_some() -> None:

@@ -4,8 +4,8 @@ from itertools import permutations
 
 import pytest
 
-from datauploader_gateway.choosing.drafts import Draft, Pick
-from datauploader_gateway.choosing.merging import FormState, merged
+from datauploader_gateway.features.new_upload.drafts import Draft, Pick
+from datauploader_gateway.features.new_upload.merging import FormState, merged
 
 KEPT = Draft(station="a.b.c", dataset="kept", description="kept", metadata={"sample": "kept", "energy": "1"})
 

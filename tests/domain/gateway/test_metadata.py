@@ -6,8 +6,8 @@ import pytest
 
 from datauploader.contracts import Parameter
 from datauploader.errors import ConfigurationError
-from datauploader_gateway.choosing.metadata import MetadataForm
 from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.features.new_upload.metadata import MetadataForm
 
 SCHEMA = {
     "type": "object",

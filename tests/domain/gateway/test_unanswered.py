@@ -23,8 +23,8 @@ from datauploader.contracts import (
 from datauploader.errors import Retry
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
-from datauploader_gateway import pending_requests
-from datauploader_gateway.pending_requests import PendingRequests
+from datauploader_gateway.events import pending_requests
+from datauploader_gateway.events.pending_requests import PendingRequests
 from datauploader_testing import builders
 from datauploader_testing.waiting import eventually
 

@@ -18,10 +18,10 @@ from datauploader.contracts import (
 )
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
-from datauploader_gateway import pending_requests
-from datauploader_gateway.command_publisher import SCHEMA, CommandPublisher
-from datauploader_gateway.pending_requests import PendingRequests
-from datauploader_gateway.signing import Signer
+from datauploader_gateway.events import pending_requests
+from datauploader_gateway.events.pending_requests import PendingRequests
+from datauploader_gateway.events.publisher import SCHEMA, CommandPublisher
+from datauploader_gateway.events.signing import Signer
 from datauploader_testing import builders
 from datauploader_testing.waiting import eventually
 

@@ -6,9 +6,9 @@ from datetime import date
 import pytest
 
 from datauploader.contracts import Parameter
-from datauploader_gateway.choosing.drafts import Draft, Pick
-from datauploader_gateway.choosing.wishes import dataset_name, patterns, ticked, wishes
 from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.features.new_upload.drafts import Draft, Pick
+from datauploader_gateway.features.new_upload.wishes import dataset_name, patterns, ticked, wishes
 from datauploader_gateway.paths import child
 
 TODAY = date(2026, 5, 1)

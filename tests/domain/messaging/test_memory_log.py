@@ -13,8 +13,8 @@ from datauploader.messaging.memory import log
 from datauploader.messaging.memory.bus import MemoryBroker, log_file_of
 from datauploader.messaging.memory.log import MemoryLog
 from datauploader_gateway import redis_client
-from datauploader_gateway.view import keys
-from datauploader_gateway.view.writer import ViewWriter
+from datauploader_gateway.projection import keys
+from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_testing import builders
 from datauploader_testing.effort import effort
 

@@ -26,11 +26,11 @@ from datauploader_catalog import audits, delays, objections
 from datauploader_catalog import ledger as catalog_ledger
 from datauploader_catalog.errors import CatalogueUnavailable, UnknownTrouble
 from datauploader_client.gateway_client import GatewayClient
-from datauploader_gateway import pending_requests
-from datauploader_gateway.mail import smtp_queue, triggers
-from datauploader_gateway.mail.settings import MailSettings
-from datauploader_gateway.pending_descriptions import PendingDescriptions
-from datauploader_gateway.pending_requests import PendingRequests
+from datauploader_gateway.events import pending_requests
+from datauploader_gateway.events.pending_descriptions import PendingDescriptions
+from datauploader_gateway.events.pending_requests import PendingRequests
+from datauploader_gateway.features.mail import smtp_queue, triggers
+from datauploader_gateway.features.mail.settings import MailSettings
 from datauploader_testing import builders
 from datauploader_testing.builders import HERE
 from datauploader_testing.waiting import eventually

@@ -17,7 +17,7 @@ ROOT = Path(datauploader.__file__).parents[3]
 SHORT = {
     "services/catalog/datauploader_catalog/service.py": "ends a reading of the log, and waits for nobody",
     "services/gateway/datauploader_gateway/desktop/run.py": "opens the browser",
-    "services/gateway/datauploader_gateway/server.py": "health asks whether it is alive",
+    "services/gateway/datauploader_gateway/http/server.py": "health asks whether it is alive",
     "services/transfer/datauploader_transfer/rclone/die_with_parent.py": "ends rclone when this process is gone",
     "shared/core/datauploader/runtime/process.py": "stops a service",
     "shared/core/datauploader/runtime/health.py": "who asks for health gets no answer where it has ended",

@@ -52,9 +52,9 @@ from datauploader.messaging.topology import catalog_queue, transfer_queue, watch
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_gateway import redis_client
+from datauploader_gateway.projection import keys
 from datauploader_gateway.service import GatewayService
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_gateway.view import keys
 from datauploader_sandbox.provider import Browser, IdentityProvider
 from datauploader_sandbox.provider.server import AUDIENCE, CLIENT, SECRET
 from datauploader_testing.servers import MissingProgramError

@@ -22,7 +22,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.messaging.topology import transfer_queue
-from datauploader_gateway import rechecking
+from datauploader_gateway.features.audits import rechecking
 from datauploader_testing.waiting import eventually
 
 THERE = Destination(remote="archive", location="100/scan1")

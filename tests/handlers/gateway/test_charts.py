@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from datauploader.contracts import TransferProgressed
-from datauploader_gateway.view.flow import Flow
-from datauploader_gateway.web.charts import HEIGHT, chart_of
+from datauploader_gateway.features.uploads.charts import HEIGHT, chart_of
+from datauploader_gateway.projection.flow import Flow
 from datauploader_testing.waiting import eventually
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from datauploader_gateway import connections
+from datauploader_gateway.http import connections
 from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.attack("S24")

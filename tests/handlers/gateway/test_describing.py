@@ -24,9 +24,9 @@ from datauploader_gateway.auth.dependency import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.errors import NotAllowed
-from datauploader_gateway.routes.descriptions import DatasetText, describe, may_describe
-from datauploader_gateway.view.fold import Before, fold
-from datauploader_gateway.view.summary import Upload, summarise
+from datauploader_gateway.features.descriptions.api import DatasetText, describe, may_describe
+from datauploader_gateway.projection.fold import Before, fold
+from datauploader_gateway.projection.summary import Upload, summarise
 from datauploader_testing import builders
 from datauploader_testing.waiting import eventually
 

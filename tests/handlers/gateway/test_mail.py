@@ -35,9 +35,9 @@ from datauploader.contracts.uploads import RestlessFile
 from datauploader.errors import ConfigurationError
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.accounts import Accounts
-from datauploader_gateway.mail.addresses import Addresses
-from datauploader_gateway.mail.mail_templates import MailTemplates
-from datauploader_gateway.mail.settings import MailSettings, is_address
+from datauploader_gateway.features.mail.addresses import Addresses
+from datauploader_gateway.features.mail.mail_templates import MailTemplates
+from datauploader_gateway.features.mail.settings import MailSettings, is_address
 from datauploader_testing.servers.ports import free_port
 from datauploader_testing.waiting import eventually
 

@@ -20,7 +20,7 @@ from datauploader.contracts.previews import (
     Preview,
 )
 from datauploader.contracts.questions import Folder, FolderEntry, ListFolder, LookAtDestination, PreviewUpload, Question
-from datauploader_gateway.web.drafting import further
+from datauploader_gateway.features.new_upload.drafting import further
 from datauploader_testing.waiting import eventually
 
 HTMX = {"HX-Request": "true"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from datauploader_gateway.view import keys
+from datauploader_gateway.projection import keys
 from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.fault("F53")

@@ -8,7 +8,7 @@ from datauploader.contracts import Event, EventData, Person, UploadControlled, U
 from datauploader.contracts.envelope import Mark, decode, encode
 from datauploader.contracts.questions import Heard, LastHeard, Remembered, RememberUpload
 from datauploader.errors import QuestionRefused
-from datauploader_gateway.view import keys
+from datauploader_gateway.projection import keys
 from datauploader_testing.waiting import eventually
 
 from .conftest import OTHER, STATION, Facility, life_of, report, wish

@@ -22,7 +22,7 @@ from datauploader.contracts.envelope import LARGEST, encode
 from datauploader.contracts.names import display, pack
 from datauploader.messaging.port import Delivery
 from datauploader.messaging.topology import harvester_queue, watcher_queue
-from datauploader_gateway.middleware import LARGEST_BODY
+from datauploader_gateway.http.middleware import LARGEST_BODY
 from datauploader_testing.waiting import eventually
 
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, Validatio
 from datauploader.errors import ConfigurationError
 from datauploader_gateway.auth.person import Beamline, Role, User
 from datauploader_gateway.errors import TooManyAttempts
-from datauploader_gateway.mail.settings import is_address
+from datauploader_gateway.features.mail.settings import is_address
 
 SETTLES_S = 1.0
 """For so long after a file was written to it does not count yet: many editors empty a file before they fill it."""

@@ -13,8 +13,8 @@ from datauploader_gateway.auth.origin import check_origin, is_visit
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.auth.sessions import TOKEN_PREFIX, SessionRecord
 from datauploader_gateway.errors import NotFound, NotSignedIn, Problem
-from datauploader_gateway.parts import Parts, UseParts
-from datauploader_gateway.view.summary import Upload
+from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.projection.summary import Upload
 
 
 @dataclass(frozen=True, slots=True)

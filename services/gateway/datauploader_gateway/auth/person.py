@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from datauploader.contracts import Person
-from datauploader_gateway.view import keys
-from datauploader_gateway.view.summary import Upload
+from datauploader_gateway.projection import keys
+from datauploader_gateway.projection.summary import Upload
 
 Role = Literal["user", "staff", "operator"]
 Method = Literal["local", "vuo", "oidc"]

@@ -8,8 +8,8 @@ import redis
 import structlog
 
 from datauploader.reliability import Schema, Store
+from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.redis_client import text
-from datauploader_gateway.view.projection_version import ProjectionVersion
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ from datauploader.contracts.questions import Folder, InvestigationSummary
 from datauploader_gateway.auth.folders import InvestigationFolders
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed
+from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.paths import child
-from datauploader_gateway.query_client import QueryClient
 from datauploader_gateway.settings import GatewaySettings
 
 KEPT_S = 30.0

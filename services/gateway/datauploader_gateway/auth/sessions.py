@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from datauploader_gateway.auth.person import Method, User
 from datauploader_gateway.auth.revocations import Revocations
+from datauploader_gateway.projection import keys
 from datauploader_gateway.redis_client import text
-from datauploader_gateway.view import keys
 
 TOKEN_PREFIX = "du_"  # noqa: S105 - the beginning of every token, no secret
 _LONGEST_S = 366 * 24 * 3600

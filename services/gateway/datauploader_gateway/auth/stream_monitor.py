@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import structlog
 from redis.exceptions import RedisError
 
-from datauploader_gateway.view.live import StreamHandle
+from datauploader_gateway.projection.live import StreamHandle
 
 log = structlog.get_logger()
 

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from datauploader_gateway.errors import TooManyAttempts
+from datauploader_gateway.projection import keys
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_gateway.view import keys
 
 _BEGUN_PER_ADDRESS = 300
 """Sign-ins at the identity provider that one address may begin within five minutes; each is kept for a while."""

@@ -22,10 +22,10 @@ from datauploader.runtime.config import CONFIG_VARIABLE, Settings, load
 from datauploader.runtime.process import Runtime
 from datauploader.runtime.settings_index import settings_classes
 from datauploader_gateway.desktop.one_time_login import new_link
+from datauploader_gateway.desktop.pages import DOOR
 from datauploader_gateway.desktop.place import DesktopFolder
 from datauploader_gateway.desktop.setup import SetupServer
 from datauploader_gateway.service import GatewayService
-from datauploader_gateway.web.desktop import DOOR
 
 log = structlog.get_logger()
 

@@ -14,16 +14,15 @@ from starlette.responses import Response
 
 from datauploader import toml
 from datauploader.runtime.service import Check
-from datauploader_gateway import problems
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults, examples
 from datauploader_gateway.desktop.one_time_login import OneTimeLogin
 from datauploader_gateway.desktop.place import DesktopFolder
 from datauploader_gateway.desktop.trying import try_out
 from datauploader_gateway.errors import AlreadySetUp, LinkUsed, NotAllowed
-from datauploader_gateway.middleware import RequestMiddleware
-from datauploader_gateway.server import WebServer
-from datauploader_gateway.web import rendering
+from datauploader_gateway.http import problems, rendering
+from datauploader_gateway.http.middleware import RequestMiddleware
+from datauploader_gateway.http.server import WebServer
 
 COOKIE = "datauploader-setup"
 DOOR = "/setup/open"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
 
 from datauploader_gateway.errors import SignInFailed
-from datauploader_gateway.view import keys
+from datauploader_gateway.projection import keys
 
 LIFE_S = 600
 _STATE_LENGTH = 43

@@ -1,0 +1,261 @@
+"""Consumes events for the view, a projection, while Redis is there, and rebuilds it when Redis has lost it."""
+
+import sqlite3
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import redis
+import structlog
+
+from datauploader.contracts import Event, EventData, StationReported
+from datauploader.errors import Retry
+from datauploader.messaging.port import Bus, Consumer, Delivery, Handler, Start
+from datauploader.messaging.topology import gateway_queue
+from datauploader.reliability import Store
+from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime.crash_points import crash_point
+from datauploader_gateway import metrics, redis_client
+from datauploader_gateway.auth.revocations import Revocations
+from datauploader_gateway.events.heard_sequences import HeardSequences
+from datauploader_gateway.events.pending_requests import PendingRequests
+from datauploader_gateway.features.audits.rechecking import DatasetRecheck
+from datauploader_gateway.features.mail.triggers import MailTriggers
+from datauploader_gateway.projection import keys
+from datauploader_gateway.projection.memory_reserve import MemoryReserve
+from datauploader_gateway.projection.projection_status import READING, ProjectionStatus
+from datauploader_gateway.projection.projection_version import ProjectionVersion
+from datauploader_gateway.projection.writer import ViewWriter
+
+log = structlog.get_logger()
+
+CATCH_UP_S = 600.0
+"""How far before the view's latest change the log is read again after a start."""
+KEEP_S = 5.0
+"""How often the number of the latest change is written down."""
+
+
+class _ProjectionRebuild:
+    """A rebuild of the projection: one reading of the log up to an event that was published for it."""
+
+    def __init__(self, bus: Bus, mark: Event[StationReported], fold: Handler, start: Start) -> None:
+        self.whole = start.first
+        self.done = threading.Event()
+        self.mark_id, self._fold = mark.id, fold
+        self._published = bus.publish(mark)
+        self._consumer = bus.replay(start, self._handle)
+
+    @property
+    def lost(self) -> bool:
+        """The event that would have ended it was not taken by the broker."""
+        return self._published.done() and self._published.exception() is not None
+
+    def stop(self) -> None:
+        self._consumer.stop()
+
+    def _handle(self, delivery: Delivery) -> None:
+        self._fold(delivery)
+        if delivery.event.id == self.mark_id:
+            self.done.set()
+
+
+class EventConsumer:
+    """The consumer of all events: a thread that keeps the projection, and says now and then that it is alive."""
+
+    def __init__(
+        self, bus: Bus, client: redis.Redis, writer: ViewWriter, store: Store, pending_requests: PendingRequests,
+        triggers: MailTriggers, numbers: HeardSequences, *, heartbeat: Heartbeat, interval_s: float,
+        commits: ProjectionVersion, condition: ProjectionStatus, revocations: Revocations,
+        old: DatasetRecheck | None = None,
+    ) -> None:  # fmt: skip
+        """Look every `interval_s`."""
+        self._version, self._status, self._revocations = commits, condition, revocations
+        self._reserve = MemoryReserve(client)
+        self._refused: redis.RedisError | None = None
+        """Why the latest event could not be folded, until the thread has seen it."""
+        self._caught_up = False
+        """The latest minutes of the log were read once more after the start."""
+        self._bus, self._redis, self._writer = bus, client, writer
+        self._store, self._pending_requests, self._triggers, self._sequences = (
+            store,
+            pending_requests,
+            triggers,
+            numbers,
+        )
+        self._heartbeat, self._interval_s, self._old = heartbeat, interval_s, old
+        self._ending = threading.Event()
+        self._missed = threading.Event()
+        """The queue was not there for a while: the view lacks what was said meanwhile."""
+        self._consumer: Consumer | None = None
+        self._rebuild: _ProjectionRebuild | None = None
+        self._keep_at = 0.0
+        self._thread = WorkerThread(self._run, name="gateway-view")
+
+    @property
+    def problem(self) -> str:
+        """A sentence while Redis is away or full, or the view is not whole, or nobody has looked yet."""
+        return self._status.trouble
+
+    def start(self) -> None:
+        """Begin; the queue exists when this returns."""
+        self._consume()
+        self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Stop consuming and end."""
+        self._ending.set()
+        end = time.monotonic() + deadline_s
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+        self._abandon_rebuild()
+        if self._consumer is not None:
+            self._consumer.stop(max(0.0, end - time.monotonic()))
+        with suppress(sqlite3.DatabaseError):
+            self._sequences.write()
+        self._keep_at = 0.0
+        self._keep_number()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._look()
+            except redis.RedisError as error:
+                self._pause(error)
+            except Exception:  # the thread must outlive whatever happens here
+                log.exception("projection_update_failed")
+            self._heartbeat.tick(on_change=True)
+            self._ending.wait(0.1 if self._rebuild else self._interval_s)
+
+    def _look(self) -> None:
+        self._probe()
+        self._consume()
+        self._compare()
+        if self._missed.is_set():
+            self._missed.clear()
+            self._redis.delete(keys.MARKER)
+            self._abandon_rebuild()
+        whole = bool(self._redis.exists(keys.MARKER)) and not self._store.needs_recovery
+        self._pending_requests.repeat_due()
+        self._sequences.write()
+        if not whole and self._rebuild is None:
+            self._status.set_problem(READING)
+            log.info("projection_rebuild_started")
+            metrics.REBUILDS.inc()
+            mark = self._heartbeat.event()
+            self._redis.set(keys.BUILDING, mark.id)
+            self._revocations.apply(self._redis)
+            crash_point("gateway.rebuilding")
+            self._rebuild = _ProjectionRebuild(self._bus, mark, self._handle, Start(first=True))
+        elif not self._caught_up and self._rebuild is None:
+            self._catch_up()
+        if self._rebuild is not None and self._rebuild.whole:
+            self._status.set_problem(READING)
+        elif self.problem:
+            log.info("projection_recovered")
+            self._status.set_problem("")
+        elif self._old is not None:
+            self._old.request_due()
+        if self._rebuild is not None:
+            self._look_after_rebuild(self._rebuild)
+
+    def _probe(self) -> None:
+        """Find out whether the view can be written: a full Redis is read without a complaint."""
+        if (refused := self._refused) is not None:
+            self._refused = None
+            raise refused
+        self._reserve.require_room(now=True)
+        before = self._version.highest
+        self._version.made(before, int(self._redis.incr(keys.COMMITS)))
+
+    def _compare(self) -> None:
+        """Find out whether Redis has gone back behind what it has shown; then the view counts as lost."""
+        if not self._version.behind.is_set():
+            self._keep_number()
+            return
+        self._version.behind.clear()
+        highest, there = self._version.highest, int(self._redis.get(keys.COMMITS) or 0)
+        if self._redis.exists(keys.MARKER):
+            log.warning(
+                "redis_rolled_back", changes=there, had=highest, hint="after a power cut, or a copy was put back"
+            )
+        with self._redis.pipeline() as pipe:
+            pipe.delete(keys.MARKER)
+            pipe.incrby(keys.COMMITS, max(0, highest - there))
+            pipe.execute()
+        self._abandon_rebuild()
+
+    def _keep_number(self) -> None:
+        if time.monotonic() < self._keep_at:
+            return
+        self._keep_at = time.monotonic() + KEEP_S
+        try:
+            self._version.save()
+        except sqlite3.OperationalError as error:
+            log.warning("state_file_write_failed", problem=str(error))
+
+    def _catch_up(self) -> None:
+        """Read the latest minutes of the log once more after a start.
+
+        After a power cut of this machine Redis may lack its last second, and the state file what would tell.
+        """
+        self._revocations.apply(self._redis)
+        last = min(time.time(), float(self._redis.get(keys.COMMITTED) or time.time()))
+        start = Start(time=datetime.fromtimestamp(last - CATCH_UP_S, UTC))
+        self._rebuild = _ProjectionRebuild(self._bus, self._heartbeat.event(), self._handle, start)
+
+    def _look_after_rebuild(self, rebuild: _ProjectionRebuild) -> None:
+        if rebuild.done.is_set() and not rebuild.whole:
+            self._caught_up = True
+            self._abandon_rebuild()
+        elif rebuild.done.is_set():
+            crash_point("gateway.rebuilt")
+            # Redis may have been flushed once more while the log was read: then all begins again
+            if self._redis.get(keys.BUILDING) == rebuild.mark_id.encode():
+                self._redis.set(keys.MARKER, int(time.time()))
+                self._store.mark_recovered()
+                self._status.set_problem("")
+                self._caught_up = True
+                log.info("projection_rebuilt")
+            self._abandon_rebuild()
+        elif rebuild.lost:
+            if rebuild.whole:
+                self._status.set_problem("the status view cannot be built again while the broker is away")
+            self._abandon_rebuild()
+
+    def _abandon_rebuild(self) -> None:
+        if self._rebuild is not None:
+            self._rebuild.stop()
+            self._rebuild = None
+
+    def _consume(self) -> None:
+        if self._consumer is None:
+            self._consumer = self._bus.consume(gateway_queue(), self._handle, on_new=self._missed.set)
+
+    def _pause(self, error: redis.RedisError) -> None:
+        """Leave events in their queue while there is nowhere to put them."""
+        sentence = redis_client.trouble_of(error)
+        if not self.problem.startswith("Redis"):
+            log.warning("redis_unavailable", problem=f"{sentence} ({error})")
+        self._status.set_problem(sentence)
+        self._abandon_rebuild()
+        if self._consumer is not None:
+            self._consumer.stop()
+            self._consumer = None
+
+    def _handle(self, delivery: Delivery) -> None:
+        event: Event[EventData] = delivery.event
+        try:
+            with metrics.FOLD_SECONDS.time():
+                self._writer.apply(event)
+        except redis.RedisError as error:
+            self._refused = error
+            raise Retry(redis_client.trouble_of(error), timedelta(seconds=1)) from error
+        try:
+            self._pending_requests.note_answer(event, live=delivery.offset is None)
+            self._triggers.record_event(event)
+            self._sequences.note(event)
+        except sqlite3.OperationalError as error:
+            raise Retry(f"the state file cannot be written: {error}", timedelta(seconds=10)) from error
+        metrics.FOLDED.labels(event.data.name).inc()

@@ -1,0 +1,1 @@
+"""Comparisons of a storage with the manifest."""

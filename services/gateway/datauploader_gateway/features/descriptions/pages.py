@@ -1,0 +1,123 @@
+"""A part of the page of an upload: what is said of its dataset, and the form that changes it."""
+
+# ruff: noqa: FAST003 - the dependency upload_on_page reads upload_id
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+from starlette.datastructures import FormData
+from starlette.responses import Response
+
+from datauploader.contracts import Parameter
+from datauploader.values import read_value, show_value
+from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.features.descriptions import api as rest
+from datauploader_gateway.features.descriptions.api import MOST_PARAMETERS, DatasetText, first_fault
+from datauploader_gateway.features.new_upload.merging import METADATA
+from datauploader_gateway.features.uploads.pages import UploadOnPage
+from datauploader_gateway.http.middleware import traceparent
+from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
+from datauploader_gateway.http.visitor import Visitor
+from datauploader_gateway.projection.description import Description
+from datauploader_gateway.projection.summary import Upload
+
+router = APIRouter(include_in_schema=False)
+
+_FREE_ROWS = 3
+Texts = Annotated[list[str], Form(max_length=MOST_PARAMETERS + _FREE_ROWS)]
+
+templates.env.filters["value"] = show_value
+
+
+@router.get("/uploads/{upload_id}/dataset/description")
+async def show(request: Request, upload: UploadOnPage, who: Visitor, parts: UseParts, edit: bool = False) -> Response:
+    """Show description and parameters, or the form that changes them."""
+    context = _context(upload, await rest.described(upload, parts), who, parts, edit=edit)
+    if asks_for_part(request):
+        return part(request, "parts/describe.html", **context)
+    return page(request, parts, "describe.html", who=who, upload=upload, **context)
+
+
+@router.post("/uploads/{upload_id}/dataset/description")
+async def change(
+    request: Request,
+    upload: UploadOnPage,
+    who: Visitor,
+    parts: UseParts,
+    description: Annotated[str, Form(max_length=10_000)] = "",
+    based_on: Annotated[str, Form(max_length=200)] = "",
+    name: Texts = [],  # noqa: B006 - FastAPI copies it
+    value: Texts = [],  # noqa: B006 - likewise
+    units: Texts = [],  # noqa: B006 - likewise
+) -> Response:
+    """Say what the dataset is."""
+    known = await rest.described(upload, parts)
+    if not len(name) == len(value) == len(units):
+        raise InvalidRequest("the form was incomplete", hint="Open the form again and fill it in again.")
+    rows = list(zip(name, value, units, strict=True))
+    changed = _changed(known, rows) + _asked(known, await request.form(), parts)
+    await _say(upload, description, based_on, changed, request, who, parts)
+    if asks_for_part(request):
+        return await show(request, upload, who, parts)
+    return RedirectResponse(f"/uploads/{upload.id}/dataset/description", 303)
+
+
+async def _say(
+    upload: Upload, description: str, based_on: str, parameters: list[dict[str, Any]], request: Request, who: Caller,
+    parts: Parts,
+) -> None:  # fmt: skip
+    try:
+        asked = DatasetText.model_validate({"description": description, "parameters": parameters, "based_on": based_on})
+    except ValidationError as error:
+        raise InvalidRequest(first_fault(error)) from error
+    await rest.describe(upload, asked, who, parts, traceparent=traceparent(request.scope))
+
+
+def _context(upload: Upload, said: Description, who: Caller, parts: Parts, *, edit: bool) -> dict[str, Any]:
+    address = f"/uploads/{upload.id}/dataset/description"
+    may = rest.may_describe(who, upload)
+    keys = {field.key for field in parts.metadata.fields}
+    return {
+        "fields": parts.metadata.fields, "others": [one for one in said.parameters if one.name not in keys],
+        "asked": {one.name: show_value(one.value) for one in said.parameters if one.name in keys},
+        "said": said, "address": address, "change": address, "may": may, "edit": edit and may, "of_dataset": True,
+        "free_rows": range(min(_FREE_ROWS, MOST_PARAMETERS - len(said.parameters))),
+    }  # fmt: skip
+
+
+def _changed(known: Description, rows: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """Return the parameters that a person has changed or added; what they left alone keeps its kind of value."""
+    before = {each.name: each for each in known.parameters}
+    return [
+        {"name": name, "value": read_value(value.strip()), "units": units}
+        for name, value, units in rows
+        if (name.strip() or value.strip()) and not _same(before.get(name), value, units)
+    ]
+
+
+def _asked(known: Description, form: FormData, parts: Parts) -> list[dict[str, Any]]:
+    """Return the values that the facility asks for and a person has changed, each of its own kind; emptied, "".
+
+    Raises:
+        InvalidRequest: one of them is no value of its kind.
+    """
+    before = {each.name: show_value(each.value) for each in known.parameters}
+    typed = {
+        field.key: str(form[name]).strip()
+        for field in parts.metadata.fields
+        if (name := f"{METADATA}{field.key}") in form
+    }
+    changed = {key: text for key, text in typed.items() if text != before.get(key, "")}
+    found, wrong = parts.metadata.read(changed)
+    if bad := {key: words for key, words in wrong.items() if changed.get(key)}:
+        raise InvalidRequest("; ".join(f"{key}: {words}" for key, words in bad.items()), hint="Correct it.")
+    values = {one.name: one.model_dump() for one in found}
+    return [values.get(key, {"name": key, "value": "", "units": ""}) for key in changed]
+
+
+def _same(before: Parameter | None, value: str, units: str) -> bool:
+    return before is not None and (show_value(before.value), before.units) == (value, units)

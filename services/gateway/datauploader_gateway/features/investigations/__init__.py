@@ -1,0 +1,1 @@
+"""Investigations of a person."""

@@ -1,0 +1,173 @@
+"""The pages of investigations: choose one, today's first, make one, look at one and say what it is."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from datauploader.contracts.questions import InvestigationSummary
+from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.errors import InvalidRequest, Problem
+from datauploader_gateway.features.descriptions.api import first_fault
+from datauploader_gateway.features.investigations import api as rest
+from datauploader_gateway.features.investigations.api import (
+    Creation,
+    InvestigationChoice,
+    InvestigationId,
+    InvestigationText,
+    Section,
+)
+from datauploader_gateway.http.middleware import traceparent
+from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
+from datauploader_gateway.http.visitor import Visitor
+from datauploader_gateway.projection.summary import Upload
+
+router = APIRouter(include_in_schema=False)
+
+_SHOWN, _UPLOADS, _UPLOADS_OF_ONE = 50, 3, 10
+_TITLES: dict[Section, str] = {
+    "today": "Today",
+    "used": "Recently used",
+    "open": "Other open investigations",
+    "closed": "Closed",
+}
+Given = Annotated[str, Form(max_length=10_000)]
+
+
+def days(one: InvestigationSummary) -> str:
+    """Write from which to which day an investigation runs."""
+    if one.start is None:
+        return f"until {_day(one.end)}" if one.end else ""
+    if one.end is None:
+        return f"since {_day(one.start)}"
+    return _day(one.start) if one.start == one.end else f"{_day(one.start)} to {_day(one.end)}"
+
+
+def _address(investigation_id: str) -> str:
+    return f"/investigations/{quote(investigation_id, safe='')}"
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"
+
+
+templates.env.filters["days"] = days
+
+
+@router.get("/investigations")
+async def list_page(
+    request: Request, who: Visitor, parts: UseParts, text: Annotated[str, Query(max_length=200)] = ""
+) -> Response:
+    """Show the visitor's investigations, those of a search alone where there is one."""
+    context = await _list(who, parts, text)
+    if asks_for_part(request):
+        return part(request, "parts/investigations.html", **context)
+    return page(request, parts, "investigations.html", who=who, **context)
+
+
+async def _list(who: Caller, parts: Parts, text: str) -> dict[str, Any]:
+    found = await rest.choices(who, parts, text=text, limit=1000)
+    uploads: dict[str, list[Upload]] = {}
+    for upload in await rest.recent_uploads(who, parts):
+        uploads.setdefault(upload.investigation, []).append(upload)
+    sections = list(_sections(found.items))
+    more = found.total - sum(len(items) for _, _, items, _ in sections)
+    return {"found": found, "sections": sections, "more": more, "text": text, "uploads": uploads, "most": _UPLOADS}
+
+
+def _sections(items: Iterable[InvestigationChoice]) -> Iterable[tuple[Section, str, list[InvestigationChoice], int]]:
+    """Yield each section that has anything: its word, its title, what is shown of it, and how much is not."""
+    known = list(items)
+    for word, title in _TITLES.items():
+        if own := [item for item in known if item.section == word]:
+            yield word, title, own[:_SHOWN], len(own) - len(own[:_SHOWN])
+
+
+@router.get("/investigations/new")
+async def new_page(request: Request, who: Visitor, parts: UseParts) -> Response:
+    """Show the form, or why there is none."""
+    found = await parts.questions.investigations(who.user.id)
+    beamlines = sorted({station.beamline for station in parts.common.all_stations})
+    given = {"visit": "1", "beamline": beamlines[0].upper() if len(beamlines) == 1 else ""}
+    refusal = "" if found.may_create else found.create_refusal
+    return page(request, parts, "investigation-new.html", who=who, given=given, refusal=refusal)
+
+
+@router.post("/investigations/new")
+async def make(
+    request: Request,
+    who: Visitor,
+    parts: UseParts,
+    name: Given = "",
+    visit: Given = "1",
+    title: Given = "",
+    beamline: Given = "",
+    start: Given = "",
+    end: Given = "",
+) -> Response:
+    """Make it and show it, or show the form again with what is wrong."""
+    given = {"name": name, "visit": visit, "title": title, "beamline": beamline, "start": start, "end": end}
+    try:
+        made = await rest.create(_creation(given), who, parts)
+    except Problem as problem:
+        return page(
+            request, parts, "investigation-new.html", who=who, status=problem.status, given=given, problem=problem
+        )
+    return RedirectResponse(_address(made.id), 303)
+
+
+def _creation(given: dict[str, str]) -> Creation:
+    try:
+        return Creation.model_validate({name: text for name, text in given.items() if text})
+    except ValidationError as error:
+        raise InvalidRequest(first_fault(error)) from error
+
+
+@router.get("/investigations/{investigation_id}")
+async def one_page(
+    request: Request, investigation_id: InvestigationId, who: Visitor, parts: UseParts, edit: bool = False
+) -> Response:
+    """Show one investigation; htmx asks for its description alone."""
+    one = await rest.one(investigation_id, who, parts)
+    describing = _describing(one, edit=edit)
+    if asks_for_part(request):
+        return part(request, "parts/describe.html", **describing)
+    uploads, _ = await parts.reader.uploads(
+        who.user.index, lambda upload: who.user.may_see(upload) and upload.investigation == one.id, "", _UPLOADS_OF_ONE
+    )
+    return page(request, parts, "investigation.html", who=who, one=one, uploads=uploads, **describing)
+
+
+def _describing(one: InvestigationChoice, *, edit: bool) -> dict[str, Any]:
+    address = _address(one.id)
+    return {
+        "said": one.described, "address": address, "change": f"{address}/description", "may": one.open, "edit": edit,
+        "of_dataset": False,
+    }  # fmt: skip
+
+
+@router.post("/investigations/{investigation_id}/description")
+async def describe(
+    request: Request,
+    investigation_id: InvestigationId,
+    who: Visitor,
+    parts: UseParts,
+    description: Given = "",
+    based_on: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Say what the investigation is."""
+    try:
+        asked = InvestigationText(description=description, based_on=based_on)
+    except ValidationError as error:
+        raise InvalidRequest(first_fault(error)) from error
+    said = await rest.describe(investigation_id, asked, who, parts, traceparent=traceparent(request.scope))
+    if asks_for_part(request):
+        one = await rest.one(investigation_id, who, parts)
+        return part(request, "parts/describe.html", **_describing(one, edit=False) | {"said": said})
+    return RedirectResponse(_address(investigation_id), 303)

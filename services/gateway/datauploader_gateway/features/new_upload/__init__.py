@@ -1,0 +1,1 @@
+"""Putting an upload together: choose, fill in, try, begin."""

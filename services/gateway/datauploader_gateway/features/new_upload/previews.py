@@ -1,0 +1,194 @@
+"""The dry run of an upload: every check of a request, what it would take, and what it would meet; nothing is begun."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from datauploader.contracts import Event, UploadRequested
+from datauploader.contracts.previews import DestinationContent, FoundValues, LeftOutGroup, Overlap, Preview
+from datauploader_gateway.auth.dependency import SignedIn
+from datauploader_gateway.auth.person import User
+from datauploader_gateway.errors import Problem
+from datauploader_gateway.features.new_upload.requests import UploadBody, request_upload
+from datauploader_gateway.http.middleware import traceparent
+from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.http.problems import documented
+from datauploader_gateway.projection import keys
+
+router = APIRouter(prefix="/uploads", tags=["uploads"])
+
+_PAST = 3
+"""Uploads of which it is remembered how fast they were."""
+_LATEST = 50
+"""Uploads in which a speed is looked for."""
+
+
+class Together(BaseModel):
+    """An upload that is still open and to which some of these files belong already."""
+
+    upload: str | None = Field(description="Null where it is another person's, which the caller may not see.")
+    mine: bool
+    files: int
+
+
+class Destination(BaseModel):
+    """What the storage holds already where the files would go."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    exists: bool
+    objects: int
+    bytes: int
+    first: tuple[str, ...] = Field(description="Some objects, by their paths below the location.")
+    partial: bool = Field(description="There may be more.")
+
+
+class Conflicts(BaseModel):
+    """Files that would meet an object of the same name which the station's own transfer has never written."""
+
+    differing: int = Field(description="Of another size: these are not uploaded until one of the two is gone.")
+    first: tuple[str, ...] = Field(description="Some of them.")
+    same_size: int = Field(description="Of the same size: their content is compared when they are uploaded.")
+    partial: bool = Field(description="Not everything was compared: there may be more.")
+
+
+class UploadPreview(BaseModel):
+    """What an upload would take and meet now."""
+
+    path: str = Field(description="The folder that file names are relative to.")
+    sources: tuple[str, ...]
+    remote: str
+    location: str
+    files: int
+    bytes: int
+    first: tuple[str, ...] = Field(description="Some of the files.")
+    left_out: tuple[LeftOutGroup, ...]
+    settling: int = Field(description="Files that were changed so lately that they may still be written.")
+    settling_first: tuple[str, ...]
+    oldest: str | None = Field(description="When the file that was not changed for the longest time was changed.")
+    newest: str | None
+    together_with: tuple[Together, ...]
+    partial: bool = Field(description="Counting was ended early: there may be more.")
+    trouble: str
+    destination: Destination | None = Field(description="Null where the storage did not say; see below.")
+    destination_trouble: str
+    continues: tuple[str, ...] = Field(
+        default=(),
+        description="Earlier uploads of the same dataset, whose objects newer versions may replace.",
+    )
+    alike: str = Field(
+        default="", description="Another dataset of the investigation that people may take for this one by its name."
+    )
+    conflicts: Conflicts | None = Field(description="Null where nothing could be compared.")
+    seconds: float | None = Field(description="Estimated from what moves, or moved last, on this way; null: unknown.")
+
+
+@router.post("/preview", responses=documented(401, 403, 409, 413, 422, 503, 504), summary="Try an upload")
+async def preview(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> UploadPreview:
+    """Check the wish as `POST /uploads` does, and have the station count what it would find."""
+    return await preview_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
+
+
+@router.post("/values", responses=documented(401, 403, 413, 422, 503, 504), summary="What the files say of themselves")
+async def read_values(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> FoundValues:
+    """Check the wish as `POST /uploads` does, and have the station read what some of its files say."""
+    event = await request_upload(asked, who.user, parts, traceparent=traceparent(request.scope), begins=False)
+    return await parts.questions.values(event.station, event.data)
+
+
+async def preview_upload(
+    asked: UploadBody, user: User, parts: Parts, *, traceparent: str, complete: bool = True, destination: bool = True
+) -> UploadPreview:
+    """Check a wish, and ask the station and the storage what would become of it.
+
+    `complete`: its metadata must be, too; `destination`: ask the storage as well.
+
+    Raises:
+        Problem: the upload would be refused; says why.
+    """
+    event = await request_upload(asked, user, parts, traceparent=traceparent, complete=complete)
+    found, (there, trouble), speed, known = await asyncio.gather(
+        parts.questions.preview(event.station, event.data),
+        _destination(event, parts) if destination else _not_asked(),
+        _speed(event, parts),
+        parts.questions.dataset(user.id, event.data.investigation, event.data.dataset.name),
+    )
+    conflicts = await _conflicts(event, parts, there) if there else None
+    return UploadPreview(
+        path=event.data.root,
+        sources=event.data.sources,
+        remote=event.data.destination.remote,
+        location=event.data.destination.location,
+        oldest=_time(found.oldest_mtime_ns),
+        newest=_time(found.newest_mtime_ns),
+        together_with=await _together(found, user, parts),
+        destination=there and Destination.model_validate(there),
+        conflicts=conflicts,
+        destination_trouble=trouble,
+        continues=event.data.continues,
+        alike=known.alike,
+        seconds=round(found.bytes / speed, 1) if speed and found.bytes and not found.partial else None,
+        **found.model_dump(include=_CARRIED),
+    )
+
+
+_CARRIED = {"files", "bytes", "first", "left_out", "settling", "settling_first", "partial", "trouble"}
+
+
+async def _destination(event: Event[UploadRequested], parts: Parts) -> tuple[DestinationContent | None, str]:
+    try:
+        return await parts.questions.destination(event.station, event.data), ""
+    except Problem as problem:
+        return None, problem.detail
+
+
+async def _conflicts(event: Event[UploadRequested], parts: Parts, there: DestinationContent) -> Conflicts | None:
+    """Have the station compare its files with what is not ours at the destination, by names and sizes."""
+    if not there.foreign:
+        return None if there.foreign_partial else Conflicts(differing=0, first=(), same_size=0, partial=False)
+    try:
+        found = await parts.questions.preview(event.station, event.data, there.foreign)
+    except Problem:
+        return None  # the storage's own number stands; the files are compared when they are uploaded
+    return Conflicts(
+        differing=found.differing, first=found.differing_first, same_size=found.same_size,
+        partial=there.foreign_partial or found.partial,
+    )  # fmt: skip
+
+
+async def _not_asked() -> tuple[None, str]:
+    return None, ""
+
+
+async def _speed(event: Event[UploadRequested], parts: Parts) -> float | None:
+    """Return how fast files move from this station to this remote now, or how fast the last ones did at their best."""
+    way = event.station.key, event.data.destination.remote
+    latest = await parts.reader.latest(keys.UPLOADS, _LATEST)
+    same_way = [upload for upload in latest if (upload.station, upload.remote) == way]
+    now = next((upload.speed for upload in same_way if upload.speed > 0), None)
+    flows = [await parts.reader.flow(upload.id) for upload in same_way[:_PAST]] if now is None else []
+    return now or max((flow.fastest for flow in flows), default=None)
+
+
+async def _together(found: Preview, user: User, parts: Parts) -> tuple[Together, ...]:
+    return tuple([await _one_together(overlap, user, parts) for overlap in found.overlaps])
+
+
+async def _one_together(overlap: Overlap, user: User, parts: Parts) -> Together:
+    """Name the other upload to those alone who may see it."""
+    upload = await parts.reader.upload(overlap.upload_id)
+    in_sight = upload is not None and user.may_see(upload)
+    mine = overlap.requested_by == user.id
+    return Together(upload=overlap.upload_id if in_sight else None, mine=mine and in_sight, files=overlap.files)
+
+
+def _time(mtime_ns: int | None) -> str | None:
+    """Write a file's time; one that no calendar has is not known."""
+    if mtime_ns is None:
+        return None
+    try:
+        return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return None

@@ -1,0 +1,1 @@
+"""Uploads that are there: lists, one as it happens, steering."""

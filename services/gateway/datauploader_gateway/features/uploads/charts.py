@@ -1,0 +1,106 @@
+"""Charts of throughput: drawn here as SVG, with the same in words and in a table."""
+
+# ruff: noqa: FAST003 - the dependency upload_on_page reads upload_id
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from datauploader_gateway.features.new_upload.choices import find_station
+from datauploader_gateway.features.uploads.pages import UploadOnPage
+from datauploader_gateway.http.parts import UseParts
+from datauploader_gateway.http.rendering import part
+from datauploader_gateway.http.visitor import Visitor
+from datauploader_gateway.projection.flow import Flow
+
+router = APIRouter(include_in_schema=False)
+
+WIDTH, HEIGHT = 600, 120
+_ROWS = 24
+"""Rows of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartRow:
+    """A row of a chart: some steps taken together."""
+
+    begin: datetime
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A series as a picture and as rows of a table; speeds are bytes per second."""
+
+    area: str
+    """The path of the filled shape, in a box of `WIDTH` by `HEIGHT`."""
+    peak: float
+    mean: float
+    """Of the steps in which something moved."""
+    begin: datetime
+    end: datetime
+    step_s: int
+    rows: tuple[ChartRow, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def chart_of(flow: Flow) -> Chart | None:
+    """Draw a series; None where nothing has moved."""
+    peak = max(flow.amounts, default=0)
+    if not peak:
+        return None
+    busy = [amount for amount in flow.amounts if amount]
+    return Chart(
+        area=" ".join(_area(flow.amounts, peak)),
+        peak=peak / flow.width_s,
+        mean=sum(busy) / len(busy) / flow.width_s,
+        begin=_time(flow, 0),
+        end=_time(flow, len(flow.amounts)),
+        step_s=flow.width_s,
+        rows=tuple(_rows(flow)),
+    )
+
+
+def _area(amounts: tuple[int, ...], peak: int) -> Iterator[str]:
+    step = WIDTH / len(amounts)
+    yield f"M0 {HEIGHT}"
+    for number, amount in enumerate(amounts):
+        y = f"{HEIGHT - amount / peak * (HEIGHT - 2):.1f}"
+        yield f"L{number * step:.1f} {y} L{(number + 1) * step:.1f} {y}"
+    yield f"L{WIDTH} {HEIGHT} Z"
+
+
+def _rows(flow: Flow) -> Iterator[ChartRow]:
+    each = -(-len(flow.amounts) // _ROWS)
+    for start in range(0, len(flow.amounts), each):
+        some = flow.amounts[start : start + each]
+        yield ChartRow(_time(flow, start), sum(some) / len(some) / flow.width_s)
+
+
+def _time(flow: Flow, number: int) -> datetime:
+    return datetime.fromtimestamp((flow.first + number) * flow.width_s, UTC)
+
+
+@router.get("/uploads/{upload_id}/throughput")
+async def upload_throughput(request: Request, upload: UploadOnPage, parts: UseParts) -> Response:
+    """Show how fast an upload has been, as a part of its page."""
+    drawn = chart_of(await parts.reader.flow(upload.id))
+    return part(request, "parts/throughput.html", drawn=drawn, label="Throughput")
+
+
+@router.get("/stations/{station}/throughput")
+async def station_throughput(
+    request: Request,
+    station: Annotated[str, Path(max_length=200)],
+    who: Visitor,  # noqa: ARG001 - one must be signed in
+    parts: UseParts,
+) -> Response:
+    """Show how fast a station has been within a day, as a part of a page."""
+    known = await find_station(parts, station)
+    drawn = chart_of(await parts.reader.station_flow(known.key, datetime.now(UTC)))
+    return part(request, "parts/throughput.html", drawn=drawn, label=f"Throughput of {known.key}")

@@ -1,0 +1,1 @@
+"""HTTP and HTML: the application, what surrounds each request, problems, the drawing of pages."""

@@ -1,0 +1,52 @@
+"""Who looks at a page: somebody who is signed in, or else they are sent to sign in and come back."""
+
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import RedirectResponse
+
+from datauploader_gateway.auth.dependency import Caller, optional_visitor
+from datauploader_gateway.http.parts import UseParts
+from datauploader_gateway.http.rendering import asks_for_part
+
+
+class MustSignInError(Exception):
+    """Nobody is signed in; the browser goes to the sign-in page and comes back to `goal` afterwards."""
+
+    def __init__(self, goal: str) -> None:
+        super().__init__(goal)
+        self.goal = goal
+
+
+async def visitor(request: Request, parts: UseParts) -> Caller:
+    """Find out who looks at the page.
+
+    Raises:
+        MustSignInError: nobody that we know.
+        ForeignOrigin: another site's page sends this.
+    """
+    found = await optional_visitor(request, parts)
+    if found is None:
+        raise MustSignInError(_goal(request))
+    request.state.who = found.user  # a page that says what went wrong shows who is signed in as well
+    return found
+
+
+Visitor = Annotated[Caller, Depends(visitor)]
+
+
+def _goal(request: Request) -> str:
+    """Return the page to come back to: the one that shows, not the fragment or the form that was asked for."""
+    shown = urlsplit(request.headers.get("hx-current-url" if asks_for_part(request) else "referer", ""))
+    url = request.url if request.method == "GET" and not asks_for_part(request) else shown
+    return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+
+
+def send_to_sign_in(request: Request, error: Exception) -> Response:
+    """Let the browser go to the sign-in page; htmx is told in its own way."""
+    assert isinstance(error, MustSignInError)
+    address = f"/sign-in?next={quote(error.goal)}"
+    if asks_for_part(request):
+        return Response(status_code=401, headers={"HX-Redirect": address})
+    return RedirectResponse(address, 303)

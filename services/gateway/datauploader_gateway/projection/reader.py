@@ -1,0 +1,367 @@
+"""Reads the view back for people: uploads, their files page by page, what is left out, stations."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+from redis.asyncio import Redis
+
+from datauploader.contracts import StationReported
+from datauploader.contracts.names import display, pack
+from datauploader.contracts.stations import Disk, Root
+from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.projection import keys
+from datauploader_gateway.projection.description import Description, of_dataset, of_investigation
+from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut, State
+from datauploader_gateway.projection.files import FAILING, File, KnownFile, describe
+from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow
+from datauploader_gateway.projection.fold import WORDS, Register
+from datauploader_gateway.projection.paging import NO_CURSOR, pack_cursor, unpack_cursor
+from datauploader_gateway.projection.remarks import Remarks
+from datauploader_gateway.projection.search import Search
+from datauploader_gateway.projection.summary import Upload, as_of, summarise
+from datauploader_gateway.projection.writer import SILENT_INTERVALS
+from datauploader_gateway.redis_client import raw, text
+
+WATCHER = "watcher"
+"""The service whose reports say whether a station speaks: it alone knows what was written there."""
+_CHUNK = 200
+_DESCRIBING = ("request", "dataset", "completed", "described", "annotated")
+
+
+class LeftOutItem(BaseModel):
+    """Something in the folder that is not uploaded."""
+
+    path: str
+    path_b64: str | None = None
+    reason: str
+    detail: str
+
+
+class ServiceReport(BaseModel):
+    """What one service of a station last said about itself."""
+
+    service: str
+    state: str
+    version: str
+    host: str
+    others: tuple[str, ...] = ()
+    """Other computers that have said of late that they are this service of this station."""
+    time: str
+    age_s: float
+    silent: bool
+    troubles: tuple[str, ...]
+    roots: tuple[Root, ...]
+    state_disk: Disk | None
+    backlog_files: int
+    backlog_bytes: int
+    oldest_pending_s: float
+    uploads_open: int
+    scanned_entries: int
+    overflows: int
+    interval_s: float
+
+
+class StationStatus(BaseModel):
+    """A station as far as it has been heard of; silent when its watcher has missed three reports.
+
+    A station that is not configured, and has no watcher, is judged by all of its services. `last_report` is by those
+    that it is judged by.
+    """
+
+    station: str
+    silent: bool
+    last_report: str | None
+    services: tuple[ServiceReport, ...]
+
+    def without_details(self) -> "StationStatus":
+        """Return what everybody may know of it."""
+        hidden = {"host": "", "others": (), "troubles": (), "roots": (), "state_disk": None}
+        return self.model_copy(update={"services": tuple(one.model_copy(update=hidden) for one in self.services)})
+
+
+Keep = Callable[[Upload], bool]
+
+
+class ViewReader:
+    """Looks things up in the view, without ever writing to it."""
+
+    def __init__(self, client: Redis) -> None:
+        """Read through this client."""
+        self._redis = client
+
+    async def upload(self, upload_id: str) -> Upload | None:
+        """Return one upload, None where there is none."""
+        return (await self.several([upload_id]))[0]
+
+    async def uploads(self, index: str, keep: Keep, after: str, limit: int) -> tuple[list[Upload], str | None]:
+        """Return up to `limit` uploads of an index that `keep` accepts, newest first, and the next cursor."""
+        found: list[Upload] = []
+        async for upload in self._newest_first(index, after):
+            if not keep(upload):
+                continue
+            if len(found) == limit:
+                return found, pack_cursor(found[-1].created, found[-1].id)
+            found.append(upload)
+        return found, None
+
+    async def description(self, upload_id: str) -> Description | None:
+        """Return what is said about the dataset of an upload, None where there is none."""
+        (found,) = await self._registers([keys.upload(upload_id)])
+        return of_dataset(found)
+
+    async def investigations(self, catalogued: Mapping[str, str]) -> dict[str, Description]:
+        """Return what is said about investigations, of which the catalogue says this."""
+        found = await self._registers([keys.investigation(each) for each in catalogued])
+        pairs = zip(catalogued.items(), found, strict=True)
+        return {each: of_investigation(registers, text) for (each, text), registers in pairs}
+
+    async def _registers(self, names: Sequence[str]) -> list[dict[str, Register]]:
+        """Return what the hashes of these names hold about descriptions."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hmget(name, [f"r:{register}" for register in _DESCRIBING])
+            heads = await pipe.execute() if names else []
+        return [
+            {name: Register.load(text) for name, text in zip(_DESCRIBING, head, strict=True) if text is not None}
+            for head in heads
+        ]
+
+    async def latest(self, index: str, most: int) -> list[Upload]:
+        """Return the newest uploads of an index."""
+        ids = await self._redis.zrevrange(index, 0, most - 1)
+        found = await self.several([text(upload_id) for upload_id in ids])
+        return [upload for upload in found if upload is not None]
+
+    async def files(
+        self, upload_id: str, states: Sequence[State], after: str, limit: int
+    ) -> tuple[list[File], str | None]:
+        """Return up to `limit` files in these states, in the order of the states, then of the paths."""
+        state, path = unpack_cursor(after)
+        places: list[tuple[State, bytes]] = []
+        for current in states[states.index(state) if state in states else 0 :]:
+            start = b"(" + path if current == state else b"-"
+            room = limit + 1 - len(places)
+            found = await self._redis.zrangebylex(keys.in_state(upload_id, current), start, b"+", 0, room)
+            places += [(current, raw(place)) for place in found]
+            if len(places) > limit:
+                break
+        more = len(places) > limit
+        items = await self._described(upload_id, [path for _, path in places[:limit]])
+        return items, pack_cursor(*places[limit - 1]) if more else None
+
+    async def by_path(
+        self, upload_id: str, states: Sequence[State] = STATES, most: int = 1000
+    ) -> AsyncIterator[list[KnownFile]]:
+        """Yield all files in these states in order of the bytes of their paths, some at a time."""
+        after: bytes | None = b""
+        while after is not None:
+            files, after = await self.next_by_path(upload_id, after, most, states)
+            if files:
+                yield files
+
+    async def next_by_path(
+        self, upload_id: str, after: bytes, most: int, states: Sequence[State] = STATES
+    ) -> tuple[list[KnownFile], bytes | None]:
+        """Return the next files behind a path, `most` or more if there are so many, and where to go on, if anywhere."""
+        start = b"(" + after if after else b"-"
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for state in states:
+                pipe.zrangebylex(keys.in_state(upload_id, state), start, b"+", 0, most)
+            lists = await pipe.execute()
+        # beyond the earliest end of a list that was cut off, other files may lie between
+        border = min((found[-1] for found in lists if len(found) == most), default=None)
+        paths = sorted(path for found in lists for path in found if border is None or path <= border)
+        failures = any(found for state, found in zip(states, lists, strict=True) if state in FAILING)
+        return await self._known(upload_id, paths, failures=failures), border
+
+    async def registers(self, upload_id: str) -> dict[str, Register]:
+        """Return what was last said of an upload, by its kind."""
+        head = await self._redis.hgetall(keys.upload(upload_id))
+        return _registers({raw(name): raw(said) for name, said in head.items()})
+
+    async def last_description(self, upload_id: str, investigation: str = "") -> int:
+        """Return the order of what people said last of an upload (or investigation), 0 where they said nothing."""
+        key = keys.upload(upload_id) if upload_id else keys.investigation(investigation)
+        found = await self._redis.hmget(key, [f"r:{name}" for name in WORDS])
+        return max((Register.load(said).order[0] for said in found if said is not None), default=0)
+
+    async def left_out(self, upload_id: str, after: str, limit: int) -> tuple[list[LeftOutItem], str | None]:
+        """Return up to `limit` things that are left out, in order of their paths."""
+        _, path = unpack_cursor(after)
+        start = b"(" + path if after else b"-"
+        found = await self._redis.zrangebylex(keys.in_state(upload_id, "left-out"), start, b"+", 0, limit + 1)
+        paths = [raw(path) for path in found]
+        page = paths[:limit]
+        words = await self._redis.hmget(keys.left_out(upload_id), page) if page else []
+        items = [
+            LeftOutItem(path=display(path), path_b64=pack(path), reason=word.reason, detail=word.detail)
+            for path, word in ((path, LeftOut.load(said)) for path, said in zip(page, words, strict=True) if said)
+        ]
+        return items, pack_cursor("left-out", page[-1]) if len(paths) > limit else None
+
+    async def stations(self, known: Sequence[str], now: datetime) -> list[StationStatus]:
+        """Return every station that is configured or has reported."""
+        reports: dict[str, list[ServiceReport]] = {key: [] for key in known}
+        for field, said in (await self._redis.hgetall(keys.STATIONS)).items():
+            station = text(field).partition("|")[0]
+            reports.setdefault(station, []).append(_report(json.loads(said), now))
+        return [
+            _station(key, sorted(said, key=lambda r: r.service), key in known) for key, said in sorted(reports.items())
+        ]
+
+    async def flow(self, upload_id: str) -> Flow:
+        """Return how much of an upload moved when."""
+        packed = await self._redis.get(keys.flow(upload_id))
+        return Flow.unpack(raw(packed)) if packed else Flow()
+
+    async def station_flow(self, station: str, now: datetime) -> Flow:
+        """Return how much of a station moved within the last day."""
+        last = int(now.timestamp()) // STATION_STEP_S
+        steps = range(last - STATION_STEPS + 1, last + 1)
+        found = await self._redis.mget([keys.station_flow(station, step) for step in steps])
+        return Flow(STATION_STEP_S, steps.start, tuple(int(number or 0) for number in found))
+
+    async def whole(self) -> bool:
+        """Tell whether the view has everything, rather than being rebuilt."""
+        return bool(await self._redis.exists(keys.MARKER))
+
+    async def several(self, ids: Sequence[str]) -> list[Upload | None]:
+        """Return these uploads, None where there is none."""
+        if not ids:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for upload_id in ids:
+                pipe.hgetall(keys.upload(upload_id))
+            heads = await pipe.execute()
+        found = [_upload(upload_id, head) for upload_id, head in zip(ids, heads, strict=True)]
+        now = datetime.now(UTC)
+        silent = await self._silent({one.station for one in found if one is not None and not one.over}, now)
+        return [one and as_of(one, now, silent.get(one.station)) for one in found]
+
+    async def _silent(self, stations: Collection[str], now: datetime) -> dict[str, str]:
+        """Return the time of the last report of each of these stations whose watcher does not report any more."""
+        fields = [f"{station}|{WATCHER}" for station in stations]
+        said = await self._redis.hmget(keys.STATIONS, fields) if fields else []
+        reports = [
+            (station, _report(json.loads(word), now)) for station, word in zip(stations, said, strict=True) if word
+        ]
+        return {station: report.time for station, report in reports if report.silent}
+
+    async def find(self, search: Search, after: str, limit: int) -> tuple[list[Upload], str | None]:
+        """Return up to `limit` uploads that are looked for, newest first, and the next cursor."""
+        ids: list[tuple[str, str]] = []
+        async for found in self._glances(search, after):
+            if len(ids) == limit:
+                return await self._still_there(ids), pack_cursor(*ids[-1])
+            ids.append(found)
+        return await self._still_there(ids), None
+
+    async def _glances(self, search: Search, after: str) -> AsyncIterator[tuple[str, str]]:
+        """Yield the time and the id of each upload that is looked for, reading of every one only what that takes."""
+        created, last = unpack_cursor(after)
+        low, high = search.span
+        names = [f"r:{name}" for name in search.registers]
+        async for ids in self._ids(search.user.index, created, low, high):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for upload_id in ids:
+                    pipe.hmget(keys.upload(upload_id), names)
+                heads = await pipe.execute()
+            for upload_id, head in zip(ids, heads, strict=True):
+                known = {n: Register.load(said) for n, said in zip(search.registers, head, strict=True) if said}
+                if "request" not in known:
+                    continue
+                place = (known["request"].time, upload_id)
+                if (not created or _is_behind(place, (created, last.decode(errors="replace")))) and search.wants(known):
+                    yield place
+
+    async def _still_there(self, places: Sequence[tuple[str, str]]) -> list[Upload]:
+        return [upload for upload in await self.several([upload_id for _, upload_id in places]) if upload is not None]
+
+    async def _ids(self, index: str, created: str, low: str, high: str) -> AsyncIterator[list[str]]:
+        top = f"{_moment(created).timestamp():.6f}" if created else high
+        start = 0
+        while ids := await self._redis.zrevrangebyscore(index, top, low, start, _CHUNK):
+            start += len(ids)
+            yield [text(upload_id) for upload_id in ids]
+
+    async def _newest_first(self, index: str, after: str) -> AsyncIterator[Upload]:
+        created, last = unpack_cursor(after)
+        async for ids in self._ids(index, created, "-inf", "+inf"):
+            for upload in await self.several(ids):
+                if upload and (
+                    not created or _is_behind((upload.created, upload.id), (created, last.decode(errors="replace")))
+                ):
+                    yield upload
+
+    async def _described(self, upload_id: str, paths: Sequence[bytes]) -> list[File]:
+        return [describe(known) for known in await self._known(upload_id, paths)]
+
+    async def _known(self, upload_id: str, paths: Sequence[bytes], *, failures: bool = True) -> list[KnownFile]:
+        if not paths:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(keys.files(upload_id), list(paths))
+            if failures:
+                pipe.hmget(keys.failures(upload_id), list(paths))
+                pipe.hmget(keys.remarks(upload_id), list(paths))
+            facts, *found = await pipe.execute()
+        nothing = [None] * len(paths)
+        words, remarks = found or (nothing, nothing)
+        return [
+            KnownFile(
+                path,
+                FileFacts.unpack(packed),
+                FileFailure.load(word) if word else None,
+                Remarks.load(remark) if remark else None,
+            )
+            for path, packed, word, remark in zip(paths, facts, words, remarks, strict=True)
+            if packed is not None
+        ]
+
+
+def _upload(upload_id: str, head: dict[bytes, bytes]) -> Upload | None:
+    numbers = {name[2:].decode(): int(text) for name, text in head.items() if name.startswith(b"n:")}
+    return summarise(upload_id, _registers(head), numbers)
+
+
+def _registers(head: dict[bytes, bytes]) -> dict[str, Register]:
+    return {name[2:].decode(): Register.load(text) for name, text in head.items() if name.startswith(b"r:")}
+
+
+def _report(said: dict[str, Any], now: datetime) -> ServiceReport:
+    data = StationReported.model_validate(said)
+    age_s = (now - datetime.fromisoformat(str(said["time"]))).total_seconds()
+    silent = age_s > SILENT_INTERVALS * data.interval_s or data.state == "stopping"
+    told = {
+        "time": said["time"],
+        "age_s": max(0.0, age_s),
+        "silent": silent,
+        "others": tuple(sorted(said.get("others") or ())),
+    }
+    return ServiceReport.model_validate(data.model_dump() | told)
+
+
+def _station(key: str, reports: Sequence[ServiceReport], configured: bool) -> StationStatus:
+    watchers = [report for report in reports if report.service == WATCHER]
+    judged = watchers if watchers or configured else reports
+    return StationStatus(
+        station=key,
+        silent=all(report.silent for report in judged),
+        last_report=max((report.time for report in judged), default=None),
+        services=tuple(reports),
+    )
+
+
+def _is_behind(place: tuple[str, str], border: tuple[str, str]) -> bool:
+    """Tell whether an upload comes behind the border in a list of the newest first; of one moment by falling ids."""
+    return place < border
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(NO_CURSOR) from None

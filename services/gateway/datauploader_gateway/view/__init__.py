@@ -1,1 +1,0 @@
-"""The status view: every event folded into Redis, read back for pages, programs and live streams."""
