@@ -75,7 +75,7 @@ class Pair:
         return (
             "is already writing to the dataset"
             if self.state == "open"
-            else "was cancelled; its files may be stored already"
+            else "was cancelled; its files may already be stored"
         )
 
 
