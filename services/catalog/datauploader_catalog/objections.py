@@ -71,8 +71,8 @@ class Subject:
 
 
 def pause_s(attempts: int, retry_after: float | None = None) -> float:
-    """Return how long to wait after so many failed attempts: 1 s doubling to a minute, never less than asked."""
-    return PASSING.wait_s(attempts + 1, retry_after)
+    """Return how long to wait after so many failed attempts: 1 s doubling to a minute, or as asked, up to an hour."""
+    return PASSING.wait_s(attempts + 1, min(retry_after or 0.0, RARE_S))
 
 
 def rare_s(attempts: int) -> float:
