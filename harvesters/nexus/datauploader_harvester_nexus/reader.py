@@ -169,7 +169,7 @@ def _why_not(member: object) -> str:
         return "it is a link to nowhere or into another file"
     if not isinstance(member, h5py.Dataset):
         return "it is a group, not a value"
-    if not _is_inside(member):
+    if member.external or member.is_virtual:  # in raw or HDF5 files that it names
         return "its value is in another file"
     return "" if _is_small(member) else f"it takes more than {LARGEST // 1024} KiB to read, or is not text or a number"
 
@@ -178,11 +178,6 @@ def _forgive(error: Exception) -> None:
     """Go on behind what is damaged; where the storage is the trouble, the whole file is to be read later."""
     if passes(error):
         raise error
-
-
-def _is_inside(dataset: h5py.Dataset) -> bool:
-    """Tell whether the values lie in this file, not in raw or HDF5 files that it names."""
-    return not dataset.external and not dataset.is_virtual
 
 
 def _is_small(dataset: h5py.Dataset) -> bool:

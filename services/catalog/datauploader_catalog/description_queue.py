@@ -7,7 +7,7 @@ greatest order, then the higher id, stays, and an earlier one is only answered.
 import sqlite3
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import cast
 
 from datauploader.contracts import DatasetDescribed, Event, InvestigationDescribed, decode, encode
@@ -66,12 +66,13 @@ def enqueue(db: sqlite3.Connection, event: Described) -> QueuedDescription:
     subject = f"dataset:{data.upload_id}"
     if isinstance(data, InvestigationDescribed):
         subject = f"investigation:{data.investigation}"
+    said = event.time.astimezone(UTC).isoformat(timespec="microseconds")
     db.execute(
         "INSERT INTO words (subject, upload_id, time, event_id, event, number) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (subject) DO UPDATE SET time = excluded.time, event_id = excluded.event_id,"
         " event = excluded.event, number = excluded.number, told = 0, refusal = '', attempts = 0, due = 0, since = 0"
         " WHERE (excluded.number, excluded.event_id) > (words.number, words.event_id)",
-        (subject, data.upload_id, _stamp(event.time), event.id, encode(event), event.order),
+        (subject, data.upload_id, said, event.id, encode(event), event.order),
     )
     query = "SELECT w.*, u.dataset_id FROM words w LEFT JOIN uploads u ON u.upload_id = w.upload_id WHERE subject = ?"
     return _word(db.execute(query, (subject,)).fetchone())
@@ -146,7 +147,3 @@ def _word(row: sqlite3.Row) -> QueuedDescription:
         row["subject"], event, row["dataset_id"] or "", bool(row["told"]), row["refusal"], row["attempts"],
         row["since"],
     )  # fmt: skip
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -131,6 +131,8 @@ class CatalogQueries:
         return self._summary(made)
 
     def _summary(self, one: CatalogueInvestigation) -> InvestigationSummary:
+        ended = f", which ended on {one.end.isoformat()}" if one.end else ""
+        why_closed = one.reason or f"The user office has closed this investigation{ended}."
         return InvestigationSummary(
             id=one.id,
             title=one.title,
@@ -138,7 +140,7 @@ class CatalogQueries:
             visit=one.visit,
             base_dir=self._below(one.base_dir),
             open=one.active,
-            reason="" if one.active else one.reason or _why_closed(one),
+            reason="" if one.active else why_closed,
             beamline=one.beamline,
             start=one.start,
             end=one.end,
@@ -160,8 +162,3 @@ class CatalogQueries:
             return check_location(relative)
         except ValueError:
             return ""
-
-
-def _why_closed(one: CatalogueInvestigation) -> str:
-    ended = f", which ended on {one.end.isoformat()}" if one.end else ""
-    return f"The user office has closed this investigation{ended}."

@@ -55,7 +55,10 @@ class FailurePolicy:
         if not outcome.retryable:
             return FailureDecision(outcome, None)
         if outcome.whose is Whose.REMOTE or (outcome.whose is Whose.EITHER and not takes_others):
-            return FailureDecision(outcome, self._rest(remote, outcome, now))
+            sentence = f"Storage {remote}: {outcome.detail} {outcome.hint}"
+            pause_s = self._settings.by_hand_pause_s if outcome.by_hand else None
+            pause = self._breaker.note_failure(remote, sentence, now, outcome.retry_after_s, pause_s)
+            return FailureDecision(outcome, pause.until)
         if outcome.whose is Whose.NEITHER or outcome.endless:
             return FailureDecision(outcome, now + BACKOFF.wait_s(job.attempts + 1, outcome.retry_after_s))
         tries = MOST_MISMATCHES if outcome.state is State.MISMATCH else self._settings.file_tries
@@ -64,8 +67,3 @@ class FailurePolicy:
                 outcome if outcome.state is State.MISMATCH else given_up(outcome, tries), None, own=True
             )
         return FailureDecision(outcome, now + BACKOFF.wait_s(job.refused + 1, outcome.retry_after_s), own=True)
-
-    def _rest(self, remote: str, outcome: Outcome, now: float) -> float:
-        sentence = f"Storage {remote}: {outcome.detail} {outcome.hint}"
-        pause_s = self._settings.by_hand_pause_s if outcome.by_hand else None
-        return self._breaker.note_failure(remote, sentence, now, outcome.retry_after_s, pause_s).until

@@ -139,7 +139,8 @@ def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFil
         row = db.execute(
             "SELECT revision, state, stored FROM jobs WHERE upload_id = ? AND path = ?", (ready.upload_id, file.raw)
         ).fetchone()
-        if row and row["state"] == "stored" and (stored := _stored(row)).file.key == file.key:
+        stored = StoredFile.model_validate_json(row["stored"]) if row and row["state"] == "stored" else None
+        if stored is not None and stored.file.key == file.key:
             known.append(stored.model_copy(update={"file": file}))  # a station that lost its state counts anew
         elif row is None or file.revision > row["revision"] or row["state"] == "failed":
             db.execute(
@@ -148,10 +149,6 @@ def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFil
                 (ready.upload_id, file.raw, file.revision, file.size, file.model_dump_json(exclude_none=True)),
             )
     return known
-
-
-def _stored(row: sqlite3.Row) -> StoredFile:
-    return StoredFile.model_validate_json(row["stored"])
 
 
 def requeue_interrupted(db: sqlite3.Connection) -> None:

@@ -153,10 +153,13 @@ def mismatch(item: Item, found: Stored, *, left: bool) -> Outcome:
 def failed(item: Item, text: str) -> Outcome:
     """Report a failure in plain words, with the storage's own ones behind them."""
     failure = classify(text, str(item.source), item.target)
+    words = " ".join(text.split())
+    if len(words) > _LONGEST:  # a long path stands before the reason, so the middle is left out
+        words = f"{words[: _LONGEST // 2]} … {words[-_LONGEST // 2 :]}"
     return Outcome(
         item.key,
         failure.state,
-        f"{failure.says} ({_shortened(' '.join(text.split()))})",
+        f"{failure.says} ({words})",
         failure.hint,
         retryable=failure.retryable,
         whose=failure.whose,
@@ -165,11 +168,6 @@ def failed(item: Item, text: str) -> Outcome:
         untried=text.startswith(NOT_TRIED),
         retry_after_s=failure.retry_after_s,
     )
-
-
-def _shortened(text: str) -> str:
-    """Leave out the middle of a long text: a long path stands before the reason."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 def given_up(outcome: Outcome, tries: int) -> Outcome:

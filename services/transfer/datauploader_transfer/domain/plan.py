@@ -29,15 +29,11 @@ def split_batches(items: Sequence[Item], limits: BatchLimits) -> Iterator[list[I
     """
     small = [item for item in items if item.size < limits.large]
     large = [item for item in items if item.size >= limits.large]
-    if _shares_targets(small, large):
+    if not {place(item.target) for item in small}.isdisjoint(place(item.target) for item in large):
         yield from _cut(items, limits.files, limits.size)
         return
     yield from _cut(small, limits.files, limits.size)
     yield from _cut(large, limits.large_files, None)
-
-
-def _shares_targets(small: Sequence[Item], large: Sequence[Item]) -> bool:
-    return not {place(item.target) for item in small}.isdisjoint(place(item.target) for item in large)
 
 
 def _cut(items: Sequence[Item], most: int, size: int | None) -> Iterator[list[Item]]:

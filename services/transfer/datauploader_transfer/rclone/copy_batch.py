@@ -164,7 +164,7 @@ class CopyBatch:
         elif stored is None:
             self._settle(i, outcomes.conflict(item))
         elif _equal(item, stored):
-            self._prove_one(i, stored)
+            self._settle_proved(i, outcomes.verified(item, stored))
         elif i in self._unproved or stored.digest in item.replaces or _is_beginning(item, size, stored):
             self._replace.add(i)
         else:
@@ -287,9 +287,6 @@ class CopyBatch:
                 self._settle_proved(i, outcome)
             else:
                 self._settle(i, outcomes.failed(item, error or _why_wrong(stored)))
-
-    def _prove_one(self, i: int, stored: Stored) -> None:
-        self._settle_proved(i, outcomes.verified(self._items[i], stored))
 
     def _settle_proved(self, i: int, outcome: Outcome) -> None:
         self._settle(i, outcome)

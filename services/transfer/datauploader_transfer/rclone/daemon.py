@@ -157,35 +157,30 @@ class RcloneDaemon:
             finally:
                 if generation == self.generation:
                     self._ready.clear()
-                self._put_down(process)
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.kill()
         if not self._closing.is_set():
             log.warning("rclone_exited", code=process.returncode)
 
-    @staticmethod
-    def _put_down(process: subprocess.Popen[bytes]) -> None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        process.kill()
-
     def _spawn(self) -> subprocess.Popen[bytes]:
         if sys.platform == "win32":
-            self._port = _free_port()
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self._port = probe.getsockname()[1]
             self._client.base_url = httpx.URL(f"http://127.0.0.1:{self._port}")
         address = f"127.0.0.1:{self._port}" if self._port else f"unix://{self._socket}"
         guarded = [sys.executable, "-I", die_with_parent.__file__, str(os.getpid()), str(self._binary)]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES)}
         with (self._folder / "log").open("wb") as output:
             return subprocess.Popen(  # noqa: S603  the program is ours, and no shell reads the arguments
                 [*guarded, "rcd", f"--rc-addr={address}", *_FLAGS],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=self._environment(),
+                env=kept | {"RCLONE_RC_USER": self._user, "RCLONE_RC_PASS": self._password},
             )
-
-    def _environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES)}
-        return kept | {"RCLONE_RC_USER": self._user, "RCLONE_RC_PASS": self._password}
 
     def _introduce(self, process: subprocess.Popen[bytes]) -> None:
         version = self._first_answer(process)
@@ -222,10 +217,3 @@ class RcloneDaemon:
         limits = httpx.Timeout(None, connect=5)
         auth = (self._user, self._password)
         return httpx.Client(transport=transport, base_url="http://rclone", auth=auth, timeout=limits, trust_env=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -248,7 +248,8 @@ class RcloneMover:
                     break
                 try:
                     if text:  # what the attempt before has left would stay if the file has changed meanwhile
-                        sweep(storage, {item.target: _ours(item) for item in batch}, detector)
+                        ours = {item.target: item.replaces.union(item.digests.values()) for item in batch}
+                        sweep(storage, ours, detector)
                     attempt = CopyBatch(
                         storage,
                         batch,
@@ -320,10 +321,6 @@ class RcloneMover:
                 self._unusable[name] = str(error)
                 log.warning("remote_probe_failed", remote=name, error=str(error))
         client.post("/core/bwlimit", json={"rate": _rate(self._bytes_per_s)})
-
-
-def _ours(item: Item) -> frozenset[str]:
-    return item.replaces.union(item.digests.values())
 
 
 def _answered(found: A | ObjectFailure) -> A:

@@ -7,7 +7,6 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -73,16 +72,11 @@ class FolderOnDemand:
 
 
 def _sweep(prefix: str, place: Path) -> None:
-    for folder in _abandoned(prefix, place):
-        shutil.rmtree(folder, ignore_errors=True)
-        log.info("leftover_removed", folder=str(folder))
-
-
-def _abandoned(prefix: str, place: Path) -> Iterator[Path]:
     for folder in place.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
             if _is_ours(folder) and _is_free(folder / _OWNER):
-                yield folder
+                shutil.rmtree(folder, ignore_errors=True)
+                log.info("leftover_removed", folder=str(folder))
 
 
 def _is_ours(folder: Path) -> bool:

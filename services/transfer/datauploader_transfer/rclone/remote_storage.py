@@ -71,7 +71,7 @@ class RemoteStorage:
         """
         detector.begin_call()
         asked = Counter(_folder(target) for target in targets if not needs_bytes(target))
-        listed = [name for name, count in asked.items() if self._worth_listing(name, count)]
+        listed = [name for name, count in asked.items() if count >= _FEW and self._crowds[name] <= count * _CROWDED]
         found = self._list(listed, detector)
         single = [target for target in targets if _folder(target) not in found or needs_bytes(target)]
         sizes = dict(zip(single, self._stat(single, detector), strict=True))
@@ -223,9 +223,6 @@ class RemoteStorage:
         """Return how many files of a group were really sent."""
         return int(self._rpc.stats(group)["transfers"])
 
-    def _worth_listing(self, folder: str, count: int) -> bool:
-        return count >= _FEW and self._crowds[folder] <= count * _CROWDED
-
     def _list(self, folders: Sequence[str], detector: StallDetector) -> dict[str, dict[str, int] | ObjectFailure]:
         calls = [self._call("list", standard(folder), opt=_PLAIN) for folder in folders]
         found = {name: _listing(answer) for name, answer in zip(folders, self._many(calls, detector), strict=True)}
@@ -329,8 +326,5 @@ def _stored(answer: Answer, kind: str, method: str) -> Stored | ObjectFailure | 
         error = str(answer["error"])
         return None if "hash type not supported" in error else ObjectFailure(error)
     digest = str(answer["hash"])
-    return Stored(kind, digest, method) if _is_hex(digest) else None
-
-
-def _is_hex(digest: str) -> bool:
-    return len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")
+    is_hex = len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")
+    return Stored(kind, digest, method) if is_hex else None

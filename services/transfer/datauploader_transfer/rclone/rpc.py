@@ -143,7 +143,8 @@ class RcloneRpc:
                 raise RcloneGone("rclone did not respond and was stopped; it is restarted automatically.")
             self._look(group, detector)
             if detector.must_end():
-                self._end(group)
+                with contextlib.suppress(RcloneGone, RcloneRefused):
+                    self.call("job/stopgroup", within_s=_NEWS_S, group=group)
                 if not wait([future], _END_S).done:
                     self._daemon.restart(generation)
         return future.result()
@@ -154,10 +155,6 @@ class RcloneRpc:
             finished = sum(counted.get(what, 0) for what in ("transfers", "listed", "checks"))
             detector.note_progress(finished, counted.get("bytes", 0))
             detector.note_error(counted.get("lastError", ""))
-
-    def _end(self, group: str) -> None:
-        with contextlib.suppress(RcloneGone, RcloneRefused):
-            self.call("job/stopgroup", within_s=_NEWS_S, group=group)
 
     def _one(self, call: Call, within_s: float | None = None) -> Answer:
         path, parameters = call
@@ -191,9 +188,7 @@ def _needs_query(parameters: dict[str, Any]) -> bool:
 
 
 def _query(parameters: dict[str, Any]) -> str:
-    return "&".join(f"{key}={_quoted(value)}" for key, value in parameters.items())
-
-
-def _quoted(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe="")
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()}
+    return "&".join(
+        f"{key}={quote_from_bytes(text.encode('utf-8', 'surrogateescape'), safe='')}" for key, text in texts.items()
+    )

@@ -62,8 +62,8 @@ class StallDetector:
 
     def must_end(self) -> bool:
         """Tell whether the work is to be ended now, and keep the reason."""
-        now, allowed = time.monotonic(), self._allowed()
-        silent = now - self._moved_at
+        now = time.monotonic()
+        silent, allowed = now - self._moved_at, self._allowance_s if self._best[1] >= self._expected else 0
         if silent > _DOUBT_S and now - self._knocked_at > _DOUBT_S:
             self._knocked_at = now
             self._away = self.probe() or self._away
@@ -74,6 +74,3 @@ class StallDetector:
         elif silent > self.stall_s + allowed:
             self.reason = f"timeout: nothing moved for {self.stall_s + allowed:.0f} s"
         return bool(self.reason)
-
-    def _allowed(self) -> float:
-        return self._allowance_s if self._best[1] >= self._expected else 0

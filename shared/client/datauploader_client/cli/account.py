@@ -46,7 +46,12 @@ def login(
         made: Token | Me
         token, made = _from_page(address)
     else:
-        credentials = _vuo() if vuo_session else _local(user)
+        if vuo_session:
+            cookie = _ask("Value of the cookie vuo_session", hidden=True)
+            credentials = {"method": "vuo", "vuo_session": cookie}
+        else:
+            name = user or _ask("Name", hidden=False)
+            credentials = {"method": "local", "username": name, "password": _ask("Password", hidden=True)}
         with GatewayClient(address) as gateway:
             made = gateway.new_token(credentials, _purpose())
         token = made.token
@@ -83,15 +88,6 @@ def _from_page(address: str) -> tuple[str, Me]:
 
 def _purpose() -> str:
     return f"datauploader on {socket.gethostname()}"
-
-
-def _local(user: str) -> dict[str, str]:
-    name = user or _ask("Name", hidden=False)
-    return {"method": "local", "username": name, "password": _ask("Password", hidden=True)}
-
-
-def _vuo() -> dict[str, str]:
-    return {"method": "vuo", "vuo_session": _ask("Value of the cookie vuo_session", hidden=True)}
 
 
 def _ask(what: str, *, hidden: bool) -> str:

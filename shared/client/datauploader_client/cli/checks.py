@@ -66,7 +66,10 @@ def doctor(
         with _gateway(gateway) or nullcontext() as connection:
             found += examine(load(Settings), connection)
     if report is not None:
-        _write(report, found)
+        try:
+            write_report(report, found)
+        except OSError as error:
+            raise BadRequest(f"{report} cannot be written: {error.strerror or error}") from None
         if not json:
             screen.say(
                 f"Wrote {report}. Read it before you send it: it contains names of folders, files and people, but "
@@ -75,13 +78,6 @@ def doctor(
     _report(found, json=json)
     if not all(each.ok for each in found):
         raise typer.Exit(Code.FAILED)
-
-
-def _write(path: Path, found: list[Check]) -> None:
-    try:
-        write_report(path, found)
-    except OSError as error:
-        raise BadRequest(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _gateway(given: str) -> GatewayClient | None:

@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.contracts.rest import FileAmount, FileStatus, UploadStatus
+from datauploader.contracts.rest import FileStatus, UploadStatus
 from datauploader.wording import count, left, safe, sentence, size, state
 
 BAR = 40
@@ -73,17 +73,14 @@ def _bars(upload: UploadStatus) -> Table:
     if upload.speed and not upload.over:
         moved += f"  {size(upload.speed)}/s"
     bars.add_row("  stored", _bar(counts.stored.bytes, counts.found.bytes), Text(moved), Text(left(upload)))
+    found = count(counts.found.files, "file")
     for name, amount in (("verified", counts.verified), ("catalogued", counts.catalogued)):
-        bars.add_row(f"  {name}", _bar(amount.files, counts.found.files), Text(_of(amount, counts.found)))
+        bars.add_row(f"  {name}", _bar(amount.files, counts.found.files), Text(f"{amount.files:,} of {found}"))
     return bars
 
 
 def _bar(done: float, total: float) -> ProgressBar:
     return ProgressBar(total=max(total, 1), completed=min(done, total), width=BAR)
-
-
-def _of(done: FileAmount, found: FileAmount) -> str:
-    return f"{done.files:,} of {count(found.files, 'file')}"
 
 
 def _notes(upload: UploadStatus) -> str:

@@ -60,7 +60,9 @@ def verify(
         )
     else:
         _tell(upload, found)
-    raise typer.Exit(_outcome(found))
+    if found is None or found.trouble:
+        raise typer.Exit(Code.UNREACHABLE)
+    raise typer.Exit(Code.DONE if found.well else Code.FAILED)
 
 
 def find(gateway: GatewayClient, name: str) -> UploadStatus:
@@ -96,12 +98,6 @@ def _await(gateway: GatewayClient, upload_id: str, audit: str, patience_s: float
         if found is not None or time.monotonic() > end:
             return found
         time.sleep(LOOK_S)
-
-
-def _outcome(found: AuditStatus | None) -> Code:
-    if found is None or found.trouble:
-        return Code.UNREACHABLE
-    return Code.DONE if found.well else Code.FAILED
 
 
 def _tell(upload: UploadStatus, found: AuditStatus) -> None:

@@ -66,7 +66,9 @@ class VuoWire:
 
     def write(self, procedure: str, form: Mapping[str, str]) -> str:
         """Ask for an effect, once: whoever gets no answer looks before asking again."""
-        return self._send("POST", procedure, content=_encoded(self._renamed(form)))
+        # JSON's own signs need no escape, and leaving them makes a large batch 40 times as quick
+        content = urlencode(self._renamed(form), safe='"{}[]:,/').encode("ascii")
+        return self._send("POST", procedure, content=content)
 
     def sign(self, procedure: str, form: Mapping[str, str]) -> dict[str, str]:
         """Put the assumed FRM_HASH before the form; docs/catalogues/vuo.md says what string it is made of."""
@@ -160,11 +162,6 @@ def _retry_after(header: str) -> float | None:
 
 def _is_worth_a_second_try(error: Exception) -> bool:
     return isinstance(error, CatalogueUnavailable) and error.retry_after is None
-
-
-def _encoded(form: Mapping[str, str]) -> bytes:
-    """Encode a form; JSON's own signs need no escape, and leaving them makes a large batch 40 times as quick."""
-    return urlencode(form, safe='"{}[]:,/').encode("ascii")
 
 
 def _sha1(text: str) -> str:
