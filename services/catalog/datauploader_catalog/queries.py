@@ -1,6 +1,7 @@
 """Queries to the catalog: who is this, what may they upload to, which investigations are theirs, make one."""
 
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from datetime import date
 from functools import partial
 
@@ -27,7 +28,6 @@ from datauploader.contracts.questions import (
 from datauploader.errors import QuestionRefused
 from datauploader.reliability import Store
 from datauploader_catalog import claims
-from datauploader_catalog.domain.choosing import choose
 from datauploader_catalog.errors import CatalogError, CatalogueForbids, NoSuchInvestigation, UnknownSession
 from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, NewInvestigation
 
@@ -91,7 +91,7 @@ class CatalogQueries:
 
     def _list(self, question: ListInvestigations) -> Investigations:
         found = self._catalogue.investigations(question.user_id)
-        chosen, total = choose(found, text=question.text, today=self._today(), most=question.most)
+        chosen, total = choose_investigations(found, text=question.text, today=self._today(), most=question.most)
         return Investigations(
             items=tuple(self._summary(one) for one in chosen),
             total=total,
@@ -162,3 +162,31 @@ class CatalogQueries:
             return check_location(relative)
         except ValueError:
             return ""
+
+
+def choose_investigations(
+    found: Iterable[CatalogueInvestigation], *, text: str, today: date, most: int
+) -> tuple[list[CatalogueInvestigation], int]:
+    """Choose which a person is shown: those in which their words stand, today's first, at most so many; count them all.
+
+    Accents and capitals do not matter in the search.
+    """
+    words = _plain(text).split()
+    kept = [one for one in found if _holds(one, words)]
+    kept.sort(key=lambda one: one.start or date.min, reverse=True)
+    kept.sort(key=lambda one: (not _is_of(one, today), not one.active))
+    return kept[:most], len(kept)
+
+
+def _holds(one: CatalogueInvestigation, words: list[str]) -> bool:
+    text = _plain(f"{one.id} {one.name} {one.visit} {one.title} {one.principal_investigator} {one.beamline}")
+    return all(word in text for word in words)
+
+
+def _is_of(one: CatalogueInvestigation, day: date) -> bool:
+    return one.active and one.start is not None and one.start <= day <= (one.end or day)
+
+
+def _plain(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

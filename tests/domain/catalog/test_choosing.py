@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from datauploader_catalog.domain.choosing import choose
 from datauploader_catalog.ports import CatalogueInvestigation
+from datauploader_catalog.queries import choose_investigations
 
 TODAY = date(2026, 3, 4)
 
@@ -28,14 +28,14 @@ ALL = (OLD, SHUT, UNDATED, NEXT, ENDLESS, NOW)
 
 def test_todays_come_first_then_open_ones_and_the_latest_before_the_earlier() -> None:
     """A closed one is last, whatever its days."""
-    found, total = choose(ALL, text="", today=TODAY, most=10)
+    found, total = choose_investigations(ALL, text="", today=TODAY, most=10)
     assert [each.name for each in found] == ["now", "endless", "next", "old", "undated", "shut"]
     assert total == 6
 
 
 def test_what_is_too_much_is_counted() -> None:
     """A person learns that there are more."""
-    found, total = choose(ALL, text="", today=TODAY, most=2)
+    found, total = choose_investigations(ALL, text="", today=TODAY, most=2)
     assert [each.name for each in found] == ["now", "endless"]
     assert total == 6
 
@@ -46,11 +46,11 @@ def test_every_word_of_a_search_must_stand_somewhere_accents_and_capitals_aside(
     wanted = CatalogueInvestigation(
         "1", "1", "1", "Δομή λεπτών (domh)", "/x", principal_investigator="Ròssi", beamline="XRD1"
     )
-    found, total = choose((wanted, OLD), text=text, today=TODAY, most=10)
+    found, total = choose_investigations((wanted, OLD), text=text, today=TODAY, most=10)
     assert wanted in found
     assert total == (1 if text else 2)
 
 
 def test_a_word_that_stands_nowhere_finds_nothing() -> None:
     """All words count."""
-    assert choose(ALL, text="xrd1 rossi", today=TODAY, most=10) == ([], 0)
+    assert choose_investigations(ALL, text="xrd1 rossi", today=TODAY, most=10) == ([], 0)

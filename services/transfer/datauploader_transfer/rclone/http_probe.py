@@ -12,10 +12,12 @@ import httpx
 
 from datauploader_transfer.domain.failures import SKEWED
 from datauploader_transfer.domain.remotes import RemoteDefinition
-from datauploader_transfer.domain.retry_after import retry_after_s
 from datauploader_transfer.rclone.reachability import trusting
 
-__all__ = ["clock_fault", "requested_pause_s"]
+__all__ = ["LONGEST_S", "clock_fault", "requested_pause_s", "retry_after_s"]
+
+LONGEST_S = 3600.0
+"""No pause is longer, whatever a server says: an hour is enough for any, and a mistaken one costs no night."""
 
 _REFUSALS = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 _WITHIN_S = 5.0
@@ -29,6 +31,22 @@ def requested_pause_s(remote: RemoteDefinition) -> float | None:
     if answer is None or answer.status_code not in _REFUSALS:
         return None
     return retry_after_s(answer.headers.get("Retry-After", ""), datetime.now(UTC))
+
+
+def retry_after_s(header: str, now: datetime) -> float | None:
+    """Return the seconds that a header Retry-After asks for, at most an hour; None where it asks for nothing.
+
+    RFC 9110, 10.2.3: a number of seconds, or a moment.
+    """
+    text = header.strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text[:9]), LONGEST_S)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
+    return min(max(0.0, seconds.total_seconds()), LONGEST_S)
 
 
 def clock_fault(remote: RemoteDefinition) -> str:

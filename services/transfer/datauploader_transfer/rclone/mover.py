@@ -1,8 +1,10 @@
 """The mover over rclone: batches of files through one long-lived process, each proved afterwards."""
 
+import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +38,6 @@ from datauploader_transfer.rclone.copy_batch import CopyBatch
 from datauploader_transfer.rclone.counting import ObjectCounter
 from datauploader_transfer.rclone.daemon import RcloneDaemon
 from datauploader_transfer.rclone.http_probe import clock_fault, requested_pause_s
-from datauploader_transfer.rclone.object_locks import ObjectLocks
 from datauploader_transfer.rclone.private_folder import FolderOnDemand
 from datauploader_transfer.rclone.reachability import probe_tcp
 from datauploader_transfer.rclone.remote_storage import ObjectFailure, RemoteStorage
@@ -45,7 +46,7 @@ from datauploader_transfer.rclone.source_file import BY_NUMBER
 from datauploader_transfer.rclone.stall_detector import StallDetector
 from datauploader_transfer.rclone.sweeping import sweep
 
-__all__ = ["RcloneMover", "RcloneSettings"]
+__all__ = ["ObjectLocks", "RcloneMover", "RcloneSettings"]
 
 log = structlog.get_logger()
 
@@ -69,6 +70,28 @@ class RcloneSettings:
     stall_s: float = _STALL_S
     batches: BatchLimits = field(default_factory=BatchLimits)
     bytes_per_s: int | None = None
+
+
+class ObjectLocks:
+    """Lock objects, to keep two moves from writing the same one at the same time."""
+
+    def __init__(self) -> None:
+        self._held: set[tuple[str, str]] = set()
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def holding(self, remote: str, targets: Iterable[str]) -> Iterator[None]:
+        """Wait until none of the objects is held by somebody else, then hold them all."""
+        wanted = {(remote, target) for target in targets}
+        with self._changed:
+            self._changed.wait_for(lambda: self._held.isdisjoint(wanted))
+            self._held |= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= wanted
+                self._changed.notify_all()
 
 
 class RcloneMover:

@@ -1,19 +1,21 @@
 """One remote as the mover needs it: look, copy, hash, remove, each for many objects in one call."""
 
+import codecs
+import json
+import re
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 from datauploader_transfer.domain.leftovers import beside, leftovers
 from datauploader_transfer.domain.names import needs_bytes, plain, standard
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import PREFERRED, StorageTuning
-from datauploader_transfer.errors import RcloneRefused
+from datauploader_transfer.errors import RcloneGone, RcloneRefused
 from datauploader_transfer.ports import Item, Listed, Stored
-from datauploader_transfer.rclone.entries import entries_of
 from datauploader_transfer.rclone.rpc import Answer, Call, RcloneRpc
 from datauploader_transfer.rclone.stall_detector import StallDetector
 
@@ -28,6 +30,8 @@ _LISTING_S = 600.0  # how long a storage may list, and hash what it lists, witho
 _FEW = 4
 _CROWDED = 20
 _REMEMBERED = 10_000
+_CHUNK = 256 * 1024
+_BETWEEN = re.compile(r"[\s,]*")
 _PLAIN = {"noModTime": True, "noMimeType": True, "filesOnly": True}
 _OVERWRITE = {"IgnoreExisting": False, "IgnoreTimes": True}
 _OVER = {"NoCheckDest": True}
@@ -207,7 +211,7 @@ class RemoteStorage:
                 return
             raise
         with file:
-            yield from entries_of(file)
+            yield from _entries_of(file)
 
     def _listed_kind(self, *, hashing: bool) -> str:
         """Return the hash to list with the objects, "" where that would read them or open a session for each."""
@@ -293,6 +297,34 @@ class RemoteStorage:
             return []
         at_once = in_parallel or self._tuning.in_parallel
         return self._rpc.many(calls, in_parallel=at_once, detector=detector, group=group)
+
+
+def _entries_of(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the entries of an answer to operations/list, which is one JSON object with one member, `list`.
+
+    One by one: a listing of a million objects is larger than what it is worth to hold.
+
+    Raises:
+        RcloneGone: the answer ends too early.
+    """
+    text, decoder = codecs.getreader("utf-8")(file, "replace"), json.JSONDecoder()
+    buffer = text.read(_CHUNK)
+    at = buffer.find("[") + 1
+    if not at:  # null: there is nothing
+        return
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr] # it matches nothing as well
+        if buffer[at : at + 1] == "]":
+            return
+        try:
+            entry, at = decoder.raw_decode(buffer, at)
+        except json.JSONDecodeError:
+            more = text.read(_CHUNK)
+            if not more:
+                raise RcloneGone("rclone ended during a listing; it is restarted automatically.") from None
+            buffer, at = buffer[at:] + more, 0
+        else:
+            yield entry
 
 
 def _source_address(path: PurePath) -> tuple[str, str]:
