@@ -119,8 +119,8 @@ def test_what_is_swapped_before_it_is_opened_is_not_sent(tmp_path, files, part):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from datauploader_transfer.adapters.rclone import RcloneMover
-from datauploader_transfer.adapters.remote_storage import RemoteStorage
+from datauploader_transfer.rclone.mover import RcloneMover
+from datauploader_transfer.rclone.remote_storage import RemoteStorage
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Item
 
