@@ -66,13 +66,13 @@ def request_audit(db: sqlite3.Connection, request: Event[EventData], seal: sqlit
     return 1
 
 
-def last_due(db: sqlite3.Connection) -> float:
+def last_audit_due(db: sqlite3.Connection) -> float:
     """Return when the last audit that has no answer is asked for again, 0 where there is none."""
     row = db.execute("SELECT max(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked'").fetchone()
     return float(row[0] or 0)
 
 
-def cap_waits(db: sqlite3.Connection, latest: float) -> None:
+def cap_audit_waits(db: sqlite3.Connection, latest: float) -> None:
     """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
     db.execute("UPDATE audits SET due = 0 WHERE state = 'asked' AND due > ?", (latest,))
 
@@ -91,6 +91,6 @@ def note_report(db: sqlite3.Connection, report: AuditReported) -> None:
     )
 
 
-def ask_anew(db: sqlite3.Connection, upload_id: str) -> None:
+def forget_audit(db: sqlite3.Connection, upload_id: str) -> None:
     """Forget what was seen: something was done about it."""
     db.execute("DELETE FROM audits WHERE upload_id = ? AND state <> 'well'", (upload_id,))

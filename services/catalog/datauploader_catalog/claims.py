@@ -60,7 +60,7 @@ class DatasetClaim:
     @property
     def owner(self) -> tuple[str, str]:
         """Who may go on with the dataset: a person from any station, a rule at its own alone."""
-        return owner(self.person, self.station)
+        return owner_key(self.person, self.station)
 
     @property
     def at_work(self) -> bool:
@@ -73,12 +73,12 @@ class DatasetClaim:
         return "cancelled" if self.cancelled and self.state in ("open", "unknown") else self.state
 
 
-def owner(person: str, station: str) -> tuple[str, str]:
+def owner_key(person: str, station: str) -> tuple[str, str]:
     """Name who asks; a rule of one station has nothing to do with its namesake at another one."""
     return (person, station) if person.startswith(RULE) else (person, "")
 
 
-def add(db: sqlite3.Connection, event: Event[UploadRequested], state: str = "wanted") -> None:
+def add_claim(db: sqlite3.Connection, event: Event[UploadRequested], state: str = "wanted") -> None:
     """Remember that an upload wants its dataset; it is judged later."""
     data = event.data
     db.execute(
@@ -90,26 +90,26 @@ def add(db: sqlite3.Connection, event: Event[UploadRequested], state: str = "wan
     )  # fmt: skip
 
 
-def take_over(db: sqlite3.Connection) -> None:
+def claim_existing(db: sqlite3.Connection) -> None:
     """Claim for the uploads of a state file of an earlier release what they have; nobody knows which were cancelled."""
     query = "SELECT request, state FROM uploads WHERE upload_id NOT IN (SELECT upload_id FROM claims) ORDER BY rowid"
     for row in db.execute(query).fetchall():
         event = cast("Event[UploadRequested]", decode(row["request"]))
         state = {"completed": "complete", "refused": "refused"}.get(row["state"], "unknown")
-        add(db, event, state)
+        add_claim(db, event, state)
 
 
-def set_state(db: sqlite3.Connection, upload_id: str, state: str) -> None:
+def set_claim_state(db: sqlite3.Connection, upload_id: str, state: str) -> None:
     """Note how an upload stands with its dataset."""
     db.execute("UPDATE claims SET state = ? WHERE upload_id = ?", (state, upload_id))
 
 
-def cancel(db: sqlite3.Connection, upload_id: str) -> None:
+def cancel_claim(db: sqlite3.Connection, upload_id: str) -> None:
     """Note that an upload writes nothing more; its dataset stays its person's."""
     db.execute("UPDATE claims SET cancelled = 1 WHERE upload_id = ?", (upload_id,))
 
 
-def settle(db: sqlite3.Connection) -> Iterator[tuple[Event[UploadRequested], DatasetRefused]]:
+def settle_claims(db: sqlite3.Connection) -> Iterator[tuple[Event[UploadRequested], DatasetRefused]]:
     """Judge all that are not judged yet, in the order in which they were heard; yield those that are refused.
 
     An upload whose dataset was ensured before, as the log says, comes first: it may have written already.
@@ -121,12 +121,12 @@ def settle(db: sqlite3.Connection) -> Iterator[tuple[Event[UploadRequested], Dat
     for row in rows:
         event = cast("Event[UploadRequested]", decode(row["request"]))
         refusal = None if row["dataset_id"] else _judge(db, event)
-        set_state(db, event.data.upload_id, "refused" if refusal else "open")
+        set_claim_state(db, event.data.upload_id, "refused" if refusal else "open")
         if refusal:
             yield event, refusal
 
 
-def state_of(db: sqlite3.Connection, upload_id: str) -> str:
+def claim_state(db: sqlite3.Connection, upload_id: str) -> str:
     """Return how an upload stands with its dataset, "" where nothing is known of it."""
     row = db.execute("SELECT state FROM claims WHERE upload_id = ?", (upload_id,)).fetchone()
     return row["state"] if row else ""
@@ -138,20 +138,20 @@ def is_cancelled(db: sqlite3.Connection, upload_id: str) -> bool:
     return bool(row and row["cancelled"])
 
 
-def complete(dataset: str) -> tuple[str, str]:
+def complete_refusal(dataset: str) -> tuple[str, str]:
     """Say that a dataset takes nothing more: reason and sentence."""
     return "dataset-complete", f"The dataset {dataset} is already complete, so nothing more can be added to it."
 
 
 def _judge(db: sqlite3.Connection, event: Event[UploadRequested]) -> DatasetRefused | None:
     wanted = event.data
-    me = owner(wanted.requested_by.id, event.station.key)
+    me = owner_key(wanted.requested_by.id, event.station.key)
     others = [
         one for one in _claims(db, wanted.investigation, wanted.dataset.name) if one.upload_id != wanted.upload_id
     ]
     holders = [one for one in others if one.state in _HOLD]
     if any(one.state == "complete" for one in holders):
-        return _refusal(wanted, *complete(wanted.dataset.name), ANOTHER_NAME)
+        return _refusal(wanted, *complete_refusal(wanted.dataset.name), ANOTHER_NAME)
     mine = {one.upload_id for one in others if one.owner == me and one.state in _GOES_ON}
     if any(one.upload_id not in wanted.continues for one in holders) or not mine.issuperset(wanted.continues):
         detail = f"The dataset {wanted.dataset.name} belongs to another upload, so nothing can be added to it."
@@ -160,7 +160,7 @@ def _judge(db: sqlite3.Connection, event: Event[UploadRequested]) -> DatasetRefu
         detail = f"Another upload of yours is still writing to the dataset {wanted.dataset.name}."
         return _refusal(wanted, "dataset-in-use", detail, "Cancel that upload first, or choose another dataset name.")
     for one in holders:
-        set_state(db, one.upload_id, "continued")
+        set_claim_state(db, one.upload_id, "continued")
         db.execute("UPDATE uploads SET state = 'continued' WHERE upload_id = ?", (one.upload_id,))
     return None
 
@@ -169,7 +169,7 @@ def _refusal(wanted: UploadRequested, reason: str, detail: str, hint: str) -> Da
     return DatasetRefused(upload_id=wanted.upload_id, reason=reason, detail=detail, hint=hint)
 
 
-def held(store: Store, investigation: str) -> Callable[[str], list[DatasetClaim]]:
+def claim_lookup(store: Store, investigation: str) -> Callable[[str], list[DatasetClaim]]:
     """Return the look-up of an investigation's claims by the dataset's name."""
 
     def of(name: str) -> list[DatasetClaim]:
@@ -179,7 +179,7 @@ def held(store: Store, investigation: str) -> Callable[[str], list[DatasetClaim]
     return of
 
 
-def alike(store: Store, investigation: str, name: str) -> str:
+def find_lookalike(store: Store, investigation: str, name: str) -> str:
     """Return another dataset of an investigation whose name looks the same, "" where there is none."""
     query = "SELECT DISTINCT name FROM claims WHERE investigation = ? AND name <> ? AND state <> 'rejected'"
     with store.reading() as db:
@@ -198,7 +198,7 @@ def find_conflict(
     """Say what stands in the way of a new upload of this person that becomes this dataset.
 
     Args:
-        held: the claims by the dataset's name, see `held`.
+        held: the claims by the dataset's name, see `claim_lookup`.
         find: asks the catalogue for a dataset by its name.
         url: gives the address of a dataset's page.
         name: the dataset's.
@@ -232,7 +232,7 @@ def _in_the_way(
     holders = [one for one in claims if one.state in _HOLD] or [one for one in claims if one.state == "wanted"]
     holder = holders[-1] if holders else None
     if (found is not None and found.complete) or (holder is not None and holder.state == "complete"):
-        return *complete(name), holder
+        return *complete_refusal(name), holder
     if holder is not None and holder.person != user_id:
         return "dataset-in-use", f"An upload of another person is writing to the dataset {name}.", holder
     if holder is not None and (holder.at_work or (holder.state == "wanted" and not holder.cancelled)):

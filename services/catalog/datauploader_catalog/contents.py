@@ -55,14 +55,14 @@ class DatasetContents:
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
         self._grace, self._stopping = grace, stopping
 
-    def register(self, request: Event[EventData], upload: ledger.WantedDataset, dataset_id: str) -> None:
+    def register_files(self, request: Event[EventData], upload: ledger.WantedDataset, dataset_id: str) -> None:
         """Register stored files in batches until none is left.
 
         Raises:
             CatalogError: it is about all of them.
         """
         wanted = _wanted(request)
-        lasts = self._grace.ended(upload.attempts, upload.since, time.time())
+        lasts = self._grace.has_ended(upload.attempts, upload.since, time.time())
         on = (CatalogueRefused, *UNSURE) if lasts else (CatalogueRefused,)
 
         def send(some: Sequence[StoredFile]) -> None:
@@ -72,7 +72,7 @@ class DatasetContents:
         while not self._stopping():
             with self._store.reading() as db:
                 batch = ledger.wanted_files(db, wanted.upload_id, BATCH)
-                known = objections.datafiles(db, wanted.upload_id)
+                known = objections.refused_datafiles(db, wanted.upload_id)
             if not batch:
                 return
             again = [[one] for one in batch if one.file.raw in known]
@@ -84,12 +84,12 @@ class DatasetContents:
                 else:
                     self._refused(request, dataset_id, some[0], error, upload.since)
 
-    def describe(self, request: Event[EventData], dataset_id: str) -> CatalogError | None:
+    def attach_metadata(self, request: Event[EventData], dataset_id: str) -> CatalogError | None:
         """Attach what was read in files and asked for with the dataset; return why nothing can be attached now."""
         upload_id = request.data.upload_id
         while not self._stopping():
             with self._store.reading() as db:
-                rows = metadata.wanted(db, upload_id, 100)
+                rows = metadata.pending_metadata(db, upload_id, 100)
             if not rows:
                 return None
             for row in rows:
@@ -106,7 +106,7 @@ class DatasetContents:
             ledger.mark_registered(db, upload_id, batch)
             for receipt, identity in receipts.of_catalogued(upload_id, dataset_id, batch):
                 Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
-            taken = set(objections.settled(db, upload_id, (stored.file.raw for stored in batch)))
+            taken = set(objections.settle_datafiles(db, upload_id, (stored.file.raw for stored in batch)))
             refusals = [RefusedFile(file=s.file, what="datafile", detail="") for s in batch if s.file.raw in taken]
             self._say(db, request, dataset_id, refusals)
         crash_point("catalog.registered-noted")
@@ -122,16 +122,16 @@ class DatasetContents:
             hint=RENAME if final else f"{RARELY} Ask the user office.",
         )  # fmt: skip
         with self._store.transaction() as db:
-            ledger.set_aside(db, request.data.upload_id, stored)
+            ledger.set_datafile_aside(db, request.data.upload_id, stored)
             subject = Subject(request.data.upload_id, stored.file.raw, "datafile")
-            if objections.note(db, subject, error, self._grace, since):
+            if objections.note_objection(db, subject, error, self._grace, since):
                 self._say(db, request, dataset_id, [refusal])
         self._outbox.wake()
 
     def _attach(self, wanted: UploadRequested, dataset_id: str, row: metadata.PendingMetadata) -> CatalogError | None:
         """Attach one row as far as the catalogue takes it; return what it does not take, or why none at all."""
         path = _path(wanted, row.stored) if row.stored else None
-        lasts = self._grace.ended(row.attempts, row.since, time.time())
+        lasts = self._grace.has_ended(row.attempts, row.since, time.time())
         try:
             return attach(self._catalogue, dataset_id, row.parameters, path, unsure=lasts)
         except CatalogError as error:
@@ -153,7 +153,11 @@ class DatasetContents:
                 db.execute("DELETE FROM parameters WHERE id = ?", (row.id,))
             else:
                 db.execute("UPDATE parameters SET aside = 1 WHERE id = ?", (row.id,))
-            tell = objections.settle(db, subject) if error is None else objections.note(db, subject, error, self._grace)
+            tell = (
+                objections.settle_objection(db, subject)
+                if error is None
+                else objections.note_objection(db, subject, error, self._grace)
+            )
             if tell:
                 self._tell_of_metadata(db, request, dataset_id, row, str(error or "")[:2000], final=final)
         self._outbox.wake()

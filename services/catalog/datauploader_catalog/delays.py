@@ -11,7 +11,7 @@ from datauploader_catalog.errors import CatalogError, NotYetThere
 from datauploader_catalog.objections import GracePeriod, is_away, pause_s, rare_s
 
 
-def postpone(
+def postpone_upload(
     db: sqlite3.Connection, request: Event[EventData] | None, upload: ledger.WantedDataset, error: CatalogError,
     grace: GracePeriod,
 ) -> float:  # fmt: skip
@@ -23,7 +23,7 @@ def postpone(
     now = time.time()
     attempts, since = upload.attempts + 1, upload.since or now
     passes = is_away(error) or isinstance(error, NotYetThere)
-    stays = not passes and grace.ended(attempts, since, now)
+    stays = not passes and grace.has_ended(attempts, since, now)
     if isinstance(error, NotYetThere):
         wait = 1.0
     else:
@@ -42,15 +42,15 @@ def postpone(
     return wait
 
 
-def waits(db: sqlite3.Connection, upload_id: str) -> bool:
+def is_delayed(db: sqlite3.Connection, upload_id: str) -> bool:
     """Tell whether an upload was put off, or people were told that it was."""
     query = "SELECT 1 FROM uploads WHERE upload_id = ? AND (since > 0 OR told <> '')"
     return db.execute(query, (upload_id,)).fetchone() is not None
 
 
-def end(db: sqlite3.Connection, request: Event[EventData], upload_id: str) -> None:
+def end_delay(db: sqlite3.Connection, request: Event[EventData], upload_id: str) -> None:
     """Note that an upload does not wait any more, and take back what was said."""
-    if not waits(db, upload_id):
+    if not is_delayed(db, upload_id):
         return
     row = db.execute("SELECT told FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
     db.execute(
@@ -62,7 +62,7 @@ def end(db: sqlite3.Connection, request: Event[EventData], upload_id: str) -> No
         _say(db, request, "", None, 0, needs_person=False)
 
 
-def lasting(db: sqlite3.Connection) -> list[str]:
+def lasting_delays(db: sqlite3.Connection) -> list[str]:
     """Return why uploads wait that have waited too long, each reason once."""
     rows = db.execute("SELECT DISTINCT trouble FROM uploads INDEXED BY uploads_later WHERE due > 0 AND told <> ''")
     return [row["trouble"] for row in rows.fetchmany(50)]

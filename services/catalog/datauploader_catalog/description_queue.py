@@ -60,7 +60,7 @@ class QueuedDescription:
     """Of the first failed attempt, seconds since 1970; 0 where there was none."""
 
 
-def enqueue(db: sqlite3.Connection, event: Described) -> QueuedDescription:
+def enqueue_description(db: sqlite3.Connection, event: Described) -> QueuedDescription:
     """Keep a description unless a later one is known; return the one that counts now."""
     data = event.data
     subject = f"dataset:{data.upload_id}"
@@ -93,13 +93,13 @@ def next_description(db: sqlite3.Connection, now: float, longest_s: float) -> Qu
     return row and _word(row)
 
 
-def next_due(db: sqlite3.Connection) -> float | None:
+def next_description_due(db: sqlite3.Connection) -> float | None:
     """Return when the next description may be tried; None while there is none whose dataset is there."""
     due_at: float | None = db.execute(f"SELECT min(w.due) FROM words w {_KNOWN}").fetchone()[0]  # noqa: S608 - ours
     return due_at
 
 
-def waiting(db: sqlite3.Connection) -> bool:
+def has_waiting_descriptions(db: sqlite3.Connection) -> bool:
     """Tell whether any description waits for the dataset that it is about, or for what was asked for with that."""
     query = (
         "SELECT 1 FROM words w JOIN uploads u USING (upload_id) WHERE w.told = 0 AND u.state <> 'refused'"
@@ -129,7 +129,7 @@ def mark_told(db: sqlite3.Connection, description: QueuedDescription, refusal: s
     return db.execute(query, (refusal, description.subject, description.event.id)).rowcount == 1
 
 
-def postpone(db: sqlite3.Connection, description: QueuedDescription, until: float) -> None:
+def postpone_description(db: sqlite3.Connection, description: QueuedDescription, until: float) -> None:
     """Try a description again later."""
     query = "UPDATE words SET attempts = attempts + 1, due = ?, since = ? WHERE subject = ? AND event_id = ?"
     db.execute(query, (until, description.since or time.time(), description.subject, description.event.id))

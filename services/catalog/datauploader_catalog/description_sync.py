@@ -115,7 +115,7 @@ class DescriptionSync:
         now = time.time()
         with self._store.reading() as db:
             description = description_queue.next_description(db, now, self._longest_s)
-            due, waiting = description_queue.next_due(db), description_queue.waiting(db)
+            due, waiting = description_queue.next_description_due(db), description_queue.has_waiting_descriptions(db)
         if description is not None:
             self._tell(description)
             return 0.0
@@ -164,7 +164,7 @@ class DescriptionSync:
         with self._store.transaction() as db:
             if description_queue.mark_told(db, description, refusal):
                 Outbox.put(db, description.event.follow(fact, service="catalog", id=identity))
-                if description.dataset_id and objections.supersede(db, description.event.data.upload_id):
+                if description.dataset_id and objections.supersede_metadata(db, description.event.data.upload_id):
                     over = DatasetPartlyRefused(
                         upload_id=description.event.data.upload_id, dataset_id=description.dataset_id, metadata=""
                     )
@@ -176,11 +176,11 @@ class DescriptionSync:
         )
 
     def _later(self, description: description_queue.QueuedDescription, error: CatalogError) -> None:
-        stays = not is_away(error) and self._grace.ended(description.attempts, description.since, time.time())
+        stays = not is_away(error) and self._grace.has_ended(description.attempts, description.since, time.time())
         wait = rare_s(description.attempts) if stays else pause_s(description.attempts, error.retry_after)
         self._longest_s = max(self._longest_s, wait)
         with self._store.transaction() as db:
-            description_queue.postpone(db, description, time.time() + wait)
+            description_queue.postpone_description(db, description, time.time() + wait)
         if self._trouble.get(description.subject) != str(error):
             log.warning("description_retry_scheduled", subject=description.subject, problem=str(error), retry_in_s=wait)
         self._trouble[description.subject] = str(error)

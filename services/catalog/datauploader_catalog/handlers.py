@@ -59,8 +59,8 @@ def from_owning_station(handler: Callable[[UnitOfWork, Event[D]], None]) -> Call
     """
 
     def handle(unit: UnitOfWork, event: Event[D]) -> None:
-        home = ledger.home(unit.db, event)
-        if home != event.station.key and ledger.asked_for(unit.db, event):
+        home = ledger.assign_home(unit.db, event)
+        if home != event.station.key and ledger.is_requested(unit.db, event.data.upload_id):
             raise _foreign(event, home)
         if home != event.station.key:
             raise RequestMissing(event.data.upload_id)
@@ -75,12 +75,12 @@ def _foreign(event: Event[EventData], home: str) -> Park:
 
 def requested(unit: UnitOfWork, event: Event[UploadRequested]) -> None:
     """A dataset is wanted; an upload that was asked for already does not change its station."""
-    home = ledger.home(unit.db, event)
-    if home != event.station.key and not ledger.move(unit.db, event):
+    home = ledger.assign_home(unit.db, event)
+    if home != event.station.key and not ledger.move_upload(unit.db, event):
         raise _foreign(event, home)
     if ledger.add_upload(unit.db, event):
         ledger.drop_strangers(unit.db, event)
-    claims.add(unit.db, event)
+    claims.add_claim(unit.db, event)
 
 
 def controlled(unit: UnitOfWork, event: Event[UploadControlled]) -> None:
@@ -90,19 +90,19 @@ def controlled(unit: UnitOfWork, event: Event[UploadControlled]) -> None:
     """
     upload_id = event.data.upload_id
     if event.data.action == "cancel":
-        claims.cancel(unit.db, upload_id)
+        claims.cancel_claim(unit.db, upload_id)
     if event.data.action == "retry":
-        audits.ask_anew(unit.db, upload_id)
-        objections.retry(unit.db, upload_id, (file.raw for file in event.data.files))
+        audits.forget_audit(unit.db, upload_id)
+        objections.retry_objections(unit.db, upload_id, (file.raw for file in event.data.files))
         unit.db.execute("UPDATE uploads SET due = 0 WHERE upload_id = ?", (upload_id,))
         query = "UPDATE uploads SET state = 'wanted', due = 0, attempts = 0 WHERE upload_id = ? AND state = 'refused'"
         if unit.db.execute(query, (upload_id,)).rowcount:
-            claims.set_state(unit.db, upload_id, "wanted")
+            claims.set_claim_state(unit.db, upload_id, "wanted")
 
 
 def rejected(unit: UnitOfWork, event: Event[UploadRejected]) -> None:
     """The station cannot do the upload, so that its dataset's name is free."""
-    claims.set_state(unit.db, event.data.upload_id, "rejected")
+    claims.set_claim_state(unit.db, event.data.upload_id, "rejected")
 
 
 def said_before(unit: UnitOfWork, event: Event[DatasetEnsured] | Event[DatasetCompleted]) -> None:
@@ -113,7 +113,7 @@ def said_before(unit: UnitOfWork, event: Event[DatasetEnsured] | Event[DatasetCo
 
 def stored(unit: UnitOfWork, event: Event[FileStored]) -> None:
     """Files are on the storage; the receipts of those that are registered already are sent once more."""
-    asked = ledger.destination(unit.db, event.data.upload_id)
+    asked = ledger.find_destination(unit.db, event.data.upload_id)
     if asked is not None and (why := event.data.forbidden(asked)):
         raise Park(why)
     known = ledger.add_stored(unit.db, event.data.upload_id, event.data.files)
@@ -138,7 +138,7 @@ def extracted(unit: UnitOfWork, event: Event[MetadataExtracted]) -> None:
     """A harvester has read something in files."""
     for item in event.data.files:
         if item.parameters:
-            metadata.add(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
+            metadata.add_metadata(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
 
 
 def described(unit: UnitOfWork, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
@@ -146,7 +146,7 @@ def described(unit: UnitOfWork, event: Event[DatasetDescribed] | Event[Investiga
 
     A description that a later one has overtaken gets the answer of that one, and waits with it until there is one.
     """
-    description = description_queue.enqueue(unit.db, event)
+    description = description_queue.enqueue_description(unit.db, event)
     if description.told:
         fact = outcome_event(description, description.refusal)
         unit.follow(

@@ -99,7 +99,7 @@ class WantedDataset:
     told_at: float
 
 
-def home(db: sqlite3.Connection, event: Event[EventData]) -> str:
+def assign_home(db: sqlite3.Connection, event: Event[EventData]) -> str:
     """Return the station that an upload belongs to: the one that was heard of first."""
     upload_id = event.data.upload_id
     station = station_of(db, upload_id) or event.station.key
@@ -116,12 +116,7 @@ def station_of(db: sqlite3.Connection, upload_id: str) -> str | None:
     return decode(request["request"]).station.key if request else None
 
 
-def asked_for(db: sqlite3.Connection, event: Event[EventData]) -> bool:
-    """Tell whether the request of the upload that an event speaks about is here."""
-    return asked(db, event.data.upload_id)
-
-
-def asked(db: sqlite3.Connection, upload_id: str) -> bool:
+def is_requested(db: sqlite3.Connection, upload_id: str) -> bool:
     """Tell whether the request of an upload is here."""
     return db.execute("SELECT 1 FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone() is not None
 
@@ -138,10 +133,10 @@ def is_ensured(db: sqlite3.Connection, upload_id: str) -> bool:
     return row is not None and row["state"] in ("ensured", "completed")
 
 
-def move(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
+def move_upload(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
     """Give an upload that nobody has asked for yet to the station of this request, without what others said of it."""
     upload_id = event.data.upload_id
-    if asked_for(db, event):
+    if is_requested(db, upload_id):
         return False
     for table in ("datafiles", "seals", "parameters"):
         db.execute(f"DELETE FROM {table} WHERE upload_id = ?", (upload_id,))  # noqa: S608 - three names of ours
@@ -155,7 +150,7 @@ def add_upload(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
     return db.execute(query, (event.data.upload_id, encode(event))).rowcount == 1
 
 
-def destination(db: sqlite3.Connection, upload_id: str) -> Destination | None:
+def find_destination(db: sqlite3.Connection, upload_id: str) -> Destination | None:
     """Return where the upload goes that was asked for; None where its request is not here."""
     row = db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
     if row is None:
@@ -226,7 +221,7 @@ def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int)
         yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1
 
 
-def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> WantedDataset | None:
+def next_upload(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> WantedDataset | None:
     """Return an upload that has something to be told to the catalogue now, the one that waits longest first.
 
     Each kind of work has an index of its own, so that finished uploads are not gone through. What is returned can be
@@ -280,12 +275,12 @@ def due(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> WantedDatase
     return row and _upload(row)
 
 
-def cap_waits(db: sqlite3.Connection, now: float) -> None:
+def cap_upload_waits(db: sqlite3.Connection, now: float) -> None:
     """Let nothing wait longer than its own pause: what does was put off by a clock that has been put right since."""
     db.execute(f"UPDATE uploads INDEXED BY uploads_later SET due = 0 WHERE {_TOO_LATE}", (now, _PAUSE_S))  # noqa: S608 - ours
 
 
-def upload(db: sqlite3.Connection, upload_id: str) -> WantedDataset | None:
+def find_upload(db: sqlite3.Connection, upload_id: str) -> WantedDataset | None:
     """Return an upload as it is now."""
     row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
     return row and _upload(row)
@@ -302,13 +297,13 @@ _PAUSE_S = objections.LONGEST_PAUSE_S
 _TOO_LATE = "due > 0 AND due > ?1 AND due > ?1 + max(pause, ?2)"
 
 
-def next_due(db: sqlite3.Connection, now: float) -> float | None:
+def next_attempt_due(db: sqlite3.Connection, now: float) -> float | None:
     """Return when the next upload that waits for its next attempt is due."""
     # the first bound is the one that is sought: the other only says that the index holds it
     query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0"
     query += " AND state NOT IN ('refused', 'continued')"
     asked = "SELECT min(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked' AND due > ?"
-    times = [*(db.execute(one, (now,)).fetchone()[0] for one in (query, asked)), objections.next_due(db)]
+    times = [*(db.execute(one, (now,)).fetchone()[0] for one in (query, asked)), objections.next_objection_due(db)]
     return min((moment for moment in times if moment is not None), default=None)
 
 
@@ -325,7 +320,7 @@ def mark_registered(db: sqlite3.Connection, upload_id: str, files: Iterable[Stor
     _mark(db, upload_id, files, 1)
 
 
-def set_aside(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> None:
+def set_datafile_aside(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> None:
     """Note that the catalogue does not take this version; a newer one that came meanwhile stays wanted."""
     _mark(db, upload_id, [stored], objections.SET_ASIDE)
 

@@ -27,7 +27,7 @@ class PendingMetadata:
         return objections.Subject(upload_id, path, "metadata", self.harvester)
 
 
-def add(
+def add_metadata(
     db: sqlite3.Connection,
     upload_id: str,
     file: FileVersion | None,
@@ -42,7 +42,7 @@ def add(
     )
 
 
-def wanted(db: sqlite3.Connection, upload_id: str, most: int) -> list[PendingMetadata]:
+def pending_metadata(db: sqlite3.Connection, upload_id: str, most: int) -> list[PendingMetadata]:
     """Return what was read in files that are registered, and what was asked for with the dataset."""
     rows = db.execute(
         "SELECT p.id, p.harvester, p.parameters, d.stored, coalesce(o.attempts, 0) AS attempts,"

@@ -50,7 +50,7 @@ class GracePeriod:
 
     seconds: float
 
-    def ended(self, attempts: int, since: float, now: float) -> bool:
+    def has_ended(self, attempts: int, since: float, now: float) -> bool:
         """Tell whether so many failed attempts since a moment are too many to go on in silence."""
         return attempts >= TRIES and bool(since) and now - since >= self.seconds
 
@@ -85,7 +85,7 @@ def is_away(error: CatalogError) -> bool:
     return isinstance(error, CatalogueUnavailable) and not isinstance(error, UnknownTrouble)
 
 
-def note(
+def note_objection(
     db: sqlite3.Connection, subject: Subject, error: CatalogError, grace: GracePeriod, tried_since: float = 0
 ) -> bool:
     """Write an objection down and when it is tried again; return whether people are to hear of it now.
@@ -98,7 +98,7 @@ def note(
     ).fetchone()
     first = (TRIES, tried_since) if tried_since else (1, now)
     attempts, since = (row["attempts"] + 1, row["since"]) if row else first
-    lasts = grace.ended(attempts, since, now)
+    lasts = grace.has_ended(attempts, since, now)
     due = 0.0 if final else now + (rare_s(attempts) if lasts else pause_s(attempts, error.retry_after))
     detail = str(error)[:2000]
     told = bool(row and row["told"])
@@ -110,45 +110,45 @@ def note(
     return tell
 
 
-def settle(db: sqlite3.Connection, subject: Subject) -> bool:
+def settle_objection(db: sqlite3.Connection, subject: Subject) -> bool:
     """Forget an objection, because there is none any more; return whether people had heard of it."""
     query = "DELETE FROM objections WHERE upload_id = ? AND path = ? AND what = ? AND harvester = ? RETURNING told"
     row = db.execute(query, subject.key).fetchone()
     return bool(row and row["told"])
 
 
-def datafiles(db: sqlite3.Connection, upload_id: str) -> set[bytes]:
+def refused_datafiles(db: sqlite3.Connection, upload_id: str) -> set[bytes]:
     """Return the paths of the datafiles of an upload that the catalogue has not taken before."""
     query = "SELECT path FROM objections WHERE upload_id = ? AND what = 'datafile'"
     return {row["path"] for row in db.execute(query, (upload_id,))}
 
 
-def settled(db: sqlite3.Connection, upload_id: str, paths: Iterable[bytes]) -> list[bytes]:
+def settle_datafiles(db: sqlite3.Connection, upload_id: str, paths: Iterable[bytes]) -> list[bytes]:
     """Forget the objections to these datafiles; return those that people had heard of."""
     known = db.execute("SELECT 1 FROM objections WHERE upload_id = ? LIMIT 1", (upload_id,)).fetchone()
-    return [path for path in paths if settle(db, Subject(upload_id, path, "datafile"))] if known else []
+    return [path for path in paths if settle_objection(db, Subject(upload_id, path, "datafile"))] if known else []
 
 
-def supersede(db: sqlite3.Connection, upload_id: str) -> bool:
+def supersede_metadata(db: sqlite3.Connection, upload_id: str) -> bool:
     """Forget what was asked for with a dataset, which is described anew; return whether people had heard of it."""
     db.execute("DELETE FROM parameters WHERE upload_id = ? AND path = x''", (upload_id,))
-    return settle(db, Subject(upload_id, b"", "metadata"))
+    return settle_objection(db, Subject(upload_id, b"", "metadata"))
 
 
-def take_up(db: sqlite3.Connection, now: float) -> None:
+def retry_due_objections(db: sqlite3.Connection, now: float) -> None:
     """Let be tried again what is due."""
     query = "UPDATE objections SET due = 0 WHERE due > 0 AND (due <= ? OR due > ?) RETURNING *"
     for row in db.execute(query, (now, now + RARE_S)).fetchall():
         _try_again(db, Subject(row["upload_id"], row["path"], row["what"], row["harvester"]))
 
 
-def is_due(db: sqlite3.Connection, now: float) -> bool:
+def has_due_objections(db: sqlite3.Connection, now: float) -> bool:
     """Tell whether anything is; what is further away than the longest pause was put there by a clock that was ahead."""
     query = "SELECT 1 FROM objections INDEXED BY objections_due WHERE due > 0 AND (due <= ? OR due > ?) LIMIT 1"
     return db.execute(query, (now, now + RARE_S)).fetchone() is not None
 
 
-def next_due(db: sqlite3.Connection) -> float | None:
+def next_objection_due(db: sqlite3.Connection) -> float | None:
     """Return when the next one is tried again."""
     due: float | None = db.execute(
         "SELECT min(due) FROM objections INDEXED BY objections_due WHERE due > 0"
@@ -156,7 +156,7 @@ def next_due(db: sqlite3.Connection) -> float | None:
     return due
 
 
-def retry(db: sqlite3.Connection, upload_id: str, paths: Iterable[bytes] = ()) -> None:
+def retry_objections(db: sqlite3.Connection, upload_id: str, paths: Iterable[bytes] = ()) -> None:
     """Try again what the catalogue has refused of an upload, because a person wants it: these files, or all."""
     chosen = set(paths)
     for row in db.execute("SELECT * FROM objections WHERE upload_id = ?", (upload_id,)).fetchall():

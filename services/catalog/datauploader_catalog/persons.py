@@ -33,7 +33,7 @@ class RequesterCheck:
                 f"upload {data.upload_id}; only the gateway may, see gateway_users of [catalog]"
             )
 
-    def owner(self, request: UploadRequested, station: Station) -> str:
+    def find_owner(self, request: UploadRequested, station: Station) -> str:
         """Return the person whose rights decide about an upload; "" for a rule that nobody answers for."""
         if not request.requested_by.id.startswith(RULE):
             return request.requested_by.id

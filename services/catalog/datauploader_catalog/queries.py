@@ -102,14 +102,14 @@ class CatalogQueries:
     def _look(self, asked: LookAtDataset) -> DatasetState:
         if self._store.needs_recovery:
             raise QuestionRefused("unavailable", "the catalog is still loading which dataset belongs to whom")
-        held = claims.held(self._store, asked.investigation)
+        held = claims.claim_lookup(self._store, asked.investigation)
         return claims.find_conflict(
             held,
             lambda name: self._catalogue.find_dataset(asked.investigation, name),
             self._catalogue.dataset_url,
             asked.dataset,
             asked.user_id,
-            claims.alike(self._store, asked.investigation, asked.dataset),
+            claims.find_lookalike(self._store, asked.investigation, asked.dataset),
         )
 
     def _create(self, asked: CreateInvestigation) -> InvestigationSummary:

@@ -52,7 +52,7 @@ class CatalogService:
         self._catalogue = catalogue
         self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA])
         with self._store.transaction() as db:
-            claims.take_over(db)
+            claims.claim_existing(db)
         self._outbox = Outbox(self._store, context.bus.publish)
         self._grace = GracePeriod(settings.patience_s)
         self._descriptions = DescriptionSync(self._store, self._outbox, catalogue, self._grace)
@@ -137,7 +137,7 @@ class CatalogService:
     def _condition(self) -> CatalogCondition:
         try:
             with self._store.reading() as db:
-                waiting = [*delays.lasting(db), *self._descriptions.lasting]
+                waiting = [*delays.lasting_delays(db), *self._descriptions.lasting]
         except sqlite3.DatabaseError as error:
             return CatalogCondition(troubles=(f"the catalog cannot read its state file: {error}"[:2000],))
         return CatalogCondition(troubles=bounded(self._troubles()), waiting=bounded(dict.fromkeys(waiting)))

@@ -38,8 +38,8 @@ class StationQueries:
             found = ledger.known_files(db, question.upload_id, _raw(question.after), question.limit + 1)
             said = {
                 "ensured": ledger.is_ensured(db, question.upload_id),
-                "complete": claims.state_of(db, question.upload_id) == "complete",
-                "asked": ledger.asked(db, question.upload_id),
+                "complete": claims.claim_state(db, question.upload_id) == "complete",
+                "asked": ledger.is_requested(db, question.upload_id),
                 "sealed": ledger.sealed_at(db, question.upload_id),
             }
             return _page(found, question).model_copy(update=said)

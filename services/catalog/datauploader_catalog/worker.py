@@ -136,8 +136,8 @@ class CatalogWorker:
                 now = time.time()
                 self._put_right(now)
                 with self._store.reading() as db:
-                    upload = ledger.due(db, now, self._busy)
-                    later = ledger.next_due(db, now)
+                    upload = ledger.next_upload(db, now, self._busy)
+                    later = ledger.next_attempt_due(db, now)
                 if upload is not None:
                     self._busy.add(upload.upload_id)
                     return upload
@@ -149,13 +149,13 @@ class CatalogWorker:
     def _put_right(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
         with self._store.reading() as db:
-            wrong = ledger.is_put_off(db, now) or audits.last_due(db) > now + audits.LONGEST_S
-            again = objections.is_due(db, now)
+            wrong = ledger.is_put_off(db, now) or audits.last_audit_due(db) > now + audits.LONGEST_S
+            again = objections.has_due_objections(db, now)
         if wrong or again:
             with self._store.transaction() as db:
-                ledger.cap_waits(db, now)
-                audits.cap_waits(db, now + audits.LONGEST_S)
-                objections.take_up(db, now)
+                ledger.cap_upload_waits(db, now)
+                audits.cap_audit_waits(db, now + audits.LONGEST_S)
+                objections.retry_due_objections(db, now)
 
     def _advance(self, upload: ledger.WantedDataset) -> None:
         """Do all that can be done for one upload now."""
@@ -186,8 +186,8 @@ class CatalogWorker:
             dataset_id = self._ensure(request, request.data)
         else:
             return
-        self._contents.register(request, upload, dataset_id)
-        hindrance = self._contents.describe(request, dataset_id)
+        self._contents.register_files(request, upload, dataset_id)
+        hindrance = self._contents.attach_metadata(request, dataset_id)
         self._complete(request, upload, dataset_id)
         if hindrance is not None:
             raise hindrance
@@ -207,10 +207,10 @@ class CatalogWorker:
                     f"the upload {min(busy)}, which this one continues, is being registered in the catalogue"
                 )
         with self._store.transaction() as db:
-            for event, refusal in claims.settle(db):
+            for event, refusal in claims.settle_claims(db):
                 log.warning("dataset_refused", refused=refusal.upload_id, problem=refusal.detail)
                 self._refuse(db, event, refusal)
-            state = claims.state_of(db, wanted.upload_id)
+            state = claims.claim_state(db, wanted.upload_id)
         crash_point("catalog.claimed")
         self._outbox.wake()
         return state != "refused"
@@ -221,7 +221,7 @@ class CatalogWorker:
         Raises:
             Taken: it is complete, and was never this upload's.
         """
-        owner = self._requesters.owner(wanted, request.station)
+        owner = self._requesters.find_owner(wanted, request.station)
         if owner:
             self._catalogue.authorise(owner, wanted.investigation)
         else:
@@ -240,7 +240,7 @@ class CatalogWorker:
         with self._store.reading() as db:  # another catalog on the same state may have done all of it meanwhile
             before = ledger.dataset_of(db, wanted.upload_id)
         if dataset.complete and dataset.id != before:
-            raise Taken(*claims.complete(wanted.dataset.name))
+            raise Taken(*claims.complete_refusal(wanted.dataset.name))
         fact = DatasetEnsured(
             upload_id=wanted.upload_id,
             investigation_id=wanted.investigation,
@@ -254,7 +254,7 @@ class CatalogWorker:
                 (dataset.id, wanted.upload_id),
             )
             if wanted.dataset.parameters and not description_queue.is_described(db, wanted.upload_id):
-                metadata.add(db, wanted.upload_id, None, wanted.dataset.parameters)
+                metadata.add_metadata(db, wanted.upload_id, None, wanted.dataset.parameters)
             again = (
                 (str(time.time_ns()),) if before else ()
             )  # after a refusal: who has heard it once must hear it again
@@ -289,7 +289,7 @@ class CatalogWorker:
         )
         with self._store.transaction() as db:
             db.execute("UPDATE uploads SET state = 'completed' WHERE upload_id = ?", (upload.upload_id,))
-            claims.set_state(db, upload.upload_id, "complete")
+            claims.set_claim_state(db, upload.upload_id, "complete")
             self._say(db, request, fact, seal["manifest_sha256"])
         crash_point("catalog.completed-noted")
         self._outbox.wake()
@@ -321,21 +321,21 @@ class CatalogWorker:
             hint=claims.ANOTHER_NAME if taken else _SHORTER if isinstance(error, ValueRefused) else _ASK,
         )
         with self._store.transaction() as db:
-            claims.set_state(db, fact.upload_id, "refused")
+            claims.set_claim_state(db, fact.upload_id, "refused")
             self._refuse(db, request, fact)
         self._outbox.wake()
         self._well(request)
 
     def _refuse(self, db: sqlite3.Connection, request: Event[Any], fact: DatasetRefused) -> None:
-        delays.end(db, request, fact.upload_id)
+        delays.end_delay(db, request, fact.upload_id)
         query = "UPDATE uploads SET state = 'refused', trouble = ? WHERE upload_id = ?"
         db.execute(query, (fact.detail, fact.upload_id))
         self._say(db, request, fact, str(time.time_ns()))
 
     def _later(self, request: Event[EventData] | None, upload: ledger.WantedDataset, error: CatalogError) -> None:
         with self._store.transaction() as db:
-            now = ledger.upload(db, upload.upload_id) or upload
-            wait = delays.postpone(db, request, now, error, self._grace)
+            now = ledger.find_upload(db, upload.upload_id) or upload
+            wait = delays.postpone_upload(db, request, now, error, self._grace)
         self._outbox.wake()
         with self._change:
             fresh = self._trouble.get(upload.upload_id) != str(error)
@@ -349,10 +349,10 @@ class CatalogWorker:
             self._trouble.pop(upload_id, None)
             self._trouble.pop("", None)
         with self._store.reading() as db:
-            waited = delays.waits(db, upload_id)
+            waited = delays.is_delayed(db, upload_id)
         if waited:
             with self._store.transaction() as db:
-                delays.end(db, request, upload_id)
+                delays.end_delay(db, request, upload_id)
             self._outbox.wake()
             log.info("catalogue_recovered")
 

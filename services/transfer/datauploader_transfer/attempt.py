@@ -30,13 +30,13 @@ class BatchAttempt:
     """What has, or may have, a predecessor at its target."""
     conflicts: ConflictOrigin = ConflictOrigin.FINAL
 
-    def object(self, key: str) -> str:
+    def object_of(self, key: str) -> str:
         """Return the object of a version."""
         return ledger.object_path(self.upload.location, escape(self.jobs[key].file.raw))
 
-    def target(self, key: str) -> str:
+    def target_of(self, key: str) -> str:
         """Return the text under which the mover knows the object of a version."""
-        return ledger.target(self.upload.location, self.jobs[key].file.raw)
+        return ledger.mover_target(self.upload.location, self.jobs[key].file.raw)
 
     def has_unclear(self, db: sqlite3.Connection, results: Iterable[tuple[ledger.Job, Outcome]]) -> bool:
         """Tell whether something stands in the way of which this ledger does not know whose it is."""
@@ -44,7 +44,9 @@ class BatchAttempt:
             outcome.state is State.CONFLICT and not self._is_anothers(db, job, outcome) for job, outcome in results
         )
 
-    def conflict(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome) -> tuple[Outcome, ConflictOrigin]:
+    def judge_conflict(
+        self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome
+    ) -> tuple[Outcome, ConflictOrigin]:
         """Say whose the object is that stands in the way, and what that comes to."""
         if self._is_anothers(db, job, outcome):
             detail = f"{outcome.detail} It belongs to another upload."
@@ -56,13 +58,13 @@ class BatchAttempt:
         return outcome, self.conflicts
 
     def _is_anothers(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome) -> bool:
-        name = self.object(job.file.key)
+        name = self.object_of(job.file.key)
         return bool(outcome.found) and owners.is_anothers(db, self.upload.remote, name, self.uploads, outcome.found)
 
     def describe_failure(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome, *, final: bool) -> FailedFile:
         """Build what is said of a failure, with what the storage holds instead."""
-        name = self.object(job.file.key)
-        former = outcome.found and owners.former(db, self.upload.remote, name, self.uploads, outcome.found)
+        name = self.object_of(job.file.key)
+        former = outcome.found and owners.find_former_version(db, self.upload.remote, name, self.uploads, outcome.found)
         return FailedFile(
             file=job.file,
             reason=outcome.state.value,

@@ -127,17 +127,17 @@ class Auditor:
         with Comparison() as compared:
             looked = datetime.now(UTC)
             manifest = self._expect(compared, audit.request)
-            files = compared.count("wanted")
+            files = compared.count_rows("wanted")
             hashing = request.read or compared.wanted_bytes <= HASHED_BYTES
-            compared.find(self._mover.listing(remote, location, hashing=hashing, by_folder=files > BY_FOLDER))
-            compared.settle(
-                sizes=lambda names: self._mover.sizes(remote, [f"{location}/{name}" for name in names]),
+            compared.add_found(self._mover.list_objects(remote, location, hashing=hashing, by_folder=files > BY_FOLDER))
+            compared.find_differences(
+                sizes=lambda names: self._mover.find_sizes(remote, [f"{location}/{name}" for name in names]),
                 hashes=(lambda objects: self._hash(remote, location, objects)) if request.read else None,
                 ours=lambda names: self._ours(remote, location, names),
             )
             report = AuditReported(
                 **_named(request) | {"looked": looked}, manifest_sha256=manifest, files=files,
-                bytes=compared.wanted_bytes, objects=compared.count("found"), hashes=compared.hashes(),
+                bytes=compared.wanted_bytes, objects=compared.count_rows("found"), hashes=compared.hashes(),
                 read=compared.read, differences=compared.differences(), seconds=round(time.monotonic() - began, 3),
             )  # fmt: skip
             crash_point("transfer.audited")
@@ -161,7 +161,7 @@ class Auditor:
             page = self._bus.ask(question, Datafiles, station=request.station, timeout_s=ANSWER_S).result(2 * ANSWER_S)
             for item in page.items:
                 digest.update(manifest_entry(item.stored.file.raw, item.stored.file.sha256))
-            compared.want(_wanted(page.items, location))
+            compared.add_wanted(_wanted(page.items, location))
             files, after = files + len(page.items), page.next
             if not after:
                 break
@@ -186,7 +186,7 @@ class Auditor:
     def _ours(self, remote: str, location: str, names: Sequence[str]) -> set[str]:
         by_object = {ledger.object_path(location, escape(os.fsencode(name))): name for name in names}
         with self._store.reading() as db:
-            return {by_object[name] for name in audits.written(db, remote, by_object)}
+            return {by_object[name] for name in audits.written_objects(db, remote, by_object)}
 
     def _later(self, audit: audits.PendingAudit, error: Exception) -> None:
         """Try again by and by; what keeps it from being done is told once."""
@@ -203,14 +203,14 @@ class Auditor:
             return
         pause = audits.BACKOFF.wait_s(audit.attempts + 1)
         with self._store.transaction() as db:
-            audits.postpone(db, request.audit, time.time() + pause, trouble)
+            audits.postpone_audit(db, request.audit, time.time() + pause, trouble)
             if trouble != audit.trouble:
                 Outbox.put(db, audit.request.follow(said, service="transfer"))
         self._outbox.wake()
 
     def _postpone(self, request: AuditRequested, due: float, trouble: str, *, tried: bool = True) -> None:
         with self._store.transaction() as db:
-            audits.postpone(db, request.audit, due, trouble, tried=tried)
+            audits.postpone_audit(db, request.audit, due, trouble, tried=tried)
 
     def _say(self, request: Event[AuditRequested], report: AuditReported, lacking: Iterable[bytes]) -> None:
         identity = natural_id(AuditReported, report.upload_id, report.audit, report.looked.isoformat())

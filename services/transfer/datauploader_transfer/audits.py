@@ -66,7 +66,7 @@ def next_audit(db: sqlite3.Connection, now: float, *, slow: bool) -> PendingAudi
     return PendingAudit(request, row["attempts"], row["trouble"])
 
 
-def postpone(db: sqlite3.Connection, audit: str, due_at: float, trouble: str = "", *, tried: bool = True) -> None:
+def postpone_audit(db: sqlite3.Connection, audit: str, due_at: float, trouble: str = "", *, tried: bool = True) -> None:
     """Begin an audit, or begin it again, not before a time."""
     db.execute(
         "UPDATE audits SET due = ?, attempts = attempts + ?, trouble = ? WHERE audit = ?",
@@ -83,7 +83,7 @@ def note_report(db: sqlite3.Connection, report: Event[EventData], audit: str, la
     db.executemany("INSERT OR IGNORE INTO lacking VALUES (?, ?)", ((upload_id, path) for path in lacking))
 
 
-def send_again(db: sqlite3.Connection, upload_id: str) -> None:
+def requeue_lacking(db: sqlite3.Connection, upload_id: str) -> None:
     """Have those files moved again that did not lie on the storage as they were verified."""
     db.execute(
         "UPDATE jobs SET state = 'waiting', attempts = 0, due = 0, reason = '', stored = '' WHERE upload_id = ?1"
@@ -102,7 +102,7 @@ def has_files_waiting(db: sqlite3.Connection, upload_id: str) -> bool:
     return db.execute(query, (upload_id,)).fetchone() is not None
 
 
-def written(db: sqlite3.Connection, remote: str, objects: Iterable[str]) -> Iterator[str]:
+def written_objects(db: sqlite3.Connection, remote: str, objects: Iterable[str]) -> Iterator[str]:
     """Yield those of the objects that we ever began to write."""
     for name in objects:
         if db.execute("SELECT 1 FROM owners WHERE remote = ? AND object = ?", (remote, name)).fetchone():

@@ -65,7 +65,7 @@ class Comparison:
         """Let the temporary file go."""
         self._db.close()
 
-    def want(self, files: Iterable[ExpectedObject]) -> None:
+    def add_wanted(self, files: Iterable[ExpectedObject]) -> None:
         """Add files that should be there; no name twice."""
         self._db.executemany(
             "INSERT INTO wanted VALUES (?, ?, ?, ?, ?)",
@@ -75,14 +75,14 @@ class Comparison:
             ),
         )
 
-    def find(self, objects: Iterable[Listed]) -> None:
+    def add_found(self, objects: Iterable[Listed]) -> None:
         """Add objects that are there."""
         self._db.executemany(
             "INSERT INTO found VALUES (?, ?, ?, ?)", ((_raw(o.name), o.size, o.algorithm, o.digest) for o in objects)
         )
         self._db.execute("CREATE INDEX IF NOT EXISTS found_name ON found (name)")
 
-    def count(self, table: str) -> int:
+    def count_rows(self, table: str) -> int:
         """Count what was found or wanted."""
         return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a name of ours
 
@@ -98,7 +98,7 @@ class Comparison:
         )
         return tuple(HashedFiles(algorithm=kind, files=files) for kind, files in rows)
 
-    def settle(self, sizes: Sizes, hashes: Hashes | None, ours: Ours) -> None:
+    def find_differences(self, sizes: Sizes, hashes: Hashes | None, ours: Ours) -> None:
         """Find out what differs.
 
         Args:

@@ -30,9 +30,9 @@ def controlled(unit: UnitOfWork, event: Event[UploadControlled], breaker: Remote
     """A person pauses, resumes, cancels or retries an upload; a retry does not wait for its storage's pause to end."""
     upload_id = event.data.upload_id
     if event.data.action == "retry":
-        audits.send_again(unit.db, upload_id)
-        ledger.retry(unit.db, upload_id, [file.raw for file in event.data.files])
+        audits.requeue_lacking(unit.db, upload_id)
+        ledger.retry_jobs(unit.db, upload_id, [file.raw for file in event.data.files])
         if (remote := ledger.remote_of(unit.db, upload_id)) is not None:
             breaker.close_circuit(remote)
     else:
-        ledger.steer(unit.db, upload_id, event.data.action, event.time, event.order)
+        ledger.steer_upload(unit.db, upload_id, event.data.action, event.time, event.order)

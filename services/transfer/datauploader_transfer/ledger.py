@@ -133,7 +133,7 @@ def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFil
             ready.destination.location,
         ),
     )
-    owners.go_on_with(db, ready.upload_id, ready.continues)
+    owners.note_continued(db, ready.upload_id, ready.continues)
     known: list[StoredFile] = []
     for file in ready.files:
         row = db.execute(
@@ -157,11 +157,11 @@ def requeue_interrupted(db: sqlite3.Connection) -> None:
         "SELECT remote, location, path FROM jobs JOIN uploads USING (upload_id) WHERE jobs.state = 'moving'"
     )
     for row in rows.fetchall():
-        note_cut(db, row["remote"], [target(row["location"], row["path"])])
+        note_cut(db, row["remote"], [mover_target(row["location"], row["path"])])
     db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'moving'")
 
 
-def steer(db: sqlite3.Connection, upload_id: str, action: str, said: datetime, order: int) -> None:
+def steer_upload(db: sqlite3.Connection, upload_id: str, action: str, said: datetime, order: int) -> None:
     """Pause, resume or cancel an upload, known already or not; the greatest order is right."""
     state = {"pause": "paused", "resume": "open", "cancel": "cancelled"}.get(action)
     if state:
@@ -180,7 +180,7 @@ def steer(db: sqlite3.Connection, upload_id: str, action: str, said: datetime, o
         )
 
 
-def retry(db: sqlite3.Connection, upload_id: str, paths: Sequence[bytes] = ()) -> None:
+def retry_jobs(db: sqlite3.Connection, upload_id: str, paths: Sequence[bytes] = ()) -> None:
     """Have what failed, or waits for another attempt, moved at once: all of an upload, or these paths alone."""
     query = (
         "UPDATE jobs SET state = 'waiting', attempts = 0, refused = 0, due = 0, reason = '' "
@@ -192,7 +192,7 @@ def retry(db: sqlite3.Connection, upload_id: str, paths: Sequence[bytes] = ()) -
         db.execute(query, (upload_id,))
 
 
-def candidates(db: sqlite3.Connection, now: float) -> list[str]:
+def movable_uploads(db: sqlite3.Connection, now: float) -> list[str]:
     """Return the uploads that have something to move now.
 
     From one upload that waits to the next, so that neither finished uploads nor waiting files are gone through.
@@ -216,20 +216,20 @@ def candidates(db: sqlite3.Connection, now: float) -> list[str]:
     return [row["upload_id"] for row in rows]
 
 
-def last_due(db: sqlite3.Connection) -> float | None:
+def last_job_due(db: sqlite3.Connection) -> float | None:
     """Return when the last job that waits for another attempt is due."""
     query = "SELECT max(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > 0"
     row = db.execute(query).fetchone()
     return float(row[0]) if row[0] is not None else None
 
 
-def cap_waits(db: sqlite3.Connection, latest: float) -> None:
+def cap_job_waits(db: sqlite3.Connection, latest: float) -> None:
     """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
     query = "UPDATE jobs INDEXED BY jobs_later SET due = 0 WHERE state = 'waiting' AND due > ? AND due > 0"
     db.execute(query, (latest,))
 
 
-def next_due(db: sqlite3.Connection, now: float) -> float | None:
+def next_job_due(db: sqlite3.Connection, now: float) -> float | None:
     """Return when the next job that waits for another attempt is due."""
     # the first bound is the one that is sought: the other only says that the index holds it
     query = "SELECT min(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > ? AND due > 0"
@@ -237,7 +237,7 @@ def next_due(db: sqlite3.Connection, now: float) -> float | None:
     return float(row[0]) if row[0] is not None else None
 
 
-def upload(db: sqlite3.Connection, upload_id: str) -> UploadRoute:
+def find_route(db: sqlite3.Connection, upload_id: str) -> UploadRoute:
     """Look an upload up."""
     row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
     return UploadRoute(row["upload_id"], row["cause"], row["root"], row["remote"], row["location"])
@@ -332,7 +332,7 @@ def backlog(db: sqlite3.Connection) -> dict[str, tuple[int, str]]:
     return {row["upload_id"]: (row["waiting"], row["state"]) for row in rows}
 
 
-def cut(db: sqlite3.Connection, remote: str) -> list[str]:
+def cut_targets(db: sqlite3.Connection, remote: str) -> list[str]:
     """Return the targets at which writing was cut off, so that something may lie beside them."""
     return [os.fsdecode(row["target"]) for row in db.execute("SELECT target FROM cut WHERE remote = ?", (remote,))]
 
@@ -342,7 +342,7 @@ def mark_swept(db: sqlite3.Connection, remote: str, targets: Iterable[str]) -> N
     db.executemany("DELETE FROM cut WHERE remote = ? AND target = ?", [(remote, os.fsencode(t)) for t in targets])
 
 
-def target(location: str, path: bytes) -> str:
+def mover_target(location: str, path: bytes) -> str:
     """Return the text under which the mover knows an object."""
     return f"{location}/{os.fsdecode(path)}"
 

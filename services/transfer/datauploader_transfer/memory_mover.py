@@ -109,7 +109,7 @@ class MemoryMover:
         found = storage.hash(target, algorithms, read_back=True)
         return replace(found, size=len(storage.objects[target])) if found else None
 
-    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:  # noqa: ARG002 - at once
+    def count_contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:  # noqa: ARG002 - at once
         """Count what lies below a folder; see the port."""
         storage = self._storage(remote)
         if storage.down:
@@ -125,7 +125,7 @@ class MemoryMover:
         held = tuple((name, below[name]) for name in names[:MOST_HELD])
         return FolderContents(bool(below), len(names), size, held, partial=len(names) < len(below))
 
-    def listing(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:  # noqa: ARG002 - it costs nothing
+    def list_objects(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:  # noqa: ARG002 - it costs nothing
         """Yield every object below a folder; see the port."""
         storage = self._storage(remote)
         if storage.down:
@@ -137,7 +137,7 @@ class MemoryMover:
                 kind, digest = (stored.algorithm, stored.digest) if stored else ("", "")
                 yield Listed(target.removeprefix(prefix), len(content), kind, digest)
 
-    def sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
+    def find_sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
         """Look for what the storage gives under these names; see the port."""
         storage = self._storage(remote)
         if storage.down:
@@ -151,7 +151,7 @@ class MemoryMover:
         """Hash stored objects again; see the port."""
         return [self.hash_stored(remote, target, algorithms) for target, _ in objects]
 
-    def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
+    def sweep_leftovers(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
         """Remove the objects that stand for half of these, or bring them there; see the port."""
         storage = self._storage(remote)
         if trouble := storage.down or storage.unlisted:
@@ -175,7 +175,7 @@ class MemoryMover:
         well = not storage.down
         return RemoteHealth(remote, well, well, storage.room, storage.down or "Files can be written to the storage.")
 
-    def limit(self, bytes_per_s: int | None) -> None:
+    def limit_bandwidth(self, bytes_per_s: int | None) -> None:
         """Remember the limit; see the port."""
         self.bytes_per_s = bytes_per_s
 

@@ -9,12 +9,12 @@ Version = tuple[str, Iterable[str]]
 """An object, and the digests of one version at it."""
 
 
-def go_on_with(db: sqlite3.Connection, upload_id: str, earlier: Iterable[str]) -> None:
+def note_continued(db: sqlite3.Connection, upload_id: str, earlier: Iterable[str]) -> None:
     """Note that an upload continues earlier ones, whose objects it may replace."""
     db.executemany("INSERT OR IGNORE INTO continuing VALUES (?, ?)", [(upload_id, other) for other in earlier])
 
 
-def family(db: sqlite3.Connection, uploads: Iterable[str]) -> frozenset[str]:
+def with_continued(db: sqlite3.Connection, uploads: Iterable[str]) -> frozenset[str]:
     """Return these uploads and all that they continue."""
     found: set[str] = set()
     todo = set(uploads)
@@ -25,7 +25,9 @@ def family(db: sqlite3.Connection, uploads: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def note(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version], *, wrote: bool) -> None:
+def note_versions(
+    db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version], *, wrote: bool
+) -> None:
     """Note versions that an upload begins to write, or (`wrote` False) has found at an object and counts on."""
     db.executemany(
         "INSERT INTO owners VALUES (?, ?, ?, ?, ?)"
@@ -34,12 +36,12 @@ def note(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable
     )
 
 
-def note_again(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
+def restore_versions(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
     """Note versions that others remember as this upload's; what is known of them here is not changed."""
     db.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?, ?, ?, 1)", _keys(remote, upload_id, versions))
 
 
-def replaceable(
+def replaceable_digests(
     db: sqlite3.Connection, remote: str, objects: Sequence[str], uploads: Collection[str]
 ) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
     """Return, by object, the digests that may be replaced there, and those that must stay.
@@ -66,12 +68,14 @@ def forget_unproved(db: sqlite3.Connection, remote: str, name: str, uploads: Ite
     db.executemany(query, [(remote, name, upload_id, UNPROVED) for upload_id in uploads])
 
 
-def known(db: sqlite3.Connection, remote: str, name: str) -> frozenset[str]:
+def known_digests(db: sqlite3.Connection, remote: str, name: str) -> frozenset[str]:
     """Return the digests of every version that any upload had at an object."""
     return frozenset(digest for _, digests, _ in _rows(db, remote, name) for digest in digests)
 
 
-def former(db: sqlite3.Connection, remote: str, name: str, uploads: Collection[str], digest: str) -> str | None:
+def find_former_version(
+    db: sqlite3.Connection, remote: str, name: str, uploads: Collection[str], digest: str
+) -> str | None:
     """Return the SHA-256 of the version of these uploads that an object with this digest (of any kind) is."""
     versions = [digests for upload, digests, _ in _rows(db, remote, name) if upload in uploads and digest in digests]
     return next((one for digests in versions for one in digests if len(one) == _SHA256), None)

@@ -38,8 +38,8 @@ class _OwnershipReader:
                 for file in event.data.files
             ]
             with self._store.transaction() as db:
-                owners.go_on_with(db, event.data.upload_id, event.data.continues)
-                owners.note_again(db, destination.remote, event.data.upload_id, versions)
+                owners.note_continued(db, event.data.upload_id, event.data.continues)
+                owners.restore_versions(db, destination.remote, event.data.upload_id, versions)
 
 
 def recover_ownership(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:

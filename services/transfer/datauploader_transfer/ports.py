@@ -200,14 +200,14 @@ class Mover(Protocol):
             TransferError: the remote cannot be asked.
         """
 
-    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:
+    def count_contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:
         """Count the objects below a folder, as far as `most` objects and so many seconds go.
 
         Raises:
             TransferError: the remote cannot be asked, or did not answer in time.
         """
 
-    def listing(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:
+    def list_objects(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:
         """Yield every object below a folder, names as the storage has them; nothing where there is no such folder.
 
         Hashes come with it where the storage has them without reading its objects; with `hashing` also where it is
@@ -218,7 +218,7 @@ class Mover(Protocol):
             TransferError: the remote cannot be asked, or not to the end.
         """
 
-    def sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
+    def find_sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
         """Return the bytes of what the storage gives under each of these names, None where it gives nothing.
 
         Raises:
@@ -234,7 +234,7 @@ class Mover(Protocol):
             TransferError: the remote cannot be asked, or an object cannot be read.
         """
 
-    def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
+    def sweep_leftovers(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
         """Remove what attempts that were cut off have left beside these objects, given with our digests of each.
 
         An object of ours that lies beside a target that is not there was on its way over it: it is brought there.
@@ -246,7 +246,7 @@ class Mover(Protocol):
     def probe_remote(self, remote: str) -> RemoteHealth:
         """Find out whether the remote can be reached and written."""
 
-    def limit(self, bytes_per_s: int | None) -> None:
+    def limit_bandwidth(self, bytes_per_s: int | None) -> None:
         """Limit the bandwidth of everything that moves; None lifts the limit."""
 
     def close(self) -> None:

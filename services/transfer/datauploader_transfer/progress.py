@@ -62,7 +62,7 @@ class ProgressReporter:
             waiting, state = backlog.get(upload_id, (0, "open"))
             waiting += moving.get(upload_id, 0)
             with self._store.reading() as db:
-                upload = ledger.upload(db, upload_id)
+                upload = ledger.find_route(db, upload_id)
             before, had = self._last.get(upload_id, (now - INTERVAL_S, 0))
             self._last[upload_id] = (now, moved.get(upload_id, 0))
             fact = TransferProgressed(

@@ -69,7 +69,7 @@ class ProvenanceCheck:
 
     def _note_all(self, upload: ledger.UploadRoute, station: Station) -> None:
         with self._store.reading() as db:
-            uploads = owners.family(db, [upload.upload_id])
+            uploads = owners.with_continued(db, [upload.upload_id])
         for upload_id in sorted(uploads):
             try:
                 files = self._note(upload, upload_id, station)
@@ -89,7 +89,7 @@ class ProvenanceCheck:
             stored = [item.stored for item in page.items if item.stored.object.startswith(f"{upload.location}/")]
             with self._store.transaction() as db:
                 versions = [(one.object, one.file.digests.values()) for one in stored]
-                owners.note_again(db, upload.remote, upload_id, versions)
+                owners.restore_versions(db, upload.remote, upload_id, versions)
             count, after = count + len(stored), page.next
             if not after:
                 return count

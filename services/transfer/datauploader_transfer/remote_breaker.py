@@ -66,7 +66,7 @@ class RemoteCircuitBreaker:
                 return most
             return 0 if hold.until > now or hold.tried_until > time.monotonic() else 1
 
-    def began(self, remote: str) -> bool:
+    def begin_trial(self, remote: str) -> bool:
         """Note that files are sent; return whether they are the one that shows how the remote is."""
         with self._lock:
             if (hold := self._pauses.get(remote)) is None:
@@ -74,7 +74,7 @@ class RemoteCircuitBreaker:
             self._pauses[remote] = replace(hold, tried_until=time.monotonic() + TRIAL_S)
             return True
 
-    def ended(self, remote: str) -> None:
+    def end_trial(self, remote: str) -> None:
         """Note that the file which was to show how the remote is has come to its end."""
         with self._lock:
             if (hold := self._pauses.get(remote)) is not None:
@@ -86,7 +86,7 @@ class RemoteCircuitBreaker:
             hold = self._pauses.get(remote)
             return hold if hold and hold.until > now else None
 
-    def put_right(self, latest: float) -> None:
+    def cap_pauses(self, latest: float) -> None:
         """Let no pause reach beyond a moment: the clock was ahead when it began, and was put right."""
         with self._lock:
             for remote, hold in self._pauses.items():

@@ -133,7 +133,7 @@ class TransferService:
         return StoredHash(found=True, digests={found.algorithm: found.digest}, size=found.size or 0)
 
     def _look(self, question: LookAtDestination) -> DestinationContent:
-        found = self._mover.contents(
+        found = self._mover.count_contents(
             question.remote, question.location, most=question.most, within_s=question.within_s
         )  # fmt: skip
         foreign, all_named = self._foreign(question, found)
@@ -148,8 +148,8 @@ class TransferService:
         held = {escape(os.fsencode(name)): size for name, size in found.held}
         objects = {ledger.object_path(question.location, path): path for path in held}
         with self._store.reading() as db:
-            uploads = owners.family(db, question.continues)
-            digests = owners.replaceable(db, question.remote, list(objects), uploads)
+            uploads = owners.with_continued(db, question.continues)
+            digests = owners.replaceable_digests(db, question.remote, list(objects), uploads)
         ours = {path for name, path in objects.items() if digests[name][0]}
         named: list[HeldObject] = []
         room = _ROOM

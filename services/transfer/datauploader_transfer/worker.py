@@ -129,7 +129,7 @@ class TransferWorker:
                     self._locks[upload.upload_id].difference_update(job.file.raw for job in jobs)
                     if threading.get_ident() in self._trials:
                         self._trials.discard(threading.get_ident())
-                        self.breaker.ended(upload.remote)
+                        self.breaker.end_trial(upload.remote)
                     self._change.notify()
 
     def _patiently(self, step: Callable[[], T]) -> T | None:
@@ -149,8 +149,8 @@ class TransferWorker:
                 now = time.time()
                 self._put_right(now)
                 with self._store.reading() as db:
-                    waiting = ledger.candidates(db, now)
-                    later = ledger.next_due(db, now)
+                    waiting = ledger.movable_uploads(db, now)
+                    later = ledger.next_job_due(db, now)
                 for upload_id in sorted(waiting, key=lambda u: self._turns.get(u, 0.0)):
                     if taken := self._take_from(upload_id, now):
                         return taken
@@ -162,16 +162,16 @@ class TransferWorker:
     def _put_right(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
         latest = now + self._longest_s
-        self.breaker.put_right(latest)
+        self.breaker.cap_pauses(latest)
         with self._store.reading() as db:
-            last = ledger.last_due(db)
+            last = ledger.last_job_due(db)
         if last is not None and last > latest:
             with self._store.transaction() as db:
-                ledger.cap_waits(db, latest)
+                ledger.cap_job_waits(db, latest)
 
     def _take_from(self, upload_id: str, now: float) -> tuple[ledger.UploadRoute, list[ledger.Job]] | None:
         with self._store.reading() as db:
-            upload = ledger.upload(db, upload_id)
+            upload = ledger.find_route(db, upload_id)
         most = self.breaker.admits(upload.remote, now, self._settings.batch_files)
         if not most or self._hang_guard.silent(upload.root):
             return None
@@ -189,7 +189,7 @@ class TransferWorker:
         crash_point("transfer.taken")
         self._locks[upload_id].update(job.file.raw for job in jobs)
         self._turns[upload_id] = time.monotonic()
-        if self.breaker.began(upload.remote):
+        if self.breaker.begin_trial(upload.remote):
             self._trials.add(threading.get_ident())
         return upload, jobs
 
@@ -207,10 +207,10 @@ class TransferWorker:
 
         def begin(some: Sequence[Item], new: Collection[str]) -> None:
             with self._store.transaction() as db:
-                versions = [(attempt.object(item.key), item.digests.values()) for item in some]
-                owners.note(db, upload.remote, upload.upload_id, versions, wrote=True)
-                unproved = [(attempt.object(key), (UNPROVED,)) for key in new]
-                owners.note(db, upload.remote, upload.upload_id, unproved, wrote=True)
+                versions = [(attempt.object_of(item.key), item.digests.values()) for item in some]
+                owners.note_versions(db, upload.remote, upload.upload_id, versions, wrote=True)
+                unproved = [(attempt.object_of(key), (UNPROVED,)) for key in new]
+                owners.note_versions(db, upload.remote, upload.upload_id, unproved, wrote=True)
             attempt.begun.update(item.key for item in some)
             crash_point("transfer.noted")
 
@@ -238,12 +238,13 @@ class TransferWorker:
         with self._sweeping:
             with self._store.reading() as db:
                 targets = {
-                    target: owners.known(db, remote, escape(os.fsencode(target))) for target in ledger.cut(db, remote)
+                    target: owners.known_digests(db, remote, escape(os.fsencode(target)))
+                    for target in ledger.cut_targets(db, remote)
                 }
             if not targets:
                 return {}
             try:
-                self._mover.sweep(remote, targets)
+                self._mover.sweep_leftovers(remote, targets)
             except TransferError as error:
                 log.warning("leftovers_not_removed", remote=remote, error=str(error))
                 return {} if isinstance(error, BadRemote) else dict.fromkeys(targets, str(error))
@@ -263,19 +264,19 @@ class TransferWorker:
     def _items(self, attempt: BatchAttempt) -> tuple[list[Item], list[Outcome]]:
         upload, station = attempt.upload, attempt.cause.station
         with self._store.reading() as db:
-            attempt.uploads = owners.family(db, [upload.upload_id])
-            objects = [attempt.object(key) for key in attempt.jobs]
-            ours = owners.replaceable(db, upload.remote, objects, attempt.uploads)
+            attempt.uploads = owners.with_continued(db, [upload.upload_id])
+            objects = [attempt.object_of(key) for key in attempt.jobs]
+            ours = owners.replaceable_digests(db, upload.remote, objects, attempt.uploads)
         items, refused = [], []
         for key, job in attempt.jobs.items():
             file = job.file
             try:
                 source = self._source_roots.locate(upload.root, file.raw, station)
             except Unmapped as error:
-                left = UNPROVED in ours[attempt.object(key)][0]
+                left = UNPROVED in ours[attempt.object_of(key)][0]
                 refused.append(Outcome(key, State.REFUSED, str(error), "Tell an operator.", unproved=left))
                 continue
-            target, (replaces, keeps) = attempt.target(key), ours[attempt.object(key)]
+            target, (replaces, keeps) = attempt.target_of(key), ours[attempt.object_of(key)]
             item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps, file.as_is)
             if target in attempt.unswept:
                 refused.append(replace(not_sent(item, attempt.unswept[target]), unproved=UNPROVED in replaces))
@@ -296,13 +297,13 @@ class TransferWorker:
         failed: list[FailedFile] = []
         with self._store.transaction() as db:
             for job, outcome in results:
-                name = attempt.object(job.file.key)
+                name = attempt.object_of(job.file.key)
                 if not outcome.unproved:
                     owners.forget_unproved(db, upload.remote, name, attempt.uploads)
                 if outcome.state in STORED:
                     if job.file.key not in attempt.begun:
                         versions = [(name, job.file.digests.values())]
-                        owners.note(db, upload.remote, upload.upload_id, versions, wrote=False)
+                        owners.note_versions(db, upload.remote, upload.upload_id, versions, wrote=False)
                     fact = _stored(job.file, name, outcome)
                     if ledger.mark_stored(db, upload.upload_id, fact):
                         stored.append(fact)
@@ -327,12 +328,12 @@ class TransferWorker:
         """Note one failure; return what is to be said, nothing when it was said before."""
         upload = attempt.upload
         if outcome.digest:
-            versions = [(attempt.object(job.file.key), [outcome.digest])]
-            owners.note(db, upload.remote, upload.upload_id, versions, wrote=True)
+            versions = [(attempt.object_of(job.file.key), [outcome.digest])]
+            owners.note_versions(db, upload.remote, upload.upload_id, versions, wrote=True)
         if job.file.key in attempt.replacing:
-            ledger.note_cut(db, upload.remote, [attempt.target(job.file.key)])
+            ledger.note_cut(db, upload.remote, [attempt.target_of(job.file.key)])
         if outcome.state is State.CONFLICT:
-            outcome, word = attempt.conflict(db, job, outcome)
+            outcome, word = attempt.judge_conflict(db, job, outcome)
             if word is ConflictOrigin.AGAIN:
                 ledger.requeue_jobs(db, upload.upload_id, [job.file])
                 return []
@@ -368,7 +369,7 @@ class TransferWorker:
         """Let jobs wait again; what an attempt at them has left is put in order before the next."""
         with self._store.transaction() as db:
             ledger.requeue_jobs(db, upload.upload_id, [job.file for job in jobs])
-            ledger.note_cut(db, upload.remote, [ledger.target(upload.location, job.file.raw) for job in jobs])
+            ledger.note_cut(db, upload.remote, [ledger.mover_target(upload.location, job.file.raw) for job in jobs])
 
 
 def _is_there(source: Path) -> bool:

@@ -29,15 +29,15 @@ def audit(bench, files, wanted, *, read=False) -> dict[str, tuple[str, ...]]:
     """Compare what lies there with what is wanted; return the names by kind of difference."""
     mover, folder = bench.mover, files.prefix.rstrip("/")
     with Comparison() as compared:
-        compared.want(wanted)
-        compared.find(mover.listing(bench.remote, folder, hashing=True))
+        compared.add_wanted(wanted)
+        compared.add_found(mover.list_objects(bench.remote, folder, hashing=True))
 
         def hashes(objects):
             named = [(files.prefix + name, size) for name, size in objects]
             return mover.hash_all(bench.remote, named, ("sha256", "md5"))
 
-        compared.settle(
-            sizes=lambda names: mover.sizes(bench.remote, [files.prefix + name for name in names]),
+        compared.find_differences(
+            sizes=lambda names: mover.find_sizes(bench.remote, [files.prefix + name for name in names]),
             hashes=hashes if read else None,
             ours=lambda _names: set(),
         )
@@ -49,7 +49,7 @@ def remove(bench, target: str) -> None:
     if isinstance(bench.mover, MemoryMover):
         del bench.mover.storages[bench.remote].objects[target]
     else:
-        bench.mover._storage(bench.remote).remove(target)
+        bench.mover._storage(bench.remote).remove_object(target)
 
 
 @pytest.mark.parametrize("read", [False, True], ids=["listed", "read"])
@@ -74,7 +74,7 @@ def test_what_was_altered_in_the_same_size_is_found_by_reading(bench, files) -> 
     bench.plant("a/3.dat", b"CONTENT 3")
 
     assert audit(bench, files, wanted, read=True) == {"altered": ("a/3.dat",)}
-    listed = next(iter(bench.mover.listing(bench.remote, files.prefix.rstrip("/"), hashing=True)))
+    listed = next(iter(bench.mover.list_objects(bench.remote, files.prefix.rstrip("/"), hashing=True)))
     assert audit(bench, files, wanted) == ({"altered": ("a/3.dat",)} if listed.algorithm else {})
 
 

@@ -315,11 +315,11 @@ def test_what_a_folder_holds_already_is_counted_within_bounds(bench, files):
     """Objects and bytes at every depth; a folder that is not there is empty, and a bound that was met is said."""
     for name in ("scan/a.dat", "scan/deep/er/b.dat", "other/c.dat"):
         bench.plant(name, b"12345")
-    found = bench.mover.contents(bench.remote, f"{files.prefix}scan", most=100, within_s=10)
+    found = bench.mover.count_contents(bench.remote, f"{files.prefix}scan", most=100, within_s=10)
     assert (found.exists, found.objects, found.bytes, found.partial) == (True, 2, 10, False)
     assert found.held == (("a.dat", 5), ("deep/er/b.dat", 5))
-    assert bench.mover.contents(bench.remote, f"{files.prefix}scan", most=1, within_s=10).partial
-    nothing = bench.mover.contents(bench.remote, f"{files.prefix}nowhere", most=100, within_s=10)
+    assert bench.mover.count_contents(bench.remote, f"{files.prefix}scan", most=1, within_s=10).partial
+    nothing = bench.mover.count_contents(bench.remote, f"{files.prefix}nowhere", most=100, within_s=10)
     assert (nothing.exists, nothing.objects, nothing.partial) == (False, 0, False)
 
 
@@ -327,4 +327,4 @@ def test_only_what_lies_below_a_known_remote_is_counted(bench):
     """No other remote, no way up."""
     for remote, folder in ((bench.remote, "../up"), (bench.remote, "/etc"), (":local:", "etc"), ("unknown", "a")):
         with pytest.raises(TransferError):
-            bench.mover.contents(remote, folder, most=1, within_s=5)
+            bench.mover.count_contents(remote, folder, most=1, within_s=5)

@@ -143,7 +143,7 @@ def test_rclone_dies_with_its_parent_even_when_that_is_killed(tmp_path):
         "import sys, time\n"
         "from datauploader_transfer.rclone.mover import RcloneMover\n"
         "mover = RcloneMover({})\n"
-        "mover.limit(None)\n"
+        "mover.limit_bandwidth(None)\n"
         "print('pid', mover.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -157,7 +157,7 @@ def test_rclone_dies_with_its_parent_even_when_that_is_killed(tmp_path):
 def test_rclone_yields_to_what_instruments_write_and_people_wait_for(tmp_path):
     """It runs with a higher nice value than the service that started it."""
     with rclone_mover("store", {"type": "local", "base": str(tmp_path)}) as mover:
-        mover.limit(None)
+        mover.limit_bandwidth(None)
         assert os.getpriority(os.PRIO_PROCESS, mover.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
 
 
@@ -165,7 +165,7 @@ def test_secrets_are_neither_in_the_arguments_nor_on_the_disk(tmp_path):
     """The process list shows no secret; the private folder is ours alone."""
     definition = {"type": "webdav", "options": {"url": "http://127.0.0.1:1"}, "secrets": {"pass": "canary-1"}}
     with rclone_mover("dav", definition, folder=tmp_path) as mover:
-        mover.limit(None)
+        mover.limit_bandwidth(None)
         arguments = Path(f"/proc/{mover.pid}/cmdline").read_bytes()
         (folder,) = tmp_path.iterdir()
         assert b"canary" not in arguments
@@ -267,7 +267,7 @@ def test_a_storage_that_falls_silent_is_noticed(tmp_path, files):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never says a word
         definition = {"type": "webdav", "options": {"url": f"http://127.0.0.1:{silent.getsockname()[1]}"}}
         with rclone_mover("dav", definition, stall_s=1.0) as mover:
-            mover.limit(None)
+            mover.limit_bandwidth(None)
             started = time.monotonic()
             (found,) = mover.move("dav", [files.write("f", b"data")])
             assert time.monotonic() - started < PATIENCE_S
@@ -343,7 +343,7 @@ def test_what_a_killed_mover_leaves_is_swept_by_the_next(tmp_path, files, name):
         assert mover.probe_remote("disk").writable
         assert time.monotonic() - started < 10
         (left.parent / "other.h5.0a1b2c3d.du.partial").write_bytes(b"somebody sends this now")
-        mover.sweep("disk", [item.target, "nowhere/there.h5"])
+        mover.sweep_leftovers("disk", [item.target, "nowhere/there.h5"])
         assert [path.name for path in left.parent.iterdir()] == ["other.h5.0a1b2c3d.du.partial"]
         with rclone_mover("disk", definition, folder=tmp_path) as other:
             assert other.probe_remote("disk").writable
@@ -383,9 +383,9 @@ def test_a_storage_that_does_not_list_keeps_nobody_waiting_and_disturbs_nothing(
         with rclone_mover("dav", definition) as mover:
             began = time.monotonic()
             with pytest.raises(TransferError, match="did not list"):
-                mover.contents("dav", "20260101/run1", most=100, within_s=3.0)
+                mover.count_contents("dav", "20260101/run1", most=100, within_s=3.0)
             pid = mover.pid
             with pytest.raises(TransferError, match="did not list"):
-                mover.contents("dav", "20260101/run1", most=100, within_s=60.0)
+                mover.count_contents("dav", "20260101/run1", most=100, within_s=60.0)
             assert time.monotonic() - began < PATIENCE_S
             assert mover.pid == pid

@@ -23,7 +23,7 @@ def test_every_object_is_listed_once_with_its_name_and_size(bench, files, by_fol
     """In one call, or folder by folder."""
     stored(bench, files, CONTENT)
 
-    listed = list(bench.mover.listing(bench.remote, folder(files), hashing=False, by_folder=by_folder))
+    listed = list(bench.mover.list_objects(bench.remote, folder(files), hashing=False, by_folder=by_folder))
 
     assert sorted((one.name, one.size) for one in listed) == sorted((n, len(c)) for n, c in CONTENT.items())
 
@@ -32,7 +32,7 @@ def test_a_hash_in_a_listing_is_that_of_the_stored_bytes(bench, files) -> None:
     """Where there is one; a local disk has one of every object when it is asked to read."""
     stored(bench, files, CONTENT)
 
-    listed = list(bench.mover.listing(bench.remote, folder(files), hashing=True))
+    listed = list(bench.mover.list_objects(bench.remote, folder(files), hashing=True))
 
     for one in listed:
         if one.algorithm:
@@ -55,7 +55,7 @@ def test_names_that_are_hard_to_carry_are_listed_as_they_are(bench, files) -> No
     ]
     stored(bench, files, dict.fromkeys(names, b"1"))
 
-    listed = list(bench.mover.listing(bench.remote, folder(files), hashing=False))
+    listed = list(bench.mover.list_objects(bench.remote, folder(files), hashing=False))
 
     assert sorted(one.name for one in listed) == sorted(names)
 
@@ -65,23 +65,23 @@ def test_a_name_that_is_no_text_is_listed_and_answered_for(bench, files) -> None
     byte = "\udcff" if bench.hostile else "ÿ"
     stored(bench, files, {f"raw-{byte}.dat": b"12345"})
 
-    (one,) = bench.mover.listing(bench.remote, folder(files), hashing=False)
+    (one,) = bench.mover.list_objects(bench.remote, folder(files), hashing=False)
 
     assert one.name in (f"raw-{byte}.dat", "raw-\ufffd.dat")
-    assert bench.mover.sizes(bench.remote, [f"{files.prefix}raw-{byte}.dat"]) == [5]
+    assert bench.mover.find_sizes(bench.remote, [f"{files.prefix}raw-{byte}.dat"]) == [5]
 
 
 def test_a_folder_that_is_not_there_holds_nothing(bench, files) -> None:
     """It is no error: everything that should be there is missing."""
-    assert list(bench.mover.listing(bench.remote, files.prefix + "nowhere", hashing=True)) == []
-    assert list(bench.mover.listing(bench.remote, files.prefix + "nowhere", hashing=True, by_folder=True)) == []
+    assert list(bench.mover.list_objects(bench.remote, files.prefix + "nowhere", hashing=True)) == []
+    assert list(bench.mover.list_objects(bench.remote, files.prefix + "nowhere", hashing=True, by_folder=True)) == []
 
 
 def test_sizes_are_told_under_names_and_none_where_nothing_is_given(bench, files) -> None:
     """In the order of the names."""
     stored(bench, files, {"a": b"123", "b": b""})
 
-    assert bench.mover.sizes(bench.remote, [files.prefix + name for name in ("b", "c", "a")]) == [0, None, 3]
+    assert bench.mover.find_sizes(bench.remote, [files.prefix + name for name in ("b", "c", "a")]) == [0, None, 3]
 
 
 def test_objects_are_hashed_again_by_reading_where_the_storage_has_no_hash(bench, files) -> None:

@@ -49,9 +49,9 @@ class Between(RcloneMover):
                 once()
                 return super().object_sizes(*arguments)
 
-            def copy(self, *arguments):
+            def copy_files(self, *arguments):
                 mover.before_copy()
-                answers = super().copy(*arguments)
+                answers = super().copy_files(*arguments)
                 mover.after_copy()
                 return answers
 
@@ -125,7 +125,7 @@ from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.ports import Item
 
 base, source, place, goal, size, mtime_ns, sha256, md5 = sys.argv[1:]
-copy = RemoteStorage.copy
+copy = RemoteStorage.copy_files
 
 def swapped(*arguments):
     Path(place).rename(place + "-away")
@@ -133,7 +133,7 @@ def swapped(*arguments):
     copy(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
-RemoteStorage.copy = swapped
+RemoteStorage.copy_files = swapped
 mover = RcloneMover(parse_remotes({"disk": {"type": "local", "base": base}}))
 item = Item("k", Path(source), "file", int(size), int(mtime_ns), {"sha256": sha256, "md5": md5})
 mover.move("disk", [item], on_begin=lambda _some, new: print(*new, flush=True))

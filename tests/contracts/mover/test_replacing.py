@@ -112,11 +112,11 @@ def test_the_former_version_survives_a_successor_that_is_cut_off(bench, files):
     cancel = threading.Event()
     content = os.urandom(2 * 1024**2)
     item = files.write("file.dat", content, replaces=stored(bench, files))
-    bench.mover.limit(1024**2)
+    bench.mover.limit_bandwidth(1024**2)
     try:
         found = moved(bench, item, cancel=cancel, on_progress=lambda size: cancel.set() if size else None)
     finally:
-        bench.mover.limit(None)
+        bench.mover.limit_bandwidth(None)
     assert found.state in (State.STOPPED, State.VERIFIED), found
     assert bench.content("file.dat") == (OLD if found.state is State.STOPPED else content)
 
@@ -143,7 +143,7 @@ def test_a_replacement_that_a_crash_has_cut_between_removing_and_moving_is_finis
     """Some storages remove the former version before they rename; the successor lies beside it then."""
     item = files.write("file.dat", NEW)
     bench.plant(next_to("file.dat", files.prefix), NEW)
-    bench.mover.sweep(bench.remote, {item.target: frozenset(item.digests.values())})
+    bench.mover.sweep_leftovers(bench.remote, {item.target: frozenset(item.digests.values())})
     assert bench.content("file.dat") == NEW
     assert bench.content(next_to("file.dat", files.prefix)) is None
 
@@ -156,7 +156,7 @@ def test_a_successor_that_a_crash_has_cut_off_before_it_was_whole_is_swept(bench
     if there is not None:
         bench.plant("file.dat", there)
     bench.plant(next_to("file.dat", files.prefix), NEW[:5])
-    bench.mover.sweep(bench.remote, {item.target: frozenset(item.digests.values())})
+    bench.mover.sweep_leftovers(bench.remote, {item.target: frozenset(item.digests.values())})
     assert bench.content("file.dat") == there
     assert bench.content(next_to("file.dat", files.prefix)) is None
 
@@ -167,7 +167,7 @@ def test_a_proved_successor_whose_predecessor_is_still_there_is_sent_again(bench
     old = stored(bench, files)
     bench.plant(next_to("file.dat", files.prefix), NEW)
     item = files.write("file.dat", NEW, replaces=old)
-    bench.mover.sweep(bench.remote, {item.target: old.union(item.digests.values())})
+    bench.mover.sweep_leftovers(bench.remote, {item.target: old.union(item.digests.values())})
     assert bench.content("file.dat") == OLD
     assert moved(bench, item).state is State.VERIFIED
     assert bench.content("file.dat") == NEW
@@ -180,7 +180,7 @@ def test_any_name_can_be_replaced(bench, files, name):
     name = os.fsdecode(name)
     item = files.write(name, NEW, replaces=stored(bench, files, name=name))
     assert moved(bench, item).state is State.VERIFIED
-    bench.mover.sweep(bench.remote, {item.target: item.replaces})
+    bench.mover.sweep_leftovers(bench.remote, {item.target: item.replaces})
     found = bench.mover.hash_stored(bench.remote, item.target, ["sha256", "md5"])
     assert found is not None
     assert found.digest in item.digests.values()
@@ -221,7 +221,7 @@ def test_a_storage_that_refuses_the_move_keeps_its_former_version_until_it_does_
         assert found.state not in (State.VERIFIED, State.UNVERIFIED)
         assert found.retryable
         assert (tmp_path / "storage/base/f.dat").read_bytes() == OLD
-        mover.sweep("dav", {item.target: item.replaces.union(item.digests.values())})
+        mover.sweep_leftovers("dav", {item.target: item.replaces.union(item.digests.values())})
         assert mover.move("dav", [item])[0].state is State.VERIFIED
         assert [path.name for path in (tmp_path / "storage/base").iterdir()] == ["f.dat"]
     assert (tmp_path / "storage/base/f.dat").read_bytes() == NEW

@@ -33,30 +33,30 @@ def test_what_a_harvester_read_is_due_once_its_file_is_registered(store: Store) 
     """Of many parameters of one upload only the first that can be told is looked for."""
     add(store, "open-0001", registered=True)
     with store.transaction() as db:
-        metadata.add(db, "elsewhere", FILES[0], [])
+        metadata.add_metadata(db, "elsewhere", FILES[0], [])
     with store.reading() as db:
-        assert ledger.due(db, 10, ()) is None
+        assert ledger.next_upload(db, 10, ()) is None
     with store.transaction() as db:
         for file in FILES[:50]:
-            metadata.add(db, "open-0001", file, [])
+            metadata.add_metadata(db, "open-0001", file, [])
     with store.reading() as db:
-        found = ledger.due(db, 10, ())
+        found = ledger.next_upload(db, 10, ())
         assert found is not None
-        few = effort(db, lambda: ledger.due(db, 10, ()))
+        few = effort(db, lambda: ledger.next_upload(db, 10, ()))
         with store.transaction() as more:
             for file in FILES[50:]:
-                metadata.add(more, "open-0001", file, [])
-        assert effort(db, lambda: ledger.due(db, 10, ())) < few + 100
+                metadata.add_metadata(more, "open-0001", file, [])
+        assert effort(db, lambda: ledger.next_upload(db, 10, ())) < few + 100
 
 
 def test_finding_what_is_due_does_not_go_through_what_is_finished(store: Store) -> None:
     """With fifty finished datasets of 200 files it takes hardly more steps than with none."""
     add(store, "open-0001", registered=False)
     with store.reading() as db:
-        alone = effort(db, lambda: (ledger.due(db, 10, ()), ledger.next_due(db, 10)))
+        alone = effort(db, lambda: (ledger.next_upload(db, 10, ()), ledger.next_attempt_due(db, 10)))
         for number in range(50):
             add(store, f"finished-{number:04}", registered=True)
-        found = ledger.due(db, 10, ())
+        found = ledger.next_upload(db, 10, ())
         assert found is not None
         assert found.upload_id == "open-0001"
-        assert effort(db, lambda: (ledger.due(db, 10, ()), ledger.next_due(db, 10))) < alone + 100
+        assert effort(db, lambda: (ledger.next_upload(db, 10, ()), ledger.next_attempt_due(db, 10))) < alone + 100

@@ -49,7 +49,7 @@ def test_other_events_name_nobody() -> None:
 def test_a_rule_works_for_whom_the_deployment_says() -> None:
     """Of its station, or of all others; a person's own request for that person."""
     rule, own = asked("rule:scans", "").event.data, asked("2202", "").event.data
-    assert PERSONS.owner(rule, HERE) == "1101"
-    assert PERSONS.owner(rule, THERE) == ""
-    assert RequesterCheck((), {"*": "7"}).owner(rule, THERE) == "7"
-    assert PERSONS.owner(own, HERE) == "2202"
+    assert PERSONS.find_owner(rule, HERE) == "1101"
+    assert PERSONS.find_owner(rule, THERE) == ""
+    assert RequesterCheck((), {"*": "7"}).find_owner(rule, THERE) == "7"
+    assert PERSONS.find_owner(own, HERE) == "2202"

@@ -150,14 +150,14 @@ def test_what_the_catalogue_does_not_take_is_tried_again_up_to_a_minute_then_up_
 
     def note(error: UnknownTrouble, seconds: float) -> None:
         with one.transaction() as db:
-            objections.note(db, subject, error, objections.GracePeriod(seconds))
+            objections.note_objection(db, subject, error, objections.GracePeriod(seconds))
 
     assert waits(one, "objections", lambda: note(UnknownTrouble("no"), 1e9), 7) == [2, 4, 8, 16, 32, 60, 60]
     with one.transaction() as db:
-        objections.settle(db, subject)
+        objections.settle_objection(db, subject)
     assert waits(one, "objections", lambda: note(UnknownTrouble("no"), 0), 12) == [2, 4, 8, 16, *TO_AN_HOUR]
     with one.transaction() as db:
-        objections.settle(db, subject)
+        objections.settle_objection(db, subject)
     asked = UnknownTrouble("no", retry_after=20)
     assert waits(one, "objections", lambda: note(asked, 1e9), 6) == [20, 20, 20, 20, 32, 60]
     asked = UnknownTrouble("no", retry_after=90)
@@ -176,7 +176,7 @@ def test_an_upload_is_tried_again_at_the_catalogue_after_a_second_up_to_a_minute
             upload: Any = SimpleNamespace(
                 upload_id="u1", attempts=row["attempts"], since=row["since"], told="", told_at=0
             )
-            delays.postpone(db, None, upload, error, objections.GracePeriod(seconds))
+            delays.postpone_upload(db, None, upload, error, objections.GracePeriod(seconds))
 
     assert waits(one, "uploads", lambda: put_off(CatalogueUnavailable("away"), 1e9), 8) == TO_A_MINUTE
     with one.transaction() as db:

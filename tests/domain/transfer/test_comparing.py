@@ -42,9 +42,11 @@ def compare(
         return [Stored("md5", md5(there[alias(name)]), "read back") for name, _ in objects]
 
     with Comparison() as compared:
-        compared.want(ExpectedObject(name, len(c), {"md5": md5(c), "sha256": "0" * 64}) for name, c in wanted.items())
-        compared.find(listed(name, content) for name, content in there.items())
-        compared.settle(sizes, hashes if read else None, lambda names: set(names) & ours)
+        compared.add_wanted(
+            ExpectedObject(name, len(c), {"md5": md5(c), "sha256": "0" * 64}) for name, c in wanted.items()
+        )
+        compared.add_found(listed(name, content) for name, content in there.items())
+        compared.find_differences(sizes, hashes if read else None, lambda names: set(names) & ours)
         found = {one.kind: (one.files, set(one.first)) for one in compared.differences()}
         return found, {one.algorithm: one.files for one in compared.hashes()}, compared.read
 

@@ -33,7 +33,7 @@ def test_finding_what_to_move_does_not_go_through_what_is_stored(store: Store) -
     with store.reading() as db:
 
         def look() -> object:
-            return ledger.candidates(db, 10), ledger.next_due(db, 10), ledger.backlog(db)
+            return ledger.movable_uploads(db, 10), ledger.next_job_due(db, 10), ledger.backlog(db)
 
         alone = effort(db, look)
         for number in range(50):
@@ -47,7 +47,7 @@ def test_finding_what_to_move_does_not_go_through_what_waits(store: Store) -> No
     with store.reading() as db:
 
         def look() -> object:
-            return ledger.candidates(db, 10), ledger.next_due(db, 10)
+            return ledger.movable_uploads(db, 10), ledger.next_job_due(db, 10)
 
         add(store, "open-0001", *FILES[:50], stored=False)
         few = effort(db, look)
@@ -77,4 +77,4 @@ def test_an_upload_is_remembered_without_the_files_that_it_began_with(store: Sto
     """Each batch reads the row of its upload, whose first event may have a MiB of files."""
     add(store, "open-0001", *FILES, stored=False)
     with store.reading() as db:
-        assert len(ledger.upload(db, "open-0001").cause) < 2000
+        assert len(ledger.find_route(db, "open-0001").cause) < 2000

@@ -97,13 +97,13 @@ def test_after_its_pause_a_storage_is_tried_with_one_file_first() -> None:
     breaker.note_failure("store", "401", NOW)
     assert breaker.admits("store", NOW, 500) == 0
     assert breaker.admits("store", NOW + 2, 500) == 1
-    assert breaker.began("store")
+    assert breaker.begin_trial("store")
     assert breaker.admits("store", NOW + 2, 500) == 0
-    breaker.ended("store")
+    breaker.end_trial("store")
     assert breaker.admits("store", NOW + 2, 500) == 1
     breaker.note_success("store")
     assert breaker.admits("store", NOW + 2, 500) == 500
-    assert not breaker.began("store")
+    assert not breaker.begin_trial("store")
 
 
 @pytest.mark.fault("F60")

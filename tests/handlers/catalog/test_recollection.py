@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.mark_recovered()
     with made.transaction() as db:
         event = Event(data=REQUEST, station=HERE, service="gateway")
-        ledger.home(db, event)
+        ledger.assign_home(db, event)
         ledger.add_upload(db, event)
     yield made
     made.close()

@@ -87,7 +87,7 @@ def waits(world: World) -> bool:
 def rests(world: World) -> bool:
     """Tell whether the catalog has nothing to do, so that it waits instead of looking again and again."""
     with world.service._store.reading() as db:
-        return ledger.due(db, time.time(), ()) is None
+        return ledger.next_upload(db, time.time(), ()) is None
 
 
 def condition(world: World) -> CatalogCondition:
@@ -204,10 +204,10 @@ def test_what_was_asked_for_with_a_dataset_is_told_before_what_was_said_later() 
     with store.transaction() as db:
         ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET state = 'ensured', dataset_id = '1'")
-        metadata.add(db, UPLOAD, None, requested().dataset.parameters)
-        description_queue.enqueue(db, Event(data=described(9.0), station=HERE, service="test"))
+        metadata.add_metadata(db, UPLOAD, None, requested().dataset.parameters)
+        description_queue.enqueue_description(db, Event(data=described(9.0), station=HERE, service="test"))
         assert description_queue.next_description(db, 1, 60) is None
-        assert description_queue.waiting(db)
+        assert description_queue.has_waiting_descriptions(db)
         db.execute("UPDATE parameters SET aside = 1")
         assert description_queue.next_description(db, 1, 60) is not None
 

@@ -149,7 +149,7 @@ def test_a_log_that_has_grown_is_no_leftover_of_a_second_upload(world: World) ->
     world.announce(world.write("a", b"line 1\nline 2\n"), upload_id=OTHER)
     refused(world)
     with world.service._store.transaction() as db:
-        ledger.retry(db, OTHER)
+        ledger.retry_jobs(db, OTHER)
     world.service._worker.wake()
     eventually(lambda: len(world.failed()) == 2, what="it is tried again")
     assert world.storage.objects == {OBJECT: b"line 1\n"}
@@ -292,7 +292,11 @@ def test_an_older_ledger_gives_what_was_written_to_the_uploads_whose_place_it_is
         for step in ledger.SCHEMA.steps[len(earlier_steps()) :]:
             db.executescript(step)
         may = {
-            upload: [name for name, digests in owners.replaceable(db, "store", objects, {upload}).items() if digests[0]]
+            upload: [
+                name
+                for name, digests in owners.replaceable_digests(db, "store", objects, {upload}).items()
+                if digests[0]
+            ]
             for upload, _ in uploads
         }
     assert may == {"u1": [objects[0]], "u2": [objects[1]], "u3": [], "u4": []}
@@ -311,4 +315,4 @@ def test_a_ledger_of_an_earlier_release_knows_the_former_version(tmp_path: Path)
         db.execute("INSERT INTO jobs VALUES ('u1', x'61', 1, 3, '', 'stored', 0, 0, ?, '')", (stored,))
     later = Store(tmp_path / "transfer.sqlite", [ledger.SCHEMA])
     with closing(later), later.reading() as db:
-        assert owners.former(db, "store", "run/a", {"u1"}, md5) == sha256
+        assert owners.find_former_version(db, "store", "run/a", {"u1"}, md5) == sha256

@@ -149,7 +149,7 @@ class CopyBatch:
                 compared.append((i, size))
         objects = [(self._items[i].target, size) for i, size in compared]
         kinds = self._kinds([i for i, _ in compared])
-        found = self._storage.hash(objects, self._detector, kinds=kinds, read_back=True)
+        found = self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=True)
         for (i, size), stored in zip(compared, found, strict=True):
             self._judge_one(i, size, stored)
 
@@ -214,7 +214,7 @@ class CopyBatch:
         self._unproved |= new
         overwrite = [i in self._replace for i in held]
         answers = dict(
-            zip(held, self._storage.copy(list(held.values()), overwrite, group, self._detector), strict=True)
+            zip(held, self._storage.copy_files(list(held.values()), overwrite, group, self._detector), strict=True)
         )
         if not self._detector.reason:  # what rclone itself has given up it has tidied up as well
             self._unproved -= {i for i in new if "error" in answers[i]}
@@ -237,7 +237,7 @@ class CopyBatch:
 
     def _prove(self, sent: Sequence[int], group: str, *, last: bool) -> None:
         objects = [(self._sent_as(i).target, self._items[i].size) for i in sent]
-        found = self._storage.hash(objects, self._detector, kinds=self._kinds(sent), read_back=self._read_back)
+        found = self._storage.hash_objects(objects, self._detector, kinds=self._kinds(sent), read_back=self._read_back)
         proved: list[tuple[int, Outcome]] = []
         differing = []
         for i, stored in zip(sent, found, strict=True):
@@ -257,7 +257,7 @@ class CopyBatch:
             if i not in self._replace:
                 self._settle_proved(i, outcome)
         if differing:
-            all_ours = self._storage.sent(group) >= len(sent)
+            all_ours = self._storage.count_sent(group) >= len(sent)
             for i, stored in differing:
                 self._face_difference(i, stored, ours=all_ours or i in self._replace, last=last)
 
@@ -268,11 +268,11 @@ class CopyBatch:
         crash_point("transfer.beside")
         items = [self._items[i] for i, _ in proved]
         pairs = [(beside(item.target), item.target) for item in items]
-        answers = self._storage.move(pairs, sum(item.size for item in items), self._detector)
+        answers = self._storage.move_objects(pairs, sum(item.size for item in items), self._detector)
         crash_point("transfer.replaced")
         objects = [(item.target, item.size) for item in items]
         kinds = self._kinds([i for i, _ in proved])
-        found = self._storage.hash(objects, self._detector, kinds=kinds, read_back=False)
+        found = self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=False)
         unasked = [item.target for item, stored in zip(items, found, strict=True) if stored is None]
         sizes = dict(zip(unasked, self._storage.object_sizes(unasked, self._detector), strict=True))
         for (i, outcome), answer, stored in zip(proved, answers, found, strict=True):
@@ -317,7 +317,7 @@ class CopyBatch:
         there = [(i, size) for i, size in seen.items() if isinstance(size, int)]
         objects = [(self._items[i].target, size) for i, size in there]
         kinds = self._kinds([i for i, _ in there])
-        found = self._storage.hash(objects, self._detector, kinds=kinds, read_back=True)
+        found = self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=True)
         hashes = dict(zip([i for i, _ in there], found, strict=True))
         for i, size in seen.items():
             self._settle(
@@ -346,7 +346,7 @@ class CopyBatch:
 
     def _removed(self, target: str) -> bool:
         try:
-            self._storage.remove(target)
+            self._storage.remove_object(target)
         except RcloneRefused:
             return False
         return True

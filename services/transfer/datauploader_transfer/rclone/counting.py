@@ -23,8 +23,10 @@ class ObjectCounter:
     def __init__(self) -> None:
         self._late: dict[str, Future[Entries]] = {}
 
-    def count(self, remote: str, storage: RemoteStorage, folder: str, *, most: int, within_s: float) -> FolderContents:
-        """Count the objects below a folder; see `Mover.contents`."""
+    def count_objects(
+        self, remote: str, storage: RemoteStorage, folder: str, *, most: int, within_s: float
+    ) -> FolderContents:
+        """Count the objects below a folder; see `Mover.count_contents`."""
         deadline = time.monotonic() + within_s
         waiting, held = deque([folder]), list[tuple[str, int]]()
         objects = size = 0
@@ -47,7 +49,7 @@ class ObjectCounter:
     def _list(self, remote: str, storage: RemoteStorage, path: str, deadline: float) -> Entries:
         if remote in self._late and not self._late[remote].done():
             raise DriveTimeout(f"{remote} does not answer")
-        answer = in_a_thread(lambda: storage.entries(path))
+        answer = in_a_thread(lambda: storage.list_folder(path))
         try:
             return answer.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:

@@ -154,33 +154,33 @@ class RcloneMover:
         size = storage.object_sizes([checked_target(target)], detector)[0]
         found: Stored | ObjectFailure | None = size if isinstance(size, ObjectFailure) else None
         if isinstance(size, int):
-            found = storage.hash([(target, size)], detector, kinds=algorithms, read_back=True)[0]
+            found = storage.hash_objects([(target, size)], detector, kinds=algorithms, read_back=True)[0]
         if isinstance(found, ObjectFailure):
             raise RcloneRefused(f"{classify(found.text).says} ({found.text})")
         return replace(found, size=size) if found and isinstance(size, int) else None
 
-    def contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:
+    def count_contents(self, remote: str, folder: str, *, most: int, within_s: float) -> FolderContents:
         """Count what lies below a folder; see the port."""
         storage = self._storage(remote)
-        return self._counting.count(remote, storage, checked_target(folder), most=most, within_s=within_s)
+        return self._counting.count_objects(remote, storage, checked_target(folder), most=most, within_s=within_s)
 
-    def listing(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:
+    def list_objects(self, remote: str, folder: str, *, hashing: bool, by_folder: bool = False) -> Iterator[Listed]:
         """Yield every object below a folder; see the port."""
         storage, detector = self._storage(remote), self._detector(remote)
-        yield from storage.listing(checked_target(folder), detector, hashing=hashing, by_folder=by_folder)
+        yield from storage.list_objects(checked_target(folder), detector, hashing=hashing, by_folder=by_folder)
 
-    def sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
+    def find_sizes(self, remote: str, targets: Sequence[str]) -> list[int | None]:
         """Look for what the storage gives under these names; see the port."""
-        return [_answered(found) for found in self._storage(remote).stat(targets, self._detector(remote))]
+        return [_answered(found) for found in self._storage(remote).stat_objects(targets, self._detector(remote))]
 
     def hash_all(
         self, remote: str, objects: Sequence[tuple[str, int]], algorithms: Sequence[str]
     ) -> list[Stored | None]:
         """Hash stored objects again; see the port."""
         storage, detector = self._storage(remote), self._detector(remote)
-        return [_answered(found) for found in storage.hash(objects, detector, kinds=algorithms, read_back=True)]
+        return [_answered(found) for found in storage.hash_objects(objects, detector, kinds=algorithms, read_back=True)]
 
-    def sweep(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
+    def sweep_leftovers(self, remote: str, targets: Mapping[str, frozenset[str]]) -> None:
         """Remove what was left beside these targets, or bring it there; see the port."""
         storage = self._storage(remote)
         with self._locks.holding(remote, (place(target) for target in targets)):
@@ -202,14 +202,14 @@ class RcloneMover:
             detail = f"{failure.says} ({text})" if isinstance(error, RcloneRefused) else text
             return RemoteHealth(remote, reachable, writable=False, free=None, detail=detail, hint=failure.hint)
         try:
-            free = storage.free()
+            free = storage.free_bytes()
         except TransferError:
             free = None  # many storages do not tell
         return RemoteHealth(
             remote, reachable=True, writable=True, free=free, detail="Files can be written to the storage."
         )
 
-    def limit(self, bytes_per_s: int | None) -> None:
+    def limit_bandwidth(self, bytes_per_s: int | None) -> None:
         """Limit the bandwidth, now and after a restart of rclone; see the port."""
         self._bytes_per_s = bytes_per_s
         self._rpc.call("core/bwlimit", rate=_rate(bytes_per_s))
@@ -325,10 +325,10 @@ class RcloneMover:
             detector = StallDetector(
                 _CHECK_WITHIN_S, (self._closing,), probe=partial(probe_tcp, remote, hand_shaking=True)
             )
-            answer = storage.probe(source, name, detector)
+            answer = storage.write_probe(source, name, detector)
             if "error" in answer:
                 raise RcloneRefused(str(answer["error"]))
-            storage.remove(name)
+            storage.remove_object(name)
         finally:
             source.unlink(missing_ok=True)
 

@@ -81,12 +81,12 @@ class RemoteStorage:
         sizes = dict(zip(single, self._stat(single, detector), strict=True))
         return [sizes[target] if target in sizes else _found_in(found[_folder(target)], target) for target in targets]
 
-    def stat(self, targets: Sequence[str], detector: StallDetector) -> list[int | ObjectFailure | None]:
+    def stat_objects(self, targets: Sequence[str], detector: StallDetector) -> list[int | ObjectFailure | None]:
         """Return the size of what is given under each name, asked for one by one: a listing may not have it so."""
         detector.begin_call()
         return self._stat(targets, detector)
 
-    def copy(
+    def copy_files(
         self, items: Sequence[Item], overwrite: Sequence[bool], group: str, detector: StallDetector
     ) -> list[Answer]:
         """Send the items; an object that is there is left alone unless it may be overwritten."""
@@ -97,7 +97,7 @@ class RemoteStorage:
         calls = [self._copy_call(item, over) for item, over in zip(items, overwrite, strict=True)]
         return self._many(calls, detector, group)
 
-    def move(self, pairs: Sequence[tuple[str, str]], size: int, detector: StallDetector) -> list[Answer]:
+    def move_objects(self, pairs: Sequence[tuple[str, str]], size: int, detector: StallDetector) -> list[Answer]:
         """Move objects (from, to) of so many bytes together over what lies there."""
         detector.begin_call(0, size / _ASSEMBLING)
         how = _OVER if self._tuning.moves_over else _OVERWRITE
@@ -111,7 +111,7 @@ class RemoteStorage:
         ]
         return self._many(calls, detector)
 
-    def hash(
+    def hash_objects(
         self, objects: Sequence[tuple[str, int]], detector: StallDetector, *, kinds: Iterable[str], read_back: bool
     ) -> list[Stored | ObjectFailure | None]:
         """Hash stored objects (target, size) from their stored bytes; None where that is not possible.
@@ -132,7 +132,7 @@ class RemoteStorage:
             self._hash_into(results, objects, missing, PREFERRED[0], detector, download=True)
         return results
 
-    def remove(self, target: str) -> None:
+    def remove_object(self, target: str) -> None:
         """Delete one object."""
         self._rpc.call("operations/deletefile", fs=self._remote.fs, remote=standard(target))
 
@@ -158,20 +158,20 @@ class RemoteStorage:
             found += [f"{_folder(target)}/{name}".removeprefix("/") for name in partial]
         return found
 
-    def probe(self, source: Path, target: str, detector: StallDetector) -> Answer:
+    def write_probe(self, source: Path, target: str, detector: StallDetector) -> Answer:
         """Write a small file of ours."""
         detector.begin_call()
         fs, path = _source_address(source)
         call = {"srcFs": fs, "srcRemote": path, "dstFs": self._remote.fs, "dstRemote": target}
         return self._many([("operations/copyfile", call)], detector)[0]
 
-    def free(self) -> int | None:
+    def free_bytes(self) -> int | None:
         """Return the free bytes where the storage tells them."""
         answer = self._rpc.call("operations/about", fs=self._remote.fs)
         free = answer.get("free")
         return int(free) if free is not None else None
 
-    def entries(self, folder: str) -> Entries:
+    def list_folder(self, folder: str) -> Entries:
         """List one folder of the remote; a folder that is not there is empty.
 
         Raises:
@@ -186,8 +186,8 @@ class RemoteStorage:
             raise
         return [(entry["Name"], None if entry["IsDir"] else int(entry["Size"])) for entry in answer["list"]]
 
-    def listing(self, folder: str, detector: StallDetector, *, hashing: bool, by_folder: bool) -> Iterator[Listed]:
-        """Yield every object below a folder; see `Mover.listing`."""
+    def list_objects(self, folder: str, detector: StallDetector, *, hashing: bool, by_folder: bool) -> Iterator[Listed]:
+        """Yield every object below a folder; see `Mover.list_objects`."""
         kind = self._listed_kind(hashing=hashing)
         opt: dict[str, Any] = {"noModTime": True, "noMimeType": True, "recurse": not by_folder}
         if kind:
@@ -221,9 +221,9 @@ class RemoteStorage:
 
     def new_group(self) -> str:
         """Return a name under which rclone counts what belongs together."""
-        return self._rpc.group()
+        return self._rpc.new_group()
 
-    def sent(self, group: str) -> int:
+    def count_sent(self, group: str) -> int:
         """Return how many files of a group were really sent."""
         return int(self._rpc.stats(group)["transfers"])
 
@@ -296,7 +296,7 @@ class RemoteStorage:
         if not calls:
             return []
         at_once = in_parallel or self._tuning.in_parallel
-        return self._rpc.many(calls, in_parallel=at_once, detector=detector, group=group)
+        return self._rpc.call_many(calls, in_parallel=at_once, detector=detector, group=group)
 
 
 def _entries_of(file: IO[bytes]) -> Iterator[dict[str, Any]]:

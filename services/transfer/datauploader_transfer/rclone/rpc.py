@@ -46,7 +46,7 @@ class RcloneRpc:
         self._pool = ThreadPoolExecutor(32, "rc")
         self._groups = itertools.count(1)
 
-    def group(self) -> str:
+    def new_group(self) -> str:
         """Return a new name under which rclone counts what belongs together."""
         return f"move-{next(self._groups)}"
 
@@ -62,7 +62,7 @@ class RcloneRpc:
             raise RcloneRefused(str(answer["error"]))
         return answer
 
-    def many(
+    def call_many(
         self, calls: Sequence[Call], *, in_parallel: int, detector: StallDetector, group: str | None = None
     ) -> list[Answer]:
         """Make many calls in one and return an answer for each, in their order.
@@ -72,7 +72,7 @@ class RcloneRpc:
         Raises:
             RcloneGone: rclone died, or hung and was killed; the destination holds the truth.
         """
-        group = group or self.group()
+        group = group or self.new_group()
         answers: list[Answer] = [{"error": _CANCELED} for _ in calls]
         plain = [index for index, call in enumerate(calls) if not _needs_query(call[1])]
         if plain:
@@ -103,7 +103,7 @@ class RcloneRpc:
             RcloneRefused: rclone answered with an error, or the watch ended the call.
             RcloneGone: rclone died, or hung and was killed.
         """
-        group = self.group()
+        group = self.new_group()
         file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
         try:
             fill = partial(self._fill, file, path, {**parameters, "_group": group})

@@ -21,7 +21,7 @@ def sweep(storage: RemoteStorage, targets: Mapping[str, frozenset[str]], detecto
         RcloneRefused: the storage cannot be asked, or does not do it.
     """
     for left in storage.leftovers(list(targets), detector):
-        storage.remove(left)
+        storage.remove_object(left)
         log.info("leftover_removed", object=left)
     for target, size in _found(storage, {beside(target): target for target in targets}, detector).items():
         _face(storage, target, size, targets[target], detector)
@@ -45,13 +45,13 @@ def _face(storage: RemoteStorage, target: str, size: int, ours: frozenset[str], 
     if isinstance(there, ObjectFailure):
         raise RcloneRefused(there.text)
     if there is None and _is_ours(storage, name, size, ours, detector):
-        (answer,) = storage.move([(name, target)], size, detector)
+        (answer,) = storage.move_objects([(name, target)], size, detector)
         if "error" in answer:
             raise RcloneRefused(str(answer["error"]))
         log.info("replacement_finished", object=target)
         return
     try:
-        storage.remove(name)
+        storage.remove_object(name)
     except RcloneRefused as error:  # the target is not touched by it
         log.warning("leftover_not_removed", object=name, problem=str(error))
     else:
@@ -59,7 +59,7 @@ def _face(storage: RemoteStorage, target: str, size: int, ours: frozenset[str], 
 
 
 def _is_ours(storage: RemoteStorage, name: str, size: int, ours: frozenset[str], detector: StallDetector) -> bool:
-    (found,) = storage.hash([(name, size)], detector, kinds=("sha256", "md5"), read_back=True)
+    (found,) = storage.hash_objects([(name, size)], detector, kinds=("sha256", "md5"), read_back=True)
     if isinstance(found, ObjectFailure):
         raise RcloneRefused(found.text)
     return found is not None and found.digest in ours
