@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datauploader_transfer.domain.failures import TABLE, classify
-from datauploader_transfer.domain.names import needs_bytes, standard
+from datauploader_transfer.domain.names import needs_bytes, standard_path
 from datauploader_transfer.domain.plan import BatchLimits, split_batches
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.domain.targets import checked_target, place
@@ -44,7 +44,7 @@ def sizes(groups) -> list[list[str]]:
 )
 def test_names_take_rclones_standard_form(plain, encoded):
     """Control characters become symbols and symbols are quoted."""
-    assert standard(plain) == encoded
+    assert standard_path(plain) == encoded
 
 
 @given(
@@ -53,7 +53,7 @@ def test_names_take_rclones_standard_form(plain, encoded):
 )
 def test_two_names_never_become_one(first, second):
     """The encoding is injective, so no file can take the place of another."""
-    assert (standard(first) == standard(second)) == (first == second)
+    assert (standard_path(first) == standard_path(second)) == (first == second)
 
 
 def test_only_names_that_are_no_text_need_bytes():

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from datauploader.errors import BadRequest
-from datauploader_client.cli.request import read_parameter, split
+from datauploader_client.cli.request import read_parameter, split_paths
 
 BASE = ("-i", "20250001", "-d", "scan1")
 
@@ -54,23 +54,23 @@ def test_what_the_station_cannot_do_is_known_at_once(run, gateway, tmp_path) -> 
 def test_several_paths_become_one_root_with_sources(tmp_path, monkeypatch) -> None:
     """Their nearest common folder is the root."""
     monkeypatch.chdir(tmp_path)
-    assert split(["a", "b/c.h5"]) == (str(tmp_path), ["a", "b/c.h5"])
-    assert split(["b/../a"]) == (str(tmp_path / "a"), None)
-    assert split(["/data/x/1", "/data/x/2"]) == ("/data/x", ["1", "2"])
-    assert split(["/data/x", "/data/x/2"]) == ("/data", ["x", "x/2"])
+    assert split_paths(["a", "b/c.h5"]) == (str(tmp_path), ["a", "b/c.h5"])
+    assert split_paths(["b/../a"]) == (str(tmp_path / "a"), None)
+    assert split_paths(["/data/x/1", "/data/x/2"]) == ("/data/x", ["1", "2"])
+    assert split_paths(["/data/x", "/data/x/2"]) == ("/data", ["x", "x/2"])
 
 
 def test_a_windows_path_is_left_as_it_is_on_linux() -> None:
     """The station may be another machine."""
-    assert split([r"D:\data\scan 1"]) == (r"D:\data\scan 1", None)
-    assert split([r"D:\data\a", r"D:\data\b"]) == (r"D:\data", ["a", "b"])
+    assert split_paths([r"D:\data\scan 1"]) == (r"D:\data\scan 1", None)
+    assert split_paths([r"D:\data\a", r"D:\data\b"]) == (r"D:\data", ["a", "b"])
 
 
 @pytest.mark.parametrize("paths", [["/data/a", "/srv/b"], ["/a", "/b"], [r"C:\a\x", r"D:\b\y"]])
 def test_paths_without_a_common_folder_are_refused(paths) -> None:
     """Nobody wants the whole disk as root."""
     with pytest.raises(BadRequest, match="common parent"):
-        split(paths)
+        split_paths(paths)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ of rclone's rc can, and `needs_bytes` tells the two apart.
 
 import re
 
-__all__ = ["needs_bytes", "plain", "standard"]
+__all__ = ["needs_bytes", "plain_path", "standard_path"]
 
 _QUOTE = "\u201b"
 _SPECIAL = re.compile("[\x00-\x1f\x7f\u201b\u2400-\u241f\u2421\uff0f\uff0e]")
@@ -27,15 +27,15 @@ _STANDARD = re.compile("\u201b(.)|[\u2400-\u241f\u2421]", re.DOTALL)
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
-def standard(path: str) -> str:
+def standard_path(path: str) -> str:
     """Return a '/'-separated path in rclone's standard form."""
     if not _SPECIAL.search(path):
         return path
     return "/".join(_FULL_DOTS.get(name) or name.translate(_TABLE) for name in path.split("/"))
 
 
-def plain(path: str) -> str:
-    """Return the path that `standard` wrote so."""
+def plain_path(path: str) -> str:
+    """Return the path that `standard_path` wrote so."""
 
     def character(found: re.Match[str]) -> str:
         if quoted := found[1]:

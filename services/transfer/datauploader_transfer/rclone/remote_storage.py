@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import IO, Any
 
 from datauploader_transfer.domain.leftovers import beside, leftovers
-from datauploader_transfer.domain.names import needs_bytes, plain, standard
+from datauploader_transfer.domain.names import needs_bytes, plain_path, standard_path
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import PREFERRED, StorageTuning
 from datauploader_transfer.errors import RcloneGone, RcloneRefused
@@ -105,7 +105,13 @@ class RemoteStorage:
         calls: list[Call] = [
             (
                 "operations/movefile",
-                {"srcFs": fs, "srcRemote": standard(source), "dstFs": fs, "dstRemote": standard(goal), "_config": how},
+                {
+                    "srcFs": fs,
+                    "srcRemote": standard_path(source),
+                    "dstFs": fs,
+                    "dstRemote": standard_path(goal),
+                    "_config": how,
+                },
             )
             for source, goal in pairs
         ]
@@ -134,7 +140,7 @@ class RemoteStorage:
 
     def remove_object(self, target: str) -> None:
         """Delete one object."""
-        self._rpc.call("operations/deletefile", fs=self._remote.fs, remote=standard(target))
+        self._rpc.call("operations/deletefile", fs=self._remote.fs, remote=standard_path(target))
 
     def leftovers(self, targets: Sequence[str], detector: StallDetector) -> list[str]:
         """Find what cut-off attempts have left beside the targets.
@@ -153,7 +159,7 @@ class RemoteStorage:
             partial = [
                 other
                 for name in (target, beside(target))
-                for other in leftovers(standard(name.rpartition("/")[2]), names)
+                for other in leftovers(standard_path(name.rpartition("/")[2]), names)
             ]
             found += [f"{_folder(target)}/{name}".removeprefix("/") for name in partial]
         return found
@@ -177,7 +183,7 @@ class RemoteStorage:
         Raises:
             RcloneRefused: the storage does not answer.
         """
-        _, call = self._call("list", standard(folder), opt={"noModTime": True, "noMimeType": True})
+        _, call = self._call("list", standard_path(folder), opt={"noModTime": True, "noMimeType": True})
         try:
             answer = self._rpc.call("operations/list", **call)
         except RcloneRefused as error:
@@ -192,14 +198,14 @@ class RemoteStorage:
         opt: dict[str, Any] = {"noModTime": True, "noMimeType": True, "recurse": not by_folder}
         if kind:
             opt |= {"showHash": True, "hashTypes": [kind]}
-        waiting = deque([standard(folder)])
+        waiting = deque([standard_path(folder)])
         cut = len(waiting[0]) + 1
         while waiting:
             detector.begin_call(0, _LISTING_S)
             for entry in self._entries(waiting.popleft(), opt, detector):
                 if not entry["IsDir"]:
                     digest = entry.get("Hashes", {}).get(kind, "") if kind else ""
-                    yield Listed(plain(entry["Path"][cut:]), int(entry["Size"]), kind if digest else "", digest)
+                    yield Listed(plain_path(entry["Path"][cut:]), int(entry["Size"]), kind if digest else "", digest)
                 elif by_folder:
                     waiting.append(entry["Path"])
 
@@ -228,7 +234,7 @@ class RemoteStorage:
         return int(self._rpc.stats(group)["transfers"])
 
     def _list(self, folders: Sequence[str], detector: StallDetector) -> dict[str, dict[str, int] | ObjectFailure]:
-        calls = [self._call("list", standard(folder), opt=_PLAIN) for folder in folders]
+        calls = [self._call("list", standard_path(folder), opt=_PLAIN) for folder in folders]
         found = {name: _listing(answer) for name, answer in zip(folders, self._many(calls, detector), strict=True)}
         for name, names in found.items():
             if isinstance(names, ObjectFailure):
@@ -245,13 +251,13 @@ class RemoteStorage:
         with self._making:
             new = sorted(folders - self._folders)
             detector.begin_call()
-            self._many([self._call("mkdir", standard(folder)) for folder in new], detector, in_parallel=1)
+            self._many([self._call("mkdir", standard_path(folder)) for folder in new], detector, in_parallel=1)
             if len(self._folders) > _REMEMBERED:
                 self._folders.clear()
             self._folders.update(new)
 
     def _stat(self, targets: Sequence[str], detector: StallDetector) -> list[int | ObjectFailure | None]:
-        calls = [self._call("stat", standard(target), opt=_PLAIN) for target in targets]
+        calls = [self._call("stat", standard_path(target), opt=_PLAIN) for target in targets]
         return [_size(answer) for answer in self._many(calls, detector)]
 
     def _hash_into(
@@ -265,7 +271,9 @@ class RemoteStorage:
         download: bool,
     ) -> None:
         detector.begin_call(0, 0 if download else sum(objects[i][1] for i in chosen) / _HASHING)
-        calls = [self._call("hashsumfile", standard(objects[i][0]), hashType=kind, download=download) for i in chosen]
+        calls = [
+            self._call("hashsumfile", standard_path(objects[i][0]), hashType=kind, download=download) for i in chosen
+        ]
         method = "read back" if download else f"backend {kind}"
         for i, answer in zip(chosen, self._many(calls, detector), strict=True):
             results[i] = _stored(answer, kind, method)
@@ -276,7 +284,7 @@ class RemoteStorage:
             "srcFs": fs,
             "srcRemote": path,
             "dstFs": self._remote.fs,
-            "dstRemote": standard(item.target),
+            "dstRemote": standard_path(item.target),
         }
         if overwrite:
             call["_config"] = _OVERWRITE
@@ -328,7 +336,7 @@ def _entries_of(file: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _source_address(path: PurePath) -> tuple[str, str]:
-    return f"{SOURCE}:{path.anchor}", standard(path.relative_to(path.anchor).as_posix())
+    return f"{SOURCE}:{path.anchor}", standard_path(path.relative_to(path.anchor).as_posix())
 
 
 def _folder(target: str) -> str:
@@ -336,7 +344,7 @@ def _folder(target: str) -> str:
 
 
 def _found_in(names: dict[str, int] | ObjectFailure, target: str) -> int | ObjectFailure | None:
-    return names if isinstance(names, ObjectFailure) else names.get(standard(target.rpartition("/")[2]))
+    return names if isinstance(names, ObjectFailure) else names.get(standard_path(target.rpartition("/")[2]))
 
 
 def _listing(answer: Answer) -> dict[str, int] | ObjectFailure:

@@ -15,11 +15,11 @@ from datauploader.wording import local, safe
 from datauploader_client.cli import screen
 from datauploader_client.cli.credentials import (
     StoredLogin,
-    forget,
+    forget_login,
     gateway_url,
     open_gateway,
-    read_stored,
-    store,
+    read_login,
+    store_login,
 )
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson, AtGateway
@@ -55,7 +55,7 @@ def login(
         with GatewayClient(address) as gateway:
             made = gateway.new_token(credentials, _purpose())
         token = made.token
-    path = store(settings, StoredLogin(gateway=address, token=token))
+    path = store_login(settings, StoredLogin(gateway=address, token=token))
     if json:
         screen.as_json({"gateway": address, "user": made.user.model_dump(), "expires": made.expires})
         return
@@ -103,7 +103,7 @@ def _ask(what: str, *, hidden: bool) -> str:
 def logout() -> None:
     """Revoke the stored token and remove it."""
     settings = load(ClientSettings)
-    stored = read_stored(settings)
+    stored = read_login(settings)
     if stored is None:
         screen.say("You were not signed in.")
         return
@@ -113,10 +113,10 @@ def logout() -> None:
     except SignInNeeded:
         pass  # it is worthless already
     except GatewayUnreachable as error:
-        forget(settings)
+        forget_login(settings)
         screen.warn(f"The token was removed from this computer, but remains valid until it expires: {error}")
         raise typer.Exit(Code.PARTLY) from error
-    forget(settings)
+    forget_login(settings)
     screen.say(f"Signed out at {stored.gateway}.")
 
 

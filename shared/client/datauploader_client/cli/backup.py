@@ -16,7 +16,7 @@ from datauploader.runtime import backup as backups
 from datauploader.runtime.config import Settings, load
 from datauploader.wording import count
 from datauploader_client.cli import screen
-from datauploader_client.cli.broker import reached
+from datauploader_client.cli.broker import connect_broker
 
 app = typer.Typer()
 StatesOption = Annotated[
@@ -70,7 +70,7 @@ def restore(
 def _check_log_is_new(made: datetime) -> None:
     """Refuse to put events into the log that they came from; what stations have said since is no hindrance."""
     first: list[datetime] = []
-    with reached() as (bus, _):
+    with connect_broker() as (bus, _):
         backups.read_log(bus, lambda event: first.append(event.time), most=1)
     if first and first[0] < made:
         raise BackupError(
@@ -91,5 +91,5 @@ def _bus(*, log: bool) -> Iterator[Bus | None]:
     if not log or url == "memory://" or log_file_of(url):  # a process's own log lies beside its states
         yield None
         return
-    with reached() as (bus, _):
+    with connect_broker() as (bus, _):
         yield bus

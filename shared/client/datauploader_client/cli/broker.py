@@ -12,7 +12,7 @@ from datauploader.runtime.config import Settings, load
 
 
 @contextmanager
-def reached() -> Iterator[tuple[Bus, Settings]]:
+def connect_broker() -> Iterator[tuple[Bus, Settings]]:
     """Connect to the configured broker for the time of a `with` block; give the bus and the settings.
 
     Raises:
@@ -25,14 +25,14 @@ def reached() -> Iterator[tuple[Bus, Settings]]:
             "the broker is memory://, which exists only inside one process; set DATAUPLOADER_BROKER to the "
             "facility's broker"
         )
-    bus = connect(url, name=f"command line of {who()}", declare=False, users=settings.broker_users)
+    bus = connect(url, name=f"command line of {operator_name()}", declare=False, users=settings.broker_users)
     try:
         yield bus, settings
     finally:
         bus.close()
 
 
-def who() -> str:
+def operator_name() -> str:
     """Name the person at the terminal, for the broker's page and the audit log."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"

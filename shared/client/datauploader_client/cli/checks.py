@@ -15,7 +15,7 @@ from datauploader.runtime.service import Check
 from datauploader.runtime.settings_index import settings_classes, unknown_variables
 from datauploader.wording import safe
 from datauploader_client.cli import screen
-from datauploader_client.cli.credentials import read_stored
+from datauploader_client.cli.credentials import read_login
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson, AtGateway
 from datauploader_client.doctor import examine
@@ -82,7 +82,7 @@ def doctor(
 
 def _gateway(given: str) -> GatewayClient | None:
     settings = load(ClientSettings)
-    stored = read_stored(settings)
+    stored = read_login(settings)
     url = given or settings.gateway or (stored.gateway if stored else "")
     return GatewayClient(url) if url else None
 

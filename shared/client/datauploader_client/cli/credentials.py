@@ -28,7 +28,7 @@ def stored_path(settings: ClientSettings) -> Path:
     return (settings.client_dir or Path(typer.get_app_dir("datauploader"))) / "login.json"
 
 
-def read_stored(settings: ClientSettings) -> StoredLogin | None:
+def read_login(settings: ClientSettings) -> StoredLogin | None:
     """Read the stored token, if there is one.
 
     Raises:
@@ -43,7 +43,7 @@ def read_stored(settings: ClientSettings) -> StoredLogin | None:
         raise ConfigurationError(f"{path} cannot be read; remove it and sign in again") from error
 
 
-def store(settings: ClientSettings, login: StoredLogin) -> Path:
+def store_login(settings: ClientSettings, login: StoredLogin) -> Path:
     """Write the token; at no moment can anybody else read it.
 
     Raises:
@@ -63,7 +63,7 @@ def store(settings: ClientSettings, login: StoredLogin) -> Path:
     return path
 
 
-def forget(settings: ClientSettings) -> None:
+def forget_login(settings: ClientSettings) -> None:
     """Remove the stored token."""
     stored_path(settings).unlink(missing_ok=True)
 
@@ -74,7 +74,7 @@ def gateway_url(settings: ClientSettings, given: str = "") -> str:
     Raises:
         BadRequest: none is named anywhere.
     """
-    stored = read_stored(settings)
+    stored = read_login(settings)
     url = given or settings.gateway or (stored.gateway if stored else "")
     if not url:
         raise BadRequest("no gateway is configured", f"Set DATAUPLOADER_GATEWAY, or give --gateway URL. {SIGN_IN} URL")
@@ -91,7 +91,7 @@ def open_gateway(given: str = "") -> GatewayClient:
     url = gateway_url(settings, given)
     token = settings.token.get_secret_value()
     if not token:
-        stored = read_stored(settings)
+        stored = read_login(settings)
         token = stored.token if stored and stored.gateway == url else ""
     if not token:
         raise SignInNeeded(f"you are not signed in at {url}", SIGN_IN)

@@ -19,7 +19,7 @@ from datauploader.runtime.config import load
 from datauploader.runtime.service import available, find
 from datauploader.wording import count, safe
 from datauploader_client.cli import screen
-from datauploader_client.cli.broker import reached
+from datauploader_client.cli.broker import connect_broker
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson
 
@@ -66,7 +66,7 @@ def replay(
     kind, begin = _kind(name), datetime.now(UTC) - _span(since)
     own = load(HarvesterSettings)
     files = problems = 0
-    with reached() as (bus, settings), _extractor(kind) as extractor:
+    with connect_broker() as (bus, settings), _extractor(kind) as extractor:
         places, asked = mounts(settings, own), _asked(bus)
         for delivery in _logged(bus, Start(time=begin)):
             event = delivery.event

@@ -12,7 +12,7 @@ from rich.text import Text
 from datauploader.contracts.rest import UploadStatus
 from datauploader.wording import left, safe, size, state
 from datauploader_client.cli import screen
-from datauploader_client.cli.progress import line
+from datauploader_client.cli.progress import progress_line
 from datauploader_client.sse import ServerEvent
 
 MOST = 20
@@ -93,6 +93,6 @@ class OverviewLines:
         upload = UploadStatus.model_validate(event.data)
         now = (state(upload), upload.counts.failed.files)
         if self._known.get(upload.id) != now:
-            screen.say(line(upload))
+            screen.say(progress_line(upload))
             sys.stdout.flush()
         self._known[upload.id] = now

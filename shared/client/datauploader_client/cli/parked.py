@@ -15,7 +15,7 @@ from datauploader.runtime.config import Settings
 from datauploader.runtime.service import available
 from datauploader.wording import count, local, safe
 from datauploader_client.cli import screen
-from datauploader_client.cli.broker import reached, who
+from datauploader_client.cli.broker import connect_broker, operator_name
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson, Yes
 
@@ -71,7 +71,7 @@ def _parked(bus: Bus, queue: Queue, only: str) -> Sequence[ParkedMessage]:
 @app.command(name="list")
 def list_(*, queue: OneQueue = "", json: AsJson = False) -> None:
     """List parked messages, without removing them; with --json, one JSON object per line."""
-    with reached() as (bus, settings):
+    with connect_broker() as (bus, settings):
         found = _find(bus, settings, queue)
     if json:
         for _, message in found:
@@ -99,7 +99,7 @@ def _document(message: ParkedMessage) -> dict[str, object]:
 @app.command()
 def show(id: Annotated[str, typer.Argument(metavar="ID")], *, queue: OneQueue = "", json: AsJson = False) -> None:  # noqa: A002 - the message's own word
     """Show one parked message with its whole body."""
-    with reached() as (bus, settings):
+    with connect_broker() as (bus, settings):
         found = [message for _, message in _find(bus, settings, queue) if message.id == id]
     if not found:
         raise BadRequest(
@@ -139,7 +139,7 @@ def drop(ids: Ids, *, queue: OneQueue = "", yes: Yes = False, json: AsJson = Fal
 
 def _settle(ids: list[str], only: str, verb: str, *, json: bool) -> None:
     done, missing = 0, set(ids)
-    with reached() as (bus, settings):
+    with connect_broker() as (bus, settings):
         logging.configure("cli", as_json=settings.log_json)
         for queue in _queues(settings, only):  # an event may lie in several
             parked = [m for m in _parked(bus, queue, only) if m.replayable or verb != "replayed"]
@@ -147,7 +147,9 @@ def _settle(ids: list[str], only: str, verb: str, *, json: bool) -> None:
             if not here:
                 continue
             number = bus.replay_parked(queue, here) if verb == "replayed" else bus.drop_parked(queue, here)
-            log.info("parked_messages_settled", verb=verb, queue=queue.name, ids=here, messages=number, by=who())
+            log.info(
+                "parked_messages_settled", verb=verb, queue=queue.name, ids=here, messages=number, by=operator_name()
+            )
             missing -= set(here)
             done += number
     if json:

@@ -14,7 +14,7 @@ BAR = 40
 _COLOURS = {"completed": "green", "cancelled": "yellow", "rejected": "red", "refused": "red"}
 
 
-def line(upload: UploadStatus) -> str:
+def progress_line(upload: UploadStatus) -> str:
     """Write everything that changes on one line, errors first."""
     counts = upload.counts
     parts = [
@@ -28,7 +28,7 @@ def line(upload: UploadStatus) -> str:
     return f"{upload.id} {safe(upload.dataset)} {state(upload)}: {', '.join(part for part in parts if part)}"
 
 
-def summary(upload: UploadStatus, failed: Sequence[FileStatus] = (), *, away: bool = False) -> RenderableType:
+def draw_upload(upload: UploadStatus, failed: Sequence[FileStatus] = (), *, away: bool = False) -> RenderableType:
     """Draw one upload: what is wrong first, then the bars, then what is left to do."""
     parts: list[RenderableType] = [_head(upload)]
     parts += [Text(f"  {safe(trouble)}", style="yellow") for trouble in upload.troubles]

@@ -16,10 +16,10 @@ from datauploader.values import read_assignment, read_value
 from datauploader.wording import safe, sentence
 from datauploader_client.cli import screen
 from datauploader_client.cli.credentials import open_gateway
-from datauploader_client.cli.exits import outcome
+from datauploader_client.cli.exits import upload_code
 from datauploader_client.cli.options import AsJson, AtGateway
 from datauploader_client.cli.preview import tell_preview
-from datauploader_client.cli.watch import follow
+from datauploader_client.cli.watch import follow_upload
 from datauploader_client.gateway_client import GatewayClient
 
 app = typer.Typer()
@@ -65,7 +65,7 @@ def upload(
     json: AsJson = False,
 ) -> None:
     """Upload folders and files into a dataset of an investigation."""
-    root, sources = split(paths)
+    root, sources = split_paths(paths)
     request: dict[str, object] = {
         "investigation": investigation,
         "dataset": {
@@ -90,13 +90,13 @@ def upload(
             raise typer.Exit(tell_preview(connection.preview_upload(request), request, machine=json))
         accepted = connection.request_upload(request, key=str(uuid.uuid4()))
         if do_follow:
-            raise typer.Exit(outcome(follow(connection, accepted, machine=json, leave_when_stuck=True)))
+            raise typer.Exit(upload_code(follow_upload(connection, accepted, machine=json, leave_when_stuck=True)))
         accepted = _taken(connection, accepted)
     if json:
         screen.as_json(accepted)
     else:
         _tell(accepted)
-    raise typer.Exit(outcome(accepted))
+    raise typer.Exit(upload_code(accepted))
 
 
 def _taken(gateway: GatewayClient, accepted: UploadStatus) -> UploadStatus:
@@ -123,7 +123,7 @@ def _tell(upload: UploadStatus) -> None:
         screen.say(f"When the measurement is finished, run: datauploader close {upload.id}")
 
 
-def split(paths: list[str]) -> tuple[str, list[str] | None]:
+def split_paths(paths: list[str]) -> tuple[str, list[str] | None]:
     """Make one root and the sources below it of what was given.
 
     Raises:

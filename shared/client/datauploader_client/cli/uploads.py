@@ -11,9 +11,9 @@ from datauploader.contracts.uploads import Action
 from datauploader.wording import local, safe, size, state
 from datauploader_client.cli import screen
 from datauploader_client.cli.credentials import open_gateway
-from datauploader_client.cli.exits import outcome
+from datauploader_client.cli.exits import upload_code
 from datauploader_client.cli.options import AsJson, AtGateway, UploadId
-from datauploader_client.cli.progress import summary
+from datauploader_client.cli.progress import draw_upload
 from datauploader_client.gateway_client import GatewayClient
 
 app = typer.Typer()
@@ -38,8 +38,8 @@ def status(
             screen.as_json(answer)
         else:
             failed = connection.files(upload, "failed", limit=5).items if answer.counts.failed.files else ()
-            screen.console().print(summary(answer, failed))
-    raise typer.Exit(outcome(answer))
+            screen.console().print(draw_upload(answer, failed))
+    raise typer.Exit(upload_code(answer))
 
 
 def _list(gateway: GatewayClient, only: str, most: int, *, json: bool) -> None:

@@ -48,7 +48,7 @@ def verify(
 ) -> None:
     """Compare the storage with the manifest. Exit codes: 0 no difference, 1 differences, 5 not compared."""
     with open_gateway(gateway) as connection:
-        upload = find(connection, dataset)
+        upload = find_upload(connection, dataset)
         asked = connection.compare(upload.id, read=read, accept=accept)
         found = _await(connection, upload.id, asked.audit, patience)
     if json and found is not None:
@@ -65,7 +65,7 @@ def verify(
     raise typer.Exit(Code.DONE if found.well else Code.FAILED)
 
 
-def find(gateway: GatewayClient, name: str) -> UploadStatus:
+def find_upload(gateway: GatewayClient, name: str) -> UploadStatus:
     """Return the upload of this id, or the latest one of the dataset of this name.
 
     Raises:

@@ -13,10 +13,10 @@ from datauploader.errors import DataUploaderError, GatewayError
 from datauploader.wording import safe, sentence
 from datauploader_client.cli import screen
 from datauploader_client.cli.credentials import open_gateway
-from datauploader_client.cli.exits import outcome
+from datauploader_client.cli.exits import upload_code
 from datauploader_client.cli.options import AsJson, AtGateway
 from datauploader_client.cli.overview import Overview, OverviewLines
-from datauploader_client.cli.progress import line, summary
+from datauploader_client.cli.progress import draw_upload, progress_line
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_client.sse import ServerEvent
 
@@ -82,7 +82,7 @@ class Lines:
 
     def _say(self, text: str = "") -> None:
         if not text:
-            text, self._next = line(self._upload), time.monotonic() + self._every_s
+            text, self._next = progress_line(self._upload), time.monotonic() + self._every_s
         if text != self._said:
             screen.say(text)
             sys.stdout.flush()
@@ -112,7 +112,7 @@ class Block:
         self._gateway = gateway
         self._upload = first
         self._failed: tuple[FileStatus, ...] = ()
-        self._live = Live(summary(first), console=screen.console(), refresh_per_second=4)
+        self._live = Live(draw_upload(first), console=screen.console(), refresh_per_second=4)
 
     def __enter__(self) -> Self:
         """Draw for the first time."""
@@ -131,7 +131,7 @@ class Block:
                 self._upload.counts.failed.files and not self._failed
             ):
                 self._failed = self._fetch_failed()
-        self._live.update(summary(self._upload, self._failed, away=event is None))
+        self._live.update(draw_upload(self._upload, self._failed, away=event is None))
 
     def _fetch_failed(self) -> tuple[FileStatus, ...]:
         if not self._upload.counts.failed.files:
@@ -142,7 +142,9 @@ class Block:
             return self._failed
 
 
-def follow(gateway: GatewayClient, first: UploadStatus, *, machine: bool, leave_when_stuck: bool) -> UploadStatus:
+def follow_upload(
+    gateway: GatewayClient, first: UploadStatus, *, machine: bool, leave_when_stuck: bool
+) -> UploadStatus:
     """Show an upload until it is over; Ctrl-C leaves it running and says how to look again.
 
     Args:
@@ -180,8 +182,8 @@ def watch(
     """Watch live, until the upload has ended or you press Ctrl-C; with --json, one JSON object per line."""
     with open_gateway(gateway) as connection:
         if upload:
-            ended = follow(connection, connection.upload(upload), machine=json, leave_when_stuck=False)
-            raise typer.Exit(outcome(ended))
+            ended = follow_upload(connection, connection.upload(upload), machine=json, leave_when_stuck=False)
+            raise typer.Exit(upload_code(ended))
         terminal = screen.console().is_terminal
         view: View = JsonLines() if json else Overview() if terminal else OverviewLines()
         if terminal and not json:
