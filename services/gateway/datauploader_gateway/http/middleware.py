@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from datauploader.contracts.envelope import new_traceparent
 from datauploader_gateway import metrics
 from datauploader_gateway.errors import TooLarge
+from datauploader_gateway.http.problems import of_error
+from datauploader_gateway.http.trace import trace_id
 
 LARGEST_BODY = 1024 * 1024
 """Bytes that a request may carry."""
@@ -18,16 +20,6 @@ _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-
-
-def trace_id(scope: Scope) -> str:
-    """Return the 32 digits that join this request to messages and logs."""
-    return traceparent(scope).split("-")[1]
-
-
-def traceparent(scope: Scope) -> str:
-    """Return the trace that this request belongs to."""
-    return str(scope["state"]["traceparent"])
 
 
 class RequestMiddleware:
@@ -54,8 +46,6 @@ class RequestMiddleware:
             except Exception as error:  # the dispatch boundary: every answer goes through here, or lacks its headers
                 if answer.begun:
                     raise
-                from datauploader_gateway.http.problems import of_error  # noqa: PLC0415 - problems import this module
-
                 await of_error(error, scope)(scope, receive, answer)
             finally:
                 answer.count()

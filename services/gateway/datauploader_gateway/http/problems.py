@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from datauploader_gateway.errors import TYPES, InvalidRequest, Problem, ProblemResponse, SessionsAway, SessionsFull
 from datauploader_gateway.http import rendering
-from datauploader_gateway.http.middleware import trace_id
+from datauploader_gateway.http.trace import trace_id
 
 log = structlog.get_logger()
 

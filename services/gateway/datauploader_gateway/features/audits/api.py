@@ -10,9 +10,9 @@ from datauploader.contracts import AuditRequested, Destination, Event, EventData
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import NothingToCompare
 from datauploader_gateway.features.uploads.api import show_at_once
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.projection.audited import Audit, audits_of
 from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import SERVICE

@@ -15,9 +15,9 @@ from datauploader.contracts import DatasetDescribed, Event, Parameter, Station, 
 from datauploader.contracts.envelope import LARGEST
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import ChangedMeanwhile, InvalidRequest, NotAllowed
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.projection.description import Description
 from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import SERVICE

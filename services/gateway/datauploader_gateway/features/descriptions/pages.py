@@ -18,9 +18,9 @@ from datauploader_gateway.features.descriptions import api as rest
 from datauploader_gateway.features.descriptions.api import MOST_PARAMETERS, DatasetText, first_fault
 from datauploader_gateway.features.new_upload.merging import METADATA
 from datauploader_gateway.features.uploads.pages import UploadOnPage
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import Visitor
 from datauploader_gateway.projection.description import Description
 from datauploader_gateway.projection.summary import Upload

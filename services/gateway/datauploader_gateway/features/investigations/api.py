@@ -16,9 +16,9 @@ from datauploader.contracts.questions import CreateInvestigation, InvestigationS
 from datauploader_gateway.auth.dependency import Caller, SignedIn
 from datauploader_gateway.errors import BadName, InvalidRequest, NotFound
 from datauploader_gateway.features.descriptions.api import BasedOn, Text, check_based_on, say
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.projection.description import Description
 from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import SERVICE

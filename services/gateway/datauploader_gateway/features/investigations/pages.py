@@ -22,9 +22,9 @@ from datauploader_gateway.features.investigations.api import (
     InvestigationText,
     Section,
 )
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import Visitor
 from datauploader_gateway.projection.summary import Upload
 

@@ -27,9 +27,9 @@ from datauploader_gateway.features.new_upload.merging import merged
 from datauploader_gateway.features.new_upload.requests import UploadBody, request_upload
 from datauploader_gateway.features.uploads.api import begin_upload
 from datauploader_gateway.features.uploads.pages import upload_on_page
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.rendering import page, part
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import Visitor
 from datauploader_gateway.paths import child
 from datauploader_gateway.projection.summary import Upload

@@ -12,9 +12,9 @@ from datauploader_gateway.auth.dependency import SignedIn
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import Problem
 from datauploader_gateway.features.new_upload.requests import UploadBody, request_upload
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.projection import keys
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])

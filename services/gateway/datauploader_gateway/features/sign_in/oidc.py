@@ -26,9 +26,9 @@ from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed, NotFound, Problem, ProblemResponse, SessionsAway, SignInFailed
 from datauploader_gateway.features.audit_trail.trail import REFUSED
 from datauploader_gateway.http import rendering
-from datauploader_gateway.http.middleware import trace_id
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
+from datauploader_gateway.http.trace import trace_id
 
 log = structlog.get_logger()
 

@@ -17,9 +17,9 @@ from datauploader.contracts.uploads import OF_FILES, Action
 from datauploader_gateway.auth.dependency import Caller, SignedIn, UploadInSight
 from datauploader_gateway.errors import InvalidRequest, UploadOver
 from datauploader_gateway.features.new_upload.requests import UploadBody, request_upload
-from datauploader_gateway.http.middleware import traceparent
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
+from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.projection.facts import STATES, State
 from datauploader_gateway.projection.files import File
 from datauploader_gateway.projection.fold import Before, fold
