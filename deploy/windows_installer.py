@@ -27,7 +27,7 @@ DISTRIBUTIONS = (
     "services/gateway",
 )
 OUT = "DataUploader-Setup.exe"
-DRAWING = ROOT / "services" / "gateway" / "datauploader_gateway" / "web" / "static" / "icon.svg"
+DRAWING = ROOT / "services" / "gateway" / "datauploader_gateway" / "http" / "static" / "icon.svg"
 SIZES = (16, 32, 48, 256)
 """Of the icon, in pixels: in menus, on the desktop, in large views."""
 
