@@ -12,8 +12,8 @@ from datauploader.runtime.service import Check
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.features.mail import smtp_queue
-from datauploader_gateway.features.mail.settings import MailSettings
 from datauploader_gateway.settings import GatewaySettings
+from datauploader_gateway.settings.mail import MailSettings
 
 
 def examine(_settings: Settings) -> Iterator[Check]:

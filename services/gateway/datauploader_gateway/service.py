@@ -19,6 +19,7 @@ from datauploader.runtime.service import Check, Context
 from datauploader_gateway import application, redis_client
 from datauploader_gateway.auth import revocations
 from datauploader_gateway.auth.accounts import Accounts
+from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.origin import own_origins
@@ -32,7 +33,6 @@ from datauploader_gateway.events.consumer import EventConsumer
 from datauploader_gateway.events.queries import GatewayQueries
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.events.signing import Signer
-from datauploader_gateway.features.audit_trail.trail import AuditLog
 from datauploader_gateway.features.audits.rechecking import DatasetRecheck
 from datauploader_gateway.features.mail import triggers
 from datauploader_gateway.features.mail.addresses import Addresses
@@ -115,14 +115,14 @@ class GatewayService:
             self._writer,
             self._store,
             self._pending_requests,
-            self._triggers,
             self._sequences,
             heartbeat=self._heartbeat,
             interval_s=settings.watch_interval_s,
             commits=counted,
             condition=self._status,
-            revocations=self._revocations,
-            old=DatasetRecheck(self._redis, self._store, self._outbox, every),
+            on_event=self._triggers.record_event,
+            on_old_redis=self._revocations.apply,
+            when_whole=DatasetRecheck(self._redis, self._store, self._outbox, every).request_due,
         )
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()

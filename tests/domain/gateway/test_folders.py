@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from datauploader_gateway.auth.folders import FolderPattern, InvestigationFolders
+from datauploader_gateway.settings.folders import FolderPattern, InvestigationFolders
 
 MINE = frozenset(("20260101", "grains"))
 

@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from datauploader_gateway.auth.oidc.roles import LEFT_OUT, identify, kept_claims, with_role
-from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed, SignInFailed
+from datauploader_gateway.settings.oidc import OidcSettings, RoleRule
 
 KEYCLOAK = RoleRule(claim="realm_access.roles", value="operator", role="operator")
 XRD1 = RoleRule(value="xrd1", role="staff", beamlines=("elettra.xrd1",))

@@ -30,7 +30,7 @@ from datauploader_gateway.events import pending_requests
 from datauploader_gateway.events.pending_descriptions import PendingDescriptions
 from datauploader_gateway.events.pending_requests import PendingRequests
 from datauploader_gateway.features.mail import smtp_queue, triggers
-from datauploader_gateway.features.mail.settings import MailSettings
+from datauploader_gateway.settings.mail import MailSettings
 from datauploader_testing import builders
 from datauploader_testing.builders import HERE
 from datauploader_testing.waiting import eventually

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from datauploader_gateway.features.audit_trail import trail
+from datauploader_gateway.auth import audit_log
 
 
 def lived(facility: Any, scene: Any) -> tuple[str, str]:
@@ -67,7 +67,7 @@ def test_strangers_at_the_door_do_not_push_out_what_people_did(
     open_facility: Any, scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused sign-ins are kept apart, and shown among the others."""
-    monkeypatch.setattr(trail, "KEPT", 4)
+    monkeypatch.setattr(audit_log, "KEPT", 4)
     facility = open_facility()
     facility.client("anna")
     stranger = facility.client()

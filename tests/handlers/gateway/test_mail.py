@@ -37,7 +37,7 @@ from datauploader_gateway import redis_client
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.features.mail.addresses import Addresses
 from datauploader_gateway.features.mail.mail_templates import MailTemplates
-from datauploader_gateway.features.mail.settings import MailSettings, is_address
+from datauploader_gateway.settings.mail import MailSettings, is_address
 from datauploader_testing.servers.ports import free_port
 from datauploader_testing.waiting import eventually
 

@@ -8,8 +8,8 @@ import pytest
 
 from datauploader_gateway.auth.oidc.cached_document import FRESH_S, PATIENCE_S
 from datauploader_gateway.auth.oidc.provider import Provider
-from datauploader_gateway.auth.oidc.settings import OidcSettings
 from datauploader_gateway.errors import ProviderAway
+from datauploader_gateway.settings.oidc import OidcSettings
 
 
 class Clock:

@@ -12,9 +12,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from datauploader_gateway.auth.oidc.settings import OidcSettings
 from datauploader_gateway.auth.oidc.verifying import SKEW_S, TokenVerifier
 from datauploader_gateway.errors import Forged
+from datauploader_gateway.settings.oidc import OidcSettings
 
 Make = Callable[[Any], str]
 STRANGER = RSAKey.generate_key(2048, {"kid": "first", "use": "sig"})

@@ -14,9 +14,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
 
 from datauploader.errors import ConfigurationError
-from datauploader_gateway.auth.person import Beamline, Role, User
+from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import TooManyAttempts
-from datauploader_gateway.features.mail.settings import is_address
+from datauploader_gateway.settings.mail import is_address
+from datauploader_gateway.settings.oidc import Beamline, Role
 
 SETTLES_S = 1.0
 """For so long after a file was written to it does not count yet: many editors empty a file before they fill it."""

@@ -1,18 +1,16 @@
 """The person who is signed in, and what their role lets them see."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict
 
 from datauploader.contracts import Person
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.summary import Upload
+from datauploader_gateway.settings.oidc import Role
 
-Role = Literal["user", "staff", "operator"]
 Method = Literal["local", "vuo", "oidc"]
 """How somebody has signed in."""
-Beamline = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}\.[a-z0-9_-]{1,63}$")]
-"""`facility.beamline`."""
 
 
 class User(BaseModel):

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 
 from datauploader.contracts import Station
 from datauploader.contracts.questions import Folder, InvestigationSummary
-from datauploader_gateway.auth.folders import InvestigationFolders
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.paths import child
 from datauploader_gateway.settings import GatewaySettings
+from datauploader_gateway.settings.folders import InvestigationFolders
 
 KEPT_S = 30.0
 """For so long the catalogue is not asked again whose investigations are whose."""

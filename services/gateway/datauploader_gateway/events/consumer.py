@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -18,11 +19,8 @@ from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway import metrics, redis_client
-from datauploader_gateway.auth.revocations import Revocations
 from datauploader_gateway.events.heard_sequences import HeardSequences
 from datauploader_gateway.events.pending_requests import PendingRequests
-from datauploader_gateway.features.audits.rechecking import DatasetRecheck
-from datauploader_gateway.features.mail.triggers import MailTriggers
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.memory_reserve import MemoryReserve
 from datauploader_gateway.projection.projection_status import READING, ProjectionStatus
@@ -66,25 +64,25 @@ class EventConsumer:
 
     def __init__(
         self, bus: Bus, client: redis.Redis, writer: ViewWriter, store: Store, pending_requests: PendingRequests,
-        triggers: MailTriggers, numbers: HeardSequences, *, heartbeat: Heartbeat, interval_s: float,
-        commits: ProjectionVersion, condition: ProjectionStatus, revocations: Revocations,
-        old: DatasetRecheck | None = None,
+        numbers: HeardSequences, *, heartbeat: Heartbeat, interval_s: float,
+        commits: ProjectionVersion, condition: ProjectionStatus, on_event: Callable[[Event[EventData]], object],
+        on_old_redis: Callable[[redis.Redis], None], when_whole: Callable[[], None],
     ) -> None:  # fmt: skip
-        """Look every `interval_s`."""
-        self._version, self._status, self._revocations = commits, condition, revocations
+        """Look every `interval_s`.
+
+        Each event that is in the view is given to `on_event`; a Redis that may have gone back to `on_old_redis`, which
+        must take back in it what was taken back; and while the view is whole, each look ends with `when_whole`.
+        """
+        self._version, self._status = commits, condition
+        self._on_event, self._on_old_redis, self._when_whole = on_event, on_old_redis, when_whole
         self._reserve = MemoryReserve(client)
         self._refused: redis.RedisError | None = None
         """Why the latest event could not be folded, until the thread has seen it."""
         self._caught_up = False
         """The latest minutes of the log were read once more after the start."""
         self._bus, self._redis, self._writer = bus, client, writer
-        self._store, self._pending_requests, self._triggers, self._sequences = (
-            store,
-            pending_requests,
-            triggers,
-            numbers,
-        )
-        self._heartbeat, self._interval_s, self._old = heartbeat, interval_s, old
+        self._store, self._pending_requests, self._sequences = store, pending_requests, numbers
+        self._heartbeat, self._interval_s = heartbeat, interval_s
         self._ending = threading.Event()
         self._missed = threading.Event()
         """The queue was not there for a while: the view lacks what was said meanwhile."""
@@ -145,7 +143,7 @@ class EventConsumer:
             metrics.REBUILDS.inc()
             mark = self._heartbeat.event()
             self._redis.set(keys.BUILDING, mark.id)
-            self._revocations.apply(self._redis)
+            self._on_old_redis(self._redis)
             crash_point("gateway.rebuilding")
             self._rebuild = _ProjectionRebuild(self._bus, mark, self._handle, Start(first=True))
         elif not self._caught_up and self._rebuild is None:
@@ -155,8 +153,8 @@ class EventConsumer:
         elif self.problem:
             log.info("projection_recovered")
             self._status.set_problem("")
-        elif self._old is not None:
-            self._old.request_due()
+        else:
+            self._when_whole()
         if self._rebuild is not None:
             self._look_after_rebuild(self._rebuild)
 
@@ -200,7 +198,7 @@ class EventConsumer:
 
         After a power cut of this machine Redis may lack its last second, and the state file what would tell.
         """
-        self._revocations.apply(self._redis)
+        self._on_old_redis(self._redis)
         last = min(time.time(), float(self._redis.get(keys.COMMITTED) or time.time()))
         start = Start(time=datetime.fromtimestamp(last - CATCH_UP_S, UTC))
         self._rebuild = _ProjectionRebuild(self._bus, self._heartbeat.event(), self._handle, start)
@@ -254,7 +252,7 @@ class EventConsumer:
             raise Retry(redis_client.trouble_of(error), timedelta(seconds=1)) from error
         try:
             self._pending_requests.note_answer(event, live=delivery.offset is None)
-            self._triggers.record_event(event)
+            self._on_event(event)
             self._sequences.note(event)
         except sqlite3.OperationalError as error:
             raise Retry(f"the state file cannot be written: {error}", timedelta(seconds=10)) from error

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from datauploader.messaging.port import Bus
 from datauploader.runtime.config import Settings
 from datauploader_gateway.auth.accounts import Accounts
+from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.rights import StationRights
@@ -18,7 +19,6 @@ from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.desktop.one_time_login import DesktopAccess
 from datauploader_gateway.events.publisher import CommandPublisher
 from datauploader_gateway.events.query_client import QueryClient
-from datauploader_gateway.features.audit_trail.trail import AuditLog
 from datauploader_gateway.features.mail.sender import MailSender
 from datauploader_gateway.features.new_upload.drafts import Drafts
 from datauploader_gateway.features.new_upload.metadata import MetadataForm

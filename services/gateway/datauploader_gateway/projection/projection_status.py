@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-from datauploader_gateway.features.operations.diagnosis import ago
-
 READING = "the status is being rebuilt from the event log"
 
 
@@ -26,3 +24,12 @@ class ProjectionStatus:
     def age(self) -> str:
         """How old what the view shows may be, in words."""
         return ago(max(0.0, (datetime.now(UTC) - self.since).total_seconds())) if self.since else ""
+
+
+def ago(seconds: float) -> str:
+    """Write a time span as people say it, with its largest unit alone."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = int(seconds // size)
+            return f"{number} {unit}{'s' if number != 1 else ''}"
+    return f"{int(seconds)} s"

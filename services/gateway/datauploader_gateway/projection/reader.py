@@ -264,7 +264,7 @@ class ViewReader:
         created, last = unpack_cursor(after)
         low, high = search.span
         names = [f"r:{name}" for name in search.registers]
-        async for ids in self._ids(search.user.index, created, low, high):
+        async for ids in self._ids(search.viewer.index, created, low, high):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for upload_id in ids:
                     pipe.hmget(keys.upload(upload_id), names)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from datauploader.contracts.names import same_look
-from datauploader_gateway.auth.person import User
 from datauploader_gateway.projection.fold import Register
 from datauploader_gateway.projection.summary import UploadState, state_of
 
@@ -13,11 +13,22 @@ STATE_REGISTERS = ("completed", "cancelled", "life", "dataset", "seal", "scan")
 """What `state_of` looks at."""
 
 
+class Viewer(Protocol):
+    """Somebody who looks, and what of the view exists for them."""
+
+    @property
+    def index(self) -> str:
+        """The list that holds everything that they may see, and perhaps more."""
+
+    def may_see_of(self, person: str, station: str) -> bool:
+        """Tell whether an upload of this person at this station exists for them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """Everything of which must hold; empty fields hold always."""
 
-    user: User
+    viewer: Viewer
     """Whoever looks sees no more than they may."""
     text: str = ""
     """Words that all stand somewhere in the names of the upload, whatever their case."""
@@ -42,7 +53,7 @@ class Search:
     def wants(self, registers: Mapping[str, Register]) -> bool:
         """Tell whether an upload is looked for."""
         request = registers.get("request")
-        if request is None or not self.user.may_see_of(str(request.data["requested_by"]["id"]), request.station):
+        if request is None or not self.viewer.may_see_of(str(request.data["requested_by"]["id"]), request.station):
             return False
         return (
             (not self.investigation or request.data["investigation"] == self.investigation)

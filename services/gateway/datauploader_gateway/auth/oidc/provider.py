@@ -12,10 +12,10 @@ import structlog
 from datauploader_gateway.auth.oidc.cached_document import CachedDocument
 from datauploader_gateway.auth.oidc.keys import SigningKeys
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogin
-from datauploader_gateway.auth.oidc.settings import OidcSettings
 from datauploader_gateway.auth.oidc.verifying import TokenVerifier, VerifiedToken
 from datauploader_gateway.auth.oidc.wire import ProviderHttp, ProviderMetadata, TokenAnswer
 from datauploader_gateway.errors import Forged, ProviderAway, SignInFailed
+from datauploader_gateway.settings.oidc import OidcSettings
 
 log = structlog.get_logger()
 

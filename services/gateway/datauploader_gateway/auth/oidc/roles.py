@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed, SignInFailed
+from datauploader_gateway.settings.oidc import OidcSettings, RoleRule
 
 Claims = Mapping[str, object]
 Kept = dict[str, tuple[str, ...]]

@@ -10,8 +10,8 @@ from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
 
 from datauploader_gateway.auth.oidc.keys import SigningKeys
-from datauploader_gateway.auth.oidc.settings import OidcSettings
 from datauploader_gateway.errors import Forged
+from datauploader_gateway.settings.oidc import OidcSettings
 
 SKEW_S = 30
 """Seconds that clocks may differ by."""

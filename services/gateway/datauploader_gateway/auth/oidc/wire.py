@@ -7,8 +7,8 @@ import httpx
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datauploader_gateway.auth.oidc.settings import OidcSettings
 from datauploader_gateway.errors import ProviderAway, SignInFailed
+from datauploader_gateway.settings.oidc import OidcSettings
 
 log = structlog.get_logger()
 

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from datauploader_gateway.auth.audit_log import AuditEntry, AuditFilter, Visible
 from datauploader_gateway.auth.dependency import Caller, SignedIn
 from datauploader_gateway.errors import NotAllowed
-from datauploader_gateway.features.audit_trail.trail import AuditEntry, AuditFilter, Visible
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
 

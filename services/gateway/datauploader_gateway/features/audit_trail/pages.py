@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from datauploader_gateway.auth.audit_log import AuditFilter
 from datauploader_gateway.features.audit_trail.api import visible_to
-from datauploader_gateway.features.audit_trail.trail import AuditFilter
 from datauploader_gateway.features.uploads.history import Day, midnight
 from datauploader_gateway.http.parts import UseParts
 from datauploader_gateway.http.rendering import asks_for_part, page, part

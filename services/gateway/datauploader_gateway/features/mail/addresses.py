@@ -6,9 +6,9 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from datauploader_gateway.auth.accounts import Accounts
-from datauploader_gateway.features.mail.settings import MailSettings, is_address
 from datauploader_gateway.projection import keys
 from datauploader_gateway.redis_client import text
+from datauploader_gateway.settings.mail import MailSettings, is_address
 
 Source = Literal["account", "identity-provider", "template", "none"]
 

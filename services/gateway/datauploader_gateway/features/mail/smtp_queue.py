@@ -14,7 +14,7 @@ import structlog
 
 from datauploader.reliability import Store
 from datauploader.reliability.backoff import Backoff
-from datauploader_gateway.features.mail.settings import MailSettings
+from datauploader_gateway.settings.mail import MailSettings
 
 log = structlog.get_logger()
 

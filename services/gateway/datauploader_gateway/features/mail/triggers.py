@@ -22,8 +22,8 @@ from datauploader.contracts import (
     UploadScanned,
 )
 from datauploader.reliability import Schema, Store
-from datauploader_gateway.features.mail.settings import MailSettings
 from datauploader_gateway.projection.fold import stamp
+from datauploader_gateway.settings.mail import MailSettings
 
 SCHEMA = Schema(
     "mail",

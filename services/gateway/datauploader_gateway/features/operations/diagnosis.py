@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel
 
 from datauploader.messaging.topology import ASTRAY
+from datauploader_gateway.projection.projection_status import ago
 from datauploader_gateway.projection.reader import WATCHER, ServiceReport, StationStatus
 
 NEARLY_FULL = 0.05
@@ -154,12 +155,3 @@ def _little(free: int | None, total: int | None) -> bool:
     if free is None:
         return False
     return free < NEARLY_FULL * total if total else free < LITTLE_BYTES
-
-
-def ago(seconds: float) -> str:
-    """Write a time span as people say it, with its largest unit alone."""
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            number = int(seconds // size)
-            return f"{number} {unit}{'s' if number != 1 else ''}"
-    return f"{int(seconds)} s"

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
 from datauploader_gateway import metrics
+from datauploader_gateway.auth.audit_log import REFUSED
 from datauploader_gateway.auth.dependency import SignedIn, address_of, end_former, give_cookie, take_cookie
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.auth.person import Method, User
 from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.errors import CatalogueAway, NotAllowed, TooManyAttempts, WrongCredentials
-from datauploader_gateway.features.audit_trail.trail import REFUSED
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented
 

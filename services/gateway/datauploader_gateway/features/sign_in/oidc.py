@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from datauploader_gateway import metrics
+from datauploader_gateway.auth.audit_log import REFUSED
 from datauploader_gateway.auth.dependency import (
     Caller,
     SignedIn,
@@ -24,7 +25,6 @@ from datauploader_gateway.auth.oidc import pending_logins, roles
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import NotAllowed, NotFound, Problem, ProblemResponse, SessionsAway, SignInFailed
-from datauploader_gateway.features.audit_trail.trail import REFUSED
 from datauploader_gateway.http import rendering
 from datauploader_gateway.http.parts import Parts, UseParts
 from datauploader_gateway.http.problems import documented

@@ -3,13 +3,14 @@
 import ipaddress
 import ssl
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, TypeAdapter, model_validator
 
-from datauploader_gateway.auth.person import Beamline, Role
-
+Role = Literal["user", "staff", "operator"]
+Beamline = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}\.[a-z0-9_-]{1,63}$")]
+"""`facility.beamline`."""
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 """Signatures with a public key alone: what could be signed with something that we know is no proof."""
 _BEAMLINES = TypeAdapter(tuple[Beamline, ...])

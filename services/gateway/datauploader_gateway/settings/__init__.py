@@ -9,10 +9,9 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from datauploader.runtime.config import SectionSettings
-from datauploader_gateway.auth.folders import FolderPattern
-from datauploader_gateway.auth.oidc.settings import OidcSettings, RoleRule
-from datauploader_gateway.auth.person import Beamline
-from datauploader_gateway.features.mail.settings import MailSettings
+from datauploader_gateway.settings.folders import FolderPattern
+from datauploader_gateway.settings.mail import MailSettings
+from datauploader_gateway.settings.oidc import Beamline, OidcSettings, RoleRule
 
 SERVICE = "gateway"
 
