@@ -15,8 +15,7 @@ from datauploader.contracts.registry import EVENTS
 from datauploader.errors import ConfigurationError, QuestionRefused, RequestRefused
 from datauploader.messaging.rabbit import rpc_client
 from datauploader_client.sse import read_events
-from datauploader_gateway.auth.dependency import secret_of
-from datauploader_gateway.settings import GatewaySettings
+from datauploader_gateway.http.dependencies import Site, secret_of
 from datauploader_transfer.domain.failures import classify
 from datauploader_transfer.rclone import remote_storage
 from datauploader_watcher.domain.rules import Rule
@@ -139,14 +138,10 @@ def test_a_station_is_three_words_or_none(text: str) -> None:
         return
 
 
-class _Parts:
-    settings = GatewaySettings()
-
-
 @given(st.binary(max_size=80), st.binary(max_size=80))
 def test_what_a_request_proves_itself_with_is_found_or_is_nothing(authorization: bytes, cookie: bytes) -> None:
     """Headers of any bytes: a string comes out, and the session's digest can be made of it."""
     headers = [(b"authorization", authorization), (b"cookie", b"datauploader=" + cookie)]
     request = Request({"type": "http", "headers": headers, "method": "GET", "path": "/", "query_string": b""})
-    secret, _ = secret_of(request, _Parts())  # type: ignore[arg-type]
+    secret, _ = secret_of(request, Site(frozenset(), secure=False))
     assert isinstance(secret.encode(), bytes)

@@ -2,17 +2,21 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from datauploader_gateway.auth.dependency import still_signed_in
+from datauploader_gateway.auth.authentication import Authentication, Caller
+from datauploader_gateway.auth.oidc.provider import Provider
+from datauploader_gateway.auth.stream_monitor import StreamSessionMonitor
 from datauploader_gateway.desktop import pages as desktop_pages
+from datauploader_gateway.desktop.one_time_login import DesktopAccess
 from datauploader_gateway.features.audit_trail import api as audit_trail_api
 from datauploader_gateway.features.audit_trail import pages as audit_trail_pages
 from datauploader_gateway.features.audits import api as audits_api
@@ -22,21 +26,21 @@ from datauploader_gateway.features.descriptions import pages as descriptions_pag
 from datauploader_gateway.features.investigations import api as investigations_api
 from datauploader_gateway.features.investigations import pages as investigations_pages
 from datauploader_gateway.features.mail import api as mail_api
-from datauploader_gateway.features.new_upload import choices, previews
+from datauploader_gateway.features.mail import pages as mail_pages
+from datauploader_gateway.features.mail.sender import MailSender
+from datauploader_gateway.features.new_upload import api as new_upload_api
 from datauploader_gateway.features.new_upload import pages as new_upload_pages
 from datauploader_gateway.features.operations import api as operations_api
 from datauploader_gateway.features.operations import pages as operations_pages
 from datauploader_gateway.features.receipts import api as receipts_api
 from datauploader_gateway.features.receipts import pages as receipts_pages
 from datauploader_gateway.features.sign_in import api as sign_in_api
-from datauploader_gateway.features.sign_in import oidc, people, token_page, tokens
 from datauploader_gateway.features.sign_in import pages as sign_in_pages
 from datauploader_gateway.features.uploads import api as uploads_api
-from datauploader_gateway.features.uploads import charts, history, live, throughput
 from datauploader_gateway.features.uploads import pages as uploads_pages
-from datauploader_gateway.http import health, problems, rendering, visitor
+from datauploader_gateway.http import problems, rendering, visitor
 from datauploader_gateway.http.middleware import RequestMiddleware
-from datauploader_gateway.http.parts import Parts
+from datauploader_gateway.projection.live import LiveStreams
 from datauploader_gateway.settings import GatewaySettings
 
 API = "/api/v1"
@@ -44,38 +48,52 @@ _DESCRIPTION = """The one door for people: sign-in, uploads, live events. See do
 
 _REST = (
     sign_in_api.router,
-    oidc.router,
-    tokens.router,
-    people.router,
+    sign_in_pages.provider,
+    sign_in_api.provider,
+    sign_in_api.tokens,
+    sign_in_api.people,
     investigations_api.router,
-    choices.router,
+    new_upload_api.router,
     mail_api.router,
     receipts_api.router,
     audit_trail_api.router,
-    throughput.router,
+    uploads_api.throughput,
     descriptions_api.router,
     audits_api.router,
     uploads_api.router,
-    previews.router,
-    live.router,
+    new_upload_api.trials,
+    uploads_api.events,
     operations_api.router,
 )
 _PAGES = (
     sign_in_pages.router,
     receipts_pages.router,
-    history.router,
+    mail_pages.router,
     audit_trail_pages.router,
-    charts.router,
     new_upload_pages.router,
     audits_pages.router,
     uploads_pages.router,
     descriptions_pages.router,
     investigations_pages.router,
-    token_page.router,
     operations_pages.router,
     desktop_pages.router,
 )
 """In this order: an address that one page names is not to be taken for the action of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What belongs to the event loop that serves the application: begun and ended with it."""
+
+    live: LiveStreams
+    monitor: StreamSessionMonitor[Caller]
+    authentication: Authentication
+    mail: MailSender
+    provider: Provider | None
+    """The identity provider, where there is one."""
+    redis: Redis
+    provided: tuple[object, ...]
+    """What routes depend on (`http.dependencies.use`), one object of each class."""
 
 
 class GatewayApp(FastAPI):
@@ -88,23 +106,24 @@ class GatewayApp(FastAPI):
         return self.openapi_schema
 
 
-def build(settings: GatewaySettings, make_parts: Callable[[], Parts]) -> GatewayApp:
-    """Put the application together; `make_parts` is called in the event loop that serves it."""
+def build(settings: GatewaySettings, make: Callable[[], Running]) -> GatewayApp:
+    """Put the application together; `make` is called in the event loop that serves it."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        parts: Parts = make_parts()
-        app.state.parts = parts
-        parts.live.start()
-        parts.guard.start(partial(still_signed_in, parts))
-        parts.post.start()
+        running = make()
+        app.state.provided = {type(one): one for one in (*running.provided, running.authentication)}
+        app.state.desktop = DesktopAccess in app.state.provided
+        running.live.start()
+        running.monitor.start(running.authentication.still_signed_in)
+        running.mail.start()
         yield
-        parts.guard.close()
-        parts.live.close()
-        await parts.post.close()
-        if parts.provider is not None:
-            await parts.provider.close()
-        await parts.redis.aclose()
+        running.monitor.close()
+        running.live.close()
+        await running.mail.close()
+        if running.provider is not None:
+            await running.provider.close()
+        await running.redis.aclose()
 
     app = GatewayApp(
         title="DataUploader gateway",
@@ -118,7 +137,7 @@ def build(settings: GatewaySettings, make_parts: Callable[[], Parts]) -> Gateway
     )
     for router in _REST:
         app.include_router(router, prefix=API)
-    app.include_router(health.router)
+    app.include_router(operations_api.probes)
     for router in _PAGES:
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[(rendering.__package__, "static")]), name="static")

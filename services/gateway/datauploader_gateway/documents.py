@@ -2,8 +2,7 @@
 
 import json
 
-from datauploader_gateway.application import build
-from datauploader_gateway.http.parts import Parts
+from datauploader_gateway.application import Running, build
 from datauploader_gateway.settings import GatewaySettings
 
 OPENAPI = "docs/reference/openapi.json"
@@ -15,5 +14,5 @@ def documents() -> dict[str, str]:
     return {OPENAPI: json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"}
 
 
-def _nothing() -> Parts:
+def _nothing() -> Running:
     raise AssertionError("a document is no running gateway")

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -17,9 +18,11 @@ from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.runtime.config import load
 from datauploader.runtime.service import Check, Context
 from datauploader_gateway import application, redis_client
+from datauploader_gateway.application import Running
 from datauploader_gateway.auth import revocations
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.audit_log import AuditLog
+from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.origin import own_origins
@@ -33,24 +36,37 @@ from datauploader_gateway.events.consumer import EventConsumer
 from datauploader_gateway.events.queries import GatewayQueries
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.events.signing import Signer
+from datauploader_gateway.features.audit_trail.service import AuditTrail
 from datauploader_gateway.features.audits.rechecking import DatasetRecheck
+from datauploader_gateway.features.audits.service import StorageAudits
+from datauploader_gateway.features.descriptions.service import DescriptionService
+from datauploader_gateway.features.investigations.service import InvestigationService
 from datauploader_gateway.features.mail import triggers
 from datauploader_gateway.features.mail.addresses import Addresses
 from datauploader_gateway.features.mail.mail_templates import MailTemplates
 from datauploader_gateway.features.mail.sender import MailSender
+from datauploader_gateway.features.mail.service import MailService
 from datauploader_gateway.features.mail.smtp_queue import SmtpQueue
 from datauploader_gateway.features.mail.triggers import MailTriggers
+from datauploader_gateway.features.new_upload.drafting import Drafting
 from datauploader_gateway.features.new_upload.drafts import Drafts
 from datauploader_gateway.features.new_upload.metadata import MetadataForm
+from datauploader_gateway.features.new_upload.previews import UploadPreviews
+from datauploader_gateway.features.new_upload.requests import UploadRequests
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin
 from datauploader_gateway.features.operations.health import Health
+from datauploader_gateway.features.operations.service import Links, OperationsService
 from datauploader_gateway.features.receipts.service import ReceiptService
-from datauploader_gateway.http.parts import Parts
+from datauploader_gateway.features.sign_in.oidc import OidcSignIn
+from datauploader_gateway.features.sign_in.service import SignInService
+from datauploader_gateway.features.uploads.service import UploadSteering, UploadWatching
+from datauploader_gateway.http.dependencies import Site
 from datauploader_gateway.http.server import WebServer
 from datauploader_gateway.projection import projection_version
 from datauploader_gateway.projection.live import LiveStreams
 from datauploader_gateway.projection.projection_status import ProjectionStatus
 from datauploader_gateway.projection.reader import ViewReader
+from datauploader_gateway.projection.stations import StationDirectory
 from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_gateway.settings import SERVICE, GatewaySettings
 
@@ -67,6 +83,20 @@ SCHEMAS = (
     revocations.SCHEMA, projection_version.SCHEMA,
 )  # fmt: skip
 """Of `gateway.sqlite`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Foundation:
+    """What the use cases are made of."""
+
+    client: Redis
+    reader: ViewReader
+    questions: QueryClient
+    provider: Provider | None
+    sessions: Sessions
+    monitor: StreamSessionMonitor[Caller]
+    audit: AuditLog
+    throttle: Throttle
 
 
 class GatewayService:
@@ -126,7 +156,7 @@ class GatewayService:
         )
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()
-        app = application.build(settings, self._parts)
+        app = application.build(settings, self._running)
         self._web = WebServer(app, settings.host, settings.port, trusted_proxies=settings.trusted_proxies)
         self._desks: list[Consumer] = []
         self._live: LiveStreams | None = None
@@ -176,11 +206,12 @@ class GatewayService:
             Check("mail", True, self._post.trouble if self._post else ""),  # mail that waits stops nothing else
         )
 
-    def _desktop(self) -> DesktopAccess | None:
+    def _desktop(self) -> tuple[DesktopAccess, ...]:
+        """Make the way into the desktop's own page, where `datauploader desktop` runs this gateway."""
         secret = self._settings.desktop.get_secret_value()
         if not secret:
-            return None
-        return DesktopAccess(OneTimeLogin(secret), self._context.end, self._context.settings.state_dir.parent)
+            return ()
+        return (DesktopAccess(OneTimeLogin(secret), self._context.end, self._context.settings.state_dir.parent),)
 
     def _operations_bus(self) -> Bus | None:
         """Sign in at the broker as somebody who may settle parked messages; in one process everybody may."""
@@ -190,50 +221,72 @@ class GatewayService:
             return connect(url, name=f"operations {common.here}", declare=False, users=common.broker_users)
         return self._context.bus if common.broker.get_secret_value().startswith("memory:") else None
 
-    def _parts(self) -> Parts:
+    def _running(self) -> Running:
         """Make what belongs to the event loop; called in it."""
         settings, context = self._settings, self._context
         client = redis_client.connect_async(settings.redis.get_secret_value())
         reader = ViewReader(client)
-        made = publisher.CommandPublisher(self._store, self._outbox, self._pending_requests, self._signer)
         questions = QueryClient(context.bus, settings.ask_timeout_s)
         provider = Provider(settings.oidc, settings.public_url or self.url) if settings.oidc.on else None
+        sessions = Sessions(
+            client, idle_s=settings.session_idle_s, longest_s=settings.session_longest_s,
+            revocations=self._revocations,
+        )  # fmt: skip
+        monitor: StreamSessionMonitor[Caller] = StreamSessionMonitor()
         self._loop = asyncio.get_running_loop()
         self._live = LiveStreams(client, reader, [station.key for station in context.settings.all_stations])
         self._post = self._make_post(client, reader)
-        return Parts(
-            settings=settings,
-            common=context.settings,
-            bus=context.bus,
-            redis=client,
-            accounts=self._accounts,
-            sessions=Sessions(
-                client,
-                idle_s=settings.session_idle_s,
-                longest_s=settings.session_longest_s,
-                revocations=self._revocations,
-            ),
-            attempts=PendingLogins(client),
-            provider=provider,
-            throttle=Throttle(client, settings),
-            audit=AuditLog(client),
-            intake=made,
-            questions=questions,
-            rights=StationRights(questions, settings),
-            reader=reader,
-            receipts=ReceiptService(reader),
-            writer=self._writer,
-            view=self._status,
-            live=self._live,
-            guard=StreamSessionMonitor(),
-            post=self._post,
-            health=Health(context.bus, client, reader, self._status, questions, made, provider),
-            board=DeadLetterAdmin(context.bus, self._operations, context.settings.all_stations, settings.harvesters),
-            own_origins=own_origins(settings, self._web.port),
-            metadata=self._metadata,
-            drafts=Drafts(client),
-            desktop=self._desktop(),
+        authentication = Authentication(sessions, self._accounts, provider, settings)
+        foundation = _Foundation(
+            client, reader, questions, provider, sessions, monitor, AuditLog(client), Throttle(client, settings)
         )
+        provided = (*self._use_cases(foundation), *self._desktop())
+        return Running(self._live, monitor, authentication, self._post, provider, client, provided)
+
+    def _use_cases(self, on: "_Foundation") -> tuple[object, ...]:
+        """Make what routes depend on."""
+        settings, context = self._settings, self._context
+        assert self._live is not None
+        assert self._post is not None
+        addresses = self._post.addresses
+        commands = publisher.CommandPublisher(
+            self._store, self._outbox, self._pending_requests, self._signer, self._writer
+        )
+        stations = StationDirectory(on.reader, context.settings.all_stations)
+        rights = StationRights(on.questions, settings)
+        requests = UploadRequests(
+            stations, rights, on.questions, on.reader, commands, on.audit, self._metadata, settings,
+            context.settings.remotes,
+        )  # fmt: skip
+        previews = UploadPreviews(requests, on.questions, on.reader)
+        drafting = Drafting(
+            stations, requests, previews, on.reader, on.questions, commands, self._metadata, settings,
+            context.settings.timezone,
+        )  # fmt: skip
+        descriptions = DescriptionService(on.reader, commands, self._metadata, on.audit)
+        sign_in = SignInService(self._accounts, on.questions, on.throttle, on.sessions, on.audit, settings)
+        oidc = OidcSignIn(
+            on.provider, PendingLogins(on.client), on.throttle, self._accounts, on.sessions, addresses, on.audit,
+            sign_in, settings,
+        )  # fmt: skip
+        health = Health(context.bus, on.client, on.reader, self._status, on.questions, commands, on.provider)
+        dead_letters = DeadLetterAdmin(
+            context.bus, self._operations, context.settings.all_stations, settings.harvesters
+        )
+        links = Links(broker=settings.broker_page, grafana=settings.grafana_page)
+        return (
+            Site(own_origins(settings, self._web.port), settings.secure),
+            on.reader, self._status, on.audit, self._metadata, Drafts(on.client), stations, rights, requests, previews,
+            drafting, descriptions, sign_in, oidc, health,
+            ReceiptService(on.reader),
+            AuditTrail(on.audit, on.reader),
+            StorageAudits(on.reader, commands, on.audit),
+            MailService(addresses, on.audit, on=settings.mail.on),
+            UploadSteering(on.reader, commands, on.audit),
+            UploadWatching(self._live, on.monitor, settings.streams_per_person),
+            InvestigationService(on.questions, on.reader, descriptions, on.audit, context.settings),
+            OperationsService(stations, health, dead_letters, on.audit, links),
+        )  # fmt: skip
 
     def _make_post(self, client: Redis, reader: ViewReader) -> MailSender:
         settings = self._settings

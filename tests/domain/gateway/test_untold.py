@@ -41,7 +41,13 @@ class Bench:
         self.store = Store(folder / "x.sqlite", (outbox_state.SCHEMA, SCHEMA, pending_requests.SCHEMA))
         self.outbox = Outbox(self.store, self._publish)
         self.table = PendingRequests(self.store, self.outbox, patience_s=0.0, kept_s=3600)
-        self.intake = CommandPublisher(self.store, self.outbox, self.table, Signer("memory://"))
+        self.intake = CommandPublisher(
+            self.store,
+            self.outbox,
+            self.table,
+            Signer("memory://"),
+            None,  # type: ignore[arg-type] # nothing is shown
+        )
         self.outbox.start()
 
     def _publish(self, event: Event[EventData]) -> "Future[None]":

@@ -20,11 +20,11 @@ from datauploader.contracts import (
 from datauploader.contracts.questions import Investigations, InvestigationSummary
 from datauploader.errors import QuestionRefused
 from datauploader.messaging.topology import catalog_queue
-from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.errors import NotAllowed
-from datauploader_gateway.features.descriptions.api import DatasetText, describe, may_describe
+from datauploader_gateway.features.descriptions.service import DatasetText, DescriptionService, may_describe
 from datauploader_gateway.projection.fold import Before, fold
 from datauploader_gateway.projection.summary import Upload, summarise
 from datauploader_testing import builders
@@ -262,8 +262,9 @@ def test_who_may_see_an_upload_and_neither_asked_for_it_nor_is_staff_may_not_des
     for name, role, may in (("7", "user", True), ("8", "user", False), ("8", "staff", True), ("8", "operator", True)):
         assert may_describe(person(name, role), asked) is may
     said = DatasetText(description="mine")
+    service = DescriptionService(None, None, None, None)  # type: ignore[arg-type]
     with pytest.raises(NotAllowed, match="only the person who requested this upload"):
-        asyncio.run(describe(asked, said, person("8", "user"), None, traceparent=""))  # type: ignore[arg-type]
+        asyncio.run(service.describe_dataset(asked, said, person("8", "user"), ""))
 
 
 def person(name: str, role: str) -> Caller:

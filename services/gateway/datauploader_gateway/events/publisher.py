@@ -2,6 +2,10 @@
 
 import hashlib
 import time
+from contextlib import suppress
+
+from redis.exceptions import RedisError
+from starlette.concurrency import run_in_threadpool
 
 from datauploader.contracts import Event, EventData, decode, encode
 from datauploader.reliability import Outbox, Schema, Store, sequence
@@ -9,6 +13,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway.errors import IdempotencyKeyReused
 from datauploader_gateway.events.pending_requests import PendingRequests
 from datauploader_gateway.events.signing import Signer
+from datauploader_gateway.projection.writer import ViewWriter
 
 SCHEMA = Schema(
     "intake",
@@ -25,8 +30,11 @@ KEPT_S = 7 * 24 * 3600.0
 class CommandPublisher:
     """Publishes commands: accepts events of people for the outbox."""
 
-    def __init__(self, store: Store, outbox: Outbox, pending_requests: PendingRequests, signer: Signer) -> None:
+    def __init__(
+        self, store: Store, outbox: Outbox, pending_requests: PendingRequests, signer: Signer, writer: ViewWriter
+    ) -> None:
         """Keep them in this store until the outbox has sent them, and as wishes until they are answered."""
+        self._writer = writer
         self._store, self._outbox, self._pending_requests, self._signer = store, outbox, pending_requests, signer
 
     @property
@@ -48,6 +56,11 @@ class CommandPublisher:
         crash_point("gateway.order-kept")
         self._outbox.wake()
         return event
+
+    async def show_event(self, event: Event[EventData]) -> None:
+        """Put an event into the view at once, so that the next request sees it; the queue brings it once more."""
+        with suppress(RedisError):
+            await run_in_threadpool(self._writer.apply, event)
 
     def known(self, person: str, key: str, request: str) -> Event[EventData] | None:
         """Return the event that the same request with the same key led to before.

@@ -7,7 +7,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
@@ -147,3 +147,9 @@ def describe(document: dict[str, Any]) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(unused, None)
     return document
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say what is wrong with the first field of a form."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{' '.join(str(place) for place in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"

@@ -14,12 +14,13 @@ from markupsafe import Markup, escape
 
 from datauploader.contracts.uploads import RestlessFile
 from datauploader.wording import count, duration, safe, size
-from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.errors import ProblemResponse
 from datauploader_gateway.http import labels
-from datauploader_gateway.http.parts import Parts
+from datauploader_gateway.http.dependencies import provided
 from datauploader_gateway.projection.files import File
+from datauploader_gateway.projection.projection_status import ProjectionStatus
 from datauploader_gateway.projection.summary import Upload
 
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
@@ -27,7 +28,6 @@ templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 
 def page(
     request: Request,
-    parts: Parts,
     name: str,
     *,
     who: Caller | None = None,
@@ -39,8 +39,8 @@ def page(
     known = {
         "who": who.user if who else None,
         "left_out": who.record.claims.get(roles.LEFT_OUT, ()) if who else (),
-        "ways": ways(parts),
-        "view": parts.view,
+        "ways": provided(request, Authentication).ways,
+        "view": provided(request, ProjectionStatus),
         "here": request.url.path,
         "version": version("ceric-datauploader-gateway"),
     }
@@ -72,12 +72,6 @@ def problem(request: Request, problem: ProblemResponse, trace: str = "") -> HTML
         headers |= {"HX-Retarget": "#notice", "HX-Reswap": "innerHTML show:top"}
         return part(request, "parts/notice.html", status=problem.status, headers=headers, **context)
     return templates.TemplateResponse(request, "problem.html", context, problem.status, headers)
-
-
-def ways(parts: Parts) -> dict[str, bool | str]:
-    """Say how one can sign in here."""
-    provider = parts.settings.oidc.name if parts.provider else ""
-    return {"local": parts.accounts.any, "vuo": parts.settings.vuo, "oidc": provider}
 
 
 def _when(moment: str | datetime | None) -> Markup:

@@ -1,4 +1,4 @@
-"""Who looks at a page: somebody who is signed in, or else they are sent to sign in and come back."""
+"""Who looks at a page, and at which upload: who is not signed in is sent to sign in and come back."""
 
 from typing import Annotated
 from urllib.parse import quote, urlsplit
@@ -6,9 +6,17 @@ from urllib.parse import quote, urlsplit
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from datauploader_gateway.auth.dependency import Caller, optional_visitor
-from datauploader_gateway.http.parts import UseParts
+from datauploader_gateway.auth.authentication import Caller
+from datauploader_gateway.errors import NotFound
+from datauploader_gateway.http.dependencies import (
+    UploadIdInPath,
+    UseAuthentication,
+    UseReader,
+    UseSite,
+    optional_visitor,
+)
 from datauploader_gateway.http.rendering import asks_for_part
+from datauploader_gateway.projection.summary import Upload
 
 
 class MustSignInError(Exception):
@@ -19,14 +27,14 @@ class MustSignInError(Exception):
         self.goal = goal
 
 
-async def visitor(request: Request, parts: UseParts) -> Caller:
+async def visitor(request: Request, site: UseSite, authentication: UseAuthentication) -> Caller:
     """Find out who looks at the page.
 
     Raises:
         MustSignInError: nobody that we know.
         ForeignOrigin: another site's page sends this.
     """
-    found = await optional_visitor(request, parts)
+    found = await optional_visitor(request, site, authentication)
     if found is None:
         raise MustSignInError(_goal(request))
     request.state.who = found.user  # a page that says what went wrong shows who is signed in as well
@@ -50,3 +58,21 @@ def send_to_sign_in(request: Request, error: Exception) -> Response:
     if asks_for_part(request):
         return Response(status_code=401, headers={"HX-Redirect": address})
     return RedirectResponse(address, 303)
+
+
+async def upload_on_page(upload_id: UploadIdInPath, who: Visitor, reader: UseReader) -> Upload:
+    """Find the upload that a page is about.
+
+    Raises:
+        NotFound: there is none, or it is none of the visitor's business.
+    """
+    found = await reader.upload(upload_id)
+    if found is None or not who.user.may_see(found):
+        raise NotFound(
+            f"there is no upload {upload_id} that {who.user.name or who.user.id} may see",
+            hint="Another person at this computer may have started it: press Switch user, or look for it in History.",
+        )
+    return found
+
+
+UploadOnPage = Annotated[Upload, Depends(upload_on_page)]

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from datauploader_gateway.auth.audit_log import AuditFilter
-from datauploader_gateway.features.audit_trail.api import visible_to
-from datauploader_gateway.features.uploads.history import Day, midnight
-from datauploader_gateway.http.parts import UseParts
+from datauploader_gateway.features.audit_trail.service import AuditTrail
+from datauploader_gateway.http.days import Day, midnight
+from datauploader_gateway.http.dependencies import use
 from datauploader_gateway.http.rendering import asks_for_part, page, part
 from datauploader_gateway.http.visitor import Visitor
 
@@ -22,7 +22,7 @@ _PAGE = 50
 async def audit_page(
     request: Request,
     who: Visitor,
-    parts: UseParts,
+    trail: Annotated[AuditTrail, use(AuditTrail)],
     text: Annotated[str, Query(max_length=200)] = "",
     person: Annotated[str, Query(max_length=200)] = "",
     since: Day = "",
@@ -31,7 +31,7 @@ async def audit_page(
 ) -> Response:
     """Show who did what, when and from where."""
     wanted = AuditFilter(text=text, who=person, since=midnight(since), until=midnight(until, 1))
-    items, following = await parts.audit.entries(wanted, visible_to(who, parts), after, _PAGE)
+    items, following = await trail.entries(who, wanted, after, _PAGE)
     asked = {"text": text, "person": person, "since": since, "until": until}
     context: dict[str, Any] = {
         "items": items, "asked": asked, "after": after, "following": following,
@@ -39,4 +39,4 @@ async def audit_page(
     }  # fmt: skip
     if asks_for_part(request):
         return part(request, "parts/audit.html", **context)
-    return page(request, parts, "audit.html", who=who, **context)
+    return page(request, "audit.html", who=who, **context)

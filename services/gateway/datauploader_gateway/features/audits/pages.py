@@ -8,11 +8,11 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from datauploader_gateway.features.audits.api import AuditBody, begin_audit
-from datauploader_gateway.features.uploads.pages import UploadOnPage
-from datauploader_gateway.http.parts import UseParts
+from datauploader_gateway.features.audits.service import StorageAudits
+from datauploader_gateway.http.dependencies import UseReader, use
 from datauploader_gateway.http.rendering import asks_for_part, part
-from datauploader_gateway.http.visitor import Visitor
+from datauploader_gateway.http.trace import traceparent
+from datauploader_gateway.http.visitor import UploadOnPage, Visitor
 
 router = APIRouter(include_in_schema=False)
 
@@ -30,12 +30,13 @@ async def compare(
     request: Request,
     upload: UploadOnPage,
     who: Visitor,
-    parts: UseParts,
+    requests: Annotated[StorageAudits, use(StorageAudits)],
+    reader: UseReader,
     accept: Annotated[bool, Form()] = False,
 ) -> Response:
     """Have the storage compared with the manifest, and show that this is being done."""
-    await begin_audit(upload, AuditBody(accept=accept), request, who, parts)
-    changed = await parts.reader.upload(upload.id) or upload
+    await requests.request(upload, who, traceparent(request.scope), read=False, accept=accept)
+    changed = await reader.upload(upload.id) or upload
     if asks_for_part(request):
         return part(request, "parts/audits.html", upload=changed)
     return RedirectResponse(f"/uploads/{upload.id}", 303)

@@ -12,20 +12,27 @@ from starlette.responses import Response
 
 from datauploader.contracts import Parameter
 from datauploader.values import read_value, show_value
-from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import InvalidRequest
-from datauploader_gateway.features.descriptions import api as rest
-from datauploader_gateway.features.descriptions.api import MOST_PARAMETERS, DatasetText, first_fault
-from datauploader_gateway.features.new_upload.merging import METADATA
-from datauploader_gateway.features.uploads.pages import UploadOnPage
-from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.features.descriptions.service import (
+    MOST_PARAMETERS,
+    DatasetText,
+    DescriptionService,
+    may_describe,
+)
+from datauploader_gateway.features.new_upload.metadata import FIELD_PREFIX, MetadataForm
+from datauploader_gateway.http.dependencies import use
+from datauploader_gateway.http.problems import first_fault
 from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
 from datauploader_gateway.http.trace import traceparent
-from datauploader_gateway.http.visitor import Visitor
+from datauploader_gateway.http.visitor import UploadOnPage, Visitor
 from datauploader_gateway.projection.description import Description
 from datauploader_gateway.projection.summary import Upload
 
 router = APIRouter(include_in_schema=False)
+
+UseDescriptions = Annotated[DescriptionService, use(DescriptionService)]
+UseMetadata = Annotated[MetadataForm, use(MetadataForm)]
 
 _FREE_ROWS = 3
 Texts = Annotated[list[str], Form(max_length=MOST_PARAMETERS + _FREE_ROWS)]
@@ -34,12 +41,19 @@ templates.env.filters["value"] = show_value
 
 
 @router.get("/uploads/{upload_id}/dataset/description")
-async def show(request: Request, upload: UploadOnPage, who: Visitor, parts: UseParts, edit: bool = False) -> Response:
+async def show(
+    request: Request,
+    upload: UploadOnPage,
+    who: Visitor,
+    descriptions: UseDescriptions,
+    metadata: UseMetadata,
+    edit: bool = False,
+) -> Response:
     """Show description and parameters, or the form that changes them."""
-    context = _context(upload, await rest.described(upload, parts), who, parts, edit=edit)
+    context = _context(upload, await descriptions.of_dataset(upload), who, metadata, edit=edit)
     if asks_for_part(request):
         return part(request, "parts/describe.html", **context)
-    return page(request, parts, "describe.html", who=who, upload=upload, **context)
+    return page(request, "describe.html", who=who, upload=upload, **context)
 
 
 @router.post("/uploads/{upload_id}/dataset/description")
@@ -47,7 +61,8 @@ async def change(
     request: Request,
     upload: UploadOnPage,
     who: Visitor,
-    parts: UseParts,
+    descriptions: UseDescriptions,
+    metadata: UseMetadata,
     description: Annotated[str, Form(max_length=10_000)] = "",
     based_on: Annotated[str, Form(max_length=200)] = "",
     name: Texts = [],  # noqa: B006 - FastAPI copies it
@@ -55,34 +70,27 @@ async def change(
     units: Texts = [],  # noqa: B006 - likewise
 ) -> Response:
     """Say what the dataset is."""
-    known = await rest.described(upload, parts)
+    known = await descriptions.of_dataset(upload)
     if not len(name) == len(value) == len(units):
         raise InvalidRequest("the form was incomplete", hint="Open the form again and fill it in again.")
     rows = list(zip(name, value, units, strict=True))
-    changed = _changed(known, rows) + _asked(known, await request.form(), parts)
-    await _say(upload, description, based_on, changed, request, who, parts)
+    changed = _changed(known, rows) + _asked(known, await request.form(), metadata)
+    try:
+        asked = DatasetText.model_validate({"description": description, "parameters": changed, "based_on": based_on})
+    except ValidationError as error:
+        raise InvalidRequest(first_fault(error)) from error
+    await descriptions.describe_dataset(upload, asked, who, traceparent(request.scope))
     if asks_for_part(request):
-        return await show(request, upload, who, parts)
+        return await show(request, upload, who, descriptions, metadata)
     return RedirectResponse(f"/uploads/{upload.id}/dataset/description", 303)
 
 
-async def _say(
-    upload: Upload, description: str, based_on: str, parameters: list[dict[str, Any]], request: Request, who: Caller,
-    parts: Parts,
-) -> None:  # fmt: skip
-    try:
-        asked = DatasetText.model_validate({"description": description, "parameters": parameters, "based_on": based_on})
-    except ValidationError as error:
-        raise InvalidRequest(first_fault(error)) from error
-    await rest.describe(upload, asked, who, parts, traceparent=traceparent(request.scope))
-
-
-def _context(upload: Upload, said: Description, who: Caller, parts: Parts, *, edit: bool) -> dict[str, Any]:
+def _context(upload: Upload, said: Description, who: Caller, metadata: MetadataForm, *, edit: bool) -> dict[str, Any]:
     address = f"/uploads/{upload.id}/dataset/description"
-    may = rest.may_describe(who, upload)
-    keys = {field.key for field in parts.metadata.fields}
+    may = may_describe(who, upload)
+    keys = {field.key for field in metadata.fields}
     return {
-        "fields": parts.metadata.fields, "others": [one for one in said.parameters if one.name not in keys],
+        "fields": metadata.fields, "others": [one for one in said.parameters if one.name not in keys],
         "asked": {one.name: show_value(one.value) for one in said.parameters if one.name in keys},
         "said": said, "address": address, "change": address, "may": may, "edit": edit and may, "of_dataset": True,
         "free_rows": range(min(_FREE_ROWS, MOST_PARAMETERS - len(said.parameters))),
@@ -99,7 +107,7 @@ def _changed(known: Description, rows: list[tuple[str, str, str]]) -> list[dict[
     ]
 
 
-def _asked(known: Description, form: FormData, parts: Parts) -> list[dict[str, Any]]:
+def _asked(known: Description, form: FormData, metadata: MetadataForm) -> list[dict[str, Any]]:
     """Return the values that the facility asks for and a person has changed, each of its own kind; emptied, "".
 
     Raises:
@@ -108,11 +116,11 @@ def _asked(known: Description, form: FormData, parts: Parts) -> list[dict[str, A
     before = {each.name: show_value(each.value) for each in known.parameters}
     typed = {
         field.key: str(form[name]).strip()
-        for field in parts.metadata.fields
-        if (name := f"{METADATA}{field.key}") in form
+        for field in metadata.fields
+        if (name := f"{FIELD_PREFIX}{field.key}") in form
     }
     changed = {key: text for key, text in typed.items() if text != before.get(key, "")}
-    found, wrong = parts.metadata.read(changed)
+    found, wrong = metadata.read(changed)
     if bad := {key: words for key, words in wrong.items() if changed.get(key)}:
         raise InvalidRequest("; ".join(f"{key}: {words}" for key, words in bad.items()), hint="Correct it.")
     values = {one.name: one.model_dump() for one in found}

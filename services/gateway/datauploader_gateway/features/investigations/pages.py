@@ -5,24 +5,23 @@ from datetime import date
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from datauploader.contracts.questions import InvestigationSummary
-from datauploader_gateway.auth.dependency import Caller
+from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import InvalidRequest, Problem
-from datauploader_gateway.features.descriptions.api import first_fault
-from datauploader_gateway.features.investigations import api as rest
-from datauploader_gateway.features.investigations.api import (
+from datauploader_gateway.features.investigations.service import (
     Creation,
     InvestigationChoice,
-    InvestigationId,
+    InvestigationService,
     InvestigationText,
     Section,
 )
-from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.http.dependencies import UseReader, use
+from datauploader_gateway.http.problems import first_fault
 from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
 from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import Visitor
@@ -38,6 +37,8 @@ _TITLES: dict[Section, str] = {
     "closed": "Closed",
 }
 Given = Annotated[str, Form(max_length=10_000)]
+InvestigationId = Annotated[str, Path(min_length=1, max_length=200)]
+UseInvestigations = Annotated[InvestigationService, use(InvestigationService)]
 
 
 def days(one: InvestigationSummary) -> str:
@@ -62,19 +63,19 @@ templates.env.filters["days"] = days
 
 @router.get("/investigations")
 async def list_page(
-    request: Request, who: Visitor, parts: UseParts, text: Annotated[str, Query(max_length=200)] = ""
+    request: Request, who: Visitor, investigations: UseInvestigations, text: Annotated[str, Query(max_length=200)] = ""
 ) -> Response:
     """Show the visitor's investigations, those of a search alone where there is one."""
-    context = await _list(who, parts, text)
+    context = await _list(who, investigations, text)
     if asks_for_part(request):
         return part(request, "parts/investigations.html", **context)
-    return page(request, parts, "investigations.html", who=who, **context)
+    return page(request, "investigations.html", who=who, **context)
 
 
-async def _list(who: Caller, parts: Parts, text: str) -> dict[str, Any]:
-    found = await rest.choices(who, parts, text=text, limit=1000)
+async def _list(who: Caller, investigations: InvestigationService, text: str) -> dict[str, Any]:
+    found = await investigations.choices(who, text=text, limit=1000)
     uploads: dict[str, list[Upload]] = {}
-    for upload in await rest.recent_uploads(who, parts):
+    for upload in await investigations.recent_uploads(who):
         uploads.setdefault(upload.investigation, []).append(upload)
     sections = list(_sections(found.items))
     more = found.total - sum(len(items) for _, _, items, _ in sections)
@@ -90,20 +91,19 @@ def _sections(items: Iterable[InvestigationChoice]) -> Iterable[tuple[Section, s
 
 
 @router.get("/investigations/new")
-async def new_page(request: Request, who: Visitor, parts: UseParts) -> Response:
+async def new_page(request: Request, who: Visitor, investigations: UseInvestigations) -> Response:
     """Show the form, or why there is none."""
-    found = await parts.questions.investigations(who.user.id)
-    beamlines = sorted({station.beamline for station in parts.common.all_stations})
+    refusal = await investigations.creation_refusal(who)
+    beamlines = sorted(investigations.beamlines)
     given = {"visit": "1", "beamline": beamlines[0].upper() if len(beamlines) == 1 else ""}
-    refusal = "" if found.may_create else found.create_refusal
-    return page(request, parts, "investigation-new.html", who=who, given=given, refusal=refusal)
+    return page(request, "investigation-new.html", who=who, given=given, refusal=refusal)
 
 
 @router.post("/investigations/new")
 async def make(
     request: Request,
     who: Visitor,
-    parts: UseParts,
+    investigations: UseInvestigations,
     name: Given = "",
     visit: Given = "1",
     title: Given = "",
@@ -114,11 +114,9 @@ async def make(
     """Make it and show it, or show the form again with what is wrong."""
     given = {"name": name, "visit": visit, "title": title, "beamline": beamline, "start": start, "end": end}
     try:
-        made = await rest.create(_creation(given), who, parts)
+        made = await investigations.create(_creation(given), who)
     except Problem as problem:
-        return page(
-            request, parts, "investigation-new.html", who=who, status=problem.status, given=given, problem=problem
-        )
+        return page(request, "investigation-new.html", who=who, status=problem.status, given=given, problem=problem)
     return RedirectResponse(_address(made.id), 303)
 
 
@@ -131,17 +129,22 @@ def _creation(given: dict[str, str]) -> Creation:
 
 @router.get("/investigations/{investigation_id}")
 async def one_page(
-    request: Request, investigation_id: InvestigationId, who: Visitor, parts: UseParts, edit: bool = False
+    request: Request,
+    investigation_id: InvestigationId,
+    who: Visitor,
+    investigations: UseInvestigations,
+    reader: UseReader,
+    edit: bool = False,
 ) -> Response:
     """Show one investigation; htmx asks for its description alone."""
-    one = await rest.one(investigation_id, who, parts)
+    one = await investigations.one(investigation_id, who)
     describing = _describing(one, edit=edit)
     if asks_for_part(request):
         return part(request, "parts/describe.html", **describing)
-    uploads, _ = await parts.reader.uploads(
+    uploads, _ = await reader.uploads(
         who.user.index, lambda upload: who.user.may_see(upload) and upload.investigation == one.id, "", _UPLOADS_OF_ONE
     )
-    return page(request, parts, "investigation.html", who=who, one=one, uploads=uploads, **describing)
+    return page(request, "investigation.html", who=who, one=one, uploads=uploads, **describing)
 
 
 def _describing(one: InvestigationChoice, *, edit: bool) -> dict[str, Any]:
@@ -157,7 +160,7 @@ async def describe(
     request: Request,
     investigation_id: InvestigationId,
     who: Visitor,
-    parts: UseParts,
+    investigations: UseInvestigations,
     description: Given = "",
     based_on: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
@@ -166,8 +169,8 @@ async def describe(
         asked = InvestigationText(description=description, based_on=based_on)
     except ValidationError as error:
         raise InvalidRequest(first_fault(error)) from error
-    said = await rest.describe(investigation_id, asked, who, parts, traceparent=traceparent(request.scope))
+    said = await investigations.describe(investigation_id, asked, who, traceparent(request.scope))
     if asks_for_part(request):
-        one = await rest.one(investigation_id, who, parts)
+        one = await investigations.one(investigation_id, who)
         return part(request, "parts/describe.html", **_describing(one, edit=False) | {"said": said})
     return RedirectResponse(_address(investigation_id), 303)

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datauploader_gateway.features.new_upload.drafts import Draft
+from datauploader_gateway.features.new_upload.metadata import FIELD_PREFIX
 
 MOST_PAGES = 8
 """Open pages of one draft whose order is remembered."""
-METADATA = "m."
-"""What the names of the metadata's fields begin with."""
 _TOGETHER = {"station": ("station", "picks"), "pick": ("picks",)}
 """Fields of a form that stand under other names in a draft."""
 
@@ -46,7 +45,7 @@ def merged(before: Draft | None, said: Draft, sent: FormState) -> Draft:
 
 
 def _typed(said: Draft, touched: Iterable[str]) -> dict[str, str]:
-    keys = (name.removeprefix(METADATA) for name in touched if name.startswith(METADATA))
+    keys = (name.removeprefix(FIELD_PREFIX) for name in touched if name.startswith(FIELD_PREFIX))
     return {key: said.metadata[key] for key in keys if key in said.metadata}
 
 

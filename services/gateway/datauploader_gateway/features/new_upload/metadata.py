@@ -15,6 +15,8 @@ from datauploader_gateway.errors import InvalidRequest
 Kind = Literal["text", "long", "number", "integer", "boolean", "choice", "date"]
 Value = str | float | int | bool
 
+FIELD_PREFIX = "m."
+"""What the names of its fields begin with in a form of a page."""
 MOST_FIELDS = 100
 LONGEST = 2000
 """Characters of one value."""

@@ -3,21 +3,16 @@
 import asyncio
 from datetime import UTC, datetime
 
-from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from datauploader.contracts import Event, UploadRequested
-from datauploader.contracts.previews import DestinationContent, FoundValues, LeftOutGroup, Overlap, Preview
-from datauploader_gateway.auth.dependency import SignedIn
+from datauploader.contracts.previews import DestinationContent, FoundValues, LeftOutGroup, Overlap
 from datauploader_gateway.auth.person import User
 from datauploader_gateway.errors import Problem
-from datauploader_gateway.features.new_upload.requests import UploadBody, request_upload
-from datauploader_gateway.http.parts import Parts, UseParts
-from datauploader_gateway.http.problems import documented
-from datauploader_gateway.http.trace import traceparent
+from datauploader_gateway.events.query_client import QueryClient
+from datauploader_gateway.features.new_upload.requests import UploadBody, UploadRequests
 from datauploader_gateway.projection import keys
-
-router = APIRouter(prefix="/uploads", tags=["uploads"])
+from datauploader_gateway.projection.reader import ViewReader
 
 _PAST = 3
 """Uploads of which it is remembered how fast they were."""
@@ -85,103 +80,98 @@ class UploadPreview(BaseModel):
     seconds: float | None = Field(description="Estimated from what moves, or moved last, on this way; null: unknown.")
 
 
-@router.post("/preview", responses=documented(401, 403, 409, 413, 422, 503, 504), summary="Try an upload")
-async def preview(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> UploadPreview:
-    """Check the wish as `POST /uploads` does, and have the station count what it would find."""
-    return await preview_upload(asked, who.user, parts, traceparent=traceparent(request.scope))
-
-
-@router.post("/values", responses=documented(401, 403, 413, 422, 503, 504), summary="What the files say of themselves")
-async def read_values(asked: UploadBody, request: Request, who: SignedIn, parts: UseParts) -> FoundValues:
-    """Check the wish as `POST /uploads` does, and have the station read what some of its files say."""
-    event = await request_upload(asked, who.user, parts, traceparent=traceparent(request.scope), begins=False)
-    return await parts.questions.values(event.station, event.data)
-
-
-async def preview_upload(
-    asked: UploadBody, user: User, parts: Parts, *, traceparent: str, complete: bool = True, destination: bool = True
-) -> UploadPreview:
-    """Check a wish, and ask the station and the storage what would become of it.
-
-    `complete`: its metadata must be, too; `destination`: ask the storage as well.
-
-    Raises:
-        Problem: the upload would be refused; says why.
-    """
-    event = await request_upload(asked, user, parts, traceparent=traceparent, complete=complete)
-    found, (there, trouble), speed, known = await asyncio.gather(
-        parts.questions.preview(event.station, event.data),
-        _destination(event, parts) if destination else _not_asked(),
-        _speed(event, parts),
-        parts.questions.dataset(user.id, event.data.investigation, event.data.dataset.name),
-    )
-    conflicts = await _conflicts(event, parts, there) if there else None
-    return UploadPreview(
-        path=event.data.root,
-        sources=event.data.sources,
-        remote=event.data.destination.remote,
-        location=event.data.destination.location,
-        oldest=_time(found.oldest_mtime_ns),
-        newest=_time(found.newest_mtime_ns),
-        together_with=await _together(found, user, parts),
-        destination=there and Destination.model_validate(there),
-        conflicts=conflicts,
-        destination_trouble=trouble,
-        continues=event.data.continues,
-        alike=known.alike,
-        seconds=round(found.bytes / speed, 1) if speed and found.bytes and not found.partial else None,
-        **found.model_dump(include=_CARRIED),
-    )
-
-
 _CARRIED = {"files", "bytes", "first", "left_out", "settling", "settling_first", "partial", "trouble"}
 
 
-async def _destination(event: Event[UploadRequested], parts: Parts) -> tuple[DestinationContent | None, str]:
-    try:
-        return await parts.questions.destination(event.station, event.data), ""
-    except Problem as problem:
-        return None, problem.detail
+class UploadPreviews:
+    """Tries uploads."""
 
+    def __init__(self, requests: UploadRequests, questions: QueryClient, reader: ViewReader) -> None:
+        """Have `requests` check them, and ask stations and storages through `questions`."""
+        self._requests, self._questions, self._reader = requests, questions, reader
 
-async def _conflicts(event: Event[UploadRequested], parts: Parts, there: DestinationContent) -> Conflicts | None:
-    """Have the station compare its files with what is not ours at the destination, by names and sizes."""
-    if not there.foreign:
-        return None if there.foreign_partial else Conflicts(differing=0, first=(), same_size=0, partial=False)
-    try:
-        found = await parts.questions.preview(event.station, event.data, there.foreign)
-    except Problem:
-        return None  # the storage's own number stands; the files are compared when they are uploaded
-    return Conflicts(
-        differing=found.differing, first=found.differing_first, same_size=found.same_size,
-        partial=there.foreign_partial or found.partial,
-    )  # fmt: skip
+    async def values(self, asked: UploadBody, user: User, trace: str, *, complete: bool = True) -> FoundValues:
+        """Check a wish, and have the station read what some of its files say.
+
+        Raises:
+            Problem: the wish cannot be; says why.
+        """
+        event = await self._requests.check(asked, user, trace=trace, complete=complete, begins=False)
+        return await self._questions.values(event.station, event.data)
+
+    async def preview(
+        self, asked: UploadBody, user: User, *, trace: str, complete: bool = True, destination: bool = True
+    ) -> UploadPreview:
+        """Check a wish, and ask the station and the storage what would become of it.
+
+        `complete`: its metadata must be, too; `destination`: ask the storage as well.
+
+        Raises:
+            Problem: the upload would be refused; says why.
+        """
+        event = await self._requests.check(asked, user, trace=trace, complete=complete)
+        found, (there, trouble), speed, known = await asyncio.gather(
+            self._questions.preview(event.station, event.data),
+            self._destination(event) if destination else _not_asked(),
+            self._speed(event),
+            self._questions.dataset(user.id, event.data.investigation, event.data.dataset.name),
+        )
+        conflicts = await self._conflicts(event, there) if there else None
+        return UploadPreview(
+            path=event.data.root,
+            sources=event.data.sources,
+            remote=event.data.destination.remote,
+            location=event.data.destination.location,
+            oldest=_time(found.oldest_mtime_ns),
+            newest=_time(found.newest_mtime_ns),
+            together_with=tuple([await self._one_together(overlap, user) for overlap in found.overlaps]),
+            destination=there and Destination.model_validate(there),
+            conflicts=conflicts,
+            destination_trouble=trouble,
+            continues=event.data.continues,
+            alike=known.alike,
+            seconds=round(found.bytes / speed, 1) if speed and found.bytes and not found.partial else None,
+            **found.model_dump(include=_CARRIED),
+        )
+
+    async def _destination(self, event: Event[UploadRequested]) -> tuple[DestinationContent | None, str]:
+        try:
+            return await self._questions.destination(event.station, event.data), ""
+        except Problem as problem:
+            return None, problem.detail
+
+    async def _conflicts(self, event: Event[UploadRequested], there: DestinationContent) -> Conflicts | None:
+        """Have the station compare its files with what is not ours at the destination, by names and sizes."""
+        if not there.foreign:
+            return None if there.foreign_partial else Conflicts(differing=0, first=(), same_size=0, partial=False)
+        try:
+            found = await self._questions.preview(event.station, event.data, there.foreign)
+        except Problem:
+            return None  # the storage's own number stands; the files are compared when they are uploaded
+        return Conflicts(
+            differing=found.differing, first=found.differing_first, same_size=found.same_size,
+            partial=there.foreign_partial or found.partial,
+        )  # fmt: skip
+
+    async def _speed(self, event: Event[UploadRequested]) -> float | None:
+        """Return how fast files move from this station to this remote now, or did at their best lately."""
+        way = event.station.key, event.data.destination.remote
+        latest = await self._reader.latest(keys.UPLOADS, _LATEST)
+        same_way = [upload for upload in latest if (upload.station, upload.remote) == way]
+        now = next((upload.speed for upload in same_way if upload.speed > 0), None)
+        flows = [await self._reader.flow(upload.id) for upload in same_way[:_PAST]] if now is None else []
+        return now or max((flow.fastest for flow in flows), default=None)
+
+    async def _one_together(self, overlap: Overlap, user: User) -> Together:
+        """Name the other upload to those alone who may see it."""
+        upload = await self._reader.upload(overlap.upload_id)
+        in_sight = upload is not None and user.may_see(upload)
+        mine = overlap.requested_by == user.id
+        return Together(upload=overlap.upload_id if in_sight else None, mine=mine and in_sight, files=overlap.files)
 
 
 async def _not_asked() -> tuple[None, str]:
     return None, ""
-
-
-async def _speed(event: Event[UploadRequested], parts: Parts) -> float | None:
-    """Return how fast files move from this station to this remote now, or how fast the last ones did at their best."""
-    way = event.station.key, event.data.destination.remote
-    latest = await parts.reader.latest(keys.UPLOADS, _LATEST)
-    same_way = [upload for upload in latest if (upload.station, upload.remote) == way]
-    now = next((upload.speed for upload in same_way if upload.speed > 0), None)
-    flows = [await parts.reader.flow(upload.id) for upload in same_way[:_PAST]] if now is None else []
-    return now or max((flow.fastest for flow in flows), default=None)
-
-
-async def _together(found: Preview, user: User, parts: Parts) -> tuple[Together, ...]:
-    return tuple([await _one_together(overlap, user, parts) for overlap in found.overlaps])
-
-
-async def _one_together(overlap: Overlap, user: User, parts: Parts) -> Together:
-    """Name the other upload to those alone who may see it."""
-    upload = await parts.reader.upload(overlap.upload_id)
-    in_sight = upload is not None and user.may_see(upload)
-    mine = overlap.requested_by == user.id
-    return Together(upload=overlap.upload_id if in_sight else None, mine=mine and in_sight, files=overlap.files)
 
 
 def _time(mtime_ns: int | None) -> str | None:

@@ -1,34 +1,57 @@
-"""From what a person asks for to the event that says it, with every check on the way."""
+"""From what a person asks for to the event that says it, with every check on the way; a request begins once."""
 
 import re
 import secrets
 import unicodedata
+from collections.abc import Collection
 from functools import partial
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from redis.exceptions import RedisError
 
-from datauploader.contracts import DatasetSpec, Destination, Event, Parameter, Station, UploadRequested, encode
+from datauploader.contracts import (
+    DatasetSpec,
+    Destination,
+    Event,
+    EventData,
+    Parameter,
+    Station,
+    UploadRequested,
+    encode,
+)
 from datauploader.contracts.envelope import LARGEST_ACCEPTED
 from datauploader.contracts.model import UploadId
 from datauploader.contracts.names import check_location, check_name
-from datauploader.contracts.questions import UploadRight
+from datauploader.contracts.questions import DatasetState, UploadRight
+from datauploader_gateway.auth.audit_log import AuditLog
+from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.errors import (
     BadName,
     BadPath,
+    DatasetComplete,
+    DatasetContinues,
+    DatasetInUse,
+    DatasetOpen,
+    DatasetTaken,
     InvalidRequest,
     NotAllowed,
     NotFound,
     StationSilent,
     UnknownRemote,
 )
-from datauploader_gateway.features.new_upload.choices import default_remote, find_station
-from datauploader_gateway.features.new_upload.datasets import to_continue
-from datauploader_gateway.http.parts import Parts
+from datauploader_gateway.events.publisher import CommandPublisher
+from datauploader_gateway.events.query_client import QueryClient
+from datauploader_gateway.features.new_upload.metadata import MetadataForm
 from datauploader_gateway.paths import child, pure
-from datauploader_gateway.settings import SERVICE
+from datauploader_gateway.projection.fold import Before, fold
+from datauploader_gateway.projection.reader import ViewReader
+from datauploader_gateway.projection.stations import StationDirectory
+from datauploader_gateway.projection.summary import Upload, summarise
+from datauploader_gateway.settings import SERVICE, GatewaySettings
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
@@ -80,84 +103,195 @@ class UploadBody(BaseModel):
     )
 
 
-async def request_upload(
-    asked: UploadBody, user: User, parts: Parts, *, traceparent: str, complete: bool = True, begins: bool = True
-) -> Event[UploadRequested]:
-    """Check everything that can be checked now, and build the event.
-
-    `complete`: the metadata must be, too; `begins`: the dataset must be free, or one to go on with.
-
-    Raises:
-        Problem: says what is wrong; nothing has happened then.
-    """
-    remote = _remote(asked, parts)
-    _check("dataset.name", asked.dataset.name)
-    if complete:
-        parts.metadata.validate_parameters(asked.dataset.parameters)
-    if asked.delete_after and not parts.settings.offer_delete_after:
-        raise NotAllowed(
-            "this facility does not allow local copies to be removed",
-            hint="Leave delete_after out. An operator can allow it with gateway.offer_delete_after.",
-        )
-    station = await find_station(parts, asked.station)
-    _check_path(asked.path)
-    _check_sources(asked.sources or ())
-    await parts.rights.require_access(user, station, _paths(asked))
-    right = await parts.questions.may_upload(user.id, asked.investigation)
-    destination = Destination(remote=remote, location=_location(asked, right, parts))
-    await _check_without(asked, user, parts)
-    continues: tuple[str, ...] = ()
-    if begins:
-        go_on = asked.continue_dataset
-        continues = await to_continue(asked.investigation, asked.dataset.name, user, parts, go_on=go_on)
-    root, sources = await _root_and_sources(asked, station, parts)
-    try:
-        data = UploadRequested(
-            upload_id=f"u-{secrets.token_urlsafe(12)}",
-            investigation=asked.investigation,
-            dataset=DatasetSpec.model_validate(asked.dataset.model_dump()),
-            root=root,
-            sources=sources,
-            destination=destination,
-            requested_by=user.person,
-            continues=continues,
-            **asked.model_dump(include=_CARRIED),
-        )
-    except ValidationError as error:
-        raise InvalidRequest(error.errors(include_url=False)[0]["msg"]) from error
-    event = Event(data=data, station=station, service=SERVICE, traceparent=traceparent)
-    if (size := len(encode(event))) > LARGEST_ACCEPTED:
-        raise InvalidRequest(
-            f"the folders, files, patterns and parameters take {size} bytes together; a request has room for "
-            f"{LARGEST_ACCEPTED}",
-            hint="Select folders instead of single files, or start several uploads.",
-        )
-    return event
-
-
+_TAKEN: dict[str, type[DatasetTaken]] = {
+    problem.word: problem for problem in (DatasetComplete, DatasetInUse, DatasetOpen, DatasetContinues)
+}
 _CARRIED = {"include", "exclude", "mode", "quiet_period_s", "marker", "idle_close_s", "delete_after", "without"}
 
 
-def _remote(asked: UploadBody, parts: Parts) -> str:
-    remote = asked.remote if asked.remote is not None else default_remote(parts)
-    known = ", ".join(sorted(parts.common.remotes)) or "none"
-    if remote is None:
-        raise UnknownRemote(f"the request does not say which remote; there are: {known}")
-    if remote not in parts.common.remotes:
-        raise UnknownRemote(f"there is no remote {remote[:100]!r}; there are: {known}")
-    return remote
+class UploadRequests:
+    """Checks what people ask for, and begins uploads."""
 
+    def __init__(
+        self, stations: StationDirectory, rights: StationRights, questions: QueryClient, reader: ViewReader,
+        publisher: CommandPublisher, audit: AuditLog, metadata: MetadataForm, settings: GatewaySettings,
+        remotes: Collection[str],
+    ) -> None:  # fmt: skip
+        """Check against these; uploads can go to `remotes`."""
+        self._stations, self._rights, self._questions, self._reader = stations, rights, questions, reader
+        self._publisher, self._audit, self._metadata, self._settings = publisher, audit, metadata, settings
+        self._remotes = remotes
 
-def _location(asked: UploadBody, right: UploadRight, parts: Parts) -> str:
-    base = right.base_dir.strip("/")
-    template = parts.settings.location_in_base if base else parts.settings.location
-    if "{investigation}" in template:
-        _check("investigation", asked.investigation)
-    location = template.format(investigation=asked.investigation, dataset=asked.dataset.name, base_dir=base)
-    try:
-        return check_location(location)
-    except ValueError as error:
-        raise BadName(f"the files would go to {location!r}, which cannot be: {error}") from error
+    @property
+    def remotes(self) -> list[str]:
+        """Where uploads can go, as the administrator has defined."""
+        return sorted(self._remotes)
+
+    @property
+    def default_remote(self) -> str | None:
+        """The only remote, None where there are several or none."""
+        return next(iter(self._remotes)) if len(self._remotes) == 1 else None
+
+    async def begin(self, asked: UploadBody, who: Caller, trace: str, key: str = "") -> Upload:
+        """Check a wish, keep it, pass it on and record it; the same key begins nothing twice.
+
+        Raises:
+            Problem: says what is wrong; nothing has happened then.
+        """
+        wish = asked.model_dump_json()
+        event = self._publisher.known(who.user.id, key, wish) if key else None
+        if event is None:
+            event = await self._accept(asked, wish, who, trace, key)
+        return await self._now_or_new(event)
+
+    async def check(
+        self, asked: UploadBody, user: User, *, trace: str, complete: bool = True, begins: bool = True
+    ) -> Event[UploadRequested]:
+        """Check everything that can be checked now, and build the event.
+
+        `complete`: the metadata must be, too; `begins`: the dataset must be free, or one to go on with.
+
+        Raises:
+            Problem: says what is wrong; nothing has happened then.
+        """
+        remote = self._remote(asked)
+        _check("dataset.name", asked.dataset.name)
+        if complete:
+            self._metadata.validate_parameters(asked.dataset.parameters)
+        if asked.delete_after and not self._settings.offer_delete_after:
+            raise NotAllowed(
+                "this facility does not allow local copies to be removed",
+                hint="Leave delete_after out. An operator can allow it with gateway.offer_delete_after.",
+            )
+        station = await self._stations.find(asked.station)
+        _check_path(asked.path)
+        _check_sources(asked.sources or ())
+        await self._rights.require_access(
+            user, station, tuple(child(asked.path, source) for source in asked.sources or (".",))
+        )
+        right = await self._questions.may_upload(user.id, asked.investigation)
+        destination = Destination(remote=remote, location=self._location(asked, right))
+        await self._check_without(asked, user)
+        continues: tuple[str, ...] = ()
+        if begins:
+            continues = await self._to_continue(asked, user)
+        root, sources = await self._root_and_sources(asked, station)
+        try:
+            data = UploadRequested(
+                upload_id=f"u-{secrets.token_urlsafe(12)}",
+                investigation=asked.investigation,
+                dataset=DatasetSpec.model_validate(asked.dataset.model_dump()),
+                root=root,
+                sources=sources,
+                destination=destination,
+                requested_by=user.person,
+                continues=continues,
+                **asked.model_dump(include=_CARRIED),
+            )
+        except ValidationError as error:
+            raise InvalidRequest(error.errors(include_url=False)[0]["msg"]) from error
+        event = Event(data=data, station=station, service=SERVICE, traceparent=trace)
+        if (size := len(encode(event))) > LARGEST_ACCEPTED:
+            raise InvalidRequest(
+                f"the folders, files, patterns and parameters take {size} bytes together; a request has room for "
+                f"{LARGEST_ACCEPTED}",
+                hint="Select folders instead of single files, or start several uploads.",
+            )
+        return event
+
+    async def _accept(self, asked: UploadBody, wish: str, who: Caller, trace: str, key: str) -> Event[EventData]:
+        event: Event[EventData] = await self.check(asked, who.user, trace=trace)
+        event = (
+            self._publisher.publish_once(event, who.user.id, key, wish) if key else self._publisher.publish_event(event)
+        )
+        await self._publisher.show_event(event)
+        await self._audit.record(
+            "upload requested", who=who.user.id, address=who.address, upload_id=event.data.upload_id,
+            investigation=asked.investigation, dataset=asked.dataset.name, station=event.station.key, path=asked.path,
+        )  # fmt: skip
+        return event
+
+    async def _now_or_new(self, event: Event[EventData]) -> Upload:
+        assert isinstance(event.data, UploadRequested)
+        try:
+            known = await self._reader.upload(event.data.upload_id)
+        except RedisError:
+            known = None
+        fresh = summarise(event.data.upload_id, fold(Before(), event).registers, {})
+        assert fresh is not None
+        return known or fresh
+
+    def _remote(self, asked: UploadBody) -> str:
+        remote = asked.remote if asked.remote is not None else self.default_remote
+        known = ", ".join(sorted(self._remotes)) or "none"
+        if remote is None:
+            raise UnknownRemote(f"the request does not say which remote; there are: {known}")
+        if remote not in self._remotes:
+            raise UnknownRemote(f"there is no remote {remote[:100]!r}; there are: {known}")
+        return remote
+
+    def _location(self, asked: UploadBody, right: UploadRight) -> str:
+        base = right.base_dir.strip("/")
+        template = self._settings.location_in_base if base else self._settings.location
+        if "{investigation}" in template:
+            _check("investigation", asked.investigation)
+        location = template.format(investigation=asked.investigation, dataset=asked.dataset.name, base_dir=base)
+        try:
+            return check_location(location)
+        except ValueError as error:
+            raise BadName(f"the files would go to {location!r}, which cannot be: {error}") from error
+
+    async def _check_without(self, asked: UploadBody, user: User) -> None:
+        for upload_id in asked.without:
+            upload = await self._reader.upload(upload_id)
+            if upload is None or not user.may_see(upload) or upload.station != asked.station:
+                raise InvalidRequest(
+                    f"without: {upload_id} is not an upload of yours from {asked.station[:200]}",
+                    hint="Name uploads of the same station that are listed for you.",
+                )
+
+    async def _root_and_sources(self, asked: UploadBody, station: Station) -> tuple[str, tuple[str, ...]]:
+        path = pure(asked.path)
+        if asked.sources is not None:
+            return str(path), asked.sources
+        kind = asked.kind or await self._kind(path, station)
+        if kind == "file" and path.name:
+            return str(path.parent), (path.name,)
+        return str(path), (".",)
+
+    async def _kind(self, path: PurePath, station: Station) -> Literal["folder", "file"]:
+        """Ask the station; a folder is assumed where it does not say, and the watcher has the last word."""
+        if path.parent == path:
+            return "folder"
+        try:
+            found = await self._questions.folder(station, str(path.parent), limit=5000)
+        except (StationSilent, NotAllowed, NotFound):
+            return "folder"
+        return "file" if any(entry.name == path.name and entry.kind == "file" for entry in found.entries) else "folder"
+
+    async def _to_continue(self, asked: UploadBody, user: User) -> tuple[UploadId, ...]:
+        """Ask whose the dataset is; return the earlier uploads that this one goes on with, none for a free name.
+
+        Raises:
+            DatasetTaken: it is complete, somebody else's, one's own at work, or one's own and not to be continued.
+            CatalogueAway: there was no answer.
+        """
+        found = await self._questions.dataset(user.id, asked.investigation, asked.dataset.name)
+        if found.free:
+            return ()
+        reason = "dataset-open" if await self._is_at_work(found) else found.reason
+        if reason == DatasetContinues.word and asked.continue_dataset:
+            return found.may_continue
+        mine = found.held_by is not None and found.held_by.person == user.id
+        upload = found.held_by.upload_id if found.held_by is not None and mine else ""
+        raise _TAKEN.get(reason, DatasetInUse)(found.detail, suggestion=found.suggestion, upload=upload)
+
+    async def _is_at_work(self, found: DatasetState) -> bool:
+        """Tell whether an upload of an earlier release, of which the catalog does not know it, may still write."""
+        if found.held_by is None or found.held_by.state != "unknown":
+            return False
+        upload = await self._reader.upload(found.held_by.upload_id)
+        return upload is not None and not upload.over
 
 
 def _check(field: str, name: str) -> None:
@@ -174,31 +308,6 @@ def _check_path(path: str) -> None:
         raise BadPath(f"{path[:200]!r} must not contain '..' or a zero byte")
 
 
-async def _check_without(asked: UploadBody, user: User, parts: Parts) -> None:
-    for upload_id in asked.without:
-        upload = await parts.reader.upload(upload_id)
-        if upload is None or not user.may_see(upload) or upload.station != asked.station:
-            raise InvalidRequest(
-                f"without: {upload_id} is not an upload of yours from {asked.station[:200]}",
-                hint="Name uploads of the same station that are listed for you.",
-            )
-
-
-async def _root_and_sources(asked: UploadBody, station: Station, parts: Parts) -> tuple[str, tuple[str, ...]]:
-    path = pure(asked.path)
-    if asked.sources is not None:
-        return str(path), asked.sources
-    kind = asked.kind or await _kind(path, station, parts)
-    if kind == "file" and path.name:
-        return str(path.parent), (path.name,)
-    return str(path), (".",)
-
-
-def _paths(asked: UploadBody) -> tuple[str, ...]:
-    """Return everything that an upload takes, as absolute paths."""
-    return tuple(child(asked.path, source) for source in asked.sources or (".",))
-
-
 def _check_sources(sources: tuple[str, ...]) -> None:
     for source in sources:
         if (
@@ -207,14 +316,3 @@ def _check_sources(sources: tuple[str, ...]) -> None:
             or ".." in re.split(r"[\\/]", source)
         ):
             raise BadPath(f"sources: {source[:200]!r} is not below the path", hint="Write it relative to `path`.")
-
-
-async def _kind(path: PurePath, station: Station, parts: Parts) -> Literal["folder", "file"]:
-    """Ask the station; a folder is assumed where it does not say, and the watcher has the last word."""
-    if path.parent == path:
-        return "folder"
-    try:
-        found = await parts.questions.folder(station, str(path.parent), limit=5000)
-    except (StationSilent, NotAllowed, NotFound):
-        return "folder"
-    return "file" if any(entry.name == path.name and entry.kind == "file" for entry in found.entries) else "folder"

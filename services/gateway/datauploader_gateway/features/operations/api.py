@@ -1,19 +1,31 @@
-"""What operators and beamline staff see of the facility, and what operators do about parked messages."""
+"""What operators and staff see of the facility, what operators do about parked messages, and probes for machines."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from datauploader_gateway.auth.dependency import SignedIn
-from datauploader_gateway.features.operations import overview
+from datauploader_gateway.errors import NotAllowed, NotSignedIn
 from datauploader_gateway.features.operations.dead_letters import Verb
-from datauploader_gateway.features.operations.overview import Operations, Parked
-from datauploader_gateway.http.parts import UseParts
+from datauploader_gateway.features.operations.diagnosis import CheckBody
+from datauploader_gateway.features.operations.health import Health
+from datauploader_gateway.features.operations.service import Operations, OperationsService, Parked
+from datauploader_gateway.http.dependencies import (
+    SignedIn,
+    UseAuthentication,
+    UseSite,
+    address_of,
+    optional_caller,
+    use,
+)
 from datauploader_gateway.http.problems import documented
 
 router = APIRouter(prefix="/operations", tags=["operations"])
+probes = APIRouter(tags=["health"])
+"""For machines: they stand at the top, not below the API."""
 
+UseOperations = Annotated[OperationsService, use(OperationsService)]
 QueueName = Annotated[str, Path(pattern=r"^[a-z0-9_.-]{1,250}$")]
 MessageId = Annotated[str, Path(pattern=r"^[\x21-\x7e]{1,200}$")]
 
@@ -31,23 +43,23 @@ class Settled(BaseModel):
 
 
 @router.get("", responses=documented(401, 403, 503), summary="How the facility is")
-async def show_operations(who: SignedIn, parts: UseParts) -> Operations:
+async def show_operations(who: SignedIn, operations: UseOperations) -> Operations:
     """Say what is wrong, and how everything is; staff see the stations of their beamlines."""
-    return await overview.overview(who, parts)
+    return await operations.overview(who)
 
 
 @router.get("/parked", responses=documented(401, 403, 503), summary="Parked messages")
-async def list_parked(who: SignedIn, parts: UseParts) -> ParkedMessages:
+async def list_parked(who: SignedIn, operations: UseOperations) -> ParkedMessages:
     """List up to 500 messages with the reason and the beginning of each; for operators."""
-    return ParkedMessages(items=await overview.parked_messages(who, parts))
+    return ParkedMessages(items=await operations.parked_messages(who))
 
 
 @router.get(
     "/parked/{queue}/{message_id:path}", responses=documented(401, 403, 404, 422, 503), summary="One parked message"
 )
-async def show_parked(queue: QueueName, message_id: MessageId, who: SignedIn, parts: UseParts) -> Parked:
+async def show_parked(queue: QueueName, message_id: MessageId, who: SignedIn, operations: UseOperations) -> Parked:
     """Show one message with its body; for operators."""
-    return await overview.parked_message(who, parts, queue, message_id)
+    return await operations.parked_message(who, queue, message_id)
 
 
 @router.post(
@@ -55,6 +67,51 @@ async def show_parked(queue: QueueName, message_id: MessageId, who: SignedIn, pa
     responses=documented(401, 403, 404, 422, 503),
     summary="Replay or drop a parked message",
 )
-async def settle_parked(queue: QueueName, message_id: MessageId, verb: Verb, who: SignedIn, parts: UseParts) -> Settled:
+async def settle_parked(
+    queue: QueueName, message_id: MessageId, verb: Verb, who: SignedIn, operations: UseOperations
+) -> Settled:
     """Give it back to its queue to be handled once more, or remove it for good; for operators, and audited."""
-    return Settled(messages=await overview.settle(who, parts, verb, queue, message_id))
+    return Settled(messages=await operations.settle(who, verb, queue, message_id))
+
+
+class Live(BaseModel):
+    """The gateway answers."""
+
+    ok: bool = True
+
+
+class Ready(BaseModel):
+    """All checks together, and each."""
+
+    ok: bool
+    checks: list[CheckBody]
+
+
+@probes.get("/health/live", summary="Alive")
+async def live() -> Live:
+    """Answer."""
+    return Live()
+
+
+@probes.get("/health/ready", responses={503: {"model": Ready, "description": "A check fails"}}, summary="Ready")
+async def ready(response: Response, health: Annotated[Health, use(Health)]) -> Ready:
+    """Check the broker, Redis, the view, the catalogue and the outbox."""
+    checks = await health.ready()
+    ok = all(check.ok for check in checks)
+    response.status_code = 200 if ok else 503
+    return Ready(ok=ok, checks=checks)
+
+
+@probes.get(
+    "/metrics", response_class=Response, responses=documented(401, 403), summary="Counters in Prometheus' text format"
+)
+async def metrics(request: Request, site: UseSite, authentication: UseAuthentication) -> Response:
+    """Answer operators, and callers on this machine that no proxy stands in front of."""
+    forwarded = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))
+    if forwarded or address_of(request) not in ("127.0.0.1", "::1"):
+        who = await optional_caller(request, site, authentication)
+        if who is None:
+            raise NotSignedIn("counters are for operators and for callers on the gateway's own machine")
+        if who.user.role != "operator":
+            raise NotAllowed("counters are for operators", hint="Ask an operator.")
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

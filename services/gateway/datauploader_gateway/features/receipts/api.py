@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from datauploader_gateway.auth.dependency import UploadInSight
 from datauploader_gateway.features.receipts import crate, manifest
 from datauploader_gateway.features.receipts.receipt import Receipt
 from datauploader_gateway.features.receipts.service import ReceiptService
-from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.http.dependencies import UploadInSight, UseReader, use
 from datauploader_gateway.http.problems import documented
 from datauploader_gateway.projection.files import File, KnownFile, describe
-from datauploader_gateway.projection.reader import LeftOutItem
+from datauploader_gateway.projection.reader import LeftOutItem, ViewReader
 
 router = APIRouter(prefix="/uploads/{upload_id}/receipt", tags=["receipts"])
+
+UseReceipts = Annotated[ReceiptService, use(ReceiptService)]
 
 _LEFT_OUT_PAGE = 1000
 
@@ -39,10 +41,12 @@ class WholeReceipt(Receipt):
     responses=documented(401, 403, 404, 422, 503),
     summary="Receipt, with every file",
 )
-async def show_receipt(upload: UploadInSight, parts: UseParts, files: bool = True) -> StreamingResponse:
+async def show_receipt(
+    upload: UploadInSight, receipts: UseReceipts, reader: UseReader, files: bool = True
+) -> StreamingResponse:
     """Say what is proven of an upload; `complete` is false while that is not all; `files=false` leaves lists out."""
-    receipt = await parts.receipts.receipt(upload)
-    body = _document(receipt, parts) if files else _once(receipt.model_dump_json())
+    receipt = await receipts.receipt(upload)
+    body = _document(receipt, receipts, reader) if files else _once(receipt.model_dump_json())
     return StreamingResponse(body, media_type="application/json", headers=_named(f"receipt-{upload.id}.json"))
 
 
@@ -52,10 +56,10 @@ async def show_receipt(upload: UploadInSight, parts: UseParts, files: bool = Tru
     responses=documented(401, 403, 404, 409, 422, 503) | {200: {"content": {"text/plain": {}}}},
     summary="Manifest for sha256sum -c",
 )
-async def show_manifest(upload: UploadInSight, parts: UseParts) -> StreamingResponse:
+async def show_manifest(upload: UploadInSight, receipts: UseReceipts) -> StreamingResponse:
     """List digest and name of every file of a complete dataset, as BagIt (RFC 8493) writes them."""
-    receipt = await parts.receipts.final(upload)
-    return StreamingResponse(_manifest(receipt, parts.receipts), media_type="text/plain", headers=_named(manifest.NAME))
+    receipt = await receipts.final(upload)
+    return StreamingResponse(_manifest(receipt, receipts), media_type="text/plain", headers=_named(manifest.NAME))
 
 
 @router.get(
@@ -64,10 +68,10 @@ async def show_manifest(upload: UploadInSight, parts: UseParts) -> StreamingResp
     responses=documented(401, 403, 404, 409, 422, 503) | {200: {"content": {crate.MEDIA_TYPE: {}}}},
     summary="RO-Crate",
 )
-async def show_crate(upload: UploadInSight, parts: UseParts) -> StreamingResponse:
+async def show_crate(upload: UploadInSight, receipts: UseReceipts) -> StreamingResponse:
     """Describe a complete dataset and its files as RO-Crate 1.2."""
-    receipt = await parts.receipts.final(upload)
-    return StreamingResponse(_crate(receipt, parts.receipts), media_type=crate.MEDIA_TYPE, headers=_named(crate.NAME))
+    receipt = await receipts.final(upload)
+    return StreamingResponse(_crate(receipt, receipts), media_type=crate.MEDIA_TYPE, headers=_named(crate.NAME))
 
 
 def _named(name: str) -> dict[str, str]:
@@ -78,14 +82,14 @@ async def _once(text: str) -> AsyncIterator[str]:
     yield text
 
 
-async def _document(receipt: Receipt, parts: Parts) -> AsyncIterator[str]:
+async def _document(receipt: Receipt, receipts: ReceiptService, reader: ViewReader) -> AsyncIterator[str]:
     yield receipt.model_dump_json()[:-1] + ',"file_list":['
-    async for text in _joined(parts.receipts.files(receipt.upload), _file):
+    async for text in _joined(receipts.files(receipt.upload), _file):
         yield text
     yield '],"left_out_list":['
     after, comma = "", ""
     while True:
-        items, cursor = await parts.reader.left_out(receipt.upload, after, _LEFT_OUT_PAGE)
+        items, cursor = await reader.left_out(receipt.upload, after, _LEFT_OUT_PAGE)
         if items:
             yield comma + ",".join(item.model_dump_json() for item in items)
             comma = ","

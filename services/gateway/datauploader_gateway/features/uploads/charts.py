@@ -1,23 +1,10 @@
 """Charts of throughput: drawn here as SVG, with the same in words and in a table."""
 
-# ruff: noqa: FAST003 - the dependency upload_on_page reads upload_id
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
-from starlette.responses import Response
-
-from datauploader_gateway.features.new_upload.choices import find_station
-from datauploader_gateway.features.uploads.pages import UploadOnPage
-from datauploader_gateway.http.parts import UseParts
-from datauploader_gateway.http.rendering import part
-from datauploader_gateway.http.visitor import Visitor
 from datauploader_gateway.projection.flow import Flow
-
-router = APIRouter(include_in_schema=False)
 
 WIDTH, HEIGHT = 600, 120
 _ROWS = 24
@@ -84,23 +71,3 @@ def _rows(flow: Flow) -> Iterator[ChartRow]:
 
 def _time(flow: Flow, number: int) -> datetime:
     return datetime.fromtimestamp((flow.first + number) * flow.width_s, UTC)
-
-
-@router.get("/uploads/{upload_id}/throughput")
-async def upload_throughput(request: Request, upload: UploadOnPage, parts: UseParts) -> Response:
-    """Show how fast an upload has been, as a part of its page."""
-    drawn = chart_of(await parts.reader.flow(upload.id))
-    return part(request, "parts/throughput.html", drawn=drawn, label="Throughput")
-
-
-@router.get("/stations/{station}/throughput")
-async def station_throughput(
-    request: Request,
-    station: Annotated[str, Path(max_length=200)],
-    who: Visitor,  # noqa: ARG001 - one must be signed in
-    parts: UseParts,
-) -> Response:
-    """Show how fast a station has been within a day, as a part of a page."""
-    known = await find_station(parts, station)
-    drawn = chart_of(await parts.reader.station_flow(known.key, datetime.now(UTC)))
-    return part(request, "parts/throughput.html", drawn=drawn, label=f"Throughput of {known.key}")

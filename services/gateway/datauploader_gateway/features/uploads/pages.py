@@ -1,12 +1,14 @@
-"""The pages of uploads: what goes on now, and one upload as it happens."""
+"""The pages of uploads: what goes on now, one upload as it happens, how fast it was, and the history."""
 
 # ruff: noqa: FAST003 - the dependency upload_in_sight reads upload_id
 
 from collections.abc import AsyncIterator
-from functools import lru_cache, partial
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Header, Path, Query, Request
+from fastapi import APIRouter, Form, Header, Path, Query, Request
 from fastapi.responses import RedirectResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import ValidationError
@@ -14,64 +16,54 @@ from starlette.responses import Response, StreamingResponse
 
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import Action
-from datauploader_gateway.errors import InvalidRequest, NotFound
-from datauploader_gateway.features.uploads.api import steer
-from datauploader_gateway.features.uploads.live import check_streams, position_of, while_signed_in
-from datauploader_gateway.http.parts import Parts, UseParts
+from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.features.mail.service import MailService
+from datauploader_gateway.features.uploads.charts import chart_of
+from datauploader_gateway.features.uploads.service import UploadSteering, UploadWatching
+from datauploader_gateway.http import labels
+from datauploader_gateway.http.days import Day, midnight
+from datauploader_gateway.http.dependencies import UseReader, use
 from datauploader_gateway.http.rendering import asks_for_part, fragment, page, part
-from datauploader_gateway.http.visitor import Visitor
+from datauploader_gateway.http.trace import traceparent
+from datauploader_gateway.http.visitor import UploadOnPage, Visitor
 from datauploader_gateway.projection.facts import STATES, State
 from datauploader_gateway.projection.live import Batch
-from datauploader_gateway.projection.summary import Upload
+from datauploader_gateway.projection.projection_status import ProjectionStatus
+from datauploader_gateway.projection.reader import ViewReader
+from datauploader_gateway.projection.search import Search
+from datauploader_gateway.projection.stations import StationDirectory
+from datauploader_gateway.projection.summary import Upload, UploadState
 
 router = APIRouter(include_in_schema=False)
 
-_FILES, _LEFT_OUT, _NOW, _RECENT = 50, 50, 50, 10
+_FILES, _LEFT_OUT, _NOW, _RECENT, _HISTORY = 50, 50, 50, 10, 25
 _CHANGED = format_sse_event(event="changed", data_str="")
 After = Annotated[str, Query(max_length=2000)]
-
-
-async def upload_on_page(
-    upload_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")], who: Visitor, parts: UseParts
-) -> Upload:
-    """Find the upload that a page is about.
-
-    Raises:
-        NotFound: there is none, or it is none of the visitor's business.
-    """
-    found = await parts.reader.upload(upload_id)
-    if found is None or not who.user.may_see(found):
-        raise NotFound(
-            f"there is no upload {upload_id} that {who.user.name or who.user.id} may see",
-            hint="Another person at this computer may have started it: press Switch user, or look for it in History.",
-        )
-    return found
-
-
-UploadOnPage = Annotated[Upload, Depends(upload_on_page)]
+UseStations = Annotated[StationDirectory, use(StationDirectory)]
+UseWatching = Annotated[UploadWatching, use(UploadWatching)]
 
 
 @router.get("/")
-async def home(request: Request, who: Visitor, parts: UseParts) -> Response:
+async def home(request: Request, who: Visitor, reader: UseReader) -> Response:
     """Show what goes on now and what ended lately."""
-    return page(request, parts, "home.html", who=who, **await _now(who, parts))
+    return page(request, "home.html", who=who, **await _now(who, reader))
 
 
 @router.get("/now")
-async def now(request: Request, who: Visitor, parts: UseParts) -> Response:
+async def now(request: Request, who: Visitor, reader: UseReader) -> Response:
     """Show the lists of the first page alone."""
-    return part(request, "parts/now.html", **await _now(who, parts))
+    return part(request, "parts/now.html", **await _now(who, reader))
 
 
-async def _now(who: Visitor, parts: Parts) -> dict[str, Any]:
+async def _now(who: Visitor, reader: ViewReader) -> dict[str, Any]:
     def running(upload: Upload) -> bool:
         return who.user.may_see(upload) and not upload.over
 
     def ended(upload: Upload) -> bool:
         return who.user.may_see(upload) and upload.over
 
-    going_on, more = await parts.reader.uploads(who.user.index, running, "", _NOW)
-    over, _ = await parts.reader.uploads(who.user.index, ended, "", _RECENT)
+    going_on, more = await reader.uploads(who.user.index, running, "", _NOW)
+    over, _ = await reader.uploads(who.user.index, ended, "", _RECENT)
     return {"running": sorted(going_on, key=_troubled_first), "ended": over, "more": more, "me": who.user.id}
 
 
@@ -80,19 +72,23 @@ def _troubled_first(upload: Upload) -> int:
 
 
 @router.get("/old-view")
-async def old_view(request: Request, who: Visitor, parts: UseParts) -> Response:  # noqa: ARG001 - signed in
+async def old_view(
+    request: Request,
+    who: Visitor,  # noqa: ARG001 - one must be signed in
+    view: Annotated[ProjectionStatus, use(ProjectionStatus)],
+) -> Response:
     """Say again why what is shown may be old, as long as that is so."""
-    return part(request, "parts/old-view.html", view=parts.view)
+    return part(request, "parts/old-view.html", view=view)
 
 
 @router.get("/live")
-async def live(who: Visitor, parts: UseParts) -> Response:
+async def live(who: Visitor, watching: UseWatching) -> Response:
     """Say that something has changed of what the visitor may see; the page then asks what."""
-    check_streams(who, parts)
+    watching.require_room(who)
 
     async def changes() -> AsyncIterator[bytes]:
         yield _CHANGED
-        async for batch in while_signed_in(partial(parts.live.everything, ""), who, parts):
+        async for batch in watching.everything(who):
             if not batch.messages:
                 yield KEEPALIVE_COMMENT
             elif any(message.upload is not None and who.user.may_see(message.upload) for message in batch.messages):
@@ -102,23 +98,22 @@ async def live(who: Visitor, parts: UseParts) -> Response:
 
 
 @router.get("/uploads/{upload_id}")
-async def upload_page(request: Request, upload: UploadOnPage, who: Visitor, parts: UseParts) -> Response:
+async def upload_page(request: Request, upload: UploadOnPage, who: Visitor, reader: UseReader) -> Response:
     """Show one upload."""
-    files = await _files(upload, parts, "", "")
-    return page(request, parts, "upload.html", who=who, upload=upload, **files)
+    files = await _files(upload, reader, "", "")
+    return page(request, "upload.html", who=who, upload=upload, **files)
 
 
 @router.get("/uploads/{upload_id}/live")
 async def upload_live(
     upload: UploadOnPage,
     who: Visitor,
-    parts: UseParts,
+    watching: UseWatching,
     last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
 ) -> Response:
     """Send the upload as it is now, whenever it changes, and `end` when nothing more will."""
-    check_streams(who, parts)
-    batches = partial(parts.live.upload, upload.id, position_of(last_event_id))
-    return _stream(_drawn(batch) async for batch in while_signed_in(batches, who, parts))
+    watching.require_room(who)
+    return _stream(_drawn(batch) async for batch in watching.upload(upload.id, who, last_event_id))
 
 
 def _stream(chunks: AsyncIterator[bytes]) -> Response:
@@ -146,33 +141,33 @@ async def files(
     request: Request,
     upload: UploadOnPage,
     who: Visitor,
-    parts: UseParts,
+    reader: UseReader,
     state: State | Literal[""] = "",
     after: After = "",
 ) -> Response:
     """Show a page of the files, failed ones first."""
-    context = await _files(upload, parts, state, after) | {"upload": upload}
+    context = await _files(upload, reader, state, after) | {"upload": upload}
     if asks_for_part(request):
         return part(request, "parts/files.html", **context)
-    return page(request, parts, "upload.html", who=who, **context)
+    return page(request, "upload.html", who=who, **context)
 
 
-async def _files(upload: Upload, parts: Parts, state: State | str, after: str) -> dict[str, Any]:
+async def _files(upload: Upload, reader: ViewReader, state: State | str, after: str) -> dict[str, Any]:
     wanted = [word for word in STATES if word == state] or list(STATES)
-    items, following = await parts.reader.files(upload.id, wanted, after, _FILES)
+    items, following = await reader.files(upload.id, wanted, after, _FILES)
     return {"items": items, "following": following, "state": state, "after": after}
 
 
 @router.get("/uploads/{upload_id}/left-out")
 async def left_out(
-    request: Request, upload: UploadOnPage, who: Visitor, parts: UseParts, after: After = ""
+    request: Request, upload: UploadOnPage, who: Visitor, reader: UseReader, after: After = ""
 ) -> Response:
     """Show a page of what is not uploaded, and why."""
-    items, following = await parts.reader.left_out(upload.id, after, _LEFT_OUT)
+    items, following = await reader.left_out(upload.id, after, _LEFT_OUT)
     context: dict[str, Any] = {"upload": upload, "items": items, "following": following, "after": after}
     if asks_for_part(request):
         return part(request, "parts/left-out.html", **context)
-    return page(request, parts, "left-out.html", who=who, **context)
+    return page(request, "left-out.html", who=who, **context)
 
 
 @router.post("/uploads/{upload_id}/{action}")
@@ -181,12 +176,12 @@ async def control(
     upload: UploadOnPage,
     action: Action,
     who: Visitor,
-    parts: UseParts,
+    steering: Annotated[UploadSteering, use(UploadSteering)],
     path: Annotated[str, Form(max_length=8192)] = "",
     path_b64: Annotated[str, Form(max_length=8192)] = "",
 ) -> Response:
     """Do what the button says, to the upload or to one file of it, and show how the upload is then."""
-    changed = await steer(upload, action, request, who, parts, _named(path, path_b64))
+    changed = await steering.steer(upload, action, who, traceparent(request.scope), _named(path, path_b64))
     if asks_for_part(request):
         return part(request, "parts/upload.html", upload=changed)
     return RedirectResponse(f"/uploads/{upload.id}", 303)
@@ -197,3 +192,57 @@ def _named(path: str, path_b64: str) -> tuple[FilePath, ...]:
         return (FilePath(path=path, path_b64=path_b64 or None),) if path else ()
     except ValidationError as error:
         raise InvalidRequest(f"path: {error.errors(include_url=False)[0]['msg']}") from error
+
+
+@router.get("/history")
+async def history_page(
+    request: Request,
+    who: Visitor,
+    stations: UseStations,
+    mail: Annotated[MailService, use(MailService)],
+    reader: UseReader,
+    text: Annotated[str, Query(max_length=200)] = "",
+    state: UploadState | Literal[""] = "",
+    station: Annotated[str, Query(max_length=200)] = "",
+    since: Day = "",
+    until: Day = "",
+    after: Annotated[str, Query(max_length=2000)] = "",
+) -> Response:
+    """Show the uploads that are looked for, newest first."""
+    search = Search(
+        who.user, text=text, state=state or None, station=station, since=midnight(since), until=midnight(until, 1)
+    )
+    items, following = await reader.find(search, after, _HISTORY)
+    asked = {"text": text, "state": state, "station": station, "since": since, "until": until}
+    context: dict[str, Any] = {
+        "items": items, "asked": asked, "after": after, "following": following, "searched": any(asked.values()),
+        "query": urlencode({name: value for name, value in asked.items() if value}), "me": who.user.id,
+    }  # fmt: skip
+    if asks_for_part(request):
+        return part(request, "parts/history.html", **context)
+    named = [status.station for status in await stations.known()] if who.user.role != "user" else []
+    return page(
+        request, "history.html", who=who, stations=named, states=labels.STATES,
+        mail=await mail.of(who) if mail.on else None,         **context,
+    )  # fmt: skip
+
+
+@router.get("/uploads/{upload_id}/throughput")
+async def upload_throughput(request: Request, upload: UploadOnPage, reader: UseReader) -> Response:
+    """Show how fast an upload has been, as a part of its page."""
+    drawn = chart_of(await reader.flow(upload.id))
+    return part(request, "parts/throughput.html", drawn=drawn, label="Throughput")
+
+
+@router.get("/stations/{station}/throughput")
+async def station_throughput(
+    request: Request,
+    station: Annotated[str, Path(max_length=200)],
+    who: Visitor,  # noqa: ARG001 - one must be signed in
+    stations: UseStations,
+    reader: UseReader,
+) -> Response:
+    """Show how fast a station has been within a day, as a part of a page."""
+    known = await stations.find(station)
+    drawn = chart_of(await reader.station_flow(known.key, datetime.now(UTC)))
+    return part(request, "parts/throughput.html", drawn=drawn, label=f"Throughput of {known.key}")

@@ -1,0 +1,40 @@
+"""The stations that there are: those that are configured, and those that have reported."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from datauploader.contracts import Station
+from datauploader_gateway.errors import UnknownStation
+from datauploader_gateway.projection.reader import StationStatus, ViewReader
+
+
+class StationDirectory:
+    """Knows the stations by their names, and how they are."""
+
+    def __init__(self, reader: ViewReader, configured: Sequence[Station]) -> None:
+        """Read through `reader`; these are there even if they have never reported."""
+        self._reader = reader
+        self.configured = tuple(configured)
+
+    async def all_status(self) -> list[StationStatus]:
+        """Return how all of them are as the view knows it, harvesters included, which report as stations do."""
+        return await self._reader.stations([station.key for station in self.configured], datetime.now(UTC))
+
+    async def known(self) -> list[StationStatus]:
+        """Return all stations as the view knows them, without the harvesters."""
+        return [status for status in await self.all_status() if not Station.parse(status.station).is_harvester]
+
+    async def find(self, text: str) -> Station:
+        """Return the station of this name.
+
+        Raises:
+            UnknownStation: it is neither configured nor has it ever reported.
+        """
+        known = [status.station for status in await self.known()]
+        try:
+            station = Station.parse(text)
+        except ValueError as error:
+            raise UnknownStation(str(error)) from error
+        if station.key not in known:
+            raise UnknownStation(f"there is no station {station.key!r}; there are: {', '.join(known)}")
+        return station
