@@ -9,9 +9,8 @@ They are of production code: services, harvesters, and shared without what tests
   same file that name it; functions of one name in one file are one function. What only a decorator registers has none.
 - A class name is borne by two when classes anywhere in production code have it, inner ones included.
 - An import runs upwards in the gateway when the importer's layer lies below that of what it imports, by the `layers`
-  contracts of import-linter in pyproject.toml, or by `LAYERS` here while no such contract speaks of the gateway. One
-  that a contract ignores counts too. Each pair of modules counts once; modules in no layer do not count. The layers of
-  the present tree are used for a commit as well.
+  contracts of import-linter in pyproject.toml. One that a contract ignores counts too. Each pair of modules counts
+  once; modules in no layer do not count. The layers of the present tree are used for a commit as well.
 - A circle is a set of modules that lead to each other by imports, wherever in a file these stand, as large as can be.
 - The way of one file is the numbered list in docs/tour.md: its entries are the stops, and the paths in backticks in
   them are the files.
@@ -37,16 +36,6 @@ LEFT_OUT = ("datauploader.testing", "datauploader_testing")
 SMALL = 60
 """Fewer lines than this make a small file."""
 GATEWAY = "datauploader_gateway"
-LAYERS = (
-    ("application", "service", "desktop", "doctor", "documents"),
-    ("features",),
-    ("http",),
-    ("auth",),
-    ("events",),
-    ("projection",),
-    ("errors", "metrics", "paths", "redis_client"),
-)
-"""The gateway's layers from the highest to the lowest, while import-linter has no contract about them."""
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 Layers = Sequence[Mapping[str, int]]
@@ -139,7 +128,7 @@ def layers(root: Path) -> Layers:
             }
             if any(f"{name}.".startswith(f"{GATEWAY}.") for name in ranks):
                 found.append(ranks)
-    return found or [{f"{GATEWAY}.{name}": rank for rank, layer in enumerate(LAYERS) for name in layer}]
+    return found
 
 
 def upward(edges: Edges, contracts: Layers) -> list[str]:

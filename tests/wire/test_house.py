@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = {
-    "pyproject.toml": "[project]\nname = 'tiny'\n",
+    "pyproject.toml": (
+        '[[tool.importlinter.contracts]]\nname = "x"\ntype = "layers"\ncontainers = ["datauploader_gateway"]\n'
+        'layers = ["application", "features", "auth"]\n'
+    ),
     "shared/datauploader/__init__.py": "",
     "shared/datauploader/words.py": "class Word:\n    pass\n" + "#\n" * 58,
     "shared/datauploader/once.py": "from datauploader.words import Word\n",
@@ -84,8 +87,8 @@ def test_what_was_counted_is_named(house, tree):
     ]
 
 
-def test_layers_of_import_linter_take_the_place_of_our_own(house, tree):
-    """Whoever writes a contract about the gateway is counted by it."""
+def test_layers_are_those_of_the_contract(house, tree):
+    """Whoever changes the contract about the gateway is counted by the new one."""
     contract = (
         '[[tool.importlinter.contracts]]\nname = "x"\ntype = "layers"\ncontainers = ["datauploader_gateway"]\n'
         'layers = ["(gone) : auth", "features | application"]\n'
