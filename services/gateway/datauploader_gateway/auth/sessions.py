@@ -103,10 +103,14 @@ class Sessions:
             return None
         if user_id is None:  # not "is not known": another request may have remembered it since we asked
             since = await self._redis.get(keys.signed_out(record.user.id))
-            self._remember(key, record.user.id)
+            if len(self._whose) >= _REMEMBERED:
+                self._whose.clear()
+            self._whose[key] = record.user.id
         if _made_before(record, since):
             return None
-        if touch and (record.last_used is None or (now - record.last_used).total_seconds() > self._touch_s):
+        if touch and (
+            record.last_used is None or (now - record.last_used).total_seconds() > min(_TOUCH_S, self._idle_s / 4)
+        ):
             used = record.model_copy(update={"last_used": now})
             left_s = int((record.expires - now).total_seconds()) + 1
             # xx: a session that was revoked meanwhile must not come back
@@ -121,11 +125,6 @@ class Sessions:
             return await self._redis.get(key), None
         kept, since = await self._redis.mget(key, keys.signed_out(user_id))
         return kept, since
-
-    def _remember(self, key: str, user_id: str) -> None:
-        if len(self._whose) >= _REMEMBERED:
-            self._whose.clear()
-        self._whose[key] = user_id
 
     async def standing(self, held: Sequence[tuple[str, SessionRecord]]) -> list[bool]:
         """Tell which records that were good before still are, by their secrets: one question for all of them."""
@@ -199,10 +198,6 @@ class Sessions:
         there = bool(await self._redis.delete(keys.token(text(digest))))
         await self._count()
         return there
-
-    @property
-    def _touch_s(self) -> float:
-        return min(_TOUCH_S, self._idle_s / 4)
 
     def _idle(self, record: SessionRecord, now: datetime) -> int:
         return max(1, min(self._idle_s, int((record.expires - now).total_seconds())))

@@ -103,7 +103,7 @@ class Throttle:
         """
         source = network(address)
         counters: list[Counter] = [(self._pair, (account, source)), (self._address, (source,))]
-        if not await self._acquainted(account, source):
+        if not await self._redis.exists(_known(account, source)):
             counters.append((self._strangers, (account,)))
         for place, (limit, of) in enumerate(counters):
             if not await self._limiter.hit(limit, *of):
@@ -136,20 +136,14 @@ class Throttle:
         for limit, of in counters:
             await self._limiter.storage.incr(limit.key_for(*of), limit.get_expiry(), -1)
 
-    async def _acquainted(self, account: str, source: str) -> bool:
-        return bool(await self._redis.exists(_known(account, source)))
-
     async def _too_many(
         self, item: RateLimitItemPerMinute | RateLimitItemPerHour, *identifiers: str
     ) -> TooManyAttempts:
-        wait_s = max(1, round(await self._limiter.storage.get_expiry(item.key_for(*identifiers)) - await self._now()))
+        now, _ = await self._redis.time()
+        wait_s = max(1, round(await self._limiter.storage.get_expiry(item.key_for(*identifiers)) - now))
         return TooManyAttempts(
             f"too many attempts to sign in; the next one is looked at in {wait_s} s", retry_after_s=wait_s
         )
-
-    async def _now(self) -> float:
-        seconds, _ = await self._redis.time()
-        return float(seconds)
 
 
 def network(address: str) -> str:

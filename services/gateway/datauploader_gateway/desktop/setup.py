@@ -1,11 +1,16 @@
 """The pages of the first start: questions, a trial of the answers, and the way on to the services."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse
@@ -13,12 +18,12 @@ from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
 from datauploader import toml
+from datauploader.runtime.config import CONFIG_VARIABLE
 from datauploader.runtime.service import Check
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults, examples
 from datauploader_gateway.desktop.one_time_login import OneTimeLogin
-from datauploader_gateway.desktop.place import DesktopFolder
-from datauploader_gateway.desktop.trying import try_out
+from datauploader_gateway.desktop.place import DesktopFolder, write_private
 from datauploader_gateway.errors import AlreadySetUp, LinkUsed, NotAllowed
 from datauploader_gateway.http import problems, rendering
 from datauploader_gateway.http.middleware import RequestMiddleware
@@ -27,6 +32,10 @@ from datauploader_gateway.http.server import WebServer
 COOKIE = "datauploader-setup"
 DOOR = "/setup/open"
 STOP_S = 2.0
+TRIAL_S = 90.0
+"""How long the trial of the answers may take."""
+_TOLD = ("catalogue", "remote ", "upload folder ", "rclone")
+"""What the doctor says of these is shown even where it is well."""
 _STATIC = Path(rendering.__file__).parent / "static"
 
 
@@ -104,7 +113,7 @@ async def try_answers(request: Request, setup: UseSetup) -> Response:
     except WrongAnswers as wrong:
         return _questions(request, setup, form, problems=wrong.problems)
     async with setup.trying:
-        checks = await asyncio.to_thread(try_out, document, setup.place)
+        checks = await asyncio.to_thread(_try_out, document, setup.place)
     return _questions(request, setup, form, checks=checks)
 
 
@@ -148,6 +157,36 @@ def _questions(
         "folder": str(setup.place.folder), "examples": examples(),
     }  # fmt: skip
     return rendering.templates.TemplateResponse(request, "setup.html", context, 422 if problems else 200)
+
+
+def _try_out(document: Mapping[str, Any], place: DesktopFolder) -> list[Check]:
+    """Run `datauploader doctor` on a configuration that is not kept; return what it says, what is wrong first.
+
+    A process of its own: what is tried stays out of this one's settings, and the secrets out of every argument.
+    """
+    place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=place.folder) as name:
+        config = Path(name) / "datauploader.toml"
+        write_private(config, toml.dumps({**document, "state_dir": name, "broker": "memory://"}))
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAUPLOADER_")}
+        environment = kept | {CONFIG_VARIABLE: str(config), "DATAUPLOADER_CLIENT_DIR": name}
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "datauploader", "doctor", "--json"],
+                env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return [Check("trial", ok=False, detail=f"no answer within {TRIAL_S:.0f} s")]
+    return _read_checks(done.stdout, done.stderr)
+
+
+def _read_checks(out: bytes, err: bytes) -> list[Check]:
+    try:
+        checks = [Check(each["name"], each["ok"], each["detail"]) for each in json.loads(out)["checks"]]
+    except (ValueError, KeyError, TypeError):
+        return [Check("trial", ok=False, detail=err.decode(errors="replace")[-300:].strip() or "it gave no message")]
+    told = [check for check in checks if not check.ok or check.name.startswith(_TOLD)]
+    return sorted(told, key=lambda check: check.ok)
 
 
 class SetupServer:

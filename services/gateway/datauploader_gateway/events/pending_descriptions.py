@@ -88,7 +88,8 @@ class PendingDescriptions:
                 if db.execute(query, (now + pause, *key)).rowcount:
                     Outbox.put(db, decode(row["event"]))
                     log.info("description_repeated", subject=row["subject"], word=row["event_id"])
-            db.execute("DELETE FROM words WHERE time < ?", (_long_ago(now - self._kept_s),))
+            long_ago = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now - self._kept_s))
+            db.execute("DELETE FROM words WHERE time < ?", (long_ago,))
         return True
 
 
@@ -96,7 +97,3 @@ def _subject(data: EventData) -> str:
     if isinstance(data, InvestigationDescribed | InvestigationAnnotated):
         return f"investigation:{data.investigation}"
     return f"dataset:{data.upload_id}"
-
-
-def _long_ago(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -41,7 +41,9 @@ class RequestMiddleware:
         answer = _Answer(scope, send, secure=self._secure)
         with structlog.contextvars.bound_contextvars(trace_id=trace_id(scope)):
             try:
-                _check_length(headers)
+                length = headers.get("content-length", "0")
+                if not length.isdigit() or int(length) > LARGEST_BODY:
+                    raise TooLarge(f"the body has more than {LARGEST_BODY} bytes")  # noqa: TRY301 - answered as all
                 await self._app(scope, _Limited(receive), answer)
             except Exception as error:  # the dispatch boundary: every answer goes through here, or lacks its headers
                 if answer.begun:
@@ -49,12 +51,6 @@ class RequestMiddleware:
                 await of_error(error, scope)(scope, receive, answer)
             finally:
                 answer.count()
-
-
-def _check_length(headers: Headers) -> None:
-    length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > LARGEST_BODY:
-        raise TooLarge(f"the body has more than {LARGEST_BODY} bytes")
 
 
 class _Limited:

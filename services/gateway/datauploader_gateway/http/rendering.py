@@ -21,7 +21,6 @@ from datauploader_gateway.http import labels
 from datauploader_gateway.http.dependencies import provided
 from datauploader_gateway.projection.files import File
 from datauploader_gateway.projection.projection_status import ProjectionStatus
-from datauploader_gateway.projection.summary import Upload
 
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 
@@ -94,10 +93,6 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
-def _address(upload: Upload) -> str:
-    return f"/uploads/{upload.id}"
-
-
 def _packed(file: File | RestlessFile) -> str:
     """Write a path in base64, whatever its bytes are: a form brings it back unchanged."""
     return file.path_b64 or base64.b64encode(file.path.encode()).decode("ascii")
@@ -112,7 +107,7 @@ templates.env.filters |= {
     "when": _when,
     "sentence": _sentence,
     "safe_text": safe,
-    "address": _address,
+    "address": lambda upload: f"/uploads/{upload.id}",
     "state": labels.state,
     "file_state": labels.file_state,
     "share": labels.share,

@@ -149,7 +149,7 @@ class ViewReader:
             if len(places) > limit:
                 break
         more = len(places) > limit
-        items = await self._described(upload_id, [path for _, path in places[:limit]])
+        items = [describe(known) for known in await self._known(upload_id, [path for _, path in places[:limit]])]
         return items, pack_cursor(*places[limit - 1]) if more else None
 
     async def by_path(
@@ -295,9 +295,6 @@ class ViewReader:
                     not created or _is_behind((upload.created, upload.id), (created, last.decode(errors="replace")))
                 ):
                     yield upload
-
-    async def _described(self, upload_id: str, paths: Sequence[bytes]) -> list[File]:
-        return [describe(known) for known in await self._known(upload_id, paths)]
 
     async def _known(self, upload_id: str, paths: Sequence[bytes], *, failures: bool = True) -> list[KnownFile]:
         if not paths:

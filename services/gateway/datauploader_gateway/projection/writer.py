@@ -91,7 +91,8 @@ class ViewWriter:
             _write_flow(pipe, event, flow)
             self._index(pipe, event)
             _tell(pipe, event, changes)
-            self._age(pipe, upload_id)
+            for name in _names(upload_id):
+                pipe.expire(name, self._kept_s)
             crash_point("gateway.folding")
             self._commit(pipe)
         crash_point("gateway.folded")
@@ -126,10 +127,6 @@ class ViewWriter:
         score = {data.upload_id: event.time.timestamp()}
         for index in (keys.UPLOADS, keys.of_person(data.requested_by.id)):
             pipe.zadd(index, score)
-
-    def _age(self, pipe: Pipeline, upload_id: str) -> None:
-        for name in _names(upload_id):
-            pipe.expire(name, self._kept_s)
 
     def _report(self, event: Event[EventData], data: StationReported) -> bool:
         field = f"{event.station.key}|{data.service}"

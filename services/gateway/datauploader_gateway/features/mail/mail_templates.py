@@ -29,10 +29,6 @@ def clean(text: str) -> str:
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text)
 
 
-def _files(number: int) -> str:
-    return count(number, "file")
-
-
 @cache
 def _environment(folder: Path | None) -> Environment:
     """Return what reads the templates; each is compiled once, and again when its file has changed."""
@@ -43,7 +39,7 @@ def _environment(folder: Path | None) -> Environment:
         finalize=lambda value: clean(value) if isinstance(value, str) else value,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"size": size, "count": "{:,}".format, "files": _files}
+    made.filters |= {"size": size, "count": "{:,}".format, "files": lambda number: count(number, "file")}
     return made
 
 

@@ -47,9 +47,10 @@ async def receipt_page(
     context = {"upload": upload, **await _files(upload, reader, after)}
     if asks_for_part(request) and after:
         return part(request, "parts/receipt-files.html", **context)
+    doi = f"https://doi.org/{quote(upload.doi)}" if _DOI.fullmatch(upload.doi) else ""
     left_out, more = await reader.left_out(upload.id, "", _LEFT_OUT)
     return page(request, "receipt.html", who=who, receipt=await receipts.receipt(upload), ways=WAYS,
-        doi=_link_of(upload.doi), downloads=(manifest.NAME, crate.NAME), left_out=left_out, more_left_out=more,
+        doi=doi, downloads=(manifest.NAME, crate.NAME), left_out=left_out, more_left_out=more,
         mail=await _mail(upload, who, mail), **context,
     )  # fmt: skip
 
@@ -67,7 +68,3 @@ async def _mail(upload: Upload, who: Visitor, mail: MailService) -> dict[str, An
         return None
     found = await mail.of(who)
     return {"address": found.address, "on": await mail.wanted_about(upload), "any": found.on}
-
-
-def _link_of(doi: str) -> str:
-    return f"https://doi.org/{quote(doi)}" if _DOI.fullmatch(doi) else ""
