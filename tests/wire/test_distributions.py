@@ -122,3 +122,10 @@ def test_one_line_installs_the_command_with_what_it_runs(name):
     """`pipx install` and `uv tool install` offer the programs of the distribution that they are given, of no other."""
     (project,) = [one for one in PROJECTS.values() if one["name"] == f"ceric-datauploader-{name}"]
     assert project["scripts"] == {"datauploader": "datauploader_client.cli:main"}
+
+
+def test_the_icon_of_the_installer_is_drawn_from_a_file_that_is_there():
+    """Whoever moves the gateway's pictures finds out before somebody builds an installer."""
+    code = "import windows_installer; print(windows_installer.DRAWING)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "deploy", capture_output=True, text=True, check=True)
+    assert Path(ran.stdout.strip()).is_file(), ran.stdout
