@@ -94,7 +94,9 @@ class _Foundation:
     questions: QueryClient
     provider: Provider | None
     sessions: Sessions
+    live: LiveStreams
     monitor: StreamSessionMonitor[Caller]
+    mail: MailSender
     audit: AuditLog
     throttle: Throttle
 
@@ -238,17 +240,16 @@ class GatewayService:
         self._post = self._make_post(client, reader)
         authentication = Authentication(sessions, self._accounts, provider, settings)
         foundation = _Foundation(
-            client, reader, questions, provider, sessions, monitor, AuditLog(client), Throttle(client, settings)
-        )
+            client, reader, questions, provider, sessions, self._live, monitor, self._post, AuditLog(client),
+            Throttle(client, settings),
+        )  # fmt: skip
         provided = (*self._use_cases(foundation), *self._desktop())
         return Running(self._live, monitor, authentication, self._post, provider, client, provided)
 
     def _use_cases(self, on: "_Foundation") -> tuple[object, ...]:
         """Make what routes depend on."""
         settings, context = self._settings, self._context
-        assert self._live is not None
-        assert self._post is not None
-        addresses = self._post.addresses
+        addresses = on.mail.addresses
         commands = publisher.CommandPublisher(
             self._store, self._outbox, self._pending_requests, self._signer, self._writer
         )
@@ -283,7 +284,7 @@ class GatewayService:
             StorageAudits(on.reader, commands, on.audit),
             MailService(addresses, on.audit, on=settings.mail.on),
             UploadSteering(on.reader, commands, on.audit),
-            UploadWatching(self._live, on.monitor, settings.streams_per_person),
+            UploadWatching(on.live, on.monitor, settings.streams_per_person),
             InvestigationService(on.questions, on.reader, descriptions, on.audit, context.settings),
             OperationsService(stations, health, dead_letters, on.audit, links),
         )  # fmt: skip

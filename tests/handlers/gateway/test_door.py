@@ -1,9 +1,11 @@
 """The door as a whole: what is public, what headers protect, what machines may ask."""
 
+import inspect
 import json
 from typing import Any
 
 import pytest
+from fastapi.routing import iter_route_contexts
 
 from datauploader_gateway import application
 
@@ -163,3 +165,17 @@ def test_a_taken_port_is_named(facility: Any, open_facility: Any) -> None:
 def test_the_api_lies_under_one_prefix() -> None:
     """Clients count on it."""
     assert application.API == "/api/v1"
+
+
+def test_everything_that_routes_depend_on_is_made_at_the_start(facility: Any) -> None:
+    """A use case that nobody makes would be missed by the first person who needs it."""
+    app = facility.gateway._web._server.config.app
+    waiting = [route.dependant for route in iter_route_contexts(app.routes) if getattr(route, "dependant", None)]
+    kinds = set()
+    while waiting:
+        one = waiting.pop()
+        waiting += one.dependencies
+        if getattr(one.call, "__qualname__", "") == "use.<locals>.find":
+            kinds.add(inspect.getclosurevars(one.call).nonlocals["kind"])
+    assert len(kinds) > 15
+    assert kinds - set(app.state.provided) == set()
