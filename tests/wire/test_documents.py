@@ -122,6 +122,15 @@ def test_every_path_that_a_document_names_is_there(name: str) -> None:
     assert missing == [], f"{name} names files that are not there"
 
 
+def test_every_file_that_the_protections_name_is_there() -> None:
+    """They say the end of a path; whoever takes the protecting line away must find it."""
+    named = set(re.findall(r"`([a-z_/]+\.py)`", (TREE / "docs/protections.md").read_text("utf-8")))
+    folders = ("shared", "services", "harvesters")
+    sources = [path.relative_to(TREE).as_posix() for folder in folders for path in (TREE / folder).rglob("*.py")]
+    assert len(named) > 50
+    assert sorted(name for name in named if not any(source.endswith(name) for source in sources)) == []
+
+
 @pytest.mark.parametrize("name", HELD)
 def test_every_link_of_a_document_leads_to_a_file(name: str) -> None:
     """Links within the tree are relative, so that they work wherever it is read."""
