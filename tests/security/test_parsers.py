@@ -13,7 +13,7 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.questions import QUESTIONS
 from datauploader.contracts.registry import EVENTS
 from datauploader.errors import ConfigurationError, QuestionRefused, RequestRefused
-from datauploader.messaging.rabbit import rpc_client
+from datauploader.messaging.rabbit import rpc
 from datauploader_client.sse import read_events
 from datauploader_gateway.http.dependencies import Site, secret_of
 from datauploader_transfer.domain.failures import classify
@@ -63,16 +63,16 @@ def test_a_question_is_read_or_refused(kind: Any, body: bytes) -> None:
 def test_an_answer_is_read_or_counts_as_unreadable(kind: Any, body: bytes) -> None:
     """Whatever a station answers with ends in one of the errors that the asker expects."""
     try:
-        rpc_client._read(body, kind)
-    except (QuestionRefused, *rpc_client.UNREADABLE):
+        rpc._read_answer(body, kind)
+    except (QuestionRefused, *rpc.UNREADABLE):
         return
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"ok":' * 100_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000])
 def test_a_deep_answer_is_unreadable(body: bytes) -> None:
     """The thread that owns the broker's connection lives on."""
-    with pytest.raises(rpc_client.UNREADABLE):
-        rpc_client._read(body, next(iter(QUESTIONS.values())))
+    with pytest.raises(rpc.UNREADABLE):
+        rpc._read_answer(body, next(iter(QUESTIONS.values())))
 
 
 @given(st.fixed_dictionaries({"hash": anything}) | st.fixed_dictionaries({"error": st.text(max_size=60)}))

@@ -10,7 +10,7 @@ from datauploader.contracts.questions import Folder, ListFolder, MayUpload, Uplo
 from datauploader.contracts.uploads import UploadOpened, UploadSealed
 from datauploader.errors import Park, Retry
 from datauploader.messaging.port import Start
-from datauploader.messaging.rabbit.refusals import FORBIDDEN
+from datauploader.messaging.rabbit.channel import FORBIDDEN
 from datauploader.messaging.topology import (
     EVENTS,
     PARKED,

@@ -17,7 +17,7 @@ from datauploader.contracts.questions import Folder, ListFolder, MayUpload, Uplo
 from datauploader.contracts.uploads import UploadSealed
 from datauploader.errors import NoAnswer
 from datauploader.messaging.port import Start
-from datauploader.messaging.rabbit.refusals import FORBIDDEN
+from datauploader.messaging.rabbit.channel import FORBIDDEN
 from datauploader.messaging.topology import (
     ANSWERS,
     BACK,

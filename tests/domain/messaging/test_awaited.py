@@ -2,7 +2,7 @@
 
 import pytest
 
-from datauploader.messaging.rabbit.delayed_retries import DelayedRetries
+from datauploader.messaging.rabbit.dead_letters import DelayedRetries
 
 pytestmark = pytest.mark.fault("F63")
 

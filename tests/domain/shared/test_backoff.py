@@ -16,8 +16,8 @@ import pytest
 
 from datauploader.contracts import AuditRequested, DatasetDescribed, Event, EventData, Person
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError
-from datauploader.messaging.rabbit import supervision
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.connection import keep
+from datauploader.messaging.rabbit.options import Tuning
 from datauploader.plugins.harvester import file_queue
 from datauploader.reliability import Outbox, Schema, Store, inbox
 from datauploader.reliability import outbox as outbox_state
@@ -486,7 +486,7 @@ def test_the_broker_is_reached_for_again_at_once_up_to_a_quarter_of_a_minute(mon
         monkeypatch.setattr(random, "random", lambda: chance)
         monkeypatch.setattr(random, "uniform", lambda least, most: least + (most - least) * chance)
         with pytest.raises(asyncio.CancelledError):
-            await supervision.keep(attempt, lambda _: None, Tuning())
+            await keep(attempt, lambda _: None, Tuning())
         return slept
 
     assert asyncio.run(told(1.0)) == pytest.approx(expected)

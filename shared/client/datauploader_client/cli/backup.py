@@ -80,7 +80,7 @@ def _check_log_is_new(made: datetime) -> None:
 
 
 def _restore_log(settings: Settings, restored: backups.Restored) -> int:
-    from datauploader.messaging.rabbit.restoring import restore_log  # noqa: PLC0415 - memory:// runs without pika
+    from datauploader.messaging.rabbit.administration import restore_log  # noqa: PLC0415 - memory:// runs without pika
 
     return restore_log(settings.broker.get_secret_value(), restored.events())
 

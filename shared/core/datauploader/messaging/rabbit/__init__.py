@@ -4,7 +4,7 @@ import logging
 
 from datauploader.messaging.rabbit.administration import apply_topology, check_topology
 from datauploader.messaging.rabbit.bus import RabbitBus
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.options import Tuning
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # everything that it would log is said by us, in sentences
 

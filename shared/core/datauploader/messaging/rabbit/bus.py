@@ -28,20 +28,17 @@ from datauploader.messaging.port import (
     StationAnswerer,
     told_by_key,
 )
-from datauploader.messaging.rabbit.address import AmqpAddress
-from datauploader.messaging.rabbit.connection import BrokerConnection
+from datauploader.messaging.rabbit.connection import AmqpAddress, BrokerConnection
 from datauploader.messaging.rabbit.consumer import QueueSource
-from datauploader.messaging.rabbit.counting import count_all
-from datauploader.messaging.rabbit.dead_letters import DeadLetterQueues
-from datauploader.messaging.rabbit.delayed_retries import DelayedRetries
+from datauploader.messaging.rabbit.dead_letters import DeadLetterQueues, DelayedRetries
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import outgoing
+from datauploader.messaging.rabbit.options import Tuning
 from datauploader.messaging.rabbit.publisher import Publisher
-from datauploader.messaging.rabbit.rpc_client import RpcClient
-from datauploader.messaging.rabbit.rpc_server import RpcServerSource
+from datauploader.messaging.rabbit.rpc import RpcClient, RpcServerSource
 from datauploader.messaging.rabbit.stream_consumer import StreamSource
 from datauploader.messaging.rabbit.subscription import Source, Subscription
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.topology import count_all
 from datauploader.messaging.rights import Speakers
 from datauploader.messaging.topology import Queue, asked_queue, question_key, stations_key, stations_queue
 

@@ -13,14 +13,12 @@ from pika.spec import BasicProperties
 from datauploader.errors import BrokerRefused
 from datauploader.messaging.blueprint import claim
 from datauploader.messaging.port import Ownership
-from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.rabbit.channel import FORBIDDEN, Channel, ChannelRefused
 from datauploader.messaging.rabbit.connection import BrokerConnection
-from datauploader.messaging.rabbit.counting import QueueCounter
-from datauploader.messaging.rabbit.declaration import establish
 from datauploader.messaging.rabbit.message import Outgoing
+from datauploader.messaging.rabbit.options import Tuning
 from datauploader.messaging.rabbit.publisher import Publisher
-from datauploader.messaging.rabbit.refusals import FORBIDDEN, ChannelRefused
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.topology import QueueCounter, establish
 from datauploader.messaging.topology import CLAIMS, Queue
 
 _PAUSE_S = 0.1

@@ -1,26 +1,106 @@
-"""A connection to the broker that comes back by itself."""
+"""A connection to the broker that comes back by itself: where it leads, and what keeps it alive."""
 
 import asyncio
+import os
+import random
+import socket
+import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import pika
 import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError
-from datauploader.messaging.rabbit.address import AmqpAddress
-from datauploader.messaging.rabbit.channel import Channel, settle
+from datauploader.errors import BrokerRefused, BrokerUnreachable, ConfigurationError, MessagingError
+from datauploader.messaging.rabbit.channel import PIKA_ERRORS, Channel, explain_connection, settle
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
-from datauploader.messaging.rabbit.refusals import PIKA_ERRORS, explain_connection
-from datauploader.messaging.rabbit.supervision import keep
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.options import Tuning
+from datauploader.reliability.backoff import Backoff
 
 log = structlog.get_logger()
 
+HEARTBEAT_S = 30
+CONNECT_S = 5
+"""Seconds that the network may take for each address of the broker's host."""
+HANDSHAKE_S = 10
+"""Seconds until a connection that is not open yet counts as failed."""
+JITTER = 0.5
 _LOOK_S = 0.02
 _GOODBYE_S = 0.4
 """Seconds for each of the two ways of leaving: with the broker's help, and without."""
+
+
+class AmqpAddress:
+    """An AMQP address, a broker's URL, read once; it never shows its password."""
+
+    def __init__(self, url: str, name: str) -> None:
+        """Read the URL; pika's query parameters (`heartbeat=…`) and `cafile=…` are understood.
+
+        Raises:
+            ConfigurationError: the URL cannot be read; the message does not repeat it, it holds a password.
+        """
+        self._url, self._cafile = _without_cafile(url)
+        self.name = name
+        first = self.parameters("")
+        self.user: str = first.credentials.username
+        self.place = f"{first.host}:{first.port}, virtual host {first.virtual_host!r}"
+
+    def parameters(self, purpose: str) -> pika.URLParameters:
+        """Build pika's parameters for one connection, named for a reader of the management page."""
+        try:
+            parameters = pika.URLParameters(self._url)
+            if parameters.ssl_options is not None:
+                _verify(parameters, self._cafile)
+        except (ValueError, TypeError, OSError) as error:
+            raise ConfigurationError(
+                f"the broker address cannot be read ({type(error).__name__}); write amqps://user:password@host/vhost, "
+                "with every / : @ ? # % of user, password and vhost percent-encoded; a cafile must exist"
+            ) from None
+        if "heartbeat" not in self._url:
+            parameters.heartbeat = HEARTBEAT_S
+        parameters.socket_timeout, parameters.stack_timeout = CONNECT_S, HANDSHAKE_S
+        parameters.connection_attempts = 1
+        parameters.client_properties = {
+            "connection_name": f"{self.name} ({socket.gethostname()}, {os.getpid()}) {purpose}",
+            "product": "DataUploader",
+        }
+        return parameters
+
+
+def _without_cafile(url: str) -> tuple[str, str | None]:
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    cafile = query.pop("cafile", None)
+    return (urlunsplit(parts._replace(query=urlencode(query))), cafile) if cafile else (url, None)
+
+
+def _verify(parameters: pika.URLParameters, cafile: str | None) -> None:
+    """Check the broker's certificate and its name; pika alone would not say which name to expect."""
+    given = parameters.ssl_options
+    context = ssl.create_default_context(cafile=cafile) if cafile else given.context
+    parameters.ssl_options = pika.SSLOptions(context, given.server_hostname or parameters.host)
+
+
+async def keep(attempt: Callable[[], Awaitable[None]], note: Callable[[MessagingError], None], tuning: Tuning) -> None:
+    """Repeat an attempt for ever, with exponential back-off that is short again after an attempt that has lasted.
+
+    Each attempt lasts until it fails, and says so with a MessagingError.
+    """
+    away = Backoff(tuning.backoff_first_s, tuning.backoff_most_s, jitter=JITTER)
+    refused = Backoff(tuning.backoff_first_s, tuning.refused_s, jitter=JITTER)
+    failures = 0
+    while True:
+        begun = time.monotonic()
+        try:
+            await attempt()
+        except MessagingError as error:
+            note(error)
+            failures = 1 if time.monotonic() - begun > tuning.stable_s else failures + 1
+            backoff = refused if isinstance(error, BrokerRefused) else away
+            await asyncio.sleep(backoff.wait_s(failures, chance=random.random()))  # noqa: S311 - hides nothing
 
 
 class _Connection(AsyncioConnection):  # type: ignore[misc]  # pika has no types

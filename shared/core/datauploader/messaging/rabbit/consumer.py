@@ -17,12 +17,12 @@ from datauploader.messaging.provenance import from_queue
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.claims import ClaimedQueue
 from datauploader.messaging.rabbit.connection import BrokerConnection
-from datauploader.messaging.rabbit.declaration import establish, missing_parts
-from datauploader.messaging.rabbit.delayed_retries import DelayedRetries
+from datauploader.messaging.rabbit.dead_letters import DelayedRetries
 from datauploader.messaging.rabbit.message import ATTEMPT, FAILURES, FORGED, SAID_BY, Outgoing, count, forwarded, sender
+from datauploader.messaging.rabbit.options import Tuning
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.subscription import Received, Settle
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.topology import establish, missing_parts
 from datauploader.messaging.rights import Speakers
 from datauploader.messaging.settlement import Settlement, handle, identify
 from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name, retry_queue_names

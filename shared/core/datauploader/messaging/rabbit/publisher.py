@@ -11,20 +11,52 @@ import structlog
 
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError, Unroutable
 from datauploader.messaging.blueprint import event_log, shared_topology
-from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.connection import BrokerConnection
-from datauploader.messaging.rabbit.declaration import establish
+from datauploader.messaging.rabbit.channel import FORBIDDEN, Channel, ChannelRefused
+from datauploader.messaging.rabbit.connection import BrokerConnection, keep
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import Outgoing
-from datauploader.messaging.rabbit.queue_existence import QueueExistenceCache
-from datauploader.messaging.rabbit.refusals import FORBIDDEN, ChannelRefused
-from datauploader.messaging.rabbit.supervision import keep
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.options import Tuning
+from datauploader.messaging.rabbit.topology import establish
 
 log = structlog.get_logger()
 
 _SWEEP_S = 0.2
 _LOOK_S = 0.01
+
+
+class QueueExistenceCache:
+    """Which queues exist, kept for a short while, because the log's binding makes `mandatory` blind to their absence.
+
+    An absence is looked up every time.
+    """
+
+    def __init__(self, connection: BrokerConnection, believed_s: float) -> None:
+        self._connection, self._believed_s = connection, believed_s
+        self._seen: dict[str, float] = {}
+        self._channel: Channel | None = None
+
+    def forget_queue(self) -> None:
+        """Believe nothing any more, as after a reconnect."""
+        self._seen.clear()
+
+    def unsure(self, names: Iterable[str]) -> list[str]:
+        """Name those that must be looked for."""
+        oldest = time.monotonic() - self._believed_s
+        return [name for name in names if self._seen.get(name, oldest) <= oldest]
+
+    async def missing(self, names: Iterable[str]) -> set[str]:
+        """Look for these queues, and name those that are not there."""
+        absent = set()
+        for name in names:
+            if self._channel is None or not self._channel.is_open:
+                self._channel = await self._connection.channel()
+            try:
+                await self._channel.declare_queue(name, passive=True)
+            except ChannelRefused:
+                absent.add(name)
+            else:
+                self._seen[name] = time.monotonic()
+        return absent
 
 
 class Publisher:

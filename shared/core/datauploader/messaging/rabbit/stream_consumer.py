@@ -12,10 +12,10 @@ from datauploader.messaging.port import Handler, Start
 from datauploader.messaging.provenance import from_log
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.connection import BrokerConnection
-from datauploader.messaging.rabbit.declaration import establish
 from datauploader.messaging.rabbit.message import sender
+from datauploader.messaging.rabbit.options import Tuning
 from datauploader.messaging.rabbit.subscription import Received, Settle
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.topology import establish
 from datauploader.messaging.rights import Speakers
 from datauploader.messaging.settlement import read_entry
 from datauploader.messaging.topology import LOG

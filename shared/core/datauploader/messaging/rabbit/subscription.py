@@ -1,4 +1,4 @@
-"""What every consumer has in common: a channel that comes back, jobs for threads, and an orderly end."""
+"""What every consumer has in common: a channel that comes back, threads for its jobs, and an orderly end."""
 
 import asyncio
 import threading
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import structlog
@@ -15,19 +16,16 @@ from pika.spec import BasicProperties
 from datauploader.errors import BrokerUnreachable, MessagingError
 from datauploader.messaging.provenance import DeliveryPath
 from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.connection import BrokerConnection
+from datauploader.messaging.rabbit.connection import BrokerConnection, keep
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import came
-from datauploader.messaging.rabbit.supervision import keep
-from datauploader.messaging.rabbit.tuning import Tuning
-from datauploader.messaging.rabbit.workers import HandlerThreads
+from datauploader.messaging.rabbit.options import Tuning
+from datauploader.reliability.worker import WorkerThread
 
 log = structlog.get_logger()
 
 _MARGIN_S = 0.5
 """What the owner's thread may take beyond a deadline to say that it has passed."""
-
-
 _CANCEL_S = 2.0
 """What a broker that does not answer may take to stop delivering."""
 
@@ -60,6 +58,30 @@ class Source(Protocol):
 
     def work(self, received: Received, stopping: threading.Event) -> Settle:
         """Do the work for a message, in a worker's thread, and return what is left for the owner's."""
+
+
+class HandlerThreads:
+    """A pool of handler threads, fixed in number, that take jobs in order; one that hangs does not keep the process."""
+
+    def __init__(self, count: int, name: str) -> None:
+        """Start the threads."""
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._count = count
+        for number in range(count):
+            WorkerThread(self._run, name=f"{name}.{number}").start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have a thread do this when those before it are begun; the job deals with its own exceptions."""
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        """Let the threads end when they have done what was submitted; do not wait for them."""
+        for _ in range(self._count):
+            self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
 
 
 class Subscription:

@@ -1,9 +1,11 @@
-"""Request-reply over the broker, the client's side: a question with an address for its answer and a deadline."""
+"""Request and reply over the broker: the client that asks questions, and the server that answers them."""
 
 import asyncio
 import json
 import secrets
+import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -11,22 +13,22 @@ from typing import Any, Generic, TypeVar
 import structlog
 from pika import DeliveryMode
 from pika.spec import BasicProperties
+from pydantic import ValidationError
 
-from datauploader.contracts.address import Station
+from datauploader.contracts.address import Station, matches
 from datauploader.contracts.model import WireModel
+from datauploader.contracts.questions import QUESTIONS as KINDS
 from datauploader.contracts.questions import Question
 from datauploader.errors import BrokerRefused, MessagingError, NoAnswer, QuestionRefused, Unroutable
-from datauploader.messaging.blueprint import shared_topology
-from datauploader.messaging.rabbit.channel import Channel
-from datauploader.messaging.rabbit.connection import BrokerConnection
-from datauploader.messaging.rabbit.counting import QueueCounter
-from datauploader.messaging.rabbit.declaration import establish
+from datauploader.messaging.blueprint import asked, shared_topology
+from datauploader.messaging.rabbit.channel import FORBIDDEN, NOT_FOUND, Channel, ChannelRefused
+from datauploader.messaging.rabbit.connection import BrokerConnection, keep
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.message import Outgoing, came
+from datauploader.messaging.rabbit.options import Tuning
 from datauploader.messaging.rabbit.publisher import Publisher
-from datauploader.messaging.rabbit.refusals import FORBIDDEN, NOT_FOUND, ChannelRefused
-from datauploader.messaging.rabbit.supervision import keep
-from datauploader.messaging.rabbit.tuning import Tuning
+from datauploader.messaging.rabbit.subscription import Received, Settle
+from datauploader.messaging.rabbit.topology import QueueCounter, establish
 from datauploader.messaging.rights import Speakers
 from datauploader.messaging.topology import ANSWERS, QUESTIONS, answer_queues, asked_queue, question_key
 
@@ -36,6 +38,7 @@ A = TypeVar("A", bound=WireModel)
 
 UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
 """What reading an answer may raise that is none."""
+_KINDS = {kind.name: kind for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class RpcClient:
             log.warning("answer_ignored", question=pending.question.name, user=how.user, key=pending.key)
             return
         try:
-            pending.succeed(_read(body, pending.answer))
+            pending.succeed(_read_answer(body, pending.answer))
         except QuestionRefused as refusal:
             pending.fail(refusal)
         except UNREADABLE:
@@ -206,8 +209,85 @@ class RpcClient:
         self._problem = error
 
 
-def _read(body: bytes, answer: type[A]) -> A:
+def _read_answer(body: bytes, answer: type[A]) -> A:
     document = json.loads(body)
     if "error" in document:
         raise QuestionRefused(str(document["error"]["code"]), str(document["error"]["message"]))
     return answer.model_validate(document["ok"])
+
+
+class RpcServerSource:
+    """An RPC server's source, the questions to one service; askers see whether anybody consumes the queue."""
+
+    def __init__(
+        self, queue: str, bound: str, answerer: Callable[[Question, str], WireModel], *, connection: BrokerConnection,
+        publisher: Publisher, tuning: Tuning, speakers: Speakers, user: str, declare: bool, workers: int,
+    ) -> None:  # fmt: skip
+        """Answer what comes under the keys of `bound`, as this user; the answerer is told the key."""
+        self._queue, self._bound, self._answerer = queue, bound, answerer
+        self._speakers, self._user = speakers, user
+        self._connection, self._publisher = connection, publisher
+        self._tuning, self._declare, self._workers = tuning, declare, workers
+
+    async def attach(
+        self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
+    ) -> None:
+        """Make the queue and begin to answer."""
+        await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
+        await self.heal()
+        await channel.prefetch(self._workers)
+        await channel.consume(self._queue, on_message, tag)
+
+    async def heal(self) -> None:
+        """Make the queue again, and bind it."""
+        await establish(self._connection, asked(self._queue, self._bound), declare=self._declare)
+
+    def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
+        """Find the answer, and send it to whoever asked; what nobody had the right to ask stays without one."""
+        if reason := self._forged(received):
+            log.warning("question_ignored", queue=self._queue, key=received.came.key[:200], reason=reason)
+            return lambda: received.channel.ack(received.tag)
+        answer = json.dumps(self._answer(received)).encode()
+        return lambda: self._reply(received, answer)
+
+    def _forged(self, received: Received) -> str:
+        came, reply_to = received.came, received.properties.reply_to or ""
+        if came.exchange != QUESTIONS or came.moved or not matches(self._bound, came.key):
+            return "it came by a way that its sender has no right to"
+        if not self._speakers.may_ask(came.user, came.key):
+            return f"{came.user or 'somebody who gives no name, as former releases do,'} may not ask that"
+        if not reply_to.startswith(self._speakers.who(came.user).answers):
+            return f"{came.user} wants the answer sent to somebody else"
+        return ""
+
+    def _answer(self, received: Received) -> dict[str, object]:
+        try:
+            return {"ok": self._answerer(_read_question(received), received.came.key).model_dump(mode="json")}
+        except QuestionRefused as refusal:
+            return {"error": {"code": refusal.code, "message": str(refusal)}}
+        except Exception:  # the dispatch boundary: whatever an answerer raises is an answer
+            log.exception("question_failed", question=received.properties.type)
+            service = self._queue.split(".")[0]
+            return {"error": {"code": "internal", "message": f"{service} could not answer; its log says why"}}
+
+    def _reply(self, received: Received, answer: bytes) -> None:
+        properties = BasicProperties(
+            content_type="application/json",
+            correlation_id=received.properties.correlation_id,
+            user_id=self._user,
+            delivery_mode=DeliveryMode.Transient,
+        )
+        self._publisher.send(Outgoing(ANSWERS, received.properties.reply_to, answer, properties, lossy=True))
+        received.channel.ack(received.tag)
+
+
+def _read_question(received: Received) -> Question:
+    kind = _KINDS.get(received.properties.type or "")
+    if kind is None:
+        raise QuestionRefused("unknown-question", f"nobody here answers {str(received.properties.type)[:100]!r}")
+    try:
+        return kind.model_validate_json(received.body)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "the question"
+        raise QuestionRefused("invalid-question", f"{where}: {problem['msg']}") from error

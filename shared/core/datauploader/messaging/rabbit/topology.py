@@ -1,12 +1,14 @@
-"""Making the blueprint true on the broker, or finding out where it is not."""
+"""Making the blueprint true on the broker, or finding out where it is not, and how full its queues are."""
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from datauploader.errors import BrokerRefused
 from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, Blueprint
-from datauploader.messaging.rabbit.channel import Channel
+from datauploader.messaging.port import QueueState
+from datauploader.messaging.rabbit.channel import CONTRADICTION, FORBIDDEN, NOT_FOUND, Channel, ChannelRefused
 from datauploader.messaging.rabbit.connection import BrokerConnection
-from datauploader.messaging.rabbit.refusals import CONTRADICTION, FORBIDDEN, NOT_FOUND, ChannelRefused
 
 REMEDY = "run `datauploader topology apply` as a user who may configure the broker"
 
@@ -85,3 +87,39 @@ async def _look(channel: Channel, kind: str, name: str) -> None:
         await channel.declare_exchange(name, passive=True)
     else:
         await channel.declare_queue(name, passive=True)
+
+
+class QueueCounter:
+    """Counts messages and consumers over one channel; an absent queue costs it, because the broker closes it."""
+
+    def __init__(self, connection: BrokerConnection) -> None:
+        self._connection, self._turn = connection, asyncio.Lock()
+        self._channel: Channel | None = None
+
+    async def queue_state(self, name: str) -> QueueState:
+        """Say how a queue is."""
+        async with self._turn:
+            if self._channel is None or not self._channel.is_open:
+                self._channel = await self._connection.channel()
+            try:
+                waiting, consumers = await self._channel.count(name)
+            except ChannelRefused as refusal:
+                if refusal.code != NOT_FOUND:
+                    raise
+                return QueueState(name, there=False)
+            return QueueState(name, waiting=waiting, consumers=consumers)
+
+    def close(self) -> None:
+        """Give the channel back."""
+        if self._channel is not None:
+            self._channel.close()
+
+
+async def count_all(connection: BrokerConnection, names: Sequence[str], patience_s: float) -> list[QueueState]:
+    """Look at each of these queues."""
+    await connection.reach(patience_s)
+    counter = QueueCounter(connection)
+    try:
+        return [await counter.queue_state(name) for name in names]
+    finally:
+        counter.close()
