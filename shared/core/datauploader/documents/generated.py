@@ -1,7 +1,10 @@
 """The documents that are made from the code, and committed, so that nobody has to run anything to read them."""
 
+import ast
+import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from functools import reduce
 from importlib.metadata import entry_points
@@ -19,7 +22,6 @@ from datauploader.contracts.envelope import SCHEMA_BASE
 from datauploader.contracts.questions import QUESTIONS
 from datauploader.contracts.registry import EVENTS, topic
 from datauploader.documents.asyncapi import asyncapi
-from datauploader.documents.descriptions import described_schema, field_descriptions
 from datauploader.messaging.definitions import BrokerUser, definitions
 from datauploader.runtime.settings_index import settings_classes, variable
 
@@ -179,3 +181,54 @@ def _plain(value: object) -> str:
     if isinstance(value, Path):
         return value.as_posix()
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """Read what stands below each field of a model, inherited fields included."""
+    found: dict[str, str] = {}
+    for kind in reversed(model.__mro__):
+        if issubclass(kind, BaseModel) and kind.__module__.startswith("datauploader"):
+            found |= _own(kind)
+    return found
+
+
+def _own(kind: type[BaseModel]) -> dict[str, str]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+            and isinstance(below.value.value, str)
+        ):
+            found[field.target.id] = inspect.cleandoc(below.value.value)
+    return found
+
+
+def described_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Make a model's JSON Schema (2020-12) with the descriptions of all fields, at any depth."""
+    schema = model.model_json_schema()
+    known = _reachable(model, {})
+    for name, part in {model.__name__: schema, **schema.get("$defs", {})}.items():
+        for field, text in field_descriptions(known[name]).items():
+            if field in part.get("properties", {}):
+                part["properties"][field].setdefault("description", text)
+    return schema
+
+
+def _reachable(model: type[BaseModel], found: dict[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
+    found[model.__name__] = model
+    for field in model.model_fields.values():
+        for kind in _models(field.annotation):
+            if kind.__name__ not in found:
+                _reachable(kind, found)
+    return found
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]

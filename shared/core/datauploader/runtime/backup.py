@@ -25,7 +25,7 @@ from datauploader.contracts.names import check_relative
 from datauploader.errors import BackupError, ContractError
 from datauploader.messaging.port import Bus, Delivery, Start
 from datauploader.reliability import FolderLock
-from datauploader.reliability.state_files import copy_state, state_files
+from datauploader.reliability.store import copy_state, state_files
 
 FORMAT = 1
 MANIFEST, LOG = "manifest.json", "log.jsonl.gz"
