@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from datauploader.contracts.batching import bounded
 from datauploader.contracts.questions import CatalogCondition
 from datauploader.errors import Park
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
+from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.topology import catalog_queue
 from datauploader.reliability import Inbox, Outbox, Store, inbox, outbox
 from datauploader.reliability.heartbeat import Heartbeat
@@ -212,16 +213,13 @@ class CatalogService:
 
     def _read(self, start: Start, ended: Callable[[], None], *, again: bool = True) -> None:
         """Hear the log from somewhere on up to now; with `again` also what was heard before and is answered again."""
-        reader: Future[Consumer] = Future()
-        over = threading.Event()
 
-        def end() -> None:
-            over.set()
+        def end(reading: CatchUp) -> None:
             ended()
-            threading.Thread(target=lambda: reader.result().stop(), daemon=True).start()
+            threading.Thread(target=reading.stop, daemon=True).start()
 
         def hear(delivery: Delivery) -> None:
-            if over.is_set() or (not again and self._knows(delivery)):
+            if not again and self._knows(delivery):
                 return
             try:
                 self._hear(delivery)
@@ -229,8 +227,7 @@ class CatalogService:
                 raise Park(str(error)) from error
             crash_point("catalog.recalling")
 
-        reader.set_result(self._bus.replay(start, hear, at_end=end))
-        self._consumers.append(reader.result())
+        self._consumers.append(CatchUp(self._bus, hear, start, then=end))
 
     def _knows(self, delivery: Delivery) -> bool:
         with self._store.reading() as db:

@@ -3,7 +3,6 @@
 Where the broker does not let us read it, the catalog is asked before an object is taken for somebody else's.
 """
 
-import threading
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -12,7 +11,8 @@ import structlog
 from datauploader.contracts import FileReady, Station
 from datauploader.contracts.names import escape
 from datauploader.errors import BrokerRefused
-from datauploader.messaging.port import Bus, Delivery, Start
+from datauploader.messaging.catch_up import CatchUp
+from datauploader.messaging.port import Bus, Delivery
 from datauploader.reliability import Store
 from datauploader.reliability.worker import WorkerThread
 from datauploader_transfer import ledger, owners
@@ -27,7 +27,6 @@ class _OwnershipReader:
 
     def __init__(self, store: Store, stations: Collection[Station]) -> None:
         self._store, self._stations = store, stations
-        self.ended = threading.Event()
 
     def take(self, delivery: Delivery) -> None:
         event = delivery.event
@@ -49,11 +48,11 @@ def recover_ownership(store: Store, bus: Bus, stations: Collection[Station], the
 
 
 def _read(store: Store, bus: Bus, reader: _OwnershipReader, then: Callable[[], None]) -> None:
-    consumer = bus.replay(Start(first=True), reader.take, at_end=reader.ended.set)
-    while not reader.ended.wait(LOOK_S):
-        if isinstance(trouble := consumer.problem, BrokerRefused):
+    reading = CatchUp(bus, reader.take)
+    while not reading.done.wait(LOOK_S):
+        if isinstance(trouble := reading.problem, BrokerRefused):
             log.warning("event_log_read_failed", problem=str(trouble), effect="the catalog is asked instead")
             break
-    consumer.stop(2.0)
+    reading.stop(2.0)
     store.mark_recovered()
     then()

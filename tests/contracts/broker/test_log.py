@@ -1,5 +1,6 @@
 """The event log: a late consumer reads it from the start, from an offset, from a time."""
 
+import queue
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from datauploader.errors import Park
+from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.port import Start
 
 
@@ -85,6 +87,30 @@ def test_a_reader_of_an_empty_log_is_told_that_it_is_at_the_end(bus, recorder):
     ended = threading.Event()
     bus.replay(Start(first=True), recorder(), at_end=ended.set)
     assert ended.wait(20)
+
+
+def test_a_catch_up_hands_on_nothing_behind_its_end(bus, history, recorder, new_event):
+    """What is said later comes in other ways; whoever is told that the end is reached relies on that."""
+    reader, other = recorder(), recorder()
+    reading = CatchUp(bus, reader)
+    assert reading.done.wait(20)
+    later = new_event()
+    bus.publish(later).result(5)
+    bus.replay(Start(first=True), other)
+    other.wait_for(6)
+    assert (reader.ids, other.ids) == (history, [*history, later.id])
+    assert (reading.problem, reading.lost) == (None, False)
+    reading.stop(5)
+
+
+def test_a_catch_up_with_a_marker_ends_where_that_comes_back(bus, history, recorder, new_event):
+    """Everything that the broker took before it was handled then, and `then` is called once."""
+    reader, ends, marker = recorder(), queue.SimpleQueue(), new_event()
+    reading = CatchUp(bus, reader, marker=marker, then=lambda one: ends.put((one, list(reader.ids))))
+    assert ends.get(timeout=20) == (reading, [*history, marker.id])
+    assert reading.done.is_set()
+    assert ends.empty()
+    reading.stop(5)
 
 
 def test_an_entry_is_repeated_until_its_handler_has_it(bus, history, recorder, soon):

@@ -12,8 +12,7 @@ from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.plugins.harvester import HarvesterSettings, Kind
 from datauploader.plugins.harvester import file_queue as ledger
-from datauploader.plugins.harvester.request_recovery import RequestRecovery
-from datauploader.plugins.harvester.service import HarvesterService
+from datauploader.plugins.harvester.service import HarvesterService, RequestRecovery
 from datauploader.reliability import Store
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
@@ -278,13 +277,13 @@ def test_the_log_is_read_at_once_on_a_machine_that_was_just_started_and_then_onc
     def reads() -> bool:
         remembering.recover_upload()
         remembering.run_due()
-        return remembering._reader is not None
+        return remembering._reading is not None
 
     begun = []
     for at in (5.0, 3604.0, 3605.0):
         now[0] = at
         begun.append(reads())
-        eventually(lambda: remembering._ended.is_set() or not begun[-1], what="the log is read")
+        eventually(lambda: not begun[-1] or remembering._reading.done.is_set(), what="the log is read")
         remembering.stop(5)
     assert begun == [True, False, True]
     bus.close(5)

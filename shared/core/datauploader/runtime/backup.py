@@ -11,7 +11,6 @@ import os
 import shutil
 import tarfile
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,7 +22,8 @@ from pydantic import BaseModel
 from datauploader.contracts import Event, EventData, decode, encode
 from datauploader.contracts.names import check_relative
 from datauploader.errors import BackupError, ContractError
-from datauploader.messaging.port import Bus, Delivery, Start
+from datauploader.messaging.catch_up import CatchUp
+from datauploader.messaging.port import Bus, Delivery
 from datauploader.reliability import FolderLock
 from datauploader.reliability.store import copy_state, state_files
 
@@ -59,27 +59,24 @@ def read_log(bus: Bus, take: Callable[[Event[EventData]], None], *, most: int | 
     Raises:
         MessagingError: the log cannot be read.
     """
-    count, done = 0, threading.Event()
+    count = 0
 
     def hear(delivery: Delivery) -> None:
         nonlocal count
-        if not done.is_set():
+        if count != most:
             take(delivery.event)
             count += 1
-            if count == most:
-                done.set()
 
-    consumer = bus.replay(Start(first=True), hear, at_end=done.set)
+    reading = CatchUp(bus, hear)
     try:
         until = time.monotonic() + PATIENCE_S
-        while not done.wait(0.1):
-            if (trouble := consumer.problem) is None:
+        while count != most and not reading.done.wait(0.1):
+            if (trouble := reading.problem) is None:
                 until = time.monotonic() + PATIENCE_S
             elif time.monotonic() > until:
                 raise trouble
     finally:
-        done.set()
-        consumer.stop(2.0)
+        reading.stop(2.0)
     return count
 
 

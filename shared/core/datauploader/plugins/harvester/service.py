@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -18,13 +18,13 @@ from datauploader.contracts import (
     decode,
 )
 from datauploader.errors import Park, Retry
-from datauploader.messaging import Consumer, Dispatcher, UnitOfWork
+from datauploader.messaging import Bus, Consumer, Delivery, Dispatcher, UnitOfWork
+from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.rights import HARVESTERS_HEAR
 from datauploader.messaging.topology import harvester_queue
 from datauploader.plugins.harvester import file_queue
 from datauploader.plugins.harvester.extracting import Extractor, Reading, told
 from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind, mounts
-from datauploader.plugins.harvester.request_recovery import RequestRecovery
 from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.reliability.hang_guard import HangGuard
 from datauploader.reliability.heartbeat import Heartbeat
@@ -35,8 +35,49 @@ log = structlog.get_logger()
 
 LATE_S = 900.0
 """A file that waits for so long is told."""
+EVERY_S = 3600.0
+"""The log is read at most so often: any station can speak of an upload that nobody has asked for."""
 _LOOK_S = 30.0
 _STUMBLE_S = 1.0
+
+
+class RequestRecovery:
+    """Finds in the event log what uploads were asked for while this harvester was not there.
+
+    All but `recover_upload` is for one thread.
+    """
+
+    def __init__(self, bus: Bus, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read nothing yet; `clock` counts seconds since the machine was started."""
+        self._bus, self._store, self._clock = bus, store, clock
+        self._missed = threading.Event()
+        self._begun = float("-inf")
+        self._reading: CatchUp | None = None
+
+    def recover_upload(self) -> None:
+        """Say that an upload is not known."""
+        self._missed.set()
+
+    def run_due(self) -> None:
+        """Begin to read where that is needed, and end it where it is over."""
+        if self._reading is not None and self._reading.done.is_set():
+            self.stop(2.0)
+        if self._reading is None and self._missed.is_set() and self._clock() - self._begun >= EVERY_S:
+            self._begun = self._clock()
+            self._missed.clear()
+            log.info("request_recovery_started", hint="an upload is not known here; the log says what was asked for")
+            self._reading = CatchUp(self._bus, self._hear)
+
+    def stop(self, deadline_s: float) -> None:
+        """Read no more."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.stop(deadline_s)
+
+    def _hear(self, delivery: Delivery) -> None:
+        if isinstance(delivery.event.data, UploadRequested):
+            with self._store.transaction() as db:
+                file_queue.ask(db, delivery.event)
 
 
 class HarvesterService:
@@ -60,7 +101,7 @@ class HarvesterService:
         self._stopping = False
         self._problem = ""
         self._consumer: Consumer | None = None
-        self._remembering = RequestRecovery(context.bus, self._store)
+        self._request_recovery = RequestRecovery(context.bus, self._store)
         self._thread = WorkerThread(self._run, name=self.name)
         self._heartbeat = Heartbeat(
             context.bus.publish, self._outbox, Station.of_harvester(context.settings.facility, kind.name), self.name,
@@ -88,7 +129,7 @@ class HarvesterService:
         self._extractor.interrupt()
         self._thread.join(deadline_s / 3)
         self._extractor.close()
-        self._remembering.stop(deadline_s / 6)
+        self._request_recovery.stop(deadline_s / 6)
         self._outbox.stop(max(0.0, end - time.monotonic()))
 
     def checks(self) -> Sequence[Check]:
@@ -130,7 +171,7 @@ class HarvesterService:
             return
         asked = file_queue.asked(unit.db, event)
         if asked is None:
-            self._remembering.recover_upload()
+            self._request_recovery.recover_upload()
             self._wake()
             raise Retry(f"{event.station.key} was not asked for upload {event.data.upload_id} yet")
         if why := event.data.forbidden(asked):
@@ -151,7 +192,7 @@ class HarvesterService:
                 self._problem = ""
 
     def _step(self) -> None:
-        self._remembering.run_due()
+        self._request_recovery.run_due()
         if (one := self._next()) is None:
             return
         event, stored = decode(one.cause), StoredFile.model_validate_json(one.stored)
