@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 import redis
 import structlog
 
-from datauploader.contracts import Event, EventData, StationReported
+from datauploader.contracts import Event, EventData
 from datauploader.errors import Retry
-from datauploader.messaging.port import Bus, Consumer, Delivery, Handler, Start
+from datauploader.messaging.catch_up import CatchUp
+from datauploader.messaging.port import Bus, Consumer, Delivery, Start
 from datauploader.messaging.topology import gateway_queue
 from datauploader.reliability import Store
 from datauploader.reliability.heartbeat import Heartbeat
@@ -33,30 +34,6 @@ CATCH_UP_S = 600.0
 """How far before the view's latest change the log is read again after a start."""
 KEEP_S = 5.0
 """How often the number of the latest change is written down."""
-
-
-class _ProjectionRebuild:
-    """A rebuild of the projection: one reading of the log up to an event that was published for it."""
-
-    def __init__(self, bus: Bus, mark: Event[StationReported], fold: Handler, start: Start) -> None:
-        self.whole = start.first
-        self.done = threading.Event()
-        self.mark_id, self._fold = mark.id, fold
-        self._published = bus.publish(mark)
-        self._consumer = bus.replay(start, self._handle)
-
-    @property
-    def lost(self) -> bool:
-        """The event that would have ended it was not taken by the broker."""
-        return self._published.done() and self._published.exception() is not None
-
-    def stop(self) -> None:
-        self._consumer.stop()
-
-    def _handle(self, delivery: Delivery) -> None:
-        self._fold(delivery)
-        if delivery.event.id == self.mark_id:
-            self.done.set()
 
 
 class EventConsumer:
@@ -87,7 +64,7 @@ class EventConsumer:
         self._missed = threading.Event()
         """The queue was not there for a while: the view lacks what was said meanwhile."""
         self._consumer: Consumer | None = None
-        self._rebuild: _ProjectionRebuild | None = None
+        self._rebuild: CatchUp | None = None
         self._keep_at = 0.0
         self._thread = WorkerThread(self._run, name="gateway-view")
 
@@ -145,10 +122,10 @@ class EventConsumer:
             self._redis.set(keys.BUILDING, mark.id)
             self._on_old_redis(self._redis)
             crash_point("gateway.rebuilding")
-            self._rebuild = _ProjectionRebuild(self._bus, mark, self._handle, Start(first=True))
+            self._rebuild = CatchUp(self._bus, self._handle, marker=mark)
         elif not self._caught_up and self._rebuild is None:
             self._catch_up()
-        if self._rebuild is not None and self._rebuild.whole:
+        if self._rebuild is not None and self._rebuild.start.first:
             self._status.set_problem(READING)
         elif self.problem:
             log.info("projection_recovered")
@@ -201,16 +178,16 @@ class EventConsumer:
         self._on_old_redis(self._redis)
         last = min(time.time(), float(self._redis.get(keys.COMMITTED) or time.time()))
         start = Start(time=datetime.fromtimestamp(last - CATCH_UP_S, UTC))
-        self._rebuild = _ProjectionRebuild(self._bus, self._heartbeat.event(), self._handle, start)
+        self._rebuild = CatchUp(self._bus, self._handle, start, marker=self._heartbeat.event())
 
-    def _look_after_rebuild(self, rebuild: _ProjectionRebuild) -> None:
-        if rebuild.done.is_set() and not rebuild.whole:
+    def _look_after_rebuild(self, rebuild: CatchUp) -> None:
+        if rebuild.done.is_set() and not rebuild.start.first:
             self._caught_up = True
             self._abandon_rebuild()
         elif rebuild.done.is_set():
             crash_point("gateway.rebuilt")
             # Redis may have been flushed once more while the log was read: then all begins again
-            if self._redis.get(keys.BUILDING) == rebuild.mark_id.encode():
+            if self._redis.get(keys.BUILDING) == rebuild.marker_id.encode():
                 self._redis.set(keys.MARKER, int(time.time()))
                 self._store.mark_recovered()
                 self._status.set_problem("")
@@ -218,7 +195,7 @@ class EventConsumer:
                 log.info("projection_rebuilt")
             self._abandon_rebuild()
         elif rebuild.lost:
-            if rebuild.whole:
+            if rebuild.start.first:
                 self._status.set_problem("the status view cannot be built again while the broker is away")
             self._abandon_rebuild()
 
