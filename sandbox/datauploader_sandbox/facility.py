@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 import httpx
+import tomli_w
 
-from datauploader import toml
 from datauploader_sandbox.processes import InManyProcesses, InOneProcess
 from datauploader_sandbox.vuo import VuoDouble
 from datauploader_sandbox.vuo.seed import default_seed
@@ -107,7 +107,7 @@ class Facility:
                 addresses[name] = self._behind_a_proxy(name, addresses[name])
         self.config = self.folder / "datauploader.toml"
         document = _merge(self._document(addresses, _free_port()), self._changes)
-        self.config.write_text(toml.dumps(document), encoding="utf-8")
+        self.config.write_text(tomli_w.dumps(document), encoding="utf-8")
         self.config.chmod(0o600)
         self.url = f"http://127.0.0.1:{document['gateway']['port']}"
         self.run()

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import httpx
 import pytest
+import tomli_w
 from playwright.sync_api import expect
 
-from datauploader import toml
 from datauploader.contracts import Station
 from datauploader.errors import RequestRefused
 from datauploader.runtime.config import CONFIG_VARIABLE
@@ -212,7 +212,7 @@ def second_station(site: Site, **watcher: Any) -> None:
     document |= {"station": THERE.station, "state_dir": str(facility.folder / "state of ws02")}
     document["watcher"] |= watcher
     config = facility.folder / "ws02.toml"
-    config.write_text(toml.dumps(document), encoding="utf-8")
+    config.write_text(tomli_w.dumps(document), encoding="utf-8")
     config.chmod(0o600)
     for service in ("watcher#2", "transfer#2"):
         if not facility.processes.runs(service):
@@ -348,7 +348,7 @@ def begin_rules(hall: Hall) -> None:
     facility = hall.facility
     document = tomllib.loads(facility.config.read_text(encoding="utf-8"))
     document["watcher"]["rules"] = [rule(facility.watched / f"ruled-{HERE.station}")]
-    facility.config.write_text(toml.dumps(document), encoding="utf-8")
+    facility.config.write_text(tomli_w.dumps(document), encoding="utf-8")
     for service in ("watcher", "watcher#2"):
         facility.processes.terminate(service)
     facility.processes.start("watcher")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tomli_w
 
-from datauploader import toml
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.wine import Wine
 from datauploader_testing.waiting import eventually
@@ -53,7 +53,7 @@ class Computer:
         document = tomllib.loads(facility.config.read_text(encoding="utf-8"))
         kept = {name: document[name] for name in ("facility", "beamline", "station", "broker", "remotes")}
         kept |= {"watcher": {"roots": ["C:\\data", *more], "scan_interval_s": 10.0, "allow_delete": True}}
-        (self.wine.drive / "station.toml").write_text(toml.dumps(kept), encoding="utf-8")
+        (self.wine.drive / "station.toml").write_text(tomli_w.dumps(kept), encoding="utf-8")
 
     def state(self) -> str:
         """Return what Windows says of the service, "" where there is none."""

@@ -5,8 +5,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
-from datauploader import toml
 from datauploader_gateway.desktop.answers import WrongAnswers, configuration, defaults
 from datauploader_gateway.desktop.one_time_login import MOST_COOKIES, OneTimeLogin, new_link
 from datauploader_gateway.desktop.place import DesktopFolder
@@ -71,7 +71,7 @@ def test_each_kind_of_storage_becomes_a_remote(
 ) -> None:
     """As transfer reads it, after it was written to a file; what belongs to other kinds is left out."""
     document = configuration(answers(tmp_path, **chosen), DesktopFolder(tmp_path / "home"))
-    remote = parse_remotes(tomllib.loads(toml.dumps(document))["remotes"])["storage"]
+    remote = parse_remotes(tomllib.loads(tomli_w.dumps(document))["remotes"])["storage"]
     assert (remote.type, remote.base) == (kind, str(tmp_path) if base is None else base)
     assert {name: value.get_secret_value() for name, value in remote.secrets.items()} == secrets
     assert not any(value in remote.options.values() for value in secrets.values())

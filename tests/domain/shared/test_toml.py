@@ -2,7 +2,7 @@
 
 import tomllib
 
-from datauploader import toml
+import tomli_w
 
 
 def test_a_document_is_read_as_it_was_written() -> None:
@@ -16,4 +16,4 @@ def test_a_document_is_read_as_it_was_written() -> None:
         },
         "catalog": {"rule_owners": {"sandbox.xrd1.ws01": "1101"}},
     }
-    assert tomllib.loads(toml.dumps(document)) == document
+    assert tomllib.loads(tomli_w.dumps(document)) == document

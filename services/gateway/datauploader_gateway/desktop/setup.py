@@ -12,12 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
 
+import tomli_w
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
-from datauploader import toml
 from datauploader.runtime.config import CONFIG_VARIABLE
 from datauploader.runtime.service import Check
 from datauploader_gateway.auth.origin import check_origin
@@ -127,7 +127,7 @@ async def keep(request: Request, setup: UseSetup) -> Response:
         document = configuration(form, setup.place)
     except WrongAnswers as wrong:
         return _questions(request, setup, form, problems=wrong.problems)
-    setup.place.write_config(toml.dumps(document))
+    setup.place.write_config(tomli_w.dumps(document))
     setup.answers, setup.trouble = form, ""
     setup.saved.set()
     return RedirectResponse("/setup/starting", 303)
@@ -167,7 +167,7 @@ def _try_out(document: Mapping[str, Any], place: DesktopFolder) -> list[Check]:
     place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="trial-", dir=place.folder) as name:
         config = Path(name) / "datauploader.toml"
-        write_private(config, toml.dumps({**document, "state_dir": name, "broker": "memory://"}))
+        write_private(config, tomli_w.dumps({**document, "state_dir": name, "broker": "memory://"}))
         kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAUPLOADER_")}
         environment = kept | {CONFIG_VARIABLE: str(config), "DATAUPLOADER_CLIENT_DIR": name}
         try:
