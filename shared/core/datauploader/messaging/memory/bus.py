@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import structlog
+from typing_extensions import override
 
 from datauploader.contracts.address import Station, matches
 from datauploader.contracts.envelope import Event, encode
@@ -26,6 +27,7 @@ from datauploader.messaging.memory.worker_loop import WorkerLoop
 from datauploader.messaging.port import (
     A,
     Answerer,
+    Bus,
     BusHealth,
     Consumer,
     Handler,
@@ -209,18 +211,20 @@ def log_file_of(url: str) -> Path | None:
     return Path(place) if Path(place).is_absolute() else None
 
 
-class MemoryBus:
+class MemoryBus(Bus):
     """One service's connection to the broker of its process."""
+
+    user = ""
 
     def __init__(self, broker: MemoryBroker, name: str) -> None:
         """Connect under a name that people read."""
         self.broker = broker
-        self.name, self.user = name, ""
+        self.name = name
         self._consumers: list[Consumer] = []
         self._closed = False
 
+    @override
     def publish(self, event: Event[EventData]) -> "Future[None]":
-        """See `Bus.publish`."""
         future: Future[None] = Future()
         try:
             if self._closed:
@@ -232,11 +236,12 @@ class MemoryBus:
             future.set_result(None)
         return future
 
+    @override
     def consume(
-        self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,  # noqa: ARG002 - nothing is fetched ahead here
+        self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,
         on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
-        """See `Bus.consume`; in one process nobody else has a state."""
+        """Deliver to the handler; in one process nobody else has a state, so an `ownership` is held at once."""
         if self.broker.declare(queue) and on_new is not None:
             on_new()
         if ownership is not None:
@@ -250,12 +255,16 @@ class MemoryBus:
         gone = partial(self.broker.count_consumer, queue.name, -1)
         return self._keep(WorkerLoop(self.broker.changed, queue.name, workers, on_stop=gone).start(take))
 
+    @override
     def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
-        """See `Bus.replay`."""
         position, end, untold = start.offset or 0, self.broker.log_end(), at_end
         consumer = WorkerLoop(self.broker.changed, f"{self.name} replay", 1)
 
-        def take() -> Callable[[], None] | None:
+        def ended(seconds: float) -> bool:
+            with self.broker.changed:
+                return self.broker.changed.wait_for(lambda: consumer.stopping, seconds)
+
+        def take() -> Callable[[], object] | None:
             nonlocal position, untold
             found = self.broker.next_logged(position, start.time)
             if untold is not None and (found is None or found[0] >= end):
@@ -265,18 +274,18 @@ class MemoryBus:
                 return None
             offset, _, body = found
             position = offset + 1
-            return lambda: self._deliver_from_log(offset, body, handler, consumer)
+            return lambda: read_entry(body, handler, offset=offset, ended=ended)
 
         return self._keep(consumer.start(take))
 
+    @override
     def keep_log(self, kept_s: float) -> None:
-        """See `Bus.keep_log`."""
         self.broker.keep_log(kept_s)
 
+    @override
     def ask(
         self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0
     ) -> "Future[A]":
-        """See `Bus.ask`."""
         result: Future[A] = Future()
         service = question.name.split(".")[0]
         key = question_key(service, station)
@@ -300,12 +309,12 @@ class MemoryBus:
         answerer(question, key).add_done_callback(settled)
         return result
 
+    @override
     def answer(self, service: str, answerer: Answerer, *, station: Station | None = None, workers: int = 4) -> Consumer:
-        """See `Bus.answer`."""
         return self._answer(question_key(service, station), lambda question, _key: answerer(question), workers)
 
+    @override
     def answer_stations(self, service: str, answerer: StationAnswerer, *, workers: int = 2) -> Consumer:
-        """See `Bus.answer_stations`."""
         return self._answer(stations_key(service), told_by_key(answerer), workers)
 
     def _answer(self, address: str, answerer: Callable[[Question, str], WireModel], workers: int) -> Consumer:
@@ -326,31 +335,31 @@ class MemoryBus:
         self.broker.answerers[address] = lambda question, key: pool.submit(reply, question, key)
         return self._keep(_Answering(self.broker, address, pool))
 
+    @override
     def queues(self, names: Sequence[str]) -> Sequence[QueueState]:
-        """See `Bus.queues`."""
         return [self.broker.state(name) for name in names]
 
+    @override
     def parked(self, queue: Queue) -> Sequence[ParkedMessage]:
-        """See `Bus.parked`."""
         return self.broker.parked(queue.name)
 
+    @override
     def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
-        """See `Bus.replay_parked`."""
         taken = self.broker.take_parked(queue.name, ids)
         for message in taken:
             self.broker.put_message(queue.name, _Message(message.body))
         return len(taken)
 
+    @override
     def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:
-        """See `Bus.drop_parked`."""
         return len(self.broker.take_parked(queue.name, ids))
 
+    @override
     def health(self) -> BusHealth:
-        """See `Bus.health`."""
         return BusHealth(ok=not self._closed, detail="the bus is closed" if self._closed else "")
 
+    @override
     def close(self, deadline_s: float = 10.0) -> None:
-        """See `Bus.close`."""
         self._closed = True
         end = time.monotonic() + deadline_s
         for consumer in self._consumers:
@@ -369,13 +378,6 @@ class MemoryBus:
         elif verdict.what == "again":
             again = replace(message, attempt=message.attempt + 1, failures=verdict.failures)
             self.broker.put_later(queue, again, verdict.delay_s)
-
-    def _deliver_from_log(self, offset: int, body: bytes, handler: Handler, consumer: WorkerLoop) -> None:
-        def ended(seconds: float) -> bool:
-            with self.broker.changed:
-                return self.broker.changed.wait_for(lambda: consumer.stopping, seconds)
-
-        read_entry(body, handler, offset=offset, ended=ended)
 
 
 class _Answering:

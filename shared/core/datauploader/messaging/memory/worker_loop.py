@@ -22,7 +22,7 @@ class WorkerLoop:
         self._stopping = False
         self._threads = [WorkerThread(self._run, name=f"{name}.{n}") for n in range(workers)]
 
-    def start(self, take: Callable[[], Callable[[], None] | None]) -> Self:
+    def start(self, take: Callable[[], Callable[[], object] | None]) -> Self:
         """Begin; `take` is called holding `changed`, and returns the next piece of work, if there is one."""
         self._take = take
         for thread in self._threads:

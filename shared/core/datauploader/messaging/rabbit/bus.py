@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 import structlog
+from typing_extensions import override
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import Event
@@ -18,6 +19,7 @@ from datauploader.contracts.questions import Question
 from datauploader.errors import ConfigurationError, MessagingError
 from datauploader.messaging.port import (
     Answerer,
+    Bus,
     BusHealth,
     Consumer,
     Handler,
@@ -53,8 +55,8 @@ _LEAVING_S = 1.0
 _DEFAULT = Tuning()
 
 
-class RabbitBus:
-    """See `Bus`; nothing here blocks on the broker but `queues`, the three about parked messages and the stops."""
+class RabbitBus(Bus):
+    """A bus on RabbitMQ; only `queues`, the three about parked messages and the stops wait for the broker."""
 
     def __init__(
         self, url: str, *, name: str, declare: bool = True, tuning: Tuning = _DEFAULT,
@@ -66,9 +68,9 @@ class RabbitBus:
             ConfigurationError: the URL, or a role, cannot be read.
         """
         address = AmqpAddress(url, name)
-        self.user = address.user
-        self._speakers = _speakers(users, self.user)
-        declare = declare and self._speakers.who(self.user).role != "station"  # it may make nothing
+        self._user = address.user
+        self._speakers = _speakers(users, self._user)
+        declare = declare and self._speakers.who(self._user).role != "station"  # it may make nothing
         self._tuning, self._declare = tuning, declare
         self._service = name.split(" ", maxsplit=1)[0]
         self._numbers = itertools.count(1)
@@ -86,15 +88,20 @@ class RabbitBus:
         self._parked = DeadLetterQueues(self._in, self._publisher, tuning)
         self._event_loop.call(self._publisher.begin)
 
-    def publish(self, event: Event[EventData]) -> "Future[None]":
-        """See `Bus.publish`."""
-        return self._publisher.send(outgoing(event, self.user)).future
+    @property
+    @override
+    def user(self) -> str:
+        return self._user
 
+    @override
+    def publish(self, event: Event[EventData]) -> "Future[None]":
+        return self._publisher.send(outgoing(event, self._user)).future
+
+    @override
     def consume(
         self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,
         on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
-        """See `Bus.consume`."""
         source = QueueSource(
             queue, handler, connection=self._in, publisher=self._publisher, tuning=self._tuning, declare=self._declare,
             speakers=self._speakers, prefetch=prefetch, on_new=on_new, ownership=ownership,
@@ -104,50 +111,53 @@ class RabbitBus:
         self._retries.append((subscription, source.awaited))
         return subscription
 
+    @override
     def replay(self, start: Start, handler: Handler, *, at_end: Callable[[], None] | None = None) -> Consumer:
-        """See `Bus.replay`; from a time, the broker begins with the chunk that holds it, so a little earlier."""
+        """Read the log; from a time, the broker begins with the chunk that holds it, so a little earlier."""
         source = StreamSource(
             start, handler, connection=self._in, tuning=self._tuning, declare=self._declare, speakers=self._speakers,
             at_end=at_end,
         )  # fmt: skip
         return self._subscribe(source, 1)
 
+    @override
     def keep_log(self, kept_s: float) -> None:
-        """See `Bus.keep_log`; the broker keeps the log by the arguments of its stream."""
+        """Do nothing: the broker keeps the log by the arguments of its stream."""
 
+    @override
     def ask(
         self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0
     ) -> "Future[A]":
-        """See `Bus.ask`."""
         return self._asking.ask(question, answer, station=station, timeout_s=timeout_s)
 
+    @override
     def answer(self, service: str, answerer: Answerer, *, station: Station | None = None, workers: int = 4) -> Consumer:
-        """See `Bus.answer`."""
         queue, key = asked_queue(service, station), question_key(service, station)
         return self._answer(queue, key, lambda question, _key: answerer(question), workers)
 
+    @override
     def answer_stations(self, service: str, answerer: StationAnswerer, *, workers: int = 2) -> Consumer:
-        """See `Bus.answer_stations`."""
         return self._answer(stations_queue(service), stations_key(service), told_by_key(answerer), workers)
 
+    @override
     def queues(self, names: Sequence[str]) -> Sequence[QueueState]:
-        """See `Bus.queues`."""
         return self._event_loop.wait(count_all(self._in, names, self._tuning.patience_s), _COUNTED_S)
 
+    @override
     def parked(self, queue: Queue) -> Sequence[ParkedMessage]:
-        """See `Bus.parked`; at most some thousands."""
+        """List parked messages, at most some thousands."""
         return self._event_loop.wait(self._parked.list(queue), _PARKED_S)
 
+    @override
     def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
-        """See `Bus.replay_parked`."""
         return self._event_loop.wait(self._parked.replay(queue, frozenset(ids)), _PARKED_S)
 
+    @override
     def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:
-        """See `Bus.drop_parked`."""
         return self._event_loop.wait(self._parked.drop(queue, frozenset(ids)), _PARKED_S)
 
+    @override
     def health(self) -> BusHealth:
-        """See `Bus.health`."""
         troubles = [self._publisher.problem, self._in.problem if self._in.used else None]
         troubles += [one.problem for one in self._subscriptions if not one.stopping.is_set()]
         # who has stopped to consume a queue does not hear what comes back to it
@@ -162,8 +172,8 @@ class RabbitBus:
             blocked=bool(self._out.blocked),
         )
 
+    @override
     def close(self, deadline_s: float = 10.0) -> None:
-        """See `Bus.close`."""
         if not self._closing.acquire(blocking=False):
             return
         try:
@@ -186,7 +196,7 @@ class RabbitBus:
     ) -> Subscription:
         source = RpcServerSource(
             queue, bound, answerer, connection=self._in, publisher=self._publisher, tuning=self._tuning,
-            speakers=self._speakers, user=self.user, declare=self._declare, workers=workers,
+            speakers=self._speakers, user=self._user, declare=self._declare, workers=workers,
         )  # fmt: skip
         return self._subscribe(source, workers)
 

@@ -89,7 +89,7 @@ class RpcClient:
         self._problem: MessagingError | None = None
 
     def ask(self, question: Question, answer: type[A], *, station: Station | None, timeout_s: float) -> "Future[A]":
-        """See `Bus.ask`."""
+        """Send a question; its future ends with the answer, with NoAnswer in time, or with QuestionRefused."""
         service = question.name.split(".")[0]
         pending = _Pending(
             question, answer, question_key(service, station), asked_queue(service, station), Future(), timeout_s

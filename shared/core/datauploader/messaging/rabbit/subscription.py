@@ -119,9 +119,10 @@ class Subscription:
         owner.call(self._begin)
 
     def stop(self, deadline_s: float = 10.0) -> None:
-        """See `Consumer.stop`."""
+        """Take nothing new, let running handlers finish, settle their verdicts; then return."""
+        until = time.monotonic() + deadline_s
         self.stopping.set()
-        if self._event_loop.call(self._stop_soon, time.monotonic() + deadline_s):
+        if self._event_loop.call(lambda: self._event_loop.start(self.finish(until))):
             try:
                 self._stopped.result(deadline_s + _MARGIN_S)
             except TimeoutError:
@@ -145,9 +146,6 @@ class Subscription:
     def _begin(self) -> None:
         if not self.stopping.is_set():
             self._task = self._event_loop.start(keep(self._session, self._note, self._tuning))
-
-    def _stop_soon(self, until: float) -> None:
-        self._event_loop.start(self.finish(until))
 
     async def _session(self) -> None:
         """Consume on one channel until it ends."""
