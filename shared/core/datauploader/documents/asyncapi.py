@@ -44,19 +44,15 @@ def asyncapi() -> dict[str, Any]:
 
 
 def _channel(kind: type[EventData]) -> dict[str, Any]:
+    exchange = {"name": topology.EVENTS, "type": "topic", "durable": True, "autoDelete": False}
     return {
         "address": _ADDRESS + topic(kind),
         "title": kind.name,
         "description": _first_line(kind),
         "messages": {topic(kind): {"$ref": f"#/components/messages/{topic(kind)}"}},
         "parameters": {word: {"description": text} for word, text in _WORDS.items()},
-        "bindings": {"amqp": _exchange(topology.EVENTS)},
+        "bindings": {"amqp": {"is": "routingKey", "exchange": exchange, "bindingVersion": "0.3.0"}},
     }
-
-
-def _exchange(name: str) -> dict[str, Any]:
-    exchange = {"name": name, "type": "topic", "durable": True, "autoDelete": False}
-    return {"is": "routingKey", "exchange": exchange, "bindingVersion": "0.3.0"}
 
 
 def _first_line(kind: type) -> str:

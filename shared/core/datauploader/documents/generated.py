@@ -51,12 +51,12 @@ def drift(tree: Path) -> list[str]:
     """Name the documents of a source tree that are missing, different, or of something that is no more."""
     made = documents()
     there = {f"{SCHEMAS}/{path.name}" for path in (tree / SCHEMAS).glob("*.json")}
-    different = [name for name, text in made.items() if _read(tree / name) != text]
+    different = [
+        name
+        for name, text in made.items()
+        if not (path := tree / name).exists() or path.read_text(encoding="utf-8") != text
+    ]
     return sorted({*different, *(there - set(made))})
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _json(document: dict[str, Any]) -> str:

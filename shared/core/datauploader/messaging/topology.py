@@ -84,10 +84,6 @@ class Queue:
         return kind in self.required_for and self.station in (None, station)
 
 
-def _everywhere(*kinds: type[EventData]) -> tuple[str, ...]:
-    return tuple(f"*.*.*.{topic(kind)}" for kind in kinds)
-
-
 def _here(station: Station, *kinds: type[EventData]) -> tuple[str, ...]:
     return tuple(f"{station.key}.{topic(kind)}" for kind in kinds)
 
@@ -101,7 +97,8 @@ def catalog_queue() -> Queue:
     needed = (
         UploadRequested, FileStored, UploadSealed, DatasetDescribed, InvestigationDescribed, AuditReported,
     )  # fmt: skip
-    return Queue("catalog.work", _everywhere(*kinds), required_for=needed, one_state=True)
+    bindings = tuple(f"*.*.*.{topic(kind)}" for kind in kinds)
+    return Queue("catalog.work", bindings, required_for=needed, one_state=True)
 
 
 def gateway_queue() -> Queue:

@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -106,7 +106,8 @@ def make(archive: Path, states: Path, files: Sequence[Path], bus: Bus | None) ->
                 _add(tar, manifest, f"{STATES}/{path.relative_to(states).as_posix()}", Path(folder) / "state")
                 (Path(folder) / "state").unlink()
             for path in files:
-                for one in _below(path):
+                below = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else (path,)
+                for one in below:
                     inside = PurePosixPath(path.name) / one.relative_to(path).as_posix() if path.is_dir() else path.name
                     _add(tar, manifest, f"{FILES}/{inside}", one)
             if bus is not None:
@@ -200,10 +201,6 @@ def _tar(path: Path) -> tarfile.TarFile:
     file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # it holds secrets
     os.close(file)
     return tarfile.open(path, "w:")
-
-
-def _below(path: Path) -> Iterable[Path]:
-    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else (path,)
 
 
 def _write_log(bus: Bus, path: Path) -> int:

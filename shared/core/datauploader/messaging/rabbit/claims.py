@@ -74,7 +74,7 @@ class ClaimedQueue:
             method, found = delivered or (None, None)
             if found == self._mine:
                 return True
-            if found is not None and await self._consumers():
+            if found is not None and (await self._counter.queue_state(self._queue.name)).consumers:
                 self._refuse(found)
             if found is not None and not given_up:
                 return False
@@ -120,9 +120,6 @@ class ClaimedQueue:
         found = await self._read()
         if found not in (None, self._mine):
             self._refuse(found)
-
-    async def _consumers(self) -> int:
-        return (await self._counter.queue_state(self._queue.name)).consumers
 
     async def _read(self) -> _Claimed | None:
         """Look at the claim; None also while somebody decides about it."""

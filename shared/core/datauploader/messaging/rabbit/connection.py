@@ -160,7 +160,9 @@ class BrokerConnection:
         """
         self._begin()
         until = time.monotonic() + patience_s
-        while not self._settled and time.monotonic() < until:  # noqa: ASYNC110 - the clock and the broker may both end it
+        while self._connection is None and time.monotonic() < until:
+            if isinstance(self.problem, BrokerRefused):
+                break
             await asyncio.sleep(_LOOK_S)
         if self.problem is not None:
             raise self.problem
@@ -170,10 +172,6 @@ class BrokerConnection:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-    @property
-    def _settled(self) -> bool:
-        return self._connection is not None or isinstance(self.problem, BrokerRefused)
 
     def _begin(self) -> None:
         if self._task is None:
@@ -200,7 +198,8 @@ class BrokerConnection:
             error = gone.result() if gone.done() else self._confused.result()
             raise explain_connection(error, user=self._address.user, place=self._address.place)
         finally:
-            self._unuse()
+            self._connection, self._confused, self.blocked = None, None, ""
+            self._open.clear()
             await _goodbye(connection, gone)
 
     def _use(self, connection: AsyncioConnection) -> None:
@@ -210,10 +209,6 @@ class BrokerConnection:
         self._open.set()
         log.info("broker_connected", broker=self._address.place, connection=self._purpose)
         self._changed()
-
-    def _unuse(self) -> None:
-        self._connection, self._confused, self.blocked = None, None, ""
-        self._open.clear()
 
     def _block(self, reason: str) -> None:
         self.blocked = reason

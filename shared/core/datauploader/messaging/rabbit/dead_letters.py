@@ -183,7 +183,8 @@ def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, r
     event_id, trace_id = identify(body)
     how = came(method, properties)
     parked_by_broker = queue.name in how.died_in
-    first_hand = parked_by_broker and _last_exchange(headers) == EVENTS
+    # first in `x-death` is what happened last
+    first_hand = parked_by_broker and str(headers["x-death"][0].get("exchange", "")) == EVENTS
     problem = _problem(queue, how, retry_queues) or (_other_topic(headers, body) if first_hand else "")
     message = ParkedMessage(
         id=event_id,
@@ -214,11 +215,6 @@ def _reason(queue: Queue, properties: BasicProperties) -> str:
         return "the queue that it was to go back to after a delay no longer exists"
     crashed = f"delivered {count(properties, 'x-delivery-count')} times or more without a verdict: its consumer crashed"
     return str((properties.headers or {}).get("x-reason", crashed))
-
-
-def _last_exchange(headers: dict[str, Any]) -> str:
-    """Say where a message was published that the broker has parked: first in `x-death` is what happened last."""
-    return str(headers["x-death"][0].get("exchange", ""))
 
 
 def _other_topic(headers: dict[str, Any], body: bytes) -> str:

@@ -115,7 +115,7 @@ class Publisher:
     async def close(self, until: float) -> None:
         """Wait until everything is confirmed, while that can be hoped for; fail the rest."""
         self._closed = True
-        while self._hopeful and time.monotonic() < until:  # noqa: ASYNC110 - the clock and the broker may both end it
+        while self.unconfirmed and self.problem is None and time.monotonic() < until:  # noqa: ASYNC110 - the clock and the broker may both end it
             await asyncio.sleep(_LOOK_S)
         for task in self._tasks:
             task.cancel()
@@ -127,10 +127,6 @@ class Publisher:
         self._fail([*self._outstanding.values(), *self._inbox], BrokerUnreachable("the bus was closed meanwhile"))
         self._outstanding.clear()
         self._inbox.clear()
-
-    @property
-    def _hopeful(self) -> bool:
-        return self.unconfirmed > 0 and self.problem is None
 
     async def _session(self) -> None:
         """Publish over one connection, until it is lost."""
@@ -174,7 +170,8 @@ class Publisher:
         """Send what waits, as far as the window and the broker allow."""
         while not self._connection.blocked and (batch := self._take()):
             try:
-                absent = await self._absent(batch)
+                unsure = self._queue_cache.unsure({name for message in batch for name in message.required})
+                absent = await self._queue_cache.missing(unsure)
                 for message in batch:
                     self._dispatch(channel, message, absent)
             except MessagingError as error:
@@ -186,10 +183,6 @@ class Publisher:
     def _take(self) -> list[Outgoing]:
         room = self._tuning.window - len(self._outstanding)
         return [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
-
-    async def _absent(self, batch: Iterable[Outgoing]) -> set[str]:
-        unsure = self._queue_cache.unsure({name for message in batch for name in message.required})
-        return await self._queue_cache.missing(unsure) if unsure else set()
 
     def _dispatch(self, channel: Channel, message: Outgoing, absent: set[str]) -> None:
         if message.lossy:

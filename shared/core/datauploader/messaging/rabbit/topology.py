@@ -60,7 +60,10 @@ async def _missing(connection: BrokerConnection, blueprint: Blueprint) -> dict[s
     for kind, name in wanted:
         channel = channel if channel and channel.is_open else await connection.channel()
         try:
-            await _look(channel, kind, name)
+            if kind == "exchange":
+                await channel.declare_exchange(name, passive=True)
+            else:
+                await channel.declare_queue(name, passive=True)
         except ChannelRefused as refusal:
             reason = "does not exist" if refusal.code == NOT_FOUND else f"cannot be used: {refusal}"
             sentences[name] = f"the {kind} {name} {reason}"
@@ -80,13 +83,6 @@ async def _make(connection: BrokerConnection, blueprint: Blueprint) -> None:
             await channel.bind(binding.queue, binding.exchange, binding.key)
     finally:
         channel.close()
-
-
-async def _look(channel: Channel, kind: str, name: str) -> None:
-    if kind == "exchange":
-        await channel.declare_exchange(name, passive=True)
-    else:
-        await channel.declare_queue(name, passive=True)
 
 
 class QueueCounter:

@@ -92,7 +92,7 @@ class HarvesterService:
         self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, file_queue.SCHEMA])
         self._outbox = Outbox(self._store, context.bus.publish)
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
-        self._dispatcher.on(UploadRequested, self._requested)
+        self._dispatcher.on(UploadRequested, lambda unit, event: file_queue.ask(unit.db, event))
         self._dispatcher.on(FileStored, self._stored)
         self._dispatcher.after_commit(self._wake)
         self._extractor = Extractor(kind, settings)
@@ -161,9 +161,6 @@ class HarvesterService:
             f"{files} files are waiting to be read, the oldest for {age_s / 60:.0f} minutes{because}. It "
             f"continues automatically"
         )
-
-    def _requested(self, unit: UnitOfWork, event: Event[UploadRequested]) -> None:
-        file_queue.ask(unit.db, event)
 
     def _stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
         files = [one for one in event.data.files if self._kind.wants(one)]
