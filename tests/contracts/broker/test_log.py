@@ -1,15 +1,17 @@
 """The event log: a late consumer reads it from the start, from an offset, from a time."""
 
-import queue
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
 
 import pytest
 
 from datauploader.errors import Park
 from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.port import Start
+from datauploader.messaging.topology import LOG
+from datauploader_testing.waiting import eventually
 
 
 @pytest.fixture
@@ -89,6 +91,19 @@ def test_a_reader_of_an_empty_log_is_told_that_it_is_at_the_end(bus, recorder):
     assert ended.wait(20)
 
 
+@pytest.mark.rabbitmq
+def test_a_log_that_is_slow_to_come_is_not_taken_for_an_empty_one(rabbit, recorder, new_event, monkeypatch):
+    """A service that has lost its state would believe that it knows everything again, and has read nothing."""
+    monkeypatch.setattr("datauploader.messaging.rabbit.stream_consumer._FIRST_S", 0.0)
+    bus, reader, ends = rabbit.bus(), recorder(), SimpleQueue()
+    events = [new_event() for _ in range(5)]
+    for event in events:
+        bus.publish(event).result(10)
+    eventually(lambda: bus.queues([LOG])[0].waiting == 5, what="the broker counts them")
+    bus.replay(Start(first=True), reader, at_end=lambda: ends.put(list(reader.ids)))
+    assert ends.get(timeout=20) == [event.id for event in events]
+
+
 def test_a_catch_up_hands_on_nothing_behind_its_end(bus, history, recorder, new_event):
     """What is said later comes in other ways; whoever is told that the end is reached relies on that."""
     reader, other = recorder(), recorder()
@@ -105,7 +120,7 @@ def test_a_catch_up_hands_on_nothing_behind_its_end(bus, history, recorder, new_
 
 def test_a_catch_up_with_a_marker_ends_where_that_comes_back(bus, history, recorder, new_event):
     """Everything that the broker took before it was handled then, and `then` is called once."""
-    reader, ends, marker = recorder(), queue.SimpleQueue(), new_event()
+    reader, ends, marker = recorder(), SimpleQueue(), new_event()
     reading = CatchUp(bus, reader, marker=marker, then=lambda one: ends.put((one, list(reader.ids))))
     assert ends.get(timeout=20) == (reading, [*history, marker.id])
     assert reading.done.is_set()

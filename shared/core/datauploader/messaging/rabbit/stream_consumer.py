@@ -3,10 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pika.spec import BasicProperties
 
+from datauploader.errors import BrokerUnreachable
 from datauploader.messaging.blueprint import event_log, shared_topology
 from datauploader.messaging.port import Handler, Start
 from datauploader.messaging.provenance import from_log
@@ -24,8 +26,8 @@ _OFFSET = "x-stream-offset"
 _PREFETCH = 16
 """Entries that are fetched ahead, each of which may have a MiB; 200 of small ones are read a fifth faster at most."""
 _FIRST_S, _QUIET_S, _LONGEST_S = 5.0, 0.3, 10.0
-"""A log of which nothing comes for the first is empty; its last chunk was heard to its end when nothing came for the
-second, or it grows all the time."""
+"""A log of which nothing comes for the first is empty, unless the broker counts entries in it. Its last chunk was heard
+to its end when nothing came for the second, or it grows all the time."""
 
 
 class StreamSource:
@@ -94,12 +96,27 @@ class StreamSource:
             await channel.consume(LOG, take, f"{tag}.end", arguments={_OFFSET: "last"})
             async with asyncio.timeout(_LONGEST_S):
                 while True:
-                    await asyncio.wait_for(heard.wait(), _QUIET_S if end else _FIRST_S)
+                    if not await _within(heard, _QUIET_S if end else _FIRST_S) and (end or await _is_empty(channel)):
+                        break
                     heard.clear()
         except TimeoutError:
-            return end
+            if not end:
+                raise BrokerUnreachable(f"the event log {LOG} has entries, but none of them came") from None
         finally:
             channel.close()
+        return end
+
+
+async def _within(heard: asyncio.Event, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(heard.wait(), seconds)
+    return heard.is_set()
+
+
+async def _is_empty(channel: Channel) -> bool:
+    """Ask the broker: what is slow to come is no empty log. Where it counts no entries of streams, silence decides."""
+    entries, _consumers = await channel.count(LOG)
+    return not entries
 
 
 def _offset(properties: BasicProperties) -> int:
