@@ -2,13 +2,13 @@
 
 DataUploaderError
 └── WatcherError
-    ├── BadPattern      a pattern of an upload or a rule cannot be read
-    ├── Refusal         an upload cannot be done here; carries the words for the person who asked
+    ├── BadPattern       a pattern of an upload or a rule cannot be read
+    ├── UploadRefused    an upload cannot be done here; carries the words for the person who asked
     └── FolderError
-        ├── RootLost    the root of an upload is not there (unplugged, unmounted, renamed)
-        ├── Vanished    the file or folder is not there (any more)
-        ├── Unreadable  the operating system does not let us read it
-        └── Busy        not now: a lock, a stale handle, an I/O error; worth another try
+        ├── RootLost     the root of an upload is not there (unplugged, unmounted, renamed)
+        ├── PathMissing  the file or folder is not there (any more)
+        ├── Unreadable   the operating system does not let us read it
+        └── DiskBusy     not now: a lock, a stale handle, an I/O error; worth another try
 """
 
 from datauploader.errors import DataUploaderError
@@ -46,7 +46,7 @@ class RootLost(FolderError):
         self.gone = gone
 
 
-class Vanished(FolderError):
+class PathMissing(FolderError):
     """There is nothing under this name."""
 
 

@@ -9,7 +9,7 @@ from datauploader_watcher.adapters.disk import LocalDisk, explain, is_below, lst
 from datauploader_watcher.adapters.events import watches_left_out
 from datauploader_watcher.adapters.mounts import file_system, is_mounted, is_network, mount_point
 from datauploader_watcher.adapters.sharing import LOCK_VIOLATION, SHARING_VIOLATION, is_locked
-from datauploader_watcher.errors import DiskBusy, RootLost, Vanished
+from datauploader_watcher.errors import DiskBusy, PathMissing, RootLost
 
 
 @pytest.mark.posix  # links, which Wine does not have
@@ -23,7 +23,7 @@ def test_a_folder_that_was_swapped_for_a_link_is_not_entered(tmp_path):
     disk = LocalDisk(os.fsencode(root))
     (root / "sub").rmdir()
     (root / "sub").symlink_to(outside)
-    with pytest.raises(Vanished):
+    with pytest.raises(PathMissing):
         lstat(disk, b"sub/secret")
     with pytest.raises(OSError, match="directory"), disk.folder(b"sub"):
         pass

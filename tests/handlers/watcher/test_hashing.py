@@ -14,7 +14,7 @@ from datauploader_watcher.adapters.disk import LocalDisk, stamp_of
 from datauploader_watcher.adapters.hashing import SMALL, HashPool, HashResult
 from datauploader_watcher.domain.stability import HashRequest
 from datauploader_watcher.domain.versions import Stamp
-from datauploader_watcher.errors import Vanished
+from datauploader_watcher.errors import PathMissing
 
 
 class Bench:
@@ -120,8 +120,8 @@ def test_a_file_that_is_replaced_under_its_name_is_told_as_changed(bench):
 def test_a_file_that_is_gone_and_a_folder_that_is_gone_are_told(bench):
     """Each with the same problem, none without an outcome."""
     bench.hashers.hash(1, bench.disk, [HashRequest(b"gone", Stamp(1, 1, 1)), HashRequest(b"no/folder", Stamp(1, 1, 1))])
-    assert isinstance(bench.wait("gone").problem, Vanished)
-    assert isinstance(bench.wait("no/folder").problem, Vanished)
+    assert isinstance(bench.wait("gone").problem, PathMissing)
+    assert isinstance(bench.wait("no/folder").problem, PathMissing)
 
 
 @pytest.mark.posix  # /proc

@@ -19,7 +19,7 @@ from datauploader_watcher.adapters.mounts import is_mounted
 from datauploader_watcher.adapters.removal import HeldFile, hold_in, hold_path, put_back
 from datauploader_watcher.adapters.sharing import is_locked, open_sharing
 from datauploader_watcher.domain.versions import Stamp, stamp
-from datauploader_watcher.errors import DiskBusy, FolderError, RootLost, Unreadable, Vanished
+from datauploader_watcher.errors import DiskBusy, FolderError, PathMissing, RootLost, Unreadable
 
 log = structlog.get_logger()
 
@@ -320,7 +320,7 @@ def explain(error: OSError, path: bytes) -> FolderError:
     if is_locked(error):
         return DiskBusy(f"{shown} is in use by another program")
     if error.errno in _GONE:
-        return Vanished(f"{shown} is not there: {problem}")
+        return PathMissing(f"{shown} is not there: {problem}")
     if error.errno in _DENIED:
         return Unreadable(f"{shown} may not be read by this account: {problem}")
     return DiskBusy(f"{shown} could not be read: {problem}")

@@ -17,7 +17,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
 from datauploader_watcher.background.local_removal import CHANGED, Removal
 from datauploader_watcher.domain.releasing import objection
-from datauploader_watcher.errors import FolderError, RootLost, Vanished
+from datauploader_watcher.errors import FolderError, PathMissing, RootLost
 from datauploader_watcher.ledger.files import FileRow, FileTable
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import say
@@ -147,7 +147,7 @@ class LocalCleanup:
                 self._finish(upload, disk, row, kept)
                 return True
             now = stamp_of(lstat(disk, row.path))
-        except Vanished:
+        except PathMissing:
             if row.reason == UNLINKING:
                 self._released(upload, row)
             else:

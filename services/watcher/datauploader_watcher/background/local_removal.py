@@ -11,7 +11,7 @@ from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
 from datauploader_watcher.adapters.removal import HeldFile
 from datauploader_watcher.adapters.sharing import is_locked
 from datauploader_watcher.domain.versions import Stamp, join, split
-from datauploader_watcher.errors import Vanished
+from datauploader_watcher.errors import PathMissing
 from datauploader_watcher.ledger.files import FileRow
 from datauploader_watcher.settings import HIDDEN_PREFIX
 
@@ -47,7 +47,7 @@ class Removal:
         """
         try:
             lstat(self.disk, join(split(self.row.path)[0], self.hidden))
-        except Vanished:
+        except PathMissing:
             return False
         return True
 

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -16,17 +17,17 @@ from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import UploadOutgrown
 from datauploader.reliability import Store
 from datauploader.reliability.hang_guard import in_a_thread
-from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
-from datauploader_watcher.discovery.scanner import Scan
-from datauploader_watcher.domain.selection import Omission
+from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk, RootDisk, lstat, stamp_of
+from datauploader_watcher.discovery.findings import Finding, Found, RootGone, fold
+from datauploader_watcher.discovery.scanner import Scanner
 from datauploader_watcher.domain.versions import Stamp, split
-from datauploader_watcher.errors import FolderError, RootLost
-from datauploader_watcher.ledger.files import FileTable, KnownRow
+from datauploader_watcher.errors import FolderError
+from datauploader_watcher.ledger.files import FileTable
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import say
-from datauploader_watcher.uploads.admission import UploadPlan
+from datauploader_watcher.uploads.admission import UploadAdmission
 from datauploader_watcher.uploads.context import WatcherContext
-from datauploader_watcher.uploads.earlier import REASON, EarlierFiles, earlier_of
+from datauploader_watcher.uploads.earlier import REASON, earlier_of
 
 log = structlog.get_logger()
 
@@ -38,13 +39,19 @@ _DRIVE_S = 0.05
 
 @dataclass(slots=True)
 class LateChanges:
-    """Late changes: what a walk finds that is new, that has another size, and that must be read to know."""
+    """Late changes: what a scan finds that is new, that has another size, and that must be read to know."""
 
     sizes: dict[bytes, int] = field(default_factory=dict)
     doubtful: dict[bytes, Stamp] = field(default_factory=dict)
+    root_gone: bool = False
 
-    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
-        """See `Findings.regular`; what was left out on purpose, or is being removed, is no news."""
+    def take_finding(self, finding: Finding) -> None:
+        """Take a file; what was left out on purpose, or is being removed, is no news."""
+        if isinstance(finding, RootGone):
+            self.root_gone = True
+        if not isinstance(finding, Found):
+            return
+        path, seen, row = finding
         state, reason = (row[4], row[5]) if row is not None else ("", None)
         if state == "releasing" or (state == "left-out" and reason not in ("unreadable", REASON)):
             return
@@ -53,53 +60,49 @@ class LateChanges:
         else:
             self.doubtful[path] = seen
 
-    def expects(self, path: bytes) -> bool:  # noqa: ARG002 - the interface
-        """See `Findings.expects`."""
-        return False
 
-    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
-        """See `Findings.omit`."""
-
-    def vanished(self, path: bytes) -> None:
-        """See `Findings.vanished`."""
-
-    def enter(self, path: bytes) -> bool:  # noqa: ARG002 - the interface
-        """See `Findings.enter`."""
-        return True
-
-    def readable(self, path: bytes) -> None:
-        """See `Findings.readable`."""
-
-    def lose(self, problem: RootLost) -> None:
-        """See `Findings.lose`."""
-
-
-def compare(
-    store: Store, number: int, plan: UploadPlan, disk: RootDisk, ended: threading.Event, earlier: EarlierFiles | None
+def find_late_changes(
+    store: Store, admission: UploadAdmission, upload: UploadRow, disks: OpenDisk, ended: threading.Event
 ) -> LateChanges | None:
     """Compare a folder with what was uploaded of it; None where it is away, or the watcher ends meanwhile.
 
     A file of the same size whose stamp has changed, or that a program had open when it was read, is read again: a
     change of its permissions is no change of the dataset.
     """
-    later = LateChanges()
-    scan = Scan(disk, store, number, plan.selection, later, list(plan.sources), deep=True, earlier=earlier)
-    while not ended.is_set() and scan.step():
-        if scan.waiting:
-            ended.wait(_DRIVE_S)
-    scan.close()
-    if scan.lost or ended.is_set():
-        return None
+    plan = admission.resumed(upload)
+    disk, later = plan.disk(disks), LateChanges()
+    earlier = earlier_of(store, plan.root, upload.request)
+    scanner = Scanner(disk, store, upload.number, plan.selection, list(plan.sources), deep=True, earlier=earlier)
+    with closing(scanner):
+        for findings in scanner:
+            fold(findings, later.take_finding)
+            if later.root_gone or ended.is_set():
+                return None
+            if scanner.waiting:
+                ended.wait(_DRIVE_S)
     with store.reading() as db:
-        for row in FileTable.written(db, number):
+        for row in FileTable.written(db, upload.number):
             if row.path not in later.sizes and row.state == "catalogued":
                 later.doubtful.setdefault(row.path, row.stamp)
     for path, seen in later.doubtful.items():
         if ended.is_set():
             return None
-        if not _is_same(store, number, disk, path, seen):
+        if not _is_same(store, upload.number, disk, path, seen):
             later.sizes[path] = seen.size
     return later
+
+
+def changed_since(store: Store, admission: UploadAdmission, upload_id: str) -> bool:
+    """Tell whether a folder has changed since its dataset was closed.
+
+    A file that was removed after its upload leaves no trace here.
+    """
+    with store.reading() as db:
+        upload = UploadTable.get(db, upload_id)
+    if upload is None:
+        return False
+    later = find_late_changes(store, admission, upload, LocalDisk, threading.Event())
+    return later is not None and bool(later.sizes)
 
 
 def _is_same(store: Store, number: int, disk: RootDisk, path: bytes, seen: Stamp) -> bool:
@@ -159,13 +162,13 @@ class LateChangeScan:
         with self._context.store.reading() as db:
             upload = UploadTable.to_look_at(db, now, 2 * max(self._waits, default=0.0))
         if upload is not None:
-            self._looking = upload, in_a_thread(partial(self._compare, upload))
-
-    def _compare(self, upload: UploadRow) -> LateChanges | None:
-        context = self._context
-        plan = context.admission.resumed(upload)
-        earlier = earlier_of(context.store, plan.root, upload.request)
-        return compare(context.store, upload.number, plan, plan.disk(context.disks), self._ended, earlier)
+            context = self._context
+            self._looking = (
+                upload,
+                in_a_thread(
+                    partial(find_late_changes, context.store, context.admission, upload, context.disks, self._ended)
+                ),
+            )
 
     def _take(self, upload: UploadRow, result: Callable[[], LateChanges | None]) -> None:
         try:

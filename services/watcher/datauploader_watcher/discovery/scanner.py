@@ -1,11 +1,10 @@
-"""A walk over the folders of one upload, in slices: the truth that events only hasten."""
+"""A scan of the folders of one upload, in slices: the truth that events only hasten."""
 
 import os
 import sqlite3
 import stat
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Container, Generator, Iterator, Mapping
 from contextlib import closing
-from typing import Protocol
 
 import structlog
 
@@ -13,9 +12,10 @@ from datauploader.contracts.names import display
 from datauploader.files.nofollow import leads_elsewhere
 from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import Page, RootDisk, changed_ns, explain, lstat_or_error, stamp_of
-from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, unrecorded
+from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, Readable, RootGone, Vanished
+from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, Selection, unrecorded
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join
-from datauploader_watcher.errors import FolderError, RootLost, Vanished
+from datauploader_watcher.errors import FolderError, PathMissing, RootLost
 from datauploader_watcher.ledger.files import FileTable, KnownRow
 from datauploader_watcher.uploads.earlier import EarlierFiles
 
@@ -38,111 +38,94 @@ TOO_LONG = Omission("path-too-long", "its path is longer than 32,767 bytes or 1,
 _LONGEST_PATH, _MOST_LEVELS = 32_767, 1000
 
 
-class Findings(Protocol):
-    """Who is told what the walk sees."""
-
-    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
-        """A file that the ledger does not know like this."""
-
-    def expects(self, path: bytes) -> bool:
-        """Tell whether the file is known to belong to the upload and is not finished yet."""
-
-    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
-        """Something that stays out."""
-
-    def vanished(self, path: bytes) -> None:
-        """Something that is on the record as left out is not there any more."""
-
-    def enter(self, path: bytes) -> bool:
-        """Ask whether a folder is new; it counts as seen from now on."""
-
-    def readable(self, path: bytes) -> None:
-        """A folder that is on the record as unreadable could be opened."""
-
-    def lose(self, problem: RootLost) -> None:
-        """The root is away."""
-
-
-class Scan:
-    """One walk; each step looks at a page of entries."""
+class Scanner(Iterator[list[Finding]]):
+    """A directory walk: yields what each page of entries came to; nothing, while the drive has not answered."""
 
     def __init__(
         self,
         disk: RootDisk,
         store: Store,
         upload: int,
-        omits: "Omits",
-        findings: Findings,
+        selection: Selection,
         starts: list[Start],
         *,
         deep: bool,
+        entered: Container[bytes] = (),
+        pending: Container[bytes] = (),
         again: Collection[bytes] = (),
         earlier: EarlierFiles | None = None,
     ) -> None:
-        """Prepare a walk.
+        """Prepare a scan.
 
         Args:
             disk: the root.
             store: where the ledger lies.
             upload: its number there.
-            omits: the patterns.
-            findings: is told what is seen.
+            selection: the patterns.
             starts: where to begin.
-            deep: enter every folder, not only new ones.
-            again: files to tell of although the ledger knows them like this; may change meanwhile.
+            deep: go into every folder, not only new ones.
+            entered: folders that are not new; who folds over the findings adds those that were entered.
+            pending: files that are known to belong to the upload and are not finished yet; may change meanwhile.
+            again: files to yield although the ledger knows them like this; may change meanwhile.
             earlier: what is in the datasets of earlier uploads and stays out of this one.
         """
-        self._disk, self._store, self._upload = disk, store, upload
-        self._omits, self._findings = omits, findings
+        self._disk, self._store, self._upload, self._selection = disk, store, upload, selection
         self._stack = list(starts)
-        self._deep, self._again, self._earlier = deep, again, earlier
+        self._deep, self._entered, self._pending = deep, entered, pending
+        self._again, self._earlier = again, earlier
         self._doubtful: set[bytes] = set()
+        self._findings: list[Finding] = []
+        """Of the page that is being looked at."""
+        self._lost = False
         self._walk = self._run()
         self.entries = 0
         """Entries looked at so far."""
-        self.lost = False
-        """The root went away meanwhile."""
         self.waiting = False
         """The drive has not answered yet."""
 
-    def step(self) -> bool:
-        """Look at some more entries; False when everything was looked at."""
-        return next(self._walk, None) is not None
+    def __next__(self) -> list[Finding]:
+        return next(self._walk)
 
     def close(self) -> None:
         """Leave off."""
         self._walk.close()
 
-    def _run(self) -> Generator[int, None, None]:
-        while self._stack and not self.lost:
+    def _run(self) -> Generator[list[Finding], None, None]:
+        while self._stack and not self._lost:
             folder, only = self._stack.pop()
             try:
                 yield from self._folder(folder, only)
             except OSError as error:
                 self._failed(folder, explain(error, folder))
+                yield self._drain()
 
-    def _folder(self, folder: bytes, only: frozenset[bytes] | None) -> Iterator[int]:
+    def _drain(self) -> list[Finding]:
+        findings, self._findings = self._findings, []
+        return findings
+
+    def _folder(self, folder: bytes, only: frozenset[bytes] | None) -> Generator[list[Finding], None, None]:
         number, after = None, b""
         with closing(self._disk.pages(folder, only)) as pages:
             for page in pages:
                 self.waiting = page is None
                 if page is None:
-                    yield 0
+                    yield []
                     continue
                 if not after:
                     number = self._opened(folder)
                 known = self._known(number, after, page, only)
-                if news := self._compare(folder, page, known):
-                    self._learn(number, news)
+                if (news := self._compare(folder, page, known)) and number is not None:
+                    with self._store.transaction() as db:
+                        FileTable.learn_changed(db, number, news)
                 if only is None:
                     self._missing(folder, page.names, known)
                 after = page.names[-1] if page.names else b""
                 self.entries += len(page.names)
-                yield len(page.names)
+                yield self._drain()
 
     def _opened(self, folder: bytes) -> int | None:
         if folder in self._doubtful:
-            self._findings.readable(folder)
+            self._findings.append(Readable(folder))
         with self._store.reading() as db:
             return FileTable.folder(db, self._upload, folder)
 
@@ -166,7 +149,7 @@ class Scan:
             row = get(name)
             if isinstance(seen, OSError):
                 problem = explain(seen, prefix + name)
-                if isinstance(problem, Vanished):
+                if isinstance(problem, PathMissing):
                     lost.append(name)
                 self._failed(prefix + name, problem, row)
             elif (
@@ -181,9 +164,9 @@ class Scan:
                 # known as it is: the way of almost every file, a million times
                 if not row[6] and (changed := changed_ns(seen)):
                     news.append((changed, name))
-            else:
-                self._one(prefix + name, seen, row)
-        if lost and not self.lost:
+            elif (finding := self._one(prefix + name, seen, row)) is not None:
+                self._findings.append(finding)
+        if lost and not self._lost:
             self._look_for(folder, prefix, lost, known)
         return news
 
@@ -196,79 +179,61 @@ class Scan:
             listed = set(opened.names())
             for name in lost:
                 if name in listed and isinstance(lstat_or_error(opened.stat, name), FileNotFoundError):
-                    self._findings.omit(prefix + name, UNFOUND, known.get(name))
+                    self._findings.append(Omitted(prefix + name, UNFOUND, known.get(name)))
 
-    def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
+    def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> Finding | None:
         """Settle one entry; what goes wrong with it is on the record, and keeps no other from being looked at."""
         try:
-            if len(path) > _LONGEST_PATH or path.count(b"/") > _MOST_LEVELS:
-                self._findings.omit(path, TOO_LONG, row, folder=stat.S_ISDIR(seen.st_mode))
-            else:
-                self._unknown(path, seen, row)
+            if len(path) > _MOST_LEVELS and (len(path) > _LONGEST_PATH or path.count(b"/") > _MOST_LEVELS):
+                return Omitted(path, TOO_LONG, row, folder=stat.S_ISDIR(seen.st_mode))
+            if not stat.S_ISREG(seen.st_mode):
+                return self._other(path, seen, row)
+            now = stamp_of(seen)
+            if now.size > LARGEST_FILE:
+                return Omitted(path, TOO_LARGE, row)
+            if row is None or row[4] == "left-out":
+                return self._new(path, now, row)
+            # of a file with a value that was brought into bounds, which the short way takes for another one
+            known = row[4] != "gone" and path not in self._again and now.agrees(Stamp(row[1], row[2], row[3], row[6]))
+            return None if known else Found(path, now, row)
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:
             if row is None or row[5] != NOT_RECORDED:
                 log.exception("scan_entry_failed", path=display(path))
-            self._findings.omit(path, unrecorded(error), row)
+            return Omitted(path, unrecorded(error), row)
 
-    def _learn(self, folder: int | None, news: list[tuple[int, bytes]]) -> None:
-        if folder is not None:
-            with self._store.transaction() as db:
-                FileTable.learn_changed(db, folder, news)
-
-    def _unknown(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
-        if not stat.S_ISREG(seen.st_mode):
-            self._other(path, seen, row)
-            return
-        now = stamp_of(seen)
-        if now.size > LARGEST_FILE:
-            self._findings.omit(path, TOO_LARGE, row)
-        elif row is None or row[4] == "left-out":
-            self._new(path, now, row)
-        elif not self._is_known(path, now, row):
-            self._findings.regular(path, now, row)
-
-    def _is_known(self, path: bytes, now: Stamp, row: KnownRow) -> bool:
-        """Tell it of a file with a value that was brought into bounds, which the short way takes for another one."""
-        return row[4] != "gone" and path not in self._again and now.agrees(Stamp(row[1], row[2], row[3], row[6]))
-
-    def _new(self, path: bytes, now: Stamp, row: KnownRow | None) -> None:
+    def _new(self, path: bytes, now: Stamp, row: KnownRow | None) -> Finding | None:
         if row is not None and row[5] in _FOR_GOOD:
-            return
-        expected = self._findings.expects(path)
-        omission = None if expected else self._omits.omits(path)
-        if omission is None and not expected and self._earlier is not None:
+            return None
+        if path in self._pending:
+            return Found(path, now, row)
+        omission = self._selection.omits(path)
+        if omission is None and self._earlier is not None:
             omission = self._earlier.omits(path, now)
-        if omission is None:
-            self._findings.regular(path, now, row)
-        else:
-            self._findings.omit(path, omission, row)
+        return Found(path, now, row) if omission is None else Omitted(path, omission, row)
 
-    def _other(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> None:
+    def _other(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> Finding | None:
         leads = leads_elsewhere(seen)
         if stat.S_ISDIR(seen.st_mode) and not leads:
-            self._subfolder(path, row)
-        elif (omission := self._omits.omits(path)) is not None:
-            self._findings.omit(path, omission, row)
-        elif leads:
-            self._findings.omit(path, self._link(path), row)
-        else:
-            self._findings.omit(path, SPECIAL, row)
+            return self._subfolder(path, row)
+        omission = self._selection.omits(path)
+        if omission is None and leads:
+            omission = LINK_INSIDE if self._disk.leads_inside(path) else LINK_OUTSIDE
+        return Omitted(path, omission or SPECIAL, row)
 
-    def _subfolder(self, path: bytes, row: KnownRow | None) -> None:
+    def _subfolder(self, path: bytes, row: KnownRow | None) -> Finding | None:
         if row is not None and row[5] in _FOR_GOOD:
-            return
-        omission = self._omits.omits(path, folder=True)
+            return None
+        omission = self._selection.omits(path, folder=True)
         if omission is not None:
-            self._findings.omit(path, omission, row, folder=True)
-        elif self._findings.enter(path) or self._deep:
+            return Omitted(path, omission, row, folder=True)
+        known = path in self._entered
+        if self._deep or not known:
             if row is not None:
                 self._doubtful.add(path)
             self._stack.append((path, None))
-
-    def _link(self, path: bytes) -> Omission:
-        return LINK_INSIDE if self._disk.leads_inside(path) else LINK_OUTSIDE
+        return None if known else Entered(path)
 
     def _missing(self, folder: bytes, names: list[bytes], known: Mapping[bytes, KnownRow]) -> None:
         left_out = [name for name, row in known.items() if row[4] == "left-out"]
@@ -276,24 +241,19 @@ class Scan:
             there = set(names)
             for name in left_out:
                 if name not in there:
-                    self._findings.vanished(join(folder, name))
+                    self._findings.append(Vanished(join(folder, name)))
 
     def _failed(self, path: bytes, problem: FolderError, row: KnownRow | None = None) -> None:
         try:
             self._disk.verify_root()
         except RootLost as lost:
-            self.lost = True
-            self._findings.lose(lost)
+            self._lost = True
+            self._findings.append(RootGone(str(lost)))
             return
-        if not path and not isinstance(problem, Vanished):
-            self.lost = True
-            self._findings.lose(RootLost(f"the folder of the upload cannot be read: {problem}"))
-        elif not isinstance(problem, Vanished):
-            self._findings.omit(path, Omission("unreadable", f"{problem}; it is tried again"), row)
-
-
-class Omits(Protocol):
-    """The patterns of an upload, as far as the walk asks them."""
-
-    def omits(self, path: bytes, *, folder: bool = False) -> Omission | None:
-        """Say why a path is left out."""
+        if isinstance(problem, PathMissing):
+            return
+        if not path:
+            self._lost = True
+            self._findings.append(RootGone(f"the folder of the upload cannot be read: {problem}"))
+        else:
+            self._findings.append(Omitted(path, Omission("unreadable", f"{problem}; it is tried again"), row))

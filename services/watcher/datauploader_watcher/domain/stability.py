@@ -86,7 +86,7 @@ class StabilityTracker:
     def __len__(self) -> int:
         return len(self._open)
 
-    def __contains__(self, path: bytes) -> bool:
+    def __contains__(self, path: object) -> bool:
         return path in self._open
 
     @property

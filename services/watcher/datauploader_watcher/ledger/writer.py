@@ -15,7 +15,7 @@ from datauploader_watcher.uploads.session import UploadSession
 
 log = structlog.get_logger()
 
-Found = tuple[UploadSession, Sequence[HashResult]]
+ReadFiles = tuple[UploadSession, Sequence[HashResult]]
 """An upload, and what came of reading its files."""
 
 
@@ -26,7 +26,7 @@ class LedgerWriter:
         """Take the ledger, and who announces what is in it."""
         self._store, self._clock, self._announcer = store, clock, announcer
 
-    def write(self, found: Sequence[Found], to_announce: Sequence[UploadSession], room: int) -> None:
+    def write(self, found: Sequence[ReadFiles], to_announce: Sequence[UploadSession], room: int) -> None:
         """Record what was found and announce it, in at most `room` events.
 
         Raises:
@@ -65,7 +65,7 @@ class LedgerWriter:
         recorder.omissions(session)
         return self._announcer.record_versions(db, session, fresh, room)
 
-    def _one_by_one(self, found: Sequence[Found], to_announce: Sequence[UploadSession], room: int) -> None:
+    def _one_by_one(self, found: Sequence[ReadFiles], to_announce: Sequence[UploadSession], room: int) -> None:
         for session, outcomes in found:
             session.stability.unrecorded()
             for outcome in outcomes:

@@ -9,7 +9,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import lstat, stamp_of
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.domain.receipts import LONGEST_PATIENCE_S, next_reminder_s
-from datauploader_watcher.errors import FolderError, Vanished
+from datauploader_watcher.errors import FolderError, PathMissing
 from datauploader_watcher.ledger.files import FileRow, FileTable
 from datauploader_watcher.ledger.uploads import UploadRow
 from datauploader_watcher.outgoing.publishing import say_ready
@@ -94,7 +94,7 @@ class Announcer:
         """Look whether a version that had to wait is still what it was; else let it be found anew."""
         try:
             now = stamp_of(lstat(session.disk, row.path))
-        except Vanished:
+        except PathMissing:
             FileTable.withdraw(db, row)
             return False
         except FolderError:

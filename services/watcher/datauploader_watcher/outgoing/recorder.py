@@ -16,7 +16,7 @@ from datauploader_watcher.discovery.scanner import UNFOUND
 from datauploader_watcher.domain.selection import Omission, unrecorded
 from datauploader_watcher.domain.stability import Candidate
 from datauploader_watcher.domain.versions import NewVersion, Unchanged, judge, split
-from datauploader_watcher.errors import DiskBusy, FolderError, RootLost, Unreadable, Vanished
+from datauploader_watcher.errors import DiskBusy, FolderError, PathMissing, RootLost, Unreadable
 from datauploader_watcher.ledger.choices import RestlessChoice, RestlessChoiceTable
 from datauploader_watcher.ledger.files import FileRow, FileTable, new_row
 from datauploader_watcher.ledger.superseded import SupersededVersions
@@ -126,7 +126,7 @@ class Recorder:
             session.lost_root(str(lost))
             session.stability.failed(path, self._clock.monotonic())
             return
-        if isinstance(problem, Vanished):
+        if isinstance(problem, PathMissing):
             session.stability.drop(path)
             self._gone(session, path, records)
         elif isinstance(problem, Unreadable) or session.stability.failed(path, self._clock.monotonic()):
@@ -153,7 +153,7 @@ class Recorder:
     def missing(self, session: UploadSession, path: bytes) -> None:
         """Take note that a file is not there of which a receipt says that it could not be read."""
         records: list[LeftOutFile] = []
-        self._problem(session, path, Vanished("it does not exist"), records)
+        self._problem(session, path, PathMissing("it does not exist"), records)
         say_left_out(self._db, session.upload, records)
 
     def chosen(self, session: UploadSession) -> None:
@@ -235,7 +235,7 @@ class Recorder:
         """Look once more at what was to be left out a while ago."""
         try:
             seen = lstat(session.disk, path)
-        except Vanished:
+        except PathMissing:
             if pending.omission != UNFOUND:
                 return
             seen = None

@@ -1,9 +1,10 @@
-"""The dry run of an upload: the same walk as its scan's, whose findings are counted and not kept."""
+"""The dry run of an upload: the same scan, whose findings are counted and not kept."""
 
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 
 from datauploader.contracts.names import display, escape
 from datauploader.contracts.previews import LeftOutGroup, Overlap, Preview, Refused
@@ -12,11 +13,11 @@ from datauploader.contracts.uploads import UploadRequested
 from datauploader.errors import QuestionRefused
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import is_below
-from datauploader_watcher.discovery.scanner import Findings, Scan, Start
-from datauploader_watcher.domain.selection import Omission, Selection
+from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, RootGone, fold
+from datauploader_watcher.discovery.scanner import Scanner, Start
+from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import Stamp
-from datauploader_watcher.errors import RootLost, UploadRefused
-from datauploader_watcher.ledger.files import KnownRow
+from datauploader_watcher.errors import UploadRefused
 from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
 from datauploader_watcher.uploads.admission import UploadPlan
 from datauploader_watcher.uploads.context import WatcherContext
@@ -35,7 +36,7 @@ YOUNG_S = 2.0
 AHEAD_S = 60.0
 """A file from further in the future was copied from a clock that goes wrong; it says nothing about now."""
 NO_UPLOAD = -1
-"""No row of the ledger belongs to it, so the walk knows nothing beforehand."""
+"""No row of the ledger belongs to it, so the scan knows nothing beforehand."""
 
 
 class DryRuns:
@@ -48,7 +49,7 @@ class DryRuns:
         self._free = threading.BoundedSemaphore(AT_ONCE)
 
     def __call__(self, question: PreviewUpload) -> Preview:
-        """Walk as the upload's scan would, within the question's bounds.
+        """Scan as the upload would, within the question's bounds.
 
         Raises:
             QuestionRefused: other dry runs take all the time of this station.
@@ -62,7 +63,9 @@ class DryRuns:
             report = DryRunReport(
                 plan, question.request, self._context.clock.now_ns(), self._overlapping(plan, deadline), held
             )
-            entries, partial = walk(self._context, plan, question.request, report, question.most_entries, deadline)
+            entries, partial = scan_within(
+                self._context, plan, question.request, report.take_finding, question.most_entries, deadline
+            )
             return report.answer(entries, partial=partial)
         except UploadRefused as refusal:
             return Preview(refused=Refused(reason=refusal.reason, detail=refusal.detail, hint=refusal.hint))
@@ -102,24 +105,31 @@ class DryRuns:
         return OverlappingUpload(upload, there)
 
 
-def walk(
-    context: WatcherContext, plan: UploadPlan, request: UploadRequested, findings: Findings, most: int, deadline: float
+def scan_within(
+    context: WatcherContext,
+    plan: UploadPlan,
+    request: UploadRequested,
+    take: Callable[[Finding], None],
+    most: int,
+    deadline: float,
 ) -> tuple[int, bool]:
-    """Walk as a scan does, within bounds; return the entries that were seen, and whether there may be more."""
-    disk = context.disks(plan.root, plan.mount)
-    earlier = earlier_of(context.store, plan.root, request)
-    begin = starts(plan.sources)
-    scan = Scan(disk, context.store, NO_UPLOAD, plan.selection, findings, begin, deep=False, earlier=earlier)
-    try:
-        while (goes_on := scan.step()) and scan.entries < most and time.monotonic() < deadline:
-            pass
-    finally:
-        scan.close()
-    return scan.entries, goes_on
+    """Scan as an upload does, within bounds; return the entries that were seen, and whether there may be more."""
+    entered = {folder for folder, names in plan.sources if names is None}
+    scanner = Scanner(
+        context.disks(plan.root, plan.mount), context.store, NO_UPLOAD, plan.selection, starts(plan.sources),
+        deep=False, entered=entered, earlier=earlier_of(context.store, plan.root, request),
+    )  # fmt: skip
+    with closing(scanner):
+        for findings in scanner:
+            entered.update(finding.path for finding in findings if isinstance(finding, Entered))
+            fold(findings, take)
+            if scanner.entries >= most or time.monotonic() >= deadline:
+                return scanner.entries, True
+    return scanner.entries, False
 
 
 def starts(sources: Sequence[Start]) -> list[Start]:
-    """Leave out files that lie in a source that is walked anyway, so that nothing is counted twice."""
+    """Leave out files that lie in a source that is scanned anyway, so that nothing is counted twice."""
     whole = [(folder, names) for folder, names in sources if names is None]
     return [
         (folder, names) for folder, names in sources
@@ -167,7 +177,7 @@ def _above(path: bytes) -> list[bytes]:
 
 
 class DryRunReport:
-    """The report of a dry run: `Findings` of a walk that leaves no trace."""
+    """The report of a dry run: the findings of a scan that leaves no trace, counted."""
 
     def __init__(
         self,
@@ -181,10 +191,8 @@ class DryRunReport:
         self._held = held
         self._same_size = self._differing = 0
         self._differing_first: list[str] = []
-        self._selection: Selection = plan.selection
         self._root, self._overlapping, self._now_ns = plan.root, overlapping, now_ns
         self._young_ns = int(max(request.quiet_period_s, YOUNG_S) * 1e9)
-        self._entered = {folder for folder, names in plan.sources if names is None}
         self._groups: dict[tuple[str, str], tuple[int, list[str]]] = {}
         self._files = self._bytes = self._stability = 0
         self._first: list[str] = []
@@ -192,8 +200,17 @@ class DryRunReport:
         self._times: tuple[int, int] | None = None
         self._trouble = ""
 
-    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:  # noqa: ARG002 - as `Findings` has it
-        """Count a file that would be uploaded."""
+    def take_finding(self, finding: Finding) -> None:
+        """Count what a scan has found."""
+        match finding:
+            case Found(path, seen, _):
+                self._count_file(path, seen)
+            case Omitted(path, omission, _, folder):
+                self._count_omission(path, omission, folder=folder)
+            case RootGone(problem):
+                self._trouble = problem
+
+    def _count_file(self, path: bytes, seen: Stamp) -> None:
         self._files += 1
         self._bytes += seen.size
         if len(self._first) < FIRST:
@@ -217,12 +234,7 @@ class DryRunReport:
         if not same and len(self._differing_first) < FIRST:
             self._differing_first.append(shown(path))
 
-    def expects(self, path: bytes) -> bool:  # noqa: ARG002 - as `Findings` has it
-        """Nothing is known beforehand."""
-        return False
-
-    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:  # noqa: ARG002 - as `Findings` has it
-        """Count what stays out, by its reason."""
+    def _count_omission(self, path: bytes, omission: Omission, *, folder: bool) -> None:
         unreadable = omission.reason == "unreadable"
         detail = "it is in use or cannot be read now; the upload will try again" if unreadable else omission.detail
         group = (omission.reason, detail)
@@ -230,23 +242,6 @@ class DryRunReport:
         if len(examples) < EXAMPLES:
             examples.append(shown(path) + ("/" if folder else ""))
         self._groups[group] = count + 1, examples
-
-    def vanished(self, path: bytes) -> None:
-        """Nothing is on the record."""
-
-    def enter(self, path: bytes) -> bool:
-        """Enter every folder once."""
-        if path in self._entered:
-            return False
-        self._entered.add(path)
-        return True
-
-    def readable(self, path: bytes) -> None:
-        """Nothing is on the record."""
-
-    def lose(self, problem: RootLost) -> None:
-        """Remember why the walk ended."""
-        self._trouble = str(problem)
 
     def answer(self, entries: int, *, partial: bool) -> Preview:
         """Say what was seen."""

@@ -12,10 +12,9 @@ from datauploader.contracts.questions import ReadValues
 from datauploader.errors import QuestionRefused
 from datauploader.plugins.file_reader import there_are_readers
 from datauploader.plugins.file_reader.reader_process import Line, ReaderProcess
-from datauploader_watcher.domain.versions import Stamp
+from datauploader_watcher.discovery.findings import Finding, Found
 from datauploader_watcher.errors import UploadRefused
-from datauploader_watcher.ledger.files import KnownRow
-from datauploader_watcher.queries.dry_run import YOUNG_S, DryRunReport, DryRuns, walk
+from datauploader_watcher.queries.dry_run import YOUNG_S, DryRuns, scan_within
 from datauploader_watcher.uploads.admission import UploadPlan
 from datauploader_watcher.uploads.context import WatcherContext
 
@@ -60,24 +59,25 @@ class MetadataExtractor:
             self._free.release()
 
     def _candidates(self, plan: UploadPlan, question: ReadValues, deadline: float) -> list[bytes]:
-        rested = StableFiles(plan, question, self._context.clock.now_ns())
-        walk(self._context, plan, question.request, rested, MOST_ENTRIES, deadline)
-        return sorted(rested.files)
+        stable = StableFiles(question, self._context.clock.now_ns())
+        scan_within(self._context, plan, question.request, stable.take_finding, MOST_ENTRIES, deadline)
+        return sorted(stable.files)
 
 
-class StableFiles(DryRunReport):
-    """Stable files: a dry run that keeps the names of files that nobody has changed lately."""
+class StableFiles:
+    """Stable files: of what a scan finds, the names of files that nobody has changed lately."""
 
-    def __init__(self, plan: UploadPlan, question: ReadValues, now_ns: int) -> None:
+    def __init__(self, question: ReadValues, now_ns: int) -> None:
         """Begin with none."""
-        super().__init__(plan, question.request, now_ns, (), {})
         self._before_ns = now_ns - int(max(question.request.quiet_period_s, YOUNG_S) * 1e9)
         self.files: list[bytes] = []
 
-    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:  # noqa: ARG002 - as `Findings` has it
+    def take_finding(self, finding: Finding) -> None:
         """Keep a file that rests."""
-        if seen.mtime_ns < self._before_ns and seen.size and len(self.files) < MOST_CANDIDATES:
-            self.files.append(path)
+        if not isinstance(finding, Found) or len(self.files) == MOST_CANDIDATES:
+            return
+        if finding.stamp.mtime_ns < self._before_ns and finding.stamp.size:
+            self.files.append(finding.path)
 
 
 def _gathered(lines: Iterator[Line]) -> FoundValues:

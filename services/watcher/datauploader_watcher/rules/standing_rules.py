@@ -18,7 +18,7 @@ from datauploader.reliability import Outbox
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard, in_a_thread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import LocalDisk
-from datauploader_watcher.discovery.reopening import changed_since
+from datauploader_watcher.discovery.late_changes import changed_since
 from datauploader_watcher.domain.rules import Rule, Target, upload_id
 from datauploader_watcher.domain.selection import Selection
 from datauploader_watcher.domain.versions import join
@@ -233,7 +233,7 @@ class StandingRules:
             self._comparing[name] = in_a_thread(partial(self._changed, rows))
 
     def _changed(self, rows: list[RuleFolder]) -> list[RuleFolder]:
-        return [row for row in rows if changed_since(self._store, row, self._admission)]
+        return [row for row in rows if changed_since(self._store, self._admission, row.upload_id)]
 
     def _reopen(self, one: _StandingRule) -> None:
         """Ask for a further dataset of each folder that has changed since its last one was closed."""

@@ -12,7 +12,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import lstat, stamp_of
 from datauploader_watcher.discovery.folder_watches import FolderWatches
 from datauploader_watcher.domain.stability import QuietPeriod
-from datauploader_watcher.errors import FolderError, UploadRefused, Vanished
+from datauploader_watcher.errors import FolderError, PathMissing, UploadRefused
 from datauploader_watcher.ledger.choices import RestlessChoiceTable
 from datauploader_watcher.ledger.files import FileTable
 from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
@@ -315,7 +315,7 @@ class OpenUploads:
             try:
                 seen = lstat(session.disk, row.path)
             except FolderError as problem:
-                if isinstance(problem, Vanished):
+                if isinstance(problem, PathMissing):
                     recorder.missing(session, row.path)
                 continue
             now, takes = self._clock.monotonic(), choice is not None and recorder.take_again(session, row.path, choice)

@@ -29,6 +29,9 @@ class RescanQueue:
     def __bool__(self) -> bool:
         return bool(self._marked)
 
+    def __contains__(self, folder: object) -> bool:
+        return folder in self._seen
+
     @property
     def folders(self) -> int:
         """How many folders belong to the upload."""
@@ -53,19 +56,19 @@ class RescanQueue:
             self._marked[path] = None
         return True
 
-    def enter(self, folder: bytes) -> bool:
-        """Take a folder in; False when it is known."""
-        if folder in self._seen:
-            return False
+    def enter(self, folder: bytes) -> None:
+        """Take in a folder that is not known."""
         self._seen[folder] = self._clock.monotonic() if self.watched else LONG_AGO
         self.again(folder)
         self.again(split(folder)[0])
-        return True
 
     def again(self, folder: bytes) -> None:
         """Have a young folder looked at again in a while."""
+        since = self._seen.get(folder, LONG_AGO)
+        if since == LONG_AGO or folder in self._waiting:
+            return
         now = self._clock.monotonic()
-        if folder in self._waiting or now - self._seen.get(folder, LONG_AGO) > YOUNG_S:
+        if now - since > YOUNG_S:
             return
         self._waiting.add(folder)
         for wait in LOOK_AGAIN_S:

@@ -3,18 +3,19 @@
 import os
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import RootDisk
 from datauploader_watcher.clock import Clock
-from datauploader_watcher.discovery.scanner import Scan, Start
+from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, Readable, RootGone, Vanished, fold
+from datauploader_watcher.discovery.scanner import Scanner, Start
 from datauploader_watcher.domain.selection import Omission, Selection
 from datauploader_watcher.domain.stability import QuietPeriod, StabilityTracker
-from datauploader_watcher.domain.versions import Stamp, split
+from datauploader_watcher.domain.versions import split
 from datauploader_watcher.errors import RootLost
 from datauploader_watcher.ledger.choices import RestlessChoice
-from datauploader_watcher.ledger.files import KnownRow
 from datauploader_watcher.ledger.uploads import UploadRow
 from datauploader_watcher.uploads.barred import BARRED
 from datauploader_watcher.uploads.closing import ClosingState
@@ -122,24 +123,41 @@ class UploadSession:
         """Files that somebody has written to: they are read again, whatever a look at them says."""
         self.closing = ClosingState(clock.monotonic())
         self._store, self._clock, self._interval, self._quiet = store, clock, interval, quiet
-        self._scans: deque[Scan] = deque()
-        self._full: Scan | None = None
+        self._scans: deque[Scanner] = deque()
+        self._full: Scanner | None = None
         self._full_counts = self._again = False
         self._full_began = 0.0
         self._full_due: float | None = clock.monotonic()
 
     # what the scan finds
 
-    def regular(self, path: bytes, seen: Stamp, row: KnownRow | None) -> None:
-        """See `Findings.regular`."""
+    def _take_finding(self, now: float, calm_ns: int, finding: Finding) -> None:
+        """Take over what a scan has found; whoever wrote a file before `calm_ns` seems to be done."""
+        match finding:
+            case Found():
+                self._take_found(finding, now, calm_ns)
+            case Omitted():
+                self._take_omitted(finding, now)
+            case Entered(folder):
+                self.rescans.enter(folder)
+            case Vanished(path):
+                self.returned[path] = "gone"
+            case Readable(folder):
+                self.omissions.pop(folder, None)
+                self.returned[folder] = "unreadable"
+            case RootGone(problem):
+                self.lost = problem
+
+    def _take_found(self, found: Found, now: float, calm_ns: int) -> None:
+        path, seen, row = found
         choice = self.choices.get(path)
         if choice is not None and (choice.done or not choice.take):
             self._touched.discard(path)
             return
         left_out = row is not None and row[4] == "left-out"
-        now = self._clock.monotonic()
-        calm = self._quiet.open_s < (self._clock.now_ns() - seen.mtime_ns) / 1e9
-        changed = self.stability.observe_file(path, seen, now, fresh=row is None or left_out, calm=calm)
+        changed = self.stability.observe_file(
+            path, seen, now, fresh=row is None or left_out, calm=seen.mtime_ns < calm_ns
+        )  # fmt: skip
         if changed and not left_out:  # what is only tried again is no news
             self.changed_at = now
             self.stirred = True
@@ -157,43 +175,21 @@ class UploadSession:
         if not self.marked and self.selection.marks(path):
             self.marked = True
 
-    def expects(self, path: bytes) -> bool:
-        """See `Findings.expects`."""
-        return path in self.stability
-
-    def omit(self, path: bytes, omission: Omission, row: KnownRow | None, *, folder: bool = False) -> None:
-        """See `Findings.omit`."""
+    def _take_omitted(self, omitted: Omitted, now: float) -> None:
+        path, omission, row, folder = omitted
         if not folder and not self.marked and self.selection.marks(path):
             self.marked = True
         if path in self.omissions or (row is not None and row[5] == omission.reason):
             return
         self.stability.drop(path)
         self._touched.discard(path)
-        due = self._clock.monotonic() + max(self._quiet.open_s, 1.0)
-        self.omissions[path] = PendingOmission(omission, due, folder)
-
-    def vanished(self, path: bytes) -> None:
-        """See `Findings.vanished`."""
-        self.returned[path] = "gone"
-
-    def readable(self, path: bytes) -> None:
-        """See `Findings.readable`."""
-        self.omissions.pop(path, None)
-        self.returned[path] = "unreadable"
-
-    def enter(self, path: bytes) -> bool:
-        """See `Findings.enter`."""
-        return self.rescans.enter(path)
+        self.omissions[path] = PendingOmission(omission, now + max(self._quiet.open_s, 1.0), folder)
 
     def lost_root(self, sentence: str) -> None:
         """Stop looking until the root is back; nothing is concluded."""
         self.lost = sentence
         self._stop_scans()
         self._full_due = self._clock.monotonic() + 1.0
-
-    def lose(self, problem: RootLost) -> None:
-        """See `Findings.lose`."""
-        self.lost = str(problem)
 
     # what is to be looked at
 
@@ -360,21 +356,24 @@ class UploadSession:
         self._full_missed = False
         self._full = self._scan(list(self.sources), deep=True)
 
-    def _scan(self, starts: list[Start], *, deep: bool) -> Scan:
-        return Scan(
-            self.disk, self._store, self.upload.number, self.selection, self, starts, deep=deep, again=self._touched,
-            earlier=self._earlier,
+    def _scan(self, starts: list[Start], *, deep: bool) -> Scanner:
+        return Scanner(
+            self.disk, self._store, self.upload.number, self.selection, starts, deep=deep, entered=self.rescans,
+            pending=self.stability, again=self._touched, earlier=self._earlier,
         )  # fmt: skip
 
-    def _advance(self, scan: Scan) -> bool:
+    def _advance(self, scan: Scanner) -> bool:
         before = scan.entries
-        more = scan.step()
+        findings = next(scan, None)
         self.entries += scan.entries - before
-        if scan.lost:
+        if findings:  # all of them were looked at before this moment
+            calm_ns = self._clock.now_ns() - int(self._quiet.open_s * 1e9)
+            fold(findings, partial(self._take_finding, self._clock.monotonic(), calm_ns))
+        if self.lost:
             self.lost_root(self.lost)
-        elif not more and scan is self._full:
+        elif findings is None and scan is self._full:
             self._end_full()
-        elif not more:
+        elif findings is None:
             self._scans.popleft()
         return not scan.waiting
 
