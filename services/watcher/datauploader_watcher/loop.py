@@ -108,7 +108,7 @@ class Loop:
             if self._wrote:
                 self._ended.wait(BREATH_S)
         for session in self._uploads:
-            session.rest()
+            session.stop_scanning()
 
     def _turn(self, mail: LoopEvents) -> None:
         if mail.reload:
@@ -137,7 +137,7 @@ class Loop:
             log.warning("events_lost", times=self._overflows)
             for session in self._uploads:
                 if session.upload.state == "open":
-                    session.hasten()
+                    session.hasten_scan()
 
     def _look(self, session: UploadSession) -> None:
         if session.upload.state != "open":
@@ -206,7 +206,7 @@ class Loop:
     def _start_over(self, trouble: str) -> None:
         self._trouble, self._trouble_at, self._failed = trouble, self._clock.monotonic(), True
         for session in self._uploads:
-            session.forget()
+            session.forget_unrecorded()
         self._chores_at = self._clock.monotonic() + AFTER_TROUBLE_S
 
     def _pause(self) -> float:
@@ -217,10 +217,8 @@ class Loop:
         times: list[float | None] = [self._chores_at, now + CHORES_S, self._rules.due]
         for session in self._uploads:
             times.append(session.count_due)
-            if session.ready and (until := session.announces_at) is not None and until > now:
-                times.append(until)
-            elif session.ready and session.may_announce:
-                times.append(now + (WAIT_FOR_OUTBOX_S if self._outbox_full else 0))
+            if (due := session.announcement_due) is not None:
+                times.append(max(due, now + WAIT_FOR_OUTBOX_S) if self._outbox_full else due)
             if session.upload.state == "open" and not self._crowded(session):
                 times.append(now if session.looking else session.next_look)
                 times.append(now + WAIT_FOR_DRIVE_S if session.waiting else None)

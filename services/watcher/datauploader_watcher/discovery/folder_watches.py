@@ -40,8 +40,9 @@ class FolderWatches:
 
     def watch_upload(self, session: UploadSession) -> None:
         """Watch what belongs to an upload, or have it polled."""
-        session.polled = self._why_polled(session.disk.root)
-        if session.polled:
+        reason = self._why_polled(session.disk.root)
+        session.poll_folders(reason)
+        if reason:
             return
         for folder, names in session.sources:
             place = _place(session, folder)
@@ -77,14 +78,12 @@ class FolderWatches:
             base = session.disk.root.rstrip(_SLASHES)
             if notice.path.startswith(base) and notice.path[len(base) : len(base) + 1] in (b"/", _SEPARATOR):
                 path = notice.path[len(base) + 1 :].replace(_SEPARATOR, b"/")
-                session.mark(path, folder=notice.folder, closed=notice.closed)
+                session.mark_path(path, folder=notice.folder, closed=notice.closed)
 
     def note_watched(self, folder: bytes, problem: str) -> None:
         """Take note that a folder is watched now, or why it cannot be."""
         for session in self._uploads.get(folder, ()):
-            session.polled = f"its folders cannot be watched ({problem})" if problem else ""
-            session.rescans.watched = not problem
-            session.hasten()
+            session.note_watched(problem)
 
     def count(self) -> None:
         """Find out whether all folders are watched."""
@@ -96,9 +95,8 @@ class FolderWatches:
             log.warning("folder_watches_missing", problem=short)
         self.short = short
         for session in uploads:
-            if short and not session.polled:
-                session.polled = "not all folders can be watched"
-                session.hasten()
+            if short:
+                session.note_unwatched()
 
     def _why_polled(self, root: bytes) -> str:
         if self._settings.poll is not None:

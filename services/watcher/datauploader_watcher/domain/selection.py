@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from datauploader.files.leftovers import RSYNC, any_of, is_system
 from datauploader_watcher.domain.patterns import Patterns, check_size
@@ -14,6 +15,15 @@ class Omission:
 
     reason: str
     detail: str
+
+
+class PendingOmission(NamedTuple):
+    """Something that stays out, not yet on the record: temporary files come and go."""
+
+    omission: Omission
+    due: float
+    """When it is looked at once more, and put on the record (monotonic)."""
+    folder: bool
 
 
 ALWAYS_EXCLUDED = Omission("excluded", "it has a temporary name, or a name that this station leaves out")

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from datauploader.reliability.backoff import Backoff
@@ -29,9 +29,8 @@ class QuietPeriod:
         return cls(period_s, min(period_s, max(least_s, period_s * factor)))
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A file that is not finished yet."""
+class Candidate(NamedTuple):
+    """A file that is not finished yet; a tuple, because one is made for every new file of a scan."""
 
     stamp: Stamp
     due: float
@@ -135,7 +134,7 @@ class StabilityTracker:
         """
         known = self._open.get(path)
         if known is not None:
-            self._open[path] = replace(known, digests=None, again=path in self._reading)
+            self._open[path] = known._replace(digests=None, again=path in self._reading)
         return known is not None
 
     def restless(self, since: float, seen_after: float) -> dict[bytes, float]:
@@ -150,14 +149,14 @@ class StabilityTracker:
         """Have an unfinished file read at once and taken as it is then, because somebody has chosen so."""
         known = self._open.get(path)
         if known is not None and not known.as_is:
-            self._put(path, replace(known, due=now, rests_until=now, digests=None, as_is=True))
+            self._put(path, known._replace(due=now, rests_until=now, digests=None, as_is=True))
 
     def closed(self, path: bytes, now: float) -> None:
         """Take note that the writer has closed the file: from now on a shorter quiet period is enough."""
         known = self._open.get(path)
         rests_until = now + self._rest(path, self._quiet.closed_s, now)
         if known is not None and rests_until < known.rests_until:
-            self._put(path, replace(known, due=min(known.due, rests_until), rests_until=rests_until))
+            self._put(path, known._replace(due=min(known.due, rests_until), rests_until=rests_until))
 
     def take_due(self, now: float, most: int) -> list[HashRequest]:
         """Return files that are worth a look; they count as being read until something is said of them."""
@@ -187,10 +186,10 @@ class StabilityTracker:
             return None
         if known.again:
             rests_until = now if known.as_is else now + self._rest(path, self._quiet.open_s, now)
-            self._put(path, replace(known, due=rests_until, rests_until=rests_until, digests=None, again=False))
+            self._put(path, known._replace(due=rests_until, rests_until=rests_until, digests=None, again=False))
             return None
         if now < known.rests_until:
-            self._put(path, replace(known, due=known.rests_until, digests=digests, writer=writer))
+            self._put(path, known._replace(due=known.rests_until, digests=digests, writer=writer))
             return None
         self._finished[path] = self._open.pop(path)
         if not known.fresh:
@@ -225,7 +224,7 @@ class StabilityTracker:
             return False
         failures = known.failures + 1
         wait = Backoff(max(self._quiet.open_s, 1.0), LONGEST_RETRY_S).wait_s(failures)
-        self._put(path, replace(known, due=now + wait, failures=failures, again=False))
+        self._put(path, known._replace(due=now + wait, failures=failures, again=False))
         return failures == TRIES_BEFORE_RECORD
 
     def hasten(self, now: float) -> None:
@@ -234,7 +233,7 @@ class StabilityTracker:
         for path, one in list(self._open.items()):
             rests_until = now + self._quiet.open_s
             if rests_until < one.rests_until:
-                self._put(path, replace(one, due=min(one.due, rests_until), rests_until=rests_until))
+                self._put(path, one._replace(due=min(one.due, rests_until), rests_until=rests_until))
 
     def _rest(self, path: bytes, period_s: float, now: float) -> float:
         """Return how long a file must rest: twice as long with each newer version that it got of late.
@@ -269,6 +268,6 @@ def _after(known: Candidate | None, candidate: Candidate) -> Candidate:
     """Carry over since when a file is unfinished, how often it has changed, and that it is taken as it is."""
     if known is None:
         return candidate
-    after = replace(candidate, since=known.since, changes=known.changes + 1)
+    after = candidate._replace(since=known.since, changes=known.changes + 1)
     now = candidate.changed_at
-    return replace(after, due=now, rests_until=now, as_is=True) if known.as_is else after
+    return after._replace(due=now, rests_until=now, as_is=True) if known.as_is else after

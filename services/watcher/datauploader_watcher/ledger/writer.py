@@ -48,7 +48,7 @@ class LedgerWriter:
             for session, before in returned.items():
                 session.returned = before
             for session in omitting:
-                session.hasten()  # what was to be left out is found again
+                session.hasten_scan()  # what was to be left out is found again
             self._one_by_one(found, to_announce, room)
         for session, _ in found:
             session.stability.recorded()

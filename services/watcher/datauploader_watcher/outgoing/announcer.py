@@ -47,7 +47,7 @@ class Announcer:
             return 0
         if room <= 0 or not session.may_announce:
             FileTable.put(db, session.upload.number, rows)
-            session.ready = True
+            session.note_versions(waiting=True)
             return 0
         now = self._clock.now_ns() / 1e9
         FileTable.put(db, session.upload.number, rows, announced=(now, now + self._patience_s))
@@ -59,7 +59,7 @@ class Announcer:
             if room <= 0:
                 return
             rows = FileTable.in_state(db, session.upload.number, "ready", AT_ONCE)
-            session.ready = len(rows) == AT_ONCE
+            session.note_versions(waiting=len(rows) == AT_ONCE)
             room -= self._say(db, session, [row for row in rows if self._as_it_was(db, session, row)])
 
     def announce_overdue(self, db: sqlite3.Connection, uploads: Iterable[UploadSession]) -> None:
@@ -72,11 +72,10 @@ class Announcer:
             rows = FileTable.overdue(
                 db, session.upload.number, before=before, beyond=now + 2 * LONGEST_PATIENCE_S, most=AT_ONCE
             )  # fmt: skip
-            if heard > session.unheard_at:
-                session.unheard = ""
+            session.note_receipt(heard)
             if rows and not (session.upload.trouble and all(row.state == "stored" for row in rows)):
                 if silent:
-                    session.unheard, session.unheard_at = _unheard(session.upload, len(rows)), now
+                    session.note_silence(_unheard(session.upload, len(rows)), now)
                 log.info("versions_announced_again", upload_id=session.upload.upload_id, files=len(rows))
                 self._say(db, session, rows)
                 crash_point("watcher.reminding")

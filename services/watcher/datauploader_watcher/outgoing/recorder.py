@@ -13,7 +13,7 @@ from datauploader_watcher.adapters.disk import RootDisk, lstat
 from datauploader_watcher.adapters.hashing import HashResult
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.discovery.scanner import UNFOUND
-from datauploader_watcher.domain.selection import Omission, unrecorded
+from datauploader_watcher.domain.selection import Omission, PendingOmission, unrecorded
 from datauploader_watcher.domain.stability import Candidate
 from datauploader_watcher.domain.versions import NewVersion, Unchanged, judge, split
 from datauploader_watcher.errors import DiskBusy, FolderError, PathMissing, RootLost, Unreadable
@@ -22,7 +22,7 @@ from datauploader_watcher.ledger.files import FileRow, FileTable, new_row
 from datauploader_watcher.ledger.superseded import SupersededVersions
 from datauploader_watcher.ledger.uploads import UploadTable
 from datauploader_watcher.outgoing.publishing import left_out, say_left_out
-from datauploader_watcher.uploads.session import PendingOmission, UploadSession
+from datauploader_watcher.uploads.session import UploadSession
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class Recorder:
         """Take what came of reading files; return new versions, which are not in the ledger yet."""
         records: list[LeftOutFile] = []
         fresh: list[FileRow] = []
-        session.stirred = True
+        session.count_again()
         for outcome in outcomes:
             if outcome.problem is not None:
                 self._problem(session, outcome.path, outcome.problem, records)
@@ -115,7 +115,7 @@ class Recorder:
             FileTable.ready_again(
                 self._db, folder, name, outcome.asked, writer=outcome.writer, as_is=outcome.as_is
             )  # fmt: skip
-            session.ready = True
+            session.note_versions(waiting=True)
         if outcome.as_is:
             self._done(session, outcome.path)
 
@@ -123,7 +123,7 @@ class Recorder:
         try:
             session.disk.verify_root()
         except RootLost as lost:
-            session.lost_root(str(lost))
+            session.lose_root(str(lost))
             session.stability.failed(path, self._clock.monotonic())
             return
         if isinstance(problem, PathMissing):
@@ -158,7 +158,7 @@ class Recorder:
 
     def chosen(self, session: UploadSession) -> None:
         """Leave out what somebody has chosen to leave out because it went on changing."""
-        for path, choice in list(session.choices.items()):
+        for path, choice in list(session.closing.choices.items()):
             if not (choice.take or choice.done):
                 self.leave_out(session, path, choice)
 
@@ -186,19 +186,15 @@ class Recorder:
             return True
         if choice.tries + 1 >= MOST_TAKEN:
             log.info("file_read_at_once_failed", path=display(path))
-            del session.choices[path]
-            session.closing.taken.discard(path)
-            session.closing.untaken.add(path)
+            session.closing.drop_choice(path)
             RestlessChoiceTable.drop(self._db, session.upload.number, path)
             return False
-        session.choices[path] = replace(choice, done=False, tries=choice.tries + 1)
+        session.closing.retry_choice(path)
         RestlessChoiceTable.again(self._db, session.upload.number, path)
         return True
 
     def _done(self, session: UploadSession, path: bytes) -> None:
-        if choice := session.choices.get(path):
-            session.choices[path] = replace(choice, done=True)
-            session.closing.taken.add(path)
+        if session.closing.finish_choice(path):
             RestlessChoiceTable.set_done(self._db, session.upload.number, path)
 
     def given_up(self, session: UploadSession) -> None:
@@ -246,7 +242,7 @@ class Recorder:
             and seen is not None
             and _can_be_read(session.disk, path, seen.st_mode)
         ):
-            session.mark(path, folder=stat.S_ISDIR(seen.st_mode))
+            session.mark_path(path, folder=stat.S_ISDIR(seen.st_mode))
             return
         self._omit(session, path, pending.omission, records)
 

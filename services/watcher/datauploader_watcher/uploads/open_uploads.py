@@ -23,6 +23,7 @@ from datauploader_watcher.uploads.barred import BARRED
 from datauploader_watcher.uploads.context import WatcherContext
 from datauploader_watcher.uploads.earlier import earlier_of
 from datauploader_watcher.uploads.open_writers import OpenWriters
+from datauploader_watcher.uploads.rescan_queue import ScanInterval
 from datauploader_watcher.uploads.sealing import (
     close_by_itself,
     may_close,
@@ -31,7 +32,7 @@ from datauploader_watcher.uploads.sealing import (
     seal,
     seal_again,
 )
-from datauploader_watcher.uploads.session import ScanInterval, UploadSession
+from datauploader_watcher.uploads.session import UploadSession
 
 log = structlog.get_logger()
 
@@ -73,7 +74,7 @@ class OpenUploads:
 
     def to_announce(self) -> list[UploadSession]:
         """Return the uploads that have something to announce; who was first is last the next time."""
-        sessions = [session for session in self._uploads.values() if session.ready and session.may_announce]
+        sessions = [session for session in self._uploads.values() if session.has_to_announce]
         if sessions:
             first = sessions[0].upload.number
             self._uploads[first] = self._uploads.pop(first)
@@ -102,18 +103,19 @@ class OpenUploads:
             closed = False
             for session in self:
                 self._look_into_suspects(db, session)
-                if session.give_up():
+                if session.give_up_root():
                     log.warning("root_abandoned", upload_id=session.upload.upload_id, problem=session.lost)
                 Recorder(db, self._clock).chosen(session)
                 if session.given_up and may_close(session):
                     Recorder(db, self._clock).given_up(session)
                 closed |= close_by_itself(db, session, self._clock.monotonic())
-                self._ask_again(db, session)
-                session.stirred = True
+                if session.ask_approval_again(self._settings.receipt_patience_s):
+                    UploadTable.set_recall(db, session.upload.number, "")
+                session.count_again()
         if closed or self._unanswered:
             self.reload()
         for session in self:
-            if session.asked:
+            if session.question:
                 self._look_for_mount(session)
             if session.upload.state == "sealed":
                 self._seal_anew(session)
@@ -183,7 +185,7 @@ class OpenUploads:
         self._outbox.wake()
 
     def _count(self, db: sqlite3.Connection, session: UploadSession) -> None:
-        session.stirred, session.counted_at = False, self._clock.monotonic()
+        session.note_counted()
         self._open_writers.speak(db, session)
         counts = scanned(db, session)
         if self._said.get(session.upload.number) != counts:
@@ -268,37 +270,28 @@ class OpenUploads:
         elif upload.state == "open":
             self._watches.watch_upload(session)
         else:
-            session.rest()
+            session.stop_scanning()
 
     def _renew(self, session: UploadSession, upload: UploadRow) -> None:
         was, session.upload = session.upload, upload
-        session.ready = True
+        session.note_versions(waiting=True)
         self._choose(session)
         if upload.state == "sealed" and was.state == "open":
             self._watches.unwatch_upload(session)
-            session.rest()
+            session.stop_scanning()
         elif upload.closing and not was.closing:
-            session.closing.since = self._clock.monotonic()
-            session.stability.hasten(session.closing.since)
-            session.rescan()
+            session.begin_closing()
 
     def _choose(self, session: UploadSession) -> None:
         with self._store.reading() as db:
-            session.choose(RestlessChoiceTable.of(db, session.upload.number))
-
-    def _ask_again(self, db: sqlite3.Connection, session: UploadSession) -> None:
-        """Ask the catalog once more whether the upload may write its dataset: its word may have been lost."""
-        now = self._clock.monotonic()
-        if session.held and now - session.word.asked_at >= self._settings.receipt_patience_s:
-            session.word.asked_at = now
-            UploadTable.set_recall(db, session.upload.number, "")
+            session.take_choices(RestlessChoiceTable.of(db, session.upload.number))
 
     def _let_go(self, number: int) -> None:
         session = self._uploads.pop(number)
         self._said.pop(number, None)
         self._entries += session.entries
         self._watches.unwatch_upload(session)
-        session.rest()
+        session.stop_scanning()
 
     def _look_into_suspects(self, db: sqlite3.Connection, session: UploadSession) -> None:
         """Read files again of which somebody says that they are not what was announced."""
@@ -308,7 +301,7 @@ class OpenUploads:
         for row in rows:
             if row.path in session.stability:
                 continue
-            recorder, choice = Recorder(db, self._clock), session.choices.get(row.path)
+            recorder, choice = Recorder(db, self._clock), session.closing.choices.get(row.path)
             if choice is not None and not choice.take:
                 recorder.leave_out(session, row.path, choice)
                 continue

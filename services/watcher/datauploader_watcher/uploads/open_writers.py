@@ -69,7 +69,7 @@ class OpenWriters:
         session.closing.restless = {
             path: known.get(path) or _named(path, ago + since)
             for path, since in found.items()
-            if path not in session.choices
+            if path not in session.closing.choices
         }
         restless = list(session.closing.restless)
         if restless or not session.at_rest:
@@ -78,13 +78,13 @@ class OpenWriters:
     def _choose(self, db: sqlite3.Connection, session: UploadSession, found: Iterable[bytes]) -> None:
         """Choose for whoever asked for the upload, where that was said beforehand."""
         request = session.upload.request
-        paths = [path for path in found if path not in session.choices and path not in session.closing.untaken]
+        paths = [path for path in found if path not in session.closing.choices and path not in session.closing.untaken]
         if request.when_restless == "wait" or not paths:
             return
         who = request.requested_by
         take = request.when_restless == "take"
         RestlessChoiceTable.put(db, session.upload.number, paths, take=take, who=who.name or who.id)
-        session.choose(RestlessChoiceTable.of(db, session.upload.number))
+        session.take_choices(RestlessChoiceTable.of(db, session.upload.number))
 
     def _read_again(self, session: UploadSession, path: bytes, *, last: bool) -> bool:
         """Have a file read once more; False where it is not there, or cannot be looked at."""

@@ -1,6 +1,7 @@
 """The rescan queue of an upload: folders where something happened, and where it may have been missed."""
 
 import heapq
+from dataclasses import dataclass
 
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.discovery.scanner import Start
@@ -11,6 +12,14 @@ LOOK_AGAIN_S = (1.0, 5.0)
 YOUNG_S = 60.0
 """A folder that is younger is looked at again whenever something new was seen in it."""
 LONG_AGO = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanInterval:
+    """The interval between full scans."""
+
+    watched_s: float
+    polled_s: float
 
 
 class RescanQueue:

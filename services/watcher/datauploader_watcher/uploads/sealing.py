@@ -125,10 +125,10 @@ def scanned(db: sqlite3.Connection, session: UploadSession) -> UploadScanned:
     )
     troubles = tuple(sentence for sentence in sentences if sentence)
     said = counts(db, session.upload, fresh=fresh, settling=len(session.stability), troubles=troubles)
-    session.asked = "" if fresh else question(db, session)
+    session.question = "" if fresh else question(db, session)
     restless = tuple(session.closing.restless.values())[:MOST_RESTLESS]
     return said.model_copy(
-        update={"question": session.asked or None, "looking": not session.looked, "restless": restless}
+        update={"question": session.question or None, "looking": not session.looked, "restless": restless}
     )  # fmt: skip
 
 

@@ -2,61 +2,31 @@
 
 import os
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import RootDisk
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, Readable, RootGone, Vanished, fold
 from datauploader_watcher.discovery.scanner import Scanner, Start
-from datauploader_watcher.domain.selection import Omission, Selection
+from datauploader_watcher.domain.selection import PendingOmission, Selection
 from datauploader_watcher.domain.stability import QuietPeriod, StabilityTracker
 from datauploader_watcher.domain.versions import split
 from datauploader_watcher.errors import RootLost
 from datauploader_watcher.ledger.choices import RestlessChoice
 from datauploader_watcher.ledger.uploads import UploadRow
+from datauploader_watcher.uploads.approval import DatasetApproval
 from datauploader_watcher.uploads.barred import BARRED
 from datauploader_watcher.uploads.closing import ClosingState
 from datauploader_watcher.uploads.earlier import EarlierFiles
-from datauploader_watcher.uploads.rescan_queue import RescanQueue
+from datauploader_watcher.uploads.rescan_queue import RescanQueue, ScanInterval
 
-HELD_TOLD_S = 2.0
-"""After so many seconds people are told that an upload waits for the catalogue."""
 COUNT_S = 1.0
 """The counts of an upload are said at most once in so many seconds."""
 GONE_S = 10.0
 """For so long a root whose name is gone is waited for after its upload was closed: somebody may rename it back."""
 SCAN_SHARE = 10
 """A timer's scan comes at the earliest after so many times its own length."""
-
-
-class PendingOmission(NamedTuple):
-    """Something that stays out, not yet on the record: temporary files come and go."""
-
-    omission: Omission
-    due: float
-    folder: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ScanInterval:
-    """The interval between full scans."""
-
-    watched_s: float
-    polled_s: float
-
-
-@dataclass(slots=True)
-class DatasetApproval:
-    """An approval that is waited for: the catalogue says whether the upload may write its dataset."""
-
-    begun_at: float
-    """When the upload was taken up (monotonic)."""
-    patience_s: float
-    asked_at: float
-    """When the catalog was asked last what it has of the upload (monotonic)."""
 
 
 class UploadSession:
@@ -92,19 +62,17 @@ class UploadSession:
         self.omissions: dict[bytes, PendingOmission] = {}
         self.returned: dict[bytes, str] = {}
         """Records to take back, with the reason that they carried."""
-        self.choices: dict[bytes, RestlessChoice] = {}
-        """What somebody has chosen for files that go on changing."""
         self.barred = self.given_up = barred
         """The root may not be read any more; nothing more is to be found: what is not on its way is left out."""
         self.lost = BARRED if barred else ""
         """The sentence while the root is away."""
-        self.asked = ""
+        self.question = ""
         """What a person was asked, because there is no file to seal."""
-        self.unheard, self.unheard_at = "", 0.0
+        self.unheard, self._unheard_at = "", 0.0
         """The sentence while nobody answers what was announced, and since when (seconds since 1970)."""
-        self.polled = ""
+        self._polled = ""
         """Why events cannot be relied on, "" where they can."""
-        self.ready = True
+        self._versions_wait = True
         """There may be versions to announce in the ledger."""
         self.marked = False
         """The marker file was seen."""
@@ -112,10 +80,10 @@ class UploadSession:
         """A scan of everything has ended since the start."""
         self.scanned_all = False
         """A scan that began after the upload was closed (or opened, in batch mode) has seen everything."""
-        self.word = DatasetApproval(clock.monotonic(), patience_s, asked_at=clock.monotonic())
-        self.stirred = True
+        self._approval = DatasetApproval(clock.monotonic(), patience_s, asked_at=clock.monotonic())
+        self._uncounted = True
         """Something has changed since the counts were said."""
-        self.changed_at, self.counted_at, self.entries = clock.monotonic(), clock.monotonic() - COUNT_S, 0
+        self.changed_at, self._counted_at, self.entries = clock.monotonic(), clock.monotonic() - COUNT_S, 0
         self.rescans = RescanQueue(sources, clock)
         self._closed: set[bytes] = set()
         """Files that were closed before they were first looked at."""
@@ -128,8 +96,6 @@ class UploadSession:
         self._full_counts = self._again = False
         self._full_began = 0.0
         self._full_due: float | None = clock.monotonic()
-
-    # what the scan finds
 
     def _take_finding(self, now: float, calm_ns: int, finding: Finding) -> None:
         """Take over what a scan has found; whoever wrote a file before `calm_ns` seems to be done."""
@@ -150,7 +116,7 @@ class UploadSession:
 
     def _take_found(self, found: Found, now: float, calm_ns: int) -> None:
         path, seen, row = found
-        choice = self.choices.get(path)
+        choice = self.closing.choices.get(path)
         if choice is not None and (choice.done or not choice.take):
             self._touched.discard(path)
             return
@@ -160,7 +126,7 @@ class UploadSession:
         )  # fmt: skip
         if changed and not left_out:  # what is only tried again is no news
             self.changed_at = now
-            self.stirred = True
+            self._uncounted = True
             self._full_missed = True
             self.rescans.again(split(path)[0])
         self._touched.discard(path)
@@ -185,15 +151,13 @@ class UploadSession:
         self._touched.discard(path)
         self.omissions[path] = PendingOmission(omission, now + max(self._quiet.open_s, 1.0), folder)
 
-    def lost_root(self, sentence: str) -> None:
+    def lose_root(self, sentence: str) -> None:
         """Stop looking until the root is back; nothing is concluded."""
         self.lost = sentence
         self._stop_scans()
         self._full_due = self._clock.monotonic() + 1.0
 
-    # what is to be looked at
-
-    def mark(self, path: bytes, *, folder: bool, closed: bool = False) -> None:
+    def mark_path(self, path: bytes, *, folder: bool, closed: bool = False) -> None:
         """Have a path looked at soon, because something says that it has changed."""
         if not self.rescans.mark(path, folder=folder) or folder:
             return
@@ -205,38 +169,68 @@ class UploadSession:
         if closed:  # written and closed before the first look at it
             self._closed.add(path)
 
-    def choose(self, choices: dict[bytes, RestlessChoice]) -> None:
+    def take_choices(self, choices: dict[bytes, RestlessChoice]) -> None:
         """Take over what was chosen for files that go on changing."""
-        self.choices = choices
+        self.closing.choices = choices
         self.closing.taken.update(path for path, choice in choices.items() if choice.done)
         for path, choice in choices.items():
             if choice.take and not choice.done:
                 self.stability.read_at_once(path, self._clock.monotonic())
 
-    def rescan(self) -> None:
+    def rescan_all(self) -> None:
         """Scan everything from the beginning, because something may have been missed."""
         self._stop_scans()
         self.scanned_all = False
         self._full_due = self._clock.monotonic()
 
-    def hasten(self) -> None:
+    def hasten_scan(self) -> None:
         """Scan everything once more, soon."""
         self._again = self._full is not None
         self._full_due = self._clock.monotonic()
 
+    def poll_folders(self, reason: str) -> None:
+        """Scan often, for this reason; "" where events can be relied on."""
+        self._polled = reason
+
+    def note_watched(self, problem: str) -> None:
+        """Take note that a folder is watched now, or why it cannot be."""
+        self._polled = f"its folders cannot be watched ({problem})" if problem else ""
+        self.rescans.watched = not problem
+        self.hasten_scan()
+
+    def note_unwatched(self) -> None:
+        """Take note that some folders have no watch."""
+        if not self._polled:
+            self._polled = "not all folders can be watched"
+            self.hasten_scan()
+
+    def begin_closing(self) -> None:
+        """See once more all that there is, because the upload was closed."""
+        self.closing.since = self._clock.monotonic()
+        self.stability.hasten(self.closing.since)
+        self.rescan_all()
+
+    def count_again(self) -> None:
+        """Have the counts said again."""
+        self._uncounted = True
+
+    def note_counted(self) -> None:
+        """Take note that the counts are said now."""
+        self._uncounted, self._counted_at = False, self._clock.monotonic()
+
     @property
     def count_due(self) -> float | None:
         """When the counts are to be said again, None while nothing has changed."""
-        return self.counted_at + COUNT_S if self.stirred else None
+        return self._counted_at + COUNT_S if self._uncounted else None
 
-    def forget(self) -> None:
+    def forget_unrecorded(self) -> None:
         """Forget everything that is not in the ledger, and find it again."""
         self._touched.update(self.stability.known())  # a look at them may say nothing
         self.stability.clear()
         self.omissions.clear()
         self.returned.clear()
         if self.upload.state == "open":
-            self.rescan()
+            self.rescan_all()
 
     def has_omissions(self, now: float) -> bool:
         """Tell whether something is to be put on the record as left out, or taken back."""
@@ -244,13 +238,13 @@ class UploadSession:
             return True
         return bool(self.omissions) and next(iter(self.omissions.values())).due <= now
 
-    def rest(self) -> None:
+    def stop_scanning(self) -> None:
         """Look at nothing more by itself: the upload is sealed, or over."""
         self._stop_scans()
         self.rescans.rest()
         self._full_due = None
 
-    def give_up(self) -> bool:
+    def give_up_root(self) -> bool:
         """Give a root up that was renamed or removed, once a person has closed the upload; True when that was now."""
         if self.given_up or self.upload.closing != "asked" or self._gone_since is None:
             return False
@@ -266,41 +260,49 @@ class UploadSession:
         return not busy and not len(self.stability) and not self.lost
 
     @property
-    def announces_at(self) -> float | None:
-        """Until when nothing is announced, because the catalogue has not let the upload write its dataset.
-
-        None means for as long as it does not: it has said no, or the dataset's name is one that was used before, so
-        that something could be replaced. A first upload does not stand still while the catalogue is away: transfer
-        lets it write nothing but new objects.
-        """
-        request = self.upload.request
-        if self.upload.agreed == "yes":
-            return 0.0
-        if self.upload.agreed == "no" or request.continues or request.without:
-            return None
-        return self.word.begun_at + self.word.patience_s
-
-    @property
-    def held(self) -> bool:
-        """Nothing is announced now for that reason."""
-        until = self.announces_at
+    def _held(self) -> bool:
+        """Nothing is announced now, because the catalogue has not let the upload write its dataset."""
+        until = self._approval.announces_at(self.upload)
         return until is None or until > self._clock.monotonic()
+
+    def ask_approval_again(self, patience_s: float) -> bool:
+        """Tell whether the catalog is to be asked once more whether the upload may write its dataset."""
+        return self._held and self._approval.ask_again(self._clock.monotonic(), patience_s)
 
     @property
     def may_announce(self) -> bool:
         """Nothing holds back what is ready."""
-        return not (self.held or self.upload.paused or self.lost)
+        return not (self._held or self.upload.paused or self.lost)
+
+    @property
+    def has_to_announce(self) -> bool:
+        """There may be versions to announce, and nothing holds them back."""
+        return self._versions_wait and self.may_announce
+
+    @property
+    def announcement_due(self) -> float | None:
+        """When versions that wait may be announced, None where none do, or nobody knows when."""
+        until = self._approval.announces_at(self.upload) if self._versions_wait else None
+        now = self._clock.monotonic()
+        return until if until is not None and until > now else now if self.has_to_announce else None
+
+    def note_versions(self, *, waiting: bool) -> None:
+        """Take note whether there may be versions to announce in the ledger."""
+        self._versions_wait = waiting
 
     @property
     def unagreed(self) -> str:
         """The sentence for people while the upload waits for the catalogue's word."""
-        waited = self._clock.monotonic() - self.word.begun_at >= HELD_TOLD_S
-        if not waited or self.upload.agreed or self.announces_at is not None:
-            return ""
-        return (
-            f"The catalogue has not confirmed yet that this upload may write {self.upload.request.dataset.name}; "
-            "nothing is sent before that. It continues automatically."
-        )
+        return self._approval.waiting_sentence(self.upload, self._clock.monotonic())
+
+    def note_silence(self, sentence: str, now: float) -> None:
+        """Take note that nobody answers what was announced (seconds since 1970)."""
+        self.unheard, self._unheard_at = sentence, now
+
+    def note_receipt(self, heard_at: float) -> None:
+        """Take note when the last receipt came (seconds since 1970): one that came later ends the silence."""
+        if heard_at > self._unheard_at:
+            self.unheard = ""
 
     @property
     def looking(self) -> bool:
@@ -347,7 +349,7 @@ class UploadSession:
         try:
             self.disk.verify_root()
         except RootLost as problem:
-            self.lost_root(str(problem))
+            self.lose_root(str(problem))
             self._gone_since = (self._gone_since or now) if problem.gone else None
             return
         self.lost, self._gone_since = "", None
@@ -370,7 +372,7 @@ class UploadSession:
             calm_ns = self._clock.now_ns() - int(self._quiet.open_s * 1e9)
             fold(findings, partial(self._take_finding, self._clock.monotonic(), calm_ns))
         if self.lost:
-            self.lost_root(self.lost)
+            self.lose_root(self.lost)
         elif findings is None and scan is self._full:
             self._end_full()
         elif findings is None:
@@ -382,10 +384,10 @@ class UploadSession:
         self._closed.clear()
         self._touched.clear()  # what is left belongs to names that are not there any more
         self._full = None
-        self.stirred = self.stirred or not self.looked
+        self._uncounted = self._uncounted or not self.looked
         self.looked = True
         self.scanned_all = self.scanned_all or self._full_counts
-        often = self.polled or self._full_missed  # who has missed something may miss more
+        often = self._polled or self._full_missed  # who has missed something may miss more
         interval = self._interval.polled_s if often else self._interval.watched_s
         wait = 0.0 if self._again else max(interval, SCAN_SHARE * (now - self._full_began))
         self._full_due, self._again = now + wait, False
