@@ -15,7 +15,7 @@ from datauploader_watcher.background.local_cleanup import LocalCleanup
 from datauploader_watcher.domain.receipts import next_reminder_s
 from datauploader_watcher.ledger.choices import RestlessChoiceTable
 from datauploader_watcher.ledger.files import FileTable
-from datauploader_watcher.ledger.receipts import FileReceipt, apply, excuse
+from datauploader_watcher.ledger.receipts import FileReceipt, FileReceipts
 from datauploader_watcher.ledger.superseded import LOST, SupersededVersions
 from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
 from datauploader_watcher.loop import Loop
@@ -52,7 +52,7 @@ class Handlers:
 
     def requested(self, unit: UnitOfWork, event: Event[UploadRequested]) -> None:
         """Keep a request; whether it can be done is found out by the loop."""
-        self._changed |= UploadTable.add(unit.db, event)
+        self._changed |= UploadTable(unit.db).add(event)
 
     def controlled(self, unit: UnitOfWork, event: Event[UploadControlled]) -> None:
         """Steer an upload; one that is over already is left alone.
@@ -60,7 +60,7 @@ class Handlers:
         Raises:
             Retry: the request has not arrived yet.
         """
-        upload = UploadTable.get(unit.db, event.data.upload_id)
+        upload = UploadTable(unit.db).get(event.data.upload_id)
         if upload is None:
             raise Retry(f"the upload {event.data.upload_id} is not known here (yet)", after=timedelta(seconds=1))
         if upload.state not in OPEN:
@@ -72,19 +72,19 @@ class Handlers:
     def _steer(self, unit: UnitOfWork, upload: UploadRow, event: Event[UploadControlled]) -> None:
         match event.data.action:
             case "close":
-                UploadTable.set_closing(unit.db, upload.number, "asked")
+                UploadTable(unit.db).set_closing(upload.number, "asked")
             case "pause" | "resume":
-                UploadTable.set_paused(unit.db, upload.number, event.data.action == "pause", event.order)
+                UploadTable(unit.db).set_paused(upload.number, event.data.action == "pause", event.order)
             case "retry":
-                FileTable.retry_failed(unit.db, upload.number, [file.raw for file in event.data.files])
+                FileTable(unit.db).retry_failed(upload.number, [file.raw for file in event.data.files])
             case "take" | "leave-out":
                 if upload.closing:  # of an open one every version is uploaded as it comes
                     who, paths = event.data.requested_by, [file.raw for file in event.data.files]
-                    RestlessChoiceTable.put(
-                        unit.db, upload.number, paths, take=event.data.action == "take", who=who.name or who.id
-                    )  # fmt: skip
+                    RestlessChoiceTable(unit.db).put(
+                        upload.number, paths, take=event.data.action == "take", who=who.name or who.id
+                    )
             case "cancel":
-                UploadTable.set_state(unit.db, upload.number, "cancelled")
+                UploadTable(unit.db).set_state(upload.number, "cancelled")
                 say(unit.db, upload, UploadCancelled(upload_id=upload.upload_id), "")
 
     def stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
@@ -95,7 +95,7 @@ class Handlers:
         due_at = time.time() + self._patience_s
         for one in event.data.files:
             receipt = FileReceipt(one.file, "stored", object=one.object, due_at=due_at)
-            apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
+            FileReceipts(unit.db).apply_receipt(upload.number, receipt, adopt=upload.state in OPEN)
 
     def catalogued(self, unit: UnitOfWork, event: Event[FileCatalogued]) -> None:
         """Close versions that the catalogue knows."""
@@ -104,7 +104,7 @@ class Handlers:
             return
         for one in event.data.files:
             receipt = FileReceipt(one.file, "catalogued", detail=one.state)
-            apply(unit.db, upload.number, receipt, adopt=upload.state in OPEN)
+            FileReceipts(unit.db).apply_receipt(upload.number, receipt, adopt=upload.state in OPEN)
 
     def failed(self, unit: UnitOfWork, event: Event[FileFailed]) -> None:
         """Note what could not be moved: wait, look into it, or leave it to a person."""
@@ -114,15 +114,17 @@ class Handlers:
         for one in event.data.files:
             if not one.final:
                 due_at = time.time() + next_reminder_s(self._patience_s, 1)
-                excuse(unit.db, upload.number, one.file, one.reason, one.detail, due_at)
+                FileReceipts(unit.db).excuse_delay(upload.number, one.file, one.reason, one.detail, due_at)
                 continue
             state = "suspect" if one.reason in LOOK_AGAIN else "failed"
             reason = (
                 LOST
-                if SupersededVersions.note_looked_for(unit.db, upload.number, one) and state == "suspect"
+                if SupersededVersions(unit.db).note_looked_for(upload.number, one) and state == "suspect"
                 else one.reason
             )
-            apply(unit.db, upload.number, FileReceipt(one.file, state, reason=reason, detail=one.detail))
+            FileReceipts(unit.db).apply_receipt(
+                upload.number, FileReceipt(one.file, state, reason=reason, detail=one.detail)
+            )
 
     def ensured(self, unit: UnitOfWork, event: Event[DatasetEnsured]) -> None:
         """Let the upload write its dataset: the catalogue has it, and says that it is this upload's."""
@@ -134,37 +136,37 @@ class Handlers:
         self._agreed(unit, event.data.upload_id, "no", sentence)
 
     def _agreed(self, unit: UnitOfWork, upload_id: str, agreed: str, trouble: str) -> None:
-        upload = UploadTable.get(unit.db, upload_id)
+        upload = UploadTable(unit.db).get(upload_id)
         if upload is not None:
-            UploadTable.set_agreed(unit.db, upload.number, agreed)
-            UploadTable.set_trouble(unit.db, upload.number, trouble)
+            UploadTable(unit.db).set_agreed(upload.number, agreed)
+            UploadTable(unit.db).set_trouble(upload.number, trouble)
             self._changed = True
 
     def completed(self, unit: UnitOfWork, event: Event[DatasetCompleted]) -> None:
         """Finish an upload whose dataset is complete, if it is complete as we sealed it last."""
-        upload = UploadTable.get(unit.db, event.data.upload_id)
+        upload = UploadTable(unit.db).get(event.data.upload_id)
         if upload is None or upload.state != "sealed":
             return
         if upload.manifest != event.data.manifest_sha256:
             log.info("stale_manifest_completed")
             return
-        UploadTable.set_state(unit.db, upload.number, "completed")
-        UploadTable.heard(unit.db, upload.number, time.time())
+        UploadTable(unit.db).set_state(upload.number, "completed")
+        UploadTable(unit.db).heard(upload.number, time.time())
         if self._look_again_s:
-            UploadTable.next_look(unit.db, upload.number, time.time() + self._look_again_s[0])
+            UploadTable(unit.db).next_look(upload.number, time.time() + self._look_again_s[0])
         if upload.request.delete_after and self._may_delete:
-            FileTable.release(unit.db, upload.number)
+            FileTable(unit.db).release(upload.number)
             self._released = True
         self._changed = True
 
     def _heard(
         self, unit: UnitOfWork, event: Event[FileStored] | Event[FileCatalogued] | Event[FileFailed]
     ) -> UploadRow | None:
-        upload = UploadTable.get(unit.db, event.data.upload_id)
+        upload = UploadTable(unit.db).get(event.data.upload_id)
         if upload is None:
             log.info("receipt_for_unknown_upload")
             return None
-        UploadTable.heard(unit.db, upload.number, time.time())
+        UploadTable(unit.db).heard(upload.number, time.time())
         return upload
 
     def _tell(self) -> None:

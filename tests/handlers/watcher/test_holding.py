@@ -147,7 +147,7 @@ def test_an_upload_of_an_earlier_release_has_begun_already(tmp_path):
     store.close()
     store = Store(tmp_path / "watcher.sqlite3", [SCHEMA])
     with store.reading() as db:
-        upload = UploadTable.get(db, builders.UPLOAD)
+        upload = UploadTable(db).get(builders.UPLOAD)
     store.close()
     assert upload is not None
     assert upload.agreed == "yes"

@@ -24,20 +24,20 @@ def store(tmp_path):
 
 def fill(db: sqlite3.Connection, count: int, **announced) -> None:
     """Keep so many versions in one folder."""
-    folder = FileTable.make_folder(db, 1, b"scan")
+    folder = FileTable(db).make_folder(1, b"scan")
     names = [b"%06d" % number for number in range(count)]
     rows = [new_row(folder, name, b"scan/" + name, Stamp(10, 5, 7), DIGESTS, 1) for name in names]
-    FileTable.put(db, 1, rows, **announced)
+    FileTable(db).put(1, rows, **announced)
 
 
 ASKED_OFTEN = {
-    "what is ready": lambda db: FileTable.in_state(db, 1, "ready", 10),
-    "what is suspect": lambda db: FileTable.in_state(db, 1, "suspect", 10),
-    "what is overdue": lambda db: FileTable.overdue(db, 1, before=5.0, beyond=1e12, most=10),
-    "the oldest": FileTable.oldest_announced,
-    "what to retry": lambda db: FileTable.retry_failed(db, 1),
-    "what was open when it was read": lambda db: FileTable.written(db, 1),
-    "a folder": lambda db: FileTable.known(db, 1, b"", b"\xff"),
+    "what is ready": lambda db: FileTable(db).in_state(1, "ready", 10),
+    "what is suspect": lambda db: FileTable(db).in_state(1, "suspect", 10),
+    "what is overdue": lambda db: FileTable(db).overdue(1, before=5.0, beyond=1e12, most=10),
+    "the oldest": lambda db: FileTable(db).oldest_announced(),
+    "what to retry": lambda db: FileTable(db).retry_failed(1),
+    "what was open when it was read": lambda db: FileTable(db).written(1),
+    "a folder": lambda db: FileTable(db).known(1, b"", b"\xff"),
 }
 
 
@@ -59,18 +59,18 @@ def test_tallies_follow_every_change(store):
     """A million rows are never counted; triggers keep the sums."""
     with store.transaction() as db:
         fill(db, 100)
-        assert FileTable.tallies(db, 1)["ready"].files == 100
-        assert FileTable.tallies(db, 1)["ready"].bytes == 1000
-        rows = FileTable.in_state(db, 1, "ready", 40)
-        FileTable.set_announced(db, [(row, 9.0) for row in rows], 1.0)
-        FileTable.put_left_out(db, 1, rows[0].folder, b"zzz", "excluded", "")
-        tallies = FileTable.tallies(db, 1)
+        assert FileTable(db).tallies(1)["ready"].files == 100
+        assert FileTable(db).tallies(1)["ready"].bytes == 1000
+        rows = FileTable(db).in_state(1, "ready", 40)
+        FileTable(db).set_announced([(row, 9.0) for row in rows], 1.0)
+        FileTable(db).put_left_out(1, rows[0].folder, b"zzz", "excluded", "")
+        tallies = FileTable(db).tallies(1)
         assert {state: tally.files for state, tally in tallies.items()} == {"ready": 60, "announced": 40, "left-out": 1}
         fill(db, 10)
-        assert FileTable.tallies(db, 1)["ready"].files + FileTable.tallies(db, 1)["announced"].files == 100
-        FileTable.take_back(db, rows[0].folder, b"zzz")
+        assert FileTable(db).tallies(1)["ready"].files + FileTable(db).tallies(1)["announced"].files == 100
+        FileTable(db).take_back(rows[0].folder, b"zzz")
         counted = {row[0]: row[1] for row in db.execute("SELECT state, count(*) FROM files GROUP BY state")}
-        kept = {state: tally.files for state, tally in FileTable.tallies(db, 1).items() if tally.files}
+        kept = {state: tally.files for state, tally in FileTable(db).tallies(1).items() if tally.files}
         assert counted == kept
 
 
@@ -78,8 +78,8 @@ def test_a_folder_is_read_in_portions_that_together_are_all_of_it(store):
     """Each portion begins after the last name of the one before."""
     with store.transaction() as db:
         fill(db, 25)
-        first = FileTable.known(db, 1, b"", b"000009")
-        second = FileTable.known(db, 1, b"000009", None)
+        first = FileTable(db).known(1, b"", b"000009")
+        second = FileTable(db).known(1, b"000009", None)
         assert len(first) == 10
         assert len(second) == 15
         assert not set(first) & set(second)

@@ -248,7 +248,7 @@ def newly_taken(world, before: set[str]) -> FileVersion | None:
 def chosen(world) -> dict[bytes, RestlessChoice]:
     """Return what is kept of people's choices."""
     with world.watcher.store.reading() as db:
-        return RestlessChoiceTable.of(db, 1)
+        return RestlessChoiceTable(db).of(1)
 
 
 @contextmanager

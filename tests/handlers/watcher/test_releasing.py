@@ -248,7 +248,7 @@ def test_a_crash_after_a_file_was_hidden_is_understood(world, changed):
     world.wait_until(lambda: world.states() == {"releasing": 2})
     with world.watcher.store.transaction() as db:
         db.execute("UPDATE files SET reason = 'unlinking' WHERE name = ?", (b"a.dat",))
-        row = next(row for row in FileTable.in_state(db, 1, "releasing", 9) if row.name == b"a.dat")
+        row = next(row for row in FileTable(db).in_state(1, "releasing", 9) if row.name == b"a.dat")
     world.stop()
     hidden = world.root / Removal(LocalDisk(bytes(world.root)), row, lambda: False).hidden.decode()
     (world.root / "a.dat").rename(hidden)

@@ -40,8 +40,8 @@ class FacilityResync:
     def __call__(self) -> bool:
         """Go through the uploads; return whether the gateway has said of each what it knows."""
         with self._store.reading() as db:
-            uploads = UploadTable.in_states(db, TAKEN_UP)
-            ended = UploadTable.latest_in(db, OVER, MOST_OVER)
+            uploads = UploadTable(db).in_states(TAKEN_UP)
+            ended = UploadTable(db).latest_in(OVER, MOST_OVER)
         answered = [self._told(upload) for upload in uploads] + [self._ended(upload) for upload in ended]
         return all(answered)
 
@@ -53,11 +53,11 @@ class FacilityResync:
         if upload.heard_at > time.time() - 2 * self._patience_s:
             return False  # perhaps it has not heard of the end yet
         with self._store.transaction() as db:
-            known = FileTable.remembered(db, upload.number)
+            known = FileTable(db).remembered(upload.number)
             if upload.state == "cancelled":
                 say(db, upload, UploadCancelled(upload_id=upload.upload_id))
             elif known:
-                UploadTable.set_state(db, upload.number, "sealed")
+                UploadTable(db).set_state(upload.number, "sealed")
         self._outbox.wake()
         if upload.state == "completed" and known:
             self._tell_again(upload)
@@ -97,7 +97,7 @@ class FacilityResync:
     def _troubled(self, upload: UploadRow, problem: str) -> None:
         log.error("upload_unknown_to_gateway", upload_id=upload.upload_id, problem=problem)
         with self._store.transaction() as db:
-            UploadTable.set_trouble(db, upload.number, f"{problem}.")
+            UploadTable(db).set_trouble(upload.number, f"{problem}.")
         self._changed()
 
     def _tell_again(self, upload: UploadRow) -> None:
@@ -106,10 +106,10 @@ class FacilityResync:
             say(db, upload, UploadOpened(upload_id=upload.upload_id))
             say(db, upload, counts(db, upload))
             say_left_out(db, upload, _omissions(db, upload.number))
-            stored = FileTable.on_storage(db, upload.number)
-            FileTable.announce_again(db, stored.values())
-            UploadTable.reseal(db, upload.number)
-            UploadTable.heard(db, upload.number, time.time())
+            stored = FileTable(db).on_storage(upload.number)
+            FileTable(db).announce_again(stored.values())
+            UploadTable(db).reseal(upload.number)
+            UploadTable(db).heard(upload.number, time.time())
         self._outbox.wake()
         self._changed()
         log.warning("upload_resynced", upload_id=upload.upload_id, files=len(stored))
@@ -117,5 +117,5 @@ class FacilityResync:
 
 def _omissions(db: sqlite3.Connection, upload: int) -> list[LeftOutFile]:
     """List what is left out, as it was said first."""
-    rows = FileTable.left_out(db, upload)
+    rows = FileTable(db).left_out(upload)
     return [left_out(join(row["path"], row["name"]), row["reason"], row["detail"] or "") for row in rows]

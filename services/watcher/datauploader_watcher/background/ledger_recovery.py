@@ -18,7 +18,7 @@ from datauploader.reliability.backoff import Backoff
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.ledger.files import FileTable, Tally
-from datauploader_watcher.ledger.receipts import FileReceipt, apply
+from datauploader_watcher.ledger.receipts import FileReceipt, FileReceipts
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.uploads.context import WatcherContext
 
@@ -79,7 +79,7 @@ class LedgerRecovery:
 
     def _uploads(self) -> list[UploadRow]:
         with self._store.reading() as db:
-            return UploadTable.to_recall(db)
+            return UploadTable(db).to_recall()
 
     def _recall(self, upload: UploadRow) -> bool:
         """Compare one upload; False when it is to be asked again."""
@@ -95,7 +95,7 @@ class LedgerRecovery:
         if self._ended.is_set():
             return False
         with self._store.transaction() as db:
-            UploadTable.set_recall(db, upload.number, None)
+            UploadTable(db).set_recall(upload.number, None)
         if adopted or again:
             log.info("ledger_recovered", upload_id=upload.upload_id, files=adopted, announced_again=again)
         self._changed()
@@ -121,23 +121,26 @@ class LedgerRecovery:
                 if page.sealed is not None:  # by a state that is lost, whose clock may have been ahead
                     sequence.raise_to(db, page.sealed)
                 if page.ensured and upload.agreed != "yes":
-                    UploadTable.set_agreed(db, upload.number, "yes")
-                    UploadTable.set_trouble(db, upload.number, "")
+                    UploadTable(db).set_agreed(upload.number, "yes")
+                    UploadTable(db).set_trouble(upload.number, "")
                 if over:
-                    FileTable.forget_paths(db, upload.number, [item.stored.file.raw for item in page.items])
-                adopted += sum(apply(db, upload.number, _receipt(item, due_at), adopt=True) for item in page.items)
+                    FileTable(db).forget_paths(upload.number, [item.stored.file.raw for item in page.items])
+                adopted += sum(
+                    FileReceipts(db).apply_receipt(upload.number, _receipt(item, due_at), adopt=True)
+                    for item in page.items
+                )
                 files = [item.stored.file for item in page.items if item.registered]
-                same += sum(FileTable.catalogued_as(db, upload.number, file.raw, file.sha256) for file in files)
+                same += sum(FileTable(db).catalogued_as(upload.number, file.raw, file.sha256) for file in files)
                 if over and not page.next:
-                    FileTable.forget_unstored(db, upload.number)
-                    UploadTable.set_state(db, upload.number, "completed")
-                    UploadTable.heard(db, upload.number, time.time())
+                    FileTable(db).forget_unstored(upload.number)
+                    UploadTable(db).set_state(upload.number, "completed")
+                    UploadTable(db).heard(upload.number, time.time())
             crash_point("watcher.recalled")
         return adopted, same, asked
 
     def _catalogued(self, upload: UploadRow) -> int:
         with self._store.reading() as db:
-            return FileTable.tallies(db, upload.number).get("catalogued", Tally()).files
+            return FileTable(db).tallies(upload.number).get("catalogued", Tally()).files
 
     def _announce_again(self, upload: UploadRow) -> int:
         """Announce again what the catalog does not have, though it was heard to; nothing is moved for it.
@@ -145,14 +148,14 @@ class LedgerRecovery:
         What is heard only while it is asked says nothing: its answer may be older than that.
         """
         with self._store.reading() as db:
-            lacks = FileTable.on_storage(db, upload.number)
+            lacks = FileTable(db).on_storage(upload.number)
         for page in self._pages(upload):
             for item in page.items:
                 lacks.pop((item.stored.file.raw, item.stored.file.sha256), None)
         if lacks and not self._ended.is_set():
             with self._store.transaction() as db:
-                FileTable.announce_again(db, lacks.values())
-                UploadTable.reseal(db, upload.number)
+                FileTable(db).announce_again(lacks.values())
+                UploadTable(db).reseal(upload.number)
         return len(lacks)
 
     def _ask(self, upload: UploadRow, after: str) -> Datafiles:
@@ -170,7 +173,7 @@ class LedgerRecovery:
             return
         log.warning("catalog_query_failed", upload_id=upload.upload_id, problem=str(error))
         with self._store.transaction() as db:
-            UploadTable.set_recall(db, upload.number, sentence)
+            UploadTable(db).set_recall(upload.number, sentence)
         self._changed()
 
 

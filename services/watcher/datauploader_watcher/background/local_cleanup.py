@@ -82,8 +82,8 @@ class LocalCleanup:
 
     def _uploads(self) -> list[UploadRow]:
         with self._store.reading() as db:
-            done = UploadTable.in_states(db, ("completed",))
-            return [upload for upload in done if FileTable.in_state(db, upload.number, "releasing", 1)]
+            done = UploadTable(db).in_states(("completed",))
+            return [upload for upload in done if FileTable(db).in_state(upload.number, "releasing", 1)]
 
     def _release(self, upload: UploadRow) -> bool:
         """Work off one upload; True when something is left for later."""
@@ -91,7 +91,7 @@ class LocalCleanup:
         kept: list[str] = []
         while not self._stopping:
             with self._store.reading() as db:
-                rows = FileTable.in_state(db, upload.number, "releasing", AT_ONCE)
+                rows = FileTable(db).in_state(upload.number, "releasing", AT_ONCE)
             if not rows:
                 break
             try:
@@ -181,12 +181,12 @@ class LocalCleanup:
 
     def _note_removal(self, row: FileRow) -> None:
         with self._store.transaction() as db:
-            FileTable.set_reason(db, row, UNLINKING)
+            FileTable(db).set_reason(row, UNLINKING)
         crash_point("watcher.unlinking")
 
     def _released(self, upload: UploadRow, row: FileRow) -> None:
         with self._store.transaction() as db:
-            FileTable.set_state(db, row.folder, row.name, "released")
+            FileTable(db).set_state(row.folder, row.name, "released")
             say(db, upload, FileReleased(upload_id=upload.upload_id, files=(row.version,)), row.version.key)
         crash_point("watcher.released")
         self._outbox.wake()
@@ -194,8 +194,8 @@ class LocalCleanup:
     def _keep(self, row: FileRow, why: str, kept: list[str]) -> None:
         log.warning("local_copy_kept", path=row.version.path, reason=why)
         with self._store.transaction() as db:
-            FileTable.set_state(db, row.folder, row.name, "catalogued")
-            FileTable.set_reason(db, row, "kept", why)
+            FileTable(db).set_state(row.folder, row.name, "catalogued")
+            FileTable(db).set_reason(row, "kept", why)
         kept.append(f"{row.version.path} was kept on this station, because {why}.")
 
     def _tell_kept(self, upload: UploadRow, kept: list[str]) -> None:

@@ -81,7 +81,7 @@ def find_late_changes(
             if scanner.waiting:
                 ended.wait(_DRIVE_S)
     with store.reading() as db:
-        for row in FileTable.written(db, upload.number):
+        for row in FileTable(db).written(upload.number):
             if row.path not in later.sizes and row.state == "catalogued":
                 later.doubtful.setdefault(row.path, row.stamp)
     for path, seen in later.doubtful.items():
@@ -98,7 +98,7 @@ def changed_since(store: Store, admission: UploadAdmission, upload_id: str) -> b
     A file that was removed after its upload leaves no trace here.
     """
     with store.reading() as db:
-        upload = UploadTable.get(db, upload_id)
+        upload = UploadTable(db).get(upload_id)
     if upload is None:
         return False
     later = find_late_changes(store, admission, upload, LocalDisk, threading.Event())
@@ -114,11 +114,11 @@ def _is_same(store: Store, number: int, disk: RootDisk, path: bytes, seen: Stamp
     except (FolderError, OSError):
         return True
     with store.transaction() as db:
-        place = FileTable.folder(db, number, folder)
-        known = FileTable.find_in(db, place, name) if place is not None else None
+        place = FileTable(db).folder(number, folder)
+        known = FileTable(db).find_in(place, name) if place is not None else None
         same = known is not None and known.digests.sha256 == sha256
         if same and place is not None and now == seen:
-            FileTable.restamp(db, place, name, now)
+            FileTable(db).restamp(place, name, now)
     return same
 
 
@@ -160,7 +160,7 @@ class LateChangeScan:
     def _begin(self) -> None:
         now = self._context.clock.now_ns() / 1e9
         with self._context.store.reading() as db:
-            upload = UploadTable.to_look_at(db, now, 2 * max(self._waits, default=0.0))
+            upload = UploadTable(db).to_look_at(now, 2 * max(self._waits, default=0.0))
         if upload is not None:
             context = self._context
             self._looking = (
@@ -181,12 +181,12 @@ class LateChangeScan:
             later = None
         now = self._context.clock.now_ns() / 1e9
         with self._context.store.transaction() as db:
-            looks, before = UploadTable.looked(db, upload.number, len(later.sizes) if later else 0)
+            looks, before = UploadTable(db).looked(upload.number, len(later.sizes) if later else 0)
             if later is not None and (later.sizes or before):
                 say(db, upload, _outgrown(upload, later, now), str(looks))
                 log.info("upload_outgrown", upload_id=upload.upload_id, files=len(later.sizes))
             more = self._waits[looks:]
-            UploadTable.next_look(db, upload.number, now + more[0] - self._waits[looks - 1] if more else None)
+            UploadTable(db).next_look(upload.number, now + more[0] - self._waits[looks - 1] if more else None)
         self._context.outbox.wake()
 
 

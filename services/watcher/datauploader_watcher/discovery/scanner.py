@@ -116,7 +116,7 @@ class Scanner(Iterator[list[Finding]]):
                 known = self._known(number, after, page, only)
                 if (news := self._compare(folder, page, known)) and number is not None:
                     with self._store.transaction() as db:
-                        FileTable.learn_changed(db, number, news)
+                        FileTable(db).learn_changed(number, news)
                 if only is None:
                     self._missing(folder, page.names, known)
                 after = page.names[-1] if page.names else b""
@@ -127,7 +127,7 @@ class Scanner(Iterator[list[Finding]]):
         if folder in self._doubtful:
             self._findings.append(Readable(folder))
         with self._store.reading() as db:
-            return FileTable.folder(db, self._upload, folder)
+            return FileTable(db).folder(self._upload, folder)
 
     def _known(
         self, number: int | None, after: bytes, page: Page, only: frozenset[bytes] | None
@@ -136,8 +136,8 @@ class Scanner(Iterator[list[Finding]]):
             return {}
         with self._store.reading() as db:
             if only is None:
-                return FileTable.known(db, number, after, page.last)
-            return FileTable.known_names(db, number, page.names)
+                return FileTable(db).known(number, after, page.last)
+            return FileTable(db).known_names(number, page.names)
 
     def _compare(self, folder: bytes, page: Page, known: Mapping[bytes, KnownRow]) -> list[tuple[int, bytes]]:
         """Compare a page; return times of change, with the names, that older releases did not keep."""

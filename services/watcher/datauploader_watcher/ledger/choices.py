@@ -21,38 +21,36 @@ class RestlessChoice:
 class RestlessChoiceTable:
     """The table `choices`, inside the caller's transaction."""
 
-    @staticmethod
-    def put(db: sqlite3.Connection, upload: int, paths: Iterable[bytes], *, take: bool, who: str) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def put(self, upload: int, paths: Iterable[bytes], *, take: bool, who: str) -> None:
         """Keep a choice; the latest of a file counts."""
         query = "INSERT OR REPLACE INTO choices (upload, path, choice, who) VALUES (?, ?, ?, ?)"
-        db.executemany(query, [(upload, path, "take" if take else "leave-out", who) for path in paths])
+        self._db.executemany(query, [(upload, path, "take" if take else "leave-out", who) for path in paths])
 
-    @staticmethod
-    def of(db: sqlite3.Connection, upload: int) -> dict[bytes, RestlessChoice]:
+    def of(self, upload: int) -> dict[bytes, RestlessChoice]:
         """Return the choices for the files of an upload, by path."""
-        rows = db.execute("SELECT * FROM choices WHERE upload = ?", (upload,))
+        rows = self._db.execute("SELECT * FROM choices WHERE upload = ?", (upload,))
         return {
             row["path"]: RestlessChoice(row["choice"] == "take", row["who"], bool(row["done"]), row["tries"])
             for row in rows
         }
 
-    @staticmethod
-    def set_done(db: sqlite3.Connection, upload: int, path: bytes) -> None:
+    def set_done(self, upload: int, path: bytes) -> None:
         """Note that what was chosen is done."""
-        db.execute("UPDATE choices SET done = 1 WHERE upload = ? AND path = ?", (upload, path))
+        self._db.execute("UPDATE choices SET done = 1 WHERE upload = ? AND path = ?", (upload, path))
 
-    @staticmethod
-    def again(db: sqlite3.Connection, upload: int, path: bytes) -> None:
+    def again(self, upload: int, path: bytes) -> None:
         """Have a file taken once more: what was read of it was something else already when it was to be sent."""
         query = "UPDATE choices SET done = 0, tries = tries + 1 WHERE upload = ? AND path = ?"
-        db.execute(query, (upload, path))
+        self._db.execute(query, (upload, path))
 
-    @staticmethod
-    def drop(db: sqlite3.Connection, upload: int, path: bytes) -> None:
+    def drop(self, upload: int, path: bytes) -> None:
         """Forget a choice that cannot be carried out."""
-        db.execute("DELETE FROM choices WHERE upload = ? AND path = ?", (upload, path))
+        self._db.execute("DELETE FROM choices WHERE upload = ? AND path = ?", (upload, path))
 
-    @staticmethod
-    def forget(db: sqlite3.Connection, upload: int) -> None:
+    def forget(self, upload: int) -> None:
         """Forget the choices of an upload that is over."""
-        db.execute("DELETE FROM choices WHERE upload = ?", (upload,))
+        self._db.execute("DELETE FROM choices WHERE upload = ?", (upload,))

@@ -52,44 +52,43 @@ _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
 class FileTable:
     """The tables `folders`, `files` and `tallies`, inside the caller's transaction."""
 
-    @staticmethod
-    def folder(db: sqlite3.Connection, upload: int, path: bytes) -> int | None:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def folder(self, upload: int, path: bytes) -> int | None:
         """Find a folder's number, None where nothing in it is known."""
-        row = db.execute("SELECT id FROM folders WHERE upload = ? AND path = ?", (upload, path)).fetchone()
+        row = self._db.execute("SELECT id FROM folders WHERE upload = ? AND path = ?", (upload, path)).fetchone()
         return int(row[0]) if row else None
 
-    @staticmethod
-    def make_folder(db: sqlite3.Connection, upload: int, path: bytes) -> int:
+    def make_folder(self, upload: int, path: bytes) -> int:
         """Find a folder's number, or give it one."""
-        found = FileTable.folder(db, upload, path)
+        found = self.folder(upload, path)
         if found is not None:
             return found
-        return int(db.execute("INSERT INTO folders (upload, path) VALUES (?, ?)", (upload, path)).lastrowid or 0)
+        return int(self._db.execute("INSERT INTO folders (upload, path) VALUES (?, ?)", (upload, path)).lastrowid or 0)
 
-    @staticmethod
-    def known(db: sqlite3.Connection, folder: int, after: bytes, last: bytes | None) -> dict[bytes, KnownRow]:
+    def known(self, folder: int, after: bytes, last: bytes | None) -> dict[bytes, KnownRow]:
         """Return what is known in a folder, of the names after `after` up to `last` (None: to the end)."""
         query = f"SELECT {_KNOWN} FROM files WHERE folder = ? AND name > ?"  # noqa: S608 - constants only
-        cursor = db.cursor()
+        cursor = self._db.cursor()
         cursor.row_factory = None
         rows = cursor.execute(query + " AND name <= ?", (folder, after, last)) if last is not None else cursor.execute(
             query, (folder, after)
         )  # fmt: skip
         return {row[0]: row for row in rows}
 
-    @staticmethod
-    def known_names(db: sqlite3.Connection, folder: int, names: Iterable[bytes]) -> dict[bytes, KnownRow]:
+    def known_names(self, folder: int, names: Iterable[bytes]) -> dict[bytes, KnownRow]:
         """Return what is known of these names in a folder."""
         query = f"SELECT {_KNOWN} FROM files WHERE folder = ? AND name = ?"  # noqa: S608 - constants only
-        cursor = db.cursor()
+        cursor = self._db.cursor()
         cursor.row_factory = None
         found = (cursor.execute(query, (folder, name)).fetchone() for name in names)
         return {row[0]: row for row in found if row is not None}
 
-    @staticmethod
-    def find_in(db: sqlite3.Connection, folder: int, name: bytes) -> KnownVersion | None:
+    def find_in(self, folder: int, name: bytes) -> KnownVersion | None:
         """Look up the version under a name; None where there is none, or it is left out."""
-        row = db.execute("SELECT * FROM files WHERE folder = ? AND name = ?", (folder, name)).fetchone()
+        row = self._db.execute("SELECT * FROM files WHERE folder = ? AND name = ?", (folder, name)).fetchone()
         if row is None or row["sha256"] is None:
             return None
         return KnownVersion(
@@ -100,23 +99,19 @@ class FileTable:
             row["revision"],
         )
 
-    @staticmethod
-    def put(
-        db: sqlite3.Connection, upload: int, rows: Iterable[FileRow], *, announced: tuple[float, float] | None = None
-    ) -> None:
+    def put(self, upload: int, rows: Iterable[FileRow], *, announced: tuple[float, float] | None = None) -> None:
         """Keep finished versions, each in place of whatever was known of its path.
 
         Args:
-            db: the transaction.
             upload: the upload's number.
             rows: the versions.
             announced: now, and when their patience ends, where they are announced in the same transaction.
         """
         rows = list(rows)
-        SupersededVersions.keep_stored(db, [(row.folder, row.name) for row in rows])
+        SupersededVersions(self._db).keep_stored([(row.folder, row.name) for row in rows])
         state, attempts = ("announced", 1) if announced else ("ready", 0)
         now, due_at = announced or (None, None)
-        db.executemany(
+        self._db.executemany(
             """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, ctime_ns, state, revision,
                                   version_mtime_ns, attempts, announced_at, due_at, sha256, md5, sha1, writer,
                                   as_is)
@@ -138,12 +133,11 @@ class FileTable:
             ],
         )  # fmt: skip
 
-    @staticmethod
     def put_left_out(
-        db: sqlite3.Connection, upload: int, folder: int, name: bytes, reason: str, detail: str
+        self, upload: int, folder: int, name: bytes, reason: str, detail: str
     ) -> bool:  # fmt: skip
         """Keep a record of something that stays out; False where a version of it, or the same record, is known."""
-        return db.execute(
+        return self._db.execute(
             """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, state, reason, detail)
             VALUES (?, ?, ?, 0, 0, 0, 'left-out', ?, ?)
             ON CONFLICT (folder, name) DO UPDATE SET reason = excluded.reason, detail = excluded.detail
@@ -151,55 +145,49 @@ class FileTable:
             (folder, name, upload, reason, detail),
         ).rowcount == 1  # fmt: skip
 
-    @staticmethod
-    def take_back(db: sqlite3.Connection, folder: int, name: bytes) -> bool:
+    def take_back(self, folder: int, name: bytes) -> bool:
         """Remove the record that something is left out; False where there was none."""
         query = "DELETE FROM files WHERE folder = ? AND name = ? AND state = 'left-out'"
-        return db.execute(query, (folder, name)).rowcount == 1
+        return self._db.execute(query, (folder, name)).rowcount == 1
 
-    @staticmethod
-    def restamp(db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp, *, writer: bool = False) -> None:
+    def restamp(self, folder: int, name: bytes, seen: Stamp, *, writer: bool = False) -> None:
         """Note what the disk says now of a file whose bytes have not changed, and whether a program may write on."""
         query = "UPDATE files SET mtime_ns = ?, inode = ?, ctime_ns = ?, writer = ? WHERE folder = ? AND name = ?"
-        db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, folder, name))
+        self._db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, folder, name))
 
-    @staticmethod
-    def learn_changed(db: sqlite3.Connection, folder: int, news: Iterable[tuple[int, bytes]]) -> None:
+    def learn_changed(self, folder: int, news: Iterable[tuple[int, bytes]]) -> None:
         """Note times of change, with the names, where an older release kept none."""
         query = "UPDATE files SET ctime_ns = ? WHERE folder = ? AND name = ? AND ctime_ns = 0"
-        db.executemany(query, [(changed, folder, name) for changed, name in news])
+        self._db.executemany(query, [(changed, folder, name) for changed, name in news])
 
-    @staticmethod
     def ready_again(
-        db: sqlite3.Connection, folder: int, name: bytes, seen: Stamp, *, writer: bool = False, as_is: bool = False
+        self, folder: int, name: bytes, seen: Stamp, *, writer: bool = False, as_is: bool = False
     ) -> None:  # fmt: skip
         """Have the same version announced once more."""
         query = """UPDATE files SET state = 'ready', mtime_ns = ?, inode = ?, ctime_ns = ?, writer = ?, as_is = ?,
             due_at = NULL, reason = NULL, detail = NULL WHERE folder = ? AND name = ?"""
-        db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, as_is, folder, name))
+        self._db.execute(query, (seen.mtime_ns, seen.inode, seen.ctime_ns, writer, as_is, folder, name))
 
-    @staticmethod
-    def written(db: sqlite3.Connection, upload: int) -> list[FileRow]:
+    def written(self, upload: int) -> list[FileRow]:
         """List versions that a program had open for writing when they were read, in order of their paths."""
         query = f"""SELECT {_COLUMNS} {_FROM} WHERE f.upload = ? AND f.writer = 1 AND f.sha256 IS NOT NULL
             AND f.state <> 'gone'"""
-        return sorted((_row(row) for row in db.execute(query, (upload,))), key=lambda row: row.path)
+        return sorted((_row(row) for row in self._db.execute(query, (upload,))), key=lambda row: row.path)
 
-    @staticmethod
-    def odd_dates(db: sqlite3.Connection, upload: int) -> list[tuple[bytes, int]]:
+    def odd_dates(self, upload: int) -> list[tuple[bytes, int]]:
         """List files whose date was brought into bounds, with the date that is kept, in order of their paths."""
         query = f"""SELECT d.path, f.name, f.version_mtime_ns {_FROM} WHERE f.upload = ? AND f.sha256 IS NOT NULL
             AND f.state <> 'gone' AND f.version_mtime_ns IN (?, ?)"""
-        return sorted((join(row[0], row[1]), row[2]) for row in db.execute(query, (upload, -LATEST_NS, LATEST_NS)))
+        return sorted(
+            (join(row[0], row[1]), row[2]) for row in self._db.execute(query, (upload, -LATEST_NS, LATEST_NS))
+        )
 
-    @staticmethod
-    def in_state(db: sqlite3.Connection, upload: int, state: str, most: int) -> list[FileRow]:
+    def in_state(self, upload: int, state: str, most: int) -> list[FileRow]:
         """List versions in one of the states that ask for something to be done."""
         query = f"SELECT {_COLUMNS} {_FROM} WHERE f.upload = ? AND f.state = ? AND f.state IN {TO_DO} LIMIT ?"
-        return [_row(row) for row in db.execute(query, (upload, state, most))]
+        return [_row(row) for row in self._db.execute(query, (upload, state, most))]
 
-    @staticmethod
-    def overdue(db: sqlite3.Connection, upload: int, *, before: float, beyond: float, most: int) -> list[FileRow]:
+    def overdue(self, upload: int, *, before: float, beyond: float, most: int) -> list[FileRow]:
         """List versions whose receipt should have come before `before`, or that the clock has put beyond `beyond`."""
         query = f"""WITH late AS (
                 SELECT folder, name FROM files WHERE upload = ? AND state IN {PENDING} AND due_at <= ?
@@ -207,140 +195,123 @@ class FileTable:
                 LIMIT ?)
             SELECT {_COLUMNS} FROM late CROSS JOIN files f ON f.folder = late.folder AND f.name = late.name
             CROSS JOIN folders d ON d.id = f.folder"""  # noqa: S608 - constants only
-        return [_row(row) for row in db.execute(query, (upload, before, upload, beyond, most))]
+        return [_row(row) for row in self._db.execute(query, (upload, before, upload, beyond, most))]
 
-    @staticmethod
-    def set_announced(db: sqlite3.Connection, rows: Iterable[tuple[FileRow, float]], now: float) -> None:
+    def set_announced(self, rows: Iterable[tuple[FileRow, float]], now: float) -> None:
         """Note announcements: each row with the moment at which its patience ends."""
-        db.executemany(
+        self._db.executemany(
             """UPDATE files SET state = CASE state WHEN 'ready' THEN 'announced' ELSE state END,
                 attempts = attempts + 1, due_at = ?, announced_at = coalesce(announced_at, ?)
             WHERE folder = ? AND name = ?""",
             [(due, now, row.folder, row.name) for row, due in rows],
         )
 
-    @staticmethod
-    def set_state(db: sqlite3.Connection, folder: int, name: bytes, state: str) -> None:
+    def set_state(self, folder: int, name: bytes, state: str) -> None:
         """Put one version into a state."""
-        db.execute("UPDATE files SET state = ? WHERE folder = ? AND name = ?", (state, folder, name))
+        self._db.execute("UPDATE files SET state = ? WHERE folder = ? AND name = ?", (state, folder, name))
 
-    @staticmethod
-    def set_reason(db: sqlite3.Connection, row: FileRow, reason: str, detail: str = "") -> None:
+    def set_reason(self, row: FileRow, reason: str, detail: str = "") -> None:
         """Note why a version is in its state."""
         query = "UPDATE files SET reason = ?, detail = ? WHERE folder = ? AND name = ?"
-        db.execute(query, (reason, detail, row.folder, row.name))
+        self._db.execute(query, (reason, detail, row.folder, row.name))
 
-    @staticmethod
-    def release(db: sqlite3.Connection, upload: int) -> int:
+    def release(self, upload: int) -> int:
         """Have the local copies of a completed dataset removed; return how many that concerns."""
         query = """UPDATE files SET state = 'releasing', reason = NULL, detail = NULL
             WHERE state = 'catalogued' AND folder IN (SELECT id FROM folders WHERE upload = ?)"""
-        return db.execute(query, (upload,)).rowcount
+        return self._db.execute(query, (upload,)).rowcount
 
-    @staticmethod
-    def forget(db: sqlite3.Connection, upload: int, most_folders: int) -> None:
+    def forget(self, upload: int, most_folders: int) -> None:
         """Forget the files of some folders of an upload that is over."""
         chosen = "SELECT id FROM folders WHERE upload = ? LIMIT ?"
-        rows = db.execute(chosen, (upload, most_folders)).fetchall()
+        rows = self._db.execute(chosen, (upload, most_folders)).fetchall()
         numbers = [(row["id"],) for row in rows]
-        db.executemany("DELETE FROM files WHERE folder = ?", numbers)
-        db.executemany("DELETE FROM held WHERE folder = ?", numbers)
-        db.executemany("DELETE FROM folders WHERE id = ?", numbers)
+        self._db.executemany("DELETE FROM files WHERE folder = ?", numbers)
+        self._db.executemany("DELETE FROM held WHERE folder = ?", numbers)
+        self._db.executemany("DELETE FROM folders WHERE id = ?", numbers)
 
-    @staticmethod
-    def forget_paths(db: sqlite3.Connection, upload: int, paths: Iterable[bytes]) -> None:
+    def forget_paths(self, upload: int, paths: Iterable[bytes]) -> None:
         """Forget what was found at these paths of an upload, because others know better what was uploaded of them."""
         query = "DELETE FROM files WHERE name = ? AND folder = (SELECT id FROM folders WHERE upload = ? AND path = ?)"
         places = (path.rpartition(b"/") for path in paths)
-        db.executemany(query, [(name, upload, folder) for folder, _, name in places])
+        self._db.executemany(query, [(name, upload, folder) for folder, _, name in places])
 
-    @staticmethod
-    def forget_unstored(db: sqlite3.Connection, upload: int) -> None:
+    def forget_unstored(self, upload: int) -> None:
         """Forget what an upload that is over has found and not uploaded; a later one finds it."""
-        db.execute("DELETE FROM files WHERE upload = ? AND state NOT IN ('stored', 'catalogued')", (upload,))
+        self._db.execute("DELETE FROM files WHERE upload = ? AND state NOT IN ('stored', 'catalogued')", (upload,))
 
-    @staticmethod
-    def withdraw(db: sqlite3.Connection, row: FileRow) -> None:
+    def withdraw(self, row: FileRow) -> None:
         """Take back a version that was to be announced: one that never was is forgotten, but for what it replaced."""
-        if row.attempts == 0 and SupersededVersions.restore(db, row.folder, row.name):
+        if row.attempts == 0 and SupersededVersions(self._db).restore(row.folder, row.name):
             return
         if row.attempts == 0:
-            db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (row.folder, row.name))
+            self._db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (row.folder, row.name))
         else:
-            FileTable.set_state(db, row.folder, row.name, "announced")
+            self.set_state(row.folder, row.name, "announced")
 
-    @staticmethod
-    def retry_failed(db: sqlite3.Connection, upload: int, paths: Sequence[bytes] = ()) -> int:
+    def retry_failed(self, upload: int, paths: Sequence[bytes] = ()) -> int:
         """Have what failed for good announced again, all of it or these paths alone; return how many."""
         query = f"""UPDATE files SET state = 'ready', due_at = NULL, reason = NULL, detail = NULL
             WHERE upload = ? AND state = 'failed' AND state IN {TO_DO}"""  # noqa: S608 - constants only
         if not paths:
-            return db.execute(query, (upload,)).rowcount
+            return self._db.execute(query, (upload,)).rowcount
         query += " AND name = ? AND folder = (SELECT id FROM folders WHERE upload = ? AND path = ?)"
         places = [(upload, name, upload, folder) for folder, _, name in (path.rpartition(b"/") for path in paths)]
-        return db.executemany(query, places).rowcount
+        return self._db.executemany(query, places).rowcount
 
-    @staticmethod
-    def on_storage(db: sqlite3.Connection, upload: int) -> dict[tuple[bytes, str], tuple[int, bytes]]:
+    def on_storage(self, upload: int) -> dict[tuple[bytes, str], tuple[int, bytes]]:
         """Return the folder and name of each (path, SHA-256) that is on the storage, as far as is known here."""
-        rows = db.execute(
+        rows = self._db.execute(
             f"SELECT f.folder, f.name, d.path, f.sha256 {_FROM} WHERE d.upload = ? AND f.state IN ({_HELD})", (upload,)
         )
         return {(join(r["path"], r["name"]), r["sha256"].hex()): (r["folder"], r["name"]) for r in rows}
 
-    @staticmethod
-    def announce_again(db: sqlite3.Connection, places: Iterable[tuple[int, bytes]]) -> None:
+    def announce_again(self, places: Iterable[tuple[int, bytes]]) -> None:
         """Have what is on the storage announced once more, each by its folder and name.
 
         Whether a file is still on the disk does not matter: transfer knows what it has stored.
         """
         query = "UPDATE files SET state = 'announced', due_at = 0, reason = NULL, detail = NULL"
-        db.executemany(f"{query} WHERE folder = ? AND name = ? AND state IN ({_HELD})", places)
+        self._db.executemany(f"{query} WHERE folder = ? AND name = ? AND state IN ({_HELD})", places)
 
-    @staticmethod
-    def remembered(db: sqlite3.Connection, upload: int) -> bool:
+    def remembered(self, upload: int) -> bool:
         """Tell whether the files of an upload are still known one by one."""
-        return db.execute("SELECT 1 FROM folders WHERE upload = ? LIMIT 1", (upload,)).fetchone() is not None
+        return self._db.execute("SELECT 1 FROM folders WHERE upload = ? LIMIT 1", (upload,)).fetchone() is not None
 
-    @staticmethod
-    def catalogued_as(db: sqlite3.Connection, upload: int, path: bytes, sha256: str) -> bool:
+    def catalogued_as(self, upload: int, path: bytes, sha256: str) -> bool:
         """Tell whether this version of a path is in the catalogue, as far as is known here."""
         folder, name = split(path)
         query = f"""SELECT 1 {_FROM} WHERE d.upload = ? AND d.path = ? AND f.name = ? AND f.sha256 = ?
             AND f.state = 'catalogued'"""
-        return db.execute(query, (upload, folder, name, bytes.fromhex(sha256))).fetchone() is not None
+        return self._db.execute(query, (upload, folder, name, bytes.fromhex(sha256))).fetchone() is not None
 
-    @staticmethod
-    def left_out(db: sqlite3.Connection, upload: int) -> list[sqlite3.Row]:
+    def left_out(self, upload: int) -> list[sqlite3.Row]:
         """List what does not belong to the dataset, with the reasons: path of the folder, name, reason, detail."""
         query = """SELECT d.path, f.name, f.reason, f.detail FROM files f JOIN folders d ON d.id = f.folder
             WHERE d.upload = ? AND f.state IN ('left-out', 'gone') AND f.reason IS NOT NULL"""
-        return db.execute(query, (upload,)).fetchall()
+        return self._db.execute(query, (upload,)).fetchall()
 
-    @staticmethod
-    def tallies(db: sqlite3.Connection, upload: int | None = None) -> dict[str, Tally]:
+    def tallies(self, upload: int | None = None) -> dict[str, Tally]:
         """Count by state, of one upload or of all that are not finished."""
         if upload is not None:
-            rows = db.execute("SELECT state, files, bytes FROM tallies WHERE upload = ?", (upload,))
+            rows = self._db.execute("SELECT state, files, bytes FROM tallies WHERE upload = ?", (upload,))
         else:
-            rows = db.execute(
+            rows = self._db.execute(
                 """SELECT t.state, sum(t.files) AS files, sum(t.bytes) AS bytes FROM tallies t
                 JOIN uploads u ON u.id = t.upload WHERE u.state IN ('open', 'sealed') GROUP BY t.state"""
             )
         return {row["state"]: Tally(row["files"], row["bytes"]) for row in rows}
 
-    @staticmethod
-    def oldest_announced(db: sqlite3.Connection) -> float | None:
+    def oldest_announced(self) -> float | None:
         """Return when the oldest version without all its receipts was announced."""
-        row = db.execute(f"SELECT min(announced_at) FROM files WHERE state IN {PENDING}").fetchone()  # noqa: S608 - constants only
+        row = self._db.execute(f"SELECT min(announced_at) FROM files WHERE state IN {PENDING}").fetchone()  # noqa: S608 - constants only
         return float(row[0]) if row[0] is not None else None
 
-    @staticmethod
-    def manifest(db: sqlite3.Connection, upload: int) -> Iterator[tuple[bytes, str]]:
+    def manifest(self, upload: int) -> Iterator[tuple[bytes, str]]:
         """Go through path and SHA-256 of every version that belongs to the dataset."""
         query = f"""SELECT d.path, f.name, f.sha256 {_FROM}
             WHERE d.upload = ? AND f.state NOT IN ('left-out', 'gone')"""
-        for folder, name, sha256 in db.execute(query, (upload,)):
+        for folder, name, sha256 in self._db.execute(query, (upload,)):
             yield join(folder, name), sha256.hex()
 
 

@@ -30,75 +30,80 @@ class FileReceipt:
     """When to announce the version again without further word."""
 
 
-def apply(db: sqlite3.Connection, upload: int, receipt: FileReceipt, *, adopt: bool = False) -> bool:
-    """Move the version that the receipt is for; False where it is older, or further on already.
+class FileReceipts:
+    """Receipts in the ledger, inside the caller's transaction."""
 
-    One that is newer than what the ledger has, or not in it, was announced by a ledger that is lost. Where that is
-    to be adopted it is taken over, whether its file is still there or not; if it is, the next scan compares them.
-    """
-    directory, name = split(receipt.file.raw)
-    row = db.execute(
-        """SELECT f.folder, f.state, f.revision, f.sha256, f.attempts, f.reason
-        FROM files f JOIN folders d ON d.id = f.folder
-        WHERE d.upload = ? AND d.path = ? AND f.name = ?""",
-        (upload, directory, name),
-    ).fetchone()
-    if row is None or row["sha256"] is None or receipt.file.revision > row["revision"]:
-        return adopt and receipt.state in HELD and _adopt(db, upload, receipt)
-    if receipt.file.revision < row["revision"] and receipt.state in HELD:
-        _superseded(db, upload, row, name, receipt)
-    if row["revision"] != receipt.file.revision:
-        return False
-    if row["sha256"].hex() != receipt.file.sha256:
-        return False
-    state = "failed" if receipt.state == "suspect" and row["attempts"] >= MOST_ANNOUNCEMENTS else receipt.state
-    if not moves(row["state"], state):
-        return False
-    db.execute(
-        """UPDATE files SET state = ?, object = coalesce(?, object), reason = ?, detail = ?, due_at = ?
-        WHERE folder = ? AND name = ?""",
-        (state, receipt.object, receipt.reason, receipt.detail, receipt.due_at, row["folder"], name),
-    )
-    return True
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
 
+    def apply_receipt(self, upload: int, receipt: FileReceipt, *, adopt: bool = False) -> bool:
+        """Move the version that the receipt is for; False where it is older, or further on already.
 
-def _adopt(db: sqlite3.Connection, upload: int, receipt: FileReceipt) -> bool:
-    """Take over a version that is on the storage, with its proof."""
-    file = receipt.file
-    directory, name = split(file.raw)
-    folder = FileTable.make_folder(db, upload, directory)
-    digests = (bytes.fromhex(text) if text else None for text in (file.sha256, file.md5, file.sha1))
-    db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (folder, name))  # a REPLACE would not be counted
-    db.execute(
-        """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, state, revision,
-            version_mtime_ns, due_at, object, sha256, md5, sha1) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        (
-            folder, name, upload, file.size, file.mtime_ns, receipt.state,
-            file.revision, file.mtime_ns, receipt.due_at, receipt.object, *digests,
-        ),
-    )  # fmt: skip
-    UploadTable.reseal(db, upload)
-    return True
+        One that is newer than what the ledger has, or not in it, was announced by a ledger that is lost. Where that is
+        to be adopted it is taken over, whether its file is still there or not; if it is, the next scan compares them.
+        """
+        directory, name = split(receipt.file.raw)
+        row = self._db.execute(
+            """SELECT f.folder, f.state, f.revision, f.sha256, f.attempts, f.reason
+            FROM files f JOIN folders d ON d.id = f.folder
+            WHERE d.upload = ? AND d.path = ? AND f.name = ?""",
+            (upload, directory, name),
+        ).fetchone()
+        if row is None or row["sha256"] is None or receipt.file.revision > row["revision"]:
+            return adopt and receipt.state in HELD and self._adopt(upload, receipt)
+        if receipt.file.revision < row["revision"] and receipt.state in HELD:
+            self._superseded(upload, row, name, receipt)
+        if row["revision"] != receipt.file.revision:
+            return False
+        if row["sha256"].hex() != receipt.file.sha256:
+            return False
+        state = "failed" if receipt.state == "suspect" and row["attempts"] >= MOST_ANNOUNCEMENTS else receipt.state
+        if not moves(row["state"], state):
+            return False
+        self._db.execute(
+            """UPDATE files SET state = ?, object = coalesce(?, object), reason = ?, detail = ?, due_at = ?
+            WHERE folder = ? AND name = ?""",
+            (state, receipt.object, receipt.reason, receipt.detail, receipt.due_at, row["folder"], name),
+        )
+        return True
 
+    def _adopt(self, upload: int, receipt: FileReceipt) -> bool:
+        """Take over a version that is on the storage, with its proof."""
+        file = receipt.file
+        directory, name = split(file.raw)
+        folder = FileTable(self._db).make_folder(upload, directory)
+        digests = (bytes.fromhex(text) if text else None for text in (file.sha256, file.md5, file.sha1))
+        # a REPLACE would not be counted
+        self._db.execute("DELETE FROM files WHERE folder = ? AND name = ?", (folder, name))
+        self._db.execute(
+            """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, state, revision, version_mtime_ns,
+                due_at, object, sha256, md5, sha1) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                folder, name, upload, file.size, file.mtime_ns, receipt.state,
+                file.revision, file.mtime_ns, receipt.due_at, receipt.object, *digests,
+            ),
+        )  # fmt: skip
+        UploadTable(self._db).reseal(upload)
+        return True
 
-def _superseded(db: sqlite3.Connection, upload: int, row: sqlite3.Row, name: bytes, receipt: FileReceipt) -> None:
-    """Remember an older version that is stored: the newer one may be gone before it is.
+    def _superseded(self, upload: int, row: sqlite3.Row, name: bytes, receipt: FileReceipt) -> None:
+        """Remember an older version that is stored: the newer one may be gone before it is.
 
-    Not what transfer has looked for since: such a receipt comes late.
-    """
-    if row["reason"] == LOST:
-        return
-    SupersededVersions.note_stored(db, row["folder"], name, receipt.file, receipt.object)
-    if row["state"] == "gone" and SupersededVersions.restore(db, row["folder"], name):
-        UploadTable.reseal(db, upload)
+        Not what transfer has looked for since: such a receipt comes late.
+        """
+        if row["reason"] == LOST:
+            return
+        SupersededVersions(self._db).note_stored(row["folder"], name, receipt.file, receipt.object)
+        if row["state"] == "gone" and SupersededVersions(self._db).restore(row["folder"], name):
+            UploadTable(self._db).reseal(upload)
 
-
-def excuse(db: sqlite3.Connection, upload: int, file: FileVersion, reason: str, detail: str, due_at: float) -> None:
-    """Note why a version takes longer, and wait for it from now."""
-    directory, name = split(file.raw)
-    db.execute(
-        """UPDATE files SET reason = ?, detail = ?, due_at = ?
-        WHERE folder = (SELECT id FROM folders WHERE upload = ? AND path = ?) AND name = ?
-            AND revision = ? AND state = 'announced'""",
-        (reason, detail, due_at, upload, directory, name, file.revision),
-    )
+    def excuse_delay(self, upload: int, file: FileVersion, reason: str, detail: str, due_at: float) -> None:
+        """Note why a version takes longer, and wait for it from now."""
+        directory, name = split(file.raw)
+        self._db.execute(
+            """UPDATE files SET reason = ?, detail = ?, due_at = ?
+            WHERE folder = (SELECT id FROM folders WHERE upload = ? AND path = ?) AND name = ?
+                AND revision = ? AND state = 'announced'""",
+            (reason, detail, due_at, upload, directory, name, file.revision),
+        )

@@ -19,25 +19,28 @@ class RuleFolder:
 class RuleFolders:
     """The table `rule_folders`."""
 
-    @staticmethod
-    def asked(db: sqlite3.Connection, rule: str, folder: bytes) -> tuple[int, bool] | None:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def asked(self, rule: str, folder: bytes) -> tuple[int, bool] | None:
         """Return the generation of a folder's latest upload and whether that has arrived; None before the first."""
-        row = db.execute(
+        row = self._db.execute(
             """SELECT r.generation, u.id FROM rule_folders r LEFT JOIN uploads u ON u.upload_id = r.upload_id
             WHERE r.rule = ? AND r.folder = ?""",
             (rule, folder),
         ).fetchone()
         return (row["generation"], row["id"] is not None) if row else None
 
-    @staticmethod
-    def put(db: sqlite3.Connection, rule: str, folder: bytes, generation: int, upload_id: str) -> None:
+    def put(self, rule: str, folder: bytes, generation: int, upload_id: str) -> None:
         """Remember the latest upload of a folder."""
-        db.execute("INSERT OR REPLACE INTO rule_folders VALUES (?, ?, ?, ?)", (rule, folder, generation, upload_id))
+        self._db.execute(
+            "INSERT OR REPLACE INTO rule_folders VALUES (?, ?, ?, ?)", (rule, folder, generation, upload_id)
+        )
 
-    @staticmethod
-    def closed(db: sqlite3.Connection, since: float) -> list[RuleFolder]:
+    def closed(self, since: float) -> list[RuleFolder]:
         """List the folders whose latest upload was completed after `since`."""
-        rows = db.execute(
+        rows = self._db.execute(
             """SELECT r.rule, r.folder, r.generation, r.upload_id, u.id FROM rule_folders r
             JOIN uploads u ON u.upload_id = r.upload_id WHERE u.state = 'completed' AND u.heard_at >= ?""",
             (since,),

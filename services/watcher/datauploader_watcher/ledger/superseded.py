@@ -13,21 +13,23 @@ LOST = "former-lost"
 class SupersededVersions:
     """Superseded versions that are still stored: the table `held`, inside the caller's transaction."""
 
-    @staticmethod
-    def keep_stored(db: sqlite3.Connection, places: Iterable[tuple[int, bytes]]) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def keep_stored(self, places: Iterable[tuple[int, bytes]]) -> None:
         """Remember what is stored under these names (folder, name), because a newer version takes their rows."""
-        db.executemany(
+        self._db.executemany(
             """INSERT OR REPLACE INTO held
             SELECT folder, name, size, revision, version_mtime_ns, sha256, md5, sha1, object FROM files
             WHERE folder = ? AND name = ? AND state IN ('stored', 'catalogued')""",
             places,
         )
 
-    @staticmethod
-    def note_stored(db: sqlite3.Connection, folder: int, name: bytes, file: FileVersion, stored_as: str | None) -> None:
+    def note_stored(self, folder: int, name: bytes, file: FileVersion, stored_as: str | None) -> None:
         """Take note that an older version than the row's was stored after all."""
         digests = (bytes.fromhex(text) if text else None for text in (file.sha256, file.md5, file.sha1))
-        db.execute(
+        self._db.execute(
             """INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (folder, name) DO UPDATE SET size = excluded.size, revision = excluded.revision,
                 version_mtime_ns = excluded.version_mtime_ns, sha256 = excluded.sha256, md5 = excluded.md5,
@@ -36,8 +38,7 @@ class SupersededVersions:
             (folder, name, file.size, file.revision, file.mtime_ns, *digests, stored_as),
         )
 
-    @staticmethod
-    def note_looked_for(db: sqlite3.Connection, upload: int, failed: FailedFile) -> bool:
+    def note_looked_for(self, upload: int, failed: FailedFile) -> bool:
         """Forget what transfer has looked for and not found in place of a version; tell whether there was such a one.
 
         An older transfer does not say what it found (`unknown`): then what was stored still counts.
@@ -48,22 +49,20 @@ class SupersededVersions:
         former = bytes.fromhex(failed.former) if failed.holds == "former" and failed.former else b""
         query = """DELETE FROM held WHERE name = ? AND revision < ? AND sha256 <> ?
             AND folder = (SELECT id FROM folders WHERE upload = ? AND path = ?)"""
-        return db.execute(query, (name, failed.file.revision, former, upload, directory)).rowcount == 1
+        return self._db.execute(query, (name, failed.file.revision, former, upload, directory)).rowcount == 1
 
-    @staticmethod
-    def was_not_found(db: sqlite3.Connection, folder: int, name: bytes) -> bool:
+    def was_not_found(self, folder: int, name: bytes) -> bool:
         """Tell whether the version before this one was looked for and not found."""
         query = "SELECT 1 FROM files WHERE folder = ? AND name = ? AND reason = ?"
-        return db.execute(query, (folder, name, LOST)).fetchone() is not None
+        return self._db.execute(query, (folder, name, LOST)).fetchone() is not None
 
-    @staticmethod
-    def restore(db: sqlite3.Connection, folder: int, name: bytes) -> bool:
+    def restore(self, folder: int, name: bytes) -> bool:
         """Let the stored version count again, because the newer one is gone; False where none was stored.
 
         It counts as catalogued: there is no file to be announced again, and the catalog has its own word of it.
         """
         return (
-            db.execute(
+            self._db.execute(
                 """UPDATE files SET state = 'catalogued', due_at = NULL, reason = NULL, detail = NULL,
                 (size, revision, version_mtime_ns, sha256, md5, sha1, object) =
                 (SELECT size, revision, version_mtime_ns, sha256, md5, sha1, object FROM held h

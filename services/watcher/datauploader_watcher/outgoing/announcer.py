@@ -11,7 +11,7 @@ from datauploader_watcher.clock import Clock
 from datauploader_watcher.domain.receipts import LONGEST_PATIENCE_S, next_reminder_s
 from datauploader_watcher.errors import FolderError, PathMissing
 from datauploader_watcher.ledger.files import FileRow, FileTable
-from datauploader_watcher.ledger.uploads import UploadRow
+from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import say_ready
 from datauploader_watcher.uploads.session import UploadSession
 
@@ -46,11 +46,11 @@ class Announcer:
         if not rows:
             return 0
         if room <= 0 or not session.may_announce:
-            FileTable.put(db, session.upload.number, rows)
+            FileTable(db).put(session.upload.number, rows)
             session.note_versions(waiting=True)
             return 0
         now = self._clock.now_ns() / 1e9
-        FileTable.put(db, session.upload.number, rows, announced=(now, now + self._patience_s))
+        FileTable(db).put(session.upload.number, rows, announced=(now, now + self._patience_s))
         return say_ready(db, session.upload, session.disk.root, rows)
 
     def announce_due(self, db: sqlite3.Connection, uploads: Iterable[UploadSession], room: int) -> None:
@@ -58,7 +58,7 @@ class Announcer:
         for session in uploads:
             if room <= 0:
                 return
-            rows = FileTable.in_state(db, session.upload.number, "ready", AT_ONCE)
+            rows = FileTable(db).in_state(session.upload.number, "ready", AT_ONCE)
             session.note_versions(waiting=len(rows) == AT_ONCE)
             room -= self._say(db, session, [row for row in rows if self._as_it_was(db, session, row)])
 
@@ -66,12 +66,12 @@ class Announcer:
         """Announce again what has no receipt although there was time enough for it."""
         now = self._clock.now_ns() / 1e9
         for session in uploads:
-            heard = db.execute("SELECT heard_at FROM uploads WHERE id = ?", (session.upload.number,)).fetchone()[0]
+            heard = UploadTable(db).heard_at(session.upload.number)
             silent = not 0 <= now - heard < self._patience_s  # below 0: the clock was ahead, and was put right
             before = now if silent else now - SILENCE * self._patience_s
-            rows = FileTable.overdue(
-                db, session.upload.number, before=before, beyond=now + 2 * LONGEST_PATIENCE_S, most=AT_ONCE
-            )  # fmt: skip
+            rows = FileTable(db).overdue(
+                session.upload.number, before=before, beyond=now + 2 * LONGEST_PATIENCE_S, most=AT_ONCE
+            )
             session.note_receipt(heard)
             if rows and not (session.upload.trouble and all(row.state == "stored" for row in rows)):
                 if silent:
@@ -84,8 +84,8 @@ class Announcer:
         if not rows:
             return 0
         now = self._clock.now_ns() / 1e9
-        FileTable.set_announced(
-            db, [(row, now + next_reminder_s(self._patience_s, row.attempts + 1)) for row in rows], now
+        FileTable(db).set_announced(
+            [(row, now + next_reminder_s(self._patience_s, row.attempts + 1)) for row in rows], now
         )
         return say_ready(db, session.upload, session.disk.root, rows)
 
@@ -94,12 +94,12 @@ class Announcer:
         try:
             now = stamp_of(lstat(session.disk, row.path))
         except PathMissing:
-            FileTable.withdraw(db, row)
+            FileTable(db).withdraw(row)
             return False
         except FolderError:
             return True
         if row.as_is or row.stamp.agrees(now):
             return True
-        FileTable.withdraw(db, row)
+        FileTable(db).withdraw(row)
         session.stability.observe_file(row.path, now, self._clock.monotonic(), fresh=row.attempts == 0)
         return False

@@ -91,7 +91,7 @@ class StationHeartbeat:
     def _details(self) -> Details:
         status = self._status()
         with self._store.reading() as db:
-            tallies, oldest = FileTable.tallies(db), FileTable.oldest_announced(db)
+            tallies, oldest = FileTable(db).tallies(), FileTable(db).oldest_announced()
         pending = [tallies.get(state, _NONE) for state in PENDING]
         return Details(
             roots=self._roots(),

@@ -65,7 +65,7 @@ class Recorder:
                 self._finished(session, outcome, candidate, records, fresh)
         say_left_out(self._db, session.upload, records)
         if fresh and session.upload.state == "sealed":
-            UploadTable.reseal(self._db, session.upload.number)
+            UploadTable(self._db).reseal(session.upload.number)
         return fresh
 
     def omissions(self, session: UploadSession) -> None:
@@ -102,18 +102,17 @@ class Recorder:
         folder, name = self._place(session.upload.number, outcome.path)
         if reason := session.returned.pop(outcome.path, ""):
             self._take_back(session, outcome.path, reason, records)
-        known = None if candidate.fresh else FileTable.find_in(self._db, folder, name)
+        known = None if candidate.fresh else FileTable(self._db).find_in(folder, name)
         verdict = judge(known, outcome.asked, outcome.digests, self._now_ns)
         if isinstance(verdict, Unchanged):
-            FileTable.restamp(self._db, folder, name, outcome.asked, writer=outcome.writer)
+            FileTable(self._db).restamp(folder, name, outcome.asked, writer=outcome.writer)
         elif isinstance(verdict, NewVersion):
             row = new_row(
                 folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, as_is=outcome.as_is
             )  # fmt: skip
             fresh.append(replace(row, writer=outcome.writer))
         else:
-            FileTable.ready_again(
-                self._db, folder, name, outcome.asked, writer=outcome.writer, as_is=outcome.as_is
+            FileTable(self._db).ready_again(folder, name, outcome.asked, writer=outcome.writer, as_is=outcome.as_is
             )  # fmt: skip
             session.note_versions(waiting=True)
         if outcome.as_is:
@@ -143,10 +142,10 @@ class Recorder:
         records: list[LeftOutFile] = []
         self._omit(session, path, omission, records)
         folder, name = self._place(session.upload.number, path)
-        known = FileTable.find_in(self._db, folder, name)
+        known = FileTable(self._db).find_in(folder, name)
         if known is not None and known.state != "gone":  # what is known of it is not what lies there now
-            FileTable.set_state(self._db, folder, name, "gone")
-            UploadTable.reseal(self._db, session.upload.number)
+            FileTable(self._db).set_state(folder, name, "gone")
+            UploadTable(self._db).reseal(session.upload.number)
             records.append(left_out(path, omission.reason, omission.detail))
         say_left_out(self._db, session.upload, records)
 
@@ -171,12 +170,12 @@ class Recorder:
         records: list[LeftOutFile] = []
         self._omit(session, path, Omission("chosen", detail), records)
         folder, name = self._place(session.upload.number, path)
-        known = FileTable.find_in(self._db, folder, name)
+        known = FileTable(self._db).find_in(folder, name)
         if known is not None and known.state in ("suspect", "failed"):
-            if not SupersededVersions.restore(self._db, folder, name):
-                FileTable.set_state(self._db, folder, name, "gone")
+            if not SupersededVersions(self._db).restore(folder, name):
+                FileTable(self._db).set_state(folder, name, "gone")
                 records.append(left_out(path, "chosen", detail))
-            UploadTable.reseal(self._db, session.upload.number)
+            UploadTable(self._db).reseal(session.upload.number)
         say_left_out(self._db, session.upload, records)
         self._done(session, path)
 
@@ -187,15 +186,15 @@ class Recorder:
         if choice.tries + 1 >= MOST_TAKEN:
             log.info("file_read_at_once_failed", path=display(path))
             session.closing.drop_choice(path)
-            RestlessChoiceTable.drop(self._db, session.upload.number, path)
+            RestlessChoiceTable(self._db).drop(session.upload.number, path)
             return False
         session.closing.retry_choice(path)
-        RestlessChoiceTable.again(self._db, session.upload.number, path)
+        RestlessChoiceTable(self._db).again(session.upload.number, path)
         return True
 
     def _done(self, session: UploadSession, path: bytes) -> None:
         if session.closing.finish_choice(path):
-            RestlessChoiceTable.set_done(self._db, session.upload.number, path)
+            RestlessChoiceTable(self._db).set_done(session.upload.number, path)
 
     def given_up(self, session: UploadSession) -> None:
         """Leave out what was found in a root that is not read any more, and is not on its way to the storage."""
@@ -204,25 +203,25 @@ class Recorder:
         )
         records: list[LeftOutFile] = []
         for state in ("ready", "suspect", "failed"):
-            for row in FileTable.in_state(self._db, session.upload.number, state, BARRED_AT_ONCE):
-                held = SupersededVersions.restore(self._db, row.folder, row.name)
+            for row in FileTable(self._db).in_state(session.upload.number, state, BARRED_AT_ONCE):
+                held = SupersededVersions(self._db).restore(row.folder, row.name)
                 if not held:
-                    FileTable.set_state(self._db, row.folder, row.name, "gone")
+                    FileTable(self._db).set_state(row.folder, row.name, "gone")
                 records.append(left_out(row.path, reason, older if held else never))
         if records:
-            UploadTable.reseal(self._db, session.upload.number)
+            UploadTable(self._db).reseal(session.upload.number)
             say_left_out(self._db, session.upload, records)
 
     def _gone(self, session: UploadSession, path: bytes, records: list[LeftOutFile]) -> None:
         """Note that a file is not there, where somebody says that it must be."""
         folder, name = self._place(session.upload.number, path)
-        known = FileTable.find_in(self._db, folder, name)
+        known = FileTable(self._db).find_in(folder, name)
         if known is not None and known.state == "suspect":
-            held = SupersededVersions.restore(self._db, folder, name)
+            held = SupersededVersions(self._db).restore(folder, name)
             if not held:
-                FileTable.set_state(self._db, folder, name, "gone")
-            UploadTable.reseal(self._db, session.upload.number)
-            missing = NEITHER_HELD if SupersededVersions.was_not_found(self._db, folder, name) else NEVER_HELD
+                FileTable(self._db).set_state(folder, name, "gone")
+            UploadTable(self._db).reseal(session.upload.number)
+            missing = NEITHER_HELD if SupersededVersions(self._db).was_not_found(folder, name) else NEVER_HELD
             records.append(left_out(path, "gone", OLDER_HELD if held else missing))
 
     def _still_out(
@@ -248,12 +247,12 @@ class Recorder:
 
     def _omit(self, session: UploadSession, path: bytes, omission: Omission, records: list[LeftOutFile]) -> None:
         folder, name = self._place(session.upload.number, path)
-        if FileTable.put_left_out(self._db, session.upload.number, folder, name, omission.reason, omission.detail):
+        if FileTable(self._db).put_left_out(session.upload.number, folder, name, omission.reason, omission.detail):
             records.append(left_out(path, omission.reason, omission.detail))
 
     def _take_back(self, session: UploadSession, path: bytes, reason: str, records: list[LeftOutFile]) -> None:
         folder, name = self._place(session.upload.number, path)
-        if FileTable.take_back(self._db, folder, name):
+        if FileTable(self._db).take_back(folder, name):
             detail = TAKEN_BACK.get(reason, "it is uploaded after all")
             records.append(left_out(path, reason, detail, returned=True))
 
@@ -261,7 +260,7 @@ class Recorder:
         folder, name = split(path)
         number = self._folders.get((upload, folder))
         if number is None:
-            number = self._folders[upload, folder] = FileTable.make_folder(self._db, upload, folder)
+            number = self._folders[upload, folder] = FileTable(self._db).make_folder(upload, folder)
         return number, name
 
 

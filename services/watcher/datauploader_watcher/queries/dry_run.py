@@ -86,7 +86,7 @@ class DryRuns:
     def _overlapping(self, plan: UploadPlan, deadline: float) -> list["OverlappingUpload"]:
         """Find open uploads that may take files of the same folders."""
         with self._context.store.reading() as db:
-            uploads = UploadTable.in_states(db, OPEN)
+            uploads = UploadTable(db).in_states(OPEN)
         found: list[OverlappingUpload] = []
         for upload in uploads:
             if len(found) == MOST_OVERLAPS or time.monotonic() > deadline:

@@ -159,7 +159,7 @@ class StandingRules:
 
     def _found(self, one: _StandingRule, folder: bytes, values: dict[str, str]) -> None:
         with self._store.reading() as db:
-            before = RuleFolders.asked(db, one.settings.name, folder)
+            before = RuleFolders(db).asked(one.settings.name, folder)
         generation, arrived = before or (1, False)
         now = self._clock.monotonic()
         if arrived or now < self._asked.get(folder, 0.0):  # a request may get lost on its way here
@@ -204,7 +204,7 @@ class StandingRules:
         )
         event = Event(data=data, station=self._here, service=SERVICE, id=natural_id(UploadRequested, name))
         with self._store.transaction() as db:
-            RuleFolders.put(db, rule.name, folder, generation, name)
+            RuleFolders(db).put(rule.name, folder, generation, name)
             Outbox.put(db, event)
         crash_point("watcher.rule-asked")
         self._outbox.wake()
@@ -227,7 +227,7 @@ class StandingRules:
         """Begin to compare closed folders with what was uploaded of them, the rules beside each other."""
         since = self._clock.now_ns() / 1e9 - self._settings.reopen_days * 86400
         with self._store.reading() as db:
-            closed = list(RuleFolders.closed(db, since))
+            closed = list(RuleFolders(db).closed(since))
         for name in {one.settings.name for one in self._rules} - self._comparing.keys():
             rows = [row for row in closed if row.rule == name]
             self._comparing[name] = in_a_thread(partial(self._changed, rows))

@@ -22,7 +22,7 @@ class EarlierFiles:
         """Look up the uploads; one that is not known here has nothing that could be left out."""
         self._store, self._root = store, root
         with store.reading() as db:
-            uploads = [upload for name in upload_ids if (upload := UploadTable.get(db, name)) is not None]
+            uploads = [upload for name in upload_ids if (upload := UploadTable(db).get(name)) is not None]
         self._uploads = [
             (one.number, one.root or os.path.realpath(os.fsencode(one.request.root)), one.request.dataset.name)
             for one in uploads
@@ -47,8 +47,8 @@ class EarlierFiles:
     def _has(self, upload: int, path: bytes, seen: Stamp) -> bool:
         folder, name = split(path)
         with self._store.reading() as db:
-            number = FileTable.folder(db, upload, folder)
-            known = None if number is None else FileTable.find_in(db, number, name)
+            number = FileTable(db).folder(upload, folder)
+            known = None if number is None else FileTable(db).find_in(number, name)
         return known is not None and known.state in IN_DATASET and is_same(known.stamp, seen)
 
 

@@ -84,7 +84,7 @@ class OpenUploads:
         """Take over what the ledger says; return the numbers of uploads that are over."""
         self._unanswered = False
         with self._store.reading() as db:
-            uploads = {upload.number: upload for upload in UploadTable.in_states(db, OPEN)}
+            uploads = {upload.number: upload for upload in UploadTable(db).in_states(OPEN)}
         over = [number for number in self._uploads if number not in uploads]
         for number in over:
             self._let_go(number)
@@ -110,7 +110,7 @@ class OpenUploads:
                     Recorder(db, self._clock).given_up(session)
                 closed |= close_by_itself(db, session, self._clock.monotonic())
                 if session.ask_approval_again(self._settings.receipt_patience_s):
-                    UploadTable.set_recall(db, session.upload.number, "")
+                    UploadTable(db).set_recall(session.upload.number, "")
                 session.count_again()
         if closed or self._unanswered:
             self.reload()
@@ -131,7 +131,7 @@ class OpenUploads:
         if plan.mount == session.upload.mount:
             return
         with self._store.transaction() as db:
-            UploadTable.open(db, session.upload.number, plan.mount, session.upload.closing)
+            UploadTable(db).open(session.upload.number, plan.mount, session.upload.closing)
         self._let_go(session.upload.number)
         self.reload()
 
@@ -140,9 +140,9 @@ class OpenUploads:
         days = max(self._settings.keep_days, self._settings.reopen_days)
         before = self._clock.now_ns() / 1e9 - days * 86400
         with self._store.transaction() as db:
-            for number in UploadTable.forgettable(db, before):
-                FileTable.forget(db, number, FOLDERS_AT_ONCE)
-                RestlessChoiceTable.forget(db, number)
+            for number in UploadTable(db).forgettable(before):
+                FileTable(db).forget(number, FOLDERS_AT_ONCE)
+                RestlessChoiceTable(db).forget(number)
 
     def seal(self) -> None:
         """Seal the open uploads that are complete."""
@@ -154,7 +154,7 @@ class OpenUploads:
         """Seal once more, where a receipt has changed what belongs to the upload, or where no answer came."""
         now, patience_s = self._clock.now_ns() / 1e9, self._settings.receipt_patience_s
         with self._store.transaction() as db:
-            session.upload = UploadTable.get(db, session.upload.upload_id) or session.upload
+            session.upload = UploadTable(db).get(session.upload.upload_id) or session.upload
             seal_again(db, session.upload, now, patience_s)
         self._seal(session)
 
@@ -166,7 +166,7 @@ class OpenUploads:
             self._count(db, session)
             manifest = seal(db, session.upload, now, patience_s)
             crash_point("watcher.sealing")
-            renewed = UploadTable.get(db, session.upload.upload_id)
+            renewed = UploadTable(db).get(session.upload.upload_id)
         crash_point("watcher.sealed")
         assert renewed is not None
         self._renew(session, renewed)
@@ -197,7 +197,7 @@ class OpenUploads:
             plan = self._plan(upload)
         except UploadRefused as refusal:
             with self._store.transaction() as db:
-                UploadTable.set_state(db, upload.number, "rejected")
+                UploadTable(db).set_state(upload.number, "rejected")
                 data = UploadRejected(
                     upload_id=upload.upload_id, reason=refusal.reason, detail=refusal.detail, hint=refusal.hint
                 )  # fmt: skip
@@ -207,10 +207,10 @@ class OpenUploads:
             return
         closing = "batch" if upload.request.mode == "batch" else ""
         with self._store.transaction() as db:
-            UploadTable.open(db, upload.number, plan.mount, closing)
-            UploadTable.set_place(db, upload.number, plan.root, plan.places)
+            UploadTable(db).open(upload.number, plan.mount, closing)
+            UploadTable(db).set_place(upload.number, plan.root, plan.places)
             say(db, upload, UploadOpened(upload_id=upload.upload_id), "")
-            opened = UploadTable.get(db, upload.upload_id)
+            opened = UploadTable(db).get(upload.upload_id)
         assert opened is not None
         crash_point("watcher.opened")
         self._outbox.wake()
@@ -241,7 +241,7 @@ class OpenUploads:
             return
         if not upload.root:
             with self._store.transaction() as db:
-                UploadTable.set_place(db, upload.number, plan.root, plan.places)
+                UploadTable(db).set_place(upload.number, plan.root, plan.places)
         self._begin(upload, plan)
 
     def _begin(self, upload: UploadRow, plan: UploadPlan) -> None:
@@ -284,7 +284,7 @@ class OpenUploads:
 
     def _choose(self, session: UploadSession) -> None:
         with self._store.reading() as db:
-            session.take_choices(RestlessChoiceTable.of(db, session.upload.number))
+            session.take_choices(RestlessChoiceTable(db).of(session.upload.number))
 
     def _let_go(self, number: int) -> None:
         session = self._uploads.pop(number)
@@ -297,7 +297,7 @@ class OpenUploads:
         """Read files again of which somebody says that they are not what was announced."""
         if session.lost or session.upload.paused:
             return
-        rows = FileTable.in_state(db, session.upload.number, "suspect", SUSPECTS_AT_ONCE)
+        rows = FileTable(db).in_state(session.upload.number, "suspect", SUSPECTS_AT_ONCE)
         for row in rows:
             if row.path in session.stability:
                 continue

@@ -41,7 +41,7 @@ class OpenWriters:
         What a program had open when it was read may have changed without a trace. It is read again when the program
         has closed it, at the latest when the patience ends, and then counts as it is.
         """
-        written = [row for row in FileTable.written(db, session.upload.number) if row.path not in session.closing.taken]
+        written = [row for row in FileTable(db).written(session.upload.number) if row.path not in session.closing.taken]
         if session.upload.state != "open" or not written:
             session.closing.lingering = ()
             return False
@@ -83,8 +83,8 @@ class OpenWriters:
             return
         who = request.requested_by
         take = request.when_restless == "take"
-        RestlessChoiceTable.put(db, session.upload.number, paths, take=take, who=who.name or who.id)
-        session.take_choices(RestlessChoiceTable.of(db, session.upload.number))
+        RestlessChoiceTable(db).put(session.upload.number, paths, take=take, who=who.name or who.id)
+        session.take_choices(RestlessChoiceTable(db).of(session.upload.number))
 
     def _read_again(self, session: UploadSession, path: bytes, *, last: bool) -> bool:
         """Have a file read once more; False where it is not there, or cannot be looked at."""
@@ -108,17 +108,17 @@ class OpenWriters:
 def notes(db: sqlite3.Connection, upload: UploadRow) -> tuple[str, ...]:
     """Say of a sealed upload which files a program still had open when they were read last, and which dates are odd."""
     said: list[str] = []
-    choices = RestlessChoiceTable.of(db, upload.number)
+    choices = RestlessChoiceTable(db).of(upload.number)
     for who in sorted({choice.who for choice in choices.values()}):
         if taken := sorted(path for path, choice in choices.items() if choice.who == who and choice.take):
             said.append(f"Uploaded while a program was still writing, as {who} chose: {_names(taken)}.")
         if out := sorted(path for path, choice in choices.items() if choice.who == who and not choice.take):
             said.append(f"Left out while a program was still writing, as {who} chose: {_names(out)}.")
-    if paths := [row.path for row in FileTable.written(db, upload.number) if row.path not in choices]:
+    if paths := [row.path for row in FileTable(db).written(upload.number) if row.path not in choices]:
         as_then = "it was uploaded as it was then" if len(paths) == 1 else "they were uploaded as they were then"
         said.append(f"Still open in another program when the dataset was sealed: {_names(paths)}; {as_then}.")
     for bound, day in ((-LATEST_NS, "1677-09-21"), (LATEST_NS, "2262-04-11")):
-        if odd := [path for path, kept in FileTable.odd_dates(db, upload.number) if kept == bound]:
+        if odd := [path for path, kept in FileTable(db).odd_dates(upload.number) if kept == bound]:
             said.append(f"With a date outside the supported range: {_names(odd)}; {day} is recorded instead.")
     return tuple(said)
 

@@ -24,15 +24,15 @@ def close_by_itself(db: sqlite3.Connection, session: UploadSession, now: float) 
     if upload.closing or upload.state != "open":
         return False
     if session.marked:
-        UploadTable.set_closing(db, upload.number, "marker")
+        UploadTable(db).set_closing(upload.number, "marker")
         return True
     if request.idle_close_s is None or not session.at_rest or now - session.changed_at < request.idle_close_s:
         return False
     if not any(
-        tally.files for state, tally in FileTable.tallies(db, upload.number).items() if state not in NOT_UPLOADED
+        tally.files for state, tally in FileTable(db).tallies(upload.number).items() if state not in NOT_UPLOADED
     ):
         return False  # a folder that is still empty waits for its first file
-    UploadTable.set_closing(db, upload.number, "idle")
+    UploadTable(db).set_closing(upload.number, "idle")
     return True
 
 
@@ -51,7 +51,7 @@ def question(db: sqlite3.Connection, session: UploadSession) -> str:
     ends = upload.state == "open" and upload.closing and upload.closing != "asked"
     if not ends or not session.scanned_all or not session.at_rest:
         return ""
-    files, _, omitted = _counts(FileTable.tallies(db, upload.number))
+    files, _, omitted = _counts(FileTable(db).tallies(upload.number))
     if files:
         return ""
     found, way = (
@@ -73,15 +73,15 @@ def may_seal(db: sqlite3.Connection, session: UploadSession) -> bool:
         return False
     if upload.state == "sealed" and upload.manifest:
         return False
-    tallies = FileTable.tallies(db, upload.number)
+    tallies = FileTable(db).tallies(upload.number)
     return not any(tallies.get(state, _NONE).files for state in UNSAID) and not question(db, session)
 
 
 def seal(db: sqlite3.Connection, upload: UploadRow, now: float, first_patience_s: float) -> str:
     """Say that no more files come; a seal that differs from an earlier one supersedes it."""
-    manifest = manifest_digest(FileTable.manifest(db, upload.number))
-    UploadTable.set_sealed(
-        db, upload.number, manifest, upload.seals + 1, now + next_reminder_s(first_patience_s, upload.seals + 1)
+    manifest = manifest_digest(FileTable(db).manifest(upload.number))
+    UploadTable(db).set_sealed(
+        upload.number, manifest, upload.seals + 1, now + next_reminder_s(first_patience_s, upload.seals + 1)
     )
     say(db, upload, _sealed(db, upload, manifest), manifest, str(upload.seals))
     return manifest
@@ -93,20 +93,20 @@ def seal_again(db: sqlite3.Connection, upload: UploadRow, now: float, first_pati
         return False
     if now < upload.seal_due_at <= now + LONGEST_PATIENCE_S:  # later still: the clock was ahead, and was put right
         return False
-    tallies = FileTable.tallies(db, upload.number)
+    tallies = FileTable(db).tallies(upload.number)
     if upload.trouble or any(
         tallies.get(s, _NONE).files for s in ("ready", "suspect", "announced", "stored", "failed")
     ):
         return False
     due_at = now + next_reminder_s(first_patience_s, upload.seals + 1)
-    UploadTable.set_sealed(db, upload.number, upload.manifest, upload.seals + 1, due_at)
-    UploadTable.set_recall(db, upload.number, "")  # perhaps the catalog has files that are not known here
+    UploadTable(db).set_sealed(upload.number, upload.manifest, upload.seals + 1, due_at)
+    UploadTable(db).set_recall(upload.number, "")  # perhaps the catalog has files that are not known here
     say(db, upload, _sealed(db, upload, upload.manifest), upload.manifest, str(upload.seals))
     return True
 
 
 def _sealed(db: sqlite3.Connection, upload: UploadRow, manifest: str) -> UploadSealed:
-    files, size, omitted = _counts(FileTable.tallies(db, upload.number))
+    files, size, omitted = _counts(FileTable(db).tallies(upload.number))
     return UploadSealed(
         upload_id=upload.upload_id, files=files, bytes=size, left_out=omitted, manifest_sha256=manifest,
         notes=notes(db, upload),
@@ -141,7 +141,7 @@ def counts(
     troubles: tuple[str, ...] = (),
 ) -> UploadScanned:
     """Count an upload by its ledger, and the sizes of files that are not in it yet."""
-    files, size, omitted = _counts(FileTable.tallies(db, upload.number))
+    files, size, omitted = _counts(FileTable(db).tallies(upload.number))
     return UploadScanned(
         upload_id=upload.upload_id,
         files=files + len(fresh),
