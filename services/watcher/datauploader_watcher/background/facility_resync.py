@@ -1,13 +1,11 @@
 """Resynchronisation: tells a facility that has lost everything of the open uploads, and what was said of them."""
 
-import sqlite3
 import time
 from collections.abc import Callable
 
 import structlog
 
 from datauploader.contracts.envelope import encode
-from datauploader.contracts.files import LeftOutFile
 from datauploader.contracts.questions import Remembered, RememberUpload
 from datauploader.contracts.uploads import UploadCancelled, UploadOpened
 from datauploader.errors import MessagingError, QuestionRefused
@@ -105,7 +103,9 @@ class FacilityResync:
         with self._store.transaction() as db:
             say(db, upload, UploadOpened(upload_id=upload.upload_id))
             say(db, upload, counts(db, upload))
-            say_left_out(db, upload, _omissions(db, upload.number))
+            rows = FileTable(db).left_out(upload.number)
+            omitted = [left_out(join(row["path"], row["name"]), row["reason"], row["detail"] or "") for row in rows]
+            say_left_out(db, upload, omitted)
             stored = FileTable(db).on_storage(upload.number)
             FileTable(db).announce_again(stored.values())
             UploadTable(db).reseal(upload.number)
@@ -113,9 +113,3 @@ class FacilityResync:
         self._outbox.wake()
         self._changed()
         log.warning("upload_resynced", upload_id=upload.upload_id, files=len(stored))
-
-
-def _omissions(db: sqlite3.Connection, upload: int) -> list[LeftOutFile]:
-    """List what is left out, as it was said first."""
-    rows = FileTable(db).left_out(upload)
-    return [left_out(join(row["path"], row["name"]), row["reason"], row["detail"] or "") for row in rows]

@@ -49,6 +49,8 @@ class Recorder:
     def __init__(self, db: sqlite3.Connection, clock: Clock) -> None:
         """Begin a turn."""
         self._db, self._clock, self._now_ns = db, clock, clock.now_ns()
+        self._files, self._uploads = FileTable(db), UploadTable(db)
+        self._superseded, self._choices = SupersededVersions(db), RestlessChoiceTable(db)
         self._folders: dict[tuple[int, bytes], int] = {}
 
     def outcomes(self, session: UploadSession, outcomes: Iterable[HashResult]) -> list[FileRow]:
@@ -65,7 +67,7 @@ class Recorder:
                 self._finished(session, outcome, candidate, records, fresh)
         say_left_out(self._db, session.upload, records)
         if fresh and session.upload.state == "sealed":
-            UploadTable(self._db).reseal(session.upload.number)
+            self._uploads.reseal(session.upload.number)
         return fresh
 
     def omissions(self, session: UploadSession) -> None:
@@ -102,18 +104,17 @@ class Recorder:
         folder, name = self._place(session.upload.number, outcome.path)
         if reason := session.returned.pop(outcome.path, ""):
             self._take_back(session, outcome.path, reason, records)
-        known = None if candidate.fresh else FileTable(self._db).find_in(folder, name)
+        known = None if candidate.fresh else self._files.find_in(folder, name)
         verdict = judge(known, outcome.asked, outcome.digests, self._now_ns)
         if isinstance(verdict, Unchanged):
-            FileTable(self._db).restamp(folder, name, outcome.asked, writer=outcome.writer)
+            self._files.restamp(folder, name, outcome.asked, writer=outcome.writer)
         elif isinstance(verdict, NewVersion):
             row = new_row(
                 folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, as_is=outcome.as_is
             )  # fmt: skip
             fresh.append(replace(row, writer=outcome.writer))
         else:
-            FileTable(self._db).ready_again(folder, name, outcome.asked, writer=outcome.writer, as_is=outcome.as_is
-            )  # fmt: skip
+            self._files.ready_again(folder, name, outcome.asked, writer=outcome.writer, as_is=outcome.as_is)
             session.note_versions(waiting=True)
         if outcome.as_is:
             self._done(session, outcome.path)
@@ -142,10 +143,10 @@ class Recorder:
         records: list[LeftOutFile] = []
         self._omit(session, path, omission, records)
         folder, name = self._place(session.upload.number, path)
-        known = FileTable(self._db).find_in(folder, name)
+        known = self._files.find_in(folder, name)
         if known is not None and known.state != "gone":  # what is known of it is not what lies there now
-            FileTable(self._db).set_state(folder, name, "gone")
-            UploadTable(self._db).reseal(session.upload.number)
+            self._files.set_state(folder, name, "gone")
+            self._uploads.reseal(session.upload.number)
             records.append(left_out(path, omission.reason, omission.detail))
         say_left_out(self._db, session.upload, records)
 
@@ -170,12 +171,12 @@ class Recorder:
         records: list[LeftOutFile] = []
         self._omit(session, path, Omission("chosen", detail), records)
         folder, name = self._place(session.upload.number, path)
-        known = FileTable(self._db).find_in(folder, name)
+        known = self._files.find_in(folder, name)
         if known is not None and known.state in ("suspect", "failed"):
-            if not SupersededVersions(self._db).restore(folder, name):
-                FileTable(self._db).set_state(folder, name, "gone")
+            if not self._superseded.restore(folder, name):
+                self._files.set_state(folder, name, "gone")
                 records.append(left_out(path, "chosen", detail))
-            UploadTable(self._db).reseal(session.upload.number)
+            self._uploads.reseal(session.upload.number)
         say_left_out(self._db, session.upload, records)
         self._done(session, path)
 
@@ -186,15 +187,15 @@ class Recorder:
         if choice.tries + 1 >= MOST_TAKEN:
             log.info("file_read_at_once_failed", path=display(path))
             session.closing.drop_choice(path)
-            RestlessChoiceTable(self._db).drop(session.upload.number, path)
+            self._choices.drop(session.upload.number, path)
             return False
         session.closing.retry_choice(path)
-        RestlessChoiceTable(self._db).again(session.upload.number, path)
+        self._choices.again(session.upload.number, path)
         return True
 
     def _done(self, session: UploadSession, path: bytes) -> None:
         if session.closing.finish_choice(path):
-            RestlessChoiceTable(self._db).set_done(session.upload.number, path)
+            self._choices.set_done(session.upload.number, path)
 
     def given_up(self, session: UploadSession) -> None:
         """Leave out what was found in a root that is not read any more, and is not on its way to the storage."""
@@ -203,25 +204,25 @@ class Recorder:
         )
         records: list[LeftOutFile] = []
         for state in ("ready", "suspect", "failed"):
-            for row in FileTable(self._db).in_state(session.upload.number, state, BARRED_AT_ONCE):
-                held = SupersededVersions(self._db).restore(row.folder, row.name)
+            for row in self._files.in_state(session.upload.number, state, BARRED_AT_ONCE):
+                held = self._superseded.restore(row.folder, row.name)
                 if not held:
-                    FileTable(self._db).set_state(row.folder, row.name, "gone")
+                    self._files.set_state(row.folder, row.name, "gone")
                 records.append(left_out(row.path, reason, older if held else never))
         if records:
-            UploadTable(self._db).reseal(session.upload.number)
+            self._uploads.reseal(session.upload.number)
             say_left_out(self._db, session.upload, records)
 
     def _gone(self, session: UploadSession, path: bytes, records: list[LeftOutFile]) -> None:
         """Note that a file is not there, where somebody says that it must be."""
         folder, name = self._place(session.upload.number, path)
-        known = FileTable(self._db).find_in(folder, name)
+        known = self._files.find_in(folder, name)
         if known is not None and known.state == "suspect":
-            held = SupersededVersions(self._db).restore(folder, name)
+            held = self._superseded.restore(folder, name)
             if not held:
-                FileTable(self._db).set_state(folder, name, "gone")
-            UploadTable(self._db).reseal(session.upload.number)
-            missing = NEITHER_HELD if SupersededVersions(self._db).was_not_found(folder, name) else NEVER_HELD
+                self._files.set_state(folder, name, "gone")
+            self._uploads.reseal(session.upload.number)
+            missing = NEITHER_HELD if self._superseded.was_not_found(folder, name) else NEVER_HELD
             records.append(left_out(path, "gone", OLDER_HELD if held else missing))
 
     def _still_out(
@@ -247,12 +248,12 @@ class Recorder:
 
     def _omit(self, session: UploadSession, path: bytes, omission: Omission, records: list[LeftOutFile]) -> None:
         folder, name = self._place(session.upload.number, path)
-        if FileTable(self._db).put_left_out(session.upload.number, folder, name, omission.reason, omission.detail):
+        if self._files.put_left_out(session.upload.number, folder, name, omission.reason, omission.detail):
             records.append(left_out(path, omission.reason, omission.detail))
 
     def _take_back(self, session: UploadSession, path: bytes, reason: str, records: list[LeftOutFile]) -> None:
         folder, name = self._place(session.upload.number, path)
-        if FileTable(self._db).take_back(folder, name):
+        if self._files.take_back(folder, name):
             detail = TAKEN_BACK.get(reason, "it is uploaded after all")
             records.append(left_out(path, reason, detail, returned=True))
 
@@ -260,7 +261,7 @@ class Recorder:
         folder, name = split(path)
         number = self._folders.get((upload, folder))
         if number is None:
-            number = self._folders[upload, folder] = FileTable(self._db).make_folder(upload, folder)
+            number = self._folders[upload, folder] = self._files.make_folder(upload, folder)
         return number, name
 
 
