@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import structlog
 
 from datauploader.reliability.worker import WorkerThread
-from datauploader_watcher.adapters.hashing import HashResult
-from datauploader_watcher.adapters.pools import DriveHashPools
+from datauploader_watcher.adapters.hashing import DriveHashPools, HashResult
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.folder_watches import FolderWatches
 from datauploader_watcher.discovery.late_changes import LateChangeScan
 from datauploader_watcher.ledger.writer import LedgerWriter
 from datauploader_watcher.loop_inbox import LoopEvents, LoopInbox
 from datauploader_watcher.outgoing.announcer import MOST_WAITING, Announcer
 from datauploader_watcher.rules.standing_rules import StandingRules
-from datauploader_watcher.uploads.context import WatcherContext
 from datauploader_watcher.uploads.open_uploads import OpenUploads
 from datauploader_watcher.uploads.session import UploadSession
 

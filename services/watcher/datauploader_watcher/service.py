@@ -18,6 +18,7 @@ from datauploader_watcher.background.facility_resync import FacilityResync
 from datauploader_watcher.background.ledger_recovery import LedgerRecovery
 from datauploader_watcher.background.local_cleanup import LocalCleanup
 from datauploader_watcher.clock import Clock, SystemClock
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.handlers import Handlers
 from datauploader_watcher.ledger import SCHEMA
 from datauploader_watcher.ledger.places import RootPlaceTable
@@ -28,7 +29,6 @@ from datauploader_watcher.queries.router import WatcherQueries
 from datauploader_watcher.rules.standing_rules import StandingRules
 from datauploader_watcher.settings import WatcherSettings
 from datauploader_watcher.uploads.admission import UploadAdmission
-from datauploader_watcher.uploads.context import WatcherContext
 
 
 class Watcher:

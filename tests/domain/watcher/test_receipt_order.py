@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datauploader.contracts.questions import StoredHash
+from datauploader_watcher.background.local_cleanup import objection
 from datauploader_watcher.domain.receipts import moves
-from datauploader_watcher.domain.releasing import objection
 from datauploader_watcher.domain.versions import Digests
 
 RECEIPTS = ("announced", "failed", "stored", "catalogued")

@@ -12,8 +12,7 @@ from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, lstat, stamp_of
 from datauploader_watcher.adapters.drives import HangGuardedDisk, disk_of
-from datauploader_watcher.adapters.hashing import HashResult
-from datauploader_watcher.adapters.pools import DriveHashPools
+from datauploader_watcher.adapters.hashing import DriveHashPools, HashResult
 from datauploader_watcher.domain.stability import HashRequest
 
 

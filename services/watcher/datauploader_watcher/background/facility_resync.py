@@ -10,11 +10,11 @@ from datauploader.contracts.questions import Remembered, RememberUpload
 from datauploader.contracts.uploads import UploadCancelled, UploadOpened
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.port import Bus
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.domain.versions import join
 from datauploader_watcher.ledger.files import FileTable
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import left_out, say, say_left_out
-from datauploader_watcher.uploads.context import WatcherContext
 from datauploader_watcher.uploads.sealing import counts
 
 log = structlog.get_logger()

@@ -17,10 +17,10 @@ from datauploader.reliability import sequence
 from datauploader.reliability.backoff import Backoff
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.ledger.files import FileTable, Tally
 from datauploader_watcher.ledger.receipts import FileReceipt, FileReceipts
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
-from datauploader_watcher.uploads.context import WatcherContext
 
 log = structlog.get_logger()
 

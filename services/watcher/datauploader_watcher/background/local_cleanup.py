@@ -16,12 +16,12 @@ from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
 from datauploader_watcher.background.local_removal import CHANGED, Removal
-from datauploader_watcher.domain.releasing import objection
+from datauploader_watcher.context import WatcherContext
+from datauploader_watcher.domain.versions import Digests
 from datauploader_watcher.errors import FolderError, PathMissing, RootLost
 from datauploader_watcher.ledger.files import FileRow, FileTable
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import say
-from datauploader_watcher.uploads.context import WatcherContext
 from datauploader_watcher.uploads.sealing import counts
 
 log = structlog.get_logger()
@@ -205,3 +205,19 @@ class LocalCleanup:
         with self._store.transaction() as db:
             say(db, upload, counts(db, upload, troubles=(*kept[:10], *more)))
         self._outbox.wake()
+
+
+def objection(digests: Digests, size: int, stored: StoredHash) -> str:
+    """Say why the local copy must stay, "" where nothing speaks against its removal."""
+    if not stored.found:
+        return "the object is no longer on the storage"
+    if stored.size != size:
+        return f"the stored copy has {stored.size} bytes, the local one {size}"
+    ours = {"sha256": digests.sha256.hex(), "md5": digests.md5.hex()}
+    if digests.sha1:
+        ours["sha1"] = digests.sha1.hex()
+    both = [name for name in ours if stored.digests.get(name)]
+    if not both:
+        return "the storage could not hash its copy"
+    differ = [name for name in both if stored.digests[name].lower() != ours[name]]
+    return f"the stored copy has a different {differ[0]}" if differ else ""

@@ -18,6 +18,7 @@ from datauploader.contracts.uploads import UploadOutgrown
 from datauploader.reliability import Store
 from datauploader.reliability.hang_guard import in_a_thread
 from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk, RootDisk, lstat, stamp_of
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.findings import Finding, Found, RootGone, fold
 from datauploader_watcher.discovery.scanner import Scanner
 from datauploader_watcher.domain.versions import Stamp, split
@@ -26,7 +27,6 @@ from datauploader_watcher.ledger.files import FileTable
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import say
 from datauploader_watcher.uploads.admission import UploadAdmission
-from datauploader_watcher.uploads.context import WatcherContext
 from datauploader_watcher.uploads.earlier import REASON, earlier_of
 
 log = structlog.get_logger()

@@ -16,10 +16,10 @@ from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader.reliability.heartbeat import Details, Heartbeat
 from datauploader.runtime.crash_points import crash_point
 from datauploader.runtime.service import Check
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.ledger.files import FileTable, Tally
 from datauploader_watcher.loop import LoopStatus
 from datauploader_watcher.outgoing.publishing import SERVICE
-from datauploader_watcher.uploads.context import WatcherContext
 
 log = structlog.get_logger()
 

@@ -13,6 +13,7 @@ from datauploader.contracts.uploads import UploadRequested
 from datauploader.errors import QuestionRefused
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader_watcher.adapters.disk import is_below
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, RootGone, fold
 from datauploader_watcher.discovery.scanner import Scanner, Start
 from datauploader_watcher.domain.selection import Omission
@@ -20,7 +21,6 @@ from datauploader_watcher.domain.versions import Stamp
 from datauploader_watcher.errors import UploadRefused
 from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
 from datauploader_watcher.uploads.admission import UploadPlan
-from datauploader_watcher.uploads.context import WatcherContext
 from datauploader_watcher.uploads.earlier import earlier_of
 from datauploader_watcher.uploads.rescan_queue import covers
 

@@ -12,11 +12,11 @@ from datauploader.contracts.questions import ReadValues
 from datauploader.errors import QuestionRefused
 from datauploader.plugins.file_reader import there_are_readers
 from datauploader.plugins.file_reader.reader_process import Line, ReaderProcess
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.findings import Finding, Found
 from datauploader_watcher.errors import UploadRefused
 from datauploader_watcher.queries.dry_run import YOUNG_S, DryRuns, scan_within
 from datauploader_watcher.uploads.admission import UploadPlan
-from datauploader_watcher.uploads.context import WatcherContext
 
 MOST_ENTRIES = 20_000
 MOST_CANDIDATES = 2000

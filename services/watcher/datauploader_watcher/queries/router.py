@@ -3,10 +3,10 @@
 from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import ListFolder, PreviewUpload, Question, ReadValues
 from datauploader.errors import QuestionRefused
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.queries.dry_run import DryRuns
 from datauploader_watcher.queries.file_metadata import MetadataExtractor
 from datauploader_watcher.queries.folders import FolderBrowser
-from datauploader_watcher.uploads.context import WatcherContext
 
 
 class WatcherQueries:

@@ -18,6 +18,7 @@ from datauploader.reliability import Outbox
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard, in_a_thread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import LocalDisk
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.late_changes import changed_since
 from datauploader_watcher.domain.rules import Rule, Target, upload_id
 from datauploader_watcher.domain.selection import Selection
@@ -26,7 +27,6 @@ from datauploader_watcher.errors import BadPattern
 from datauploader_watcher.ledger.rules import RuleFolder, RuleFolders
 from datauploader_watcher.outgoing.publishing import SERVICE
 from datauploader_watcher.settings import RuleSettings
-from datauploader_watcher.uploads.context import WatcherContext
 
 log = structlog.get_logger()
 

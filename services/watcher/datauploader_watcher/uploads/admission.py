@@ -12,7 +12,7 @@ import structlog
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.files import nofollow
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
-from datauploader_watcher.adapters.disk import LocalDisk, OpenDisk, RootDisk, is_below
+from datauploader_watcher.adapters.disk import BarredDisk, LocalDisk, OpenDisk, RootDisk, is_below
 from datauploader_watcher.adapters.mounts import mount_point
 from datauploader_watcher.discovery.scanner import Start
 from datauploader_watcher.domain.selection import Selection
@@ -21,7 +21,6 @@ from datauploader_watcher.errors import BadPattern, UploadRefused
 from datauploader_watcher.ledger.places import RootPlaceTable
 from datauploader_watcher.ledger.uploads import UploadRow
 from datauploader_watcher.settings import HIDDEN_PREFIX, RuleSettings, WatcherSettings
-from datauploader_watcher.uploads.barred import BarredDisk
 
 log = structlog.get_logger()
 

@@ -9,7 +9,8 @@ import structlog
 from datauploader.contracts.uploads import UploadOpened, UploadRejected, UploadScanned
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader.runtime.crash_points import crash_point
-from datauploader_watcher.adapters.disk import lstat, stamp_of
+from datauploader_watcher.adapters.disk import BARRED, lstat, stamp_of
+from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.folder_watches import FolderWatches
 from datauploader_watcher.domain.stability import QuietPeriod
 from datauploader_watcher.errors import FolderError, PathMissing, UploadRefused
@@ -19,8 +20,6 @@ from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import say
 from datauploader_watcher.outgoing.recorder import Recorder
 from datauploader_watcher.uploads.admission import UploadPlan
-from datauploader_watcher.uploads.barred import BARRED
-from datauploader_watcher.uploads.context import WatcherContext
 from datauploader_watcher.uploads.earlier import earlier_of
 from datauploader_watcher.uploads.open_writers import OpenWriters
 from datauploader_watcher.uploads.rescan_queue import ScanInterval

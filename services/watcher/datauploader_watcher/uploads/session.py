@@ -5,7 +5,7 @@ from collections import deque
 from functools import partial
 
 from datauploader.reliability import Store
-from datauploader_watcher.adapters.disk import RootDisk
+from datauploader_watcher.adapters.disk import BARRED, RootDisk
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, Readable, RootGone, Vanished, fold
 from datauploader_watcher.discovery.scanner import Scanner, Start
@@ -16,7 +16,6 @@ from datauploader_watcher.errors import RootLost
 from datauploader_watcher.ledger.choices import RestlessChoice
 from datauploader_watcher.ledger.uploads import UploadRow
 from datauploader_watcher.uploads.approval import DatasetApproval
-from datauploader_watcher.uploads.barred import BARRED
 from datauploader_watcher.uploads.closing import ClosingState
 from datauploader_watcher.uploads.earlier import EarlierFiles
 from datauploader_watcher.uploads.rescan_queue import RescanQueue, ScanInterval
