@@ -9,7 +9,7 @@ import structlog
 
 from datauploader.contracts.files import LeftOutFile
 from datauploader.contracts.names import display
-from datauploader_watcher.adapters.disk import RootDisk, lstat
+from datauploader_watcher.adapters.disk import lstat
 from datauploader_watcher.adapters.hashing import HashResult
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.discovery.scanner import UNFOUND
@@ -237,13 +237,11 @@ class Recorder:
             seen = None
         except FolderError:
             seen = None
-        if (
-            pending.omission.reason == "unreadable"
-            and seen is not None
-            and _can_be_read(session.disk, path, seen.st_mode)
-        ):
-            session.mark_path(path, folder=stat.S_ISDIR(seen.st_mode))
-            return
+        if pending.omission.reason == "unreadable" and seen is not None:
+            folder = stat.S_ISDIR(seen.st_mode)
+            if not folder or session.disk.lists(path):  # of a file, reading it tells the rest
+                session.mark_path(path, folder=folder)
+                return
         self._omit(session, path, pending.omission, records)
 
     def _omit(self, session: UploadSession, path: bytes, omission: Omission, records: list[LeftOutFile]) -> None:
@@ -263,7 +261,3 @@ class Recorder:
         if number is None:
             number = self._folders[upload, folder] = self._files.make_folder(upload, folder)
         return number, name
-
-
-def _can_be_read(disk: RootDisk, path: bytes, mode: int) -> bool:
-    return not stat.S_ISDIR(mode) or disk.lists(path)  # of a file, reading it tells the rest

@@ -106,7 +106,7 @@ class ListingCache:
             kept = self._listings.get(path)
         if kept is not None and kept.was == now and time.monotonic() - kept.read_at < KEPT_S:
             return kept.names
-        listing = Listing(now, time.monotonic(), _names(opened))
+        listing = Listing(now, time.monotonic(), sorted((not is_folder, name) for name, is_folder in opened.entries()))
         with self._lock:
             self._keep(path, listing)
         return listing.names
@@ -117,10 +117,6 @@ class ListingCache:
             self._listings[path] = listing
         while len(self._listings) > MOST_KEPT:
             self._listings.popitem(last=False)
-
-
-def _names(opened: OpenFolder) -> Names:
-    return sorted((not is_folder, name) for name, is_folder in opened.entries())
 
 
 def _unreadable(question: ListFolder, detail: str) -> Folder:
