@@ -1,5 +1,6 @@
 """A whole facility on this machine: folders, user office, storage, broker, and its services."""
 
+import json
 import secrets
 import shutil
 import socket
@@ -107,7 +108,8 @@ class Facility:
                 addresses[name] = self._behind_a_proxy(name, addresses[name])
         self.config = self.folder / "datauploader.toml"
         document = _merge(self._document(addresses, _free_port()), self._changes)
-        self.config.write_text(tomli_w.dumps(document), encoding="utf-8")
+        plain = json.loads(json.dumps(document, default=str))  # TOML knows no paths
+        self.config.write_text(tomli_w.dumps(plain), encoding="utf-8")
         self.config.chmod(0o600)
         self.url = f"http://127.0.0.1:{document['gateway']['port']}"
         self.run()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from datauploader_sandbox.browser.chromium import DESK, NARROW, PHONE, Chromium
-from datauploader_sandbox.browser.look import too_wide, violations, weight
+from datauploader_sandbox.browser.look import ragged, too_wide, violations, weight
 from datauploader_sandbox.browser.pages import PAGES, Shown, furnish
 from datauploader_sandbox.browser.scenery import Scenery
 from datauploader_sandbox.browser.site import Site
@@ -44,6 +44,7 @@ def sees(chromium: Chromium, site: Site) -> Iterator[Sees]:
 def test_no_page_shuts_anybody_out_or_is_wider_than_its_window(sees: Sees, shown: Shown) -> None:
     """No serious violation in axe's eyes, in light or dark, on large or small screens; nothing scrolls sideways."""
     visitor = sees(shown)
+    assert ragged(visitor.page) == [], "a row without a cell for each heading"
     if shown.name == "problem":
         visitor.excuse("status of 404")
     visitor.page.emulate_media(color_scheme="dark")

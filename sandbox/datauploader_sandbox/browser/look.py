@@ -13,6 +13,23 @@ _WIDER = """() => {
   return outside.map((one) => `${one.tagName.toLowerCase()}.${one.className}: ${one.textContent.trim().slice(0, 60)}`);
 }"""
 
+_RAGGED = """() => [...document.querySelectorAll("table")].filter((table) => table.tHead).flatMap((table) => {
+  const headings = [...table.tHead.rows[0].cells].reduce((sum, cell) => sum + cell.colSpan, 0);
+  return [...table.tBodies].flatMap((body) => {
+    const fromAbove = {};
+    return [...body.rows].filter((row, at) => {
+      let cells = fromAbove[at] || 0;
+      for (const cell of row.cells) {
+        cells += cell.colSpan;
+        for (let below = at + 1; below < at + cell.rowSpan; below++) {
+          fromAbove[below] = (fromAbove[below] || 0) + cell.colSpan;
+        }
+      }
+      return cells !== headings;
+    }).map((row) => row.textContent.trim().replace(/\\s+/g, " ").slice(0, 60));
+  });
+})"""
+
 
 def violations(page: Page, *only: str) -> list[str]:
     """List the serious violations of accessibility rules (of `only` these) that axe finds, and where."""
@@ -28,6 +45,12 @@ def violations(page: Page, *only: str) -> list[str]:
 def too_wide(page: Page) -> list[str]:
     """List what makes the page wider than its window."""
     found: list[str] = page.evaluate(_WIDER)
+    return found
+
+
+def ragged(page: Page) -> list[str]:
+    """List the rows of tables that have not one cell for each heading."""
+    found: list[str] = page.evaluate(_RAGGED)
     return found
 
 

@@ -13,7 +13,7 @@ from datauploader_testing.servers.errors import MissingProgramError
 from datauploader_testing.servers.programs import find_program
 
 OWNER = """
-from datauploader.testing.servers import RedisServer
+from datauploader_testing.servers import RedisServer
 server = RedisServer().start()
 print(server.pid, server.directory, flush=True)
 server._main.wait()
