@@ -131,7 +131,8 @@ def test_an_investigation_is_described_on_its_page(anna: Any, heard: list[Any]) 
     assert "<html" not in now.text
     assert "What we want" in words(now)
     assert "not yet in the catalogue" in words(now)
-    assert [e.data.description for e in heard if isinstance(e.data, InvestigationDescribed)] == ["What we want"]
+    said = eventually(lambda: [e.data for e in heard if isinstance(e.data, InvestigationDescribed)])
+    assert [data.description for data in said] == ["What we want"]
     assert "edit=true" not in anna.get("/investigations/901").text
 
 
