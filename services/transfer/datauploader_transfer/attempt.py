@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from datauploader.contracts import Event, EventData, FailedFile
 from datauploader.contracts.names import escape
-from datauploader_transfer import ledger, owners
+from datauploader_transfer.ledger import Job, UploadRoute, mover_target, object_path
+from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import Outcome, State
 from datauploader_transfer.provenance import ConflictOrigin
 
@@ -16,9 +17,9 @@ from datauploader_transfer.provenance import ConflictOrigin
 class BatchAttempt:
     """One attempt at a batch of one upload, from its taking to its settling; jobs go by the keys of their versions."""
 
-    upload: ledger.UploadRoute
+    upload: UploadRoute
     cause: Event[EventData]
-    jobs: Mapping[str, ledger.Job]
+    jobs: Mapping[str, Job]
     unswept: Mapping[str, str]
     """Targets beside which something lies that could not be put in order, and why."""
     uploads: frozenset[str] = frozenset()
@@ -32,21 +33,19 @@ class BatchAttempt:
 
     def object_of(self, key: str) -> str:
         """Return the object of a version."""
-        return ledger.object_path(self.upload.location, escape(self.jobs[key].file.raw))
+        return object_path(self.upload.location, escape(self.jobs[key].file.raw))
 
     def target_of(self, key: str) -> str:
         """Return the text under which the mover knows the object of a version."""
-        return ledger.mover_target(self.upload.location, self.jobs[key].file.raw)
+        return mover_target(self.upload.location, self.jobs[key].file.raw)
 
-    def has_unclear(self, db: sqlite3.Connection, results: Iterable[tuple[ledger.Job, Outcome]]) -> bool:
+    def has_unclear(self, db: sqlite3.Connection, results: Iterable[tuple[Job, Outcome]]) -> bool:
         """Tell whether something stands in the way of which this ledger does not know whose it is."""
         return any(
             outcome.state is State.CONFLICT and not self._is_anothers(db, job, outcome) for job, outcome in results
         )
 
-    def judge_conflict(
-        self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome
-    ) -> tuple[Outcome, ConflictOrigin]:
+    def judge_conflict(self, db: sqlite3.Connection, job: Job, outcome: Outcome) -> tuple[Outcome, ConflictOrigin]:
         """Say whose the object is that stands in the way, and what that comes to."""
         if self._is_anothers(db, job, outcome):
             detail = f"{outcome.detail} It belongs to another upload."
@@ -57,14 +56,18 @@ class BatchAttempt:
             return replace(outcome, detail=detail, hint=hint, retryable=True), ConflictOrigin.UNANSWERED
         return outcome, self.conflicts
 
-    def _is_anothers(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome) -> bool:
+    def _is_anothers(self, db: sqlite3.Connection, job: Job, outcome: Outcome) -> bool:
         name = self.object_of(job.file.key)
-        return bool(outcome.found) and owners.is_anothers(db, self.upload.remote, name, self.uploads, outcome.found)
+        return bool(outcome.found) and ObjectOwners(db).is_anothers(
+            self.upload.remote, name, self.uploads, outcome.found
+        )
 
-    def describe_failure(self, db: sqlite3.Connection, job: ledger.Job, outcome: Outcome, *, final: bool) -> FailedFile:
+    def describe_failure(self, db: sqlite3.Connection, job: Job, outcome: Outcome, *, final: bool) -> FailedFile:
         """Build what is said of a failure, with what the storage holds instead."""
         name = self.object_of(job.file.key)
-        former = outcome.found and owners.find_former_version(db, self.upload.remote, name, self.uploads, outcome.found)
+        former = outcome.found and ObjectOwners(db).find_former_version(
+            self.upload.remote, name, self.uploads, outcome.found
+        )
         return FailedFile(
             file=job.file,
             reason=outcome.state.value,

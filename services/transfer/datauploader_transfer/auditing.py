@@ -24,9 +24,12 @@ from datauploader.messaging.port import Bus
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
-from datauploader_transfer import audits, ledger
+from datauploader_transfer import audits
+from datauploader_transfer.audits import PendingAudit, PendingAudits
 from datauploader_transfer.comparing import Comparison, ExpectedObject
 from datauploader_transfer.errors import TransferError
+from datauploader_transfer.ledger import JobTable, object_path
+from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import Mover, Stored
 
 log = structlog.get_logger()
@@ -95,7 +98,7 @@ class Auditor:
         """Do the next audit; return whether there was one."""
         now = time.time()
         with self._store.reading() as db:
-            audit = audits.next_audit(db, now, slow=slow)
+            audit = PendingAudits(db).next_audit(now, slow=slow)
         if audit is None:
             return False
         request = audit.request.data
@@ -118,10 +121,10 @@ class Auditor:
         if request.manifest_sha256 is None:
             return False
         with self._store.reading() as db:
-            waiting = audits.has_files_waiting(db, request.upload_id)
+            waiting = JobTable(db).has_files_waiting(request.upload_id)
         return waiting or request.upload_id in self._moving()  # a mover holds its lock while it reads, not the reverse
 
-    def _audit(self, audit: audits.PendingAudit) -> None:
+    def _audit(self, audit: PendingAudit) -> None:
         request, began = audit.request.data, time.monotonic()
         remote, location = request.destination.remote, request.destination.location
         with Comparison() as compared:
@@ -184,11 +187,11 @@ class Auditor:
         )  # fmt: skip
 
     def _ours(self, remote: str, location: str, names: Sequence[str]) -> set[str]:
-        by_object = {ledger.object_path(location, escape(os.fsencode(name))): name for name in names}
+        by_object = {object_path(location, escape(os.fsencode(name))): name for name in names}
         with self._store.reading() as db:
-            return {by_object[name] for name in audits.written_objects(db, remote, by_object)}
+            return {by_object[name] for name in ObjectOwners(db).written_objects(remote, by_object)}
 
-    def _later(self, audit: audits.PendingAudit, error: Exception) -> None:
+    def _later(self, audit: PendingAudit, error: Exception) -> None:
         """Try again by and by; what keeps it from being done is told once."""
         request = audit.request.data
         if self._ended.is_set():
@@ -203,20 +206,20 @@ class Auditor:
             return
         pause = audits.BACKOFF.wait_s(audit.attempts + 1)
         with self._store.transaction() as db:
-            audits.postpone_audit(db, request.audit, time.time() + pause, trouble)
+            PendingAudits(db).postpone_audit(request.audit, time.time() + pause, trouble)
             if trouble != audit.trouble:
                 Outbox.put(db, audit.request.follow(said, service="transfer"))
         self._outbox.wake()
 
     def _postpone(self, request: AuditRequested, due: float, trouble: str, *, tried: bool = True) -> None:
         with self._store.transaction() as db:
-            audits.postpone_audit(db, request.audit, due, trouble, tried=tried)
+            PendingAudits(db).postpone_audit(request.audit, due, trouble, tried=tried)
 
     def _say(self, request: Event[AuditRequested], report: AuditReported, lacking: Iterable[bytes]) -> None:
         identity = natural_id(AuditReported, report.upload_id, report.audit, report.looked.isoformat())
         event = request.follow(report, service="transfer", id=identity)
         with self._store.transaction() as db:
-            audits.note_report(db, event, report.audit, lacking)
+            PendingAudits(db).note_report(event, report.audit, lacking)
             Outbox.put(db, event)
         crash_point("transfer.audit-told")
         self._outbox.wake()

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datauploader.contracts import AuditRequested, Event, EventData, decode, encode
@@ -42,68 +42,55 @@ class PendingAudit:
     trouble: str
 
 
-def add_audit(db: sqlite3.Connection, event: Event[AuditRequested]) -> Event[EventData] | None:
-    """Remember that an audit is wanted; return its report where it is done already."""
-    data = event.data
-    row = db.execute("SELECT report FROM audits WHERE audit = ?", (data.audit,)).fetchone()
-    if row is not None and row["report"]:
-        return decode(row["report"])
-    db.execute(
-        "INSERT INTO audits (audit, upload_id, request, slow) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (audit) DO UPDATE SET due = min(due, ?)",  # somebody waits for it
-        (data.audit, data.upload_id, encode(event), data.read, time.time()),
-    )
-    return None
+class PendingAudits:
+    """The tables `audits` and `lacking`, inside the caller's transaction."""
 
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
 
-def next_audit(db: sqlite3.Connection, now: float, *, slow: bool) -> PendingAudit | None:
-    """Return the audit that waits longest; none waits longer than it may because the clock was ahead."""
-    query = "SELECT * FROM audits WHERE report = x'' AND slow = ? AND (due <= ? OR due > ?) ORDER BY due LIMIT 1"
-    row = db.execute(query, (slow, now, now + LONGEST_PAUSE_S)).fetchone()
-    if row is None:
+    def add_audit(self, event: Event[AuditRequested]) -> Event[EventData] | None:
+        """Remember that an audit is wanted; return its report where it is done already."""
+        data = event.data
+        row = self._db.execute("SELECT report FROM audits WHERE audit = ?", (data.audit,)).fetchone()
+        if row is not None and row["report"]:
+            return decode(row["report"])
+        self._db.execute(
+            "INSERT INTO audits (audit, upload_id, request, slow) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (audit) DO UPDATE SET due = min(due, ?)",  # somebody waits for it
+            (data.audit, data.upload_id, encode(event), data.read, time.time()),
+        )
         return None
-    request: Event[AuditRequested] = decode(row["request"])  # type: ignore[assignment] # nothing else is written there
-    return PendingAudit(request, row["attempts"], row["trouble"])
 
+    def next_audit(self, now: float, *, slow: bool) -> PendingAudit | None:
+        """Return the audit that waits longest; none waits longer than it may because the clock was ahead."""
+        query = "SELECT * FROM audits WHERE report = x'' AND slow = ? AND (due <= ? OR due > ?) ORDER BY due LIMIT 1"
+        row = self._db.execute(query, (slow, now, now + LONGEST_PAUSE_S)).fetchone()
+        if row is None:
+            return None
+        request: Event[AuditRequested] = decode(row["request"])  # type: ignore[assignment] # nothing else is written there
+        return PendingAudit(request, row["attempts"], row["trouble"])
 
-def postpone_audit(db: sqlite3.Connection, audit: str, due_at: float, trouble: str = "", *, tried: bool = True) -> None:
-    """Begin an audit, or begin it again, not before a time."""
-    db.execute(
-        "UPDATE audits SET due = ?, attempts = attempts + ?, trouble = ? WHERE audit = ?",
-        (due_at, tried, trouble, audit),
-    )
+    def postpone_audit(self, audit: str, due_at: float, trouble: str = "", *, tried: bool = True) -> None:
+        """Begin an audit, or begin it again, not before a time."""
+        self._db.execute(
+            "UPDATE audits SET due = ?, attempts = attempts + ?, trouble = ? WHERE audit = ?",
+            (due_at, tried, trouble, audit),
+        )
 
+    def note_report(self, report: Event[EventData], audit: str, lacking: Iterable[bytes]) -> None:
+        """Note what came of an audit, in place of what came of earlier ones of the upload."""
+        upload_id = report.data.upload_id
+        self._db.execute("UPDATE audits SET report = ? WHERE audit = ?", (encode(report), audit))
+        self._db.execute("DELETE FROM audits WHERE upload_id = ? AND audit <> ? AND report <> x''", (upload_id, audit))
+        self._db.execute("DELETE FROM lacking WHERE upload_id = ?", (upload_id,))
+        self._db.executemany("INSERT OR IGNORE INTO lacking VALUES (?, ?)", ((upload_id, path) for path in lacking))
 
-def note_report(db: sqlite3.Connection, report: Event[EventData], audit: str, lacking: Iterable[bytes]) -> None:
-    """Note what came of an audit, in place of what came of earlier ones of the upload."""
-    upload_id = report.data.upload_id
-    db.execute("UPDATE audits SET report = ? WHERE audit = ?", (encode(report), audit))
-    db.execute("DELETE FROM audits WHERE upload_id = ? AND audit <> ? AND report <> x''", (upload_id, audit))
-    db.execute("DELETE FROM lacking WHERE upload_id = ?", (upload_id,))
-    db.executemany("INSERT OR IGNORE INTO lacking VALUES (?, ?)", ((upload_id, path) for path in lacking))
-
-
-def requeue_lacking(db: sqlite3.Connection, upload_id: str) -> None:
-    """Have those files moved again that did not lie on the storage as they were verified."""
-    db.execute(
-        "UPDATE jobs SET state = 'waiting', attempts = 0, due = 0, reason = '', stored = '' WHERE upload_id = ?1"
-        " AND state = 'stored' AND path IN (SELECT path FROM lacking WHERE upload_id = ?1)",
-        (upload_id,),
-    )
-    db.execute("DELETE FROM lacking WHERE upload_id = ?", (upload_id,))
-
-
-def has_files_waiting(db: sqlite3.Connection, upload_id: str) -> bool:
-    """Tell whether files of an upload are still to be moved, and may be."""
-    query = (
-        "SELECT 1 FROM jobs j INDEXED BY jobs_waiting CROSS JOIN uploads u USING (upload_id)"
-        " WHERE j.upload_id = ? AND j.state = 'waiting' AND u.state = 'open' LIMIT 1"
-    )
-    return db.execute(query, (upload_id,)).fetchone() is not None
-
-
-def written_objects(db: sqlite3.Connection, remote: str, objects: Iterable[str]) -> Iterator[str]:
-    """Yield those of the objects that we ever began to write."""
-    for name in objects:
-        if db.execute("SELECT 1 FROM owners WHERE remote = ? AND object = ?", (remote, name)).fetchone():
-            yield name
+    def requeue_lacking(self, upload_id: str) -> None:
+        """Have those files moved again that did not lie on the storage as they were verified."""
+        self._db.execute(
+            "UPDATE jobs SET state = 'waiting', attempts = 0, due = 0, reason = '', stored = '' WHERE upload_id = ?1"
+            " AND state = 'stored' AND path IN (SELECT path FROM lacking WHERE upload_id = ?1)",
+            (upload_id,),
+        )
+        self._db.execute("DELETE FROM lacking WHERE upload_id = ?", (upload_id,))

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
 from datauploader.contracts.names import unpack
 from datauploader.reliability import Schema
-from datauploader_transfer import audits, owners
+from datauploader_transfer import audits
+from datauploader_transfer.owners import ObjectOwners
 
 SCHEMA = Schema(
     "transfer",
@@ -118,137 +119,6 @@ class Job:
     """Attempts that failed while the storage took other files."""
 
 
-def add_ready(db: sqlite3.Connection, event: Event[FileReady]) -> list[StoredFile]:
-    """Remember versions to be moved, the newest of each path; return those that are stored already."""
-    ready = event.data
-    cause = replace(event, data=ready.model_copy(update={"files": ready.files[:1]}))  # only its envelope is asked for
-    db.execute(
-        "INSERT OR IGNORE INTO uploads (upload_id, cause, root, remote, location, state) VALUES (?, ?, ?, ?, ?, "
-        "coalesce((SELECT state FROM steering WHERE upload_id = ?1), 'open'))",
-        (
-            ready.upload_id,
-            encode(cause),
-            unpack(ready.root, ready.root_b64),
-            ready.destination.remote,
-            ready.destination.location,
-        ),
-    )
-    owners.note_continued(db, ready.upload_id, ready.continues)
-    known: list[StoredFile] = []
-    for file in ready.files:
-        row = db.execute(
-            "SELECT revision, state, stored FROM jobs WHERE upload_id = ? AND path = ?", (ready.upload_id, file.raw)
-        ).fetchone()
-        stored = StoredFile.model_validate_json(row["stored"]) if row and row["state"] == "stored" else None
-        if stored is not None and stored.file.key == file.key:
-            known.append(stored.model_copy(update={"file": file}))  # a station that lost its state counts anew
-        elif row is None or file.revision > row["revision"] or row["state"] == "failed":
-            db.execute(
-                "INSERT OR REPLACE INTO jobs (upload_id, path, revision, size, version, state) "
-                "VALUES (?, ?, ?, ?, ?, 'waiting')",
-                (ready.upload_id, file.raw, file.revision, file.size, file.model_dump_json(exclude_none=True)),
-            )
-    return known
-
-
-def requeue_interrupted(db: sqlite3.Connection) -> None:
-    """After a start, what was being moved waits again: the destination will tell how far it came."""
-    rows = db.execute(
-        "SELECT remote, location, path FROM jobs JOIN uploads USING (upload_id) WHERE jobs.state = 'moving'"
-    )
-    for row in rows.fetchall():
-        note_cut(db, row["remote"], [mover_target(row["location"], row["path"])])
-    db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'moving'")
-
-
-def steer_upload(db: sqlite3.Connection, upload_id: str, action: str, said: datetime, order: int) -> None:
-    """Pause, resume or cancel an upload, known already or not; the greatest order is right."""
-    state = {"pause": "paused", "resume": "open", "cancel": "cancelled"}.get(action)
-    if state:
-        db.execute(
-            "INSERT INTO steering (upload_id, state, time, number) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (upload_id) DO UPDATE SET state = excluded.state, time = excluded.time,"
-            " number = excluded.number"
-            " WHERE steering.state <> 'cancelled'"
-            " AND (excluded.number >= steering.number OR excluded.state = 'cancelled')",
-            (upload_id, state, said.astimezone(UTC).isoformat(), order),
-        )
-        db.execute(
-            "UPDATE uploads SET state = (SELECT state FROM steering WHERE upload_id = ?1)"
-            " WHERE upload_id = ?1 AND state <> 'cancelled'",
-            (upload_id,),
-        )
-
-
-def retry_jobs(db: sqlite3.Connection, upload_id: str, paths: Sequence[bytes] = ()) -> None:
-    """Have what failed, or waits for another attempt, moved at once: all of an upload, or these paths alone."""
-    query = (
-        "UPDATE jobs SET state = 'waiting', attempts = 0, refused = 0, due = 0, reason = '' "
-        "WHERE upload_id = ? AND (state = 'failed' OR (state = 'waiting' AND due > 0))"
-    )
-    if paths:
-        db.executemany(f"{query} AND path = ?", [(upload_id, path) for path in paths])
-    else:
-        db.execute(query, (upload_id,))
-
-
-def movable_uploads(db: sqlite3.Connection, now: float) -> list[str]:
-    """Return the uploads that have something to move now.
-
-    From one upload that waits to the next, so that neither finished uploads nor waiting files are gone through.
-    """
-    rows = db.execute(
-        """
-        WITH RECURSIVE waiting (upload_id) AS (
-            SELECT min(upload_id) FROM jobs INDEXED BY jobs_waiting WHERE state = 'waiting'
-            UNION ALL SELECT (
-                SELECT min(j.upload_id) FROM jobs j INDEXED BY jobs_waiting
-                WHERE j.state = 'waiting' AND j.upload_id > waiting.upload_id
-            ) FROM waiting WHERE waiting.upload_id IS NOT NULL
-        )
-        SELECT u.upload_id FROM waiting CROSS JOIN uploads u USING (upload_id) WHERE u.state = 'open' AND EXISTS (
-            SELECT 1 FROM jobs j INDEXED BY jobs_waiting
-            WHERE j.upload_id = u.upload_id AND j.state = 'waiting' AND j.due <= ?
-        )
-        """,
-        (now,),
-    )
-    return [row["upload_id"] for row in rows]
-
-
-def last_job_due(db: sqlite3.Connection) -> float | None:
-    """Return when the last job that waits for another attempt is due."""
-    query = "SELECT max(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > 0"
-    row = db.execute(query).fetchone()
-    return float(row[0]) if row[0] is not None else None
-
-
-def cap_job_waits(db: sqlite3.Connection, latest: float) -> None:
-    """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
-    query = "UPDATE jobs INDEXED BY jobs_later SET due = 0 WHERE state = 'waiting' AND due > ? AND due > 0"
-    db.execute(query, (latest,))
-
-
-def next_job_due(db: sqlite3.Connection, now: float) -> float | None:
-    """Return when the next job that waits for another attempt is due."""
-    # the first bound is the one that is sought: the other only says that the index holds it
-    query = "SELECT min(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > ? AND due > 0"
-    row = db.execute(query, (now,)).fetchone()
-    return float(row[0]) if row[0] is not None else None
-
-
-def find_route(db: sqlite3.Connection, upload_id: str) -> UploadRoute:
-    """Look an upload up."""
-    row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    return UploadRoute(row["upload_id"], row["cause"], row["root"], row["remote"], row["location"])
-
-
-def remote_of(db: sqlite3.Connection, upload_id: str) -> str | None:
-    """Return where an upload goes, None while nothing of it has come."""
-    row = db.execute("SELECT remote FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    return row and str(row["remote"])
-
-
 _MOST_WORDS = 256 * 1024
 """Characters of the versions of one batch; those of 500 files have fewer, unless their paths are very long."""
 _WAITING = (
@@ -257,89 +127,247 @@ _WAITING = (
 )
 
 
-def take_jobs(
-    db: sqlite3.Connection, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes]
-) -> list[Job]:
-    """Take jobs of one upload, up to so many files, bytes and words about them (one in any case), skipping busy paths.
+class JobTable:
+    """The job queue: the table `jobs`, inside the caller's transaction."""
 
-    Files that have failed while others were stored travel with their like, so that no other waits for them. One file
-    alone shows whether a storage is well again: the smallest, which is known the soonest.
-    """
-    skip = set(busy)
-    jobs: list[Job] = []
-    size = words = 0
-    order = "size" if most_files == 1 else "due"
-    rows = db.execute(f"{_WAITING} ORDER BY {order} LIMIT ?", (upload_id, now, most_files + len(skip)))
-    for row in rows:
-        if bytes(row["path"]) in skip or (jobs and bool(row["refused"]) != bool(jobs[0].refused)):
-            continue
-        size, words = size + row["size"], words + len(row["version"])
-        if jobs and (size > most_bytes or words > _MOST_WORDS or len(jobs) >= most_files):
-            break
-        version = FileVersion.model_validate_json(row["version"])
-        jobs.append(Job(version, row["attempts"], row["reason"], row["refused"]))
-    rows.close()
-    db.executemany(
-        "UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path = ?",
-        [(upload_id, job.file.raw) for job in jobs],
-    )
-    return jobs
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def add_ready(self, event: Event[FileReady]) -> list[StoredFile]:
+        """Remember versions to be moved, the newest of each path; return those that are stored already."""
+        ready = event.data
+        UploadRoutes(self._db).add_route(event)
+        ObjectOwners(self._db).note_continued(ready.upload_id, ready.continues)
+        known: list[StoredFile] = []
+        for file in ready.files:
+            row = self._db.execute(
+                "SELECT revision, state, stored FROM jobs WHERE upload_id = ? AND path = ?", (ready.upload_id, file.raw)
+            ).fetchone()
+            stored = StoredFile.model_validate_json(row["stored"]) if row and row["state"] == "stored" else None
+            if stored is not None and stored.file.key == file.key:
+                known.append(stored.model_copy(update={"file": file}))  # a station that lost its state counts anew
+            elif row is None or file.revision > row["revision"] or row["state"] == "failed":
+                self._db.execute(
+                    "INSERT OR REPLACE INTO jobs (upload_id, path, revision, size, version, state) "
+                    "VALUES (?, ?, ?, ?, ?, 'waiting')",
+                    (ready.upload_id, file.raw, file.revision, file.size, file.model_dump_json(exclude_none=True)),
+                )
+        return known
+
+    def requeue_interrupted(self) -> None:
+        """After a start, what was being moved waits again: the destination will tell how far it came."""
+        rows = self._db.execute(
+            "SELECT remote, location, path FROM jobs JOIN uploads USING (upload_id) WHERE jobs.state = 'moving'"
+        )
+        for row in rows.fetchall():
+            InterruptedWrites(self._db).note_cut(row["remote"], [mover_target(row["location"], row["path"])])
+        self._db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'moving'")
+
+    def retry_jobs(self, upload_id: str, paths: Sequence[bytes] = ()) -> None:
+        """Have what failed, or waits for another attempt, moved at once: all of an upload, or these paths alone."""
+        query = (
+            "UPDATE jobs SET state = 'waiting', attempts = 0, refused = 0, due = 0, reason = '' "
+            "WHERE upload_id = ? AND (state = 'failed' OR (state = 'waiting' AND due > 0))"
+        )
+        if paths:
+            self._db.executemany(f"{query} AND path = ?", [(upload_id, path) for path in paths])
+        else:
+            self._db.execute(query, (upload_id,))
+
+    def movable_uploads(self, now: float) -> list[str]:
+        """Return the uploads that have something to move now.
+
+        From one upload that waits to the next, so that neither finished uploads nor waiting files are gone through.
+        """
+        rows = self._db.execute(
+            """
+            WITH RECURSIVE waiting (upload_id) AS (
+                SELECT min(upload_id) FROM jobs INDEXED BY jobs_waiting WHERE state = 'waiting'
+                UNION ALL SELECT (
+                    SELECT min(j.upload_id) FROM jobs j INDEXED BY jobs_waiting
+                    WHERE j.state = 'waiting' AND j.upload_id > waiting.upload_id
+                ) FROM waiting WHERE waiting.upload_id IS NOT NULL
+            )
+            SELECT u.upload_id FROM waiting CROSS JOIN uploads u USING (upload_id) WHERE u.state = 'open' AND EXISTS (
+                SELECT 1 FROM jobs j INDEXED BY jobs_waiting
+                WHERE j.upload_id = u.upload_id AND j.state = 'waiting' AND j.due <= ?
+            )
+            """,
+            (now,),
+        )
+        return [row["upload_id"] for row in rows]
+
+    def last_job_due(self) -> float | None:
+        """Return when the last job that waits for another attempt is due."""
+        query = "SELECT max(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > 0"
+        row = self._db.execute(query).fetchone()
+        return float(row[0]) if row[0] is not None else None
+
+    def cap_job_waits(self, latest: float) -> None:
+        """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
+        query = "UPDATE jobs INDEXED BY jobs_later SET due = 0 WHERE state = 'waiting' AND due > ? AND due > 0"
+        self._db.execute(query, (latest,))
+
+    def next_job_due(self, now: float) -> float | None:
+        """Return when the next job that waits for another attempt is due."""
+        # the first bound is the one that is sought: the other only says that the index holds it
+        query = "SELECT min(due) FROM jobs INDEXED BY jobs_later WHERE state = 'waiting' AND due > ? AND due > 0"
+        row = self._db.execute(query, (now,)).fetchone()
+        return float(row[0]) if row[0] is not None else None
+
+    def take_jobs(
+        self, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes]
+    ) -> list[Job]:
+        """Take jobs of one upload, up to so many files, bytes and words about them, at least one; skip busy paths.
+
+        Files that have failed while others were stored travel with their like, so that no other waits for them. One
+        file alone shows whether a storage is well again: the smallest, which is known the soonest.
+        """
+        skip = set(busy)
+        jobs: list[Job] = []
+        size = words = 0
+        order = "size" if most_files == 1 else "due"
+        rows = self._db.execute(f"{_WAITING} ORDER BY {order} LIMIT ?", (upload_id, now, most_files + len(skip)))
+        for row in rows:
+            if bytes(row["path"]) in skip or (jobs and bool(row["refused"]) != bool(jobs[0].refused)):
+                continue
+            size, words = size + row["size"], words + len(row["version"])
+            if jobs and (size > most_bytes or words > _MOST_WORDS or len(jobs) >= most_files):
+                break
+            version = FileVersion.model_validate_json(row["version"])
+            jobs.append(Job(version, row["attempts"], row["reason"], row["refused"]))
+        rows.close()
+        self._db.executemany(
+            "UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path = ?",
+            [(upload_id, job.file.raw) for job in jobs],
+        )
+        return jobs
+
+    def mark_stored(self, upload_id: str, stored: StoredFile) -> bool:
+        """Note that a version is stored; return False when a newer one of this path has come meanwhile."""
+        cursor = self._db.execute(
+            "UPDATE jobs SET state = 'stored', stored = ?, reason = '' "
+            "WHERE upload_id = ? AND path = ? AND revision = ?",
+            (stored.model_dump_json(exclude_none=True), upload_id, stored.file.raw, stored.file.revision),
+        )
+        return cursor.rowcount == 1
+
+    def mark_failed(
+        self, upload_id: str, file: FileVersion, *, reason: str, due: float | None, own: bool = False
+    ) -> bool:
+        """Note a failure: final, or (with `due`) to be tried again; return False when a newer version has come.
+
+        `own`: it was the file's alone.
+        """
+        cursor = self._db.execute(
+            "UPDATE jobs SET state = ?, reason = ?, due = ?, attempts = attempts + 1, refused = refused + ? "
+            "WHERE upload_id = ? AND path = ? AND revision = ?",
+            ("failed" if due is None else "waiting", reason, due or 0, own, upload_id, file.raw, file.revision),
+        )
+        return cursor.rowcount == 1
+
+    def requeue_jobs(self, upload_id: str, files: Iterable[FileVersion]) -> None:
+        """Let versions wait again that were taken and not moved."""
+        self._db.executemany(
+            "UPDATE jobs SET state = 'waiting' WHERE upload_id = ? AND path = ? AND state = 'moving'",
+            [(upload_id, file.raw) for file in files],
+        )
+
+    def backlog(self) -> dict[str, tuple[int, str]]:
+        """Count what waits, by upload, with the upload's state; what is in a mover's hands is not counted."""
+        rows = self._db.execute(
+            "SELECT u.upload_id, u.state, count(*) AS waiting FROM jobs j INDEXED BY jobs_waiting "
+            "CROSS JOIN uploads u USING (upload_id) WHERE j.state = 'waiting' GROUP BY j.upload_id"
+        )
+        return {row["upload_id"]: (row["waiting"], row["state"]) for row in rows}
+
+    def has_files_waiting(self, upload_id: str) -> bool:
+        """Tell whether files of an upload are still to be moved, and may be."""
+        query = (
+            "SELECT 1 FROM jobs j INDEXED BY jobs_waiting CROSS JOIN uploads u USING (upload_id)"
+            " WHERE j.upload_id = ? AND j.state = 'waiting' AND u.state = 'open' LIMIT 1"
+        )
+        return self._db.execute(query, (upload_id,)).fetchone() is not None
 
 
-def mark_stored(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> bool:
-    """Note that a version is stored; return False when a newer one of this path has come meanwhile."""
-    cursor = db.execute(
-        "UPDATE jobs SET state = 'stored', stored = ?, reason = '' WHERE upload_id = ? AND path = ? AND revision = ?",
-        (stored.model_dump_json(exclude_none=True), upload_id, stored.file.raw, stored.file.revision),
-    )
-    return cursor.rowcount == 1
+class UploadRoutes:
+    """The tables `uploads` and `steering`, inside the caller's transaction: where uploads go, and who may go on."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def add_route(self, event: Event[FileReady]) -> None:
+        """Remember an upload, as it was steered before its first versions came; one that is known does not change."""
+        ready = event.data
+        # only the envelope of the cause is asked for
+        cause = replace(event, data=ready.model_copy(update={"files": ready.files[:1]}))
+        self._db.execute(
+            "INSERT OR IGNORE INTO uploads (upload_id, cause, root, remote, location, state) VALUES (?, ?, ?, ?, ?, "
+            "coalesce((SELECT state FROM steering WHERE upload_id = ?1), 'open'))",
+            (
+                ready.upload_id,
+                encode(cause),
+                unpack(ready.root, ready.root_b64),
+                ready.destination.remote,
+                ready.destination.location,
+            ),
+        )
+
+    def find_route(self, upload_id: str) -> UploadRoute:
+        """Look an upload up."""
+        row = self._db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        return UploadRoute(row["upload_id"], row["cause"], row["root"], row["remote"], row["location"])
+
+    def remote_of(self, upload_id: str) -> str | None:
+        """Return where an upload goes, None while nothing of it has come."""
+        row = self._db.execute("SELECT remote FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        return row and str(row["remote"])
+
+    def steer_upload(self, upload_id: str, action: str, said: datetime, order: int) -> None:
+        """Pause, resume or cancel an upload, known already or not; the greatest order is right."""
+        state = {"pause": "paused", "resume": "open", "cancel": "cancelled"}.get(action)
+        if state:
+            self._db.execute(
+                "INSERT INTO steering (upload_id, state, time, number) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (upload_id) DO UPDATE SET state = excluded.state, time = excluded.time,"
+                " number = excluded.number"
+                " WHERE steering.state <> 'cancelled'"
+                " AND (excluded.number >= steering.number OR excluded.state = 'cancelled')",
+                (upload_id, state, said.astimezone(UTC).isoformat(), order),
+            )
+            self._db.execute(
+                "UPDATE uploads SET state = (SELECT state FROM steering WHERE upload_id = ?1)"
+                " WHERE upload_id = ?1 AND state <> 'cancelled'",
+                (upload_id,),
+            )
 
 
-def mark_failed(
-    db: sqlite3.Connection, upload_id: str, file: FileVersion, *, reason: str, due: float | None, own: bool = False
-) -> bool:
-    """Note a failure: final, or (with `due`) to be tried again; return False when a newer version has come.
+class InterruptedWrites:
+    """Targets at which writing was cut off: the table `cut`, inside the caller's transaction."""
 
-    `own`: it was the file's alone.
-    """
-    cursor = db.execute(
-        "UPDATE jobs SET state = ?, reason = ?, due = ?, attempts = attempts + 1, refused = refused + ? "
-        "WHERE upload_id = ? AND path = ? AND revision = ?",
-        ("failed" if due is None else "waiting", reason, due or 0, own, upload_id, file.raw, file.revision),
-    )
-    return cursor.rowcount == 1
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
 
+    def note_cut(self, remote: str, targets: Iterable[str]) -> None:
+        """Note that something may lie beside these targets."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO cut VALUES (?, ?)", [(remote, os.fsencode(name)) for name in targets]
+        )
 
-def requeue_jobs(db: sqlite3.Connection, upload_id: str, files: Iterable[FileVersion]) -> None:
-    """Let versions wait again that were taken and not moved."""
-    db.executemany(
-        "UPDATE jobs SET state = 'waiting' WHERE upload_id = ? AND path = ? AND state = 'moving'",
-        [(upload_id, file.raw) for file in files],
-    )
+    def cut_targets(self, remote: str) -> list[str]:
+        """Return the targets at which writing was cut off, so that something may lie beside them."""
+        return [
+            os.fsdecode(row["target"]) for row in self._db.execute("SELECT target FROM cut WHERE remote = ?", (remote,))
+        ]
 
-
-def note_cut(db: sqlite3.Connection, remote: str, targets: Iterable[str]) -> None:
-    """Note that something may lie beside these targets."""
-    db.executemany("INSERT OR IGNORE INTO cut VALUES (?, ?)", [(remote, os.fsencode(name)) for name in targets])
-
-
-def backlog(db: sqlite3.Connection) -> dict[str, tuple[int, str]]:
-    """Count what waits, by upload, with the upload's state; what is in a mover's hands is not counted."""
-    rows = db.execute(
-        "SELECT u.upload_id, u.state, count(*) AS waiting FROM jobs j INDEXED BY jobs_waiting "
-        "CROSS JOIN uploads u USING (upload_id) WHERE j.state = 'waiting' GROUP BY j.upload_id"
-    )
-    return {row["upload_id"]: (row["waiting"], row["state"]) for row in rows}
-
-
-def cut_targets(db: sqlite3.Connection, remote: str) -> list[str]:
-    """Return the targets at which writing was cut off, so that something may lie beside them."""
-    return [os.fsdecode(row["target"]) for row in db.execute("SELECT target FROM cut WHERE remote = ?", (remote,))]
-
-
-def mark_swept(db: sqlite3.Connection, remote: str, targets: Iterable[str]) -> None:
-    """Note that nothing lies beside these targets any more."""
-    db.executemany("DELETE FROM cut WHERE remote = ? AND target = ?", [(remote, os.fsencode(t)) for t in targets])
+    def mark_swept(self, remote: str, targets: Iterable[str]) -> None:
+        """Note that nothing lies beside these targets any more."""
+        self._db.executemany(
+            "DELETE FROM cut WHERE remote = ? AND target = ?", [(remote, os.fsencode(t)) for t in targets]
+        )
 
 
 def mover_target(location: str, path: bytes) -> str:

@@ -1,98 +1,104 @@
 """Whose an object is: which uploads wrote which versions there, and which found theirs there and count on it."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from datauploader_transfer.ports import UNPROVED
 
 Version = tuple[str, Iterable[str]]
 """An object, and the digests of one version at it."""
-
-
-def note_continued(db: sqlite3.Connection, upload_id: str, earlier: Iterable[str]) -> None:
-    """Note that an upload continues earlier ones, whose objects it may replace."""
-    db.executemany("INSERT OR IGNORE INTO continuing VALUES (?, ?)", [(upload_id, other) for other in earlier])
-
-
-def with_continued(db: sqlite3.Connection, uploads: Iterable[str]) -> frozenset[str]:
-    """Return these uploads and all that they continue."""
-    found: set[str] = set()
-    todo = set(uploads)
-    while todo:
-        found |= todo
-        rows = [db.execute("SELECT earlier FROM continuing WHERE upload_id = ?", (one,)).fetchall() for one in todo]
-        todo = {str(row["earlier"]) for some in rows for row in some} - found
-    return frozenset(found)
-
-
-def note_versions(
-    db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version], *, wrote: bool
-) -> None:
-    """Note versions that an upload begins to write, or (`wrote` False) has found at an object and counts on."""
-    db.executemany(
-        "INSERT INTO owners VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (remote, object, upload_id, digests) DO UPDATE SET wrote = max(wrote, excluded.wrote)",
-        [(*key, wrote) for key in _keys(remote, upload_id, versions)],
-    )
-
-
-def restore_versions(db: sqlite3.Connection, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
-    """Note versions that others remember as this upload's; what is known of them here is not changed."""
-    db.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?, ?, ?, 1)", _keys(remote, upload_id, versions))
-
-
-def replaceable_digests(
-    db: sqlite3.Connection, remote: str, objects: Sequence[str], uploads: Collection[str]
-) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    """Return, by object, the digests that may be replaced there, and those that must stay.
-
-    May: these uploads wrote them, and no other needs them. Must: another one does.
-    """
-    found = {}
-    for name in objects:
-        ours: set[str] = set()
-        theirs: set[str] = set()
-        for upload_id, digests, wrote in _rows(db, remote, name):
-            if upload_id not in uploads:
-                theirs.update(digests)
-            elif wrote:
-                ours.update(digests)
-        unproved = {UNPROVED} if theirs else set()  # what lies there may be another upload's by now
-        found[name] = frozenset(ours - theirs - unproved), frozenset(theirs)
-    return found
-
-
-def forget_unproved(db: sqlite3.Connection, remote: str, name: str, uploads: Iterable[str]) -> None:
-    """Forget that something of these uploads that nobody has proved may lie at an object."""
-    query = "DELETE FROM owners WHERE remote = ? AND object = ? AND upload_id = ? AND digests = ?"
-    db.executemany(query, [(remote, name, upload_id, UNPROVED) for upload_id in uploads])
-
-
-def known_digests(db: sqlite3.Connection, remote: str, name: str) -> frozenset[str]:
-    """Return the digests of every version that any upload had at an object."""
-    return frozenset(digest for _, digests, _ in _rows(db, remote, name) for digest in digests)
-
-
-def find_former_version(
-    db: sqlite3.Connection, remote: str, name: str, uploads: Collection[str], digest: str
-) -> str | None:
-    """Return the SHA-256 of the version of these uploads that an object with this digest (of any kind) is."""
-    versions = [digests for upload, digests, _ in _rows(db, remote, name) if upload in uploads and digest in digests]
-    return next((one for digests in versions for one in digests if len(one) == _SHA256), None)
-
-
-def is_anothers(db: sqlite3.Connection, remote: str, name: str, uploads: Collection[str], digest: str) -> bool:
-    """Tell whether an upload that is none of these wrote, or counts on, what has this digest."""
-    return any(upload not in uploads and digest in digests for upload, digests, _ in _rows(db, remote, name))
-
-
 _SHA256 = 64
+"""Characters of one in hexadecimal."""
+
+
+class ObjectOwners:
+    """The tables `owners` and `continuing`, inside the caller's transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def note_continued(self, upload_id: str, earlier: Iterable[str]) -> None:
+        """Note that an upload continues earlier ones, whose objects it may replace."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO continuing VALUES (?, ?)", [(upload_id, other) for other in earlier]
+        )
+
+    def with_continued(self, uploads: Iterable[str]) -> frozenset[str]:
+        """Return these uploads and all that they continue."""
+        found: set[str] = set()
+        todo = set(uploads)
+        while todo:
+            found |= todo
+            rows = [
+                self._db.execute("SELECT earlier FROM continuing WHERE upload_id = ?", (one,)).fetchall()
+                for one in todo
+            ]
+            todo = {str(row["earlier"]) for some in rows for row in some} - found
+        return frozenset(found)
+
+    def note_versions(self, remote: str, upload_id: str, versions: Iterable[Version], *, wrote: bool) -> None:
+        """Note versions that an upload begins to write, or (`wrote` False) has found at an object and counts on."""
+        self._db.executemany(
+            "INSERT INTO owners VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (remote, object, upload_id, digests) DO UPDATE SET wrote = max(wrote, excluded.wrote)",
+            [(*key, wrote) for key in _keys(remote, upload_id, versions)],
+        )
+
+    def restore_versions(self, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
+        """Note versions that others remember as this upload's; what is known of them here is not changed."""
+        self._db.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?, ?, ?, 1)", _keys(remote, upload_id, versions))
+
+    def replaceable_digests(
+        self, remote: str, objects: Sequence[str], uploads: Collection[str]
+    ) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+        """Return, by object, the digests that may be replaced there, and those that must stay.
+
+        May: these uploads wrote them, and no other needs them. Must: another one does.
+        """
+        found = {}
+        for name in objects:
+            ours: set[str] = set()
+            theirs: set[str] = set()
+            for upload_id, digests, wrote in self._rows(remote, name):
+                if upload_id not in uploads:
+                    theirs.update(digests)
+                elif wrote:
+                    ours.update(digests)
+            unproved = {UNPROVED} if theirs else set()  # what lies there may be another upload's by now
+            found[name] = frozenset(ours - theirs - unproved), frozenset(theirs)
+        return found
+
+    def forget_unproved(self, remote: str, name: str, uploads: Iterable[str]) -> None:
+        """Forget that something of these uploads that nobody has proved may lie at an object."""
+        query = "DELETE FROM owners WHERE remote = ? AND object = ? AND upload_id = ? AND digests = ?"
+        self._db.executemany(query, [(remote, name, upload_id, UNPROVED) for upload_id in uploads])
+
+    def known_digests(self, remote: str, name: str) -> frozenset[str]:
+        """Return the digests of every version that any upload had at an object."""
+        return frozenset(digest for _, digests, _ in self._rows(remote, name) for digest in digests)
+
+    def find_former_version(self, remote: str, name: str, uploads: Collection[str], digest: str) -> str | None:
+        """Return the SHA-256 of the version of these uploads that an object with this digest (of any kind) is."""
+        versions = [
+            digests for upload, digests, _ in self._rows(remote, name) if upload in uploads and digest in digests
+        ]
+        return next((one for digests in versions for one in digests if len(one) == _SHA256), None)
+
+    def is_anothers(self, remote: str, name: str, uploads: Collection[str], digest: str) -> bool:
+        """Tell whether an upload that is none of these wrote, or counts on, what has this digest."""
+        return any(upload not in uploads and digest in digests for upload, digests, _ in self._rows(remote, name))
+
+    def written_objects(self, remote: str, objects: Iterable[str]) -> Iterator[str]:
+        """Yield those of the objects that we ever began to write."""
+        for name in objects:
+            if self._db.execute("SELECT 1 FROM owners WHERE remote = ? AND object = ?", (remote, name)).fetchone():
+                yield name
+
+    def _rows(self, remote: str, name: str) -> list[tuple[str, list[str], bool]]:
+        query = "SELECT upload_id, digests, wrote FROM owners WHERE remote = ? AND object = ?"
+        return [(row[0], row[1].split(), bool(row[2])) for row in self._db.execute(query, (remote, name))]
 
 
 def _keys(remote: str, upload_id: str, versions: Iterable[Version]) -> list[tuple[str, str, str, str]]:
     return [(remote, name, upload_id, " ".join(sorted(set(digests)))) for name, digests in versions]
-
-
-def _rows(db: sqlite3.Connection, remote: str, name: str) -> list[tuple[str, list[str], bool]]:
-    query = "SELECT upload_id, digests, wrote FROM owners WHERE remote = ? AND object = ?"
-    return [(row[0], row[1].split(), bool(row[2])) for row in db.execute(query, (remote, name))]

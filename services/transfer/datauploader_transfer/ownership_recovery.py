@@ -15,7 +15,8 @@ from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.port import Bus, Delivery
 from datauploader.reliability import Store
 from datauploader.reliability.worker import WorkerThread
-from datauploader_transfer import ledger, owners
+from datauploader_transfer.ledger import object_path
+from datauploader_transfer.owners import ObjectOwners
 
 log = structlog.get_logger()
 
@@ -33,12 +34,13 @@ class _OwnershipReader:
         if isinstance(event.data, FileReady) and event.station in self._stations:
             destination = event.data.destination
             versions = [
-                (ledger.object_path(destination.location, escape(file.raw)), file.digests.values())
+                (object_path(destination.location, escape(file.raw)), file.digests.values())
                 for file in event.data.files
             ]
             with self._store.transaction() as db:
-                owners.note_continued(db, event.data.upload_id, event.data.continues)
-                owners.restore_versions(db, destination.remote, event.data.upload_id, versions)
+                owners = ObjectOwners(db)
+                owners.note_continued(event.data.upload_id, event.data.continues)
+                owners.restore_versions(destination.remote, event.data.upload_id, versions)
 
 
 def recover_ownership(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:

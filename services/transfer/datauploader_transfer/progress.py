@@ -10,7 +10,7 @@ from datauploader.messaging.claim import StationClaim
 from datauploader.reliability import Outbox, Store, worker
 from datauploader.reliability.heartbeat import Details, Heartbeat
 from datauploader.reliability.worker import WorkerThread
-from datauploader_transfer import ledger
+from datauploader_transfer.ledger import JobTable, UploadRoutes
 from datauploader_transfer.worker import TransferWorker
 
 INTERVAL_S = 1.0
@@ -48,7 +48,7 @@ class ProgressReporter:
     def _run(self) -> None:
         while not self._end.wait(INTERVAL_S):
             with self._store.reading() as db:
-                backlog = ledger.backlog(db)
+                backlog = JobTable(db).backlog()
             self._progress(backlog)
             self._waiting = sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values())
             self._heartbeat.tick()
@@ -62,7 +62,7 @@ class ProgressReporter:
             waiting, state = backlog.get(upload_id, (0, "open"))
             waiting += moving.get(upload_id, 0)
             with self._store.reading() as db:
-                upload = ledger.find_route(db, upload_id)
+                upload = UploadRoutes(db).find_route(upload_id)
             before, had = self._last.get(upload_id, (now - INTERVAL_S, 0))
             self._last[upload_id] = (now, moved.get(upload_id, 0))
             fact = TransferProgressed(

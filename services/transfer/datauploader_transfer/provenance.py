@@ -12,7 +12,8 @@ from datauploader.errors import BrokerRefused, MessagingError, QuestionRefused
 from datauploader.messaging.port import Bus
 from datauploader.reliability import Store
 from datauploader.reliability.backoff import Backoff
-from datauploader_transfer import ledger, owners
+from datauploader_transfer.ledger import UploadRoute
+from datauploader_transfer.owners import ObjectOwners
 
 log = structlog.get_logger()
 
@@ -43,14 +44,14 @@ class ProvenanceCheck:
         self._later: dict[str, tuple[float, int]] = {}
         """By upload: not before when it is asked about again (monotonic seconds), and how often it was in vain."""
 
-    def classify_conflict(self, upload: ledger.UploadRoute, station: Station, began: float) -> ConflictOrigin:
+    def classify_conflict(self, upload: UploadRoute, station: Station, began: float) -> ConflictOrigin:
         """Say what conflicts of an attempt come to that began then (monotonic seconds); ask first where need be."""
         with self._lock:
             if upload.upload_id not in self._asked and not self._ask(upload, station):
                 return ConflictOrigin.UNANSWERED
             return ConflictOrigin.AGAIN if began < self._asked[upload.upload_id] else ConflictOrigin.FINAL
 
-    def _ask(self, upload: ledger.UploadRoute, station: Station) -> bool:
+    def _ask(self, upload: UploadRoute, station: Station) -> bool:
         """Note what the catalog says that this upload, and those it continues, have stored; False without an answer."""
         due, failures = self._later.get(upload.upload_id, (0.0, 0))
         if due > time.monotonic():
@@ -67,9 +68,9 @@ class ProvenanceCheck:
         self._later.pop(upload.upload_id, None)
         return True
 
-    def _note_all(self, upload: ledger.UploadRoute, station: Station) -> None:
+    def _note_all(self, upload: UploadRoute, station: Station) -> None:
         with self._store.reading() as db:
-            uploads = owners.with_continued(db, [upload.upload_id])
+            uploads = ObjectOwners(db).with_continued([upload.upload_id])
         for upload_id in sorted(uploads):
             try:
                 files = self._note(upload, upload_id, station)
@@ -80,7 +81,7 @@ class ProvenanceCheck:
             else:
                 log.info("ownership_recovered", upload_id=upload_id, files=files)
 
-    def _note(self, upload: ledger.UploadRoute, upload_id: str, station: Station) -> int:
+    def _note(self, upload: UploadRoute, upload_id: str, station: Station) -> int:
         """Note what one upload has stored, page by page."""
         count, after = 0, ""
         while True:
@@ -89,7 +90,7 @@ class ProvenanceCheck:
             stored = [item.stored for item in page.items if item.stored.object.startswith(f"{upload.location}/")]
             with self._store.transaction() as db:
                 versions = [(one.object, one.file.digests.values()) for one in stored]
-                owners.restore_versions(db, upload.remote, upload_id, versions)
+                ObjectOwners(db).restore_versions(upload.remote, upload_id, versions)
             count, after = count + len(stored), page.next
             if not after:
                 return count

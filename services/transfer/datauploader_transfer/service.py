@@ -18,10 +18,12 @@ from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.reliability.stale_state import StaleStateGuard
 from datauploader.runtime.config import load
 from datauploader.runtime.service import Check, Context
-from datauploader_transfer import handlers, ledger, owners
+from datauploader_transfer import handlers, ledger
 from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
+from datauploader_transfer.ledger import object_path
+from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ownership_recovery import recover_ownership
 from datauploader_transfer.ports import FolderContents, Mover
 from datauploader_transfer.progress import ProgressReporter
@@ -146,10 +148,11 @@ class TransferService:
     def _foreign(self, question: LookAtDestination, found: FolderContents) -> tuple[tuple[HeldObject, ...], bool]:
         """Name the objects that may not be replaced, as many as an answer holds, and say whether these are all."""
         held = {escape(os.fsencode(name)): size for name, size in found.held}
-        objects = {ledger.object_path(question.location, path): path for path in held}
+        objects = {object_path(question.location, path): path for path in held}
         with self._store.reading() as db:
-            uploads = owners.with_continued(db, question.continues)
-            digests = owners.replaceable_digests(db, question.remote, list(objects), uploads)
+            owners = ObjectOwners(db)
+            uploads = owners.with_continued(question.continues)
+            digests = owners.replaceable_digests(question.remote, list(objects), uploads)
         ours = {path for name, path in objects.items() if digests[name][0]}
         named: list[HeldObject] = []
         room = _ROOM

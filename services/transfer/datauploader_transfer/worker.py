@@ -31,12 +31,13 @@ from datauploader.reliability import Outbox, Store
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
-from datauploader_transfer import ledger, owners
 from datauploader_transfer.attempt import BatchAttempt
 from datauploader_transfer.domain.outcomes import failed as not_sent
 from datauploader_transfer.domain.outcomes import source_silent
 from datauploader_transfer.errors import BadRemote, TransferError
 from datauploader_transfer.failure_policy import STORED, FailurePolicy
+from datauploader_transfer.ledger import InterruptedWrites, Job, JobTable, UploadRoute, UploadRoutes, mover_target
+from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import UNPROVED, Item, Mover, Outcome, State
 from datauploader_transfer.provenance import ConflictOrigin, ProvenanceCheck
 from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
@@ -85,7 +86,7 @@ class TransferWorker:
     def start(self) -> None:
         """Begin with what a former run left undone."""
         with self._store.transaction() as db:
-            ledger.requeue_interrupted(db)
+            JobTable(db).requeue_interrupted()
         for thread in self._threads:
             thread.start()
 
@@ -143,14 +144,14 @@ class TransferWorker:
                 self._cancel.wait(1.0)
         return None
 
-    def _take(self) -> tuple[ledger.UploadRoute, list[ledger.Job]] | None:
+    def _take(self) -> tuple[UploadRoute, list[Job]] | None:
         with self._change:
             while not self._cancel.is_set():
                 now = time.time()
                 self._put_right(now)
                 with self._store.reading() as db:
-                    waiting = ledger.movable_uploads(db, now)
-                    later = ledger.next_job_due(db, now)
+                    table = JobTable(db)
+                    waiting, later = table.movable_uploads(now), table.next_job_due(now)
                 for upload_id in sorted(waiting, key=lambda u: self._turns.get(u, 0.0)):
                     if taken := self._take_from(upload_id, now):
                         return taken
@@ -164,20 +165,19 @@ class TransferWorker:
         latest = now + self._longest_s
         self.breaker.cap_pauses(latest)
         with self._store.reading() as db:
-            last = ledger.last_job_due(db)
+            last = JobTable(db).last_job_due()
         if last is not None and last > latest:
             with self._store.transaction() as db:
-                ledger.cap_job_waits(db, latest)
+                JobTable(db).cap_job_waits(latest)
 
-    def _take_from(self, upload_id: str, now: float) -> tuple[ledger.UploadRoute, list[ledger.Job]] | None:
+    def _take_from(self, upload_id: str, now: float) -> tuple[UploadRoute, list[Job]] | None:
         with self._store.reading() as db:
-            upload = ledger.find_route(db, upload_id)
+            upload = UploadRoutes(db).find_route(upload_id)
         most = self.breaker.admits(upload.remote, now, self._settings.batch_files)
         if not most or self._hang_guard.silent(upload.root):
             return None
         with self._store.transaction() as db:
-            jobs = ledger.take_jobs(
-                db,
+            jobs = JobTable(db).take_jobs(
                 upload_id,
                 now,
                 most_files=most,
@@ -193,7 +193,7 @@ class TransferWorker:
             self._trials.add(threading.get_ident())
         return upload, jobs
 
-    def _move(self, upload: ledger.UploadRoute, jobs: Sequence[ledger.Job]) -> None:
+    def _move(self, upload: UploadRoute, jobs: Sequence[Job]) -> None:
         cause = decode(upload.cause)
         attempt = BatchAttempt(upload, cause, {job.file.key: job for job in jobs}, self._sweep(upload.remote))
         items, refused = self._items(attempt)
@@ -207,10 +207,11 @@ class TransferWorker:
 
         def begin(some: Sequence[Item], new: Collection[str]) -> None:
             with self._store.transaction() as db:
+                owners = ObjectOwners(db)
                 versions = [(attempt.object_of(item.key), item.digests.values()) for item in some]
-                owners.note_versions(db, upload.remote, upload.upload_id, versions, wrote=True)
+                owners.note_versions(upload.remote, upload.upload_id, versions, wrote=True)
                 unproved = [(attempt.object_of(key), (UNPROVED,)) for key in new]
-                owners.note_versions(db, upload.remote, upload.upload_id, unproved, wrote=True)
+                owners.note_versions(upload.remote, upload.upload_id, unproved, wrote=True)
             attempt.begun.update(item.key for item in some)
             crash_point("transfer.noted")
 
@@ -237,9 +238,10 @@ class TransferWorker:
         """Put in order what former attempts left half written; return the targets that must wait for that, and why."""
         with self._sweeping:
             with self._store.reading() as db:
+                owners = ObjectOwners(db)
                 targets = {
-                    target: owners.known_digests(db, remote, escape(os.fsencode(target)))
-                    for target in ledger.cut_targets(db, remote)
+                    target: owners.known_digests(remote, escape(os.fsencode(target)))
+                    for target in InterruptedWrites(db).cut_targets(remote)
                 }
             if not targets:
                 return {}
@@ -249,10 +251,10 @@ class TransferWorker:
                 log.warning("leftovers_not_removed", remote=remote, error=str(error))
                 return {} if isinstance(error, BadRemote) else dict.fromkeys(targets, str(error))
             with self._store.transaction() as db:
-                ledger.mark_swept(db, remote, targets)
+                InterruptedWrites(db).mark_swept(remote, targets)
             return {}
 
-    def _source_answers(self, upload: ledger.UploadRoute, items: Sequence[Item]) -> bool:
+    def _source_answers(self, upload: UploadRoute, items: Sequence[Item]) -> bool:
         """Find out whether the drive of an upload hangs, before this thread does."""
         try:
             self._hang_guard.call_with_deadline(upload.root, lambda: _is_there(items[0].source))
@@ -264,9 +266,10 @@ class TransferWorker:
     def _items(self, attempt: BatchAttempt) -> tuple[list[Item], list[Outcome]]:
         upload, station = attempt.upload, attempt.cause.station
         with self._store.reading() as db:
-            attempt.uploads = owners.with_continued(db, [upload.upload_id])
+            owners = ObjectOwners(db)
+            attempt.uploads = owners.with_continued([upload.upload_id])
             objects = [attempt.object_of(key) for key in attempt.jobs]
-            ours = owners.replaceable_digests(db, upload.remote, objects, attempt.uploads)
+            ours = owners.replaceable_digests(upload.remote, objects, attempt.uploads)
         items, refused = [], []
         for key, job in attempt.jobs.items():
             file = job.file
@@ -286,7 +289,7 @@ class TransferWorker:
                 attempt.replacing.add(key)
         return items, refused
 
-    def _settle(self, attempt: BatchAttempt, results: Sequence[tuple[ledger.Job, Outcome]]) -> None:
+    def _settle(self, attempt: BatchAttempt, results: Sequence[tuple[Job, Outcome]]) -> None:
         """Write down and say what became of a batch, in one transaction."""
         now, upload = time.time(), attempt.upload
         told = [outcome for _, outcome in results]
@@ -296,16 +299,17 @@ class TransferWorker:
         stored: list[StoredFile] = []
         failed: list[FailedFile] = []
         with self._store.transaction() as db:
+            owners, table = ObjectOwners(db), JobTable(db)
             for job, outcome in results:
                 name = attempt.object_of(job.file.key)
                 if not outcome.unproved:
-                    owners.forget_unproved(db, upload.remote, name, attempt.uploads)
+                    owners.forget_unproved(upload.remote, name, attempt.uploads)
                 if outcome.state in STORED:
                     if job.file.key not in attempt.begun:
                         versions = [(name, job.file.digests.values())]
-                        owners.note_versions(db, upload.remote, upload.upload_id, versions, wrote=False)
+                        owners.note_versions(upload.remote, upload.upload_id, versions, wrote=False)
                     fact = _stored(job.file, name, outcome)
-                    if ledger.mark_stored(db, upload.upload_id, fact):
+                    if table.mark_stored(upload.upload_id, fact):
                         stored.append(fact)
                 elif outcome.state is State.STOPPED or (outcome.untried and others):
                     self._put_back(upload, [job])
@@ -319,29 +323,29 @@ class TransferWorker:
         self,
         db: sqlite3.Connection,
         attempt: BatchAttempt,
-        job: ledger.Job,
+        job: Job,
         outcome: Outcome,
         now: float,
         *,
         takes_others: bool,
     ) -> list[FailedFile]:
         """Note one failure; return what is to be said, nothing when it was said before."""
-        upload = attempt.upload
+        upload, table = attempt.upload, JobTable(db)
         if outcome.digest:
             versions = [(attempt.object_of(job.file.key), [outcome.digest])]
-            owners.note_versions(db, upload.remote, upload.upload_id, versions, wrote=True)
+            ObjectOwners(db).note_versions(upload.remote, upload.upload_id, versions, wrote=True)
         if job.file.key in attempt.replacing:
-            ledger.note_cut(db, upload.remote, [attempt.target_of(job.file.key)])
+            InterruptedWrites(db).note_cut(upload.remote, [attempt.target_of(job.file.key)])
         if outcome.state is State.CONFLICT:
             outcome, word = attempt.judge_conflict(db, job, outcome)
             if word is ConflictOrigin.AGAIN:
-                ledger.requeue_jobs(db, upload.upload_id, [job.file])
+                table.requeue_jobs(upload.upload_id, [job.file])
                 return []
         self._longest_s = max(self._longest_s, outcome.retry_after_s or 0)
         verdict = self._policy.decide(upload.remote, job, outcome, now, takes_others=takes_others)
         outcome, due = verdict.outcome, verdict.due
         reason = outcome.state.value
-        if not ledger.mark_failed(db, upload.upload_id, job.file, reason=reason, due=due, own=verdict.own):
+        if not table.mark_failed(upload.upload_id, job.file, reason=reason, due=due, own=verdict.own):
             return []
         if due is not None and job.reason == reason:
             return []
@@ -355,7 +359,7 @@ class TransferWorker:
         self,
         db: sqlite3.Connection,
         cause: Event[EventData],
-        upload: ledger.UploadRoute,
+        upload: UploadRoute,
         stored: Sequence[StoredFile],
         failed: Sequence[FailedFile],
     ) -> None:
@@ -365,11 +369,11 @@ class TransferWorker:
         for failure in split(failed, lambda some: FileFailed(upload_id=upload.upload_id, files=some)):
             Outbox.put(db, cause.follow(failure, service="transfer"))
 
-    def _put_back(self, upload: ledger.UploadRoute, jobs: Sequence[ledger.Job]) -> None:
+    def _put_back(self, upload: UploadRoute, jobs: Sequence[Job]) -> None:
         """Let jobs wait again; what an attempt at them has left is put in order before the next."""
         with self._store.transaction() as db:
-            ledger.requeue_jobs(db, upload.upload_id, [job.file for job in jobs])
-            ledger.note_cut(db, upload.remote, [ledger.mover_target(upload.location, job.file.raw) for job in jobs])
+            JobTable(db).requeue_jobs(upload.upload_id, [job.file for job in jobs])
+            InterruptedWrites(db).note_cut(upload.remote, [mover_target(upload.location, job.file.raw) for job in jobs])
 
 
 def _is_there(source: Path) -> bool:

@@ -34,9 +34,9 @@ from datauploader_gateway.settings.mail import MailSettings
 from datauploader_testing import builders
 from datauploader_testing.builders import HERE
 from datauploader_testing.waiting import eventually
-from datauploader_transfer import audits as transfer_audits
 from datauploader_transfer import ledger as transfer_ledger
 from datauploader_transfer.auditing import Auditor
+from datauploader_transfer.audits import PendingAudits
 from datauploader_transfer.failure_policy import FailurePolicy
 from datauploader_transfer.ledger import Job
 from datauploader_transfer.ports import Outcome, State, Whose
@@ -391,11 +391,11 @@ def test_an_audit_that_cannot_be_done_is_tried_again_after_a_second_up_to_ten_mi
         upload_id=builders.UPLOAD, audit="audit-0001", destination=builders.THERE, manifest_sha256="0" * 64, files=1
     )
     with one.transaction() as db:
-        transfer_audits.add_audit(db, builders.event(wish))
+        PendingAudits(db).add_audit(builders.event(wish))
 
     def fail() -> None:
         with one.reading() as db:
-            audit = transfer_audits.next_audit(db, NOW, slow=False)
+            audit = PendingAudits(db).next_audit(NOW, slow=False)
         assert audit is not None
         auditor._later(audit, MessagingError("away"))
 

@@ -7,6 +7,7 @@ from datauploader.reliability import Store
 from datauploader_testing.builders import event, file_ready, file_stored, file_version
 from datauploader_testing.effort import effort
 from datauploader_transfer import ledger
+from datauploader_transfer.ledger import JobTable, UploadRoutes
 
 FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 
@@ -21,10 +22,10 @@ def add(store: Store, upload_id: str, *files: FileVersion, stored: bool) -> None
     """Put an upload into the ledger, with its files stored or waiting."""
     with store.transaction() as db:
         for start in range(0, len(files), 100):
-            ledger.add_ready(db, event(file_ready(*files[start : start + 100], upload_id=upload_id)))
+            JobTable(db).add_ready(event(file_ready(*files[start : start + 100], upload_id=upload_id)))
         if stored:
             for fact in file_stored(*files, upload_id=upload_id).files:
-                ledger.mark_stored(db, upload_id, fact)
+                JobTable(db).mark_stored(upload_id, fact)
 
 
 def test_finding_what_to_move_does_not_go_through_what_is_stored(store: Store) -> None:
@@ -33,7 +34,8 @@ def test_finding_what_to_move_does_not_go_through_what_is_stored(store: Store) -
     with store.reading() as db:
 
         def look() -> object:
-            return ledger.movable_uploads(db, 10), ledger.next_job_due(db, 10), ledger.backlog(db)
+            table = JobTable(db)
+            return table.movable_uploads(10), table.next_job_due(10), table.backlog()
 
         alone = effort(db, look)
         for number in range(50):
@@ -47,14 +49,15 @@ def test_finding_what_to_move_does_not_go_through_what_waits(store: Store) -> No
     with store.reading() as db:
 
         def look() -> object:
-            return ledger.movable_uploads(db, 10), ledger.next_job_due(db, 10)
+            table = JobTable(db)
+            return table.movable_uploads(10), table.next_job_due(10)
 
         add(store, "open-0001", *FILES[:50], stored=False)
         few = effort(db, look)
         add(store, "open-0001", *FILES, stored=False)
         with store.transaction() as writing:
             for file in FILES[:150]:
-                ledger.mark_failed(writing, "open-0001", file, reason="unreachable", due=5)
+                JobTable(writing).mark_failed("open-0001", file, reason="unreachable", due=5)
         assert effort(db, look) < few + 100
 
 
@@ -66,7 +69,7 @@ def test_a_batch_of_files_with_very_long_paths_has_fewer(store: Store) -> None:
     add(store, "flat-0001", *FILES, stored=False)
     with store.transaction() as db:
         taken = [
-            ledger.take_jobs(db, upload_id, 10, most_files=200, most_bytes=10**12, busy=())
+            JobTable(db).take_jobs(upload_id, 10, most_files=200, most_bytes=10**12, busy=())
             for upload_id in ("deep-0001", "flat-0001")
         ]
     assert [len(jobs) for jobs in taken] == [62, 200]
@@ -77,4 +80,4 @@ def test_an_upload_is_remembered_without_the_files_that_it_began_with(store: Sto
     """Each batch reads the row of its upload, whose first event may have a MiB of files."""
     add(store, "open-0001", *FILES, stored=False)
     with store.reading() as db:
-        assert len(ledger.find_route(db, "open-0001").cause) < 2000
+        assert len(UploadRoutes(db).find_route("open-0001").cause) < 2000

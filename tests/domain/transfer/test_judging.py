@@ -10,7 +10,7 @@ from datauploader_testing.builders import event, file_ready
 from datauploader_transfer import ledger
 from datauploader_transfer.domain.outcomes import failed
 from datauploader_transfer.failure_policy import MOST_MISMATCHES, FailurePolicy
-from datauploader_transfer.ledger import Job
+from datauploader_transfer.ledger import Job, JobTable
 from datauploader_transfer.memory_mover import MemoryMover, MemoryStorage
 from datauploader_transfer.ports import Outcome, State, Whose
 from datauploader_transfer.rclone.stall_detector import StallDetector
@@ -115,13 +115,13 @@ def test_who_was_refused_travels_with_his_like_and_the_smallest_goes_ahead_alone
         for name, size in (("bad", 2), ("large", 9), ("worse", 2), ("small", 1))
     ]
     with store.transaction() as db:
-        ledger.add_ready(db, event(file_ready(*files, upload_id="upload-0001")))
+        JobTable(db).add_ready(event(file_ready(*files, upload_id="upload-0001")))
         for file in files[::2]:
-            ledger.mark_failed(db, "upload-0001", file, reason="failed", due=5.0, own=True)
+            JobTable(db).mark_failed("upload-0001", file, reason="failed", due=5.0, own=True)
 
     def taken(most: int) -> list[str]:
         with store.transaction() as db:
-            jobs = ledger.take_jobs(db, "upload-0001", 10.0, most_files=most, most_bytes=100, busy=())
+            jobs = JobTable(db).take_jobs("upload-0001", 10.0, most_files=most, most_bytes=100, busy=())
             return sorted(job.file.path for job in jobs)
 
     assert [taken(1), taken(9), taken(9), taken(9)] == [["small"], ["large"], ["bad", "worse"], []]

@@ -14,8 +14,10 @@ from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import KnownDatafile, LookAtDestination
 from datauploader.reliability import Schema, Store
 from datauploader_testing.waiting import eventually
-from datauploader_transfer import ledger, owners
+from datauploader_transfer import ledger
 from datauploader_transfer.domain.leftovers import beside
+from datauploader_transfer.ledger import InterruptedWrites, JobTable
+from datauploader_transfer.owners import ObjectOwners
 
 from .test_transfer_service import HERE, UPLOAD, World
 
@@ -122,7 +124,7 @@ def test_nothing_is_sent_to_a_target_beside_which_something_waits_to_be_put_in_o
     del world.storage.objects[OBJECT]
     world.storage.objects[beside(OBJECT)] = b"old"  # a crash came between removing and moving
     with world.service._store.transaction() as db:
-        ledger.note_cut(db, "store", [OBJECT])
+        InterruptedWrites(db).note_cut("store", [OBJECT])
     world.storage.unlisted = "the folder is not listed now"
     world.announce(world.write("a", b"newer"))
     assert not world.failed()[0].final
@@ -149,7 +151,7 @@ def test_a_log_that_has_grown_is_no_leftover_of_a_second_upload(world: World) ->
     world.announce(world.write("a", b"line 1\nline 2\n"), upload_id=OTHER)
     refused(world)
     with world.service._store.transaction() as db:
-        ledger.retry_jobs(db, OTHER)
+        JobTable(db).retry_jobs(OTHER)
     world.service._worker.wake()
     eventually(lambda: len(world.failed()) == 2, what="it is tried again")
     assert world.storage.objects == {OBJECT: b"line 1\n"}
@@ -294,7 +296,7 @@ def test_an_older_ledger_gives_what_was_written_to_the_uploads_whose_place_it_is
         may = {
             upload: [
                 name
-                for name, digests in owners.replaceable_digests(db, "store", objects, {upload}).items()
+                for name, digests in ObjectOwners(db).replaceable_digests("store", objects, {upload}).items()
                 if digests[0]
             ]
             for upload, _ in uploads
@@ -315,4 +317,4 @@ def test_a_ledger_of_an_earlier_release_knows_the_former_version(tmp_path: Path)
         db.execute("INSERT INTO jobs VALUES ('u1', x'61', 1, 3, '', 'stored', 0, 0, ?, '')", (stored,))
     later = Store(tmp_path / "transfer.sqlite", [ledger.SCHEMA])
     with closing(later), later.reading() as db:
-        assert owners.find_former_version(db, "store", "run/a", {"u1"}, md5) == sha256
+        assert ObjectOwners(db).find_former_version("store", "run/a", {"u1"}, md5) == sha256
