@@ -27,70 +27,72 @@ OFTEN = 3
 """So many times without an answer are told."""
 
 
-def is_well(db: sqlite3.Connection, upload_id: str, manifest_sha256: str) -> bool:
-    """Tell whether the storage was compared with exactly this manifest, and holds it."""
-    query = "SELECT 1 FROM audits WHERE upload_id = ? AND manifest_sha256 = ? AND state = 'well'"
-    return db.execute(query, (upload_id, manifest_sha256)).fetchone() is not None
+class AwaitedAudits:
+    """Audits that datasets wait for: the table `audits`, inside the caller's transaction."""
 
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
 
-def request_audit(db: sqlite3.Connection, request: Event[EventData], seal: sqlite3.Row) -> int:
-    """Ask the station to look, or ask once more; nothing where it has looked, or is not to be asked again yet.
+    def is_well(self, upload_id: str, manifest_sha256: str) -> bool:
+        """Tell whether the storage was compared with exactly this manifest, and holds it."""
+        query = "SELECT 1 FROM audits WHERE upload_id = ? AND manifest_sha256 = ? AND state = 'well'"
+        return self._db.execute(query, (upload_id, manifest_sha256)).fetchone() is not None
 
-    Returns:
-        how often it was asked without an answer.
-    """
-    wanted, now = request.data, time.time()
-    assert isinstance(wanted, UploadRequested)
-    row = db.execute("SELECT * FROM audits WHERE upload_id = ?", (wanted.upload_id,)).fetchone()
-    if row is not None and row["manifest_sha256"] == seal["manifest_sha256"]:
-        if row["state"] == "asked" and row["due"] <= now:
-            query = "UPDATE audits SET said = said + 1, due = ? WHERE upload_id = ?"
-            db.execute(query, (now + BACKOFF.wait_s(row["said"] + 1), wanted.upload_id))
-            Outbox.put(db, decode(row["request"]))
-            return int(row["said"]) + 1
-        return int(row["said"]) if row["state"] == "asked" else 0
-    fact = AuditRequested(
-        upload_id=wanted.upload_id,
-        audit=uuid.uuid4().hex,
-        destination=wanted.destination,
-        manifest_sha256=seal["manifest_sha256"],
-        files=seal["files"],
-    )
-    event = request.follow(fact, service="catalog")
-    db.execute(
-        "INSERT OR REPLACE INTO audits (upload_id, audit, manifest_sha256, request, state, due)"
-        " VALUES (?, ?, ?, ?, 'asked', ?)",
-        (wanted.upload_id, fact.audit, seal["manifest_sha256"], encode(event), now + BACKOFF.wait_s(1)),
-    )
-    Outbox.put(db, event)
-    return 1
+    def request_audit(self, request: Event[EventData], seal: sqlite3.Row) -> int:
+        """Ask the station to look, or ask once more; nothing where it has looked, or is not to be asked again yet.
 
+        Returns:
+            how often it was asked without an answer.
+        """
+        wanted, now = request.data, time.time()
+        assert isinstance(wanted, UploadRequested)
+        row = self._db.execute("SELECT * FROM audits WHERE upload_id = ?", (wanted.upload_id,)).fetchone()
+        if row is not None and row["manifest_sha256"] == seal["manifest_sha256"]:
+            if row["state"] == "asked" and row["due"] <= now:
+                query = "UPDATE audits SET said = said + 1, due = ? WHERE upload_id = ?"
+                self._db.execute(query, (now + BACKOFF.wait_s(row["said"] + 1), wanted.upload_id))
+                Outbox.put(self._db, decode(row["request"]))
+                return int(row["said"]) + 1
+            return int(row["said"]) if row["state"] == "asked" else 0
+        fact = AuditRequested(
+            upload_id=wanted.upload_id,
+            audit=uuid.uuid4().hex,
+            destination=wanted.destination,
+            manifest_sha256=seal["manifest_sha256"],
+            files=seal["files"],
+        )
+        event = request.follow(fact, service="catalog")
+        self._db.execute(
+            "INSERT OR REPLACE INTO audits (upload_id, audit, manifest_sha256, request, state, due)"
+            " VALUES (?, ?, ?, ?, 'asked', ?)",
+            (wanted.upload_id, fact.audit, seal["manifest_sha256"], encode(event), now + BACKOFF.wait_s(1)),
+        )
+        Outbox.put(self._db, event)
+        return 1
 
-def last_audit_due(db: sqlite3.Connection) -> float:
-    """Return when the last audit that has no answer is asked for again, 0 where there is none."""
-    row = db.execute("SELECT max(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked'").fetchone()
-    return float(row[0] or 0)
+    def last_audit_due(self) -> float:
+        """Return when the last audit that has no answer is asked for again, 0 where there is none."""
+        row = self._db.execute("SELECT max(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked'").fetchone()
+        return float(row[0] or 0)
 
+    def cap_audit_waits(self, latest: float) -> None:
+        """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
+        self._db.execute("UPDATE audits SET due = 0 WHERE state = 'asked' AND due > ?", (latest,))
 
-def cap_audit_waits(db: sqlite3.Connection, latest: float) -> None:
-    """Let nothing wait beyond a moment: whatever does was put off by a clock that has been put right since."""
-    db.execute("UPDATE audits SET due = 0 WHERE state = 'asked' AND due > ?", (latest,))
+    def note_report(self, report: AuditReported) -> None:
+        """Take note of what was seen, if it was compared with the manifest that the dataset waits for.
 
+        Whoever asked: that all is well holds for everybody. A difference counts from the audit that is waited for;
+        another one's may be older than what has been put right since.
+        """
+        if report.trouble or report.manifest_sha256 is None:
+            return
+        self._db.execute(
+            "UPDATE audits SET state = ? WHERE upload_id = ? AND manifest_sha256 = ? AND (audit = ? OR ?)",
+            ("well" if report.well else "differs", report.upload_id, report.manifest_sha256, report.audit, report.well),
+        )
 
-def note_report(db: sqlite3.Connection, report: AuditReported) -> None:
-    """Take note of what was seen, if it was compared with the manifest that the dataset waits for.
-
-    Whoever asked: that all is well holds for everybody. A difference counts from the audit that is waited for; another
-    one's may be older than what has been put right since.
-    """
-    if report.trouble or report.manifest_sha256 is None:
-        return
-    db.execute(
-        "UPDATE audits SET state = ? WHERE upload_id = ? AND manifest_sha256 = ? AND (audit = ? OR ?)",
-        ("well" if report.well else "differs", report.upload_id, report.manifest_sha256, report.audit, report.well),
-    )
-
-
-def forget_audit(db: sqlite3.Connection, upload_id: str) -> None:
-    """Forget what was seen: something was done about it."""
-    db.execute("DELETE FROM audits WHERE upload_id = ? AND state <> 'well'", (upload_id,))
+    def forget_audit(self, upload_id: str) -> None:
+        """Forget what was seen: something was done about it."""
+        self._db.execute("DELETE FROM audits WHERE upload_id = ? AND state <> 'well'", (upload_id,))

@@ -78,91 +78,107 @@ def owner_key(person: str, station: str) -> tuple[str, str]:
     return (person, station) if person.startswith(RULE) else (person, "")
 
 
-def add_claim(db: sqlite3.Connection, event: Event[UploadRequested], state: str = "wanted") -> None:
-    """Remember that an upload wants its dataset; it is judged later."""
-    data = event.data
-    db.execute(
-        "INSERT OR IGNORE INTO claims (upload_id, investigation, name, person, station, state)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            data.upload_id, data.investigation, _key(data.dataset.name), data.requested_by.id, event.station.key, state,
-        ),
-    )  # fmt: skip
+class DatasetClaims:
+    """Claims to datasets: the table `claims`, inside the caller's transaction."""
 
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
 
-def claim_existing(db: sqlite3.Connection) -> None:
-    """Claim for the uploads of a state file of an earlier release what they have; nobody knows which were cancelled."""
-    query = "SELECT request, state FROM uploads WHERE upload_id NOT IN (SELECT upload_id FROM claims) ORDER BY rowid"
-    for row in db.execute(query).fetchall():
-        event = cast("Event[UploadRequested]", decode(row["request"]))
-        state = {"completed": "complete", "refused": "refused"}.get(row["state"], "unknown")
-        add_claim(db, event, state)
+    def add_claim(self, event: Event[UploadRequested], state: str = "wanted") -> None:
+        """Remember that an upload wants its dataset; it is judged later."""
+        data = event.data
+        self._db.execute(
+            "INSERT OR IGNORE INTO claims (upload_id, investigation, name, person, station, state)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                data.upload_id, data.investigation, _key(data.dataset.name), data.requested_by.id, event.station.key,
+                state,
+            ),
+        )  # fmt: skip
 
+    def claim_existing(self) -> None:
+        """Claim for the uploads of an earlier release's state file what they have; nobody knows who was cancelled."""
+        query = (
+            "SELECT request, state FROM uploads WHERE upload_id NOT IN (SELECT upload_id FROM claims) ORDER BY rowid"
+        )
+        for row in self._db.execute(query).fetchall():
+            event = cast("Event[UploadRequested]", decode(row["request"]))
+            state = {"completed": "complete", "refused": "refused"}.get(row["state"], "unknown")
+            self.add_claim(event, state)
 
-def set_claim_state(db: sqlite3.Connection, upload_id: str, state: str) -> None:
-    """Note how an upload stands with its dataset."""
-    db.execute("UPDATE claims SET state = ? WHERE upload_id = ?", (state, upload_id))
+    def set_claim_state(self, upload_id: str, state: str) -> None:
+        """Note how an upload stands with its dataset."""
+        self._db.execute("UPDATE claims SET state = ? WHERE upload_id = ?", (state, upload_id))
 
+    def cancel_claim(self, upload_id: str) -> None:
+        """Note that an upload writes nothing more; its dataset stays its person's."""
+        self._db.execute("UPDATE claims SET cancelled = 1 WHERE upload_id = ?", (upload_id,))
 
-def cancel_claim(db: sqlite3.Connection, upload_id: str) -> None:
-    """Note that an upload writes nothing more; its dataset stays its person's."""
-    db.execute("UPDATE claims SET cancelled = 1 WHERE upload_id = ?", (upload_id,))
+    def claim_state(self, upload_id: str) -> str:
+        """Return how an upload stands with its dataset, "" where nothing is known of it."""
+        row = self._db.execute("SELECT state FROM claims WHERE upload_id = ?", (upload_id,)).fetchone()
+        return row["state"] if row else ""
 
+    def is_cancelled(self, upload_id: str) -> bool:
+        """Tell whether somebody has cancelled an upload."""
+        row = self._db.execute("SELECT cancelled FROM claims WHERE upload_id = ?", (upload_id,)).fetchone()
+        return bool(row and row["cancelled"])
 
-def settle_claims(db: sqlite3.Connection) -> Iterator[tuple[Event[UploadRequested], DatasetRefused]]:
-    """Judge all that are not judged yet, in the order in which they were heard; yield those that are refused.
+    def settle_claims(self) -> Iterator[tuple[Event[UploadRequested], DatasetRefused]]:
+        """Judge all that are not judged yet, in the order in which they were heard; yield those that are refused.
 
-    An upload whose dataset was ensured before, as the log says, comes first: it may have written already.
-    """
-    rows = db.execute(
-        "SELECT u.request, u.dataset_id FROM claims c JOIN uploads u USING (upload_id) WHERE c.state = 'wanted'"
-        " ORDER BY u.dataset_id = '', c.number"
-    ).fetchall()
-    for row in rows:
-        event = cast("Event[UploadRequested]", decode(row["request"]))
-        refusal = None if row["dataset_id"] else _judge(db, event)
-        set_claim_state(db, event.data.upload_id, "refused" if refusal else "open")
-        if refusal:
-            yield event, refusal
+        An upload whose dataset was ensured before, as the log says, comes first: it may have written already.
+        """
+        rows = self._db.execute(
+            "SELECT u.request, u.dataset_id FROM claims c JOIN uploads u USING (upload_id) WHERE c.state = 'wanted'"
+            " ORDER BY u.dataset_id = '', c.number"
+        ).fetchall()
+        for row in rows:
+            event = cast("Event[UploadRequested]", decode(row["request"]))
+            refusal = None if row["dataset_id"] else self._judge(event)
+            self.set_claim_state(event.data.upload_id, "refused" if refusal else "open")
+            if refusal:
+                yield event, refusal
 
+    def _judge(self, event: Event[UploadRequested]) -> DatasetRefused | None:
+        wanted = event.data
+        me = owner_key(wanted.requested_by.id, event.station.key)
+        others = [
+            one
+            for one in self.claims_of(wanted.investigation, wanted.dataset.name)
+            if one.upload_id != wanted.upload_id
+        ]
+        holders = [one for one in others if one.state in _HOLD]
+        if any(one.state == "complete" for one in holders):
+            return _refusal(wanted, *complete_refusal(wanted.dataset.name), ANOTHER_NAME)
+        mine = {one.upload_id for one in others if one.owner == me and one.state in _GOES_ON}
+        if any(one.upload_id not in wanted.continues for one in holders) or not mine.issuperset(wanted.continues):
+            detail = f"The dataset {wanted.dataset.name} belongs to another upload, so nothing can be added to it."
+            return _refusal(wanted, "dataset-in-use", detail, ANOTHER_NAME)
+        if any(one.at_work for one in holders):
+            detail = f"Another upload of yours is still writing to the dataset {wanted.dataset.name}."
+            hint = "Cancel that upload first, or choose another dataset name."
+            return _refusal(wanted, "dataset-in-use", detail, hint)
+        for one in holders:
+            self.set_claim_state(one.upload_id, "continued")
+            self._db.execute("UPDATE uploads SET state = 'continued' WHERE upload_id = ?", (one.upload_id,))
+        return None
 
-def claim_state(db: sqlite3.Connection, upload_id: str) -> str:
-    """Return how an upload stands with its dataset, "" where nothing is known of it."""
-    row = db.execute("SELECT state FROM claims WHERE upload_id = ?", (upload_id,)).fetchone()
-    return row["state"] if row else ""
-
-
-def is_cancelled(db: sqlite3.Connection, upload_id: str) -> bool:
-    """Tell whether somebody has cancelled an upload."""
-    row = db.execute("SELECT cancelled FROM claims WHERE upload_id = ?", (upload_id,)).fetchone()
-    return bool(row and row["cancelled"])
+    def claims_of(self, investigation: str, name: str) -> list[DatasetClaim]:
+        """Return all claims to a dataset, in the order in which they were heard."""
+        rows = self._db.execute(
+            "SELECT * FROM claims WHERE investigation = ? AND name = ? ORDER BY number", (investigation, _key(name))
+        ).fetchall()
+        return [
+            DatasetClaim(row["upload_id"], row["person"], row["station"], row["state"], bool(row["cancelled"]))
+            for row in rows
+        ]
 
 
 def complete_refusal(dataset: str) -> tuple[str, str]:
     """Say that a dataset takes nothing more: reason and sentence."""
     return "dataset-complete", f"The dataset {dataset} is already complete, so nothing more can be added to it."
-
-
-def _judge(db: sqlite3.Connection, event: Event[UploadRequested]) -> DatasetRefused | None:
-    wanted = event.data
-    me = owner_key(wanted.requested_by.id, event.station.key)
-    others = [
-        one for one in _claims(db, wanted.investigation, wanted.dataset.name) if one.upload_id != wanted.upload_id
-    ]
-    holders = [one for one in others if one.state in _HOLD]
-    if any(one.state == "complete" for one in holders):
-        return _refusal(wanted, *complete_refusal(wanted.dataset.name), ANOTHER_NAME)
-    mine = {one.upload_id for one in others if one.owner == me and one.state in _GOES_ON}
-    if any(one.upload_id not in wanted.continues for one in holders) or not mine.issuperset(wanted.continues):
-        detail = f"The dataset {wanted.dataset.name} belongs to another upload, so nothing can be added to it."
-        return _refusal(wanted, "dataset-in-use", detail, ANOTHER_NAME)
-    if any(one.at_work for one in holders):
-        detail = f"Another upload of yours is still writing to the dataset {wanted.dataset.name}."
-        return _refusal(wanted, "dataset-in-use", detail, "Cancel that upload first, or choose another dataset name.")
-    for one in holders:
-        set_claim_state(db, one.upload_id, "continued")
-        db.execute("UPDATE uploads SET state = 'continued' WHERE upload_id = ?", (one.upload_id,))
-    return None
 
 
 def _refusal(wanted: UploadRequested, reason: str, detail: str, hint: str) -> DatasetRefused:
@@ -174,7 +190,7 @@ def claim_lookup(store: Store, investigation: str) -> Callable[[str], list[Datas
 
     def of(name: str) -> list[DatasetClaim]:
         with store.reading() as db:
-            return _claims(db, investigation, name)
+            return DatasetClaims(db).claims_of(investigation, name)
 
     return of
 
@@ -254,16 +270,6 @@ def _suggest(held: Callable[[str], list[DatasetClaim]], find: Callable[[str], Da
         if not any(one.state != "rejected" for one in held(candidate)) and not find(candidate):
             return candidate
     return ""
-
-
-def _claims(db: sqlite3.Connection, investigation: str, name: str) -> list[DatasetClaim]:
-    rows = db.execute(
-        "SELECT * FROM claims WHERE investigation = ? AND name = ? ORDER BY number", (investigation, _key(name))
-    ).fetchall()
-    return [
-        DatasetClaim(row["upload_id"], row["person"], row["station"], row["state"], bool(row["cancelled"]))
-        for row in rows
-    ]
 
 
 def _key(name: str) -> str:

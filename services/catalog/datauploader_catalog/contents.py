@@ -23,10 +23,12 @@ from datauploader.contracts import (
 from datauploader.contracts.batching import split
 from datauploader.reliability import Outbox, Store
 from datauploader.runtime.crash_points import crash_point
-from datauploader_catalog import ledger, metadata, objections, ports
+from datauploader_catalog import ports
 from datauploader_catalog.domain.apart import attempt, send_apart
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
-from datauploader_catalog.objections import UNSURE, GracePeriod, Subject, is_away
+from datauploader_catalog.ledger import DatafileTable, WantedDataset
+from datauploader_catalog.metadata import PendingMetadata, PendingMetadataTable
+from datauploader_catalog.objections import UNSURE, GracePeriod, Objections, Subject, is_away
 
 log = structlog.get_logger()
 
@@ -55,7 +57,7 @@ class DatasetContents:
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
         self._grace, self._stopping = grace, stopping
 
-    def register_files(self, request: Event[EventData], upload: ledger.WantedDataset, dataset_id: str) -> None:
+    def register_files(self, request: Event[EventData], upload: WantedDataset, dataset_id: str) -> None:
         """Register stored files in batches until none is left.
 
         Raises:
@@ -71,8 +73,8 @@ class DatasetContents:
 
         while not self._stopping():
             with self._store.reading() as db:
-                batch = ledger.wanted_files(db, wanted.upload_id, BATCH)
-                known = objections.refused_datafiles(db, wanted.upload_id)
+                batch = DatafileTable(db).wanted_files(wanted.upload_id, BATCH)
+                known = Objections(db).refused_datafiles(wanted.upload_id)
             if not batch:
                 return
             again = [[one] for one in batch if one.file.raw in known]
@@ -89,7 +91,7 @@ class DatasetContents:
         upload_id = request.data.upload_id
         while not self._stopping():
             with self._store.reading() as db:
-                rows = metadata.pending_metadata(db, upload_id, 100)
+                rows = PendingMetadataTable(db).pending_metadata(upload_id, 100)
             if not rows:
                 return None
             for row in rows:
@@ -103,10 +105,10 @@ class DatasetContents:
     def _registered(self, request: Event[EventData], dataset_id: str, batch: Sequence[StoredFile]) -> None:
         upload_id = request.data.upload_id
         with self._store.transaction() as db:
-            ledger.mark_registered(db, upload_id, batch)
+            DatafileTable(db).mark_registered(upload_id, batch)
             for receipt, identity in receipts.of_catalogued(upload_id, dataset_id, batch):
                 Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
-            taken = set(objections.settle_datafiles(db, upload_id, (stored.file.raw for stored in batch)))
+            taken = set(Objections(db).settle_datafiles(upload_id, (stored.file.raw for stored in batch)))
             refusals = [RefusedFile(file=s.file, what="datafile", detail="") for s in batch if s.file.raw in taken]
             self._say(db, request, dataset_id, refusals)
         crash_point("catalog.registered-noted")
@@ -122,13 +124,13 @@ class DatasetContents:
             hint=RENAME if final else f"{RARELY} Ask the user office.",
         )  # fmt: skip
         with self._store.transaction() as db:
-            ledger.set_datafile_aside(db, request.data.upload_id, stored)
+            DatafileTable(db).set_datafile_aside(request.data.upload_id, stored)
             subject = Subject(request.data.upload_id, stored.file.raw, "datafile")
-            if objections.note_objection(db, subject, error, self._grace, since):
+            if Objections(db).note_objection(subject, error, self._grace, since):
                 self._say(db, request, dataset_id, [refusal])
         self._outbox.wake()
 
-    def _attach(self, wanted: UploadRequested, dataset_id: str, row: metadata.PendingMetadata) -> CatalogError | None:
+    def _attach(self, wanted: UploadRequested, dataset_id: str, row: PendingMetadata) -> CatalogError | None:
         """Attach one row as far as the catalogue takes it; return what it does not take, or why none at all."""
         path = _path(wanted, row.stored) if row.stored else None
         lasts = self._grace.has_ended(row.attempts, row.since, time.time())
@@ -141,7 +143,7 @@ class DatasetContents:
             return BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more")
 
     def _attached(
-        self, request: Event[EventData], dataset_id: str, row: metadata.PendingMetadata, error: CatalogError | None
+        self, request: Event[EventData], dataset_id: str, row: PendingMetadata, error: CatalogError | None
     ) -> None:
         upload_id = request.data.upload_id
         subject = row.subject(upload_id)
@@ -153,17 +155,18 @@ class DatasetContents:
                 db.execute("DELETE FROM parameters WHERE id = ?", (row.id,))
             else:
                 db.execute("UPDATE parameters SET aside = 1 WHERE id = ?", (row.id,))
+            objections = Objections(db)
             tell = (
-                objections.settle_objection(db, subject)
+                objections.settle_objection(subject)
                 if error is None
-                else objections.note_objection(db, subject, error, self._grace)
+                else objections.note_objection(subject, error, self._grace)
             )
             if tell:
                 self._tell_of_metadata(db, request, dataset_id, row, str(error or "")[:2000], final=final)
         self._outbox.wake()
 
     def _tell_of_metadata(
-        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: metadata.PendingMetadata,
+        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: PendingMetadata,
         detail: str, *, final: bool,
     ) -> None:  # fmt: skip
         """Say what of a file's metadata, or of the dataset's own, is not taken; "" takes it back."""

@@ -24,10 +24,11 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
-from datauploader_catalog import description_queue, objections, ports
+from datauploader_catalog import ports
 from datauploader_catalog.contents import attach
+from datauploader_catalog.description_queue import DescriptionQueue, QueuedDescription
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
-from datauploader_catalog.objections import LONGEST_PAUSE_S, RARE_S, GracePeriod, is_away, pause_s, rare_s
+from datauploader_catalog.objections import LONGEST_PAUSE_S, RARE_S, GracePeriod, Objections, is_away, pause_s, rare_s
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ DATASET_PAUSE_S = 1.0
 """How often it is looked whether the dataset is there that a description waits for."""
 
 
-def outcome_event(description: description_queue.QueuedDescription, refusal: str = "") -> EventData:
+def outcome_event(description: QueuedDescription, refusal: str = "") -> EventData:
     """Say what has become of a description."""
     data, event = description.event.data, description.event
     said = {"word": event.id, "said": event.time, "sequence": event.sequence, "refusal": refusal[:2000]}
@@ -71,7 +72,7 @@ class DescriptionSync:
     def lasting(self) -> Sequence[str]:
         """Why descriptions wait that have waited too long."""
         with self._store.reading() as db:
-            since = description_queue.oldest_waiting(db, time.time() - self._grace.seconds)
+            since = DescriptionQueue(db).oldest_waiting(time.time() - self._grace.seconds)
         troubles = self._trouble.copy()
         return tuple(f"A description waits: {troubles[subject]}" for subject in since if subject in troubles)
 
@@ -114,15 +115,16 @@ class DescriptionSync:
         """Tell one description; return how long to wait for the next."""
         now = time.time()
         with self._store.reading() as db:
-            description = description_queue.next_description(db, now, self._longest_s)
-            due, waiting = description_queue.next_description_due(db), description_queue.has_waiting_descriptions(db)
+            queue = DescriptionQueue(db)
+            description = queue.next_description(now, self._longest_s)
+            due, waiting = queue.next_description_due(), queue.has_waiting_descriptions()
         if description is not None:
             self._tell(description)
             return 0.0
         pause = LONGEST_PAUSE_S if due is None else min(due - now, LONGEST_PAUSE_S)
         return min(pause, DATASET_PAUSE_S) if waiting else pause
 
-    def _tell(self, description: description_queue.QueuedDescription) -> None:
+    def _tell(self, description: QueuedDescription) -> None:
         try:
             refused = self._ask_catalogue(description)
         except CatalogueRefused as error:
@@ -142,10 +144,10 @@ class DescriptionSync:
             log.warning("description_refused", subject=description.subject, problem=str(refused))
         self._told(description, str(refused or "")[:2000])
 
-    def _ask_catalogue(self, description: description_queue.QueuedDescription) -> CatalogError | None:
+    def _ask_catalogue(self, description: QueuedDescription) -> CatalogError | None:
         """Say it to the catalogue; saying it twice changes nothing. Return what it does not take of the metadata."""
         with self._store.reading() as db:
-            if description_queue.is_outdated(db, description):
+            if DescriptionQueue(db).is_outdated(description):
                 return None
         data, refused = description.event.data, None
         by = data.requested_by.id
@@ -158,13 +160,13 @@ class DescriptionSync:
         crash_point("catalog.annotated")
         return refused
 
-    def _told(self, description: description_queue.QueuedDescription, refusal: str = "") -> None:
+    def _told(self, description: QueuedDescription, refusal: str = "") -> None:
         fact = outcome_event(description, refusal)
         identity = natural_id(type(fact), description.subject, description.event.id, refusal)
         with self._store.transaction() as db:
-            if description_queue.mark_told(db, description, refusal):
+            if DescriptionQueue(db).mark_told(description, refusal):
                 Outbox.put(db, description.event.follow(fact, service="catalog", id=identity))
-                if description.dataset_id and objections.supersede_metadata(db, description.event.data.upload_id):
+                if description.dataset_id and Objections(db).supersede_metadata(description.event.data.upload_id):
                     over = DatasetPartlyRefused(
                         upload_id=description.event.data.upload_id, dataset_id=description.dataset_id, metadata=""
                     )
@@ -175,12 +177,12 @@ class DescriptionSync:
             "description_synced", subject=description.subject, description=description.event.id, refused=bool(refusal)
         )
 
-    def _later(self, description: description_queue.QueuedDescription, error: CatalogError) -> None:
+    def _later(self, description: QueuedDescription, error: CatalogError) -> None:
         stays = not is_away(error) and self._grace.has_ended(description.attempts, description.since, time.time())
         wait = rare_s(description.attempts) if stays else pause_s(description.attempts, error.retry_after)
         self._longest_s = max(self._longest_s, wait)
         with self._store.transaction() as db:
-            description_queue.postpone_description(db, description, time.time() + wait)
+            DescriptionQueue(db).postpone_description(description, time.time() + wait)
         if self._trouble.get(description.subject) != str(error):
             log.warning("description_retry_scheduled", subject=description.subject, problem=str(error), retry_in_s=wait)
         self._trouble[description.subject] = str(error)

@@ -23,8 +23,13 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
 from datauploader.messaging import Dispatcher, UnitOfWork
-from datauploader_catalog import audits, claims, description_queue, ledger, metadata, objections
+from datauploader_catalog.audits import AwaitedAudits
+from datauploader_catalog.claims import DatasetClaims
+from datauploader_catalog.description_queue import DescriptionQueue
 from datauploader_catalog.description_sync import outcome_event
+from datauploader_catalog.ledger import DatafileTable, OwningStations, SealTable, WantedDatasets
+from datauploader_catalog.metadata import PendingMetadataTable
+from datauploader_catalog.objections import Objections
 
 D = TypeVar("D", bound=EventData)
 
@@ -59,8 +64,8 @@ def from_owning_station(handler: Callable[[UnitOfWork, Event[D]], None]) -> Call
     """
 
     def handle(unit: UnitOfWork, event: Event[D]) -> None:
-        home = ledger.assign_home(unit.db, event)
-        if home != event.station.key and ledger.is_requested(unit.db, event.data.upload_id):
+        home = OwningStations(unit.db).assign_home(event)
+        if home != event.station.key and WantedDatasets(unit.db).is_requested(event.data.upload_id):
             raise _foreign(event, home)
         if home != event.station.key:
             raise RequestMissing(event.data.upload_id)
@@ -75,12 +80,13 @@ def _foreign(event: Event[EventData], home: str) -> Park:
 
 def requested(unit: UnitOfWork, event: Event[UploadRequested]) -> None:
     """A dataset is wanted; an upload that was asked for already does not change its station."""
-    home = ledger.assign_home(unit.db, event)
-    if home != event.station.key and not ledger.move_upload(unit.db, event):
+    stations = OwningStations(unit.db)
+    home = stations.assign_home(event)
+    if home != event.station.key and not stations.move_upload(event):
         raise _foreign(event, home)
-    if ledger.add_upload(unit.db, event):
-        ledger.drop_strangers(unit.db, event)
-    claims.add_claim(unit.db, event)
+    if WantedDatasets(unit.db).add_upload(event):
+        DatafileTable(unit.db).drop_strangers(event)
+    DatasetClaims(unit.db).add_claim(event)
 
 
 def controlled(unit: UnitOfWork, event: Event[UploadControlled]) -> None:
@@ -90,19 +96,19 @@ def controlled(unit: UnitOfWork, event: Event[UploadControlled]) -> None:
     """
     upload_id = event.data.upload_id
     if event.data.action == "cancel":
-        claims.cancel_claim(unit.db, upload_id)
+        DatasetClaims(unit.db).cancel_claim(upload_id)
     if event.data.action == "retry":
-        audits.forget_audit(unit.db, upload_id)
-        objections.retry_objections(unit.db, upload_id, (file.raw for file in event.data.files))
+        AwaitedAudits(unit.db).forget_audit(upload_id)
+        Objections(unit.db).retry_objections(upload_id, (file.raw for file in event.data.files))
         unit.db.execute("UPDATE uploads SET due = 0 WHERE upload_id = ?", (upload_id,))
         query = "UPDATE uploads SET state = 'wanted', due = 0, attempts = 0 WHERE upload_id = ? AND state = 'refused'"
         if unit.db.execute(query, (upload_id,)).rowcount:
-            claims.set_claim_state(unit.db, upload_id, "wanted")
+            DatasetClaims(unit.db).set_claim_state(upload_id, "wanted")
 
 
 def rejected(unit: UnitOfWork, event: Event[UploadRejected]) -> None:
     """The station cannot do the upload, so that its dataset's name is free."""
-    claims.set_claim_state(unit.db, event.data.upload_id, "rejected")
+    DatasetClaims(unit.db).set_claim_state(event.data.upload_id, "rejected")
 
 
 def said_before(unit: UnitOfWork, event: Event[DatasetEnsured] | Event[DatasetCompleted]) -> None:
@@ -113,10 +119,10 @@ def said_before(unit: UnitOfWork, event: Event[DatasetEnsured] | Event[DatasetCo
 
 def stored(unit: UnitOfWork, event: Event[FileStored]) -> None:
     """Files are on the storage; the receipts of those that are registered already are sent once more."""
-    asked = ledger.find_destination(unit.db, event.data.upload_id)
+    asked = WantedDatasets(unit.db).find_destination(event.data.upload_id)
     if asked is not None and (why := event.data.forbidden(asked)):
         raise Park(why)
-    known = ledger.add_stored(unit.db, event.data.upload_id, event.data.files)
+    known = DatafileTable(unit.db).add_stored(event.data.upload_id, event.data.files)
     if not known:
         return
     row = unit.db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (event.data.upload_id,)).fetchone()
@@ -126,19 +132,21 @@ def stored(unit: UnitOfWork, event: Event[FileStored]) -> None:
 
 def sealed(unit: UnitOfWork, event: Event[UploadSealed]) -> None:
     """The manifest is complete."""
-    ledger.add_seal(unit.db, event)
+    SealTable(unit.db).add_seal(event)
 
 
 def audited(unit: UnitOfWork, event: Event[AuditReported]) -> None:
     """The storage was compared with a manifest."""
-    audits.note_report(unit.db, event.data)
+    AwaitedAudits(unit.db).note_report(event.data)
 
 
 def extracted(unit: UnitOfWork, event: Event[MetadataExtracted]) -> None:
     """A harvester has read something in files."""
     for item in event.data.files:
         if item.parameters:
-            metadata.add_metadata(unit.db, event.data.upload_id, item.file, item.parameters, event.data.harvester)
+            PendingMetadataTable(unit.db).add_metadata(
+                event.data.upload_id, item.file, item.parameters, event.data.harvester
+            )
 
 
 def described(unit: UnitOfWork, event: Event[DatasetDescribed] | Event[InvestigationDescribed]) -> None:
@@ -146,7 +154,7 @@ def described(unit: UnitOfWork, event: Event[DatasetDescribed] | Event[Investiga
 
     A description that a later one has overtaken gets the answer of that one, and waits with it until there is one.
     """
-    description = description_queue.enqueue_description(unit.db, event)
+    description = DescriptionQueue(unit.db).enqueue_description(event)
     if description.told:
         fact = outcome_event(description, description.refusal)
         unit.follow(

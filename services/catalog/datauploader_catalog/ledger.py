@@ -20,6 +20,7 @@ from datauploader.contracts import (
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.reliability import Schema
 from datauploader_catalog import audits, objections
+from datauploader_catalog.objections import Objections
 
 log = structlog.get_logger()
 
@@ -99,250 +100,268 @@ class WantedDataset:
     told_at: float
 
 
-def assign_home(db: sqlite3.Connection, event: Event[EventData]) -> str:
-    """Return the station that an upload belongs to: the one that was heard of first."""
-    upload_id = event.data.upload_id
-    station = station_of(db, upload_id) or event.station.key
-    db.execute("INSERT OR IGNORE INTO homes VALUES (?, ?)", (upload_id, station))
-    return station
-
-
-def station_of(db: sqlite3.Connection, upload_id: str) -> str | None:
-    """Return the station that alone may speak about an upload; None where nothing was heard of it."""
-    known = db.execute("SELECT station FROM homes WHERE upload_id = ?", (upload_id,)).fetchone()
-    if known is not None:
-        return str(known["station"])
-    request = db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    return decode(request["request"]).station.key if request else None
-
-
-def is_requested(db: sqlite3.Connection, upload_id: str) -> bool:
-    """Tell whether the request of an upload is here."""
-    return db.execute("SELECT 1 FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone() is not None
-
-
-def dataset_of(db: sqlite3.Connection, upload_id: str) -> str:
-    """Return the dataset that the catalogue has made for an upload, "" where there is none yet."""
-    row = db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    return str(row["dataset_id"]) if row else ""
-
-
-def is_ensured(db: sqlite3.Connection, upload_id: str) -> bool:
-    """Tell whether the upload may write its dataset, which the catalogue has."""
-    row = db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    return row is not None and row["state"] in ("ensured", "completed")
-
-
-def move_upload(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
-    """Give an upload that nobody has asked for yet to the station of this request, without what others said of it."""
-    upload_id = event.data.upload_id
-    if is_requested(db, upload_id):
-        return False
-    for table in ("datafiles", "seals", "parameters"):
-        db.execute(f"DELETE FROM {table} WHERE upload_id = ?", (upload_id,))  # noqa: S608 - three names of ours
-    db.execute("UPDATE homes SET station = ? WHERE upload_id = ?", (event.station.key, upload_id))
-    return True
-
-
-def add_upload(db: sqlite3.Connection, event: Event[UploadRequested]) -> bool:
-    """Remember that this dataset is wanted; a repeated request changes nothing. Return whether it is the first."""
-    query = "INSERT OR IGNORE INTO uploads (upload_id, request, state) VALUES (?, ?, 'wanted')"
-    return db.execute(query, (event.data.upload_id, encode(event))).rowcount == 1
-
-
-def find_destination(db: sqlite3.Connection, upload_id: str) -> Destination | None:
-    """Return where the upload goes that was asked for; None where its request is not here."""
-    row = db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    if row is None:
-        return None
-    request = decode(row["request"]).data
-    assert isinstance(request, UploadRequested)
-    return request.destination
-
-
-def drop_strangers(db: sqlite3.Connection, event: Event[UploadRequested]) -> None:
-    """Forget what was said to be stored before the request was here, and lies where the upload does not go."""
-    below = f"{event.data.destination.location}/"
-    for row in db.execute("SELECT path, stored FROM datafiles WHERE upload_id = ?", (event.data.upload_id,)).fetchall():
-        if not (name := StoredFile.model_validate_json(row["stored"]).object).startswith(below):
-            log.error(
-                "object_owned_by_another_upload", upload_id=event.data.upload_id, object=name, belongs_below=below
-            )
-            key = event.data.upload_id, row["path"]
-            db.execute("DELETE FROM datafiles WHERE upload_id = ? AND path = ?", key)
-
-
-def add_seal(db: sqlite3.Connection, event: Event[UploadSealed]) -> None:
-    """Remember the manifest; the latest one counts, in whatever order they arrive."""
-    seal = event.data
-    db.execute(
-        "INSERT INTO seals (upload_id, files, bytes, manifest_sha256, time, number) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (upload_id) DO UPDATE SET files = excluded.files, bytes = excluded.bytes,"
-        " manifest_sha256 = excluded.manifest_sha256, time = excluded.time, number = excluded.number"
-        " WHERE excluded.number > seals.number",
-        (seal.upload_id, seal.files, seal.bytes, seal.manifest_sha256, event.time.isoformat(), event.order),
-    )
-    # a station that says it once more has not heard that the dataset is complete: so it is completed, and said, again
-    db.execute(
-        "UPDATE uploads SET state = 'ensured', due = 0 WHERE upload_id = ? AND state = 'completed'", (seal.upload_id,)
-    )
-
-
-def sealed_at(db: sqlite3.Connection, upload_id: str) -> int | None:
-    """Return the order of the latest seal, None where there is none."""
-    row = db.execute("SELECT number FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
-    return row and int(row[0])
-
-
-def add_stored(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile]) -> list[StoredFile]:
-    """Remember stored versions, the newest of each path; return those that are registered already."""
-    known: list[StoredFile] = []
-    for stored in files:
-        file = stored.file
-        row = db.execute(
-            "SELECT revision, sha256, stored, registered FROM datafiles WHERE upload_id = ? AND path = ?",
-            (upload_id, file.raw),
-        ).fetchone()
-        if row and row["registered"] and StoredFile.model_validate_json(row["stored"]).file.key == file.key:
-            if row["registered"] != objections.SET_ASIDE:
-                known.append(stored)
-        elif row is None or file.revision >= row["revision"]:
-            db.execute(
-                "INSERT OR REPLACE INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0)",
-                (upload_id, file.raw, file.revision, file.size, file.sha256, stored.model_dump_json(exclude_none=True)),
-            )
-    return known
-
-
-def known_files(db: sqlite3.Connection, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool]]:
-    """Go through stored versions in order of their paths, and whether each is registered."""
-    query = "SELECT stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
-    for row in db.execute(query, (upload_id, after, most)):
-        yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1
-
-
-def next_upload(db: sqlite3.Connection, now: float, busy: Iterable[str]) -> WantedDataset | None:
-    """Return an upload that has something to be told to the catalogue now, the one that waits longest first.
-
-    Each kind of work has an index of its own, so that finished uploads are not gone through. What is returned can be
-    done: a sealed dataset only where no datafile is set aside, nobody has cancelled and the storage was looked at.
-    """
-    skip = tuple(busy)
-    marks = ",".join("?" * len(skip))
-    row = db.execute(
-        f"""
-        WITH RECURSIVE with_files (upload_id) AS (
-            SELECT min(upload_id) FROM datafiles INDEXED BY datafiles_wanted WHERE registered = 0
-            UNION ALL SELECT (
-                SELECT min(d.upload_id) FROM datafiles d INDEXED BY datafiles_wanted
-                WHERE d.registered = 0 AND d.upload_id > with_files.upload_id
-            ) FROM with_files WHERE with_files.upload_id IS NOT NULL
-        ), with_parameters (upload_id) AS (
-            SELECT min(upload_id) FROM parameters INDEXED BY parameters_wanted WHERE aside = 0
-            UNION ALL SELECT (
-                SELECT min(p.upload_id) FROM parameters p INDEXED BY parameters_wanted
-                WHERE p.aside = 0 AND p.upload_id > with_parameters.upload_id
-            ) FROM with_parameters WHERE with_parameters.upload_id IS NOT NULL
-        ), with_work (upload_id) AS (
-            SELECT upload_id FROM uploads INDEXED BY uploads_open WHERE state IN ('wanted', 'ensured') AND (
-                state = 'wanted' OR EXISTS (
-                    SELECT 1 FROM seals s WHERE s.upload_id = uploads.upload_id
-                    AND (
-                        SELECT count(*) = s.files AND total(d.registered <> 1) = 0 FROM datafiles d
-                        WHERE d.upload_id = s.upload_id
-                    )
-                    AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.upload_id = s.upload_id AND c.cancelled = 1)
-                    AND NOT EXISTS (
-                        SELECT 1 FROM audits a WHERE a.upload_id = s.upload_id AND a.manifest_sha256 = s.manifest_sha256
-                        AND (a.state = 'differs' OR (a.state = 'asked' AND a.due > ?1))
-                    )
-                )
-            )
-            UNION SELECT upload_id FROM with_files
-            UNION SELECT upload_id FROM with_parameters WHERE EXISTS (
-                SELECT 1 FROM parameters p CROSS JOIN datafiles d USING (upload_id, path)
-                WHERE p.upload_id = with_parameters.upload_id AND p.aside = 0 AND d.registered = 1
-                UNION ALL SELECT 1 FROM parameters p
-                WHERE p.upload_id = with_parameters.upload_id AND p.aside = 0 AND p.path = x''
-            )
-        )
-        SELECT u.* FROM with_work CROSS JOIN uploads u USING (upload_id)
-        WHERE u.due <= ?1 AND u.state NOT IN ('refused', 'continued') AND u.upload_id NOT IN ({marks})
-        ORDER BY u.due LIMIT 1
-        """,  # noqa: S608 - only question marks
-        (now, *skip),
-    ).fetchone()
-    return row and _upload(row)
-
-
-def cap_upload_waits(db: sqlite3.Connection, now: float) -> None:
-    """Let nothing wait longer than its own pause: what does was put off by a clock that has been put right since."""
-    db.execute(f"UPDATE uploads INDEXED BY uploads_later SET due = 0 WHERE {_TOO_LATE}", (now, _PAUSE_S))  # noqa: S608 - ours
-
-
-def find_upload(db: sqlite3.Connection, upload_id: str) -> WantedDataset | None:
-    """Return an upload as it is now."""
-    row = db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
-    return row and _upload(row)
-
-
-def is_put_off(db: sqlite3.Connection, now: float) -> bool:
-    """Tell whether anything waits longer than that."""
-    query = f"SELECT 1 FROM uploads INDEXED BY uploads_later WHERE {_TOO_LATE} LIMIT 1"  # noqa: S608 - ours
-    return db.execute(query, (now, _PAUSE_S)).fetchone() is not None
-
-
 _PAUSE_S = objections.LONGEST_PAUSE_S
 """Of a row whose own pause an earlier release did not write."""
 _TOO_LATE = "due > 0 AND due > ?1 AND due > ?1 + max(pause, ?2)"
 
 
-def next_attempt_due(db: sqlite3.Connection, now: float) -> float | None:
-    """Return when the next upload that waits for its next attempt is due."""
-    # the first bound is the one that is sought: the other only says that the index holds it
-    query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0"
-    query += " AND state NOT IN ('refused', 'continued')"
-    asked = "SELECT min(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked' AND due > ?"
-    times = [*(db.execute(one, (now,)).fetchone()[0] for one in (query, asked)), objections.next_objection_due(db)]
-    return min((moment for moment in times if moment is not None), default=None)
+class OwningStations:
+    """The station that alone may speak about an upload: the table `homes`, inside the caller's transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def assign_home(self, event: Event[EventData]) -> str:
+        """Return the station that an upload belongs to: the one that was heard of first."""
+        upload_id = event.data.upload_id
+        station = self.station_of(upload_id) or event.station.key
+        self._db.execute("INSERT OR IGNORE INTO homes VALUES (?, ?)", (upload_id, station))
+        return station
+
+    def station_of(self, upload_id: str) -> str | None:
+        """Return the station that alone may speak about an upload; None where nothing was heard of it."""
+        known = self._db.execute("SELECT station FROM homes WHERE upload_id = ?", (upload_id,)).fetchone()
+        if known is not None:
+            return str(known["station"])
+        request = self._db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        return decode(request["request"]).station.key if request else None
+
+    def move_upload(self, event: Event[UploadRequested]) -> bool:
+        """Give an upload that nobody has asked for yet to the station of this request, without what others said."""
+        upload_id = event.data.upload_id
+        if WantedDatasets(self._db).is_requested(upload_id):
+            return False
+        for table in ("datafiles", "seals", "parameters"):
+            self._db.execute(f"DELETE FROM {table} WHERE upload_id = ?", (upload_id,))  # noqa: S608 - three names of ours
+        self._db.execute("UPDATE homes SET station = ? WHERE upload_id = ?", (event.station.key, upload_id))
+        return True
 
 
-def wanted_files(db: sqlite3.Connection, upload_id: str, most: int) -> list[StoredFile]:
-    """Return stored versions that the catalogue does not know yet."""
-    rows = db.execute(
-        "SELECT stored FROM datafiles WHERE upload_id = ? AND registered = 0 LIMIT ?", (upload_id, most)
-    ).fetchall()
-    return [StoredFile.model_validate_json(row["stored"]) for row in rows]
+class WantedDatasets:
+    """The work queue of uploads: the table `uploads`, inside the caller's transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def add_upload(self, event: Event[UploadRequested]) -> bool:
+        """Remember that this dataset is wanted; a repeated request changes nothing. Return whether it is the first."""
+        query = "INSERT OR IGNORE INTO uploads (upload_id, request, state) VALUES (?, ?, 'wanted')"
+        return self._db.execute(query, (event.data.upload_id, encode(event))).rowcount == 1
+
+    def is_requested(self, upload_id: str) -> bool:
+        """Tell whether the request of an upload is here."""
+        return self._db.execute("SELECT 1 FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone() is not None
+
+    def dataset_of(self, upload_id: str) -> str:
+        """Return the dataset that the catalogue has made for an upload, "" where there is none yet."""
+        row = self._db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        return str(row["dataset_id"]) if row else ""
+
+    def is_ensured(self, upload_id: str) -> bool:
+        """Tell whether the upload may write its dataset, which the catalogue has."""
+        row = self._db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        return row is not None and row["state"] in ("ensured", "completed")
+
+    def find_destination(self, upload_id: str) -> Destination | None:
+        """Return where the upload goes that was asked for; None where its request is not here."""
+        row = self._db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        if row is None:
+            return None
+        request = decode(row["request"]).data
+        assert isinstance(request, UploadRequested)
+        return request.destination
+
+    def find_upload(self, upload_id: str) -> WantedDataset | None:
+        """Return an upload as it is now."""
+        row = self._db.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+        return row and _upload(row)
+
+    def next_upload(self, now: float, busy: Iterable[str]) -> WantedDataset | None:
+        """Return an upload that has something to be told to the catalogue now, the one that waits longest first.
+
+        Each kind of work has an index of its own, so that finished uploads are not gone through. What is returned can
+        be done: a sealed dataset only where no datafile is set aside, nobody cancelled, the storage was looked at.
+        """
+        skip = tuple(busy)
+        marks = ",".join("?" * len(skip))
+        row = self._db.execute(
+            f"""
+            WITH RECURSIVE with_files (upload_id) AS (
+                SELECT min(upload_id) FROM datafiles INDEXED BY datafiles_wanted WHERE registered = 0
+                UNION ALL SELECT (
+                    SELECT min(d.upload_id) FROM datafiles d INDEXED BY datafiles_wanted
+                    WHERE d.registered = 0 AND d.upload_id > with_files.upload_id
+                ) FROM with_files WHERE with_files.upload_id IS NOT NULL
+            ), with_parameters (upload_id) AS (
+                SELECT min(upload_id) FROM parameters INDEXED BY parameters_wanted WHERE aside = 0
+                UNION ALL SELECT (
+                    SELECT min(p.upload_id) FROM parameters p INDEXED BY parameters_wanted
+                    WHERE p.aside = 0 AND p.upload_id > with_parameters.upload_id
+                ) FROM with_parameters WHERE with_parameters.upload_id IS NOT NULL
+            ), with_work (upload_id) AS (
+                SELECT upload_id FROM uploads INDEXED BY uploads_open WHERE state IN ('wanted', 'ensured') AND (
+                    state = 'wanted' OR EXISTS (
+                        SELECT 1 FROM seals s WHERE s.upload_id = uploads.upload_id
+                        AND (
+                            SELECT count(*) = s.files AND total(d.registered <> 1) = 0 FROM datafiles d
+                            WHERE d.upload_id = s.upload_id
+                        )
+                        AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.upload_id = s.upload_id AND c.cancelled = 1)
+                        AND NOT EXISTS (
+                            SELECT 1 FROM audits a
+                            WHERE a.upload_id = s.upload_id AND a.manifest_sha256 = s.manifest_sha256
+                            AND (a.state = 'differs' OR (a.state = 'asked' AND a.due > ?1))
+                        )
+                    )
+                )
+                UNION SELECT upload_id FROM with_files
+                UNION SELECT upload_id FROM with_parameters WHERE EXISTS (
+                    SELECT 1 FROM parameters p CROSS JOIN datafiles d USING (upload_id, path)
+                    WHERE p.upload_id = with_parameters.upload_id AND p.aside = 0 AND d.registered = 1
+                    UNION ALL SELECT 1 FROM parameters p
+                    WHERE p.upload_id = with_parameters.upload_id AND p.aside = 0 AND p.path = x''
+                )
+            )
+            SELECT u.* FROM with_work CROSS JOIN uploads u USING (upload_id)
+            WHERE u.due <= ?1 AND u.state NOT IN ('refused', 'continued') AND u.upload_id NOT IN ({marks})
+            ORDER BY u.due LIMIT 1
+            """,  # noqa: S608 - only question marks
+            (now, *skip),
+        ).fetchone()
+        return row and _upload(row)
+
+    def next_attempt_due(self, now: float) -> float | None:
+        """Return when the next upload that waits for its next attempt is due."""
+        # the first bound is the one that is sought: the other only says that the index holds it
+        query = "SELECT min(due) FROM uploads INDEXED BY uploads_later WHERE due > ? AND due > 0"
+        query += " AND state NOT IN ('refused', 'continued')"
+        asked = "SELECT min(due) FROM audits INDEXED BY audits_asked WHERE state = 'asked' AND due > ?"
+        times = [
+            *(self._db.execute(one, (now,)).fetchone()[0] for one in (query, asked)),
+            Objections(self._db).next_objection_due(),
+        ]
+        return min((moment for moment in times if moment is not None), default=None)
+
+    def is_put_off(self, now: float) -> bool:
+        """Tell whether anything waits longer than that."""
+        query = f"SELECT 1 FROM uploads INDEXED BY uploads_later WHERE {_TOO_LATE} LIMIT 1"  # noqa: S608 - ours
+        return self._db.execute(query, (now, _PAUSE_S)).fetchone() is not None
+
+    def cap_upload_waits(self, now: float) -> None:
+        """Let nothing wait longer than its own pause: what does was put off by a clock that was put right since."""
+        self._db.execute(f"UPDATE uploads INDEXED BY uploads_later SET due = 0 WHERE {_TOO_LATE}", (now, _PAUSE_S))  # noqa: S608 - ours
 
 
-def mark_registered(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile]) -> None:
-    """Note that the catalogue knows these versions; a newer one that came meanwhile stays wanted."""
-    _mark(db, upload_id, files, 1)
+class DatafileTable:
+    """The table `datafiles`, inside the caller's transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def add_stored(self, upload_id: str, files: Iterable[StoredFile]) -> list[StoredFile]:
+        """Remember stored versions, the newest of each path; return those that are registered already."""
+        known: list[StoredFile] = []
+        for stored in files:
+            file = stored.file
+            row = self._db.execute(
+                "SELECT revision, sha256, stored, registered FROM datafiles WHERE upload_id = ? AND path = ?",
+                (upload_id, file.raw),
+            ).fetchone()
+            if row and row["registered"] and StoredFile.model_validate_json(row["stored"]).file.key == file.key:
+                if row["registered"] != objections.SET_ASIDE:
+                    known.append(stored)
+            elif row is None or file.revision >= row["revision"]:
+                document = stored.model_dump_json(exclude_none=True)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0)",
+                    (upload_id, file.raw, file.revision, file.size, file.sha256, document),
+                )
+        return known
+
+    def drop_strangers(self, event: Event[UploadRequested]) -> None:
+        """Forget what was said to be stored before the request was here, and lies where the upload does not go."""
+        below = f"{event.data.destination.location}/"
+        query = "SELECT path, stored FROM datafiles WHERE upload_id = ?"
+        for row in self._db.execute(query, (event.data.upload_id,)).fetchall():
+            if not (name := StoredFile.model_validate_json(row["stored"]).object).startswith(below):
+                log.error(
+                    "object_owned_by_another_upload", upload_id=event.data.upload_id, object=name, belongs_below=below
+                )
+                key = event.data.upload_id, row["path"]
+                self._db.execute("DELETE FROM datafiles WHERE upload_id = ? AND path = ?", key)
+
+    def known_files(self, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool]]:
+        """Go through stored versions in order of their paths, and whether each is registered."""
+        query = "SELECT stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
+        for row in self._db.execute(query, (upload_id, after, most)):
+            yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1
+
+    def wanted_files(self, upload_id: str, most: int) -> list[StoredFile]:
+        """Return stored versions that the catalogue does not know yet."""
+        rows = self._db.execute(
+            "SELECT stored FROM datafiles WHERE upload_id = ? AND registered = 0 LIMIT ?", (upload_id, most)
+        ).fetchall()
+        return [StoredFile.model_validate_json(row["stored"]) for row in rows]
+
+    def mark_registered(self, upload_id: str, files: Iterable[StoredFile]) -> None:
+        """Note that the catalogue knows these versions; a newer one that came meanwhile stays wanted."""
+        self._mark(upload_id, files, 1)
+
+    def set_datafile_aside(self, upload_id: str, stored: StoredFile) -> None:
+        """Note that the catalogue does not take this version; a newer one that came meanwhile stays wanted."""
+        self._mark(upload_id, [stored], objections.SET_ASIDE)
+
+    def _mark(self, upload_id: str, files: Iterable[StoredFile], registered: int) -> None:
+        self._db.executemany(
+            "UPDATE datafiles SET registered = ? WHERE upload_id = ? AND path = ? AND revision = ? AND sha256 = ?",
+            [(registered, upload_id, one.file.raw, one.file.revision, one.file.sha256) for one in files],
+        )
 
 
-def set_datafile_aside(db: sqlite3.Connection, upload_id: str, stored: StoredFile) -> None:
-    """Note that the catalogue does not take this version; a newer one that came meanwhile stays wanted."""
-    _mark(db, upload_id, [stored], objections.SET_ASIDE)
+class SealTable:
+    """The manifests of sealed uploads: the table `seals`, inside the caller's transaction."""
 
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
 
-def _mark(db: sqlite3.Connection, upload_id: str, files: Iterable[StoredFile], registered: int) -> None:
-    db.executemany(
-        "UPDATE datafiles SET registered = ? WHERE upload_id = ? AND path = ? AND revision = ? AND sha256 = ?",
-        [(registered, upload_id, one.file.raw, one.file.revision, one.file.sha256) for one in files],
-    )
+    def add_seal(self, event: Event[UploadSealed]) -> None:
+        """Remember the manifest; the latest one counts, in whatever order they arrive."""
+        seal = event.data
+        self._db.execute(
+            "INSERT INTO seals (upload_id, files, bytes, manifest_sha256, time, number) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (upload_id) DO UPDATE SET files = excluded.files, bytes = excluded.bytes,"
+            " manifest_sha256 = excluded.manifest_sha256, time = excluded.time, number = excluded.number"
+            " WHERE excluded.number > seals.number",
+            (seal.upload_id, seal.files, seal.bytes, seal.manifest_sha256, event.time.isoformat(), event.order),
+        )
+        # a station that says it once more has not heard that the dataset is complete: it is completed and said again
+        self._db.execute(
+            "UPDATE uploads SET state = 'ensured', due = 0 WHERE upload_id = ? AND state = 'completed'",
+            (seal.upload_id,),
+        )
 
+    def sealed_at(self, upload_id: str) -> int | None:
+        """Return the order of the latest seal, None where there is none."""
+        row = self._db.execute("SELECT number FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
+        return row and int(row[0])
 
-def complete_manifest(db: sqlite3.Connection, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:
-    """Return the seal when the registered files are exactly those of the manifest, or what is missing for that."""
-    seal: sqlite3.Row | None = db.execute("SELECT * FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
-    held = "SELECT count(*) FROM datafiles WHERE upload_id = ?"
-    if seal is None or db.execute(held, (upload_id,)).fetchone()[0] != seal["files"]:
-        return "incomplete"
-    rows = db.execute("SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)).fetchall()
-    if len(rows) != seal["files"] or not all(row["registered"] == 1 for row in rows):
-        return "incomplete"
-    digest = manifest_digest((bytes(row["path"]), row["sha256"]) for row in rows)
-    return seal if digest == seal["manifest_sha256"] else "differs"
+    def complete_manifest(self, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:
+        """Return the seal when the registered files are exactly those of the manifest, or what is missing for that."""
+        seal: sqlite3.Row | None = self._db.execute("SELECT * FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
+        held = "SELECT count(*) FROM datafiles WHERE upload_id = ?"
+        if seal is None or self._db.execute(held, (upload_id,)).fetchone()[0] != seal["files"]:
+            return "incomplete"
+        rows = self._db.execute(
+            "SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)
+        ).fetchall()
+        if len(rows) != seal["files"] or not all(row["registered"] == 1 for row in rows):
+            return "incomplete"
+        digest = manifest_digest((bytes(row["path"]), row["sha256"]) for row in rows)
+        return seal if digest == seal["manifest_sha256"] else "differs"
 
 
 def _upload(row: sqlite3.Row) -> WantedDataset:

@@ -85,89 +85,85 @@ def is_away(error: CatalogError) -> bool:
     return isinstance(error, CatalogueUnavailable) and not isinstance(error, UnknownTrouble)
 
 
-def note_objection(
-    db: sqlite3.Connection, subject: Subject, error: CatalogError, grace: GracePeriod, tried_since: float = 0
-) -> bool:
-    """Write an objection down and when it is tried again; return whether people are to hear of it now.
+class Objections:
+    """What the catalogue has not taken: the table `objections`, inside the caller's transaction."""
 
-    `tried_since` is since when it was tried in vain together with others before it was found, 0 where it was not.
-    """
-    now, final = time.time(), isinstance(error, CatalogueRefused)
-    row = db.execute(
-        "SELECT * FROM objections WHERE upload_id = ? AND path = ? AND what = ? AND harvester = ?", subject.key
-    ).fetchone()
-    first = (TRIES, tried_since) if tried_since else (1, now)
-    attempts, since = (row["attempts"] + 1, row["since"]) if row else first
-    lasts = grace.has_ended(attempts, since, now)
-    due = 0.0 if final else now + (rare_s(attempts) if lasts else pause_s(attempts, error.retry_after))
-    detail = str(error)[:2000]
-    told = bool(row and row["told"])
-    tell = (final or lasts) and not (told and row["detail"] == detail)
-    db.execute(
-        "INSERT OR REPLACE INTO objections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*subject.key, detail, attempts, since, due, told or tell),
-    )
-    return tell
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
 
+    def note_objection(self, subject: Subject, error: CatalogError, grace: GracePeriod, tried_since: float = 0) -> bool:
+        """Write an objection down and when it is tried again; return whether people are to hear of it now.
 
-def settle_objection(db: sqlite3.Connection, subject: Subject) -> bool:
-    """Forget an objection, because there is none any more; return whether people had heard of it."""
-    query = "DELETE FROM objections WHERE upload_id = ? AND path = ? AND what = ? AND harvester = ? RETURNING told"
-    row = db.execute(query, subject.key).fetchone()
-    return bool(row and row["told"])
+        `tried_since` is since when it was tried in vain together with others before it was found, 0 where it was not.
+        """
+        now, final = time.time(), isinstance(error, CatalogueRefused)
+        row = self._db.execute(
+            "SELECT * FROM objections WHERE upload_id = ? AND path = ? AND what = ? AND harvester = ?", subject.key
+        ).fetchone()
+        first = (TRIES, tried_since) if tried_since else (1, now)
+        attempts, since = (row["attempts"] + 1, row["since"]) if row else first
+        lasts = grace.has_ended(attempts, since, now)
+        due = 0.0 if final else now + (rare_s(attempts) if lasts else pause_s(attempts, error.retry_after))
+        detail = str(error)[:2000]
+        told = bool(row and row["told"])
+        tell = (final or lasts) and not (told and row["detail"] == detail)
+        self._db.execute(
+            "INSERT OR REPLACE INTO objections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*subject.key, detail, attempts, since, due, told or tell),
+        )
+        return tell
 
+    def settle_objection(self, subject: Subject) -> bool:
+        """Forget an objection, because there is none any more; return whether people had heard of it."""
+        query = "DELETE FROM objections WHERE upload_id = ? AND path = ? AND what = ? AND harvester = ? RETURNING told"
+        row = self._db.execute(query, subject.key).fetchone()
+        return bool(row and row["told"])
 
-def refused_datafiles(db: sqlite3.Connection, upload_id: str) -> set[bytes]:
-    """Return the paths of the datafiles of an upload that the catalogue has not taken before."""
-    query = "SELECT path FROM objections WHERE upload_id = ? AND what = 'datafile'"
-    return {row["path"] for row in db.execute(query, (upload_id,))}
+    def refused_datafiles(self, upload_id: str) -> set[bytes]:
+        """Return the paths of the datafiles of an upload that the catalogue has not taken before."""
+        query = "SELECT path FROM objections WHERE upload_id = ? AND what = 'datafile'"
+        return {row["path"] for row in self._db.execute(query, (upload_id,))}
 
+    def settle_datafiles(self, upload_id: str, paths: Iterable[bytes]) -> list[bytes]:
+        """Forget the objections to these datafiles; return those that people had heard of."""
+        known = self._db.execute("SELECT 1 FROM objections WHERE upload_id = ? LIMIT 1", (upload_id,)).fetchone()
+        return [path for path in paths if self.settle_objection(Subject(upload_id, path, "datafile"))] if known else []
 
-def settle_datafiles(db: sqlite3.Connection, upload_id: str, paths: Iterable[bytes]) -> list[bytes]:
-    """Forget the objections to these datafiles; return those that people had heard of."""
-    known = db.execute("SELECT 1 FROM objections WHERE upload_id = ? LIMIT 1", (upload_id,)).fetchone()
-    return [path for path in paths if settle_objection(db, Subject(upload_id, path, "datafile"))] if known else []
+    def supersede_metadata(self, upload_id: str) -> bool:
+        """Forget what was asked for with a dataset, which is described anew; return whether people had heard of it."""
+        self._db.execute("DELETE FROM parameters WHERE upload_id = ? AND path = x''", (upload_id,))
+        return self.settle_objection(Subject(upload_id, b"", "metadata"))
 
+    def retry_due_objections(self, now: float) -> None:
+        """Let be tried again what is due."""
+        query = "UPDATE objections SET due = 0 WHERE due > 0 AND (due <= ? OR due > ?) RETURNING *"
+        for row in self._db.execute(query, (now, now + RARE_S)).fetchall():
+            self._try_again(Subject(row["upload_id"], row["path"], row["what"], row["harvester"]))
 
-def supersede_metadata(db: sqlite3.Connection, upload_id: str) -> bool:
-    """Forget what was asked for with a dataset, which is described anew; return whether people had heard of it."""
-    db.execute("DELETE FROM parameters WHERE upload_id = ? AND path = x''", (upload_id,))
-    return settle_objection(db, Subject(upload_id, b"", "metadata"))
+    def has_due_objections(self, now: float) -> bool:
+        """Tell whether any is due; what is further away than the longest pause was put there by a clock ahead."""
+        query = "SELECT 1 FROM objections INDEXED BY objections_due WHERE due > 0 AND (due <= ? OR due > ?) LIMIT 1"
+        return self._db.execute(query, (now, now + RARE_S)).fetchone() is not None
 
+    def next_objection_due(self) -> float | None:
+        """Return when the next one is tried again."""
+        due: float | None = self._db.execute(
+            "SELECT min(due) FROM objections INDEXED BY objections_due WHERE due > 0"
+        ).fetchone()[0]
+        return due
 
-def retry_due_objections(db: sqlite3.Connection, now: float) -> None:
-    """Let be tried again what is due."""
-    query = "UPDATE objections SET due = 0 WHERE due > 0 AND (due <= ? OR due > ?) RETURNING *"
-    for row in db.execute(query, (now, now + RARE_S)).fetchall():
-        _try_again(db, Subject(row["upload_id"], row["path"], row["what"], row["harvester"]))
+    def retry_objections(self, upload_id: str, paths: Iterable[bytes] = ()) -> None:
+        """Try again what the catalogue has refused of an upload, because a person wants it: these files, or all."""
+        chosen = set(paths)
+        for row in self._db.execute("SELECT * FROM objections WHERE upload_id = ?", (upload_id,)).fetchall():
+            if not chosen or row["path"] in chosen:
+                self._try_again(Subject(upload_id, row["path"], row["what"], row["harvester"]))
 
-
-def has_due_objections(db: sqlite3.Connection, now: float) -> bool:
-    """Tell whether anything is; what is further away than the longest pause was put there by a clock that was ahead."""
-    query = "SELECT 1 FROM objections INDEXED BY objections_due WHERE due > 0 AND (due <= ? OR due > ?) LIMIT 1"
-    return db.execute(query, (now, now + RARE_S)).fetchone() is not None
-
-
-def next_objection_due(db: sqlite3.Connection) -> float | None:
-    """Return when the next one is tried again."""
-    due: float | None = db.execute(
-        "SELECT min(due) FROM objections INDEXED BY objections_due WHERE due > 0"
-    ).fetchone()[0]
-    return due
-
-
-def retry_objections(db: sqlite3.Connection, upload_id: str, paths: Iterable[bytes] = ()) -> None:
-    """Try again what the catalogue has refused of an upload, because a person wants it: these files, or all."""
-    chosen = set(paths)
-    for row in db.execute("SELECT * FROM objections WHERE upload_id = ?", (upload_id,)).fetchall():
-        if not chosen or row["path"] in chosen:
-            _try_again(db, Subject(upload_id, row["path"], row["what"], row["harvester"]))
-
-
-def _try_again(db: sqlite3.Connection, subject: Subject) -> None:
-    if subject.what == "datafile":
-        query = "UPDATE datafiles SET registered = 0 WHERE upload_id = ? AND path = ? AND registered = ?"
-        db.execute(query, (subject.upload_id, subject.path, SET_ASIDE))
-    else:
-        query = "UPDATE parameters SET aside = 0 WHERE upload_id = ? AND path = ? AND harvester = ?"
-        db.execute(query, (subject.upload_id, subject.path, subject.harvester))
+    def _try_again(self, subject: Subject) -> None:
+        if subject.what == "datafile":
+            query = "UPDATE datafiles SET registered = 0 WHERE upload_id = ? AND path = ? AND registered = ?"
+            self._db.execute(query, (subject.upload_id, subject.path, SET_ASIDE))
+        else:
+            query = "UPDATE parameters SET aside = 0 WHERE upload_id = ? AND path = ? AND harvester = ?"
+            self._db.execute(query, (subject.upload_id, subject.path, subject.harvester))

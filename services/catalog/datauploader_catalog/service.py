@@ -23,8 +23,10 @@ from datauploader.reliability.stale_state import StaleStateGuard
 from datauploader.runtime.config import load
 from datauploader.runtime.crash_points import crash_point
 from datauploader.runtime.service import Check, Context
-from datauploader_catalog import claims, delays, description_queue, handlers, ledger
+from datauploader_catalog import claims, description_queue, handlers, ledger
 from datauploader_catalog.adapters import connect
+from datauploader_catalog.claims import DatasetClaims
+from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.description_sync import DescriptionSync
 from datauploader_catalog.objections import GracePeriod
 from datauploader_catalog.persons import RequesterCheck
@@ -53,7 +55,7 @@ class CatalogService:
         self._catalogue = catalogue
         self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA])
         with self._store.transaction() as db:
-            claims.claim_existing(db)
+            DatasetClaims(db).claim_existing()
         self._outbox = Outbox(self._store, context.bus.publish)
         self._grace = GracePeriod(settings.patience_s)
         self._descriptions = DescriptionSync(self._store, self._outbox, catalogue, self._grace)
@@ -138,7 +140,7 @@ class CatalogService:
     def _condition(self) -> CatalogCondition:
         try:
             with self._store.reading() as db:
-                waiting = [*delays.lasting_delays(db), *self._descriptions.lasting]
+                waiting = [*CatalogueDelays(db).lasting_delays(), *self._descriptions.lasting]
         except sqlite3.DatabaseError as error:
             return CatalogCondition(troubles=(f"the catalog cannot read its state file: {error}"[:2000],))
         return CatalogCondition(troubles=bounded(self._troubles()), waiting=bounded(dict.fromkeys(waiting)))

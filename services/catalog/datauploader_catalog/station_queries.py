@@ -8,7 +8,8 @@ from datauploader.contracts.model import WireModel
 from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question
 from datauploader.errors import QuestionRefused
 from datauploader.reliability import Store
-from datauploader_catalog import claims, ledger
+from datauploader_catalog.claims import DatasetClaims
+from datauploader_catalog.ledger import DatafileTable, OwningStations, SealTable, WantedDatasets
 
 PAGE_BYTES = 256 * 1024
 """How long a page may become; a single file is always told."""
@@ -32,15 +33,16 @@ class StationQueries:
         if self._store.needs_recovery:
             raise QuestionRefused("unavailable", "the catalog is still loading its history; ask again later")
         with self._store.reading() as db:
-            home = ledger.station_of(db, question.upload_id)
+            home = OwningStations(db).station_of(question.upload_id)
             if home not in (None, station.key):
                 raise QuestionRefused("not-allowed", f"{station.key} asks about an upload of another station")
-            found = ledger.known_files(db, question.upload_id, _raw(question.after), question.limit + 1)
+            found = DatafileTable(db).known_files(question.upload_id, _raw(question.after), question.limit + 1)
+            datasets = WantedDatasets(db)
             said = {
-                "ensured": ledger.is_ensured(db, question.upload_id),
-                "complete": claims.claim_state(db, question.upload_id) == "complete",
-                "asked": ledger.is_requested(db, question.upload_id),
-                "sealed": ledger.sealed_at(db, question.upload_id),
+                "ensured": datasets.is_ensured(question.upload_id),
+                "complete": DatasetClaims(db).claim_state(question.upload_id) == "complete",
+                "asked": datasets.is_requested(question.upload_id),
+                "sealed": SealTable(db).sealed_at(question.upload_id),
             }
             return _page(found, question).model_copy(update=said)
 

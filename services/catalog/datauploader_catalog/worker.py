@@ -21,10 +21,16 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
-from datauploader_catalog import audits, claims, delays, description_queue, ledger, metadata, objections, ports
+from datauploader_catalog import audits, ports
+from datauploader_catalog.audits import AwaitedAudits
+from datauploader_catalog.claims import ANOTHER_NAME, DatasetClaims, complete_refusal
 from datauploader_catalog.contents import DatasetContents
+from datauploader_catalog.delays import CatalogueDelays
+from datauploader_catalog.description_queue import DescriptionQueue
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
-from datauploader_catalog.objections import LONGEST_PAUSE_S, GracePeriod
+from datauploader_catalog.ledger import SealTable, WantedDataset, WantedDatasets
+from datauploader_catalog.metadata import PendingMetadataTable
+from datauploader_catalog.objections import LONGEST_PAUSE_S, GracePeriod, Objections
 from datauploader_catalog.persons import RequesterCheck
 
 log = structlog.get_logger()
@@ -130,14 +136,15 @@ class CatalogWorker:
         if fresh:
             log.error("state_file_write_failed", problem=why)
 
-    def _take(self) -> ledger.WantedDataset | None:
+    def _take(self) -> WantedDataset | None:
         with self._change:
             while not self._stopping:
                 now = time.time()
                 self._put_right(now)
                 with self._store.reading() as db:
-                    upload = ledger.next_upload(db, now, self._busy)
-                    later = ledger.next_attempt_due(db, now)
+                    datasets = WantedDatasets(db)
+                    upload = datasets.next_upload(now, self._busy)
+                    later = datasets.next_attempt_due(now)
                 if upload is not None:
                     self._busy.add(upload.upload_id)
                     return upload
@@ -149,15 +156,15 @@ class CatalogWorker:
     def _put_right(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
         with self._store.reading() as db:
-            wrong = ledger.is_put_off(db, now) or audits.last_audit_due(db) > now + audits.LONGEST_S
-            again = objections.has_due_objections(db, now)
+            wrong = WantedDatasets(db).is_put_off(now) or AwaitedAudits(db).last_audit_due() > now + audits.LONGEST_S
+            again = Objections(db).has_due_objections(now)
         if wrong or again:
             with self._store.transaction() as db:
-                ledger.cap_upload_waits(db, now)
-                audits.cap_audit_waits(db, now + audits.LONGEST_S)
-                objections.retry_due_objections(db, now)
+                WantedDatasets(db).cap_upload_waits(now)
+                AwaitedAudits(db).cap_audit_waits(now + audits.LONGEST_S)
+                Objections(db).retry_due_objections(now)
 
-    def _advance(self, upload: ledger.WantedDataset) -> None:
+    def _advance(self, upload: WantedDataset) -> None:
         """Do all that can be done for one upload now."""
         request: Event[EventData] | None = None
         try:
@@ -177,7 +184,7 @@ class CatalogWorker:
         else:
             self._well(request)
 
-    def _tell(self, request: Event[EventData], upload: ledger.WantedDataset) -> None:
+    def _tell(self, request: Event[EventData], upload: WantedDataset) -> None:
         """Tell the catalogue what it can be told; metadata never keep a dataset from its completion."""
         assert isinstance(request.data, UploadRequested)
         if upload.state != "wanted":
@@ -207,10 +214,11 @@ class CatalogWorker:
                     f"the upload {min(busy)}, which this one continues, is being registered in the catalogue"
                 )
         with self._store.transaction() as db:
-            for event, refusal in claims.settle_claims(db):
+            claims = DatasetClaims(db)
+            for event, refusal in claims.settle_claims():
                 log.warning("dataset_refused", refused=refusal.upload_id, problem=refusal.detail)
                 self._refuse(db, event, refusal)
-            state = claims.claim_state(db, wanted.upload_id)
+            state = claims.claim_state(wanted.upload_id)
         crash_point("catalog.claimed")
         self._outbox.wake()
         return state != "refused"
@@ -238,9 +246,9 @@ class CatalogWorker:
         )
         crash_point("catalog.ensured")
         with self._store.reading() as db:  # another catalog on the same state may have done all of it meanwhile
-            before = ledger.dataset_of(db, wanted.upload_id)
+            before = WantedDatasets(db).dataset_of(wanted.upload_id)
         if dataset.complete and dataset.id != before:
-            raise Taken(*claims.complete_refusal(wanted.dataset.name))
+            raise Taken(*complete_refusal(wanted.dataset.name))
         fact = DatasetEnsured(
             upload_id=wanted.upload_id,
             investigation_id=wanted.investigation,
@@ -253,8 +261,8 @@ class CatalogWorker:
                 " WHERE upload_id = ?",
                 (dataset.id, wanted.upload_id),
             )
-            if wanted.dataset.parameters and not description_queue.is_described(db, wanted.upload_id):
-                metadata.add_metadata(db, wanted.upload_id, None, wanted.dataset.parameters)
+            if wanted.dataset.parameters and not DescriptionQueue(db).is_described(wanted.upload_id):
+                PendingMetadataTable(db).add_metadata(wanted.upload_id, None, wanted.dataset.parameters)
             again = (
                 (str(time.time_ns()),) if before else ()
             )  # after a refusal: who has heard it once must hear it again
@@ -263,12 +271,12 @@ class CatalogWorker:
         self._outbox.wake()
         return dataset.id
 
-    def _complete(self, request: Event[EventData], upload: ledger.WantedDataset, dataset_id: str) -> None:
+    def _complete(self, request: Event[EventData], upload: WantedDataset, dataset_id: str) -> None:
         """Complete the dataset when every file of the manifest is a datafile."""
         with self._store.reading() as db:
             state = db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload.upload_id,)).fetchone()["state"]
-            wanted = state == "ensured" and not claims.is_cancelled(db, upload.upload_id)
-            found = ledger.complete_manifest(db, upload.upload_id) if wanted else "incomplete"
+            wanted = state == "ensured" and not DatasetClaims(db).is_cancelled(upload.upload_id)
+            found = SealTable(db).complete_manifest(upload.upload_id) if wanted else "incomplete"
         if found == "incomplete":
             return
         if found == "differs":
@@ -289,7 +297,7 @@ class CatalogWorker:
         )
         with self._store.transaction() as db:
             db.execute("UPDATE uploads SET state = 'completed' WHERE upload_id = ?", (upload.upload_id,))
-            claims.set_claim_state(db, upload.upload_id, "complete")
+            DatasetClaims(db).set_claim_state(upload.upload_id, "complete")
             self._say(db, request, fact, seal["manifest_sha256"])
         crash_point("catalog.completed-noted")
         self._outbox.wake()
@@ -298,9 +306,10 @@ class CatalogWorker:
     def _looked_at(self, request: Event[EventData], seal: sqlite3.Row) -> bool:
         """Tell whether the storage holds this manifest as somebody has seen; else see that somebody looks."""
         with self._store.transaction() as db:
-            if audits.is_well(db, request.data.upload_id, seal["manifest_sha256"]):
+            awaited = AwaitedAudits(db)
+            if awaited.is_well(request.data.upload_id, seal["manifest_sha256"]):
                 return True
-            asked = audits.request_audit(db, request, seal)
+            asked = awaited.request_audit(request, seal)
         crash_point("catalog.audit-asked")
         self._outbox.wake()
         if asked >= audits.OFTEN:
@@ -318,24 +327,24 @@ class CatalogWorker:
             upload_id=request.data.upload_id,
             reason=error.reason if isinstance(error, Taken) else type(error).__name__.lower(),
             detail=str(error)[:2000],
-            hint=claims.ANOTHER_NAME if taken else _SHORTER if isinstance(error, ValueRefused) else _ASK,
+            hint=ANOTHER_NAME if taken else _SHORTER if isinstance(error, ValueRefused) else _ASK,
         )
         with self._store.transaction() as db:
-            claims.set_claim_state(db, fact.upload_id, "refused")
+            DatasetClaims(db).set_claim_state(fact.upload_id, "refused")
             self._refuse(db, request, fact)
         self._outbox.wake()
         self._well(request)
 
     def _refuse(self, db: sqlite3.Connection, request: Event[Any], fact: DatasetRefused) -> None:
-        delays.end_delay(db, request, fact.upload_id)
+        CatalogueDelays(db).end_delay(request, fact.upload_id)
         query = "UPDATE uploads SET state = 'refused', trouble = ? WHERE upload_id = ?"
         db.execute(query, (fact.detail, fact.upload_id))
         self._say(db, request, fact, str(time.time_ns()))
 
-    def _later(self, request: Event[EventData] | None, upload: ledger.WantedDataset, error: CatalogError) -> None:
+    def _later(self, request: Event[EventData] | None, upload: WantedDataset, error: CatalogError) -> None:
         with self._store.transaction() as db:
-            now = ledger.find_upload(db, upload.upload_id) or upload
-            wait = delays.postpone_upload(db, request, now, error, self._grace)
+            now = WantedDatasets(db).find_upload(upload.upload_id) or upload
+            wait = CatalogueDelays(db).postpone_upload(request, now, error, self._grace)
         self._outbox.wake()
         with self._change:
             fresh = self._trouble.get(upload.upload_id) != str(error)
@@ -349,10 +358,10 @@ class CatalogWorker:
             self._trouble.pop(upload_id, None)
             self._trouble.pop("", None)
         with self._store.reading() as db:
-            waited = delays.is_delayed(db, upload_id)
+            waited = CatalogueDelays(db).is_delayed(upload_id)
         if waited:
             with self._store.transaction() as db:
-                delays.end_delay(db, request, upload_id)
+                CatalogueDelays(db).end_delay(request, upload_id)
             self._outbox.wake()
             log.info("catalogue_recovered")
 

@@ -4,7 +4,9 @@ import pytest
 
 from datauploader.contracts import StoredFile
 from datauploader.reliability import Store
-from datauploader_catalog import claims, ledger, metadata
+from datauploader_catalog import claims, ledger
+from datauploader_catalog.ledger import DatafileTable, SealTable, WantedDatasets
+from datauploader_catalog.metadata import PendingMetadataTable
 from datauploader_testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
 from datauploader_testing.effort import effort
 
@@ -21,11 +23,11 @@ def add(store: Store, upload_id: str, *, registered: bool) -> None:
     """Put a sealed dataset into the ledger, finished or with all its files wanted."""
     stored: list[StoredFile] = list(file_stored(*FILES, upload_id=upload_id).files)
     with store.transaction() as db:
-        ledger.add_upload(db, event(upload_requested(upload_id)))
-        ledger.add_seal(db, event(upload_sealed(FILES, upload_id)))
-        ledger.add_stored(db, upload_id, stored)
+        WantedDatasets(db).add_upload(event(upload_requested(upload_id)))
+        SealTable(db).add_seal(event(upload_sealed(FILES, upload_id)))
+        DatafileTable(db).add_stored(upload_id, stored)
         if registered:
-            ledger.mark_registered(db, upload_id, stored)
+            DatafileTable(db).mark_registered(upload_id, stored)
             db.execute("UPDATE uploads SET state = 'completed', due = 5 WHERE upload_id = ?", (upload_id,))
 
 
@@ -33,30 +35,31 @@ def test_what_a_harvester_read_is_due_once_its_file_is_registered(store: Store) 
     """Of many parameters of one upload only the first that can be told is looked for."""
     add(store, "open-0001", registered=True)
     with store.transaction() as db:
-        metadata.add_metadata(db, "elsewhere", FILES[0], [])
+        PendingMetadataTable(db).add_metadata("elsewhere", FILES[0], [])
     with store.reading() as db:
-        assert ledger.next_upload(db, 10, ()) is None
+        assert WantedDatasets(db).next_upload(10, ()) is None
     with store.transaction() as db:
         for file in FILES[:50]:
-            metadata.add_metadata(db, "open-0001", file, [])
+            PendingMetadataTable(db).add_metadata("open-0001", file, [])
     with store.reading() as db:
-        found = ledger.next_upload(db, 10, ())
+        found = WantedDatasets(db).next_upload(10, ())
         assert found is not None
-        few = effort(db, lambda: ledger.next_upload(db, 10, ()))
+        few = effort(db, lambda: WantedDatasets(db).next_upload(10, ()))
         with store.transaction() as more:
             for file in FILES[50:]:
-                metadata.add_metadata(more, "open-0001", file, [])
-        assert effort(db, lambda: ledger.next_upload(db, 10, ())) < few + 100
+                PendingMetadataTable(more).add_metadata("open-0001", file, [])
+        assert effort(db, lambda: WantedDatasets(db).next_upload(10, ())) < few + 100
 
 
 def test_finding_what_is_due_does_not_go_through_what_is_finished(store: Store) -> None:
     """With fifty finished datasets of 200 files it takes hardly more steps than with none."""
     add(store, "open-0001", registered=False)
     with store.reading() as db:
-        alone = effort(db, lambda: (ledger.next_upload(db, 10, ()), ledger.next_attempt_due(db, 10)))
+        datasets = WantedDatasets(db)
+        alone = effort(db, lambda: (datasets.next_upload(10, ()), datasets.next_attempt_due(10)))
         for number in range(50):
             add(store, f"finished-{number:04}", registered=True)
-        found = ledger.next_upload(db, 10, ())
+        found = datasets.next_upload(10, ())
         assert found is not None
         assert found.upload_id == "open-0001"
-        assert effort(db, lambda: (ledger.next_upload(db, 10, ()), ledger.next_attempt_due(db, 10))) < alone + 100
+        assert effort(db, lambda: (datasets.next_upload(10, ()), datasets.next_attempt_due(10))) < alone + 100

@@ -22,9 +22,12 @@ from datauploader.plugins.harvester import file_queue
 from datauploader.reliability import Outbox, Schema, Store, inbox
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.backoff import Backoff
-from datauploader_catalog import audits, delays, objections
 from datauploader_catalog import ledger as catalog_ledger
+from datauploader_catalog import objections
+from datauploader_catalog.audits import AwaitedAudits
+from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.errors import CatalogueUnavailable, UnknownTrouble
+from datauploader_catalog.objections import Objections
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway.events import pending_requests
 from datauploader_gateway.events.pending_descriptions import PendingDescriptions
@@ -135,7 +138,7 @@ def test_an_audit_without_answer_is_asked_for_again_after_half_a_minute_up_to_an
 
     def ask() -> None:
         with one.transaction() as db:
-            audits.request_audit(db, REQUEST, seal)
+            AwaitedAudits(db).request_audit(REQUEST, seal)
 
     ask()
     with one.reading() as db:
@@ -150,14 +153,14 @@ def test_what_the_catalogue_does_not_take_is_tried_again_up_to_a_minute_then_up_
 
     def note(error: UnknownTrouble, seconds: float) -> None:
         with one.transaction() as db:
-            objections.note_objection(db, subject, error, objections.GracePeriod(seconds))
+            Objections(db).note_objection(subject, error, objections.GracePeriod(seconds))
 
     assert waits(one, "objections", lambda: note(UnknownTrouble("no"), 1e9), 7) == [2, 4, 8, 16, 32, 60, 60]
     with one.transaction() as db:
-        objections.settle_objection(db, subject)
+        Objections(db).settle_objection(subject)
     assert waits(one, "objections", lambda: note(UnknownTrouble("no"), 0), 12) == [2, 4, 8, 16, *TO_AN_HOUR]
     with one.transaction() as db:
-        objections.settle_objection(db, subject)
+        Objections(db).settle_objection(subject)
     asked = UnknownTrouble("no", retry_after=20)
     assert waits(one, "objections", lambda: note(asked, 1e9), 6) == [20, 20, 20, 20, 32, 60]
     asked = UnknownTrouble("no", retry_after=90)
@@ -176,7 +179,7 @@ def test_an_upload_is_tried_again_at_the_catalogue_after_a_second_up_to_a_minute
             upload: Any = SimpleNamespace(
                 upload_id="u1", attempts=row["attempts"], since=row["since"], told="", told_at=0
             )
-            delays.postpone_upload(db, None, upload, error, objections.GracePeriod(seconds))
+            CatalogueDelays(db).postpone_upload(None, upload, error, objections.GracePeriod(seconds))
 
     assert waits(one, "uploads", lambda: put_off(CatalogueUnavailable("away"), 1e9), 8) == TO_A_MINUTE
     with one.transaction() as db:

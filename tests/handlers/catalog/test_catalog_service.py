@@ -58,6 +58,7 @@ from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_catalog import claims, description_queue, ledger
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
+from datauploader_catalog.ledger import WantedDatasets
 from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.service import CatalogService
 from datauploader_catalog.settings import CatalogSettings
@@ -194,7 +195,7 @@ def test_an_upload_that_was_put_off_with_the_clock_ahead_goes_on_when_the_clock_
     schemas = [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA]
     state = Store(world.folder / "catalog.sqlite", schemas)
     with state.transaction() as db:
-        ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
+        WantedDatasets(db).add_upload(Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET due = ?, attempts = 3", (time.time() + 7200,))
     state.close()
     world.start()

@@ -19,6 +19,7 @@ from datauploader.contracts.questions import Datafiles, ListDatafiles, MayUpload
 from datauploader.errors import QuestionRefused
 from datauploader.reliability import Store
 from datauploader_catalog import claims, ledger
+from datauploader_catalog.ledger import DatafileTable, OwningStations, WantedDatasets
 from datauploader_catalog.station_queries import PAGE_BYTES, StationQueries
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02")
@@ -36,8 +37,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.mark_recovered()
     with made.transaction() as db:
         event = Event(data=REQUEST, station=HERE, service="gateway")
-        ledger.assign_home(db, event)
-        ledger.add_upload(db, event)
+        OwningStations(db).assign_home(event)
+        WantedDatasets(db).add_upload(event)
     yield made
     made.close()
 
@@ -47,9 +48,9 @@ def add(store: Store, *names: bytes, registered: bool = True) -> list[bytes]:
     files = [FileVersion.of(name, size=1, mtime_ns=1, sha256="a" * 64, revision=1) for name in names]
     stored = [StoredFile(file=file, object=f"1/run1/{n}", state="verified", method="t") for n, file in enumerate(files)]
     with store.transaction() as db:
-        ledger.add_stored(db, UPLOAD, stored)
+        DatafileTable(db).add_stored(UPLOAD, stored)
         if registered:
-            ledger.mark_registered(db, UPLOAD, stored)
+            DatafileTable(db).mark_registered(UPLOAD, stored)
     return sorted(names)
 
 

@@ -27,8 +27,11 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import CatalogCondition, HowIsTheCatalog
 from datauploader.reliability import Store, inbox
-from datauploader_catalog import description_queue, ledger, metadata
+from datauploader_catalog import description_queue, ledger
 from datauploader_catalog.adapters.memory import Fault
+from datauploader_catalog.description_queue import DescriptionQueue
+from datauploader_catalog.ledger import WantedDatasets
+from datauploader_catalog.metadata import PendingMetadataTable
 from datauploader_testing.waiting import eventually
 
 from .test_catalog_service import HERE, UPLOAD, World, requested, sealed, stored, version
@@ -87,7 +90,7 @@ def waits(world: World) -> bool:
 def rests(world: World) -> bool:
     """Tell whether the catalog has nothing to do, so that it waits instead of looking again and again."""
     with world.service._store.reading() as db:
-        return ledger.next_upload(db, time.time(), ()) is None
+        return WantedDatasets(db).next_upload(time.time(), ()) is None
 
 
 def condition(world: World) -> CatalogCondition:
@@ -202,14 +205,15 @@ def test_what_was_asked_for_with_a_dataset_is_told_before_what_was_said_later() 
     """Else the older metadata would replace the newer ones; what fails for longer keeps no description waiting."""
     store = Store(None, [inbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA])
     with store.transaction() as db:
-        ledger.add_upload(db, Event(data=requested(), station=HERE, service="test"))
+        WantedDatasets(db).add_upload(Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET state = 'ensured', dataset_id = '1'")
-        metadata.add_metadata(db, UPLOAD, None, requested().dataset.parameters)
-        description_queue.enqueue_description(db, Event(data=described(9.0), station=HERE, service="test"))
-        assert description_queue.next_description(db, 1, 60) is None
-        assert description_queue.has_waiting_descriptions(db)
+        PendingMetadataTable(db).add_metadata(UPLOAD, None, requested().dataset.parameters)
+        queue = DescriptionQueue(db)
+        queue.enqueue_description(Event(data=described(9.0), station=HERE, service="test"))
+        assert queue.next_description(1, 60) is None
+        assert queue.has_waiting_descriptions()
         db.execute("UPDATE parameters SET aside = 1")
-        assert description_queue.next_description(db, 1, 60) is not None
+        assert queue.next_description(1, 60) is not None
 
 
 def test_one_refused_datafile_is_said_at_the_file_and_keeps_the_dataset_open(world: World) -> None:
