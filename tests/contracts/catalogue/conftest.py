@@ -11,6 +11,7 @@ from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import VuoSettings
+from datauploader_sandbox.scicat import ScicatDouble
 from datauploader_sandbox.vuo import VuoDouble, default_seed
 
 ALWAYS = 1_000_000
@@ -177,6 +178,20 @@ def make_vuo(double: VuoDouble, oracle: httpx.Client) -> Iterator[Callable[..., 
 def vuo(make_vuo: Callable[..., VuoWorld]) -> VuoWorld:
     """Give the adapter against the double."""
     return make_vuo()
+
+
+@pytest.fixture(scope="session")
+def running_scicat() -> Iterator[ScicatDouble]:
+    """Run one double of SciCat for all tests."""
+    with ScicatDouble() as running:
+        yield running
+
+
+@pytest.fixture
+def scicat_double(running_scicat: ScicatDouble) -> ScicatDouble:
+    """Give the double of SciCat as if it were new."""
+    httpx.delete(f"{running_scicat.url}/_double/state", trust_env=False).raise_for_status()
+    return running_scicat
 
 
 @pytest.fixture(params=["memory", "vuo"])

@@ -1,0 +1,176 @@
+"""The double as a web application: SciCat's interfaces under /api, switches under /_double."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from datauploader_sandbox.scicat.blocks import Blocks
+from datauploader_sandbox.scicat.datasets import Datasets
+from datauploader_sandbox.scicat.directory import Directory
+from datauploader_sandbox.scicat.faults import Fault, FaultKind, Faults
+from datauploader_sandbox.scicat.refusals import Refusal
+from datauploader_sandbox.scicat.store import Call, Store
+
+BODY_LIMIT = 16 * 1024 * 1024
+_EXACT = 2**53
+"""Beyond it, JavaScript does not know every integer."""
+_WORDS = {"login", "my", "identity", "fullquery", "public", "origdatablocks", "datasetlifecycle", "useridentity"}
+_ONLY_OLD = {"auth", "users", "proposals", "instruments", "health"}
+Operation = Callable[[Call], tuple[int, Any]]
+
+
+class LostResponse(Response):
+    """An answer whose connection breaks before its first byte of text."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface
+        """Announce an answer and never send it; the server then drops the connection."""
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
+
+
+class Backend:
+    """Answers calls by their name, such as `PATCH datasets/:id`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.faults = store, Faults()
+        self.api = "v4"
+        """The newest interface that is offered."""
+        directory, datasets, blocks = Directory(store), Datasets(store), Blocks(store)
+        self._operations: dict[str, Operation] = {
+            "GET health": lambda _: (200, {"status": "ok", "info": {"mongodb": {"status": "up"}}}),
+            "POST auth/login": directory.sign_in,
+            "GET users/my/identity": directory.own_identity,
+            "GET users/:id/useridentity": directory.identity,
+            "GET instruments": directory.instruments,
+            "GET proposals": directory.proposals,
+            "GET proposals/:id": directory.proposal,
+            "POST proposals": directory.create_proposal,
+            "PATCH proposals/:id": directory.change_proposal,
+            "POST datasets": datasets.create,
+            "GET datasets": datasets.find,
+            "GET datasets/fullquery": datasets.fullquery,
+            "GET datasets/:id": datasets.get,
+            "PATCH datasets/:id": datasets.change,
+            "PATCH datasets/:id/datasetlifecycle": datasets.change_lifecycle,
+            "POST datasets/:id/origdatablocks": blocks.create,
+            "GET datasets/:id/origdatablocks": blocks.find,
+            "POST origdatablocks": blocks.create,
+            "GET origdatablocks": blocks.find,
+            "PATCH origdatablocks/:id": blocks.change,
+            "DELETE origdatablocks/:id": blocks.remove,
+        }
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request, or fail as planned."""
+        version, *parts = [unquote(part) for part in request.scope["raw_path"].decode().split("/")[2:]]
+        parts[0] = parts[0].lower()
+        shape = [parts[0], *(part.lower() if part.lower() in _WORDS else ":id" for part in parts[1:])]
+        name = f"{request.method} {'/'.join(shape)}"
+        body = await request.body()
+        self.store.counts[name] += 1
+        self.store.counts["bytes"] += len(body)
+        fault = self.faults.take(name, parts, body)
+        if fault is not None and fault.comes_first:
+            return await _failure(fault, None)
+        answer = self._answered(request, name, version, parts, body, fault)
+        self.store.counts["answered"] += len(answer.body)
+        return await _failure(fault, answer) if fault is not None else answer
+
+    def _answered(
+        self, request: Request, name: str, version: str, parts: list[str], body: bytes, fault: Fault | None
+    ) -> Response:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if fault is not None and fault.kind is FaultKind.EXPIRED:
+            self.store.tokens.pop(token, None)
+        try:
+            operation = self._operations.get(name)
+            unknown = version not in {"v3", self.api} or (version == "v4" and parts[0] in _ONLY_OLD)
+            if operation is None or unknown:
+                raise Refusal(404, f"Cannot {request.method} {request.url.path}")  # noqa: TRY301 - one answer for all
+            if len(body) > BODY_LIMIT:
+                raise Refusal(413, "request entity too large")  # noqa: TRY301
+            call = Call(
+                request.method, version, parts, dict(request.query_params), _read(body), self.store.user_of(token),
+                request.headers.get("If-Unmodified-Since", ""),
+                request.headers.get("Content-Type", "") == "application/merge-patch+json",
+            )  # fmt: skip
+            status, answer = operation(call)
+        except Refusal as refusal:
+            status, answer = refusal.status, refusal.body
+        return JSONResponse(answer, status) if answer is not None else Response(status_code=status)
+
+
+def create(store: Store, api: str = "v4") -> FastAPI:
+    """Return the application over this store."""
+    app = FastAPI(title="SciCat double", openapi_url=None)
+    backend = Backend(store)
+    backend.api = api
+    app.add_api_route("/api/{rest:path}", backend.answer, methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
+
+    @app.get("/_double/state")
+    async def state() -> dict[str, Any]:
+        return store.state()
+
+    @app.delete("/_double/state")
+    async def forget() -> None:
+        store.forget()
+        backend.faults.plans.clear()
+
+    @app.put("/_double/api/{api}")
+    async def offer(api: str) -> None:
+        backend.api = api
+
+    @app.put("/_double/ttl/{seconds}")
+    async def let_tokens_live(seconds: float) -> None:
+        store.ttl = seconds
+
+    @app.delete("/_double/tokens")
+    async def expire() -> None:
+        store.tokens = {token: kept for token, kept in store.tokens.items() if not kept[1]}
+
+    @app.post("/_double/faults")
+    async def add_fault(fault: Fault) -> list[Fault]:
+        backend.faults.plans.append(fault)
+        return backend.faults.plans
+
+    @app.delete("/_double/faults")
+    async def heal() -> None:
+        backend.faults.plans.clear()
+
+    return app
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body or b"{}", parse_int=_number)
+    except ValueError as error:
+        raise Refusal(400, f"Unexpected token in JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Refusal(400, "an object was expected")
+    return value
+
+
+def _number(digits: str) -> int:
+    return int(digits) if abs(int(digits)) <= _EXACT else int(float(digits))
+
+
+async def _failure(fault: Fault, answer: Response | None) -> Response:
+    headers = {"Location": fault.location} if fault.location else {}
+    if fault.retry_after is not None:
+        headers["Retry-After"] = str(fault.retry_after)
+    match fault.kind:
+        case FaultKind.TIMEOUT:
+            await asyncio.sleep(fault.seconds)
+            return PlainTextResponse("Too late.\n", 504)
+        case FaultKind.LOST:
+            return LostResponse()
+        case FaultKind.UNREADABLE:
+            return PlainTextResponse(fault.body, media_type="text/html")
+        case FaultKind.SLOW:
+            await asyncio.sleep(fault.seconds)
+    return answer if answer is not None else JSONResponse("As told.", fault.status, headers)
