@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from datauploader_sandbox.scicat.blocks import Blocks
 from datauploader_sandbox.scicat.datasets import Datasets
@@ -105,12 +106,24 @@ class Backend:
         return JSONResponse(answer, status) if answer is not None else Response(status_code=status)
 
 
-def create(store: Store, api: str = "v4") -> FastAPI:
+def create(store: Store, api: str = "v4") -> ASGIApp:
     """Return the application over this store."""
-    app = FastAPI(title="SciCat double", openapi_url=None)
     backend = Backend(store)
     backend.api = api
-    app.add_api_route("/api/{rest:path}", backend.answer, methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
+    switches = _switches(store, backend)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["raw_path"].startswith(b"/api/"):  # pids hold anything, as routes do not
+            answer = await backend.answer(Request(scope, receive))
+            await answer(scope, receive, send)
+        else:
+            await switches(scope, receive, send)
+
+    return application
+
+
+def _switches(store: Store, backend: Backend) -> FastAPI:
+    app = FastAPI(title="SciCat double", openapi_url=None)
 
     @app.get("/_double/state")
     async def state() -> dict[str, Any]:
@@ -128,6 +141,10 @@ def create(store: Store, api: str = "v4") -> FastAPI:
     @app.put("/_double/ttl/{seconds}")
     async def let_tokens_live(seconds: float) -> None:
         store.ttl = seconds
+
+    @app.put("/_double/accounts/{account_id}/groups")
+    async def set_groups(account_id: str, groups: tuple[str, ...]) -> None:
+        store.accounts[account_id] = replace(store.accounts[account_id], groups=groups)
 
     @app.delete("/_double/tokens")
     async def expire() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from datauploader.days import TimeZone
 from datauploader.runtime.config import SectionSettings
 
 ProcedureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_$]+(\.[A-Za-z0-9_$]+)?$")]
@@ -71,6 +72,83 @@ class VuoSettings(BaseModel):
         )
 
 
+class ScicatSettings(BaseModel):
+    """How to reach SciCat, and what it is told (docs/catalogues/scicat.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: AnyHttpUrl
+    """Up to and without `/api`, for example https://scicat.example.org."""
+    username: str = ""
+    """The service's functional account, which is in ADMIN_GROUPS; empty where `token` is given."""
+    password: SecretStr = SecretStr("")
+    token: SecretStr = SecretStr("")
+    """A long-lived token of that account, instead of its name and password."""
+    api: Literal["auto", "v3", "v4"] = "auto"
+    """By which interface datasets are written; `auto`: by /api/v4 where SciCat has it."""
+    contact_email: str = Field(pattern=r"^[^@\s;]+@[^@\s;]+\.[^@\s;]+$")
+    """Whom a dataset names as its contact where neither the person nor the proposal has an address."""
+    base_dir: str = "/{investigation}"
+    """Where the data of an investigation belong, with `{investigation}` (the proposal's id), `{group}` (the one that
+    owns it), `{beamline}` and `{year}` (of its beginning) in it."""
+    source_folder: str = "/{path}"
+    """A dataset's folder as SciCat shows it, with `{path}` on the storage and `{remote}`, its name, in it."""
+    creation_location: str = "/{beamline}"
+    """Where a dataset was taken, such as `/CERIC/Elettra/{beamline}`."""
+    pid: str = "{UUID}"
+    """The pids of datasets, such as `20.500.12345/{uuid}`: `{UUID}`, in capital letters, or `{uuid}` is made of
+    investigation and name. It must never change while datasets are uploaded."""
+    closed_after_days: int | None = Field(default=None, ge=0)
+    """Days after the end of a proposal from which it takes no more uploads; empty: it takes them for ever."""
+    timezone: TimeZone = ""
+    """In which the days of proposals are told, such as `Europe/Rome`; empty: this machine's."""
+    creators: tuple[str, ...] = ()
+    """Groups whose members may have proposals made from here, besides create_investigations; empty: nobody."""
+    create_group: str = ""
+    """The group that owns a proposal that is made from here, with `{investigation}`, `{visit}` and `{user}` (the
+    person's name at SciCat) in it; empty: none are made."""
+    uid_claim: str = ""
+    """The claim of the identity provider with a person's number on the storage, such as `uidNumber`."""
+    gid_claim: str = ""
+    dataset_page: str = ""
+    """Address of a dataset's page with `{dataset_id}` in it; empty: `<base_url>/datasets/{dataset_id}`."""
+    block_files: int = Field(default=2000, ge=1, le=20_000)
+    """Files in one origdatablock."""
+    block_bytes: int = Field(default=900_000, ge=1000, le=15_000_000)
+    """Bytes of one request; SciCat takes 16 MB, many servers before it no more than 1 MB."""
+    metadata_bytes: int = Field(default=1_000_000, ge=1000, le=12_000_000)
+    """Bytes of one dataset's scientific metadata, those of its files included; it is sent whole each time."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    proxy: str = ""
+    """HTTP proxy on the way to SciCat, such as `http://proxy.facility.eu:3128`; the environment's are not used."""
+    allow_http: bool = False
+    """Speak without TLS to another machine; for a sandbox network only."""
+    connect_timeout: float = Field(default=5.0, gt=0)
+    timeout: float = Field(default=30.0, gt=0)
+    """Seconds for one whole answer."""
+    read_attempts: int = Field(default=3, ge=1)
+    """Tries of a read within one call; the long waiting is the service's, not the adapter's."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.base_url.scheme != "https" and not self.allow_http and not _is_loopback(self.base_url.host):
+            raise ValueError(
+                f"SciCat at {self.base_url} would get passwords and people's tokens without TLS; "
+                "use https, or set allow_http in a sandbox"
+            )
+        if bool(self.token.get_secret_value()) == bool(self.username and self.password.get_secret_value()):
+            raise ValueError("SciCat needs either username and password of the service's account, or a token of it")
+        if "{uuid}" not in self.pid.lower():
+            raise ValueError("pid needs {UUID} or {uuid} in it, else all datasets would have the same one")
+        _check_pattern("base_dir", self.base_dir, "investigation", "group", "beamline", "year")
+        _check_pattern("source_folder", self.source_folder, "path", "remote")
+        _check_pattern("creation_location", self.creation_location, "beamline")
+        _check_pattern("create_group", self.create_group, "investigation", "visit", "user")
+        _check_pattern("pid", self.pid, "uuid", "UUID")
+        return self
+
+
 class CatalogSettings(SectionSettings):
     """Settings of the catalog service that concern the catalogue itself."""
 
@@ -84,8 +162,9 @@ class CatalogSettings(SectionSettings):
         hide_input_in_errors=True,  # the input holds the secret
     )
 
-    adapter: Literal["vuo", "memory"] = "vuo"
+    adapter: Literal["vuo", "scicat", "memory"] = "vuo"
     vuo: VuoSettings | None = None
+    scicat: ScicatSettings | None = None
     threads: int = Field(default=4, ge=1, le=32)
     """Uploads that are brought into the catalogue at the same time."""
     patience_s: float = Field(default=180, gt=0)
@@ -113,7 +192,20 @@ class CatalogSettings(SectionSettings):
                 "the adapter is vuo, but nothing says where VUO is; set DATAUPLOADER_CATALOG_VUO__BASE_URL "
                 "and DATAUPLOADER_CATALOG_VUO__SECRET, or DATAUPLOADER_CATALOG_ADAPTER=memory for a trial"
             )
+        if self.adapter == "scicat" and self.scicat is None:
+            raise ValueError(
+                "the adapter is scicat, but nothing says where SciCat is; set DATAUPLOADER_CATALOG_SCICAT__BASE_URL "
+                "and what else docs/catalogues/scicat.md asks for"
+            )
         return self
+
+
+def _check_pattern(setting: str, pattern: str, *names: str) -> None:
+    try:
+        pattern.format(**dict.fromkeys(names, "x"))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        allowed = ", ".join(f"{{{name}}}" for name in names)
+        raise ValueError(f"only {allowed} may stand in braces in {setting}, not {pattern!r}") from error
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -1,17 +1,18 @@
-"""The two worlds in which every catalogue test runs: memory, and VUO's adapter against its double over HTTP."""
+"""The worlds in which every catalogue test runs: memory, and each adapter against its double over HTTP."""
 
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Protocol
 
 import httpx
 import pytest
 
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
+from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, CatalogueUser
-from datauploader_catalog.settings import VuoSettings
-from datauploader_sandbox.scicat import ScicatDouble
+from datauploader_catalog.settings import ScicatSettings, VuoSettings
+from datauploader_sandbox.scicat import PASSWORD, SERVICE, ScicatDouble
 from datauploader_sandbox.vuo import VuoDouble, default_seed
 
 ALWAYS = 1_000_000
@@ -21,6 +22,10 @@ class World(Protocol):
     """A catalogue, its oracle and its switches."""
 
     catalogue: Catalogue
+    largest_file: int
+    """Bytes of the largest file whose size the catalogue knows exactly."""
+    clock_ns: int
+    """Nanoseconds between the times that the catalogue tells apart."""
 
     def fail(self, operation: str, kind: str, times: int = 1, match: str = "") -> None:
         """Let calls of an operation fail: unavailable, timeout, lost, unreadable or refused."""
@@ -34,6 +39,8 @@ class World(Protocol):
 
 class MemoryWorld:
     """The fake."""
+
+    largest_file, clock_ns = 2**53 + 1, 1
 
     def __init__(self) -> None:
         self.catalogue = MemoryCatalogue()
@@ -96,6 +103,8 @@ class MemoryWorld:
 class VuoWorld:
     """The adapter and the double, with a real connection between them."""
 
+    largest_file, clock_ns = 2**53 + 1, 1
+
     def __init__(self, double: VuoDouble, catalogue: VuoCatalogue, settings: VuoSettings, oracle: httpx.Client) -> None:
         self.double, self.catalogue, self.settings, self.oracle = double, catalogue, settings, oracle
 
@@ -133,6 +142,89 @@ class VuoWorld:
     def investigations(self) -> list[tuple[str, str]]:
         """Ask the double's oracle."""
         return [(i["name"], i["visit"]) for i in self.state()["investigations"]]
+
+
+class ScicatWorld:
+    """SciCat's adapter and its double, in one of the two interfaces."""
+
+    largest_file, clock_ns = 2**53, 1_000_000
+
+    def __init__(self, double: ScicatDouble, settings: ScicatSettings, oracle: httpx.Client) -> None:
+        self.double, self.settings, self.oracle = double, settings, oracle
+        self.catalogue = ScicatCatalogue(settings)
+
+    def fail(self, operation: str, kind: str, times: int = 1, match: str = "", **more: Any) -> None:
+        """Plan a fault in the double; a refusal is HTTP 422, a plain error HTTP 500."""
+        kinds = {"unavailable": ("error", 500), "refused": ("error", 422)}
+        name, status = kinds.get(kind, (kind, 500))
+        calls = (
+            SCICAT_CALLS[operation]
+            if self.settings.api == "v4" or operation != "complete_dataset"
+            else ["PATCH datasets/:id"]
+        )
+        plan = {"calls": calls, "kind": name, "status": status, "times": -1 if times == ALWAYS else times}
+        answer = self.oracle.post("/_double/faults", json={**plan, "match": match, **more})
+        assert answer.status_code == 200, answer.text
+
+    def state(self) -> dict[str, Any]:
+        """Ask the double's oracle."""
+        state: dict[str, Any] = self.oracle.get("/_double/state").json()
+        return state
+
+    def datasets(self) -> list[dict[str, Any]]:
+        """Put the oracle's answer into the suite's form; SciCat knows no location of a file, so that is put in."""
+        return [
+            {
+                "id": d["pid"],
+                "name": d["datasetName"],
+                "investigation_id": d["proposalIds"][0],
+                "complete": d["datasetlifecycle"]["isOnCentralDisk"],
+                "description": d["description"],
+                "datafiles": [
+                    (f["path"], f["size"], f["chk"], f"store:2026/{f['path']}", nanoseconds(f["time"]))
+                    for block in d["blocks"]
+                    for f in block["dataFileList"]
+                ],
+                "parameters": sorted(parameters_of(d["scientificMetadata"])),
+            }
+            for d in self.state()["datasets"]
+        ]
+
+    def investigations(self) -> list[tuple[str, str]]:
+        """Ask the double's oracle."""
+        found = [(p.get("metadata", {}).get("datauploader", {}), p["proposalId"]) for p in self.state()["proposals"]]
+        return [(ours.get("name", name), ours.get("visit", "1")) for ours, name in found]
+
+
+SCICAT_CALLS = {
+    "identify": ["GET users/my/identity"],
+    "list_investigations": ["GET proposals"],
+    "find_investigation": ["GET proposals/:id"],
+    "create_investigation": ["POST proposals"],
+    "describe_investigation": ["PATCH proposals/:id"],
+    "find_dataset": ["GET datasets/:id"],
+    "create_dataset": ["POST datasets"],
+    "describe_dataset": ["PATCH datasets/:id"],
+    "add_datafiles": ["POST origdatablocks", "PATCH origdatablocks/:id"],
+    "add_parameters": ["PATCH datasets/:id"],
+    "complete_dataset": ["PATCH datasets/:id/datasetlifecycle"],
+}
+"""By which calls SciCat's adapter does what."""
+
+
+def nanoseconds(moment: str) -> int:
+    """Return a time as the suite counts it."""
+    return int(datetime.fromisoformat(moment).timestamp() * 1000) * 1_000_000
+
+
+def parameters_of(metadata: dict[str, Any], datafile: str = "") -> Iterator[tuple[str, str, Any, str]]:
+    """Yield datafile, name, value and units of what scientific metadata hold."""
+    for name, entry in metadata.items():
+        if name == "datafiles" and not datafile:
+            for path, inner in entry.items():
+                yield from parameters_of(inner, path)
+        else:
+            yield datafile, name, entry["value"], entry["unit"]
 
 
 @pytest.fixture(scope="session")
@@ -194,8 +286,41 @@ def scicat_double(running_scicat: ScicatDouble) -> ScicatDouble:
     return running_scicat
 
 
-@pytest.fixture(params=["memory", "vuo"])
+@pytest.fixture
+def make_scicat(scicat_double: ScicatDouble) -> Iterator[Callable[..., ScicatWorld]]:
+    """Give a maker of adapters to that double, by settings; short time limits, so that faults are quick."""
+    opened: list[ScicatWorld] = []
+    oracle = httpx.Client(base_url=scicat_double.url, trust_env=False)
+
+    def make(api: str = "v4", **settings: Any) -> ScicatWorld:
+        oracle.put(f"/_double/api/{'v4' if api == 'auto' else api}").raise_for_status()
+        values = {
+            "base_url": scicat_double.url, "username": SERVICE, "password": PASSWORD, "api": api, "timeout": 0.5,
+            "contact_email": "data@facility.eu", "base_dir": "/facility/store/{investigation}",
+            "closed_after_days": 30, "creators": ["staff"], "create_group": "p{investigation}",
+            "uid_claim": "uidNumber", "gid_claim": "gidNumber", **settings,
+        }  # fmt: skip
+        opened.append(ScicatWorld(scicat_double, ScicatSettings.model_validate(values), oracle))
+        return opened[-1]
+
+    yield make
+    for world in opened:
+        world.catalogue.close()
+    oracle.put("/_double/api/v4").raise_for_status()
+    oracle.close()
+
+
+@pytest.fixture(params=["v3", "v4"])
+def scicat(request: pytest.FixtureRequest, make_scicat: Callable[..., ScicatWorld]) -> ScicatWorld:
+    """Give SciCat's adapter in both interfaces."""
+    return make_scicat(request.param)
+
+
+@pytest.fixture(params=["memory", "vuo", "scicat-v3", "scicat-v4"])
 def world(request: pytest.FixtureRequest) -> World:
     """Give each world in turn."""
-    chosen: World = MemoryWorld() if request.param == "memory" else request.getfixturevalue("vuo")
+    kind, _, api = request.param.partition("-")
+    if kind == "memory":
+        return MemoryWorld()
+    chosen: World = request.getfixturevalue("make_scicat")(api) if api else request.getfixturevalue(kind)
     return chosen

@@ -1,0 +1,1 @@
+"""SciCat, as scicat-backend-next serves it: proposals are investigations, origdatablocks hold the datafiles."""

@@ -1,0 +1,369 @@
+"""SciCat as a `Catalogue`.
+
+An investigation is a proposal, and who belongs to the proposal's groups may upload to it. A dataset has a pid that is
+made of investigation and name, because pids are all that SciCat keeps unique. The code was written by the sources of
+scicat-backend-next at 4055c962, and never ran against a real SciCat: docs/catalogues/scicat.md.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from datauploader.days import today
+from datauploader_catalog.adapters.scicat import records
+from datauploader_catalog.adapters.scicat.datafiles import Block, Datafiles
+from datauploader_catalog.adapters.scicat.metadata import merged
+from datauploader_catalog.adapters.scicat.session import ScicatSession, address
+from datauploader_catalog.adapters.scicat.wire import ScicatWire
+from datauploader_catalog.domain.ensure import ensure
+from datauploader_catalog.errors import (
+    BadAnswer,
+    CatalogueForbids,
+    CatalogueRefused,
+    NoSuchInvestigation,
+    NotYetThere,
+    UnknownSession,
+)
+from datauploader_catalog.ports import (
+    CatalogueInvestigation,
+    CatalogueUser,
+    Datafile,
+    Dataset,
+    Grant,
+    NamedValue,
+    NewDataset,
+    NewInvestigation,
+)
+from datauploader_catalog.settings import ScicatSettings
+
+_SESSION = re.compile(r"[\x21-\x7e]{1,8192}")
+_USER = re.compile(r"[0-9A-Za-z_-]{4,64}")
+"""What can be a user's id (of MongoDB, 24 digits): SciCat fails with HTTP 500 for what cannot be one."""
+_PAGE = 100
+_FRESH_S = 600.0
+"""How long the names of instruments are believed."""
+_COUNTED = 10
+"""Blocks up to which SciCat itself makes up the size of a dataset: /api/v4 sums the last ten, /api/v3 hundred."""
+_TRIES = 5
+_SIZES = ("size", "numberOfFiles", "packedSize")
+"""What /api/v4 sets to 0 in a change that does not say it: so every change says it (SciCatProject/backend#2746)."""
+
+Record = dict[str, Any]
+
+
+class ScicatCatalogue:
+    """Speaks to SciCat; may be used from any number of threads."""
+
+    def __init__(self, settings: ScicatSettings) -> None:
+        self._settings = settings
+        self._wire = ScicatWire(settings)
+        self._session = ScicatSession(settings, self._wire)
+        self._files = Datafiles(settings, self._session)
+        self._instruments: tuple[float, dict[str, str]] = (0.0, {})
+        self._locks = [threading.Lock() for _ in range(64)]
+        """SciCat compares and writes in two steps: at least this process does not write one dataset twice at once."""
+
+    @property
+    def may_create(self) -> bool:
+        """Proposals are made where the settings say for whom, and whose they are then."""
+        return bool(self._settings.creators and self._settings.create_group)
+
+    def identify(self, session: SecretStr) -> CatalogueUser:
+        """Ask whose token this is."""
+        token = session.get_secret_value()
+        identity = self._session.whose(token) if _SESSION.fullmatch(token) else None
+        if identity is None:
+            raise UnknownSession("SciCat does not know this session; sign in to SciCat and try again.")
+        return records.read_user(identity, self._settings)
+
+    def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
+        """List the proposals that one of the user's groups owns or has access to."""
+        groups = sorted(records.groups_of(self._identity(user_id)))
+        if not groups:
+            return ()
+        where = {"$or": [{name: {"$in": groups}} for name in ("ownerGroup", "accessGroups")]}
+        found: dict[str, Record] = {}
+        while True:
+            limits = {"limit": _PAGE, "skip": len(found), "order": "proposalId:asc"}
+            page = self._session.list("v3/proposals", {"filters": {"where": where, "limits": limits}})
+            found |= {records.text(one, "proposalId"): one for one in page}
+            if len(page) < _PAGE:
+                return tuple(self._read(one) for one in found.values())
+
+    def authorise(self, user_id: str, investigation_id: str) -> Grant:
+        """Say where the data of this proposal belong, if one of the user's groups is the proposal's."""
+        identity = self._identity(user_id)
+        one = self._require_open(identity, user_id, investigation_id)
+        return Grant(records.require_base_dir(one), records.read_user(identity, self._settings).uid)
+
+    def investigation(self, investigation_id: str) -> CatalogueInvestigation:
+        """Fetch a proposal by its id."""
+        proposal = self._proposal(investigation_id)
+        if proposal is None:
+            raise NoSuchInvestigation(
+                f"SciCat has no proposal {investigation_id!r}; choose one of those that are listed for you."
+            )
+        return self._read(proposal)
+
+    def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
+        """Find the proposal whose id is made of name and visit, or make it."""
+        key = records.proposal_id(wanted.name, wanted.visit)
+        found = self._read(ensure(lambda: self._proposal(key), lambda: self._create_proposal(wanted)))
+        _require_same((wanted.name, wanted.visit), (found.name, found.visit))
+        return found
+
+    def find_dataset(self, investigation_id: str, name: str) -> Dataset | None:
+        """Look the dataset up by the pid that belongs to investigation and name."""
+        answer = self._session.find(self._dataset_path(records.pid_of(investigation_id, name, self._settings)))
+        if answer is None:
+            return None
+        if answer.status != HTTPStatus.OK:
+            raise answer.refusal(f"a look at dataset {name!r}")
+        found = records.read_dataset(answer.record())
+        _require_same((investigation_id, name), (found.investigation_id, found.name))
+        return found
+
+    def ensure_dataset(self, wanted: NewDataset) -> Dataset:
+        """Find the dataset by its pid, or make it."""
+        key = wanted.investigation_id, wanted.name
+        return ensure(lambda: self.find_dataset(*key), lambda: self._create_dataset(wanted))
+
+    def register_datafiles(self, dataset_id: str, datafiles: Sequence[Datafile]) -> None:
+        """Put the datafiles into origdatablocks, each once; see `Datafiles`."""
+        if not datafiles:
+            return
+        with self._writing(dataset_id):
+            held = records.read_dataset(self._dataset(dataset_id))
+            blocks = self._files.register(dataset_id, datafiles, complete=held.complete)
+            if len(blocks) > _COUNTED:
+                self._change(dataset_id, lambda record: _true_sizes(record, blocks))
+
+    def attach_parameters(
+        self, dataset_id: str, parameters: Sequence[NamedValue], *, datafile: str | None = None
+    ) -> None:
+        """Put the parameters into the scientific metadata, as value and unit."""
+        if not parameters:
+            return
+        with self._writing(dataset_id):
+            if datafile is not None and all(datafile not in block.files for block in self._files.blocks(dataset_id)):
+                self._dataset(dataset_id)
+                raise NotYetThere(f"SciCat has no datafile {datafile!r} in dataset {dataset_id} yet; they are retried.")
+
+            def change(record: Record) -> Record:
+                held = record.get("scientificMetadata")
+                known = held if isinstance(held, dict) else {}
+                result = merged(known, parameters, datafile, self._settings.metadata_bytes)
+                return {} if result is None else {"scientificMetadata": result}
+
+            self._change(dataset_id, change)
+
+    def describe_dataset(self, dataset_id: str, description: str, by: str) -> None:
+        """Set the description, if one of the person's groups is the proposal's."""
+        with self._writing(dataset_id):
+            held = records.read_dataset(self._dataset(dataset_id))
+            self._require_member(self._identity(by), by, held.investigation_id)
+            self._change(dataset_id, lambda record: _if_other(record, description=description))
+
+    def describe_investigation(self, investigation_id: str, description: str, by: str) -> None:
+        """Set the proposal's abstract, if one of the person's groups is the proposal's."""
+        path = f"v3/{address('proposals', investigation_id)}"
+        for _ in range(_TRIES):
+            proposal = self._require_member(self._identity(by), by, investigation_id)
+            if not (body := _if_other(proposal, abstract=description)):
+                return
+            since = records.after(records.text(proposal, "updatedAt"))
+            answer = self._session.tell("PATCH", path, body, since)
+            if answer.status == HTTPStatus.OK:
+                return
+            if answer.status != HTTPStatus.PRECONDITION_FAILED:
+                raise answer.refusal(f"a description of proposal {investigation_id}")
+        raise _too_many(f"proposal {investigation_id}")
+
+    def complete_dataset(self, dataset_id: str) -> Dataset:
+        """Say the true size of the dataset, then that its files are there."""
+        with self._writing(dataset_id):
+            blocks = self._files.register(dataset_id, (), complete=False)
+            record = self._change(dataset_id, lambda record: _true_sizes(record, blocks))
+            found = records.read_dataset(record)
+            if not found.complete:
+                self._say_complete(dataset_id, record)
+            return replace(found, complete=True)
+
+    def dataset_url(self, dataset_id: str) -> str:
+        """Fill the dataset's pid into the configured address of its page."""
+        page = self._settings.dataset_page or f"{str(self._settings.base_url).rstrip('/')}/datasets/{{dataset_id}}"
+        return page.replace("{dataset_id}", quote(dataset_id, safe=""))
+
+    def probe_catalogue(self) -> None:
+        """Ask who the service is, and which interfaces there are."""
+        self._session.require()
+        self._session.api()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._wire.close()
+
+    def _writing(self, dataset_id: str) -> threading.Lock:
+        return self._locks[hash(dataset_id) % len(self._locks)]
+
+    def _dataset_path(self, pid: str) -> str:
+        return f"{self._session.api()}/{address('datasets', pid)}"
+
+    def _dataset(self, pid: str) -> Record:
+        answer = self._session.find(self._dataset_path(pid))
+        if answer is None:
+            raise CatalogueRefused(f"SciCat has no dataset {pid}; it was removed there. Ask the operators of SciCat.")
+        if answer.status != HTTPStatus.OK:
+            raise answer.refusal(f"a look at dataset {pid}")
+        return answer.record()
+
+    def _change(self, pid: str, change: Callable[[Record], Record]) -> Record:
+        """Read a dataset, decide what to change and change it, if nobody else has done so meanwhile."""
+        for _ in range(_TRIES):
+            record = self._dataset(pid)
+            if not (body := change(record)):
+                return record
+            body = {name: record[name] for name in _SIZES if name in record} | body
+            since = records.after(records.text(record, "updatedAt"))
+            answer = self._session.tell("PATCH", self._dataset_path(pid), body, since)
+            if answer.status == HTTPStatus.OK:
+                return record | body
+            if answer.status != HTTPStatus.PRECONDITION_FAILED:
+                raise answer.refusal(f"a change of dataset {pid}")
+        raise _too_many(f"dataset {pid}")
+
+    def _say_complete(self, pid: str, record: Record) -> None:
+        """Change the lifecycle: by an address of its own in the new interface, in the old one wholly."""
+        if self._session.api() == "v4":
+            path, body = f"{self._dataset_path(pid)}/datasetlifecycle", dict(records.COMPLETE_LIFECYCLE)
+            answer = self._session.tell("PATCH", path, body)
+            if answer.status != HTTPStatus.OK:
+                raise answer.refusal(f"the completion of dataset {pid}")
+            return
+        held = {name: value for name, value in record["datasetlifecycle"].items() if name not in {"_id", "id"}}
+        self._change(pid, lambda _: {"datasetlifecycle": held | records.COMPLETE_LIFECYCLE})
+
+    def _identity(self, user_id: str) -> Record:
+        """Return what SciCat knows of a user, {} where it does not know them."""
+        if not _USER.fullmatch(user_id):
+            return {}
+        answer = self._session.ask(f"v3/{address('users', user_id)}/userIdentity")
+        if answer.status == HTTPStatus.OK:
+            return answer.record() if answer.body is not None else {}
+        if answer.is_absence:
+            return {}
+        raise answer.refusal(f"a look at user {user_id}, for which its account must be in ADMIN_GROUPS")
+
+    def _proposal(self, investigation_id: str) -> Record | None:
+        if investigation_id in {"", ".", ".."}:
+            return None
+        answer = self._session.find(f"v3/{address('proposals', investigation_id)}")
+        if answer is None:
+            return None
+        if answer.status != HTTPStatus.OK:
+            raise answer.refusal(f"a look at proposal {investigation_id}")
+        return answer.record()
+
+    def _read(self, proposal: Mapping[str, Any]) -> CatalogueInvestigation:
+        day = today(self._settings.timezone)
+        return records.read_investigation(proposal, self._instrument_names(), self._settings, day)
+
+    def _instrument_names(self) -> dict[str, str]:
+        read_at, names = self._instruments
+        if not read_at or time.monotonic() - read_at > _FRESH_S:
+            found = self._session.list("v3/instruments", {"filter": {"limits": {"limit": 1000}}})
+            names = {records.text(one, "pid"): records.text(one, "name") for one in found}
+            self._instruments = time.monotonic(), names
+        return names
+
+    def _require_member(self, identity: Record, user_id: str, investigation_id: str) -> Record:
+        proposal = self._proposal(investigation_id)
+        if proposal is None or not records.belongs(records.groups_of(identity), proposal):
+            words = f"User {user_id} belongs to none of the groups of proposal {investigation_id}."
+            raise CatalogueForbids(
+                f"SciCat does not let this user upload: {words} Ask the principal investigator or the user office, "
+                "then sign in to SciCat again.",
+                words=words,
+            )
+        return proposal
+
+    def _require_open(self, identity: Record, user_id: str, investigation_id: str) -> CatalogueInvestigation:
+        one = self._read(self._require_member(identity, user_id, investigation_id))
+        _require_active(one)
+        return one
+
+    def _create_proposal(self, wanted: NewInvestigation) -> Record | None:
+        """Make a proposal; None where somebody else was quicker."""
+        identity = self._identity(wanted.owner) if wanted.owner else {}
+        if wanted.owner and not records.groups_of(identity) & set(self._settings.creators):
+            raise CatalogueForbids(
+                f"User {wanted.owner} is in none of the groups for which proposals are made in SciCat."
+            )
+        if not self.may_create:
+            raise CatalogueForbids("No proposals are made in SciCat from here; ask the user office.")
+        profile = records.profile_of(identity)
+        body = records.new_proposal(wanted, profile, self._instrument_names(), self._settings)
+        answer = self._session.tell("POST", "v3/proposals", body)
+        if answer.status == HTTPStatus.CONFLICT:
+            return None
+        if answer.status != HTTPStatus.CREATED:
+            raise answer.refusal(f"proposal {body['proposalId']!r}")
+        return answer.record()
+
+    def _create_dataset(self, wanted: NewDataset) -> Dataset | None:
+        """Make a dataset for a member of its proposal; None where somebody else was quicker."""
+        identity = self._identity(wanted.owner) if wanted.owner else {}
+        if wanted.owner:
+            proposal = self._require_member(identity, wanted.owner, wanted.investigation_id)
+        elif (found := self._proposal(wanted.investigation_id)) is not None:
+            proposal = found
+        else:
+            raise NoSuchInvestigation(f"SciCat has no proposal {wanted.investigation_id!r}.")
+        one = self._read(proposal)
+        _require_active(one)
+        profile = records.profile_of(identity)
+        body = records.new_dataset(wanted, proposal, one, profile, self._session.api(), self._settings)
+        answer = self._session.tell("POST", f"{self._session.api()}/datasets", body)
+        if answer.status == HTTPStatus.CONFLICT:
+            return None
+        if answer.status != HTTPStatus.CREATED:
+            raise answer.refusal(f"dataset {wanted.name!r}")
+        made = records.read_dataset(answer.record())
+        _require_same((body["pid"], wanted.name), (made.id, made.name))
+        return made
+
+
+def _require_active(one: CatalogueInvestigation) -> None:
+    if not one.active:
+        raise CatalogueForbids(
+            f"Proposal {one.id} takes no more uploads: {one.reason} Ask the user office.", words=one.reason
+        )
+
+
+def _require_same(asked: tuple[str, str], answered: tuple[str, str]) -> None:
+    if asked != answered:
+        raise CatalogueRefused(
+            f"SciCat answered with {answered!r} when it was asked for {asked!r}; nothing was written to the wrong "
+            "place. Compare the settings of pids and proposals with docs/catalogues/scicat.md, then retry."
+        )
+
+
+def _true_sizes(record: Mapping[str, Any], blocks: Sequence[Block]) -> Record:
+    """Return what must be changed for the dataset to say how much is in these blocks."""
+    size, files = sum(block.size for block in blocks), sum(len(block.files) for block in blocks)
+    return _if_other(record, size=size, numberOfFiles=files)
+
+
+def _if_other(record: Mapping[str, Any], **values: Any) -> Record:
+    return values if any(record.get(name) != value for name, value in values.items()) else {}
+
+
+def _too_many(what: str) -> BadAnswer:
+    return BadAnswer(f"Others change {what} in SciCat again and again at the same time; it is retried.")

@@ -1,0 +1,85 @@
+"""Puts parameters into a dataset's scientific metadata, which many write, and leaves the others' as they were.
+
+SciCat knows no metadata of single files: they stand below `datafiles`, by path. It percent-encodes the keys itself,
+but takes one that looks encoded for encoded; such names are sent encoded.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+from datauploader_catalog.errors import ValueRefused
+from datauploader_catalog.ports import NamedValue
+
+FILES = "datafiles"
+"""The key below which the metadata of files stand."""
+_EXACT = 2**53
+"""Beyond it, JavaScript does not know every whole number."""
+_LOST = {"__proto__"}
+"""Names that JavaScript loses."""
+
+
+def merged(
+    held: Mapping[str, Any], parameters: Sequence[NamedValue], datafile: str | None, most_bytes: int
+) -> dict[str, Any] | None:
+    """Return metadata in which these parameters stand, None where they do already.
+
+    Raises:
+        ValueRefused: SciCat cannot hold one of the values, or not so many.
+    """
+    wanted = {parameter.name: _entry(parameter) for parameter in parameters}
+    for name in (*wanted, datafile or "-"):
+        if name in _LOST or (name == FILES and datafile is None):
+            raise ValueRefused(f"SciCat cannot hold metadata of the name {name!r}; use another name.")
+    if datafile is None:
+        result = _with(held, wanted)
+    else:
+        found = _get(held, FILES)
+        files = found if isinstance(found, dict) else {}
+        one = _get(files, datafile)
+        result = _with(held, {FILES: _with(files, {datafile: _with(one if isinstance(one, dict) else {}, wanted)})})
+    if result == held:
+        return None
+    size = len(json.dumps(result, ensure_ascii=False).encode())
+    if size > most_bytes:
+        raise ValueRefused(
+            f"The scientific metadata of the dataset and its files would have {size} bytes; SciCat is given no more "
+            f"than {most_bytes} (DATAUPLOADER_CATALOG_SCICAT__METADATA_BYTES)."
+        )
+    return result
+
+
+def key(name: str) -> str:
+    """Write a name as a key that SciCat gives back as this name."""
+    return quote(name, safe="!'()*").replace(".", "%2E") if unquote(name) != name else name
+
+
+def _with(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which what is wanted stands; what is held with the same values stays as it is."""
+    spelt = {unquote(one): one for one in held}
+    result = dict(held)
+    for name, value in wanted.items():
+        known = name if name in held else spelt.get(name)
+        if known is None or not _same(held[known], value):
+            result.pop(known or name, None)
+            result[key(name)] = value
+    return result
+
+
+def _get(held: Mapping[str, Any], name: str) -> Any:
+    return next((value for one, value in held.items() if name in {one, unquote(one)}), None)
+
+
+def _same(held: Any, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether an entry is held already; SciCat adds the same in SI units to it."""
+    if isinstance(held, dict) and wanted.keys() == {"value", "unit"}:
+        return bool((held.get("value"), held.get("unit")) == (wanted["value"], wanted["unit"]))
+    return bool(held == wanted)
+
+
+def _entry(parameter: NamedValue) -> dict[str, Any]:
+    value = parameter.value
+    if isinstance(value, int) and abs(value) > _EXACT:
+        raise ValueRefused(f"SciCat does not know a whole number such as {parameter.name} = {value}; give it as text.")
+    return {"value": value, "unit": parameter.units}

@@ -1,0 +1,487 @@
+"""What SciCat's adapter must do beyond the port: where SciCat says something else than it means."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
+from datauploader_catalog.adapters.scicat.records import pid_of
+from datauploader_catalog.errors import (
+    BadAnswer,
+    CatalogError,
+    CatalogueForbids,
+    CatalogueRefused,
+    CatalogueUnavailable,
+    NotTrusted,
+    ValueRefused,
+)
+from datauploader_catalog.ports import Datafile, NamedValue, NewDataset, NewInvestigation
+from datauploader_catalog.settings import ScicatSettings
+from datauploader_sandbox.scicat import PASSWORD, SERVICE
+from datauploader_testing.waiting import eventually
+
+ANNA, STAFF, OPEN = "1101", "1900", "20260101"
+WANTED = NewDataset(OPEN, "scan-1", "store:2026/scan-1", owner=ANNA)
+ALWAYS = 1_000_000
+
+
+def file(path: str = "a.h5", digit: str = "a", size: int = 1) -> Datafile:
+    """Return a datafile to register."""
+    return Datafile(path, f"store:{path}", size, digit * 64, 1_700_000_000_123_456_789)
+
+
+def files(number: int, start: int = 0) -> list[Datafile]:
+    """Return many of them."""
+    return [file(f"scan/{n:06}.h5") for n in range(start, start + number)]
+
+
+@pytest.fixture
+def direct(scicat_double) -> Iterator[httpx.Client]:
+    """Give a connection past the adapter, signed in as the service's account."""
+    with httpx.Client(base_url=scicat_double.url, trust_env=False) as client:
+        signed = client.post("/api/v3/auth/login", json={"username": SERVICE, "password": PASSWORD}).json()
+        client.headers["Authorization"] = f"Bearer {signed['id']}"
+        yield client
+
+
+def blocks(world) -> list[int]:
+    """Return how many files are in each origdatablock of the first dataset."""
+    return [len(block["dataFileList"]) for block in world.state()["datasets"][0]["blocks"]]
+
+
+def post(direct: httpx.Client, pid: str, *paths: str, token: str = "") -> None:
+    """Make a block past the adapter."""
+    rows = [{"path": p, "size": 1, "time": "2023-11-14T22:13:20.123Z", "chk": "a" * 64} for p in paths]
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    body = {"datasetId": pid, "size": len(rows), "dataFileList": rows}
+    assert direct.post("/api/v3/origdatablocks", json=body, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["GET datasets/:id", "POST datasets", "GET proposals/:id", "GET users/:id/useridentity", "POST origdatablocks",
+     "GET origdatablocks", "PATCH datasets/:id", "GET proposals", "GET instruments"],
+)  # fmt: skip
+def test_a_token_that_ends_in_the_middle_changes_nothing(scicat, call: str) -> None:
+    """Nobody's empty list is not believed, nobody's 403 is no refusal: it is asked again as who we are."""
+    scicat.oracle.post("/_double/faults", json={"calls": [call], "kind": "expired"}).raise_for_status()
+    assert {one.id for one in scicat.catalogue.investigations(ANNA)} == {OPEN, "20260103", "20250917"}
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    scicat.catalogue.register_datafiles(dataset.id, [file()])
+    scicat.catalogue.attach_parameters(dataset.id, [NamedValue("energy", 1, "keV")])
+    assert scicat.catalogue.complete_dataset(dataset.id).complete
+    held = scicat.datasets()
+    assert [(len(d["datafiles"]), len(d["parameters"]), d["complete"]) for d in held] == [(1, 1, True)]
+
+
+def test_sessions_that_always_end_are_waited_for(scicat) -> None:
+    """A refusal is never concluded from them."""
+    scicat.fail("create_dataset", "expired", ALWAYS)
+    with pytest.raises(CatalogueUnavailable):
+        scicat.catalogue.ensure_dataset(WANTED)
+    assert scicat.datasets() == []
+
+
+def test_a_token_is_renewed_before_it_ends(make_scicat) -> None:
+    """So that nothing is asked twice because of it."""
+    world = make_scicat()
+    world.oracle.put("/_double/ttl/0.4").raise_for_status()
+
+    def signed_in_again() -> bool:
+        world.catalogue.probe_catalogue()
+        return bool(world.state()["counts"]["POST auth/login"] >= 3)
+
+    eventually(signed_in_again)
+    assert "GET users/my/identity" in world.state()["counts"]
+
+
+@pytest.mark.parametrize("settings", [{"password": "wrong"}, {"username": "", "password": "", "token": "old.token"}])
+def test_an_account_that_scicat_does_not_know_waits_for_the_operator(make_scicat, settings: dict[str, str]) -> None:
+    """Nothing is refused to people for that; the sentence says which setting."""
+    world = make_scicat(**settings)
+    for call in (lambda: world.catalogue.ensure_dataset(WANTED), world.catalogue.probe_catalogue):
+        with pytest.raises(NotTrusted, match="DATAUPLOADER_CATALOG_SCICAT__") as error:
+            call()
+        assert error.value.retryable
+    assert world.datasets() == []
+
+
+def test_a_long_lived_token_serves_as_well(make_scicat, direct) -> None:
+    """An operator may give that instead of a password."""
+    token = direct.headers["Authorization"].removeprefix("Bearer ")
+    world = make_scicat(username="", password="", token=token)
+    dataset = world.catalogue.ensure_dataset(WANTED)
+    for n in range(3):
+        world.catalogue.register_datafiles(dataset.id, [file(f"{n}")])
+    assert blocks(world) == [3]
+    assert world.state()["counts"]["POST auth/login"] == 1
+
+
+@pytest.mark.parametrize("kind", ["lost", "slow", "unreadable"])
+def test_a_block_whose_answer_never_came_is_not_sent_again(scicat, kind: str) -> None:
+    """SciCat would take it twice: what is there is read first."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    scicat.fail("add_datafiles", kind, after_effect=True, seconds=0.8)
+    with pytest.raises(CatalogError) as error:
+        scicat.catalogue.register_datafiles(dataset.id, files(5))
+    assert error.value.retryable
+    scicat.catalogue.register_datafiles(dataset.id, files(5))
+    assert blocks(scicat) == [5]
+
+
+def test_files_that_stand_twice_are_put_right(scicat, direct) -> None:
+    """A request that was given up may come late; whole blocks can be removed by accounts that may delete alone."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    scicat.catalogue.register_datafiles(dataset.id, [file("a"), file("b")])
+    post(direct, dataset.id, "b", "c")
+    scicat.catalogue.register_datafiles(dataset.id, [file("a"), file("b"), file("c")])
+    assert blocks(scicat) == [2, 1]
+    post(direct, dataset.id, "a", "b")
+    with pytest.raises(CatalogueRefused, match="origdatablock"):
+        scicat.catalogue.complete_dataset(dataset.id)
+    assert not scicat.datasets()[0]["complete"]
+    scicat.oracle.put("/_double/accounts/9001/groups", json=["admin", "archivemanager"]).raise_for_status()
+    scicat.catalogue.complete_dataset(dataset.id)
+    held = scicat.state()["datasets"][0]
+    assert (blocks(scicat), held["numberOfFiles"], held["size"]) == ([2, 1], 3, 3)
+
+
+def test_a_changed_file_takes_the_new_values_where_it_stands(scicat) -> None:
+    """One block before, one after; what else is in it stays."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    scicat.catalogue.register_datafiles(dataset.id, files(400))
+    scicat.catalogue.register_datafiles(dataset.id, [file("scan/000007.h5", "b", 9), *files(1, 400)])
+    held = {path: (size, checksum[0]) for path, size, checksum, *_ in scicat.datasets()[0]["datafiles"]}
+    assert blocks(scicat) == [400, 1]
+    assert (held["scan/000007.h5"], held["scan/000008.h5"]) == ((9, "b"), (1, "a"))
+    assert scicat.state()["datasets"][0]["size"] == 409
+
+
+def test_blocks_of_others_are_counted_and_never_changed(scicat, direct) -> None:
+    """Whose they are is told by their maker."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    post(direct, dataset.id, "a", token="sandbox-session-anna")
+    scicat.catalogue.register_datafiles(dataset.id, [file("a"), file("b")])
+    assert blocks(scicat) == [1, 1]
+    with pytest.raises(CatalogueRefused, match=r"anna\.moretti"):
+        scicat.catalogue.register_datafiles(dataset.id, [file("a", "b")])
+
+
+def test_files_that_come_one_by_one_do_not_make_a_block_each(scicat) -> None:
+    """Blocks stay few, and each file stands once."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    for n in range(30):
+        scicat.catalogue.register_datafiles(dataset.id, files(1, n))
+    assert blocks(scicat) == [30]
+
+
+def test_the_size_of_a_dataset_is_true_with_many_blocks_and_after_every_change(make_scicat) -> None:
+    """SciCat itself counts ten of them, and forgets the sum at the next change."""
+    for api in ("v3", "v4"):
+        world = make_scicat(api, block_files=250, timeout=10)
+        dataset = world.catalogue.ensure_dataset(NewDataset(OPEN, f"scan-{api}", owner=ANNA))
+        for start in range(0, 3000, 250):
+            world.catalogue.register_datafiles(dataset.id, files(250, start))
+        for _ in range(2):
+            held = next(d for d in world.state()["datasets"] if d["pid"] == dataset.id)
+            assert (len(held["blocks"]), held["numberOfFiles"], held["size"]) == (12, 3000, 3000)
+            world.catalogue.describe_dataset(dataset.id, "described", ANNA)
+            world.catalogue.attach_parameters(dataset.id, [NamedValue("a", 1)])
+            world.catalogue.complete_dataset(dataset.id)
+
+
+def test_requests_stay_below_the_limits(make_scicat) -> None:
+    """By number and by bytes; a server on the way that takes less gets less."""
+    world = make_scicat(block_bytes=20_000, timeout=10)
+    dataset = world.catalogue.ensure_dataset(WANTED)
+    world.catalogue.register_datafiles(dataset.id, files(500))
+    assert len(blocks(world)) > 3
+    assert all(len(json.dumps(block)) < 40_000 for block in world.state()["datasets"][0]["blocks"])
+    world.fail("add_datafiles", "error", 2, status=413)
+    more = [file(f"more/{n:06}.h5") for n in range(300)]
+    world.catalogue.register_datafiles(dataset.id, more)
+    assert sum(blocks(world)) == 800
+
+
+def test_sixteen_megabytes_are_never_passed(make_scicat) -> None:
+    """The largest blocks that the settings allow, with long names."""
+    world = make_scicat(block_files=20_000, block_bytes=15_000_000, timeout=30)
+    dataset = world.catalogue.ensure_dataset(WANTED)
+    world.catalogue.register_datafiles(dataset.id, [file(f"{n:05}{'ü' * 400}") for n in range(20_000)])
+    assert len(blocks(world)) == 2
+    assert sum(blocks(world)) == 20_000
+
+
+def test_files_of_200_gigabytes_share_no_block(scicat) -> None:
+    """Alone, each of them may be as large as it is."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    large = [file(f"{n}", size=150_000_000_000) for n in range(3)]
+    scicat.catalogue.register_datafiles(dataset.id, [*large, file("huge", size=10**12), file("small")])
+    assert blocks(scicat) == [1, 1, 1, 1, 1]
+
+
+def test_what_ten_thousand_files_cost(make_scicat) -> None:
+    """Requests grow with the batches, bytes with the files."""
+    world = make_scicat(timeout=30)
+    dataset = world.catalogue.ensure_dataset(WANTED)
+    before = world.state()["counts"]
+    for start in range(0, 10_000, 2000):
+        world.catalogue.register_datafiles(dataset.id, files(2000, start))
+    counts = world.state()["counts"]
+    requests = {name: number - before.get(name, 0) for name, number in counts.items() if " " in name}
+    assert blocks(world) == [2000] * 5
+    assert sum(requests.values()) <= 4 * 5
+    assert counts["bytes"] - before["bytes"] < 10_000 * 160
+    assert counts["answered"] - before["answered"] < 10_000 * 250
+
+
+def test_metadata_of_others_stay_as_they_were(scicat, direct) -> None:
+    """Nested, without units, with odd names; also after ours are set again."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    theirs = {
+        "beam": {"mode": {"value": "top-up", "unit": ""}, "current": {"value": 310.5, "unit": "mA"}},
+        "plain": 7, "list": [1, 2], "a.b c%": {"value": 1, "unit": "m"},
+    }  # fmt: skip
+    path = f"/api/v3/datasets/{dataset.id}"
+    direct.patch(path, json={"scientificMetadata": theirs}).raise_for_status()
+    before = scicat.state()["datasets"][0]["scientificMetadata"]
+    for value in (1, 2, 2):
+        scicat.catalogue.attach_parameters(dataset.id, [NamedValue("ours %41", value, "keV")])
+    after = scicat.state()["datasets"][0]["scientificMetadata"]
+    assert after.pop("ours %41")["value"] == 2
+    assert after == before
+    assert scicat.state()["counts"]["PATCH datasets/:id"] == 3
+
+
+def test_a_change_by_others_in_between_is_noticed(scicat) -> None:
+    """412 is read anew and said again; where it never ends, it is retried later."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    scicat.fail("add_parameters", "error", 2, status=412)
+    scicat.catalogue.attach_parameters(dataset.id, [NamedValue("a", 1)])
+    assert scicat.datasets()[0]["parameters"] == [("", "a", 1, "")]
+    scicat.fail("add_parameters", "error", ALWAYS, status=412)
+    with pytest.raises(BadAnswer, match="again and again"):
+        scicat.catalogue.attach_parameters(dataset.id, [NamedValue("b", 1)])
+
+
+def test_two_services_that_write_one_dataset_lose_nothing_of_each_other(scicat) -> None:
+    """Parameters and files of both are there in the end."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    pair = [scicat.catalogue, ScicatCatalogue(scicat.settings.model_copy(update={"timeout": 10}))]
+
+    def write(n: int) -> None:
+        def until_done(call: Callable[[], None]) -> None:
+            for _ in range(50):
+                try:
+                    return call()
+                except (BadAnswer, CatalogueUnavailable):
+                    continue
+            raise AssertionError("it never ended")
+
+        until_done(lambda: pair[n % 2].attach_parameters(dataset.id, [NamedValue(f"p{n}", n)]))
+        until_done(lambda: pair[n % 2].register_datafiles(dataset.id, [file(f"f{n}")]))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, range(12)))
+    scicat.oracle.put("/_double/accounts/9001/groups", json=["admin", "archivemanager"]).raise_for_status()
+    pair[1].complete_dataset(dataset.id)
+    pair[1].close()
+    held = scicat.datasets()[0]
+    assert [name for _, name, *_ in held["parameters"]] == sorted(f"p{n}" for n in range(12))
+    assert sorted(row[0] for row in held["datafiles"]) == sorted(f"f{n}" for n in range(12))
+
+
+@pytest.mark.parametrize(
+    ("value", "datafile"),
+    [
+        (NamedValue("__proto__", 1), None),
+        (NamedValue("a", 1), "__proto__"),
+        (NamedValue("datafiles", 1), None),
+        (NamedValue("a", 2**53 + 1), None),
+        (NamedValue("a", "x" * 2000), None),
+    ],
+)
+def test_metadata_that_scicat_cannot_hold_are_refused_with_the_reason(make_scicat, value, datafile) -> None:
+    """They would be lost or changed in silence there."""
+    world = make_scicat(metadata_bytes=1500)
+    dataset = world.catalogue.ensure_dataset(WANTED)
+    if datafile:
+        world.catalogue.register_datafiles(dataset.id, [file(datafile)])
+    with pytest.raises(ValueRefused, match="SciCat"):
+        world.catalogue.attach_parameters(dataset.id, [value], datafile=datafile)
+    assert world.datasets()[0]["parameters"] == []
+
+
+def test_a_size_that_scicat_would_round_is_refused(scicat) -> None:
+    """JavaScript knows whole numbers up to 2**53."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    with pytest.raises(ValueRefused, match="how large"):
+        scicat.catalogue.register_datafiles(dataset.id, [file(size=2**53 + 1)])
+
+
+def test_what_is_wrong_with_a_value_is_told_in_scicats_words(make_scicat) -> None:
+    """A type that this SciCat does not take, a pid that does not follow its rules."""
+    world = make_scicat()
+    world.fail("create_dataset", "error", status=400)
+    with pytest.raises(ValueRefused, match="As told"):
+        world.catalogue.ensure_dataset(WANTED)
+
+
+def test_an_account_with_too_few_rights_is_refused_and_says_what_it_needs(make_scicat) -> None:
+    """The operator reads which group is missing."""
+    world = make_scicat(username="ingestor")
+    with pytest.raises(CatalogueRefused, match="ADMIN_GROUPS"):
+        world.catalogue.authorise(ANNA, OPEN)
+    with pytest.raises(CatalogueRefused, match=r"scicat\.md"):
+        world.catalogue.investigation(OPEN)
+    assert world.datasets() == []
+
+
+@pytest.mark.parametrize("offered", ["v3", "v4"])
+def test_the_interface_is_found_out_by_asking(make_scicat, offered: str) -> None:
+    """Old backends have no /api/v4; an error is no answer to that."""
+    world = make_scicat("auto", timeout=5)
+    world.oracle.put(f"/_double/api/{offered}").raise_for_status()
+    plan = {"calls": ["GET origdatablocks"], "kind": "error", "times": 3}
+    world.oracle.post("/_double/faults", json=plan).raise_for_status()
+    with pytest.raises(CatalogueUnavailable):
+        world.catalogue.ensure_dataset(WANTED)
+    world.catalogue.ensure_dataset(WANTED)
+    assert [d["version"] for d in world.state()["datasets"]] == [offered]
+
+
+def test_an_address_without_scicat_is_not_an_absence(make_scicat, scicat_double) -> None:
+    """The framework's own 404 is about the address."""
+    world = make_scicat(base_url=f"{scicat_double.url}/elsewhere")
+    for call in (lambda: world.catalogue.investigation(OPEN), lambda: world.catalogue.ensure_dataset(WANTED)):
+        with pytest.raises(CatalogError) as error:
+            call()
+        assert error.value.retryable
+    signed = make_scicat(username="", password="", token="sandbox-session-anna", base_url=f"{scicat_double.url}/x")
+    with pytest.raises(BadAnswer, match="no SciCat"):
+        signed.catalogue.find_dataset(OPEN, "scan-1")
+
+
+def test_a_dataset_of_another_name_under_our_pid_is_not_taken_for_ours(scicat, direct) -> None:
+    """A rule of pids that changed, or somebody else's: nothing is written into it."""
+    pid = pid_of(OPEN, "scan-1", scicat.settings)
+    body = {
+        "pid": pid, "type": "raw", "owner": "x", "contactEmail": "a@b.eu", "sourceFolder": "/x", "ownerGroup": "p1",
+        "creationTime": "2026-01-01T00:00:00Z", "datasetName": "other", "proposalId": OPEN,
+        "principalInvestigator": "x", "creationLocation": "x",
+    }  # fmt: skip
+    assert direct.post("/api/v3/datasets", json=body).status_code == 201
+    with pytest.raises(CatalogueRefused, match="other"):
+        scicat.catalogue.ensure_dataset(WANTED)
+
+
+def test_a_dataset_is_the_proposals_and_not_said_to_be_there(scicat) -> None:
+    """Groups, people, instrument and folder are the proposal's; until it is complete it is no archivable one."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    held = scicat.state()["datasets"][0]
+    assert (held["ownerGroup"], held["proposalIds"]) == ("p20260101", [OPEN])
+    assert (held["sourceFolder"], held["creationLocation"]) == ("/2026/scan-1", "/XRD1")
+    assert (held["principalInvestigators"], held["instrumentIds"]) == (["Anna Moretti"], ["instrument-xrd1"])
+    assert (held["owner"], held["contactEmail"]) == ("Anna Moretti", "anna.moretti@facility.eu")
+    cycle = held["datasetlifecycle"]
+    assert (cycle["isOnCentralDisk"], cycle["archivable"]) == (False, False)
+    assert cycle["archiveStatusMessage"] == "filesNotYetAvailable"
+    scicat.catalogue.complete_dataset(dataset.id)
+    cycle = scicat.state()["datasets"][0]["datasetlifecycle"]
+    assert (cycle["isOnCentralDisk"], cycle["archivable"], cycle["retrievable"]) == (True, True, False)
+
+
+def test_a_dataset_that_was_archived_stays_complete(scicat, direct) -> None:
+    """The archive writes its own words into the lifecycle."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    scicat.catalogue.complete_dataset(dataset.id)
+    change = {"isOnCentralDisk": False, "archiveStatusMessage": "datasetOnArchiveDisk"}
+    direct.patch(f"/api/v3/datasets/{dataset.id}/datasetlifecycle", json=change).raise_for_status()
+    assert scicat.catalogue.complete_dataset(dataset.id).complete
+    held = scicat.state()["datasets"][0]["datasetlifecycle"]
+    assert held["archiveStatusMessage"] == "datasetOnArchiveDisk"
+
+
+@pytest.mark.attack("S19")
+@pytest.mark.parametrize("name", ["..", "a/b", "../../etc", "a\\b", "x\ny"])
+def test_a_proposal_whose_id_is_no_folder_gets_none(scicat, direct, name: str) -> None:
+    """It is listed, and nothing can be uploaded to it until the operator has another pattern."""
+    body = {"proposalId": name, "title": "t", "email": "a@b.eu", "ownerGroup": "p20260101"}
+    assert direct.post("/api/v3/proposals", json=body).status_code == 201
+    listed = {one.id: one.base_dir for one in scicat.catalogue.investigations(ANNA)}
+    assert listed[name] == ""
+    with pytest.raises(CatalogueRefused):
+        scicat.catalogue.authorise(ANNA, name)
+
+
+def test_proposals_are_made_for_those_whom_the_settings_name(make_scicat) -> None:
+    """With the group that the settings give them; a second visit is a proposal of its own."""
+    world = make_scicat(create_group="{user}")
+    with pytest.raises(CatalogueForbids):
+        world.catalogue.ensure_investigation(NewInvestigation("new", "1", "t", ANNA))
+    made = world.catalogue.ensure_investigation(NewInvestigation("new", "2", "t", STAFF))
+    held = world.state()["proposals"][-1]
+    assert (made.id, held["ownerGroup"], held["email"]) == ("new.2", "dana.staff", "dana.staff@facility.eu")
+    with pytest.raises(CatalogueRefused, match="new"):
+        world.catalogue.ensure_investigation(NewInvestigation("new.2", "1", "t", STAFF))
+    assert not make_scicat(creators=[]).catalogue.may_create
+
+
+@pytest.mark.attack("S18")
+def test_a_redirect_is_not_followed(scicat) -> None:
+    """Tokens go nowhere else."""
+    scicat.fail("find_dataset", "error", 3, status=302, location=f"{scicat.double.url}/api/v3/health")
+    with pytest.raises(BadAnswer, match="302"):
+        scicat.catalogue.find_dataset(OPEN, "scan-1")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_that_is_asked_for_is_handed_on(scicat, status: int) -> None:
+    """Without knocking again."""
+    scicat.fail("find_dataset", "error", 1, status=status, retry_after=120)
+    with pytest.raises(CatalogueUnavailable) as error:
+        scicat.catalogue.ensure_dataset(WANTED)
+    assert error.value.retry_after == 120
+
+
+@pytest.mark.attack("S26")
+def test_neither_passwords_nor_tokens_are_logged_or_told(make_scicat, caplog) -> None:
+    """Not at the finest level, not by httpx, not in an error."""
+    for name in (None, "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, name)
+    world = make_scicat(password="canary-password")
+    told = []
+    for call in (
+        lambda: world.catalogue.identify(SecretStr("canary-token")),
+        lambda: world.catalogue.ensure_dataset(WANTED),
+    ):
+        with pytest.raises(CatalogError) as error:
+            call()
+        told.append(f"{error.value!r} {error.value}")
+    everything = "\n".join([*told, repr(world.settings), *(record.getMessage() for record in caplog.records)])
+    assert "canary" not in everything
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"base_url": "http://scicat.example.org"},
+        {"password": ""},
+        {"token": "and-a-token"},
+        {"pid": "always-the-same"},
+        {"base_dir": "/{secret}"},
+        {"contact_email": "nobody"},
+    ],
+)
+def test_settings_that_cannot_work_are_refused_without_showing_secrets(values: dict[str, str]) -> None:
+    """TLS, one way to sign in, pids of their own, known names in patterns."""
+    good = {"base_url": "https://scicat.example.org", "username": "u", "password": "canary", "contact_email": "a@b.eu"}
+    assert ScicatSettings.model_validate(good)
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - pydantic's own
+        ScicatSettings.model_validate({**good, **values})
+    assert "canary" not in str(error.value)
