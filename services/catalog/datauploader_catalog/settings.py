@@ -118,6 +118,8 @@ class ScicatSettings(BaseModel):
     """Bytes of one request; SciCat takes 16 MB, many servers before it no more than 1 MB."""
     metadata_bytes: int = Field(default=1_000_000, ge=1000, le=12_000_000)
     """Bytes of one dataset's scientific metadata, those of its files included; it is sent whole each time."""
+    file_metadata_bytes: int = Field(default=200_000, ge=0)
+    """Bytes of it that are the files' own, for which SciCat has no other place; 0: none are kept."""
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
     proxy: str = ""

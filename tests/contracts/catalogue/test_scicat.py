@@ -187,12 +187,16 @@ def test_the_size_of_a_dataset_is_true_with_many_blocks_and_after_every_change(m
         dataset = world.catalogue.ensure_dataset(NewDataset(OPEN, f"scan-{api}", owner=ANNA))
         for start in range(0, 3000, 250):
             world.catalogue.register_datafiles(dataset.id, files(250, start))
-        for _ in range(2):
+        for change in (
+            lambda: None,
+            lambda: world.catalogue.describe_dataset(dataset.id, "described", ANNA),  # noqa: B023 - called at once
+            lambda: world.catalogue.attach_parameters(dataset.id, [NamedValue("a", 1)]),  # noqa: B023
+            lambda: world.catalogue.complete_dataset(dataset.id),  # noqa: B023
+            lambda: world.catalogue.describe_dataset(dataset.id, "again", ANNA),  # noqa: B023
+        ):
+            change()
             held = next(d for d in world.state()["datasets"] if d["pid"] == dataset.id)
             assert (len(held["blocks"]), held["numberOfFiles"], held["size"]) == (12, 3000, 3000)
-            world.catalogue.describe_dataset(dataset.id, "described", ANNA)
-            world.catalogue.attach_parameters(dataset.id, [NamedValue("a", 1)])
-            world.catalogue.complete_dataset(dataset.id)
 
 
 def test_requests_stay_below_the_limits(make_scicat) -> None:
@@ -317,6 +321,24 @@ def test_metadata_that_scicat_cannot_hold_are_refused_with_the_reason(make_scica
     assert world.datasets()[0]["parameters"] == []
 
 
+def test_metadata_of_files_take_no_more_room_than_is_theirs(make_scicat) -> None:
+    """The others are refused at once, each at its file; those of the dataset go in."""
+    world = make_scicat(file_metadata_bytes=200, timeout=10)
+    dataset = world.catalogue.ensure_dataset(WANTED)
+    world.catalogue.register_datafiles(dataset.id, files(10))
+    refused = []
+    for one in files(10):
+        try:
+            world.catalogue.attach_parameters(dataset.id, [NamedValue("frames", 3)], datafile=one.path)
+        except ValueRefused as error:
+            refused.append(str(error))
+    world.catalogue.attach_parameters(dataset.id, [NamedValue("energy", 1, "keV")])
+    counts = world.state()["counts"]
+    assert "FILE_METADATA_BYTES" in refused[0]
+    assert len(world.datasets()[0]["parameters"]) + len(refused) == 11
+    assert counts["GET datasets/:id"] <= 1 + 1 + (10 - len(refused)) + 1 + 1
+
+
 def test_a_size_that_scicat_would_round_is_refused(scicat) -> None:
     """JavaScript knows whole numbers up to 2**53."""
     dataset = scicat.catalogue.ensure_dataset(WANTED)
@@ -365,6 +387,15 @@ def test_an_address_without_scicat_is_not_an_absence(make_scicat, scicat_double)
     signed = make_scicat(username="", password="", token="sandbox-session-anna", base_url=f"{scicat_double.url}/x")
     with pytest.raises(BadAnswer, match="no SciCat"):
         signed.catalogue.find_dataset(OPEN, "scan-1")
+
+
+def test_the_pid_of_a_dataset_is_the_same_for_ever(make_scicat) -> None:
+    """Else what one release has made would not be found by the next; it has the form that SciCat's example asks for."""
+    settings = make_scicat().settings
+    assert pid_of(OPEN, "scan-1", settings) == "D778D8F8-CCDD-4F34-A8D7-9746A050E168"
+    prefixed = settings.model_copy(update={"pid": "20.500.1/{uuid}"})
+    assert pid_of(OPEN, "scan-1", prefixed) == "20.500.1/d778d8f8-ccdd-4f34-a8d7-9746a050e168"
+    assert len({pid_of(*key, settings) for key in (("a", "bc"), ("ab", "c"), ("a", "b"), ("a", "B"))}) == 4
 
 
 def test_a_dataset_of_another_name_under_our_pid_is_not_taken_for_ours(scicat, direct) -> None:

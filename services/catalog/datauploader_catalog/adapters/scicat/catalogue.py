@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from datauploader.days import today
 from datauploader_catalog.adapters.scicat import records
 from datauploader_catalog.adapters.scicat.datafiles import Block, Datafiles
-from datauploader_catalog.adapters.scicat.metadata import merged
+from datauploader_catalog.adapters.scicat.metadata import NoRoom, merged
 from datauploader_catalog.adapters.scicat.session import ScicatSession, address
 from datauploader_catalog.adapters.scicat.wire import ScicatWire
 from datauploader_catalog.domain.ensure import ensure
@@ -48,7 +48,7 @@ _USER = re.compile(r"[0-9A-Za-z_-]{4,64}")
 """What can be a user's id (of MongoDB, 24 digits): SciCat fails with HTTP 500 for what cannot be one."""
 _PAGE = 100
 _FRESH_S = 600.0
-"""How long the names of instruments are believed."""
+"""How long it is believed what instruments are called, and that a dataset takes no more metadata of files."""
 _COUNTED = 10
 """Blocks up to which SciCat itself makes up the size of a dataset: /api/v4 sums the last ten, /api/v3 hundred."""
 _TRIES = 5
@@ -67,6 +67,8 @@ class ScicatCatalogue:
         self._session = ScicatSession(settings, self._wire)
         self._files = Datafiles(settings, self._session)
         self._instruments: tuple[float, dict[str, str]] = (0.0, {})
+        self._full: dict[str, float] = {}
+        """Datasets that take no more metadata of files, and until when that is believed."""
         self._locks = [threading.Lock() for _ in range(64)]
         """SciCat compares and writes in two steps: at least this process does not write one dataset twice at once."""
 
@@ -152,17 +154,26 @@ class ScicatCatalogue:
         if not parameters:
             return
         with self._writing(dataset_id):
-            if datafile is not None and all(datafile not in block.files for block in self._files.blocks(dataset_id)):
+            if datafile is not None and self._full.get(dataset_id, 0.0) > time.monotonic():
+                raise NoRoom(
+                    "SciCat has no place for more metadata of this dataset's files; those of the dataset go in."
+                )
+            if datafile is not None and not self._files.has(dataset_id, datafile):
                 self._dataset(dataset_id)
                 raise NotYetThere(f"SciCat has no datafile {datafile!r} in dataset {dataset_id} yet; they are retried.")
 
             def change(record: Record) -> Record:
                 held = record.get("scientificMetadata")
                 known = held if isinstance(held, dict) else {}
-                result = merged(known, parameters, datafile, self._settings.metadata_bytes)
+                result = merged(known, parameters, datafile, self._settings)
                 return {} if result is None else {"scientificMetadata": result}
 
-            self._change(dataset_id, change)
+            try:
+                self._change(dataset_id, change)
+            except NoRoom:
+                self._full = {one: end for one, end in self._full.items() if end > time.monotonic()}
+                self._full[dataset_id] = time.monotonic() + _FRESH_S
+                raise
 
     def describe_dataset(self, dataset_id: str, description: str, by: str) -> None:
         """Set the description, if one of the person's groups is the proposal's."""

@@ -30,8 +30,8 @@ _SMALL = 200
 _PAGE = 500
 _TOGETHER = 10_000
 """Files that are read in one request, as far as the blocks' sizes are known by the settings."""
-_KEPT = 300_000
-"""Files of which it is remembered in which blocks they stand, as long as those do not change."""
+_KEPT, _KEPT_DATASETS = 300_000, 1000
+"""Files, and datasets, of which it is remembered in which blocks they stand, as long as those do not change."""
 _TRIES = 3
 _ROW = frozenset(("path", "size", "time", "chk", "uid", "gid", "perm", "type"))
 """Fields of a file that may be sent; SciCat answers with an id besides, which it does not take back."""
@@ -80,19 +80,26 @@ class Datafiles:
         """Read the blocks of a dataset in the order of their making, and only those anew that have changed."""
         heads = {text(head, "_id"): text(head, "updatedAt") for head in self._heads(pid)}
         with self._lock:
-            known = self._known.get(pid, {})
+            known = dict(self._known.get(pid, {}))
         missing = [one for one, updated in heads.items() if one not in known or known[one].updated != updated]
         together = max(1, _TOGETHER // self._settings.block_files)
         for start in range(0, len(missing), together):
             some = missing[start : start + together]
             asked = {"where": {"datasetId": pid, "_id": {"$in": some}}, "limits": {"limit": len(some)}}
             for record in self._list({"filter": asked}):
-                known = {**known, text(record, "_id"): _read(record)}
+                known[text(record, "_id")] = _read(record)
         if any(one not in known for one in heads):
             raise BadAnswer(f"The blocks of dataset {pid} change while they are read; it is retried.")
         found = {one: known[one] for one in heads}
         self._keep(pid, found)
         return list(found.values())
+
+    def has(self, pid: str, path: str) -> bool:
+        """Tell whether a file stands in one of the dataset's blocks; what was seen once is not looked up again."""
+        with self._lock:
+            known = self._known.get(pid, {})
+        seen = any(path in block.files for block in known.values())
+        return seen or any(path in block.files for block in self.blocks(pid))
 
     def _heads(self, pid: str) -> Iterator[Mapping[str, Any]]:
         """Read which blocks there are: both interfaces list only a few unless they are told how many."""
@@ -188,7 +195,7 @@ class Datafiles:
             self._known[pid] = blocks
             self._known.move_to_end(pid)
             kept = {one: sum(len(block.files) for block in held.values()) for one, held in self._known.items()}
-            while len(self._known) > 1 and sum(kept.values()) > _KEPT:
+            while len(self._known) > 1 and (sum(kept.values()) > _KEPT or len(kept) > _KEPT_DATASETS):
                 oldest, _ = self._known.popitem(last=False)
                 del kept[oldest]
 

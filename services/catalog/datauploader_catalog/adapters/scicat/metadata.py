@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 from datauploader_catalog.errors import ValueRefused
 from datauploader_catalog.ports import NamedValue
+from datauploader_catalog.settings import ScicatSettings
 
 FILES = "datafiles"
 """The key below which the metadata of files stand."""
@@ -20,13 +21,17 @@ _LOST = {"__proto__"}
 """Names that JavaScript loses."""
 
 
+class NoRoom(ValueRefused):
+    """The metadata of a dataset's files have filled what is theirs."""
+
+
 def merged(
-    held: Mapping[str, Any], parameters: Sequence[NamedValue], datafile: str | None, most_bytes: int
+    held: Mapping[str, Any], parameters: Sequence[NamedValue], datafile: str | None, settings: ScicatSettings
 ) -> dict[str, Any] | None:
     """Return metadata in which these parameters stand, None where they do already.
 
     Raises:
-        ValueRefused: SciCat cannot hold one of the values, or not so many.
+        ValueRefused: SciCat cannot hold one of the values, or is not to hold so many.
     """
     wanted = {parameter.name: _entry(parameter) for parameter in parameters}
     for name in (*wanted, datafile or "-"):
@@ -41,11 +46,16 @@ def merged(
         result = _with(held, {FILES: _with(files, {datafile: _with(one if isinstance(one, dict) else {}, wanted)})})
     if result == held:
         return None
-    size = len(json.dumps(result, ensure_ascii=False).encode())
-    if size > most_bytes:
+    if datafile is not None and (size := _size(result[FILES])) > settings.file_metadata_bytes:
+        raise NoRoom(
+            f"SciCat has no place for metadata of single files; with these, they would take {size} bytes of the "
+            f"dataset's, and {settings.file_metadata_bytes} are theirs "
+            "(DATAUPLOADER_CATALOG_SCICAT__FILE_METADATA_BYTES)."
+        )
+    if (size := _size(result)) > settings.metadata_bytes:
         raise ValueRefused(
             f"The scientific metadata of the dataset and its files would have {size} bytes; SciCat is given no more "
-            f"than {most_bytes} (DATAUPLOADER_CATALOG_SCICAT__METADATA_BYTES)."
+            f"than {settings.metadata_bytes} (DATAUPLOADER_CATALOG_SCICAT__METADATA_BYTES)."
         )
     return result
 
@@ -76,6 +86,10 @@ def _same(held: Any, wanted: Mapping[str, Any]) -> bool:
     if isinstance(held, dict) and wanted.keys() == {"value", "unit"}:
         return bool((held.get("value"), held.get("unit")) == (wanted["value"], wanted["unit"]))
     return bool(held == wanted)
+
+
+def _size(metadata: Mapping[str, Any]) -> int:
+    return len(json.dumps(metadata, ensure_ascii=False).encode())
 
 
 def _entry(parameter: NamedValue) -> dict[str, Any]:
