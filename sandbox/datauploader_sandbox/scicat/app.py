@@ -21,8 +21,18 @@ from datauploader_sandbox.scicat.store import Call, Store
 BODY_LIMIT = 16 * 1024 * 1024
 _EXACT = 2**53
 """Beyond it, JavaScript does not know every integer."""
-_WORDS = {"login", "my", "identity", "fullquery", "public", "origdatablocks", "datasetlifecycle", "useridentity"}
-_ONLY_OLD = {"auth", "users", "proposals", "instruments", "health"}
+_WORDS = {
+    "login",
+    "my",
+    "identity",
+    "fullquery",
+    "public",
+    "origdatablocks",
+    "datasetlifecycle",
+    "useridentity",
+    "findone",
+}
+_ONLY_OLD = {"auth", "users", "useridentities", "proposals", "instruments", "health"}
 Operation = Callable[[Call], tuple[int, Any]]
 
 
@@ -47,6 +57,7 @@ class Backend:
             "POST auth/login": directory.sign_in,
             "GET users/my/identity": directory.own_identity,
             "GET users/:id/useridentity": directory.identity,
+            "GET useridentities/findone": directory.find_identity,
             "GET instruments": directory.instruments,
             "GET proposals": directory.proposals,
             "GET proposals/:id": directory.proposal,

@@ -42,6 +42,17 @@ class Directory:
         account = self._store.accounts.get(call.parts[1])
         return 200, _identity(account) if account else None
 
+    def find_identity(self, call: Call) -> tuple[int, Any]:
+        """GET /useridentities/findOne; others than administrators find themselves alone."""
+        if call.user is None:
+            raise Refusal(401, "Unauthenticated")
+        name = (parse(call.query.get("filter")).get("where") or {}).get("profile.username")
+        seen = self._store.accounts.values() if is_in(call.user, ADMINS) else (call.user,)
+        found = next((one for one in seen if one.username == name), None)
+        if found is None:
+            raise Refusal(404, "Not Found", {"message": "Not Found", "statusCode": 404})
+        return 200, _identity(found)
+
     def instruments(self, call: Call) -> tuple[int, Any]:
         """GET /instruments."""
         return 200, select(self._store.instruments, parse(call.query.get("filter")), limit=100)

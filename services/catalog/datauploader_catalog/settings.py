@@ -107,6 +107,9 @@ class ScicatSettings(BaseModel):
     create_group: str = ""
     """The group that owns a proposal that is made from here, with `{investigation}`, `{visit}` and `{user}` (the
     person's name at SciCat) in it; empty: none are made."""
+    people_by: Literal["id", "username"] = "id"
+    """By which of SciCat's words for a person they are known here; the gateway's `user_claim` must say the same, and no
+    identity provider knows SciCat's own ids."""
     uid_claim: str = ""
     """The claim of the identity provider with a person's number on the storage, such as `uidNumber`."""
     gid_claim: str = ""

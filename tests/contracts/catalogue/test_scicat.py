@@ -377,6 +377,18 @@ def test_the_interface_is_found_out_by_asking(make_scicat, offered: str) -> None
     assert [d["version"] for d in world.state()["datasets"]] == [offered]
 
 
+def test_people_may_be_known_by_their_names(make_scicat) -> None:
+    """An identity provider that signs people in at the gateway does not know SciCat's ids."""
+    world = make_scicat(people_by="username")
+    user = world.catalogue.identify(SecretStr("sandbox-session-anna"))
+    assert (user.id, user.name) == ("anna.moretti", "anna.moretti")
+    assert world.catalogue.authorise("anna.moretti", OPEN).uid == 51101
+    assert len(world.catalogue.investigations("anna.moretti")) == 3
+    for other in (ANNA, "chloe.papadaki", '"}}', ""):
+        with pytest.raises(CatalogueForbids):
+            world.catalogue.authorise(other, OPEN)
+
+
 def test_an_address_without_scicat_is_not_an_absence(make_scicat, scicat_double) -> None:
     """The framework's own 404 is about the address."""
     world = make_scicat(base_url=f"{scicat_double.url}/elsewhere")

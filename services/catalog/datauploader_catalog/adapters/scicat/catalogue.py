@@ -263,14 +263,22 @@ class ScicatCatalogue:
 
     def _identity(self, user_id: str) -> Record:
         """Return what SciCat knows of a user, {} where it does not know them."""
-        if not _USER.fullmatch(user_id):
+        if self._settings.people_by == "username":
+            asked = {"filter": {"where": {"profile.username": user_id}}}
+            answer = self._session.find("v3/useridentities/findOne", asked)
+        elif _USER.fullmatch(user_id):
+            answer = self._session.find(f"v3/{address('users', user_id)}/userIdentity")
+        else:
             return {}
-        answer = self._session.ask(f"v3/{address('users', user_id)}/userIdentity")
-        if answer.status == HTTPStatus.OK:
-            return answer.record() if answer.body is not None else {}
-        if answer.is_absence:
+        if answer is None or (answer.status == HTTPStatus.OK and answer.body is None):
             return {}
-        raise answer.refusal(f"a look at user {user_id}, for which its account must be in ADMIN_GROUPS")
+        if answer.status != HTTPStatus.OK:
+            raise answer.refusal(f"a look at user {user_id}, for which its account must be in ADMIN_GROUPS")
+        identity = answer.record()
+        found = records.read_user(identity, self._settings).id
+        if found != user_id:
+            raise CatalogueRefused(f"SciCat answered with user {found!r} when it was asked for {user_id!r}.")
+        return identity
 
     def _proposal(self, investigation_id: str) -> Record | None:
         if investigation_id in {"", ".", ".."}:

@@ -53,9 +53,10 @@ def number(record: Record, name: str) -> int:
 
 def read_user(identity: Record, settings: ScicatSettings) -> CatalogueUser:
     """Read who somebody is; the numbers on the storage are what the identity provider claims, else 0."""
-    user_id, profile = text(identity, "userId"), profile_of(identity)
+    profile = profile_of(identity)
+    user_id = text(identity, "userId") if settings.people_by == "id" else text(profile, "username")
     if not user_id:
-        raise BadAnswer("SciCat's answer says no user's id; it is retried.")
+        raise BadAnswer(f"SciCat's answer does not say the {settings.people_by} of a user; it is retried.")
     claims = profile.get("oidcClaims")
     uid, gid = (_claim(claims, name) for name in (settings.uid_claim, settings.gid_claim))
     return CatalogueUser(user_id, text(profile, "username") or user_id, uid, gid)

@@ -51,9 +51,9 @@ class ScicatSession:
         """Read as the service's account."""
         return self._known(lambda token: self._wire.read(path, token, query))
 
-    def find(self, path: str) -> Answer | None:
+    def find(self, path: str, query: Mapping[str, Any] | None = None) -> Answer | None:
         """Read one record; None where SciCat says to the service's account that there is none."""
-        answer = self._known(lambda token: self._wire.read(path, token), believe=False)
+        answer = self._known(lambda token: self._wire.read(path, token, query), believe=False)
         if answer.is_absence:
             return None
         if answer.status == HTTPStatus.NOT_FOUND:
