@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from datauploader.days import today
 from datauploader_catalog.adapters.scicat import records
-from datauploader_catalog.adapters.scicat.datafiles import Block, Datafiles
+from datauploader_catalog.adapters.scicat.blocks import DatasetBlocks, OrigDatablock
 from datauploader_catalog.adapters.scicat.metadata import NoRoom, merged
 from datauploader_catalog.adapters.scicat.session import ScicatSession, address
 from datauploader_catalog.adapters.scicat.wire import ScicatWire
@@ -46,7 +46,6 @@ from datauploader_catalog.settings import ScicatSettings
 _SESSION = re.compile(r"[\x21-\x7e]{1,8192}")
 _USER = re.compile(r"[0-9A-Za-z_-]{4,64}")
 """What can be a user's id (of MongoDB, 24 digits): SciCat fails with HTTP 500 for what cannot be one."""
-_PAGE = 100
 _FRESH_S = 600.0
 """How long it is believed what instruments are called, and that a dataset takes no more metadata of files."""
 _COUNTED = 10
@@ -65,7 +64,7 @@ class ScicatCatalogue:
         self._settings = settings
         self._wire = ScicatWire(settings)
         self._session = ScicatSession(settings, self._wire)
-        self._files = Datafiles(settings, self._session)
+        self._blocks = DatasetBlocks(settings, self._session)
         self._instruments: tuple[float, dict[str, str]] = (0.0, {})
         self._full: dict[str, float] = {}
         """Datasets that take no more metadata of files, and until when that is believed."""
@@ -91,13 +90,9 @@ class ScicatCatalogue:
         if not groups:
             return ()
         where = {"$or": [{name: {"$in": groups}} for name in ("ownerGroup", "accessGroups")]}
-        found: dict[str, Record] = {}
-        while True:
-            limits = {"limit": _PAGE, "skip": len(found), "order": "proposalId:asc"}
-            page = self._session.list("v3/proposals", {"filters": {"where": where, "limits": limits}})
-            found |= {records.text(one, "proposalId"): one for one in page}
-            if len(page) < _PAGE:
-                return tuple(self._read(one) for one in found.values())
+        wanted = {"where": where, "limits": {"order": "proposalId:asc"}}
+        found = self._session.all("v3/proposals", "filters", wanted, "proposalId")
+        return tuple(self._read(one) for one in found)
 
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
         """Say where the data of this proposal belong, if one of the user's groups is the proposal's."""
@@ -138,12 +133,12 @@ class ScicatCatalogue:
         return ensure(lambda: self.find_dataset(*key), lambda: self._create_dataset(wanted))
 
     def register_datafiles(self, dataset_id: str, datafiles: Sequence[Datafile]) -> None:
-        """Put the datafiles into origdatablocks, each once; see `Datafiles`."""
+        """Put the datafiles into origdatablocks, each once; see `DatasetBlocks`."""
         if not datafiles:
             return
         with self._writing(dataset_id):
             held = records.read_dataset(self._dataset(dataset_id))
-            blocks = self._files.register(dataset_id, datafiles, complete=held.complete)
+            blocks = self._blocks.register(dataset_id, datafiles, complete=held.complete)
             if len(blocks) > _COUNTED:
                 self._change(dataset_id, lambda record: _true_sizes(record, blocks))
 
@@ -158,7 +153,7 @@ class ScicatCatalogue:
                 raise NoRoom(
                     "SciCat has no place for more metadata of this dataset's files; those of the dataset go in."
                 )
-            if datafile is not None and not self._files.has(dataset_id, datafile):
+            if datafile is not None and not self._blocks.has(dataset_id, datafile):
                 self._dataset(dataset_id)
                 raise NotYetThere(f"SciCat has no datafile {datafile!r} in dataset {dataset_id} yet; they are retried.")
 
@@ -200,7 +195,7 @@ class ScicatCatalogue:
     def complete_dataset(self, dataset_id: str) -> Dataset:
         """Say the true size of the dataset, then that its files are there."""
         with self._writing(dataset_id):
-            blocks = self._files.register(dataset_id, (), complete=False)
+            blocks = self._blocks.register(dataset_id, (), complete=False)
             record = self._change(dataset_id, lambda record: _true_sizes(record, blocks))
             found = records.read_dataset(record)
             if not found.complete:
@@ -297,7 +292,7 @@ class ScicatCatalogue:
     def _instrument_names(self) -> dict[str, str]:
         read_at, names = self._instruments
         if not read_at or time.monotonic() - read_at > _FRESH_S:
-            found = self._session.list("v3/instruments", {"filter": {"limits": {"limit": 1000}}})
+            found = self._session.all("v3/instruments", "filter", {"limits": {"order": "uniqueName:asc"}}, "pid")
             names = {records.text(one, "pid"): records.text(one, "name") for one in found}
             self._instruments = time.monotonic(), names
         return names
@@ -374,7 +369,7 @@ def _require_same(asked: tuple[str, str], answered: tuple[str, str]) -> None:
         )
 
 
-def _true_sizes(record: Mapping[str, Any], blocks: Sequence[Block]) -> Record:
+def _true_sizes(record: Mapping[str, Any], blocks: Sequence[OrigDatablock]) -> Record:
     """Return what must be changed for the dataset to say how much is in these blocks."""
     size, files = sum(block.size for block in blocks), sum(len(block.files) for block in blocks)
     return _if_other(record, size=size, numberOfFiles=files)

@@ -20,6 +20,7 @@ from datauploader_catalog.settings import ScicatSettings
 _NOBODY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _MARGIN_S = 60.0
 """A token is renewed this long before its end, or after three quarters of a short life."""
+_PAGE = 100
 _IDENTITY = "v3/users/my/identity"
 
 
@@ -60,7 +61,20 @@ class ScicatSession:
             raise BadAnswer(f"There is no SciCat here ({answer.words}); see DATAUPLOADER_CATALOG_SCICAT__BASE_URL.")
         return answer
 
-    def list(self, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def all(self, path: str, parameter: str, wanted: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+        """Read all records of a filter, page by page; `parameter` is what the filter is called there."""
+        found: dict[str, dict[str, Any]] = {}
+        while True:
+            limits = {**wanted.get("limits", {}), "limit": _PAGE, "skip": len(found)}
+            page = self.records(path, {parameter: {**wanted, "limits": limits}})
+            known = len(found)
+            found |= {str(one.get(key)): one for one in page}
+            if len(page) < _PAGE:
+                return list(found.values())
+            if len(found) == known:
+                raise BadAnswer(f"SciCat answers with the same page of {path} again and again; it is retried.")
+
+    def records(self, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Read records that a filter describes; all of those, not only the public ones."""
         answer = self._known(lambda token: self._wire.read(path, token, query), believe=False)
         if answer.status != HTTPStatus.OK:

@@ -20,14 +20,13 @@ from datauploader_catalog.errors import BadAnswer, CatalogueRefused, ValueRefuse
 from datauploader_catalog.ports import Datafile
 from datauploader_catalog.settings import ScicatSettings
 
-ALGORITHM = "sha256"
+_ALGORITHM = "sha256"
 _MOST_BLOCK = 200_000_000_000
 """Bytes that the files of one block have together, unless it is a single file: SciCat's own tools keep to that."""
 _EXACT = 2**53
 """Beyond it, JavaScript does not know every whole number."""
 _SMALL = 200
 """A block with fewer files than this is added to, where few files come at a time, so that blocks stay few."""
-_PAGE = 500
 _TOGETHER = 10_000
 """Files that are read in one request, as far as the blocks' sizes are known by the settings."""
 _KEPT, _KEPT_DATASETS = 300_000, 1000
@@ -40,7 +39,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class OrigDatablock:
     """One origdatablock as it was read."""
 
     id: str
@@ -50,15 +49,15 @@ class Block:
     files: Mapping[str, Row]
 
 
-class Datafiles:
+class DatasetBlocks:
     """The blocks of datasets, remembered as long as SciCat says that they are unchanged."""
 
     def __init__(self, settings: ScicatSettings, session: ScicatSession) -> None:
         self._settings, self._session = settings, session
-        self._known: OrderedDict[str, dict[str, Block]] = OrderedDict()
+        self._known: OrderedDict[str, dict[str, OrigDatablock]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def register(self, pid: str, datafiles: Sequence[Datafile], *, complete: bool) -> list[Block]:
+    def register(self, pid: str, datafiles: Sequence[Datafile], *, complete: bool) -> list[OrigDatablock]:
         """Make the files stand in the dataset's blocks; return these.
 
         Raises:
@@ -76,9 +75,9 @@ class Datafiles:
                 return list(done.values())
         raise BadAnswer(f"Others change the files of dataset {pid} at the same time; it is retried.")
 
-    def blocks(self, pid: str) -> list[Block]:
+    def blocks(self, pid: str) -> list[OrigDatablock]:
         """Read the blocks of a dataset in the order of their making, and only those anew that have changed."""
-        heads = {text(head, "_id"): text(head, "updatedAt") for head in self._heads(pid)}
+        heads = self._heads(pid)
         with self._lock:
             known = dict(self._known.get(pid, {}))
         missing = [one for one, updated in heads.items() if one not in known or known[one].updated != updated]
@@ -86,7 +85,7 @@ class Datafiles:
         for start in range(0, len(missing), together):
             some = missing[start : start + together]
             asked = {"where": {"datasetId": pid, "_id": {"$in": some}}, "limits": {"limit": len(some)}}
-            for record in self._list({"filter": asked}):
+            for record in self._session.records(f"{self._session.api()}/origdatablocks", {"filter": asked}):
                 known[text(record, "_id")] = _read(record)
         if any(one not in known for one in heads):
             raise BadAnswer(f"The blocks of dataset {pid} change while they are read; it is retried.")
@@ -101,27 +100,19 @@ class Datafiles:
         seen = any(path in block.files for block in known.values())
         return seen or any(path in block.files for block in self.blocks(pid))
 
-    def _heads(self, pid: str) -> Iterator[Mapping[str, Any]]:
-        """Read which blocks there are: both interfaces list only a few unless they are told how many."""
-        old = self._session.api() == "v3"
+    def _heads(self, pid: str) -> dict[str, str]:
+        """Read which blocks there are, and when each was changed last, in the order of their making."""
         fields = ("_id", "updatedAt", "createdAt")
-        order: dict[str, Any] = {"order": "createdAt:asc"} if old else {"sort": {"createdAt": "asc"}}
-        for start in range(0, 1_000_000, _PAGE):
-            page = self._list({
-                "filter": {
-                    "where": {"datasetId": pid},
-                    "fields": dict.fromkeys(fields, 1) if old else list(fields),
-                    "limits": {"limit": _PAGE, "skip": start, **order},
-                }
-            })  # fmt: skip
-            yield from page
-            if len(page) < _PAGE:
-                return
+        wanted: dict[str, Any] = {"where": {"datasetId": pid}, "fields": list(fields)}
+        wanted["limits"] = {"sort": {"createdAt": "asc"}}
+        if self._session.api() == "v3":
+            wanted |= {"fields": dict.fromkeys(fields, 1), "limits": {"order": "createdAt:asc"}}
+        found = self._session.all(f"{self._session.api()}/origdatablocks", "filter", wanted, "_id")
+        return {text(head, "_id"): text(head, "updatedAt") for head in found}
 
-    def _list(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return self._session.list(f"{self._session.api()}/origdatablocks", query)
-
-    def _carry_out(self, pid: str, blocks: Sequence[Block], wanted: Mapping[str, Row]) -> dict[str, Block] | None:
+    def _carry_out(
+        self, pid: str, blocks: Sequence[OrigDatablock], wanted: Mapping[str, Row]
+    ) -> dict[str, OrigDatablock] | None:
         """Change blocks and make new ones; None where somebody else was quicker, and all must be read again."""
         edits, fresh = _plan(blocks, wanted, self._session.account)
         last = next((block for block in reversed(blocks) if block.made_by == self._session.account), None)
@@ -129,7 +120,7 @@ class Datafiles:
             files = {**edits.get(last.id, last.files), **fresh}
             if _size(files.values()) <= _MOST_BLOCK and _bytes(files.values()) <= self._most_bytes:
                 edits[last.id], fresh = files, {}
-        result: dict[str, Block] = {}
+        result: dict[str, OrigDatablock] = {}
         for block in blocks:
             after_it = self._change(pid, block, edits[block.id]) if block.id in edits else block
             if after_it is None:
@@ -140,7 +131,7 @@ class Datafiles:
             result |= {block.id: block for block in self._make(pid, some)}
         return result
 
-    def _change(self, pid: str, block: Block, files: Mapping[str, Row]) -> Block | None:
+    def _change(self, pid: str, block: OrigDatablock, files: Mapping[str, Row]) -> OrigDatablock | None:
         """Give a block these files; one that would have none is removed."""
         if block.made_by != self._session.account:
             raise CatalogueRefused(
@@ -159,9 +150,9 @@ class Datafiles:
             raise answer.refusal(f"a change of origdatablock {block.id}")
         return _read(answer.record()) if files else replace(block, files={})
 
-    def _make(self, pid: str, files: list[Row]) -> list[Block]:
+    def _make(self, pid: str, files: list[Row]) -> list[OrigDatablock]:
         """Make one block; where a server on the way takes no requests as large as this, make two."""
-        body = {"datasetId": pid, "size": _size(files), "chkAlg": ALGORITHM, "dataFileList": files}
+        body = {"datasetId": pid, "size": _size(files), "chkAlg": _ALGORITHM, "dataFileList": files}
         answer = self._session.tell("POST", f"{self._session.api()}/origdatablocks", body)
         if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(files) > 1:
             middle = len(files) // 2
@@ -190,7 +181,7 @@ class Datafiles:
         if block:
             yield block
 
-    def _keep(self, pid: str, blocks: dict[str, Block]) -> None:
+    def _keep(self, pid: str, blocks: dict[str, OrigDatablock]) -> None:
         with self._lock:
             self._known[pid] = blocks
             self._known.move_to_end(pid)
@@ -201,7 +192,7 @@ class Datafiles:
 
 
 def _plan(
-    blocks: Sequence[Block], wanted: Mapping[str, Row], account: str
+    blocks: Sequence[OrigDatablock], wanted: Mapping[str, Row], account: str
 ) -> tuple[dict[str, Mapping[str, Row]], dict[str, Row]]:
     """Return the files of the blocks that must change, by block, and the files that stand in none.
 
@@ -231,13 +222,13 @@ def _row(datafile: Datafile) -> Row:
     return {"path": datafile.path, "size": datafile.size, "time": stamp, "chk": datafile.checksum}
 
 
-def _read(record: Mapping[str, Any]) -> Block:
+def _read(record: Mapping[str, Any]) -> OrigDatablock:
     files, block_id = record.get("dataFileList"), text(record, "_id")
     if not block_id or not isinstance(files, list) or not all(isinstance(row, dict) for row in files):
         raise BadAnswer("SciCat's answer holds an origdatablock without id or files; it is retried.")
     rows = {text(row, "path"): {name: value for name, value in row.items() if name in _ROW} for row in files}
     made_by, updated = text(record, "createdBy"), text(record, "updatedAt")
-    return Block(block_id, made_by, updated, number(record, "size"), rows)
+    return OrigDatablock(block_id, made_by, updated, number(record, "size"), rows)
 
 
 def _same(held: Row, wanted: Row) -> bool:
