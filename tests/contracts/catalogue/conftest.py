@@ -298,7 +298,7 @@ def make_scicat(scicat_double: ScicatDouble) -> Iterator[Callable[..., ScicatWor
             "base_url": scicat_double.url, "username": SERVICE, "password": PASSWORD, "api": api, "timeout": 0.5,
             "contact_email": "data@facility.eu", "base_dir": "/facility/store/{investigation}",
             "closed_after_days": 30, "creators": ["staff"], "create_group": "p{investigation}",
-            "uid_claim": "uidNumber", "gid_claim": "gidNumber", **settings,
+            "pid": "20.500.12345/{uuid}", "uid_claim": "uidNumber", "gid_claim": "gidNumber", **settings,
         }  # fmt: skip
         opened.append(ScicatWorld(scicat_double, ScicatSettings.model_validate(values), oracle))
         return opened[-1]

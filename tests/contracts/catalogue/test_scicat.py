@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -251,7 +252,7 @@ def test_metadata_of_others_stay_as_they_were(scicat, direct) -> None:
         "beam": {"mode": {"value": "top-up", "unit": ""}, "current": {"value": 310.5, "unit": "mA"}},
         "plain": 7, "list": [1, 2], "a.b c%": {"value": 1, "unit": "m"},
     }  # fmt: skip
-    path = f"/api/v3/datasets/{dataset.id}"
+    path = f"/api/v3/datasets/{quote(dataset.id, safe='')}"
     direct.patch(path, json={"scientificMetadata": theirs}).raise_for_status()
     before = scicat.state()["datasets"][0]["scientificMetadata"]
     for value in (1, 2, 2):
@@ -403,7 +404,7 @@ def test_an_address_without_scicat_is_not_an_absence(make_scicat, scicat_double)
 
 def test_the_pid_of_a_dataset_is_the_same_for_ever(make_scicat) -> None:
     """Else what one release has made would not be found by the next; it has the form that SciCat's example asks for."""
-    settings = make_scicat().settings
+    settings = make_scicat(pid="{UUID}").settings
     assert pid_of(OPEN, "scan-1", settings) == "D778D8F8-CCDD-4F34-A8D7-9746A050E168"
     prefixed = settings.model_copy(update={"pid": "20.500.1/{uuid}"})
     assert pid_of(OPEN, "scan-1", prefixed) == "20.500.1/d778d8f8-ccdd-4f34-a8d7-9746a050e168"
@@ -444,7 +445,7 @@ def test_a_dataset_that_was_archived_stays_complete(scicat, direct) -> None:
     dataset = scicat.catalogue.ensure_dataset(WANTED)
     scicat.catalogue.complete_dataset(dataset.id)
     change = {"isOnCentralDisk": False, "archiveStatusMessage": "datasetOnArchiveDisk"}
-    direct.patch(f"/api/v3/datasets/{dataset.id}/datasetlifecycle", json=change).raise_for_status()
+    direct.patch(f"/api/v3/datasets/{quote(dataset.id, safe='')}/datasetlifecycle", json=change).raise_for_status()
     assert scicat.catalogue.complete_dataset(dataset.id).complete
     held = scicat.state()["datasets"][0]["datasetlifecycle"]
     assert held["archiveStatusMessage"] == "datasetOnArchiveDisk"

@@ -6,7 +6,7 @@ writes with 403, as if the account had no right to them.
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -55,11 +55,9 @@ class ScicatSession:
     def find(self, path: str, query: Mapping[str, Any] | None = None) -> Answer | None:
         """Read one record; None where SciCat says to the service's account that there is none."""
         answer = self._known(lambda token: self._wire.read(path, token, query), believe=False)
-        if answer.is_absence:
-            return None
-        if answer.status == HTTPStatus.NOT_FOUND:
-            raise BadAnswer(f"There is no SciCat here ({answer.words}); see DATAUPLOADER_CATALOG_SCICAT__BASE_URL.")
-        return answer
+        if answer.status == HTTPStatus.NOT_FOUND and not answer.is_absence:
+            raise answer.refusal(path)
+        return None if answer.is_absence else answer
 
     def all(self, path: str, parameter: str, wanted: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
         """Read all records of a filter, page by page; `parameter` is what the filter is called there."""
@@ -95,7 +93,7 @@ class ScicatSession:
         """Raise unless SciCat knows the service's account."""
         self._note(self.ask(_IDENTITY))
 
-    def _known(self, call: Any, *, believe: bool = True) -> Answer:
+    def _known(self, call: Callable[[str], Answer], *, believe: bool = True) -> Answer:
         """Make a call with a token of which SciCat knows whose it is.
 
         Args:
@@ -105,7 +103,7 @@ class ScicatSession:
         """
         for _ in range(2):
             token = self._signed_in()
-            answer: Answer = call(token)
+            answer = call(token)
             is_record = answer.status == HTTPStatus.OK and isinstance(answer.body, dict)
             doubtful = answer.status in _NOBODY or not (believe or is_record)
             if not doubtful or self._is_known(token):

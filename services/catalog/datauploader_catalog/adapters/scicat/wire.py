@@ -13,6 +13,7 @@ import stamina
 
 from datauploader_catalog.errors import (
     BadAnswer,
+    CatalogError,
     CatalogueRefused,
     CatalogueUnavailable,
     UnknownTrouble,
@@ -64,8 +65,10 @@ class Answer:
         """Return the error for an answer of another form than the interface lays down."""
         return BadAnswer(f"SciCat's answer {self.words[:200]!r} cannot be read: {why}. It is retried.")
 
-    def refusal(self, what: str) -> CatalogueRefused:
-        """Return the error for a request that will never be accepted as it stands."""
+    def refusal(self, what: str) -> CatalogError:
+        """Return the error for a request that will never be accepted as it stands, or came to no SciCat."""
+        if self.status == HTTPStatus.NOT_FOUND and not self.is_absence:
+            return BadAnswer(f"There is no SciCat here ({self.words}); see DATAUPLOADER_CATALOG_SCICAT__BASE_URL.")
         if self.status in {
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.UNPROCESSABLE_ENTITY,
