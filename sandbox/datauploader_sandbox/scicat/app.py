@@ -19,6 +19,8 @@ from datauploader_sandbox.scicat.refusals import Refusal
 from datauploader_sandbox.scicat.store import Call, Store
 
 BODY_LIMIT = 16 * 1024 * 1024
+_ADDRESS_LIMIT = 16_000
+"""What Node takes of an address and the headers together, a little less."""
 _EXACT = 2**53
 """Beyond it, JavaScript does not know every integer."""
 _WORDS = {
@@ -79,6 +81,8 @@ class Backend:
 
     async def answer(self, request: Request) -> Response:
         """Answer one request, or fail as planned."""
+        if len(request.scope["raw_path"]) + len(request.scope["query_string"]) > _ADDRESS_LIMIT:
+            return Response(status_code=431)
         version, *parts = [unquote(part) for part in request.scope["raw_path"].decode().split("/")[2:]]
         parts[0] = parts[0].lower()
         shape = [parts[0], *(part.lower() if part.lower() in _WORDS else ":id" for part in parts[1:])]

@@ -295,7 +295,7 @@ def make_scicat(scicat_double: ScicatDouble) -> Iterator[Callable[..., ScicatWor
     def make(api: str = "v4", **settings: Any) -> ScicatWorld:
         oracle.put(f"/_double/api/{'v4' if api == 'auto' else api}").raise_for_status()
         values = {
-            "base_url": scicat_double.url, "username": SERVICE, "password": PASSWORD, "api": api, "timeout": 0.5,
+            "base_url": scicat_double.url, "username": SERVICE, "password": PASSWORD, "api": api, "timeout": 2,
             "contact_email": "data@facility.eu", "base_dir": "/facility/store/{investigation}",
             "closed_after_days": 30, "creators": ["staff"], "create_group": "p{investigation}",
             "pid": "20.500.12345/{uuid}", "uid_claim": "uidNumber", "gid_claim": "gidNumber", **settings,

@@ -29,6 +29,8 @@ _SMALL = 200
 """A block with fewer files than this is added to, where few files come at a time, so that blocks stay few."""
 _TOGETHER = 10_000
 """Files that are read in one request, as far as the blocks' sizes are known by the settings."""
+_MOST_IDS = 50
+"""Blocks that are asked for in one address, which has a limit of 16 kB."""
 _KEPT, _KEPT_DATASETS = 300_000, 1000
 """Files, and datasets, of which it is remembered in which blocks they stand, as long as those do not change."""
 _TRIES = 3
@@ -81,7 +83,7 @@ class DatasetBlocks:
         with self._lock:
             known = dict(self._known.get(pid, {}))
         missing = [one for one, updated in heads.items() if one not in known or known[one].updated != updated]
-        together = max(1, _TOGETHER // self._settings.block_files)
+        together = max(1, min(_MOST_IDS, _TOGETHER // self._settings.block_files))
         for start in range(0, len(missing), together):
             some = missing[start : start + together]
             asked = {"where": {"datasetId": pid, "_id": {"$in": some}}, "limits": {"limit": len(some)}}

@@ -46,6 +46,8 @@ from datauploader_catalog.settings import ScicatSettings
 _SESSION = re.compile(r"[\x21-\x7e]{1,8192}")
 _USER = re.compile(r"[0-9A-Za-z_-]{4,64}")
 """What can be a user's id (of MongoDB, 24 digits): SciCat fails with HTTP 500 for what cannot be one."""
+_MOST_GROUPS = 100
+"""Groups that are named in one address, which has a limit of 16 kB; staff may be in very many."""
 _FRESH_S = 600.0
 """How long it is believed what instruments are called, and that a dataset takes no more metadata of files."""
 _COUNTED = 10
@@ -87,12 +89,14 @@ class ScicatCatalogue:
     def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
         """List the proposals that one of the user's groups owns or has access to."""
         groups = sorted(records.groups_of(self._identity(user_id)))
-        if not groups:
-            return ()
-        where = {"$or": [{name: {"$in": groups}} for name in ("ownerGroup", "accessGroups")]}
-        wanted = {"where": where, "limits": {"order": "proposalId:asc"}}
-        found = self._session.all("v3/proposals", "filters", wanted, "proposalId")
-        return tuple(self._read(one) for one in found)
+        found: dict[str, Record] = {}
+        for start in range(0, len(groups), _MOST_GROUPS):
+            some = groups[start : start + _MOST_GROUPS]
+            where = {"$or": [{name: {"$in": some}} for name in ("ownerGroup", "accessGroups")]}
+            wanted = {"where": where, "limits": {"order": "proposalId:asc"}}
+            for one in self._session.all("v3/proposals", "filters", wanted, "proposalId"):
+                found[records.text(one, "proposalId")] = one
+        return tuple(self._read(one) for one in found.values())
 
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
         """Say where the data of this proposal belong, if one of the user's groups is the proposal's."""

@@ -102,7 +102,7 @@ class ScicatWire:
 
     def read(self, path: str, token: str, query: Mapping[str, Any] | None = None) -> Answer:
         """Ask something that changes nothing, so that a second try at once does no harm; filters are sent as JSON."""
-        params = {name: json.dumps(value) for name, value in (query or {}).items()}
+        params = {name: _json(value) for name, value in (query or {}).items()}
         for attempt in stamina.retry_context(
             on=_is_worth_a_second_try,
             attempts=self._settings.read_attempts,
@@ -117,8 +117,7 @@ class ScicatWire:
     def write(self, method: str, path: str, token: str, body: object, unmodified_since: str = "") -> Answer:
         """Ask for an effect, once: whoever gets no answer looks before asking again."""
         headers = {"If-Unmodified-Since": unmodified_since} if unmodified_since else {}
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        return self._send(method, path, token, content=content, headers=headers)
+        return self._send(method, path, token, content=_json(body).encode(), headers=headers)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -145,6 +144,10 @@ class ScicatWire:
             ) from error
         except httpx.RequestError as error:
             raise BadAnswer(f"SciCat's answer to {method} {path} cannot be read ({error}); it is retried.") from error
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _require_answer(path: str, response: httpx.Response) -> None:
