@@ -58,6 +58,8 @@ def encoded(metadata: Any) -> Any:
     """Write keys as they are stored: percent-encoded, unless they look as if they were so already."""
     if not isinstance(metadata, dict):
         return metadata
+    if not isinstance(metadata.get("language", ""), str):  # a text index takes it for the language of the text
+        raise Refusal(500, "Internal server error")
     return {
         key if _decode(key) != key else quote(key, safe="!'()*").replace(".", "%2E"): encoded(value)
         for key, value in metadata.items()

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
+from datauploader_catalog.adapters.scicat.metadata import merged
 from datauploader_catalog.adapters.scicat.records import pid_of
 from datauploader_catalog.errors import (
     BadAnswer,
@@ -274,6 +275,37 @@ def test_metadata_of_others_stay_as_they_were(scicat, direct) -> None:
     assert after.pop("ours %41")["value"] == 2
     assert after == before
     assert scicat.state()["counts"]["PATCH datasets/:id"] == 3
+
+
+def test_a_parameter_may_be_called_as_something_of_the_database(scicat) -> None:
+    """And as something that looks encoded, or ends a path; each comes back under its name, once."""
+    dataset = scicat.catalogue.ensure_dataset(WANTED)
+    scicat.catalogue.register_datafiles(dataset.id, [file("language")])
+    names = ["language", "$set", "a.b", "%41", "%", "value", "unit", "constructor"]
+    for _ in range(2):
+        for datafile in (None, "language"):
+            scicat.catalogue.attach_parameters(dataset.id, [NamedValue(n, "x") for n in names], datafile=datafile)
+    expected = sorted((datafile, name, "x", "") for name in names for datafile in ("", "language"))
+    assert scicat.datasets()[0]["parameters"] == expected
+    assert scicat.state()["counts"]["PATCH datasets/:id"] == 2
+    scicat.catalogue.attach_parameters(dataset.id, [NamedValue("later", 1)])
+    assert scicat.datasets()[0]["parameters"] == sorted([*expected, ("", "later", 1, "")])
+
+
+@pytest.mark.parametrize(
+    ("api", "answered", "sent"),
+    [
+        ("v4", "a%2541", "a%2541"),  # as it is stored
+        ("v4", "a %41", "a%20%2541"),  # names, as later versions answer
+        ("v3", "a%41", "a%2541"),
+        ("v3", "a b", "a b"),
+    ],
+)
+def test_names_of_others_are_given_back_as_they_were_meant(make_scicat, api: str, answered: str, sent: str) -> None:
+    """Whether SciCat answers with names or with keys."""
+    theirs = {"nested": {answered: {"value": 1, "unit": ""}}, "": 0}
+    result = merged(theirs, [NamedValue("ours", 1)], None, api, make_scicat().settings)
+    assert result == {"nested": {sent: {"value": 1, "unit": ""}}, "": 0, "ours": {"value": 1, "unit": ""}}
 
 
 def test_a_change_by_others_in_between_is_noticed(scicat) -> None:

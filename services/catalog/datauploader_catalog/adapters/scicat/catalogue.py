@@ -164,7 +164,7 @@ class ScicatCatalogue:
             def change(record: Record) -> Record:
                 held = record.get("scientificMetadata")
                 known = held if isinstance(held, dict) else {}
-                result = merged(known, parameters, datafile, self._settings)
+                result = merged(known, parameters, datafile, self._session.api(), self._settings)
                 return {} if result is None else {"scientificMetadata": result}
 
             try:

@@ -1,11 +1,13 @@
 """Puts parameters into a dataset's scientific metadata, which many write, and leaves the others' as they were.
 
 SciCat knows no metadata of single files: they stand below `datafiles`, by path. It percent-encodes the keys itself,
-but takes one that looks encoded for encoded; such names are sent encoded.
+but takes one that looks encoded for encoded; such names are sent encoded. /api/v3 answers with names, /api/v4 with keys
+as they are stored, or with names as well in later versions.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -17,6 +19,10 @@ FILES = "datafiles"
 """The key below which the metadata of files stand."""
 _EXACT = 2**53
 """Beyond it, JavaScript does not know every whole number."""
+_OF_MONGODB = {"language"}
+"""By a text index as SciCat has it, MongoDB takes this for the language of a text, and fails where it is none."""
+_STORED = re.compile(r"[A-Za-z0-9_!~*'()%-]*")
+"""How keys look that are stored; an answer in which all look so is taken for one with keys."""
 _LOST = {"__proto__"}
 """Names that JavaScript loses."""
 
@@ -26,13 +32,18 @@ class NoRoom(ValueRefused):
 
 
 def merged(
-    held: Mapping[str, Any], parameters: Sequence[NamedValue], datafile: str | None, settings: ScicatSettings
+    held: Mapping[str, Any],
+    parameters: Sequence[NamedValue],
+    datafile: str | None,
+    api: str,
+    settings: ScicatSettings,
 ) -> dict[str, Any] | None:
     """Return metadata in which these parameters stand, None where they do already.
 
     Raises:
         ValueRefused: SciCat cannot hold one of the values, or is not to hold so many.
     """
+    held = _sendable(held, api)
     wanted = {parameter.name: _entry(parameter) for parameter in parameters}
     for name in (*wanted, datafile or "-"):
         if name in _LOST or (name == FILES and datafile is None):
@@ -61,7 +72,9 @@ def merged(
 
 
 def key(name: str) -> str:
-    """Write a name as a key that SciCat gives back as this name."""
+    """Write a name as a key that SciCat gives back as this name, and MongoDB does not take for something else."""
+    if name in _OF_MONGODB:
+        return f"%{ord(name[0]):02X}{name[1:]}"
     return quote(name, safe="!'()*").replace(".", "%2E") if unquote(name) != name else name
 
 
@@ -70,15 +83,33 @@ def _with(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     spelt = {unquote(one): one for one in held}
     result = dict(held)
     for name, value in wanted.items():
-        known = name if name in held else spelt.get(name)
+        known = spelt.get(name)
         if known is None or not _same(held[known], value):
-            result.pop(known or name, None)
+            if known is not None:
+                del result[known]
             result[key(name)] = value
     return result
 
 
+def _sendable(held: Mapping[str, Any], api: str) -> dict[str, Any]:
+    """Write what was answered so that SciCat, given it back, holds what it held."""
+    are_names = api == "v3" or not all(_STORED.fullmatch(one) for one in _keys(held))
+    return _spelt(held) if are_names else dict(held)
+
+
+def _keys(held: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in held.items():
+        yield name
+        if isinstance(value, dict):
+            yield from _keys(value)
+
+
+def _spelt(held: Mapping[str, Any]) -> dict[str, Any]:
+    return {key(name): _spelt(value) if isinstance(value, dict) else value for name, value in held.items()}
+
+
 def _get(held: Mapping[str, Any], name: str) -> Any:
-    return next((value for one, value in held.items() if name in {one, unquote(one)}), None)
+    return next((value for one, value in held.items() if unquote(one) == name), None)
 
 
 def _same(held: Any, wanted: Mapping[str, Any]) -> bool:
