@@ -1,6 +1,7 @@
 """What an operator can set for the catalog service, read from DATAUPLOADER_CATALOG_… variables."""
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -144,6 +145,8 @@ class ScicatSettings(BaseModel):
             )
         if bool(self.token.get_secret_value()) == bool(self.username and self.password.get_secret_value()):
             raise ValueError("SciCat needs either username and password of the service's account, or a token of it")
+        if not re.fullmatch(r"[\x21-\x7e]*", self.token.get_secret_value()):
+            raise ValueError("the token for SciCat has characters that no token has, such as spaces or line feeds")
         if "{uuid}" not in self.pid.lower():
             raise ValueError("pid needs {UUID} or {uuid} in it, else all datasets would have the same one")
         _check_pattern("base_dir", self.base_dir, "investigation", "group", "beamline", "year")

@@ -562,6 +562,7 @@ def test_neither_passwords_nor_tokens_are_logged_or_told(make_scicat, caplog) ->
         {"base_url": "http://scicat.example.org"},
         {"password": ""},
         {"token": "and-a-token"},
+        {"username": "", "password": "", "token": "canary token"},
         {"pid": "always-the-same"},
         {"base_dir": "/{secret}"},
         {"contact_email": "nobody"},

@@ -20,7 +20,7 @@ from datauploader.days import today
 from datauploader_catalog.adapters.scicat import records
 from datauploader_catalog.adapters.scicat.blocks import DatasetBlocks, OrigDatablock
 from datauploader_catalog.adapters.scicat.metadata import NoRoom, merged
-from datauploader_catalog.adapters.scicat.session import ScicatSession, address
+from datauploader_catalog.adapters.scicat.session import TOKEN, ScicatSession, address
 from datauploader_catalog.adapters.scicat.wire import ScicatWire
 from datauploader_catalog.domain.ensure import ensure
 from datauploader_catalog.errors import (
@@ -43,7 +43,6 @@ from datauploader_catalog.ports import (
 )
 from datauploader_catalog.settings import ScicatSettings
 
-_SESSION = re.compile(r"[\x21-\x7e]{1,8192}")
 _USER = re.compile(r"[0-9A-Za-z_-]{4,64}")
 """What can be a user's id (of MongoDB, 24 digits): SciCat fails with HTTP 500 for what cannot be one."""
 _MOST_GROUPS = 100
@@ -81,7 +80,7 @@ class ScicatCatalogue:
     def identify(self, session: SecretStr) -> CatalogueUser:
         """Ask whose token this is."""
         token = session.get_secret_value()
-        identity = self._session.whose(token) if _SESSION.fullmatch(token) else None
+        identity = self._session.whose(token) if TOKEN.fullmatch(token) else None
         if identity is None:
             raise UnknownSession("SciCat does not know this session; sign in to SciCat and try again.")
         return records.read_user(identity, self._settings)

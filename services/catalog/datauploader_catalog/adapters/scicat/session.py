@@ -4,6 +4,7 @@ A token that has ended does not fail: its bearer is nobody from then on. Lists a
 writes with 403, as if the account had no right to them.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from datauploader_catalog.settings import ScicatSettings
 _NOBODY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _MARGIN_S = 60.0
 """A token is renewed this long before its end, or after three quarters of a short life."""
+TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+"""What can be sent as a token; all else would be told in the error of the HTTP library."""
 _PAGE = 100
 _IDENTITY = "v3/users/my/identity"
 
@@ -142,7 +145,7 @@ class ScicatSession:
             raise BadAnswer(f"SciCat's sign-in answers HTTP {answer.status}: {answer.words}; it is retried.")
         record = answer.record()
         token, lasts = record.get("access_token") or record.get("id"), record.get("expires_in") or record.get("ttl")
-        if not isinstance(token, str) or not token:
+        if not isinstance(token, str) or not TOKEN.fullmatch(token):
             raise answer.unreadable("a token was expected")
         lasts = float(lasts) if isinstance(lasts, (int, float)) and lasts > 0 else 3600.0
         self._token = SecretStr(token)
