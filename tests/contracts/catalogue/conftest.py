@@ -310,6 +310,15 @@ def make_scicat(scicat_double: ScicatDouble) -> Iterator[Callable[..., ScicatWor
     oracle.close()
 
 
+@pytest.fixture
+def direct(scicat_double: ScicatDouble) -> Iterator[httpx.Client]:
+    """Give a connection past SciCat's adapter, signed in as the service's account."""
+    with httpx.Client(base_url=scicat_double.url, trust_env=False) as client:
+        signed = client.post("/api/v3/auth/login", json={"username": SERVICE, "password": PASSWORD}).json()
+        client.headers["Authorization"] = f"Bearer {signed['id']}"
+        yield client
+
+
 @pytest.fixture(params=["v3", "v4"])
 def scicat(request: pytest.FixtureRequest, make_scicat: Callable[..., ScicatWorld]) -> ScicatWorld:
     """Give SciCat's adapter in both interfaces."""
