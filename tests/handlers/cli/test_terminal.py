@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -100,6 +101,15 @@ def test_without_colour_nothing_is_coloured(gateway, signed_in) -> None:
     assert plain.end() == 1
     assert "\x1b[1m" in coloured.seen
     assert not any(f"\x1b[{code}" in plain.seen for code in ("31", "1;31", "38"))
+
+
+def test_columns_are_headed_in_words_for_people(gateway, signed_in) -> None:
+    """Not by the name of a class."""
+    terminal = Terminal("investigations", COLUMNS="200", NO_COLOR="1")
+    assert terminal.end() == 0
+    headings = next(line for line in terminal.seen.splitlines() if "Title" in line)
+    words = re.sub(r"\x1b\[\d*m", "", headings).split()
+    assert words[:3] == ["Investigation", "Title", "State"]
 
 
 def test_a_password_is_not_shown_while_it_is_typed(gateway, surroundings) -> None:

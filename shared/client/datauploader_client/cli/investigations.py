@@ -14,7 +14,7 @@ from datauploader_client.cli.request import read_parameter
 
 app = typer.Typer()
 
-_COLUMNS = ("InvestigationAnswer", "Title", "State", "Beamline", "Days", "Principal investigator", "Last used", "Note")
+_COLUMNS = ("Investigation", "Title", "State", "Beamline", "Days", "Principal investigator", "Last used", "Note")
 _STATES = {"catalogued": "It is in the catalogue.", "waiting": "It is not yet in the catalogue."}
 
 
