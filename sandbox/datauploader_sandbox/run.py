@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from datauploader.contracts.rest import UploadStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.contracts.uploads import Action
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.detector.ledger import Ledger
@@ -58,21 +58,21 @@ class Run:
         with GatewayClient(self.facility.url, self.token) as gateway:
             gateway.control(upload_id, action)
 
-    def status(self, upload_id: str) -> UploadStatus:
+    def status(self, upload_id: str) -> Upload:
         """Return what the gateway says of an upload now."""
         with GatewayClient(self.facility.url, self.token) as gateway:
             return gateway.upload(upload_id)
 
     def until(
-        self, upload_id: str, holds: Callable[[UploadStatus], object], what: str, within_s: float = SETTLED_S
-    ) -> UploadStatus:
+        self, upload_id: str, holds: Callable[[Upload], object], what: str, within_s: float = SETTLED_S
+    ) -> Upload:
         """Wait until something holds of an upload."""
 
         def look() -> bool:
             seen.append(gateway.upload(upload_id))
             return bool(holds(seen[-1]))
 
-        seen: deque[UploadStatus] = deque(maxlen=1)
+        seen: deque[Upload] = deque(maxlen=1)
         with GatewayClient(self.facility.url, self.token) as gateway:
             try:
                 eventually(look, within_s=within_s, every_s=0.1)
@@ -84,7 +84,7 @@ class Run:
         """Wait until the station has taken an upload up."""
         self.until(upload_id, lambda status: status.state == "open", "the upload is open")
 
-    def completed(self, upload_id: str, within_s: float = SETTLED_S) -> UploadStatus:
+    def completed(self, upload_id: str, within_s: float = SETTLED_S) -> Upload:
         """Wait until the dataset is complete."""
         return self.until(upload_id, lambda status: status.state == "completed", "the dataset is complete", within_s)
 

@@ -13,7 +13,8 @@ import pytest
 
 from datauploader.contracts import Station
 from datauploader.contracts.names import unpack
-from datauploader.contracts.rest import StationService, UploadStatus
+from datauploader.contracts.rest.stations import ServiceReport
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.messaging.topology import Queue, catalog_queue, gateway_queue, transfer_queue, watcher_queue
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.campaign import Record
@@ -68,7 +69,7 @@ class Case(Run):
         """What was claimed of stored files."""
         return self._witness.claims
 
-    def until_catalogued(self, upload: str, files: int, within_s: float = 60.0) -> UploadStatus:
+    def until_catalogued(self, upload: str, files: int, within_s: float = 60.0) -> Upload:
         """Wait until so many files are catalogued."""
         what = f"{files} files are catalogued"
         return self.until(upload, lambda status: status.counts.catalogued.files >= files, what, within_s)
@@ -98,7 +99,7 @@ class Case(Run):
         finally:
             connection.close()
 
-    def watcher(self) -> StationService:
+    def watcher(self) -> ServiceReport:
         """Return what the watcher said last of itself."""
         with GatewayClient(self.facility.url, self.token) as gateway:
             (station,) = gateway.stations().items
@@ -118,7 +119,7 @@ class Case(Run):
         """Say that the fault ends now: recovery is counted from here."""
         self._healed = time.monotonic()
 
-    def recover(self, *uploads: str, datasets: Sequence[str] = ("run",), close: bool = True) -> list[UploadStatus]:
+    def recover(self, *uploads: str, datasets: Sequence[str] = ("run",), close: bool = True) -> list[Upload]:
         """Close the uploads, wait until they are complete, and have the oracle judge each dataset."""
         if close:
             for upload in uploads:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from datauploader.contracts.rest import UploadStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.runtime import logging
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.facility import STATION, Facility
@@ -98,7 +98,7 @@ def _follow(url: str, token: str, upload_id: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([PROGRAM, "watch", upload_id], env=environment)
 
 
-def _wait(gateway: GatewayClient, upload_id: str) -> UploadStatus:
+def _wait(gateway: GatewayClient, upload_id: str) -> Upload:
     end = time.monotonic() + OVER_S
     while not (upload := gateway.upload(upload_id)).over and not upload.needs_person:
         if time.monotonic() > end:
@@ -107,7 +107,7 @@ def _wait(gateway: GatewayClient, upload_id: str) -> UploadStatus:
     return upload
 
 
-def _result(upload: UploadStatus, seconds: float) -> dict[str, object]:
+def _result(upload: Upload, seconds: float) -> dict[str, object]:
     counts = upload.counts
     return {
         "files": counts.found.files,

@@ -9,22 +9,16 @@ import httpx
 from pydantic import ValidationError
 
 from datauploader.contracts.paths import FilePath
-from datauploader.contracts.rest import (
-    AuditAsked,
-    AuditList,
-    DescriptionAnswer,
-    FilePage,
-    GatewayAnswer,
-    InvestigationList,
-    Me,
-    PreviewAnswer,
-    ReadyAnswer,
-    SignInWays,
-    StationList,
-    Token,
-    UploadPage,
-    UploadStatus,
-)
+from datauploader.contracts.rest.audits import Asked, Audits
+from datauploader.contracts.rest.descriptions import Description
+from datauploader.contracts.rest.files import Files
+from datauploader.contracts.rest.health import Ready
+from datauploader.contracts.rest.investigations import Choices
+from datauploader.contracts.rest.model import RestModel
+from datauploader.contracts.rest.previews import UploadPreview
+from datauploader.contracts.rest.session import MeBody, NewToken, SignInBody
+from datauploader.contracts.rest.stations import Stations
+from datauploader.contracts.rest.uploads import Upload, Uploads
 from datauploader.contracts.uploads import Action
 from datauploader.errors import (
     BadRequest,
@@ -36,6 +30,7 @@ from datauploader.errors import (
     UploadNotFound,
 )
 from datauploader.reliability.backoff import Backoff
+from datauploader_client.reading import read_answer
 from datauploader_client.sse import ServerEvent, read_events
 
 API = "/api/v1"
@@ -47,7 +42,7 @@ PAUSES_S = (0.3, 1.0)
 BACKOFF = Backoff(first_s=0.3, longest_s=10.0)
 """Waits before a stream of events is opened again."""
 
-M = TypeVar("M", bound=GatewayAnswer)
+M = TypeVar("M", bound=RestModel)
 
 
 class GatewayClient:
@@ -76,84 +71,84 @@ class GatewayClient:
         """Close the connection."""
         self._http.close()
 
-    def ways(self) -> SignInWays:
+    def ways(self) -> SignInBody:
         """Ask how one can sign in."""
-        return self._ask(SignInWays, "GET", "/sign-in")
+        return self._ask(SignInBody, "GET", "/sign-in")
 
-    def new_token(self, credentials: Mapping[str, str], name: str) -> Token:
+    def new_token(self, credentials: Mapping[str, str], name: str) -> NewToken:
         """Trade a name and password, or a VUO session, for a token."""
-        return self._ask(Token, "POST", "/tokens", {**credentials, "name": name})
+        return self._ask(NewToken, "POST", "/tokens", {**credentials, "name": name})
 
     def revoke_token(self) -> None:
         """Make the token in use worthless."""
         self._send("DELETE", f"{API}/tokens/current")
 
-    def me(self) -> Me:
+    def me(self) -> MeBody:
         """Tell whom the gateway takes us for."""
-        return self._ask(Me, "GET", "/me")
+        return self._ask(MeBody, "GET", "/me")
 
-    def investigations(self, text: str = "") -> InvestigationList:
+    def investigations(self, text: str = "") -> Choices:
         """List the user's investigations; with a text, those in which all of its words stand."""
-        return self._ask(InvestigationList, "GET", "/investigations", params={"text": text} if text else None)
+        return self._ask(Choices, "GET", "/investigations", params={"text": text} if text else None)
 
-    def description(self, upload_id: str) -> DescriptionAnswer:
+    def description(self, upload_id: str) -> Description:
         """Look up what is said of an upload's dataset."""
-        return self._ask(DescriptionAnswer, "GET", f"/uploads/{_quoted(upload_id)}/dataset")
+        return self._ask(Description, "GET", f"/uploads/{_quoted(upload_id)}/dataset")
 
-    def describe(self, upload_id: str, said: Mapping[str, object]) -> DescriptionAnswer:
+    def describe(self, upload_id: str, said: Mapping[str, object]) -> Description:
         """Complete or correct what is said of an upload's dataset."""
-        return self._ask(DescriptionAnswer, "PATCH", f"/uploads/{_quoted(upload_id)}/dataset", said)
+        return self._ask(Description, "PATCH", f"/uploads/{_quoted(upload_id)}/dataset", said)
 
-    def stations(self) -> StationList:
+    def stations(self) -> Stations:
         """List the stations and how they are."""
-        return self._ask(StationList, "GET", "/stations")
+        return self._ask(Stations, "GET", "/stations")
 
-    def request_upload(self, request: Mapping[str, object], key: str) -> UploadStatus:
+    def request_upload(self, request: Mapping[str, object], key: str) -> Upload:
         """Ask for an upload; the same key never makes a second one."""
-        return self._ask(UploadStatus, "POST", "/uploads", request, key)
+        return self._ask(Upload, "POST", "/uploads", request, key)
 
-    def preview_upload(self, request: Mapping[str, object]) -> PreviewAnswer:
+    def preview_upload(self, request: Mapping[str, object]) -> UploadPreview:
         """Ask what an upload would take and meet; nothing is begun."""
-        return self._ask(PreviewAnswer, "POST", "/uploads/preview", request)
+        return self._ask(UploadPreview, "POST", "/uploads/preview", request)
 
-    def uploads(self, after: str | None = None, limit: int = 50, **filters: str) -> UploadPage:
+    def uploads(self, after: str | None = None, limit: int = 50, **filters: str) -> Uploads:
         """List uploads, newest first."""
         params = {**filters, "limit": str(limit)} | ({"after": after} if after else {})
-        return self._ask(UploadPage, "GET", "/uploads", params=params)
+        return self._ask(Uploads, "GET", "/uploads", params=params)
 
-    def upload(self, upload_id: str) -> UploadStatus:
+    def upload(self, upload_id: str) -> Upload:
         """Look one upload up."""
-        return self._ask(UploadStatus, "GET", f"/uploads/{_quoted(upload_id)}")
+        return self._ask(Upload, "GET", f"/uploads/{_quoted(upload_id)}")
 
-    def files(self, upload_id: str, state: str = "", after: str | None = None, limit: int = 500) -> FilePage:
+    def files(self, upload_id: str, state: str = "", after: str | None = None, limit: int = 500) -> Files:
         """List an upload's files, failed ones first."""
         params = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"after": after} if after else {})
-        return self._ask(FilePage, "GET", f"/uploads/{_quoted(upload_id)}/files", params=params)
+        return self._ask(Files, "GET", f"/uploads/{_quoted(upload_id)}/files", params=params)
 
-    def control(self, upload_id: str, action: Action, files: Sequence[FilePath] = ()) -> UploadStatus:
+    def control(self, upload_id: str, action: Action, files: Sequence[FilePath] = ()) -> Upload:
         """Steer an upload, or these files of it."""
         body = {"files": [file.model_dump() for file in files]} if files else None
-        return self._ask(UploadStatus, "POST", f"/uploads/{_quoted(upload_id)}/{action}", body)
+        return self._ask(Upload, "POST", f"/uploads/{_quoted(upload_id)}/{action}", body)
 
-    def compare(self, upload_id: str, *, read: bool = False, accept: bool = False) -> AuditAsked:
+    def compare(self, upload_id: str, *, read: bool = False, accept: bool = False) -> Asked:
         """Have what lies on the storage compared with the manifest of an upload."""
-        return self._ask(AuditAsked, "POST", f"/uploads/{_quoted(upload_id)}/audits", {"read": read, "accept": accept})
+        return self._ask(Asked, "POST", f"/uploads/{_quoted(upload_id)}/audits", {"read": read, "accept": accept})
 
-    def audits(self, upload_id: str) -> AuditList:
+    def audits(self, upload_id: str) -> Audits:
         """List what such comparisons found."""
-        return self._ask(AuditList, "GET", f"/uploads/{_quoted(upload_id)}/audits")
+        return self._ask(Audits, "GET", f"/uploads/{_quoted(upload_id)}/audits")
 
     def date(self) -> str:
         """Return the `Date` header of the gateway's answer, for the comparison of clocks."""
         return str(self._send("GET", "/health/live").headers.get("Date", ""))
 
-    def ready(self) -> ReadyAnswer:
+    def ready(self) -> Ready:
         """Return the gateway's own checks; it answers 503 when one is not well."""
         try:
             answer = self._http.get("/health/ready")
         except httpx.HTTPError as error:
             raise _unreachable(self.url, error) from error
-        return _read(ReadyAnswer, answer)
+        return _read(Ready, answer)
 
     def events(self, upload_id: str = "", *, patience_s: float = 600) -> Iterator[ServerEvent | None]:
         """Yield live events of one upload or of all, across restarts of the gateway; None means: it is away now.
@@ -231,7 +226,7 @@ def _quoted(upload_id: str) -> str:
 
 def _read(model: type[M], answer: httpx.Response) -> M:
     try:
-        return model.model_validate_json(answer.content)
+        return read_answer(model, answer.content)
     except ValidationError as error:
         raise RequestRefused(
             f"{answer.url} did not answer like a gateway of this release",

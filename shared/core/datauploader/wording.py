@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from datauploader.contracts.rest import UploadStatus
+from datauploader.contracts.rest.uploads import Upload
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
@@ -45,12 +45,16 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def local(moment: datetime | None) -> str:
-    """Write a moment in the reader's own time."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""
+def local(moment: datetime | str | None) -> str:
+    """Write a moment, or a time in ISO 8601, in the reader's own time."""
+    try:
+        known = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    except ValueError:  # it is not there, or another release writes it otherwise
+        return str(moment)
+    return known.astimezone().strftime("%Y-%m-%d %H:%M") if known else ""
 
 
-def state(upload: UploadStatus) -> str:
+def state(upload: Upload) -> str:
     """Say in a word or two how an upload is."""
     if upload.paused and not upload.over:
         return "paused"
@@ -62,7 +66,7 @@ def state(upload: UploadStatus) -> str:
     return names.get(upload.state, upload.state)
 
 
-def left(upload: UploadStatus) -> str:
+def left(upload: Upload) -> str:
     """Say how long it will still take, if that is known, or why it is not."""
     if upload.over or upload.needs_person or upload.paused:
         return ""
@@ -72,7 +76,7 @@ def left(upload: UploadStatus) -> str:
     return "" if open_end else "time left unknown"
 
 
-def sentence(upload: UploadStatus) -> str:
+def sentence(upload: Upload) -> str:
     """Say how an upload ended, or what it waits for, and what to do."""
     counts = upload.counts
     failed, done = count(counts.failed.files, "file"), count(counts.catalogued.files, "file")

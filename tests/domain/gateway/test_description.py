@@ -17,8 +17,9 @@ from datauploader.contracts import (
     InvestigationDescribed,
 )
 from datauploader.contracts.questions import InvestigationSummary
+from datauploader.contracts.rest.descriptions import Description
 from datauploader_gateway.features.investigations.service import arranged
-from datauploader_gateway.projection.description import Description, of_dataset, of_investigation
+from datauploader_gateway.projection.description import of_dataset, of_investigation
 from datauploader_gateway.projection.fold import Before, Register, fold, wanted
 from datauploader_testing import builders
 

@@ -44,11 +44,12 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.model import microseconds
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.projection.facts import VERIFIED, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.files import KnownFile, describe
 from datauploader_gateway.projection.fold import Before, Register, fold, wanted
 from datauploader_gateway.projection.remarks import Remarks
-from datauploader_gateway.projection.summary import Upload, summarise
+from datauploader_gateway.projection.summary import summarise
 
 ID = "u-12345678"
 STATION = Station(facility="elettra", beamline="xrd1", station="ws01")

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from datauploader_gateway.auth.oidc.roles import LEFT_OUT, identify, kept_claims, with_role
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import NotAllowed, SignInFailed
 from datauploader_gateway.settings.oidc import OidcSettings, RoleRule
 
@@ -24,7 +24,7 @@ def settings(**changes: Any) -> OidcSettings:
 
 def role(claims: dict[str, Any], *rules: RoleRule, **changes: Any) -> tuple[str, tuple[str, ...]] | None:
     """Return the role and the beamlines that somebody with these claims has."""
-    user = with_role(User(id="anna"), kept_claims(claims, rules), rules, settings(**changes))
+    user = with_role(SignedInUser(id="anna"), kept_claims(claims, rules), rules, settings(**changes))
     return (user.role, user.beamlines) if user else None
 
 
@@ -60,7 +60,7 @@ def test_members_only_needs_a_rule_that_applies() -> None:
 
 def test_without_a_provider_nobody_is_let_in_who_came_from_it() -> None:
     """A session of before is over when the administrator takes the provider away."""
-    assert with_role(User(id="anna"), {}, (), OidcSettings()) is None
+    assert with_role(SignedInUser(id="anna"), {}, (), OidcSettings()) is None
 
 
 @pytest.mark.parametrize("found", [None, "", "a" * 201, "a\nb", ["a", "b"], {"x": 1}, True])
@@ -72,7 +72,8 @@ def test_who_has_no_usable_identifier_is_nobody(found: Any) -> None:
 
 def test_a_number_is_an_identifier_as_the_catalogue_writes_it() -> None:
     """The VUO's identifiers are numbers, and text everywhere here."""
-    assert identify({"vuo_id": 1234, "name": "Anna"}, settings(user_claim="vuo_id")) == User(id="1234", name="Anna")
+    found = identify({"vuo_id": 1234, "name": "Anna"}, settings(user_claim="vuo_id"))
+    assert found == SignedInUser(id="1234", name="Anna")
 
 
 @pytest.mark.parametrize("verified", [None, False, "false", "yes", 1])

@@ -5,10 +5,10 @@ from typing import Any
 
 import fakeredis
 
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.sessions import Sessions
 
-ANNA = User(id="7", name="Anna")
+ANNA = SignedInUser(id="7", name="Anna")
 
 
 class Late(fakeredis.FakeAsyncRedis):

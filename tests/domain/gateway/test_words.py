@@ -15,9 +15,10 @@ from datauploader.contracts import (
     UploadOpened,
     UploadScanned,
 )
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.http import labels
 from datauploader_gateway.projection.fold import Before, fold
-from datauploader_gateway.projection.summary import Upload, as_of, summarise
+from datauploader_gateway.projection.summary import as_of, summarise
 from datauploader_testing import builders
 
 UP = builders.UPLOAD

@@ -17,30 +17,25 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from datauploader.contracts import Person
+from datauploader.contracts.rest.uploads import Amount, Counts, Upload
 from datauploader_client.cli import main
 
 TOKEN = "du_good"
 PROBLEMS = "https://datauploader.ceric.eu/problems/"
 
 
-def amount(files: int, each: int = 1000) -> dict[str, int]:
-    """Count files of equal size."""
-    return {"files": files, "bytes": files * each}
-
-
 def upload(upload_id: str = "u-0001", **changes: Any) -> dict[str, Any]:
     """Describe an upload; `stored`, `failed` and so on set the counts."""
-    names = ("found", "ready", "stored", "verified", "unverified", "catalogued", "failed", "retrying", "released")
-    counts = {name: amount(changes.pop(name, 0)) for name in names}
-    return {
-        "id": upload_id, "state": "open", "over": False, "needs_person": False, "paused": False, "closing": False,
-        "mode": "batch", "investigation": "20250001", "dataset": "scan1", "dataset_id": "", "dataset_url": "",
-        "doi": "", "station": "elettra.xrd1.ws01", "path": "/data/scan1", "sources": ["."], "remote": "archive",
-        "location": "20250001/scan1", "requested_by": {"id": "1", "name": "Anna"}, "created": "2026-05-01T10:00:00Z",
-        "updated": "2026-05-01T10:00:00Z", "sealed": None, "ended": None, "counts": counts, "left_out": 0,
-        "settling": 0, "waiting": 0, "speed": 0.0, "seconds_left": None, "moving": [], "manifest_sha256": "",
-        "troubles": [], **changes,
-    }  # fmt: skip
+    files = {name: changes.pop(name) for name in Counts.model_fields if name in changes}
+    known = Upload(
+        id=upload_id, state="open", over=False, needs_person=False, paused=False, closing=False, mode="batch",
+        investigation="20250001", dataset="scan1", station="elettra.xrd1.ws01", path="/data/scan1", sources=(".",),
+        remote="archive", location="20250001/scan1", requested_by=Person(id="1", name="Anna"),
+        created="2026-05-01T10:00:00Z", updated="2026-05-01T10:00:00Z",
+        counts=Counts(**{name: Amount(files=number, bytes=number * 1000) for name, number in files.items()}),
+    )  # fmt: skip
+    return known.model_dump(mode="json") | changes
 
 
 def completed(files: int = 10, **changes: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from importlib.metadata import version as installed
 
 import pytest
 
+from datauploader.contracts.rest.files import File, FileState
+
 PROBLEM = {"type": "x", "title": "T", "detail": "There is a \x1b[31mproblem[/red].", "hint": "Do this."}
 
 COMMANDS = [
@@ -132,9 +134,10 @@ def test_the_status_of_one_upload_is_its_exit_code(run, gateway, state, code) ->
         assert "datauploader files u-0001 --state failed" in ran.out
 
 
-def file(path: str, state: str, **more: str) -> dict:
+def file(path: str, state: FileState, **more: str) -> dict:
     """Describe a file."""
-    return {"path": path, "size": 1000, "revision": 1, "state": state, "proof": None, **more}
+    known = File(path=path, size=1000, revision=1, state=state, proof=None, released=False, **more)
+    return known.model_dump(mode="json")
 
 
 def test_all_files_are_listed_page_by_page(run, gateway) -> None:

@@ -18,15 +18,16 @@ from datauploader.contracts import (
     Person,
 )
 from datauploader.contracts.questions import Investigations, InvestigationSummary
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.errors import QuestionRefused
 from datauploader.messaging.topology import catalog_queue
 from datauploader_gateway.auth.authentication import Caller
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.features.descriptions.service import DatasetText, DescriptionService, may_describe
 from datauploader_gateway.projection.fold import Before, fold
-from datauploader_gateway.projection.summary import Upload, summarise
+from datauploader_gateway.projection.summary import summarise
 from datauploader_testing import builders
 from datauploader_testing.waiting import eventually
 
@@ -269,7 +270,7 @@ def test_who_may_see_an_upload_and_neither_asked_for_it_nor_is_staff_may_not_des
 
 def person(name: str, role: str) -> Caller:
     """Somebody who is signed in."""
-    user = User.model_validate({"id": name, "role": role})
+    user = SignedInUser.model_validate({"id": name, "role": role})
     record = SessionRecord(user=user, by="session", method="local", created=BEGAN, expires=BEGAN)
     return Caller(user, record, "secret", "127.0.0.1")
 

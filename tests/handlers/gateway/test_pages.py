@@ -23,7 +23,7 @@ from datauploader.contracts.uploads import RestlessFile
 from datauploader.messaging.topology import harvester_queue
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.roles import LEFT_OUT
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.sessions import Sessions
 from datauploader_testing.waiting import eventually
 
@@ -216,7 +216,7 @@ def test_who_came_without_their_groups_is_told_on_every_page(open_facility: Any)
     async def begin() -> str:
         client = redis_client.connect_async(facility.redis_url)
         sessions = Sessions(client, idle_s=600, longest_s=600)
-        secret, _ = await sessions.open(User(id="7"), "oidc", {"groups": (), LEFT_OUT: ("groups",)})
+        secret, _ = await sessions.open(SignedInUser(id="7"), "oidc", {"groups": (), LEFT_OUT: ("groups",)})
         await client.aclose()
         return secret
 

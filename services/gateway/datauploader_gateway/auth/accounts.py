@@ -13,11 +13,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError
 
+from datauploader.contracts.rest.session import Role
 from datauploader.errors import ConfigurationError
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import TooManyAttempts
 from datauploader_gateway.settings.mail import is_address
-from datauploader_gateway.settings.oidc import Beamline, Role
+from datauploader_gateway.settings.oidc import Beamline
 
 SETTLES_S = 1.0
 """For so long after a file was written to it does not count yet: many editors empty a file before they fill it."""
@@ -54,9 +55,9 @@ class Account(BaseModel):
     beamlines: tuple[Beamline, ...] = ()
 
     @property
-    def user(self) -> User:
+    def user(self) -> SignedInUser:
         """The person that this account stands for."""
-        return User(id=self.user_id, name=self.full_name or self.name, role=self.role, beamlines=self.beamlines)
+        return SignedInUser(id=self.user_id, name=self.full_name or self.name, role=self.role, beamlines=self.beamlines)
 
 
 class _File(BaseModel):
@@ -95,7 +96,7 @@ class Accounts:
         """There is at least one account that can sign in here."""
         return any(account.password for account in self._by_name.values())
 
-    async def verify_in_thread(self, name: str, password: str) -> User | None:
+    async def verify_in_thread(self, name: str, password: str) -> SignedInUser | None:
         """Do what `verify` does without holding anybody else up.
 
         Raises:
@@ -109,7 +110,7 @@ class Accounts:
         finally:
             self._judging -= 1
 
-    def verify(self, name: str, password: str) -> User | None:
+    def verify(self, name: str, password: str) -> SignedInUser | None:
         """Return the account's person if the password is right; takes equally long in every case."""
         self._refresh_if_sound()
         account = self._by_name.get(name)

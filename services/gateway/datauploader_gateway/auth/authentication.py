@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.auth.oidc.provider import Provider, time_of
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.sessions import TOKEN_PREFIX, SessionRecord, Sessions
 from datauploader_gateway.errors import Problem
 from datauploader_gateway.settings import GatewaySettings
@@ -17,7 +17,7 @@ from datauploader_gateway.settings import GatewaySettings
 class Caller:
     """Who is asking, by what, and from where."""
 
-    user: User
+    user: SignedInUser
     record: SessionRecord
     secret: str
     address: str
@@ -83,7 +83,7 @@ class Authentication:
             created=time_of(found.claims, "iat", latest), expires=time_of(found.claims, "exp", latest),
         )  # fmt: skip
 
-    def _as_now(self, record: SessionRecord) -> User | None:
+    def _as_now(self, record: SessionRecord) -> SignedInUser | None:
         """Give the person the role that they have now; a local account that was removed is nobody."""
         account = self._accounts.by_id(record.user.id)
         if account is not None:

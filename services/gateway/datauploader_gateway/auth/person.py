@@ -1,29 +1,13 @@
 """The person who is signed in, and what their role lets them see."""
 
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
-
 from datauploader.contracts import Person
+from datauploader.contracts.rest.session import User
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.summary import Upload
-from datauploader_gateway.settings.oidc import Role
-
-Method = Literal["local", "vuo", "oidc"]
-"""How somebody has signed in."""
 
 
-class User(BaseModel):
-    """Somebody who has signed in."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    """The identifier that the catalogue knows."""
-    name: str = ""
-    role: Role = "user"
-    beamlines: tuple[str, ...] = ()
-    """`facility.beamline`, for staff."""
+class SignedInUser(User):
+    """Somebody who has signed in, with what their role lets them see."""
 
     @property
     def person(self) -> Person:

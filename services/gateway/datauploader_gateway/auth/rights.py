@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from datauploader.contracts import Station
 from datauploader.contracts.questions import Folder, InvestigationSummary
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.paths import child
@@ -31,7 +31,7 @@ class StationRights:
         self._questions, self._settings = questions, settings
         self._known: dict[str, tuple[float, Sequence[InvestigationSummary]]] = {}
 
-    async def holds(self, user: User, station: Station) -> bool:
+    async def holds(self, user: SignedInUser, station: Station) -> bool:
         """Tell whether somebody may see what a station holds.
 
         Raises:
@@ -39,7 +39,7 @@ class StationRights:
         """
         return self._by_role(user, station) or any(self._is_at(one, station) for one in await self._open(user))
 
-    async def require_access(self, user: User, station: Station, paths: Iterable[str] = ()) -> None:
+    async def require_access(self, user: SignedInUser, station: Station, paths: Iterable[str] = ()) -> None:
         """See that somebody may take these folders and files of a station.
 
         Raises:
@@ -65,7 +65,7 @@ class StationRights:
                 )
 
     async def folder(
-        self, user: User, station: Station, path: str, offset: int, limit: int, *, contains: str, counts: bool
+        self, user: SignedInUser, station: Station, path: str, offset: int, limit: int, *, contains: str, counts: bool
     ) -> Folder:  # fmt: skip
         """Ask a station what lies in a folder, as far as it is this person's.
 
@@ -88,11 +88,11 @@ class StationRights:
         ]
         return found.model_copy(update={"entries": tuple(kept[offset : offset + limit]), "total": len(kept)})
 
-    def _by_role(self, user: User, station: Station) -> bool:
+    def _by_role(self, user: SignedInUser, station: Station) -> bool:
         everybody = self._settings.stations_for == "everybody" or self._settings.desktop.get_secret_value()
         return bool(everybody) or user.may_see_of("", station.key)
 
-    def _folders(self, user: User, station: Station) -> InvestigationFolders:
+    def _folders(self, user: SignedInUser, station: Station) -> InvestigationFolders:
         if user.may_see_of("", station.key):
             return InvestigationFolders(())
         owners = self._settings.folder_owners
@@ -104,16 +104,16 @@ class StationRights:
             return self._settings.beamlines[said] == _beamline(station)
         return not said or _plain(said) == _plain(station.beamline)
 
-    async def _names(self, user: User) -> frozenset[str]:
+    async def _names(self, user: SignedInUser) -> frozenset[str]:
         """Return what folders of somebody's investigations may be called, in lower case."""
         return frozenset(
             name.casefold() for one in await self._investigations(user) for name in (one.id, one.name) if name
         )
 
-    async def _open(self, user: User) -> Sequence[InvestigationSummary]:
+    async def _open(self, user: SignedInUser) -> Sequence[InvestigationSummary]:
         return [one for one in await self._investigations(user) if one.open]
 
-    async def _investigations(self, user: User) -> Sequence[InvestigationSummary]:
+    async def _investigations(self, user: SignedInUser) -> Sequence[InvestigationSummary]:
         now = time.monotonic()
         until, known = self._known.get(user.id, (0.0, ()))
         if now >= until:

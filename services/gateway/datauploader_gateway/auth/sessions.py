@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
 
-from datauploader_gateway.auth.person import Method, User
+from datauploader.contracts.rest.session import Method
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.revocations import Revocations
 from datauploader_gateway.projection import keys
 from datauploader_gateway.redis_client import text
@@ -33,7 +34,7 @@ class SessionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    user: User
+    user: SignedInUser
     by: Literal["session", "token", "access-token"]
     method: Method
     created: datetime
@@ -62,7 +63,7 @@ class Sessions:
         self._whose: dict[str, str] = {}  # by the key of a session or token; that never changes
 
     async def open(
-        self, user: User, method: Method, claims: dict[str, tuple[str, ...]] | None = None, id_token: str = ""
+        self, user: SignedInUser, method: Method, claims: dict[str, tuple[str, ...]] | None = None, id_token: str = ""
     ) -> tuple[str, SessionRecord]:
         """Begin a session; return its secret, which is told once."""
         now, secret = datetime.now(UTC), secrets.token_urlsafe(32)
@@ -75,7 +76,7 @@ class Sessions:
         return secret, record
 
     async def issue(
-        self, user: User, method: Method, name: str, days: int, claims: dict[str, tuple[str, ...]] | None = None
+        self, user: SignedInUser, method: Method, name: str, days: int, claims: dict[str, tuple[str, ...]] | None = None
     ) -> tuple[str, SessionRecord]:
         """Make a bearer token; return its secret, which is told once."""
         now, secret = datetime.now(UTC), TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -175,7 +176,7 @@ class Sessions:
         """Tell whether its person was signed out everywhere since it was made."""
         return _made_before(record, await self._redis.get(keys.signed_out(record.user.id)))
 
-    async def tokens(self, user: User) -> list[SessionRecord]:
+    async def tokens(self, user: SignedInUser) -> list[SessionRecord]:
         """List somebody's tokens that are still good, oldest first."""
         known = await self._redis.hgetall(keys.tokens_of(user.id))
         if not known:
@@ -188,7 +189,7 @@ class Sessions:
             (SessionRecord.model_validate_json(record) for record in found if record), key=lambda t: t.created
         )
 
-    async def revoke(self, user: User, token_id: str) -> bool:
+    async def revoke(self, user: SignedInUser, token_id: str) -> bool:
         """Take one of somebody's tokens back; return whether there was one."""
         digest = await self._redis.hget(keys.tokens_of(user.id), token_id)
         if digest is None:

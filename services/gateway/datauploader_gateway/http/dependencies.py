@@ -5,11 +5,11 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Request, Response
 
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.origin import check_origin, is_visit
 from datauploader_gateway.errors import NotFound, NotSignedIn
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 
 T = TypeVar("T")
 

@@ -2,11 +2,11 @@
 
 from typing import Literal, NamedTuple
 
+from datauploader.contracts.rest.audits import Audit
+from datauploader.contracts.rest.files import FileState
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.contracts.uploads import Action
-from datauploader_gateway.projection.audited import Audit
-from datauploader_gateway.projection.facts import State
 from datauploader_gateway.projection.projection_status import READING, ProjectionStatus
-from datauploader_gateway.projection.summary import Upload
 
 Mood = Literal["", "good", "warn", "bad"]
 
@@ -39,7 +39,7 @@ STATES = {
     "rejected": Label("rejected", "bad"),
     "refused": Label("refused by the catalogue", "bad"),
 }
-_FILE_STATES: dict[State, Label] = {
+_FILE_STATES: dict[FileState, Label] = {
     "failed": Label("failed", "bad"),
     "retrying": Label("retrying", "warn"),
     "ready": Label("waiting", ""),
@@ -71,7 +71,7 @@ def state(upload: Upload) -> Label:
     return STATES[upload.state]
 
 
-def file_state(word: State) -> Label:
+def file_state(word: FileState) -> Label:
     """Say how far a file is."""
     return _FILE_STATES[word]
 

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
+from datauploader.contracts.rest.files import File
 from datauploader.contracts.uploads import RestlessFile
 from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.authentication import Authentication, Caller
@@ -19,7 +20,6 @@ from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.errors import ProblemResponse
 from datauploader_gateway.http import labels
 from datauploader_gateway.http.dependencies import provided
-from datauploader_gateway.projection.files import File
 from datauploader_gateway.projection.projection_status import ProjectionStatus
 
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")

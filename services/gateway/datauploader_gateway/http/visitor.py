@@ -6,6 +6,7 @@ from urllib.parse import quote, urlsplit
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import NotFound
 from datauploader_gateway.http.dependencies import (
@@ -16,7 +17,6 @@ from datauploader_gateway.http.dependencies import (
     optional_visitor,
 )
 from datauploader_gateway.http.rendering import asks_for_part
-from datauploader_gateway.projection.summary import Upload
 
 
 class MustSignInError(Exception):

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, Field
-
-from datauploader.contracts import AuditReported, Person
-from datauploader.contracts.audits import Difference
+from datauploader.contracts import AuditReported
+from datauploader.contracts.rest.audits import Audit
 
 KEPT = 10
 """Audits of one upload that are remembered."""
@@ -21,30 +19,6 @@ _WRONG = {
     "altered": "has different content",
     "doubled": "shares its object with another file",
 }
-
-
-class Audit(BaseModel):
-    """One look at what lies on the storage."""
-
-    audit: str
-    looked: str
-    well: bool = Field(description="The storage holds everything as verified, and no unexpected objects.")
-    says: str = Field(description="What was found, in a sentence.")
-    manifest_sha256: str = Field(description="Digest of the list of files that was compared.")
-    files: int
-    objects: int
-    compared: str = Field(description="By what the files were compared.")
-    differences: tuple[Difference, ...] = ()
-    accepted: bool = Field(description="A person has accepted the unexpected objects.")
-    requested_by: Person | None = Field(default=None, description="None: the catalog, before it completed the dataset.")
-    trouble: str = Field(default="", description="Why it could not be compared; the rest says nothing then.")
-    final: bool = Field(default=True, description="False: it is retried automatically.")
-
-    @property
-    def only_foreign(self) -> bool:
-        """Nothing is wrong but what nobody ordered."""
-        blocking = {one.kind for one in self.differences if one.blocks}
-        return not self.trouble and blocking == {"foreign"}
 
 
 def remember(known: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,30 +1,13 @@
 """What people are told about the description of a dataset or an investigation: the latest word, and who has it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field
-
-from datauploader.contracts import DatasetEnsured, Parameter, Person
+from datauploader.contracts import DatasetEnsured
+from datauploader.contracts.rest.descriptions import Description
 from datauploader_gateway.projection.fold import Register
 
-Known = Literal["catalogued", "waiting", "refused"]
 Registers = Mapping[str, Register]
-
-
-class Description(BaseModel):
-    """What is said now, by whom, and whether the catalogue says so as well."""
-
-    description: str = ""
-    parameters: tuple[Parameter, ...] = Field(default=(), description="Those that people gave; of a dataset alone.")
-    state: Known = Field(
-        default="catalogued",
-        description="`waiting`: not yet in the catalogue; `refused`: it will not have it.",
-    )
-    refusal: str = Field(default="", description="Why the catalogue will not have it.")
-    word: str = Field(default="", description="Names what was said last; send it back as `based_on`.")
-    by: Person | None = None
-    time: str | None = None
 
 
 def of_dataset(registers: Registers) -> Description | None:

@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from datauploader.contracts import FileVersion
 from datauploader.contracts.model import microseconds
+from datauploader.contracts.rest.files import FileState
 
 UNVERIFIED, VERIFIED, CATALOGUED, RELEASED, FAILED, FINAL, HARVESTED = (1 << bit for bit in range(7))
 STORED = UNVERIFIED | VERIFIED | CATALOGUED
@@ -25,8 +26,7 @@ UNTAKEN = 1 << 14
 UNREAD = 1 << 15
 """A harvester could not read it, or not wholly; that another one, or a later try, could (HARVESTED) outlives that."""
 
-State = Literal["failed", "retrying", "ready", "unverified", "verified", "catalogued"]
-STATES: tuple[State, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
+STATES: tuple[FileState, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
 """In the order in which people want to see them."""
 
 _LAYOUT = struct.Struct("<HQQ32s")
@@ -120,7 +120,7 @@ class FileFacts:
         return bool(self.facts & UNTAKEN) or (bool(self.facts & UNREAD) and not self.facts & HARVESTED)
 
     @property
-    def state(self) -> State:
+    def state(self) -> FileState:
         """The furthest that this version has come."""
         if self.facts & CATALOGUED:
             return "catalogued"

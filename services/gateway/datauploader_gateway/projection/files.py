@@ -1,35 +1,14 @@
 """What people are told about one file."""
 
 from dataclasses import dataclass
-from typing import Literal
-
-from pydantic import BaseModel, Field
 
 from datauploader.contracts.names import display, pack
-from datauploader_gateway.projection.facts import FileFacts, FileFailure, State
+from datauploader.contracts.rest.files import File
+from datauploader_gateway.projection.facts import FileFacts, FileFailure
 from datauploader_gateway.projection.remarks import Remarks
 
 FAILING = ("failed", "retrying")
 """States of a file that say why."""
-
-
-class File(BaseModel):
-    """One file of an upload, in its newest version."""
-
-    path: str
-    path_b64: str | None = None
-    size: int
-    sha256: str = ""
-    revision: int
-    state: State
-    proof: Literal["verified", "unverified"] | None
-    released: bool
-    reason: str = ""
-    detail: str = ""
-    hint: str = ""
-    metadata_problem: str = Field(
-        default="", description="What of its metadata could not be read, or is not taken by the catalogue."
-    )
 
 
 @dataclass(frozen=True, slots=True)

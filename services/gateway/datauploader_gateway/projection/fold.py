@@ -51,6 +51,7 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.model import microseconds
+from datauploader.contracts.rest.files import FileState
 from datauploader_gateway.projection.audited import remember
 from datauploader_gateway.projection.facts import (
     ANOTHER_WAY,
@@ -67,7 +68,6 @@ from datauploader_gateway.projection.facts import (
     FileFacts,
     FileFailure,
     LeftOut,
-    State,
 )
 from datauploader_gateway.projection.remarks import Remarks, Word, remarks_of
 
@@ -146,7 +146,7 @@ class Changes:
 
     registers: dict[str, Register] = field(default_factory=dict)
     files: dict[bytes, FileFacts] = field(default_factory=dict)
-    moves: dict[bytes, tuple[State | None, State | None]] = field(default_factory=dict)
+    moves: dict[bytes, tuple[FileState | None, FileState | None]] = field(default_factory=dict)
     """Files that changed their state: from what, to what; None: it is none of the upload's files."""
     failures: dict[bytes, FileFailure | None] = field(default_factory=dict)
     """None: an older version's failure that no longer matters."""
@@ -332,7 +332,7 @@ def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> N
     _count(changes, now, +1)
 
 
-def _shown(facts: FileFacts | None) -> State | None:
+def _shown(facts: FileFacts | None) -> FileState | None:
     """Return under which state a file is listed, None where it is not."""
     return facts.state if facts is not None and facts.belongs else None
 

@@ -11,10 +11,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway import metrics, redis_client
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.redis_client import Entries
 
 log = structlog.get_logger()

@@ -10,18 +10,21 @@ from redis.asyncio import Redis
 
 from datauploader.contracts import StationReported
 from datauploader.contracts.names import display, pack
-from datauploader.contracts.stations import Disk, Root
+from datauploader.contracts.rest.descriptions import Description
+from datauploader.contracts.rest.files import File, FileState
+from datauploader.contracts.rest.stations import ServiceReport, StationStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.description import Description, of_dataset, of_investigation
-from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut, State
-from datauploader_gateway.projection.files import FAILING, File, KnownFile, describe
+from datauploader_gateway.projection.description import of_dataset, of_investigation
+from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
+from datauploader_gateway.projection.files import FAILING, KnownFile, describe
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow
 from datauploader_gateway.projection.fold import WORDS, Register
 from datauploader_gateway.projection.paging import NO_CURSOR, pack_cursor, unpack_cursor
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.search import Search
-from datauploader_gateway.projection.summary import Upload, as_of, summarise
+from datauploader_gateway.projection.summary import Summary, as_of, summarise
 from datauploader_gateway.projection.writer import SILENT_INTERVALS
 from datauploader_gateway.redis_client import raw, text
 
@@ -38,48 +41,6 @@ class LeftOutItem(BaseModel):
     path_b64: str | None = None
     reason: str
     detail: str
-
-
-class ServiceReport(BaseModel):
-    """What one service of a station last said about itself."""
-
-    service: str
-    state: str
-    version: str
-    host: str
-    others: tuple[str, ...] = ()
-    """Other computers that have said of late that they are this service of this station."""
-    time: str
-    age_s: float
-    silent: bool
-    troubles: tuple[str, ...]
-    roots: tuple[Root, ...]
-    state_disk: Disk | None
-    backlog_files: int
-    backlog_bytes: int
-    oldest_pending_s: float
-    uploads_open: int
-    scanned_entries: int
-    overflows: int
-    interval_s: float
-
-
-class StationStatus(BaseModel):
-    """A station as far as it has been heard of; silent when its watcher has missed three reports.
-
-    A station that is not configured, and has no watcher, is judged by all of its services. `last_report` is by those
-    that it is judged by.
-    """
-
-    station: str
-    silent: bool
-    last_report: str | None
-    services: tuple[ServiceReport, ...]
-
-    def without_details(self) -> "StationStatus":
-        """Return what everybody may know of it."""
-        hidden = {"host": "", "others": (), "troubles": (), "roots": (), "state_disk": None}
-        return self.model_copy(update={"services": tuple(one.model_copy(update=hidden) for one in self.services)})
 
 
 Keep = Callable[[Upload], bool]
@@ -136,11 +97,11 @@ class ViewReader:
         return [upload for upload in found if upload is not None]
 
     async def files(
-        self, upload_id: str, states: Sequence[State], after: str, limit: int
+        self, upload_id: str, states: Sequence[FileState], after: str, limit: int
     ) -> tuple[list[File], str | None]:
         """Return up to `limit` files in these states, in the order of the states, then of the paths."""
         state, path = unpack_cursor(after)
-        places: list[tuple[State, bytes]] = []
+        places: list[tuple[FileState, bytes]] = []
         for current in states[states.index(state) if state in states else 0 :]:
             start = b"(" + path if current == state else b"-"
             room = limit + 1 - len(places)
@@ -153,7 +114,7 @@ class ViewReader:
         return items, pack_cursor(*places[limit - 1]) if more else None
 
     async def by_path(
-        self, upload_id: str, states: Sequence[State] = STATES, most: int = 1000
+        self, upload_id: str, states: Sequence[FileState] = STATES, most: int = 1000
     ) -> AsyncIterator[list[KnownFile]]:
         """Yield all files in these states in order of the bytes of their paths, some at a time."""
         after: bytes | None = b""
@@ -163,7 +124,7 @@ class ViewReader:
                 yield files
 
     async def next_by_path(
-        self, upload_id: str, after: bytes, most: int, states: Sequence[State] = STATES
+        self, upload_id: str, after: bytes, most: int, states: Sequence[FileState] = STATES
     ) -> tuple[list[KnownFile], bytes | None]:
         """Return the next files behind a path, `most` or more if there are so many, and where to go on, if anywhere."""
         start = b"(" + after if after else b"-"
@@ -319,7 +280,7 @@ class ViewReader:
         ]
 
 
-def _upload(upload_id: str, head: dict[bytes, bytes]) -> Upload | None:
+def _upload(upload_id: str, head: dict[bytes, bytes]) -> Summary | None:
     numbers = {name[2:].decode(): int(text) for name, text in head.items() if name.startswith(b"n:")}
     return summarise(upload_id, _registers(head), numbers)
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from datauploader.contracts.names import same_look
+from datauploader.contracts.rest.uploads import UploadState
 from datauploader_gateway.projection.fold import Register
-from datauploader_gateway.projection.summary import UploadState, state_of
+from datauploader_gateway.projection.summary import state_of
 
 STATE_REGISTERS = ("completed", "cancelled", "life", "dataset", "seal", "scan")
 """What `state_of` looks at."""

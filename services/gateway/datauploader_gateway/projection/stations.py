@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from datauploader.contracts import Station
+from datauploader.contracts.rest.stations import StationStatus
 from datauploader_gateway.errors import UnknownStation
-from datauploader_gateway.projection.reader import StationStatus, ViewReader
+from datauploader_gateway.projection.reader import ViewReader
 
 
 class StationDirectory:

@@ -2,112 +2,34 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from datauploader.contracts import DatasetRefused, MovingFile, Person, UploadControlled, UploadRejected
+from datauploader.contracts.rest.audits import Audit
+from datauploader.contracts.rest.uploads import Amount, Counts, Later, Upload, UploadState
 from datauploader.contracts.uploads import RestlessFile
-from datauploader_gateway.projection.audited import Audit, audits_of, finding
+from datauploader_gateway.projection.audited import audits_of, finding
 from datauploader_gateway.projection.fold import Register
 
-UploadState = Literal["requested", "open", "sealed", "completed", "cancelled", "rejected", "refused"]
 OVER: tuple[UploadState, ...] = ("completed", "cancelled", "rejected")
 
 
-class Amount(BaseModel):
-    """So many files with so many bytes."""
-
-    files: int = 0
-    bytes: int = 0
-
-
-class Counts(BaseModel):
-    """How many files have come how far; cumulative, of the newest version of each file."""
-
-    found: Amount = Amount()
-    """What the station counts, finished or not."""
-    ready: Amount = Amount()
-    stored: Amount = Amount()
-    verified: Amount = Amount()
-    unverified: Amount = Amount()
-    catalogued: Amount = Amount()
-    failed: Amount = Amount()
-    retrying: Amount = Amount()
-    released: Amount = Amount()
-    metadata_lacks: Amount = Field(
-        default=Amount(), description="Files whose metadata were not read, or are not taken by the catalogue."
-    )
-
-
-class Later(BaseModel):
-    """What came or changed in the folder after the dataset was complete."""
-
-    files: int
-    bytes: int
-    first: tuple[str, ...] = Field(description="Some of them.")
-    at: str = Field(description="When the station looked.")
-
-
-class Upload(BaseModel):
-    """One upload: what was asked for, how far it is, what is wrong."""
-
-    id: str
-    state: UploadState
-    over: bool = Field(description="Nothing more will happen.")
-    needs_person: bool = Field(description="It waits until a person does something.")
-    paused: bool
-    closing: bool = Field(description="Somebody has asked to close it; no new files are taken up.")
-    mode: Literal["sync", "batch"]
-    investigation: str
-    dataset: str
-    dataset_id: str = ""
-    dataset_url: str = ""
-    doi: str = ""
-    station: str
-    path: str
-    sources: tuple[str, ...]
-    remote: str
-    location: str
-    requested_by: Person
-    created: str
-    updated: str
-    sealed: str | None = None
-    ended: str | None = None
-    counts: Counts
-    left_out: int = 0
-    settling: int = Field(default=0, description="Files still being written or hashed.")
-    restless: tuple[RestlessFile, ...] = Field(
-        default=(),
-        description="Files that keep the closed upload from being sealed, because a program is still writing them.",
-    )
-    looked: bool = Field(default=True, description="The station has looked at everything once since it was started.")
-    station_silent_since: str | None = Field(
-        default=None,
-        description="Its watcher has not reported since; what was written later is not known. Null: it reports.",
-    )
-    waiting: int = Field(default=0, description="File versions that wait for their turn.")
-    speed: float = Field(default=0, description="Bytes per second; 0 where none was reported recently.")
-    speed_said: str = Field(default="", exclude=True)
-    seconds_left: float | None = None
-    moving: tuple[MovingFile, ...] = ()
-    manifest_sha256: str = ""
-    audited: Audit | None = Field(default=None, description="The latest comparison of the storage with the manifest.")
-    auditing: bool = Field(default=False, description="The storage is being compared with the manifest.")
-    delayed: bool = Field(default=False, description="The catalogue has not accepted this upload for a while.")
-    troubles: tuple[str, ...] = ()
-    notes: tuple[str, ...] = Field(default=(), description="What belongs to the record: no trouble, but to be known.")
-    later: Later | None = Field(default=None, description="Null: nothing, or not checked yet.")
-
-
 Registers = Mapping[str, Register]
+
+
+class Summary(Upload):
+    """An upload as its registers say it; the moment at which its speed was reported never leaves the gateway."""
+
+    speed_said: str = Field(default="", exclude=True)
 
 
 STALE_S = 10.0
 """A speed that was said longer ago says nothing about now."""
 
 
-def as_of(upload: Upload, now: datetime, silent_since: str | None) -> Upload:
+def as_of(upload: Summary, now: datetime, silent_since: str | None) -> Upload:
     """Take back what was true a while ago, the speed, and note since when the station is silent."""
     changes: dict[str, Any] = {}
     if (
@@ -121,7 +43,7 @@ def as_of(upload: Upload, now: datetime, silent_since: str | None) -> Upload:
     return upload.model_copy(update=changes) if changes else upload
 
 
-def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) -> Upload | None:
+def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) -> Summary | None:
     """Build what is told about an upload; None while nobody is known to have asked for it."""
     request = registers.get("request")
     if request is None:
@@ -131,7 +53,7 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
     audits, auditing = audits_of(_said(registers, "audits")), _is_auditing(registers)
     differs = _difference(state, registers, audits)
     waits = _waits_for_person(state, registers, counts) or bool(differs and state == "sealed" and not auditing)
-    return Upload(
+    return Summary(
         id=upload_id,
         state=state,
         over=state in OVER,

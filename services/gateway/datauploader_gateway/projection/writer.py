@@ -19,10 +19,11 @@ from datauploader.contracts import (
     UploadRequested,
 )
 from datauploader.contracts.model import microseconds
+from datauploader.contracts.rest.files import FileState
 from datauploader.errors import Park
 from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut, State
+from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
 from datauploader_gateway.projection.fold import Before, Changes, FoldInput, Register, fold, stamp, wanted
 from datauploader_gateway.projection.memory_reserve import MemoryReserve
@@ -317,7 +318,7 @@ def _progress(data: TransferProgressed) -> dict[str, Any]:
 
 def _summary_of_moves(changes: Changes) -> list[dict[str, object]]:
     """Describe the files that changed their state, a line for each new state, for those who watch."""
-    groups: dict[State, list[bytes]] = {}
+    groups: dict[FileState, list[bytes]] = {}
     for path, (_, now) in changes.moves.items():
         if now is not None:
             groups.setdefault(now, []).append(path)

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, TypeAdapter, model_validator
 
-Role = Literal["user", "staff", "operator"]
+from datauploader.contracts.rest.session import Role
+
 Beamline = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}\.[a-z0-9_-]{1,63}$")]
 """`facility.beamline`."""
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import typer
 
-from datauploader.contracts.rest import Me, Token
+from datauploader.contracts.rest.session import MeBody, NewToken
 from datauploader.errors import BadRequest, GatewayUnreachable, SignInNeeded
 from datauploader.runtime.config import ClientSettings, load
 from datauploader.wording import local, safe
@@ -43,7 +43,7 @@ def login(
     if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in ("localhost", "127.0.0.1", "::1"):
         screen.warn(f"{address} is not encrypted: others on the network can read what you type.")
     if web or not (user or vuo_session or _by_password(address)):
-        made: Token | Me
+        made: NewToken | MeBody
         token, made = _from_page(address)
     else:
         if vuo_session:
@@ -71,7 +71,7 @@ def _by_password(address: str) -> bool:
     return ways.local and ways.oidc is None
 
 
-def _from_page(address: str) -> tuple[str, Me]:
+def _from_page(address: str) -> tuple[str, MeBody]:
     """Have a token made in the browser, where any way to sign in works, and see that it is good."""
     page = f"{address}/token?name={quote(_purpose())}"
     screen.warn("Open this page in a browser, sign in, create a token, and paste it here:")

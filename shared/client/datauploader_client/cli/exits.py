@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from datauploader.contracts.rest import UploadStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.errors import (
     BadRequest,
     BrokerRefused,
@@ -45,7 +45,7 @@ def code_for(error: Exception) -> Code:
     return next((code for kind, code in _BY_ERROR.items() if isinstance(error, kind)), Code.FAILED)
 
 
-def upload_code(upload: UploadStatus) -> Code:
+def upload_code(upload: Upload) -> Code:
     """Choose the exit code for an upload as it stands; one that still runs has not failed."""
     counts = upload.counts
     ended = upload.over or upload.needs_person

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from datauploader.contracts.rest import DescriptionAnswer, InvestigationAnswer
+from datauploader.contracts.rest.descriptions import Description
+from datauploader.contracts.rest.investigations import InvestigationChoice
 from datauploader.values import show_value
 from datauploader.wording import local, safe
 from datauploader_client.cli import screen
@@ -40,7 +41,7 @@ def investigations(
         screen.warn("There is no investigation that you can upload to. Ask your user office.")
 
 
-def _row(one: InvestigationAnswer) -> tuple[str, ...]:
+def _row(one: InvestigationChoice) -> tuple[str, ...]:
     state, note = ("open", "today" if one.section == "today" else "") if one.open else ("closed", one.reason)
     days = " to ".join(day.isoformat() for day in (one.start, one.end) if day)
     title, used = one.title or one.name, local(one.last_used)
@@ -71,7 +72,7 @@ def describe(
         _tell(answer)
 
 
-def _tell(said: DescriptionAnswer) -> None:
+def _tell(said: Description) -> None:
     for line in said.description.splitlines() or ["(no description)"]:
         screen.say(safe(line))
     rows = [(each.name, show_value(each.value), each.units) for each in said.parameters]

@@ -9,10 +9,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.contracts.rest import UploadStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.wording import left, safe, size, state
 from datauploader_client.cli import screen
 from datauploader_client.cli.progress import progress_line
+from datauploader_client.reading import read_answer
 from datauploader_client.sse import ServerEvent
 
 MOST = 20
@@ -24,7 +25,7 @@ class Overview:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._uploads: OrderedDict[str, UploadStatus] = OrderedDict()
+        self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._live = Live(Text("Waiting for the first update …"), console=screen.console(), refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -39,7 +40,7 @@ class Overview:
     def show(self, event: ServerEvent | None) -> None:
         """Draw anew."""
         if event is not None and event.event == "upload":
-            upload = UploadStatus.model_validate(event.data)
+            upload = read_answer(Upload, event.data)
             self._uploads[upload.id] = upload
             self._uploads.move_to_end(upload.id, last=False)
             while len(self._uploads) > MOST:
@@ -56,7 +57,7 @@ class Overview:
         return table
 
 
-def _cells(upload: UploadStatus) -> list[Text]:
+def _cells(upload: Upload) -> list[Text]:
     counts = upload.counts
     speed = f"{size(upload.speed)}/s" if upload.speed and not upload.over else ""
     texts = [
@@ -90,7 +91,7 @@ class OverviewLines:
         """Print a line if something changed."""
         if event is None or event.event != "upload":
             return
-        upload = UploadStatus.model_validate(event.data)
+        upload = read_answer(Upload, event.data)
         now = (state(upload), upload.counts.failed.files)
         if self._known.get(upload.id) != now:
             screen.say(progress_line(upload))

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from datauploader.contracts.rest import PreviewAnswer
+from datauploader.contracts.rest.previews import UploadPreview
 from datauploader.wording import count, duration, safe, size
 from datauploader_client.cli import screen
 from datauploader_client.cli.exits import Code
 
 
-def tell_preview(preview: PreviewAnswer, request: Mapping[str, object], *, machine: bool) -> Code:
+def tell_preview(preview: UploadPreview, request: Mapping[str, object], *, machine: bool) -> Code:
     """Print what an upload would do, and choose the exit code: 1 nothing to upload, 3 some files cannot be read."""
     if machine:
         screen.as_json(preview)
@@ -21,7 +21,7 @@ def tell_preview(preview: PreviewAnswer, request: Mapping[str, object], *, machi
     return Code.PARTLY if unreadable or preview.trouble else Code.DONE
 
 
-def _rows(preview: PreviewAnswer) -> Iterator[tuple[str, str]]:
+def _rows(preview: UploadPreview) -> Iterator[tuple[str, str]]:
     least = "at least " if preview.partial else ""
     yield "Files", f"{least}{count(preview.files, 'file')}, {size(preview.bytes)}"
     yield "From", preview.path
@@ -56,7 +56,7 @@ def _rows(preview: PreviewAnswer) -> Iterator[tuple[str, str]]:
         yield "Problem", preview.trouble
 
 
-def _destination(preview: PreviewAnswer) -> str:
+def _destination(preview: UploadPreview) -> str:
     there = preview.destination
     if there is None:
         return f"not known: {preview.destination_trouble}"

@@ -7,14 +7,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.contracts.rest import FileStatus, UploadStatus
+from datauploader.contracts.rest.files import File
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.wording import count, left, safe, sentence, size, state
 
 BAR = 40
 _COLOURS = {"completed": "green", "cancelled": "yellow", "rejected": "red", "refused": "red"}
 
 
-def progress_line(upload: UploadStatus) -> str:
+def progress_line(upload: Upload) -> str:
     """Write everything that changes on one line, errors first."""
     counts = upload.counts
     parts = [
@@ -28,7 +29,7 @@ def progress_line(upload: UploadStatus) -> str:
     return f"{upload.id} {safe(upload.dataset)} {state(upload)}: {', '.join(part for part in parts if part)}"
 
 
-def draw_upload(upload: UploadStatus, failed: Sequence[FileStatus] = (), *, away: bool = False) -> RenderableType:
+def draw_upload(upload: Upload, failed: Sequence[File] = (), *, away: bool = False) -> RenderableType:
     """Draw one upload: what is wrong first, then the bars, then what is left to do."""
     parts: list[RenderableType] = [_head(upload)]
     parts += [Text(f"  {safe(trouble)}", style="yellow") for trouble in upload.troubles]
@@ -49,7 +50,7 @@ def draw_upload(upload: UploadStatus, failed: Sequence[FileStatus] = (), *, away
     return Group(*parts)
 
 
-def _head(upload: UploadStatus) -> Text:
+def _head(upload: Upload) -> Text:
     text = Text(safe(upload.dataset), style="bold")
     text.append(f"  {safe(upload.investigation)}, {upload.mode}, {upload.id}  ", style="not bold dim")
     attention = "red" if upload.needs_person else "yellow" if upload.paused else "cyan"
@@ -57,14 +58,14 @@ def _head(upload: UploadStatus) -> Text:
     return text
 
 
-def _failure(file: FileStatus) -> Text:
+def _failure(file: File) -> Text:
     text = Text("  failed ", style="red")
     text.append(safe(file.path), style="bold")
     text.append(f"  {safe(file.detail)} {safe(file.hint)}".rstrip(), style="not bold default")
     return text
 
 
-def _bars(upload: UploadStatus) -> Table:
+def _bars(upload: Upload) -> Table:
     counts, bars = upload.counts, Table.grid(padding=(0, 1))
     bars.add_column(width=12)
     for _ in range(3):
@@ -83,7 +84,7 @@ def _bar(done: float, total: float) -> ProgressBar:
     return ProgressBar(total=max(total, 1), completed=min(done, total), width=BAR)
 
 
-def _notes(upload: UploadStatus) -> str:
+def _notes(upload: Upload) -> str:
     counts = upload.counts
     notes = (
         (upload.settling, "still being written"),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from datauploader.contracts.names import check_name
-from datauploader.contracts.rest import UploadStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.errors import BadRequest
 from datauploader.runtime.config import Settings, load
 from datauploader.values import read_assignment, read_value
@@ -99,7 +99,7 @@ def upload(
     raise typer.Exit(upload_code(accepted))
 
 
-def _taken(gateway: GatewayClient, accepted: UploadStatus) -> UploadStatus:
+def _taken(gateway: GatewayClient, accepted: Upload) -> Upload:
     """Wait a moment for the station, so that what it cannot do is known before the person has gone away."""
     end = time.monotonic() + STATION_S
     while accepted.state == "requested" and time.monotonic() < end:
@@ -108,7 +108,7 @@ def _taken(gateway: GatewayClient, accepted: UploadStatus) -> UploadStatus:
     return accepted
 
 
-def _tell(upload: UploadStatus) -> None:
+def _tell(upload: Upload) -> None:
     if upload.over or upload.needs_person:
         for words in (sentence(upload), *upload.troubles):
             screen.warn(safe(words))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from datauploader.contracts.rest import GatewayAnswer
+from datauploader.contracts.rest.model import RestModel
 from datauploader.wording import safe
 from datauploader_client.cli.exits import code_for
 
@@ -39,9 +39,9 @@ def link(address: str) -> None:
     console(stderr=True).print(Text(address), soft_wrap=True)
 
 
-def as_json(value: GatewayAnswer | dict[str, object]) -> None:
+def as_json(value: RestModel | dict[str, object]) -> None:
     """Print one JSON object on one line, at once."""
-    text = value.model_dump_json() if isinstance(value, GatewayAnswer) else json.dumps(value, default=str)
+    text = value.model_dump_json() if isinstance(value, RestModel) else json.dumps(value, default=str)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from datauploader.contracts.paths import FilePath
-from datauploader.contracts.rest import FileStatus, UploadStatus
+from datauploader.contracts.rest.files import File
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.contracts.uploads import Action
 from datauploader.wording import local, safe, size, state
 from datauploader_client.cli import screen
@@ -54,7 +55,7 @@ def _list(gateway: GatewayClient, only: str, most: int, *, json: bool) -> None:
         screen.warn("There are no uploads yet.")
 
 
-def _row(upload: UploadStatus) -> tuple[str, ...]:
+def _row(upload: Upload) -> tuple[str, ...]:
     counts = upload.counts
     files = f"{counts.catalogued.files:,}/{counts.found.files:,}"
     failed = f"{counts.failed.files:,}" if counts.failed.files else ""
@@ -83,12 +84,12 @@ def files(
         screen.table(("State", "Size", "Path", "What happened"), rows, right=("Size",))
 
 
-def _happened(file: FileStatus) -> str:
+def _happened(file: File) -> str:
     metadata = f"Metadata: {file.metadata_problem}" if file.metadata_problem else ""
     return " ".join(part for part in (file.detail, file.hint, metadata) if part)
 
 
-def _files(gateway: GatewayClient, upload: str, only: str) -> Iterator[FileStatus]:
+def _files(gateway: GatewayClient, upload: str, only: str) -> Iterator[File]:
     after = None
     while True:
         page = gateway.files(upload, only, after)

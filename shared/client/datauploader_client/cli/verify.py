@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from datauploader.contracts.rest import AuditStatus, UploadStatus
+from datauploader.contracts.rest.audits import Audit
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.errors import BadRequest, UploadNotFound
 from datauploader.wording import safe
 from datauploader_client.cli import screen
@@ -65,7 +66,7 @@ def verify(
     raise typer.Exit(Code.DONE if found.well else Code.FAILED)
 
 
-def find_upload(gateway: GatewayClient, name: str) -> UploadStatus:
+def find_upload(gateway: GatewayClient, name: str) -> Upload:
     """Return the upload of this id, or the latest one of the dataset of this name.
 
     Raises:
@@ -90,7 +91,7 @@ def find_upload(gateway: GatewayClient, name: str) -> UploadStatus:
     return found[0]
 
 
-def _await(gateway: GatewayClient, upload_id: str, audit: str, patience_s: float) -> AuditStatus | None:
+def _await(gateway: GatewayClient, upload_id: str, audit: str, patience_s: float) -> Audit | None:
     """Wait for the last word of an audit; what keeps it from being done is a word as well."""
     end = time.monotonic() + patience_s
     while True:
@@ -100,7 +101,7 @@ def _await(gateway: GatewayClient, upload_id: str, audit: str, patience_s: float
         time.sleep(LOOK_S)
 
 
-def _tell(upload: UploadStatus, found: AuditStatus) -> None:
+def _tell(upload: Upload, found: Audit) -> None:
     say = screen.say if found.well else screen.warn
     say(f"{safe(upload.dataset)} of {safe(upload.investigation)} ({upload.id}): {safe(found.says)}")
     for one in found.differences:

@@ -8,7 +8,8 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from datauploader.contracts.rest import FileStatus, UploadStatus
+from datauploader.contracts.rest.files import File
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.errors import DataUploaderError, GatewayError
 from datauploader.wording import safe, sentence
 from datauploader_client.cli import screen
@@ -18,6 +19,7 @@ from datauploader_client.cli.options import AsJson, AtGateway
 from datauploader_client.cli.overview import Overview, OverviewLines
 from datauploader_client.cli.progress import draw_upload, progress_line
 from datauploader_client.gateway_client import GatewayClient
+from datauploader_client.reading import read_answer
 from datauploader_client.sse import ServerEvent
 
 app = typer.Typer()
@@ -43,7 +45,7 @@ class View(Protocol):
 class Lines:
     """Plain lines at a steady, low rate; changes of state and errors at once."""
 
-    def __init__(self, first: UploadStatus, every_s: float = STEADY_S) -> None:
+    def __init__(self, first: Upload, every_s: float = STEADY_S) -> None:
         """Begin with what is known."""
         self._upload = first
         self._every_s = every_s
@@ -70,7 +72,7 @@ class Lines:
             names = ", ".join(safe(str(path)) for path in event.data.get("paths", [])[:SHOWN_FAILURES])
             self._say(f"{self._upload.id} failed: {names}: {safe(str(event.data.get('detail', '')))}")
         elif event.event in ("upload", "end"):
-            before, self._upload = self._upload, UploadStatus.model_validate(event.data)
+            before, self._upload = self._upload, read_answer(Upload, event.data)
             changed = (before.state, before.paused, before.closing) != (
                 self._upload.state, self._upload.paused, self._upload.closing,
             )  # fmt: skip
@@ -107,11 +109,11 @@ class JsonLines:
 class Block:
     """A block of the terminal that is drawn again and again in its place."""
 
-    def __init__(self, gateway: GatewayClient, first: UploadStatus) -> None:
+    def __init__(self, gateway: GatewayClient, first: Upload) -> None:
         """Begin with what is known."""
         self._gateway = gateway
         self._upload = first
-        self._failed: tuple[FileStatus, ...] = ()
+        self._failed: list[File] = []
         self._live = Live(draw_upload(first), console=screen.console(), refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -126,25 +128,23 @@ class Block:
     def show(self, event: ServerEvent | None) -> None:
         """Draw anew."""
         if event is not None and event.event in ("upload", "end"):
-            before, self._upload = self._upload, UploadStatus.model_validate(event.data)
+            before, self._upload = self._upload, read_answer(Upload, event.data)
             if self._upload.counts.failed != before.counts.failed or (
                 self._upload.counts.failed.files and not self._failed
             ):
                 self._failed = self._fetch_failed()
         self._live.update(draw_upload(self._upload, self._failed, away=event is None))
 
-    def _fetch_failed(self) -> tuple[FileStatus, ...]:
+    def _fetch_failed(self) -> list[File]:
         if not self._upload.counts.failed.files:
-            return ()
+            return []
         try:
             return self._gateway.files(self._upload.id, "failed", limit=SHOWN_FAILURES).items
         except GatewayError:  # the next change asks again
             return self._failed
 
 
-def follow_upload(
-    gateway: GatewayClient, first: UploadStatus, *, machine: bool, leave_when_stuck: bool
-) -> UploadStatus:
+def follow_upload(gateway: GatewayClient, first: Upload, *, machine: bool, leave_when_stuck: bool) -> Upload:
     """Show an upload until it is over; Ctrl-C leaves it running and says how to look again.
 
     Args:
@@ -160,7 +160,7 @@ def follow_upload(
             for event in gateway.events(first.id):
                 view.show(event)
                 if event is not None and event.event in ("upload", "end"):
-                    upload = UploadStatus.model_validate(event.data)
+                    upload = read_answer(Upload, event.data)
                     if upload.over or (upload.needs_person and leave_when_stuck):
                         break
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import NotAllowed, SignInFailed
 from datauploader_gateway.settings.oidc import OidcSettings, RoleRule
 
@@ -21,7 +21,7 @@ def kept_claims(claims: Claims, rules: Sequence[RoleRule]) -> Kept:
     return {**kept, LEFT_OUT: missing} if missing else kept
 
 
-def identify(claims: Claims, settings: OidcSettings) -> User:
+def identify(claims: Claims, settings: OidcSettings) -> SignedInUser:
     """Find out who this is, without a role yet.
 
     Raises:
@@ -41,7 +41,7 @@ def identify(claims: Claims, settings: OidcSettings) -> User:
             "gateway.oidc.trusted_email.",
         )
     name = _values(claims, settings.name_claim)
-    return User(id=found[0], name=name[0][:_LONGEST] if name else "")
+    return SignedInUser(id=found[0], name=name[0][:_LONGEST] if name else "")
 
 
 def vouches(claims: Claims, settings: OidcSettings) -> bool:
@@ -60,7 +60,7 @@ def _is_elsewhere(claims: Claims, name: str) -> bool:
     return not _values(claims, name) and (named or (name == "groups" and _is_true(claims.get("hasgroups"))))
 
 
-def with_role(user: User, kept: Kept, rules: Sequence[RoleRule], settings: OidcSettings) -> User | None:
+def with_role(user: SignedInUser, kept: Kept, rules: Sequence[RoleRule], settings: OidcSettings) -> SignedInUser | None:
     """Give the person the role that the rules give them now; None where they are not let in any more."""
     apply = [rule for rule in rules if rule.value in kept.get(rule.claim, ())]
     if not settings.on or (settings.members_only and not apply):

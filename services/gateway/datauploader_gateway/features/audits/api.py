@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from datauploader_gateway.features.audits.service import Asked, StorageAudits
+from datauploader.contracts.rest.audits import Asked, Audits
+from datauploader_gateway.features.audits.service import StorageAudits
 from datauploader_gateway.http.dependencies import SignedIn, UploadInSight, use
 from datauploader_gateway.http.problems import documented
 from datauploader_gateway.http.trace import traceparent
-from datauploader_gateway.projection.audited import Audit
 
 router = APIRouter(prefix="/uploads/{upload_id}/audits", tags=["audits"])
 
@@ -25,13 +25,6 @@ class AuditBody(BaseModel):
     accept: bool = Field(
         default=False, description="Complete the dataset although the storage contains unexpected objects."
     )
-
-
-class Audits(BaseModel):
-    """The latest audits of an upload, the newest first, and the one that is being done."""
-
-    items: list[Audit]
-    asked: Asked | None = None
 
 
 @router.get("", responses=documented(401, 403, 404, 422, 503), summary="What was found on the storage")

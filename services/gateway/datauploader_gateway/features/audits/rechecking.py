@@ -8,10 +8,11 @@ import redis
 import structlog
 
 from datauploader.contracts import AuditRequested, Destination, Event, Person, Station
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.reliability import Outbox, Store
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.fold import Register
-from datauploader_gateway.projection.summary import Upload, summarise
+from datauploader_gateway.projection.summary import summarise
 from datauploader_gateway.redis_client import raw, text
 from datauploader_gateway.settings import SERVICE
 

@@ -3,29 +3,19 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel
-
 from datauploader.contracts import AuditRequested, Destination, Event, EventData, Station
+from datauploader.contracts.rest.audits import Asked, Audit
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import NothingToCompare
 from datauploader_gateway.events.publisher import CommandPublisher
-from datauploader_gateway.projection.audited import Audit, audits_of
+from datauploader_gateway.projection.audited import audits_of
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import SERVICE
 
 _SAME = timedelta(minutes=1)
 """Within so long an audit that has no answer yet is not asked for once more."""
-
-
-class Asked(BaseModel):
-    """An audit that was asked for."""
-
-    audit: str
-    asked: str
-    read: bool = False
-    accept: bool = False
 
 
 class StorageAudits:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
+from datauploader.contracts.rest.descriptions import Description
 from datauploader_gateway.features.descriptions.service import DatasetText, DescriptionService
 from datauploader_gateway.http.dependencies import SignedIn, UploadInSight, use
 from datauploader_gateway.http.problems import documented
 from datauploader_gateway.http.trace import traceparent
-from datauploader_gateway.projection.description import Description
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 

@@ -11,6 +11,8 @@ from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from datauploader.contracts import Parameter
+from datauploader.contracts.rest.descriptions import Description
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.values import read_value, show_value
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import InvalidRequest
@@ -26,8 +28,6 @@ from datauploader_gateway.http.problems import first_fault
 from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
 from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import UploadOnPage, Visitor
-from datauploader_gateway.projection.description import Description
-from datauploader_gateway.projection.summary import Upload
 
 router = APIRouter(include_in_schema=False)
 

@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from datauploader.contracts import DatasetDescribed, Event, Parameter, Station, encode
 from datauploader.contracts.envelope import LARGEST
+from datauploader.contracts.rest.descriptions import Description
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import ChangedMeanwhile, InvalidRequest, NotAllowed
 from datauploader_gateway.events.publisher import CommandPublisher
 from datauploader_gateway.features.new_upload.metadata import MetadataForm
-from datauploader_gateway.projection.description import Description
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import SERVICE
 
 MOST_PARAMETERS = 200

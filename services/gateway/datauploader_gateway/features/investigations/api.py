@@ -4,17 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from datauploader_gateway.features.investigations.service import (
-    Choices,
-    Creation,
-    InvestigationChoice,
-    InvestigationService,
-    InvestigationText,
-)
+from datauploader.contracts.rest.descriptions import Description
+from datauploader.contracts.rest.investigations import Choices, InvestigationChoice
+from datauploader_gateway.features.investigations.service import Creation, InvestigationService, InvestigationText
 from datauploader_gateway.http.dependencies import SignedIn, use
 from datauploader_gateway.http.problems import documented
 from datauploader_gateway.http.trace import traceparent
-from datauploader_gateway.projection.description import Description
 
 router = APIRouter(prefix="/investigations", tags=["investigations"])
 

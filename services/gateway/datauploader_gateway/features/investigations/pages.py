@@ -11,21 +11,16 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from datauploader.contracts.questions import InvestigationSummary
+from datauploader.contracts.rest.investigations import InvestigationChoice, Section
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import InvalidRequest, Problem
-from datauploader_gateway.features.investigations.service import (
-    Creation,
-    InvestigationChoice,
-    InvestigationService,
-    InvestigationText,
-    Section,
-)
+from datauploader_gateway.features.investigations.service import Creation, InvestigationService, InvestigationText
 from datauploader_gateway.http.dependencies import UseReader, use
 from datauploader_gateway.http.problems import first_fault
 from datauploader_gateway.http.rendering import asks_for_part, page, part, templates
 from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import Visitor
-from datauploader_gateway.projection.summary import Upload
 
 router = APIRouter(include_in_schema=False)
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -12,18 +12,18 @@ from datauploader import days
 from datauploader.contracts import Event, InvestigationDescribed
 from datauploader.contracts.names import check_name
 from datauploader.contracts.questions import CreateInvestigation, InvestigationSummary
+from datauploader.contracts.rest.descriptions import Description
+from datauploader.contracts.rest.investigations import Choices, InvestigationChoice, Section
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.runtime.config import Settings
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import BadName, InvalidRequest, NotFound
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.features.descriptions.service import BasedOn, DescriptionService, Text, check_based_on
-from datauploader_gateway.projection.description import Description
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import SERVICE
 
-Section = Literal["today", "used", "open", "closed"]
 _ORDER: tuple[Section, ...] = ("today", "used", "open", "closed")
 _REMEMBERED = 100
 """Uploads of a person in which it is looked what they used last."""
@@ -36,27 +36,6 @@ def _one_line(text: str) -> str:
 
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_one_line)]
-
-
-class InvestigationChoice(InvestigationSummary):
-    """An investigation that a person may choose, and what helps them to."""
-
-    section: Section = Field(
-        description="`today`: running, at this beamline; `used`: used last; `open`: others; `closed`: takes no uploads."
-    )
-    here: bool = Field(description="It is of a beamline of this deployment, or the catalogue does not say of which.")
-    today: bool = Field(description="Today is one of its days.")
-    last_used: str | None = Field(description="When this person last asked for an upload to it.")
-    described: Description = Field(description="What is said of it, also where the catalogue does not have it yet.")
-
-
-class Choices(BaseModel):
-    """Investigations: today's at this beamline, then the last used, then other open ones, then closed ones."""
-
-    items: list[InvestigationChoice]
-    total: int = Field(description="How many there are, also where some were left out.")
-    may_create: bool
-    create_refusal: str = Field(description="Why none can be made here.")
 
 
 class Creation(BaseModel):

@@ -11,13 +11,14 @@ import structlog
 from jinja2 import TemplateError
 from redis.exceptions import RedisError
 
+from datauploader.contracts.rest.stations import StationStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.features.mail.addresses import Addresses
 from datauploader_gateway.features.mail.mail_templates import MailTemplates
 from datauploader_gateway.features.mail.smtp_queue import SmtpQueue
 from datauploader_gateway.features.mail.triggers import MailTrigger, MailTriggers
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.reader import StationStatus, ViewReader
-from datauploader_gateway.projection.summary import Upload
+from datauploader_gateway.projection.reader import ViewReader
 from datauploader_gateway.settings.mail import MailSettings
 
 log = structlog.get_logger()

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.features.mail.addresses import Addresses, MailAddress
-from datauploader_gateway.projection.summary import Upload
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,17 @@ from pydantic import BaseModel, Field
 from datauploader.contracts import Station
 from datauploader.contracts.previews import FoundValues
 from datauploader.contracts.questions import Folder
-from datauploader_gateway.auth.person import User
+from datauploader.contracts.rest.previews import UploadPreview
+from datauploader.contracts.rest.stations import Stations, StationStatus
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.errors import CatalogueAway
 from datauploader_gateway.features.new_upload.metadata import MetadataForm
-from datauploader_gateway.features.new_upload.previews import UploadPreview, UploadPreviews
+from datauploader_gateway.features.new_upload.previews import UploadPreviews
 from datauploader_gateway.features.new_upload.requests import UploadBody, UploadRequests
 from datauploader_gateway.http.dependencies import SignedIn, use
 from datauploader_gateway.http.problems import documented
 from datauploader_gateway.http.trace import traceparent
-from datauploader_gateway.projection.reader import StationStatus
 from datauploader_gateway.projection.stations import StationDirectory
 
 router = APIRouter(tags=["choices"])
@@ -40,12 +41,6 @@ class Remotes(BaseModel):
 
     items: list[Remote]
     default: str | None
-
-
-class Stations(BaseModel):
-    """All stations that are configured or have reported."""
-
-    items: list[StationStatus]
 
 
 @router.get("/remotes", responses=documented(401, 403, 503), summary="Where uploads can go")
@@ -101,13 +96,14 @@ async def show_metadata_schema(
     return MetadataSchema(json_schema=metadata.schema)
 
 
-async def _told(status: StationStatus, user: User, rights: StationRights) -> StationStatus:
+async def _told(status: StationStatus, user: SignedInUser, rights: StationRights) -> StationStatus:
     try:
         if await rights.holds(user, Station.parse(status.station)):
             return status
     except CatalogueAway:
         pass  # nobody can tell
-    return status.without_details()
+    hidden = {"host": "", "others": (), "troubles": (), "roots": (), "state_disk": None}
+    return status.model_copy(update={"services": tuple(one.model_copy(update=hidden) for one in status.services)})
 
 
 @trials.post("/preview", responses=documented(401, 403, 409, 413, 422, 503, 504), summary="Try an upload")

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 
 from datauploader import days
 from datauploader.contracts.questions import InvestigationSummary
+from datauploader.contracts.rest.previews import UploadPreview
+from datauploader.contracts.rest.stations import StationStatus
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.authentication import Caller
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import CatalogueAway, Problem
 from datauploader_gateway.events.publisher import CommandPublisher
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.features.new_upload.drafts import Draft, FromFile
 from datauploader_gateway.features.new_upload.metadata import MetadataForm
-from datauploader_gateway.features.new_upload.previews import UploadPreview, UploadPreviews
+from datauploader_gateway.features.new_upload.previews import UploadPreviews
 from datauploader_gateway.features.new_upload.requests import UploadBody, UploadRequests
 from datauploader_gateway.features.new_upload.wishes import wishes
 from datauploader_gateway.paths import child
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.reader import StationStatus, ViewReader
+from datauploader_gateway.projection.reader import ViewReader
 from datauploader_gateway.projection.stations import StationDirectory
-from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import GatewaySettings
 
 _NUMBERED = re.compile(r"(.+) \((\d{1,4})\)", re.DOTALL)
@@ -125,7 +127,7 @@ class Drafting:
     async def try_out(
         self,
         bodies: Sequence[UploadBody],
-        user: User,
+        user: SignedInUser,
         *,
         trace: str,
         within_s: float,

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from datauploader.contracts import Parameter
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.errors import DatasetTaken, InvalidRequest, NotFound, Problem
@@ -26,7 +27,6 @@ from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import Visitor, upload_on_page
 from datauploader_gateway.paths import child
 from datauploader_gateway.projection.stations import StationDirectory
-from datauploader_gateway.projection.summary import Upload
 
 router = APIRouter(include_in_schema=False)
 

@@ -3,11 +3,10 @@
 import asyncio
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from datauploader.contracts import Event, UploadRequested
-from datauploader.contracts.previews import DestinationContent, FoundValues, LeftOutGroup, Overlap
-from datauploader_gateway.auth.person import User
+from datauploader.contracts.previews import DestinationContent, FoundValues, Overlap
+from datauploader.contracts.rest.previews import Conflicts, Destination, Together, UploadPreview
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import Problem
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.features.new_upload.requests import UploadBody, UploadRequests
@@ -20,66 +19,6 @@ _LATEST = 50
 """Uploads in which a speed is looked for."""
 
 
-class Together(BaseModel):
-    """An upload that is still open and to which some of these files belong already."""
-
-    upload: str | None = Field(description="Null where it is another person's, which the caller may not see.")
-    mine: bool
-    files: int
-
-
-class Destination(BaseModel):
-    """What the storage holds already where the files would go."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    exists: bool
-    objects: int
-    bytes: int
-    first: tuple[str, ...] = Field(description="Some objects, by their paths below the location.")
-    partial: bool = Field(description="There may be more.")
-
-
-class Conflicts(BaseModel):
-    """Files that would meet an object of the same name which the station's own transfer has never written."""
-
-    differing: int = Field(description="Of another size: these are not uploaded until one of the two is gone.")
-    first: tuple[str, ...] = Field(description="Some of them.")
-    same_size: int = Field(description="Of the same size: their content is compared when they are uploaded.")
-    partial: bool = Field(description="Not everything was compared: there may be more.")
-
-
-class UploadPreview(BaseModel):
-    """What an upload would take and meet now."""
-
-    path: str = Field(description="The folder that file names are relative to.")
-    sources: tuple[str, ...]
-    remote: str
-    location: str
-    files: int
-    bytes: int
-    first: tuple[str, ...] = Field(description="Some of the files.")
-    left_out: tuple[LeftOutGroup, ...]
-    settling: int = Field(description="Files that were changed so lately that they may still be written.")
-    settling_first: tuple[str, ...]
-    oldest: str | None = Field(description="When the file that was not changed for the longest time was changed.")
-    newest: str | None
-    together_with: tuple[Together, ...]
-    partial: bool = Field(description="Counting was ended early: there may be more.")
-    trouble: str
-    destination: Destination | None = Field(description="Null where the storage did not say; see below.")
-    destination_trouble: str
-    continues: tuple[str, ...] = Field(
-        default=(),
-        description="Earlier uploads of the same dataset, whose objects newer versions may replace.",
-    )
-    alike: str = Field(
-        default="", description="Another dataset of the investigation that people may take for this one by its name."
-    )
-    conflicts: Conflicts | None = Field(description="Null where nothing could be compared.")
-    seconds: float | None = Field(description="Estimated from what moves, or moved last, on this way; null: unknown.")
-
-
 _CARRIED = {"files", "bytes", "first", "left_out", "settling", "settling_first", "partial", "trouble"}
 
 
@@ -90,7 +29,7 @@ class UploadPreviews:
         """Have `requests` check them, and ask stations and storages through `questions`."""
         self._requests, self._questions, self._reader = requests, questions, reader
 
-    async def values(self, asked: UploadBody, user: User, trace: str, *, complete: bool = True) -> FoundValues:
+    async def values(self, asked: UploadBody, user: SignedInUser, trace: str, *, complete: bool = True) -> FoundValues:
         """Check a wish, and have the station read what some of its files say.
 
         Raises:
@@ -100,7 +39,7 @@ class UploadPreviews:
         return await self._questions.values(event.station, event.data)
 
     async def preview(
-        self, asked: UploadBody, user: User, *, trace: str, complete: bool = True, destination: bool = True
+        self, asked: UploadBody, user: SignedInUser, *, trace: str, complete: bool = True, destination: bool = True
     ) -> UploadPreview:
         """Check a wish, and ask the station and the storage what would become of it.
 
@@ -125,7 +64,7 @@ class UploadPreviews:
             oldest=_time(found.oldest_mtime_ns),
             newest=_time(found.newest_mtime_ns),
             together_with=tuple([await self._one_together(overlap, user) for overlap in found.overlaps]),
-            destination=there and Destination.model_validate(there),
+            destination=there and Destination.model_validate(there, from_attributes=True),
             conflicts=conflicts,
             destination_trouble=trouble,
             continues=event.data.continues,
@@ -162,7 +101,7 @@ class UploadPreviews:
         flows = [await self._reader.flow(upload.id) for upload in same_way[:_PAST]] if now is None else []
         return now or max((flow.fastest for flow in flows), default=None)
 
-    async def _one_together(self, overlap: Overlap, user: User) -> Together:
+    async def _one_together(self, overlap: Overlap, user: SignedInUser) -> Together:
         """Name the other upload to those alone who may see it."""
         upload = await self._reader.upload(overlap.upload_id)
         in_sight = upload is not None and user.may_see(upload)

@@ -25,9 +25,10 @@ from datauploader.contracts.envelope import LARGEST_ACCEPTED
 from datauploader.contracts.model import UploadId
 from datauploader.contracts.names import check_location, check_name
 from datauploader.contracts.questions import DatasetState, UploadRight
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.errors import (
     BadName,
@@ -50,7 +51,7 @@ from datauploader_gateway.paths import child, pure
 from datauploader_gateway.projection.fold import Before, fold
 from datauploader_gateway.projection.reader import ViewReader
 from datauploader_gateway.projection.stations import StationDirectory
-from datauploader_gateway.projection.summary import Upload, summarise
+from datauploader_gateway.projection.summary import summarise
 from datauploader_gateway.settings import SERVICE, GatewaySettings
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -145,7 +146,7 @@ class UploadRequests:
         return await self._now_or_new(event)
 
     async def check(
-        self, asked: UploadBody, user: User, *, trace: str, complete: bool = True, begins: bool = True
+        self, asked: UploadBody, user: SignedInUser, *, trace: str, complete: bool = True, begins: bool = True
     ) -> Event[UploadRequested]:
         """Check everything that can be checked now, and build the event.
 
@@ -241,7 +242,7 @@ class UploadRequests:
         except ValueError as error:
             raise BadName(f"the files would go to {location!r}, which cannot be: {error}") from error
 
-    async def _check_without(self, asked: UploadBody, user: User) -> None:
+    async def _check_without(self, asked: UploadBody, user: SignedInUser) -> None:
         for upload_id in asked.without:
             upload = await self._reader.upload(upload_id)
             if upload is None or not user.may_see(upload) or upload.station != asked.station:
@@ -269,7 +270,7 @@ class UploadRequests:
             return "folder"
         return "file" if any(entry.name == path.name and entry.kind == "file" for entry in found.entries) else "folder"
 
-    async def _to_continue(self, asked: UploadBody, user: User) -> tuple[UploadId, ...]:
+    async def _to_continue(self, asked: UploadBody, user: SignedInUser) -> tuple[UploadId, ...]:
         """Ask whose the dataset is; return the earlier uploads that this one goes on with, none for a free name.
 
         Raises:

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Path, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from datauploader.contracts.rest.health import Ready
 from datauploader_gateway.errors import NotAllowed, NotSignedIn
 from datauploader_gateway.features.operations.dead_letters import Verb
-from datauploader_gateway.features.operations.diagnosis import CheckBody
 from datauploader_gateway.features.operations.health import Health
 from datauploader_gateway.features.operations.service import Operations, OperationsService, Parked
 from datauploader_gateway.http.dependencies import (
@@ -78,13 +78,6 @@ class Live(BaseModel):
     """The gateway answers."""
 
     ok: bool = True
-
-
-class Ready(BaseModel):
-    """All checks together, and each."""
-
-    ok: bool
-    checks: list[CheckBody]
 
 
 @probes.get("/health/live", summary="Alive")

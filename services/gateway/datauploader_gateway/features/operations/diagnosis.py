@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
+from datauploader.contracts.rest.health import CheckBody
+from datauploader.contracts.rest.stations import ServiceReport, StationStatus
 from datauploader.messaging.topology import ASTRAY
 from datauploader_gateway.projection.projection_status import ago
-from datauploader_gateway.projection.reader import WATCHER, ServiceReport, StationStatus
+from datauploader_gateway.projection.reader import WATCHER
 
 NEARLY_FULL = 0.05
 """A disk with a smaller part of it free is told of; without its size, one with less than LITTLE_BYTES."""
@@ -19,14 +21,6 @@ ALONE = ("watcher", "transfer")
 """Services that a station has on one computer; a server may have several gateways."""
 NAMED = 3
 """So many troubles are named in the sentence at the top."""
-
-
-class CheckBody(BaseModel):
-    """One thing that the gateway depends on; `detail` says what is wrong."""
-
-    name: str
-    ok: bool
-    detail: str = ""
 
 
 class QueueBody(BaseModel):

@@ -6,12 +6,12 @@ import time
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from datauploader.contracts.rest.health import CheckBody
 from datauploader.messaging.port import Bus
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.events.publisher import CommandPublisher
 from datauploader_gateway.events.query_client import QueryClient
-from datauploader_gateway.features.operations.diagnosis import CheckBody
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.projection_status import ProjectionStatus
 from datauploader_gateway.projection.reader import ViewReader

@@ -6,21 +6,16 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from datauploader.contracts.rest.health import CheckBody
+from datauploader.contracts.rest.stations import StationStatus
 from datauploader.messaging import ParkedMessage
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import BrokerAway, NotAllowed
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin, Verb
-from datauploader_gateway.features.operations.diagnosis import (
-    CheckBody,
-    QueueBody,
-    Trouble,
-    summary,
-    troubles,
-)
+from datauploader_gateway.features.operations.diagnosis import QueueBody, Trouble, summary, troubles
 from datauploader_gateway.features.operations.health import Health
-from datauploader_gateway.projection.reader import StationStatus
 from datauploader_gateway.projection.stations import StationDirectory
 
 EXCERPT = 400
@@ -141,7 +136,7 @@ class OperationsService:
             await self._audit.record(f"refused: {what}", who=who.user.id, address=who.address, **about)
             raise NotAllowed("parked messages are for operators", hint="Ask an operator.")
 
-    async def _visible_stations(self, user: User) -> list[StationStatus]:
+    async def _visible_stations(self, user: SignedInUser) -> list[StationStatus]:
         if user.role == "user":
             raise NotAllowed("operations are for operators and beamline staff", hint="Ask an operator.")
         found = await self._stations.all_status()

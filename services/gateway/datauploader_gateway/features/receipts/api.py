@@ -7,12 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
+from datauploader.contracts.rest.files import File
 from datauploader_gateway.features.receipts import crate, manifest
 from datauploader_gateway.features.receipts.receipt import Receipt
 from datauploader_gateway.features.receipts.service import ReceiptService
 from datauploader_gateway.http.dependencies import UploadInSight, UseReader, use
 from datauploader_gateway.http.problems import documented
-from datauploader_gateway.projection.files import File, KnownFile, describe
+from datauploader_gateway.projection.files import KnownFile, describe
 from datauploader_gateway.projection.reader import LeftOutItem, ViewReader
 
 router = APIRouter(prefix="/uploads/{upload_id}/receipt", tags=["receipts"])

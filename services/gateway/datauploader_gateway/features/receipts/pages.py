@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.features.mail.service import MailService
 from datauploader_gateway.features.receipts import crate, manifest
 from datauploader_gateway.features.receipts.service import ReceiptService
@@ -18,7 +19,6 @@ from datauploader_gateway.http.visitor import UploadOnPage, Visitor
 from datauploader_gateway.projection.files import describe
 from datauploader_gateway.projection.paging import pack_cursor, unpack_cursor
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from datauploader.contracts import Parameter, Person
+from datauploader.contracts.rest.audits import Audit
+from datauploader.contracts.rest.uploads import Amount, Upload
 from datauploader_gateway.features.receipts.survey import Survey
-from datauploader_gateway.projection.audited import Audit, finding
+from datauploader_gateway.projection.audited import finding
 from datauploader_gateway.projection.fold import Register, stamp
-from datauploader_gateway.projection.summary import Amount, Upload
 
 
 class Manifest(BaseModel):

@@ -5,13 +5,13 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.contracts.uploads import manifest_entry
 from datauploader_gateway.errors import ManifestChanged, NotComplete
 from datauploader_gateway.features.receipts.receipt import Receipt, write
 from datauploader_gateway.features.receipts.survey import Survey, survey
 from datauploader_gateway.projection.files import KnownFile
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 
 KEPT = 200
 """Surveys that are remembered."""

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
+from datauploader.contracts.rest.uploads import Amount
 from datauploader.contracts.uploads import manifest_entry
 from datauploader_gateway.features.receipts.manifest import is_plain
 from datauploader_gateway.projection.facts import CATALOGUED, FileFacts
 from datauploader_gateway.projection.files import KnownFile
-from datauploader_gateway.projection.summary import Amount
 
 
 @dataclass(slots=True)

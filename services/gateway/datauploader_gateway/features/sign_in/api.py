@@ -1,13 +1,19 @@
 """Signing in and out, who one is, and tokens for the command line and for scripts, over REST."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
+from datauploader.contracts.rest.session import (
+    MeBody,
+    NewToken,
+    ProviderBody,
+    SessionBody,
+    SignInBody,
+    TokenBody,
+)
 from datauploader_gateway.auth.origin import check_origin
-from datauploader_gateway.auth.person import Method, User
 from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.features.sign_in.oidc import OidcSignIn
 from datauploader_gateway.features.sign_in.service import (
@@ -37,35 +43,6 @@ tokens = APIRouter(prefix="/tokens", tags=["tokens"])
 people = APIRouter(prefix="/people", tags=["people"])
 
 UseSignIn = Annotated[SignInService, use(SignInService)]
-
-
-class SessionBody(BaseModel):
-    """Who signed in, and until when."""
-
-    user: User
-    expires: datetime
-
-
-class MeBody(SessionBody):
-    """Who is asking, by what, and how they signed in."""
-
-    signed_in_by: Literal["session", "token", "access-token"]
-    method: Method
-
-
-class ProviderBody(BaseModel):
-    """The identity provider, as people know it, and where signing in with it begins."""
-
-    name: str
-    start: str = "/api/v1/oidc/start"
-
-
-class SignInBody(BaseModel):
-    """The ways to sign in here."""
-
-    local: bool
-    vuo: bool
-    oidc: ProviderBody | None
 
 
 class SignOutBody(BaseModel):
@@ -100,23 +77,6 @@ class TokenRequest(BaseModel):
         if self.method == "vuo" and self.vuo_session is not None:
             return VuoCredentials(method="vuo", vuo_session=self.vuo_session)
         return None
-
-
-class TokenBody(BaseModel):
-    """What may be shown of a token at any time."""
-
-    id: str
-    name: str
-    created: datetime
-    expires: datetime
-    last_used: datetime | None = None
-
-
-class NewToken(TokenBody):
-    """A token as it is told once."""
-
-    token: str
-    user: User
 
 
 class Tokens(BaseModel):

@@ -10,7 +10,7 @@ from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogin, PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
-from datauploader_gateway.auth.person import User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.sessions import Sessions
 from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.errors import NotAllowed, NotFound, Problem, SignInFailed
@@ -107,7 +107,7 @@ class OidcSignIn:
         await self._audit.record("signed in", who=user.id, address=address, method="oidc")
         return secret
 
-    def _welcome(self, user: User, kept: roles.Kept) -> User:
+    def _welcome(self, user: SignedInUser, kept: roles.Kept) -> SignedInUser:
         account = self._accounts.by_id(user.id)
         welcome = account.user if account else roles.with_role(user, kept, self._settings.roles, self._settings.oidc)
         if welcome is None and (missing := kept.get(roles.LEFT_OUT)):

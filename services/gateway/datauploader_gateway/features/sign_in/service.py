@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
+from datauploader.contracts.rest.session import Method
 from datauploader_gateway import metrics
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.audit_log import REFUSED, AuditLog
 from datauploader_gateway.auth.authentication import Caller
-from datauploader_gateway.auth.person import Method, User
+from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.sessions import SessionRecord, Sessions
 from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.errors import (
@@ -53,7 +54,7 @@ Credentials = Annotated[LocalCredentials | VuoCredentials, Field(discriminator="
 class TokenOwner:
     """For whom a token is made, and how they have signed in."""
 
-    user: User
+    user: SignedInUser
     method: Method
     address: str
     claims: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class SignInService:
         self._accounts, self._questions, self._throttle = accounts, questions, throttle
         self._sessions, self._audit, self._settings = sessions, audit, settings
 
-    async def identify(self, credentials: LocalCredentials | VuoCredentials, address: str) -> User:
+    async def identify(self, credentials: LocalCredentials | VuoCredentials, address: str) -> SignedInUser:
         """Find out whose credentials these are, within what the throttle allows.
 
         Raises:
@@ -106,7 +107,7 @@ class SignInService:
         metrics.SIGN_INS.labels(credentials.method, "right").inc()
         return user
 
-    async def _verify(self, credentials: LocalCredentials | VuoCredentials) -> User:
+    async def _verify(self, credentials: LocalCredentials | VuoCredentials) -> SignedInUser:
         if isinstance(credentials, LocalCredentials):
             password = credentials.password.get_secret_value()
             user = await self._accounts.verify_in_thread(credentials.username, password)
@@ -117,7 +118,7 @@ class SignInService:
             raise NotAllowed("signing in with a VUO session is switched off here", hint="Use a local account.")
         identity = await self._questions.who_is(credentials.vuo_session.get_secret_value())
         account = self._accounts.by_id(identity.user_id)
-        return account.user if account else User(id=identity.user_id, name=identity.name or identity.unix_user)
+        return account.user if account else SignedInUser(id=identity.user_id, name=identity.name or identity.unix_user)
 
     async def begin_session(
         self, credentials: LocalCredentials | VuoCredentials, address: str, former: str

@@ -11,20 +11,20 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field
 
 from datauploader.contracts.paths import FilePath
+from datauploader.contracts.rest.files import Files, FileState
+from datauploader.contracts.rest.uploads import Upload, Uploads, UploadState
 from datauploader.contracts.uploads import Action
 from datauploader_gateway.features.new_upload.requests import UploadBody, UploadRequests
 from datauploader_gateway.features.uploads.service import UploadSteering, UploadWatching
 from datauploader_gateway.http.dependencies import SignedIn, UploadInSight, UseReader, use
 from datauploader_gateway.http.problems import documented
 from datauploader_gateway.http.trace import traceparent
-from datauploader_gateway.projection.facts import STATES, State
-from datauploader_gateway.projection.files import File
+from datauploader_gateway.projection.facts import STATES
 from datauploader_gateway.projection.flow import Flow
 from datauploader_gateway.projection.live import Message
 from datauploader_gateway.projection.reader import LeftOutItem
 from datauploader_gateway.projection.search import Search
 from datauploader_gateway.projection.stations import StationDirectory
-from datauploader_gateway.projection.summary import Upload, UploadState
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 throughput = APIRouter(tags=["throughput"])
@@ -34,26 +34,12 @@ UseWatching = Annotated[UploadWatching, use(UploadWatching)]
 After = Annotated[str, Query(max_length=2000, description="`next` of the page before")]
 
 
-class Uploads(BaseModel):
-    """A page of uploads, newest first."""
-
-    items: list[Upload]
-    next: str | None
-
-
 class SteeringBody(BaseModel):
     """What a retry is about: these files alone, or, without any, all that failed; and which to take or to leave out."""
 
     model_config = ConfigDict(extra="forbid")
 
     files: tuple[FilePath, ...] = Field(default=(), max_length=500)
-
-
-class Files(BaseModel):
-    """A page of files, failed ones first."""
-
-    items: list[File]
-    next: str | None
 
 
 class LeftOuts(BaseModel):
@@ -111,7 +97,7 @@ async def show_upload(upload: UploadInSight) -> Upload:
 async def list_files(
     upload: UploadInSight,
     reader: UseReader,
-    state: State | None = None,
+    state: FileState | None = None,
     after: After = "",
     limit: Annotated[int, Query(ge=1, le=5000)] = 500,
 ) -> Files:

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from datauploader.contracts.paths import FilePath
+from datauploader.contracts.rest.files import FileState
+from datauploader.contracts.rest.uploads import Upload, UploadState
 from datauploader.contracts.uploads import Action
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.features.mail.service import MailService
@@ -26,13 +28,12 @@ from datauploader_gateway.http.dependencies import UseReader, use
 from datauploader_gateway.http.rendering import asks_for_part, fragment, page, part
 from datauploader_gateway.http.trace import traceparent
 from datauploader_gateway.http.visitor import UploadOnPage, Visitor
-from datauploader_gateway.projection.facts import STATES, State
+from datauploader_gateway.projection.facts import STATES
 from datauploader_gateway.projection.live import Batch
 from datauploader_gateway.projection.projection_status import ProjectionStatus
 from datauploader_gateway.projection.reader import ViewReader
 from datauploader_gateway.projection.search import Search
 from datauploader_gateway.projection.stations import StationDirectory
-from datauploader_gateway.projection.summary import Upload, UploadState
 
 router = APIRouter(include_in_schema=False)
 
@@ -142,7 +143,7 @@ async def files(
     upload: UploadOnPage,
     who: Visitor,
     reader: UseReader,
-    state: State | Literal[""] = "",
+    state: FileState | Literal[""] = "",
     after: After = "",
 ) -> Response:
     """Show a page of the files, failed ones first."""
@@ -152,7 +153,7 @@ async def files(
     return page(request, "upload.html", who=who, **context)
 
 
-async def _files(upload: Upload, reader: ViewReader, state: State | str, after: str) -> dict[str, Any]:
+async def _files(upload: Upload, reader: ViewReader, state: FileState | str, after: str) -> dict[str, Any]:
     wanted = [word for word in STATES if word == state] or list(STATES)
     items, following = await reader.files(upload.id, wanted, after, _FILES)
     return {"items": items, "following": following, "state": state, "after": after}

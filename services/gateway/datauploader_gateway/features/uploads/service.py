@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from datauploader.contracts import Event, EventData, Station, UploadControlled
 from datauploader.contracts.batching import split
 from datauploader.contracts.paths import FilePath
+from datauploader.contracts.rest.uploads import Upload
 from datauploader.contracts.uploads import OF_FILES, Action
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
@@ -19,7 +20,6 @@ from datauploader_gateway.errors import InvalidRequest, TooManyStreams, UploadOv
 from datauploader_gateway.events.publisher import CommandPublisher
 from datauploader_gateway.projection.live import Batch, LiveStreams, StreamHandle
 from datauploader_gateway.projection.reader import ViewReader
-from datauploader_gateway.projection.summary import Upload
 from datauploader_gateway.settings import SERVICE
 
 log = structlog.get_logger()

@@ -1,0 +1,47 @@
+"""Stations in REST: what runs on them, and how it is."""
+
+from datauploader.contracts.rest.model import Needed, RestModel
+from datauploader.contracts.stations import Disk, Root
+
+
+class ServiceReport(RestModel):
+    """What one service of a station last said about itself."""
+
+    service: Needed[str]
+    state: Needed[str]
+    version: str
+    host: str
+    others: tuple[str, ...] = ()
+    """Other computers that have said of late that they are this service of this station."""
+    time: str
+    age_s: float
+    silent: bool
+    troubles: tuple[str, ...]
+    roots: tuple[Root, ...]
+    state_disk: Disk | None
+    backlog_files: int
+    backlog_bytes: int
+    oldest_pending_s: float
+    uploads_open: int
+    scanned_entries: int
+    overflows: int
+    interval_s: float
+
+
+class StationStatus(RestModel):
+    """A station as far as it has been heard of; silent when its watcher has missed three reports.
+
+    A station that is not configured, and has no watcher, is judged by all of its services. `last_report` is by those
+    that it is judged by.
+    """
+
+    station: Needed[str]
+    silent: Needed[bool]
+    last_report: str | None
+    services: tuple[ServiceReport, ...]
+
+
+class Stations(RestModel):
+    """All stations that are configured or have reported."""
+
+    items: Needed[list[StationStatus]]
