@@ -1,4 +1,4 @@
-"""A small gateway for the command line's tests: the real protocol over real HTTP, with answers that a test sets."""
+"""A small gateway for the command line's tests: real HTTP and requests as they must be, answers that a test sets."""
 
 import asyncio
 import io
@@ -19,7 +19,13 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from datauploader.contracts import Person
 from datauploader.contracts.rest.uploads import Amount, Counts, Upload
+from datauploader.contracts.uploads import Action
 from datauploader_client.cli import main
+from datauploader_gateway.features.audits.api import AuditBody
+from datauploader_gateway.features.descriptions.service import DatasetText
+from datauploader_gateway.features.new_upload.requests import UploadBody
+from datauploader_gateway.features.sign_in.api import TokenRequest
+from datauploader_gateway.features.uploads.api import SteeringBody
 
 TOKEN = "du_good"
 PROBLEMS = "https://datauploader.ceric.eu/problems/"
@@ -130,9 +136,9 @@ def _app(gateway: StandIn) -> FastAPI:  # noqa: C901 - a list of routes
         return gateway.ways
 
     @app.post("/api/v1/tokens", status_code=201)
-    async def tokens(request: Request):
-        said = await request.json()
-        if said.get("password") != "secret" and said.get("vuo_session") != "cookie":
+    def tokens(asked: TokenRequest):
+        secrets = [each.get_secret_value() for each in (asked.password, asked.vuo_session) if each]
+        if secrets not in (["secret"], ["cookie"]):
             return _problem(401, "wrong-credentials", "the name or the password is wrong")
         return {"id": "t1", "token": TOKEN, "expires": "2099-01-01T00:00:00Z", "user": {"id": "1", "name": "Anna"}}
 
@@ -156,20 +162,19 @@ def _app(gateway: StandIn) -> FastAPI:  # noqa: C901 - a list of routes
         return {"description": "It was\x1b[31m cold.", "parameters": [], "state": "refused", "refusal": "[red]no"}
 
     @app.patch("/api/v1/uploads/{name}/dataset", status_code=202)
-    async def describe(name: str, request: Request):
-        said = await request.json()
-        return {"description": "", "state": "waiting", **said}
+    def describe(name: str, asked: DatasetText):
+        return {"description": "", "state": "waiting", **asked.model_dump(mode="json", exclude_unset=True)}
 
     @app.get("/api/v1/stations")
     def stations():
         return {"items": gateway.stations}
 
     @app.post("/api/v1/uploads", status_code=201)
-    async def create():
+    def create(asked: UploadBody):
         return gateway.uploads["u-0001"]
 
     @app.post("/api/v1/uploads/preview")
-    def preview():
+    def preview(asked: UploadBody):
         return gateway.preview
 
     @app.get("/api/v1/uploads")
@@ -188,7 +193,7 @@ def _app(gateway: StandIn) -> FastAPI:  # noqa: C901 - a list of routes
         return {"items": page, "next": str(after + len(page)) if more else None}
 
     @app.post("/api/v1/uploads/{name}/audits", status_code=202)
-    def compare(name: str):
+    def compare(name: str, asked: AuditBody):
         return {"audit": "audit-0001"}
 
     @app.get("/api/v1/uploads/{name}/audits")
@@ -196,7 +201,7 @@ def _app(gateway: StandIn) -> FastAPI:  # noqa: C901 - a list of routes
         return {"items": gateway.audits, "asked": None}
 
     @app.post("/api/v1/uploads/{name}/{action}", status_code=202)
-    def control(name: str, action: str):
+    def control(name: str, action: Action, asked: SteeringBody | None = None):
         return gateway.uploads[name]
 
     @app.get("/api/v1/uploads/{name}/events")
