@@ -44,4 +44,4 @@ def _dataset(store: Store, row: Row) -> dict[str, Any]:
 
 def _parameter(store: Store, datafile: str, row: Row) -> dict[str, Any]:
     kind = store.rows["ParameterType"][row.values["type"]].values
-    return {"datafile": datafile, "name": kind["name"], "units": kind["units"], **row.values}
+    return {**row.values, "datafile": datafile, "name": kind["name"], "units": kind["units"]}

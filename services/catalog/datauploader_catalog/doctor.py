@@ -23,8 +23,9 @@ def examine(_settings: Settings) -> Iterator[Check]:
         with suppress(CatalogueRefused):
             catalogue.investigations("1")
     except CatalogError as error:
-        proxy = settings.vuo is not None and settings.vuo.proxy
-        yield Check("catalogue", ok=False, detail=str(error) + ("" if proxy else proxies.hint("catalog.vuo.proxy")))
+        block = settings.icat if settings.adapter == "icat" else settings.vuo
+        hint = "" if block is not None and block.proxy else proxies.hint(f"catalog.{settings.adapter}.proxy")
+        yield Check("catalogue", ok=False, detail=str(error) + hint)
     else:
         yield Check("catalogue", ok=True, detail="it answers, and knows this service's secret")
     finally:
