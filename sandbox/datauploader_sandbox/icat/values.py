@@ -1,16 +1,18 @@
 """Values as ICAT takes and gives them in JSON; dates are read as Java's SimpleDateFormat reads them."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from datauploader_sandbox.icat.errors import IcatError, bad_parameter
-from datauploader_sandbox.icat.schema import VALUE_TYPES, Attribute
+from datauploader_sandbox.icat.schema import VALUE_TYPES, Attribute, Kind
 
 _DATE = re.compile(r"(-?\d{4,}-\d{1,2}-\d{1,2}T\d{1,2}:\d{1,2}:\d{1,2})\.(\d+)(Z|[+-]\d{2}:\d{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+
+
+_TYPES: dict[Kind, type] = {"text": str, "long": int, "double": float, "bool": bool, "value-type": str}
 
 
 class Date(int):
@@ -21,22 +23,13 @@ def read_value(entity: str, name: str, attribute: Attribute, value: Any) -> Any:
     """Return what ICAT keeps for a value of JSON."""
     if value is None:
         return None
-    readers: dict[str, Callable[[], Any]] = {
-        "text": lambda: value if isinstance(value, str) else _refuse(value),
-        "long": lambda: value if isinstance(value, int) and not isinstance(value, bool) else _refuse(value),
-        "double": lambda: _refuse(value) if isinstance(value, bool | str) else float(value),
-        "bool": lambda: value if isinstance(value, bool) else _refuse(value),
-        "value-type": lambda: value if value in VALUE_TYPES else _refuse(value),
-        "date": lambda: read_date(value),
-    }
-    try:
-        return readers[attribute.kind]()
-    except (TypeError, ValueError):
-        raise bad_parameter(f"Field {name} of {entity} cannot be {value!r}") from None
-
-
-def _refuse(value: Any) -> Any:
-    raise ValueError(value)
+    if attribute.kind == "date":
+        return read_date(value)
+    if attribute.kind == "double" and type(value) is int:
+        return float(value)
+    if type(value) is not _TYPES[attribute.kind] or (attribute.kind == "value-type" and value not in VALUE_TYPES):
+        raise bad_parameter(f"Field {name} of {entity} cannot be {value!r}")
+    return value
 
 
 def read_date(text: Any) -> Date:

@@ -288,7 +288,7 @@ def make_icat(running_icat: IcatDouble) -> Iterator[Callable[..., IcatWorld]]:
                 "directory": "/facility/store/{name}",
                 "dataset_page": "https://portal.example.org/datasets/{dataset_id}",
                 "closes_after_days": 30,
-                "timeout": 0.5,
+                "timeout": 1.0,
                 **settings,
             }
             catalogue = IcatCatalogue(IcatSettings.model_validate(values))
