@@ -10,6 +10,7 @@ import uvicorn
 
 from datauploader_sandbox.icat.app import Icat, create
 from datauploader_sandbox.icat.seed import Seed, default_seed
+from datauploader_sandbox.icat.soap import add_soap
 
 _STOP_WITHIN = 5.0
 
@@ -52,8 +53,10 @@ class IcatDouble:
 
 
 def _config(icat: Icat) -> uvicorn.Config:
+    app = create(icat)
+    add_soap(app, icat)
     return uvicorn.Config(
-        create(icat),
+        app,
         log_config=None,
         access_log=False,  # addresses carry sessions
         lifespan="off",
