@@ -161,7 +161,7 @@ def test_python_icat_sees_what_the_adapter_has_written(icat_world: Any, client: 
             "Dataset",
             conditions={"id": f"= {dataset.id}"},
             includes=["datafiles", "parameters.type", "type", "investigation"],
-        )  # fmt: skip
+        )
     )[0]
     assert (found.name, found.location, found.description, found.complete) == (HOSTILE, "store:x", "words", True)
     assert (found.type.name, found.investigation.id) == ("raw", OPEN)
@@ -253,8 +253,8 @@ def test_what_a_user_may_not_read_is_not_there(rest: Rest, running_icat: IcatDou
         "SELECT ds FROM Dataset ds WHERE ds.name = 'open", "SELECT ds FROM Dataset ds WHERE ds.name\n= 'x'",
         "SELECT ds FROM Dataset ds WHERE ds.colour = 'red'", "SELECT ds FROM Dataset ds WHERE ds.datafiles.name = 'x'",
         "SELECT ds FROM Dataset ds INCLUDE ds.datafiles, ds.datafiles", "SELECT ds FROM Dataset ds INCLUDE ds.colour",
-        "SELECT ds.id, ds.name FROM Dataset ds INCLUDE ds.type", "SELECT ds FROM Dataset ds LIMIT 1", "Dataset [id = 1]",
-        "SELECT ds FROM Dataset ds; DELETE", 'SELECT ds FROM Dataset ds WHERE ds.name = "x"',
+        "SELECT ds.id, ds.name FROM Dataset ds INCLUDE ds.type", "SELECT ds FROM Dataset ds LIMIT 1",
+        "Dataset [id = 1]", "SELECT ds FROM Dataset ds; DELETE", 'SELECT ds FROM Dataset ds WHERE ds.name = "x"',
     ],
 )  # fmt: skip
 def test_what_is_no_query_is_a_bad_parameter(rest: Rest, query: str) -> None:

@@ -80,8 +80,9 @@ class IcatSession:
     def close(self) -> None:
         """Sign out."""
         with self._lock, suppress(CatalogError):
-            if self._session:
-                self._wire.send("DELETE", f"session/{self._session}")
+            session, self._session = self._session, ""
+            if session:
+                self._wire.send("DELETE", f"session/{session}")
 
     def _call(self, act: Callable[[str], Any]) -> Any:
         """Do something with a session; once more with a new one where that was lost, because nothing was done then."""
