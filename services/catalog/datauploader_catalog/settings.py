@@ -97,6 +97,10 @@ class IcatSettings(BaseModel):
     """The InvestigationType of investigations that are made here."""
     dataset_types: dict[str, str] = Field(default_factory=dict)
     """Other names of DatasetTypes, as {"raw": "experiment_raw"}."""
+    user_field: Literal["id", "name"] = "name"
+    """By what of ICAT's User people are known here, and so to the gateway: its id, or its name."""
+    user_prefix: str = ""
+    """What their names begin with in ICAT and not here, such as `oidc/`."""
     leader_roles: tuple[str, ...] = ("PI", "Principal Investigator", "principal_experimenter")
     """The roles of an InvestigationUser that make a principal investigator."""
     owner_role: str = "Investigator"

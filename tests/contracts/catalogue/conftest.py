@@ -288,6 +288,7 @@ def make_icat(running_icat: IcatDouble) -> Iterator[Callable[..., IcatWorld]]:
                 "directory": "/facility/store/{name}",
                 "dataset_page": "https://portal.example.org/datasets/{dataset_id}",
                 "closes_after_days": 30,
+                "user_field": "id",
                 "timeout": 1.0,
                 **settings,
             }

@@ -143,6 +143,21 @@ def test_who_has_a_session_but_is_no_user_is_told_so(icat: Any) -> None:
         icat.catalogue.identify(SecretStr(icat.catalogue._session._session))
 
 
+def test_people_can_be_known_by_the_name_that_they_sign_in_with(make_icat: Callable[..., Any]) -> None:
+    """Then the gateway's identity provider and ICAT mean the same person, without knowing ICAT's ids."""
+    catalogue = make_icat(user_field="name", user_prefix="db/").catalogue
+    assert catalogue.identify(SecretStr("sandbox-session-anna")).id == "anna.moretti"
+    assert {one.id for one in catalogue.investigations("anna.moretti")} == {OPEN, "20260103", "20250917"}
+    assert catalogue.authorise("anna.moretti", OPEN).base_dir == f"/facility/store/{OPEN}"
+    assert catalogue.ensure_dataset(NewDataset(OPEN, "n", owner="anna.moretti")).name == "n"
+    assert catalogue.ensure_investigation(NewInvestigation("n", "1", "t", "dana.staff")).name == "n"
+    for stranger in (ANNA, "db/anna.moretti", "Anna.Moretti", "", "' OR '1'='1", "a\0b", "chloe.papadaki"):
+        with pytest.raises(CatalogueForbids):
+            catalogue.authorise(stranger, OPEN)
+    with pytest.raises(UnknownSession, match="begin with 'oidc/'"):
+        make_icat(user_field="name", user_prefix="oidc/").catalogue.identify(SecretStr("sandbox-session-anna"))
+
+
 # Arrays of datafiles
 
 

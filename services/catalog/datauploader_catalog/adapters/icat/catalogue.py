@@ -9,6 +9,7 @@ from pydantic import SecretStr, TypeAdapter
 from datauploader_catalog.adapters.icat.datafiles import Datafiles
 from datauploader_catalog.adapters.icat.investigations import Investigation, Investigations
 from datauploader_catalog.adapters.icat.parameters import Parameters
+from datauploader_catalog.adapters.icat.people import NO_ACCOUNT, People
 from datauploader_catalog.adapters.icat.queries import entity, filled, is_id, reference
 from datauploader_catalog.adapters.icat.refusals import AlreadyExists, SessionLost
 from datauploader_catalog.adapters.icat.session import IcatSession
@@ -27,14 +28,10 @@ from datauploader_catalog.ports import (
 )
 from datauploader_catalog.settings import IcatSettings
 
-NO_ACCOUNT = -1
-"""In place of a uid and a gid, of which ICAT knows nothing."""
-_USER = "SELECT u.id, u.name FROM User u WHERE u.name = {name}"
 _DATASET = "SELECT ds.id, ds.investigation.id, ds.name, ds.location, ds.complete, ds.doi FROM Dataset ds "
 _BY_ID = _DATASET + "WHERE ds.id = {id}"
 _BY_NAME = _DATASET + "WHERE ds.investigation.id = {investigation} AND ds.name = {name}"
 _SESSION = re.compile(r"[A-Za-z0-9-]{1,128}")
-_USERS = TypeAdapter(list[tuple[int, str]])
 _DATASETS = TypeAdapter(list[tuple[int, int, str, str | None, bool, str | None]])
 
 
@@ -45,6 +42,7 @@ class IcatCatalogue:
         self._settings = settings
         self._wire = IcatWire(settings)
         self._session = IcatSession(settings, self._wire)
+        self._people = People(settings, self._session)
         self._investigations = Investigations(settings, self._session)
         self._datafiles = Datafiles(settings, self._session)
         self._parameters = Parameters(settings, self._session, self._investigations)
@@ -66,19 +64,19 @@ class IcatCatalogue:
                 "ICAT does not know this session; it may have expired. Sign in again.",
                 login_url=self._settings.login_page or None,
             )
-        found = self._session.search(filled(_USER, name=name), _USERS)
-        for user_id, known in found:
-            if known == name:
-                return CatalogueUser(str(user_id), name.partition("/")[2] or name, NO_ACCOUNT, NO_ACCOUNT)
-        raise UnknownSession(f"ICAT has no user {name!r}; ask the user office to make one.")
+        return self._people.signed_in(name)
 
     def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
         """List those of which this person is an InvestigationUser."""
-        return tuple(self._investigations.describe(one) for one in self._investigations.of_user(user_id))
+        person = self._people.find(user_id)
+        found = [] if person is None else self._investigations.of_user(person)
+        return tuple(self._investigations.describe(one) for one in found)
 
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
         """Look whether this person is an InvestigationUser, and the time is not over."""
-        found = self._open_to(user_id, investigation_id, member=True)
+        if not user_id:
+            raise CatalogueForbids("Nobody is named who would upload.")
+        found = self._open_to(user_id, investigation_id)
         return Grant(found.base_dir, NO_ACCOUNT)
 
     def investigation(self, investigation_id: str) -> CatalogueInvestigation:
@@ -93,7 +91,7 @@ class IcatCatalogue:
     def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find the investigation by name and visit, or create it with its member and instrument."""
         found = ensure(
-            lambda: self._investigations.named(wanted.name, wanted.visit), lambda: self._investigations.create(wanted)
+            lambda: self._investigations.named(wanted.name, wanted.visit), lambda: self._create_investigation(wanted)
         )
         _require_same((wanted.name, wanted.visit), (found.name, found.visit_id))
         return self._investigations.describe(found)
@@ -161,8 +159,16 @@ class IcatCatalogue:
         self._session.close()
         self._wire.close()
 
+    def _create_investigation(self, wanted: NewInvestigation) -> Investigation | None:
+        if not wanted.owner:
+            return self._investigations.create(wanted, None)
+        person = self._people.find(wanted.owner)
+        if person is None:
+            raise CatalogueForbids(f"ICAT has no user {wanted.owner!r}.")
+        return self._investigations.create(wanted, person)
+
     def _create_dataset(self, wanted: NewDataset) -> Dataset | None:
-        self._open_to(wanted.owner, wanted.investigation_id, member=bool(wanted.owner))
+        self._open_to(wanted.owner, wanted.investigation_id)
         values = {
             "name": wanted.name,
             "investigation": reference(wanted.investigation_id),
@@ -197,16 +203,14 @@ class IcatCatalogue:
     def _member(self, user_id: str, investigation_id: str) -> Investigation:
         """Return the investigation, open or not, to which this person belongs; "" is the service itself."""
         found = self._investigations.find(investigation_id)
-        if found is None or (user_id and not found.has_member(user_id)):
+        if found is None or (user_id and not found.has_member(self._people.find(user_id))):
             words = f"User {user_id} does not belong to investigation {investigation_id}."
             raise CatalogueForbids(
                 f"{words} Ask the investigation's principal investigator or the user office.", words=words
             )
         return found
 
-    def _open_to(self, user_id: str, investigation_id: str, *, member: bool) -> CatalogueInvestigation:
-        if member and not is_id(user_id):
-            raise CatalogueForbids(f"{user_id!r} is no id of a user of ICAT's.")
+    def _open_to(self, user_id: str, investigation_id: str) -> CatalogueInvestigation:
         found = self._investigations.describe(self._member(user_id, investigation_id))
         if not found.active:
             raise CatalogueForbids(f"Investigation {investigation_id} is closed: {found.reason}", words=found.reason)

@@ -76,9 +76,9 @@ class Investigation(Document):
     investigation_users: tuple[_Member, ...] = ()
     investigation_instruments: tuple[_Place, ...] = ()
 
-    def has_member(self, user_id: str) -> bool:
+    def has_member(self, person: int | None) -> bool:
         """Tell whether this person belongs to it."""
-        return any(str(member.user.id) == user_id for member in self.investigation_users)
+        return any(member.user.id == person for member in self.investigation_users)
 
 
 _ROWS = TypeAdapter(list[dict[str, Investigation]])
@@ -100,15 +100,13 @@ class Investigations:
         """Return an investigation by its key."""
         return self._one(filled(_BY_NAME, name=name, visit=visit, facility=self._settings.facility))
 
-    def of_user(self, user_id: str) -> list[Investigation]:
+    def of_user(self, person: int) -> list[Investigation]:
         """Return all investigations to which this person belongs."""
-        if not is_id(user_id):
-            return []
         found: list[Investigation] = []
         page = PAGE
         while True:
             last = found[-1].id if found else 0
-            query = filled(_OF_USER, user=int(user_id), facility=self._settings.facility, last=last, page=page)
+            query = filled(_OF_USER, user=person, facility=self._settings.facility, last=last, page=page)
             try:
                 rows = [one for row in self._session.search(query, _ROWS) for one in row.values()]
             except TooMany:
@@ -120,15 +118,15 @@ class Investigations:
             if len(rows) < page:
                 return found
 
-    def create(self, wanted: NewInvestigation) -> Investigation | None:
+    def create(self, wanted: NewInvestigation, person: int | None) -> Investigation | None:
         """Make an investigation with its first member and its instrument; None where somebody was quicker.
 
         Raises:
             CatalogueForbids: the person is no scientist of the instrument.
         """
         instrument = self._instrument(wanted.beamline) if wanted.beamline else None
-        if wanted.owner:
-            self._require_scientist(wanted.owner, instrument, wanted.beamline)
+        if person is not None:
+            self._require_scientist(person, instrument, wanted)
         zone = self._settings.timezone
         values = {
             "name": wanted.name,
@@ -139,7 +137,7 @@ class Investigations:
             "startDate": dates.of_day(wanted.start, zone) if wanted.start else None,
             "endDate": dates.of_day(wanted.end, zone) if wanted.end else None,
             "investigationUsers": (
-                [{"role": self._settings.owner_role, "user": reference(wanted.owner)}] if wanted.owner else []
+                [] if person is None else [{"role": self._settings.owner_role, "user": reference(person)}]
             ),
             "investigationInstruments": [{"instrument": reference(instrument)}] if instrument else [],
         }
@@ -165,20 +163,20 @@ class Investigations:
         end = dates.read_day(one.end_date, zone)
         days = self._settings.closes_after_days
         over = days is not None and end is not None and today(zone) > end + timedelta(days=days)
-        beamlines = [place.instrument.name for place in one.investigation_instruments]
+        beamline = min((place.instrument.name for place in one.investigation_instruments), default="")
         return CatalogueInvestigation(
-            str(one.id), one.name, one.visit_id, one.title, self._directory(one, beamlines), not over,
-            OVER if over else "", ", ".join(beamlines), dates.read_day(one.start_date, zone), end, leader, one.summary,
+            str(one.id), one.name, one.visit_id, one.title, self._directory(one, beamline), not over,
+            OVER if over else "", beamline, dates.read_day(one.start_date, zone), end, leader, one.summary,
         )  # fmt: skip
 
-    def _directory(self, one: Investigation, beamlines: list[str]) -> str:
+    def _directory(self, one: Investigation, beamline: str) -> str:
         """Fill the pattern; what stands in a name never leads out of its folder."""
         start = dates.read_day(one.start_date, self._settings.timezone)
         parts = {
             "id": str(one.id),
             "name": one.name,
             "visit": one.visit_id,
-            "beamline": beamlines[0] if beamlines else "",
+            "beamline": beamline,
             "year": str(start.year) if start else "",
         }
         return self._settings.directory.format_map({key: _folder(text) for key, text in parts.items()})
@@ -209,12 +207,10 @@ class Investigations:
             )
         return found[0]
 
-    def _require_scientist(self, user_id: str, instrument: int | None, beamline: str) -> None:
-        found: list[int] = []
-        if is_id(user_id):
-            found = self._session.search(filled(_SCIENTIST, user=int(user_id), facility=self._settings.facility), IDS)
+    def _require_scientist(self, person: int, instrument: int | None, wanted: NewInvestigation) -> None:
+        found = self._session.search(filled(_SCIENTIST, user=person, facility=self._settings.facility), IDS)
         if not found or (instrument and instrument not in found):
-            words = f"User {user_id} is no scientist of {beamline or 'any instrument'}."
+            words = f"User {wanted.owner} is no scientist of {wanted.beamline or 'any instrument'}."
             raise CatalogueForbids(f"Only those who run the instrument make investigations: {words}", words=words)
 
 
