@@ -115,9 +115,9 @@ class Conditions:
     def _in(self, left: Operand, *, denied: bool) -> Condition:
         given, fold = self._input, self._store.fold
         given.expect("(")
-        some = [self._operand()({})]
+        some = [self._literal()]
         while given.accept(","):
-            some.append(self._operand()({}))
+            some.append(self._literal())
         given.expect(")")
         held = {fold(one) for one in some}
         return lambda found: _known(left(found), lambda v: (fold(v) in held) is not denied)
@@ -128,13 +128,16 @@ class Conditions:
             return self._function(function)
         if word := given.accept("TRUE", "FALSE"):
             return lambda _: word == "TRUE"
-        token = given.take()
-        if token.kind == "name":
-            return read_path(self._store, self._aliases, token.text)
-        if token.kind not in _LITERALS:
-            raise bad_parameter(f"Unexpected {token.text!r} in: {given.query}")
-        value = _LITERALS[token.kind](token.text)
+        if given.next.kind == "name":
+            return read_path(self._store, self._aliases, given.take().text)
+        value = self._literal()
         return lambda _: value
+
+    def _literal(self) -> Any:
+        token = self._input.take()
+        if token.kind not in _LITERALS:
+            raise bad_parameter(f"Unexpected {token.text!r} in: {self._input.query}")
+        return _LITERALS[token.kind](token.text)
 
     def _function(self, name: str) -> Operand:
         self._input.expect("(")

@@ -28,6 +28,7 @@ _FIND = (
     "SELECT df.id, df.name, df.location, df.fileSize, df.checksum, df.datafileModTime FROM Datafile df "
     "WHERE df.dataset.id = {dataset} AND df.name IN {names}"
 )
+_FIND_ONE = _FIND.replace("IN {names}", "= {names}")
 
 
 class _Held(NamedTuple):
@@ -99,11 +100,12 @@ class Datafiles:
         found: dict[str, _Held] = {}
         wanted = set(names)
         for some in in_lists((name for name in names if _may_be_there(name)), _NAMES):
-            query = filled(_FIND, dataset=int(dataset_id), names=some)
+            alone = len(some) == 1
+            query = filled(_FIND_ONE if alone else _FIND, dataset=int(dataset_id), names=some[0] if alone else some)
             try:
                 found |= {one.name: one for one in self._session.search(query, _ROWS) if one.name in wanted}
             except TooMany:
-                if len(some) == 1:
+                if alone:
                     raise
                 for half in halves(some):
                     found |= self.find(dataset_id, half)

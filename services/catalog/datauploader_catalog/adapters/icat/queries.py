@@ -37,11 +37,15 @@ def filled(template: str, **values: str | int | Sequence[str]) -> str:
 
 
 def in_lists(texts: Iterable[str], most: int) -> Iterator[list[str]]:
-    """Yield the texts in lists of at most `most` that fit into a query each."""
+    """Yield the texts in lists of at most `most` that fit into a query each.
+
+    One that is not a plain literal comes alone: what else may stand after IN is the database library's matter.
+    """
     some: list[str] = []
     size = 0
     for text in texts:
-        added = len(quote_plus(quoted(text))) + len("%2C+")
+        literal = quoted(text)
+        added = len(quote_plus(literal)) + len("%2C+") if literal.startswith("'") else LONGEST + 1
         if some and (size + added > LONGEST or len(some) >= most):
             yield some
             some, size = [], 0
