@@ -14,7 +14,8 @@ from datauploader_sandbox.icat.values import Date
 
 Found = Mapping[str, Row | None]
 """A combination of rows: by alias in capitals."""
-Condition = Callable[[Found], bool]
+Condition = Callable[[Found], bool | None]
+"""What it says; None where it cannot, because a value is null."""
 Operand = Callable[[Found], Any]
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": eq, "!=": ne, "<>": ne, "<": lt, ">": gt, "<=": le, ">=": ge,
@@ -73,18 +74,18 @@ class Conditions:
         either = [self._all()]
         while self._input.accept("OR"):
             either.append(self._all())
-        return lambda found: any(one(found) for one in either)
+        return lambda found: _joined([one(found) for one in either], decides=True)
 
     def _all(self) -> Condition:
         each = [self._one()]
         while self._input.accept("AND"):
             each.append(self._one())
-        return lambda found: all(one(found) for one in each)
+        return lambda found: _joined([one(found) for one in each], decides=False)
 
     def _one(self) -> Condition:
         if self._input.accept("NOT"):
             inner = self._one()
-            return lambda found: not inner(found)
+            return lambda found: None if (said := inner(found)) is None else not said
         if self._input.accept("("):
             inner = self.read()
             self._input.expect(")")
@@ -110,7 +111,9 @@ class Conditions:
             return lambda found: _known(left(found), lambda v: (pattern.fullmatch(v) is not None) is not denied)
         compare = _COMPARE[given.expect(*_COMPARE)]
         right = self._operand()
-        return lambda found: _known(left(found), lambda v: compare(fold(_bare(v)), fold(_bare(right(found)))))
+        return lambda found: _known(
+            left(found), lambda v: _known(right(found), lambda w: compare(fold(_bare(v)), fold(_bare(w))))
+        )
 
     def _in(self, left: Operand, *, denied: bool) -> Condition:
         given, fold = self._input, self._store.fold
@@ -156,8 +159,15 @@ class Conditions:
         return value
 
 
-def _known(value: Any, judge: Callable[[Any], bool]) -> bool:
-    return value is not None and judge(value)
+def _known(value: Any, judge: Callable[[Any], bool | None]) -> bool | None:
+    return None if value is None else judge(value)
+
+
+def _joined(said: list[bool | None], *, decides: bool) -> bool | None:
+    """Join what conditions say: one that is `decides` is enough; else nothing is known where one knows nothing."""
+    if decides in said:
+        return decides
+    return None if None in said else not decides
 
 
 def _bare(value: Any) -> Any:
