@@ -72,6 +72,9 @@ class Store:
 
     def write(self, user: str, text: str) -> list[int]:
         """Create and update what a JSON document says, all or nothing; return the ids of what was created."""
+        text = text.encode(
+            "ascii", "replace"
+        ).decode()  # icat.server takes the charset of its machine; here it has none
         try:
             top = json.loads(text)
         except ValueError as error:

@@ -145,7 +145,9 @@ def test_who_has_a_session_but_is_no_user_is_told_so(icat: Any) -> None:
 
 def test_people_can_be_known_by_the_name_that_they_sign_in_with(make_icat: Callable[..., Any]) -> None:
     """Then the gateway's identity provider and ICAT mean the same person, without knowing ICAT's ids."""
-    catalogue = make_icat(user_field="name", user_prefix="db/").catalogue
+    world = make_icat(user_field="name", user_prefix="db/")
+    world.oracle.put("/_double/limits?fold_case=true")
+    catalogue = world.catalogue
     assert catalogue.identify(SecretStr("sandbox-session-anna")).id == "anna.moretti"
     assert {one.id for one in catalogue.investigations("anna.moretti")} == {OPEN, "20260103", "20250917"}
     assert catalogue.authorise("anna.moretti", OPEN).base_dir == f"/facility/store/{OPEN}"
@@ -254,8 +256,9 @@ def test_a_complete_dataset_knows_its_files_whatever_else_was_said_of_them(icat:
     icat.catalogue.register_datafiles(dataset.id, [file()])
     icat.catalogue.complete_dataset(dataset.id)
     icat.catalogue.register_datafiles(dataset.id, [file(mtime_ns=5, location="elsewhere")])
-    with pytest.raises(CatalogueRefused, match="complete"):
-        icat.catalogue.register_datafiles(dataset.id, [file(size=2)])
+    for other in (file(size=2), file("new.h5")):
+        with pytest.raises(CatalogueRefused, match="complete"):
+            icat.catalogue.register_datafiles(dataset.id, [other])
 
 
 @pytest.mark.parametrize("mtime_ns", [0, -1, -(10**18), 2**63 - 1, 1_767_225_600_000_000_000])
@@ -391,6 +394,20 @@ def test_days_are_those_of_the_facility(make_icat: Callable[..., Any]) -> None:
     assert (made.start, made.end) == (wanted.start, wanted.end)
 
 
+def test_another_facility_of_the_same_icat_is_not_ours(make_icat: Callable[..., Any]) -> None:
+    """Neither by its id nor by its name, nor in lists."""
+    world = make_icat()
+    (other,) = write(world, {"Facility": {"name": "OTHER"}})
+    (kind,) = write(world, {"InvestigationType": {"name": "experiment", "facility": {"id": other}}})
+    user = {"role": "PI", "user": {"id": int(ANNA)}}
+    values = {"name": "theirs", "visitId": "1", "title": "t", "facility": {"id": other}, "type": {"id": kind}}
+    (theirs,) = write(world, {"Investigation": values | {"investigationUsers": [user]}})
+    with pytest.raises(CatalogueForbids):
+        world.catalogue.authorise(ANNA, str(theirs))
+    assert str(theirs) not in {one.id for one in world.catalogue.investigations(ANNA)}
+    assert world.catalogue.ensure_investigation(NewInvestigation("theirs", "1", "t")).id != str(theirs)
+
+
 @pytest.mark.attack("S19")
 @pytest.mark.parametrize(
     ("name", "folder"),
@@ -519,6 +536,14 @@ def test_answers_of_others_are_not_taken_for_icats(icat: Any, fault: dict[str, A
     with pytest.raises(kind):
         icat.catalogue.ensure_dataset(WANTED)
     assert icat.datasets() == []
+
+
+@pytest.mark.attack("S18")
+def test_a_redirect_is_not_followed(icat: Any) -> None:
+    """Not even to where the right answer would be."""
+    icat.fail("identify", "error", status=302, location="/icat/session/sandbox-session-anna")
+    with pytest.raises(BadAnswer, match="302"):
+        icat.catalogue.identify(SecretStr("canary-session"))
 
 
 def test_a_wait_that_is_asked_for_is_handed_on(icat: Any) -> None:

@@ -98,12 +98,11 @@ class Datafiles:
     def find(self, dataset_id: str, names: Sequence[str]) -> dict[str, _Held]:
         """Return those of these datafiles that are there, by their exact names."""
         found: dict[str, _Held] = {}
-        wanted = set(names)
         for some in in_lists((name for name in names if _may_be_there(name)), _NAMES):
             alone = len(some) == 1
             query = filled(_FIND_ONE if alone else _FIND, dataset=int(dataset_id), names=some[0] if alone else some)
             try:
-                found |= {one.name: one for one in self._session.search(query, _ROWS) if one.name in wanted}
+                found |= {one.name: one for one in self._session.search(query, _ROWS)}
             except TooMany:
                 if alone:
                     raise
