@@ -22,10 +22,11 @@ def examine(_settings: Settings) -> Iterator[Check]:
             catalogue.identify(SecretStr("nobody"))
         with suppress(CatalogueRefused):
             catalogue.investigations("1")
+        catalogue.probe_catalogue()
     except CatalogError as error:
-        block = settings.icat if settings.adapter == "icat" else settings.vuo
-        hint = "" if block is not None and block.proxy else proxies.hint(f"catalog.{settings.adapter}.proxy")
-        yield Check("catalogue", ok=False, detail=str(error) + hint)
+        chosen = getattr(settings, settings.adapter, None)
+        hint = "" if getattr(chosen, "proxy", "") else proxies.hint(f"catalog.{settings.adapter}.proxy")
+        yield Check("catalogue", ok=False, detail=f"{error}{hint}")
     else:
         yield Check("catalogue", ok=True, detail="it answers, and knows this service's secret")
     finally:

@@ -86,7 +86,7 @@ class IcatSettings(BaseModel):
     password: SecretStr = Field(min_length=1)
     facility: str = Field(min_length=1)
     """Name of the Facility whose investigations these are."""
-    directory: str = Field(pattern=r"^/[^{}]*(\{(id|name|visit|beamline|year)\}[^{}]*)+$")
+    base_dir: str = Field(pattern=r"^/[^{}]*(\{(id|name|visit|beamline|year)\}[^{}]*)+$")
     """Where an investigation's data belong, which ICAT does not say: `{id}`, `{name}`, `{visit}`, `{beamline}` and
     `{year}` each stand for one folder."""
     dataset_page: str = Field(pattern=r"\{dataset_id\}")
@@ -97,7 +97,7 @@ class IcatSettings(BaseModel):
     """The InvestigationType of investigations that are made here."""
     dataset_types: dict[str, str] = Field(default_factory=dict)
     """Other names of DatasetTypes, as {"raw": "experiment_raw"}."""
-    user_field: Literal["id", "name"] = "name"
+    people_by: Literal["id", "name"] = "name"
     """By what of ICAT's User people are known here, and so to the gateway: its id, or its name."""
     user_prefix: str = ""
     """What their names begin with in ICAT and not here, such as `oidc/`."""
@@ -105,10 +105,10 @@ class IcatSettings(BaseModel):
     """The roles of an InvestigationUser that make a principal investigator."""
     owner_role: str = "Investigator"
     """The role of a person who makes an investigation here."""
-    closes_after_days: int | None = Field(default=None, ge=0)
-    """So many days after its end nothing more is uploaded to an investigation; without it, they stay open."""
-    timezone: TimeZone = "UTC"
-    """In which zone the begin and end of an investigation are days."""
+    closed_after_days: int | None = Field(default=None, ge=0)
+    """Days after the end of an investigation from which it takes no more uploads; empty: it takes them for ever."""
+    timezone: TimeZone = ""
+    """In which the days of investigations are told, such as `Europe/Rome`; empty: this machine's."""
     no_units: str = ""
     """What stands for the units of a parameter that has none; `N/A` where ICAT's database is Oracle."""
     ca_file: Path | None = None

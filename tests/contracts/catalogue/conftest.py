@@ -26,8 +26,8 @@ class World(Protocol):
     catalogue: Catalogue
     knows_accounts: bool
     """Whether it tells uid and gid of people."""
-    time_step_ns: int
-    """How finely it keeps moments."""
+    clock_ns: int
+    """Nanoseconds between the times that the catalogue tells apart."""
 
     def fail(self, operation: str, kind: str, times: int = 1, match: str = "") -> None:
         """Let calls of an operation fail: unavailable, timeout, lost, unreadable or refused."""
@@ -42,7 +42,7 @@ class World(Protocol):
 class MemoryWorld:
     """The fake."""
 
-    knows_accounts, time_step_ns = True, 1
+    knows_accounts, clock_ns = True, 1
 
     def __init__(self) -> None:
         self.catalogue = MemoryCatalogue()
@@ -105,7 +105,7 @@ class MemoryWorld:
 class VuoWorld:
     """The adapter and the double, with a real connection between them."""
 
-    knows_accounts, time_step_ns = True, 1
+    knows_accounts, clock_ns = True, 1
 
     def __init__(self, double: VuoDouble, catalogue: VuoCatalogue, settings: VuoSettings, oracle: httpx.Client) -> None:
         self.double, self.catalogue, self.settings, self.oracle = double, catalogue, settings, oracle
@@ -210,7 +210,7 @@ _ICAT_CALLS = {
 class IcatWorld:
     """ICAT's adapter and its double, with a real connection between them."""
 
-    knows_accounts, time_step_ns = False, 1_000_000
+    knows_accounts, clock_ns = False, 1_000_000
 
     def __init__(self, double: IcatDouble, catalogue: IcatCatalogue, oracle: httpx.Client) -> None:
         self.double, self.catalogue, self.oracle = double, catalogue, oracle
@@ -285,10 +285,11 @@ def make_icat(running_icat: IcatDouble) -> Iterator[Callable[..., IcatWorld]]:
                 "username": SERVICE.name,
                 "password": SERVICE.password,
                 "facility": "SANDBOX",
-                "directory": "/facility/store/{name}",
+                "base_dir": "/facility/store/{name}",
                 "dataset_page": "https://portal.example.org/datasets/{dataset_id}",
-                "closes_after_days": 30,
-                "user_field": "id",
+                "closed_after_days": 30,
+                "timezone": "UTC",
+                "people_by": "id",
                 "timeout": 1.0,
                 **settings,
             }

@@ -211,13 +211,13 @@ def test_a_dataset_is_refused_where_its_owner_may_not_be(world, investigation: s
 
 
 def test_datafiles_are_registered_with_all_their_values(world) -> None:
-    """Path, size, checksum, location and time, as finely as the catalogue keeps it."""
+    """Path, size, checksum, location and time, to the nanosecond where the catalogue's clock can tell it."""
     dataset = world.catalogue.ensure_dataset(wanted())
     file = datafile("dir/b.tif", size=2**53 + 1)
     world.catalogue.register_datafiles(dataset.id, [file])
     held = world.datasets()[0]["datafiles"]
-    moment = file.mtime_ns - file.mtime_ns % world.time_step_ns
-    assert held == [(file.path, file.size, file.checksum, file.location, moment)]
+    known_ns = file.mtime_ns // world.clock_ns * world.clock_ns
+    assert held == [(file.path, file.size, file.checksum, file.location, known_ns)]
 
 
 def test_a_datafile_is_one_however_often_it_is_registered(world) -> None:

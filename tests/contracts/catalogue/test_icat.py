@@ -145,7 +145,7 @@ def test_who_has_a_session_but_is_no_user_is_told_so(icat: Any) -> None:
 
 def test_people_can_be_known_by_the_name_that_they_sign_in_with(make_icat: Callable[..., Any]) -> None:
     """Then the gateway's identity provider and ICAT mean the same person, without knowing ICAT's ids."""
-    world = make_icat(user_field="name", user_prefix="db/")
+    world = make_icat(people_by="name", user_prefix="db/")
     world.oracle.put("/_double/limits?fold_case=true")
     catalogue = world.catalogue
     assert catalogue.identify(SecretStr("sandbox-session-anna")).id == "anna.moretti"
@@ -157,7 +157,7 @@ def test_people_can_be_known_by_the_name_that_they_sign_in_with(make_icat: Calla
         with pytest.raises(CatalogueForbids):
             catalogue.authorise(stranger, OPEN)
     with pytest.raises(UnknownSession, match="begin with 'oidc/'"):
-        make_icat(user_field="name", user_prefix="oidc/").catalogue.identify(SecretStr("sandbox-session-anna"))
+        make_icat(people_by="name", user_prefix="oidc/").catalogue.identify(SecretStr("sandbox-session-anna"))
 
 
 # Arrays of datafiles
@@ -564,7 +564,7 @@ def test_the_doi_of_a_dataset_is_told(icat: Any, dataset: Dataset) -> None:
 
 ENVIRONMENT = {
     "ADAPTER": "icat", "ICAT__BASE_URL": "https://icat.example.org", "ICAT__PLUGIN": "db", "ICAT__USERNAME": "u",
-    "ICAT__PASSWORD": "canary", "ICAT__FACILITY": "F", "ICAT__DIRECTORY": "/d/{name}",
+    "ICAT__PASSWORD": "canary", "ICAT__FACILITY": "F", "ICAT__BASE_DIR": "/d/{name}",
     "ICAT__DATASET_PAGE": "https://portal.example.org/{dataset_id}",
 }  # fmt: skip
 
@@ -573,9 +573,9 @@ ENVIRONMENT = {
     ("changes", "why"),
     [
         ({"ICAT__BASE_URL": "http://icat.example.org"}, "without TLS"),
-        ({"ICAT__DIRECTORY": "/d"}, "pattern"),
-        ({"ICAT__DIRECTORY": "d/{name}"}, "pattern"),
-        ({"ICAT__DIRECTORY": "/d/{name.__class__}"}, "pattern"),
+        ({"ICAT__BASE_DIR": "/d"}, "pattern"),
+        ({"ICAT__BASE_DIR": "d/{name}"}, "pattern"),
+        ({"ICAT__BASE_DIR": "/d/{name.__class__}"}, "pattern"),
         ({"ICAT__DATASET_PAGE": "https://portal.example.org/"}, "pattern"),
         ({"ICAT__TIMEZONE": "Mars/Olympus"}, "time zone"),
     ],

@@ -16,7 +16,8 @@ def of_nanoseconds(nanoseconds: int) -> str:
 
 def of_day(day: date, zone: TimeZone) -> str:
     """Write the beginning of a day at the facility."""
-    return _written(datetime.combine(day, time(), ZoneInfo(zone)))
+    begin = datetime.combine(day, time(), ZoneInfo(zone) if zone else None)
+    return _written(begin if zone else begin.astimezone())
 
 
 def of_text(text: str) -> str:

@@ -161,7 +161,7 @@ class Investigations:
         leaders = (m.user for m in one.investigation_users if m.role in self._settings.leader_roles)
         leader = next((user.full_name or user.name for user in leaders), "")
         end = dates.read_day(one.end_date, zone)
-        days = self._settings.closes_after_days
+        days = self._settings.closed_after_days
         over = days is not None and end is not None and today(zone) > end + timedelta(days=days)
         beamline = min((place.instrument.name for place in one.investigation_instruments), default="")
         return CatalogueInvestigation(
@@ -179,7 +179,7 @@ class Investigations:
             "beamline": beamline,
             "year": str(start.year) if start else "",
         }
-        return self._settings.directory.format_map({key: _folder(text) for key, text in parts.items()})
+        return self._settings.base_dir.format_map({key: _folder(text) for key, text in parts.items()})
 
     def _one(self, query: str) -> Investigation | None:
         found = self._session.search(query, _ROWS)

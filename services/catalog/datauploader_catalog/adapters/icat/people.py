@@ -30,7 +30,7 @@ class People:
         if row is None:
             raise UnknownSession(f"ICAT has no user {name!r}; ask the user office to make one.")
         prefix = self._settings.user_prefix
-        if self._settings.user_field == "id":
+        if self._settings.people_by == "id":
             identifier = str(row)
         elif name.startswith(prefix):
             identifier = name.removeprefix(prefix)
@@ -40,7 +40,7 @@ class People:
 
     def find(self, user_id: str) -> int | None:
         """Return the id of a person's row."""
-        if self._settings.user_field == "id":
+        if self._settings.people_by == "id":
             return int(user_id) if is_id(user_id) else None
         return self._row(self._settings.user_prefix + user_id) if user_id and "\0" not in user_id else None
 
