@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from datauploader_sandbox.icat.rules import ALL, Rules
-from datauploader_sandbox.icat.store import Store
+from datauploader_sandbox.icat.store import ALL, Rules, Store
 from datauploader_sandbox.vuo.seed import Person, Proposal
 from datauploader_sandbox.vuo.seed import default_seed as people_and_proposals
 

@@ -2,17 +2,30 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from datauploader_sandbox.icat.errors import IcatError, bad_parameter
-from datauploader_sandbox.icat.rules import Rules
 from datauploader_sandbox.icat.schema import SCHEMA, Entity, One
 from datauploader_sandbox.icat.values import Date, check_value, read_value
 
+ALL = "*"
+"""The word of rules for every entity that is not named."""
 _ACCESS = {"C": "CREATE", "U": "UPDATE", "D": "DELETE"}
 _APPLICABLE = {"DatasetParameter": "Dataset", "DatafileParameter": "Datafile"}
+
+
+class Rules:
+    """Who may do what: letters of CRUD by user and entity, or those of `*` where an entity has none."""
+
+    def __init__(self, letters: Mapping[str, Mapping[str, str]]) -> None:
+        self.letters = {user: dict(entities) for user, entities in letters.items()}
+
+    def allow(self, user: str, action: str, entity: str) -> bool:
+        """Tell whether this user may create (C), read (R), update (U) or delete (D) rows of this entity."""
+        entities = self.letters.get(user, {})
+        return action in entities.get(entity, entities.get(ALL, ""))
 
 
 @dataclass(slots=True)
