@@ -157,6 +157,71 @@ class ScicatSettings(BaseModel):
         return self
 
 
+class IcatSettings(BaseModel):
+    """How to reach ICAT, and what things are called there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: AnyHttpUrl
+    """Up to and without `/icat`, for example https://icat.example.org."""
+    path: str = "/icat/"
+    plugin: str = Field(min_length=1)
+    """The authenticator by which the service signs in, such as `simple` or `db`."""
+    username: str = Field(min_length=1)
+    password: SecretStr = Field(min_length=1)
+    facility: str = Field(min_length=1)
+    """Name of the Facility whose investigations these are."""
+    base_dir: str = Field(pattern=r"^/[^{}]*(\{(id|name|visit|beamline|year)\}[^{}]*)+$")
+    """Where an investigation's data belong, which ICAT does not say: `{id}`, `{name}`, `{visit}`, `{beamline}` and
+    `{year}` each stand for one folder."""
+    dataset_page: str = Field(pattern=r"\{dataset_id\}")
+    """Address of a dataset's page with `{dataset_id}` in it; ICAT has none of its own."""
+    login_page: str = ""
+    """Address where people sign in, shown when their session has ended."""
+    investigation_type: str = "experiment"
+    """The InvestigationType of investigations that are made here."""
+    dataset_types: dict[str, str] = Field(default_factory=dict)
+    """Other names of DatasetTypes, as {"raw": "experiment_raw"}."""
+    people_by: Literal["id", "name"] = "name"
+    """By what of ICAT's User people are known here, and so to the gateway: its id, or its name."""
+    user_prefix: str = ""
+    """What their names begin with in ICAT and not here, such as `oidc/`."""
+    leader_roles: tuple[str, ...] = ("PI", "Principal Investigator", "principal_experimenter")
+    """The roles of an InvestigationUser that make a principal investigator."""
+    owner_role: str = "Investigator"
+    """The role of a person who makes an investigation here."""
+    closed_after_days: int | None = Field(default=None, ge=0)
+    """Days after the end of an investigation from which it takes no more uploads; empty: it takes them for ever."""
+    timezone: TimeZone = ""
+    """In which the days of investigations are told, such as `Europe/Rome`; empty: this machine's."""
+    no_units: str = ""
+    """What stands for the units of a parameter that has none; `N/A` where ICAT's database is Oracle."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    proxy: str = ""
+    """HTTP proxy on the way to ICAT, such as `http://proxy.facility.eu:3128`; the environment's are not used."""
+    allow_http: bool = False
+    """Speak without TLS to another machine; for a sandbox network only."""
+    connect_timeout: float = Field(default=5.0, gt=0)
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one whole answer."""
+    read_attempts: int = Field(default=3, ge=1)
+    """Tries of a read within one call; the long waiting is the service's, not the adapter's."""
+    batch_files: int = Field(default=1000, ge=1)
+    """Datafiles in one transaction."""
+    batch_bytes: int = Field(default=1_000_000, ge=1000)
+    """Characters of the JSON text in one request; application servers take 2,000,000 unless they are told otherwise."""
+
+    @model_validator(mode="after")
+    def _require_tls(self) -> Self:
+        if self.base_url.scheme == "https" or self.allow_http or _is_loopback(self.base_url.host):
+            return self
+        raise ValueError(
+            f"ICAT at {self.base_url} would get the service's password and people's sessions without TLS; "
+            "use https, or set allow_http in a sandbox"
+        )
+
+
 class CatalogSettings(SectionSettings):
     """Settings of the catalog service that concern the catalogue itself."""
 
@@ -170,9 +235,10 @@ class CatalogSettings(SectionSettings):
         hide_input_in_errors=True,  # the input holds the secret
     )
 
-    adapter: Literal["vuo", "scicat", "memory"] = "vuo"
+    adapter: Literal["vuo", "scicat", "icat", "memory"] = "vuo"
     vuo: VuoSettings | None = None
     scicat: ScicatSettings | None = None
+    icat: IcatSettings | None = None
     threads: int = Field(default=4, ge=1, le=32)
     """Uploads that are brought into the catalogue at the same time."""
     patience_s: float = Field(default=180, gt=0)
@@ -204,6 +270,11 @@ class CatalogSettings(SectionSettings):
             raise ValueError(
                 "the adapter is scicat, but nothing says where SciCat is; set DATAUPLOADER_CATALOG_SCICAT__BASE_URL "
                 "and what else docs/catalogues/scicat.md asks for"
+            )
+        if self.adapter == "icat" and self.icat is None:
+            raise ValueError(
+                "the adapter is icat, but nothing says where ICAT is; set DATAUPLOADER_CATALOG_ICAT__BASE_URL and "
+                "the other settings of docs/catalogues/icat.md, or DATAUPLOADER_CATALOG_ADAPTER=memory for a trial"
             )
         return self
 

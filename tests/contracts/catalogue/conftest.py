@@ -15,6 +15,8 @@ from datauploader_catalog.settings import ScicatSettings, VuoSettings
 from datauploader_sandbox.scicat import PASSWORD, SERVICE, ScicatDouble
 from datauploader_sandbox.vuo import VuoDouble, default_seed
 
+from .icat_world import icat, make_icat, running_icat  # noqa: F401 - fixtures
+
 ALWAYS = 1_000_000
 
 
@@ -22,6 +24,8 @@ class World(Protocol):
     """A catalogue, its oracle and its switches."""
 
     catalogue: Catalogue
+    knows_accounts: bool
+    """Whether it tells uid and gid of people."""
     largest_file: int
     """Bytes of the largest file whose size the catalogue knows exactly."""
     clock_ns: int
@@ -40,7 +44,7 @@ class World(Protocol):
 class MemoryWorld:
     """The fake."""
 
-    largest_file, clock_ns = 2**53 + 1, 1
+    knows_accounts, largest_file, clock_ns = True, 2**53 + 1, 1
 
     def __init__(self) -> None:
         self.catalogue = MemoryCatalogue()
@@ -103,7 +107,7 @@ class MemoryWorld:
 class VuoWorld:
     """The adapter and the double, with a real connection between them."""
 
-    largest_file, clock_ns = 2**53 + 1, 1
+    knows_accounts, largest_file, clock_ns = True, 2**53 + 1, 1
 
     def __init__(self, double: VuoDouble, catalogue: VuoCatalogue, settings: VuoSettings, oracle: httpx.Client) -> None:
         self.double, self.catalogue, self.settings, self.oracle = double, catalogue, settings, oracle
@@ -147,7 +151,7 @@ class VuoWorld:
 class ScicatWorld:
     """SciCat's adapter and its double, in one of the two interfaces."""
 
-    largest_file, clock_ns = 2**53, 1_000_000
+    knows_accounts, largest_file, clock_ns = True, 2**53, 1_000_000
 
     def __init__(self, double: ScicatDouble, settings: ScicatSettings, oracle: httpx.Client) -> None:
         self.double, self.settings, self.oracle = double, settings, oracle
@@ -325,7 +329,7 @@ def scicat(request: pytest.FixtureRequest, make_scicat: Callable[..., ScicatWorl
     return make_scicat(request.param)
 
 
-@pytest.fixture(params=["memory", "vuo", "scicat-v3", "scicat-v4"])
+@pytest.fixture(params=["memory", "vuo", "scicat-v3", "scicat-v4", "icat"])
 def world(request: pytest.FixtureRequest) -> World:
     """Give each world in turn."""
     kind, _, api = request.param.partition("-")

@@ -63,9 +63,10 @@ def test_a_dataset_is_found_by_its_name_and_only_looked_at(world) -> None:
 
 
 def test_a_session_tells_who_it_is(world) -> None:
-    """The catalogue's user id and unix account come with the session."""
+    """The catalogue's user id comes with the session, and the unix account where it knows that."""
     user = world.catalogue.identify(SecretStr("sandbox-session-anna"))
-    assert (user.id, user.name, user.uid, user.gid) == (ANNA, "anna.moretti", 51101, 5100)
+    account = (51101, 5100) if world.knows_accounts else (-1, -1)
+    assert (user.id, user.name, user.uid, user.gid) == (ANNA, "anna.moretti", *account)
 
 
 @pytest.mark.parametrize("session", ["", "unknown", "a:b&c=d", "x\r\nCookie: y", "é"])
@@ -94,9 +95,9 @@ def test_an_investigation_says_where_and_when_and_whose_it_is(world) -> None:
 
 
 def test_a_member_may_upload_to_the_base_directory(world) -> None:
-    """The grant says where, and under which account."""
+    """The grant says where, and under which account where the catalogue knows that."""
     grant = world.catalogue.authorise(ANNA, OPEN)
-    assert (grant.base_dir, grant.uid) == ("/facility/store/20260101", 51101)
+    assert (grant.base_dir, grant.uid) == ("/facility/store/20260101", 51101 if world.knows_accounts else -1)
 
 
 @pytest.mark.parametrize("investigation", [BENS, CLOSED, "404", "", "a/../b", "1 OR 1=1"])

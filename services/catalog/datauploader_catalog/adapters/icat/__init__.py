@@ -1,0 +1,1 @@
+"""ICAT, the catalogue of many photon and neutron facilities."""
