@@ -28,6 +28,7 @@ DISTRIBUTIONS = (
     "services/gateway",
     "sandbox",
     "harvesters/nexus",
+    "catalogues/folder",
     "deploy/workstation",
     "deploy/desktop",
 )
@@ -53,7 +54,7 @@ ON_DEMAND = {
 WINE = ("wine", "x86_64-w64-mingw32-ld")
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Most tests wait for something, so two files of them at once take little more than half the time."""
-SOURCES = ["shared", "services", "sandbox", "harvesters", "tests", "bench", "deploy"]
+SOURCES = ["shared", "services", "sandbox", "harvesters", "catalogues", "tests", "bench", "deploy"]
 
 
 ADVISORIES = ("api.osv.dev", 443)

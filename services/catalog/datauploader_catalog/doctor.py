@@ -25,7 +25,8 @@ def examine(_settings: Settings) -> Iterator[Check]:
         catalogue.probe_catalogue()
     except CatalogError as error:
         chosen = getattr(settings, settings.adapter, None)
-        hint = "" if getattr(chosen, "proxy", "") else proxies.hint(f"catalog.{settings.adapter}.proxy")
+        has_none = getattr(chosen, "proxy", None) == ""
+        hint = proxies.hint(f"catalog.{settings.adapter}.proxy") if has_none else ""
         yield Check("catalogue", ok=False, detail=f"{error}{hint}")
     else:
         yield Check("catalogue", ok=True, detail="it answers, and knows this service's secret")

@@ -235,7 +235,8 @@ class CatalogSettings(SectionSettings):
         hide_input_in_errors=True,  # the input holds the secret
     )
 
-    adapter: Literal["vuo", "scicat", "icat", "memory"] = "vuo"
+    adapter: str = Field(default="vuo", pattern=r"^[a-z][a-z0-9_-]*$")
+    """Which catalogue: `vuo`, `scicat`, `icat`, `memory` for a trial, or one that is installed beside, as `folder`."""
     vuo: VuoSettings | None = None
     scicat: ScicatSettings | None = None
     icat: IcatSettings | None = None

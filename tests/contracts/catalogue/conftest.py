@@ -15,6 +15,7 @@ from datauploader_catalog.settings import ScicatSettings, VuoSettings
 from datauploader_sandbox.scicat import PASSWORD, SERVICE, ScicatDouble
 from datauploader_sandbox.vuo import VuoDouble, default_seed
 
+from .folder_world import folder  # noqa: F401 - a fixture
 from .icat_world import icat, make_icat, running_icat  # noqa: F401 - fixtures
 
 ALWAYS = 1_000_000
@@ -329,9 +330,22 @@ def scicat(request: pytest.FixtureRequest, make_scicat: Callable[..., ScicatWorl
     return make_scicat(request.param)
 
 
-@pytest.fixture(params=["memory", "vuo", "scicat-v3", "scicat-v4", "icat"])
+WITH_SESSIONS = ["memory", "vuo", "scicat-v3", "scicat-v4", "icat"]
+
+
+@pytest.fixture(params=[*WITH_SESSIONS, "folder"])
 def world(request: pytest.FixtureRequest) -> World:
     """Give each world in turn."""
+    return _world(request)
+
+
+@pytest.fixture(params=WITH_SESSIONS)
+def world_with_sessions(request: pytest.FixtureRequest) -> World:
+    """Give each world in which people have sessions of the catalogue's own."""
+    return _world(request)
+
+
+def _world(request: pytest.FixtureRequest) -> World:
     kind, _, api = request.param.partition("-")
     if kind == "memory":
         return MemoryWorld()

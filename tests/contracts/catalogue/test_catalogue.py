@@ -62,10 +62,10 @@ def test_a_dataset_is_found_by_its_name_and_only_looked_at(world) -> None:
     assert (found.id, found.complete) == (made.id, True)
 
 
-def test_a_session_tells_who_it_is(world) -> None:
+def test_a_session_tells_who_it_is(world_with_sessions) -> None:
     """The catalogue's user id comes with the session, and the unix account where it knows that."""
-    user = world.catalogue.identify(SecretStr("sandbox-session-anna"))
-    account = (51101, 5100) if world.knows_accounts else (-1, -1)
+    user = world_with_sessions.catalogue.identify(SecretStr("sandbox-session-anna"))
+    account = (51101, 5100) if world_with_sessions.knows_accounts else (-1, -1)
     assert (user.id, user.name, user.uid, user.gid) == (ANNA, "anna.moretti", *account)
 
 
