@@ -17,6 +17,32 @@ _WORDS = {
     "beamline": "The beamline, such as `xrd1`.",
     "station": "The workstation, such as `ws01`.",
 }
+_ENVELOPE: dict[str, Any] = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "time", "data"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,200}$", "description": "The same fact has the same id."},
+        "source": {"type": "string", "description": "urn:datauploader:<facility>:<beamline>:<station>:<service>"},
+        "type": {"type": "string"},
+        "time": {"type": "string", "format": "date-time"},
+        "subject": {"type": "string", "description": "The upload's id, or the station where there is none."},
+        "datacontenttype": {"const": "application/json"},
+        "dataschema": {"type": "string", "description": f"{SCHEMA_BASE}<noun>.<verb>.v<major>.json"},
+        "correlationid": {"type": "string", "description": "The id of the event that everything began with."},
+        "causationid": {"type": "string", "description": "The id of the event that caused this one."},
+        "traceparent": {"type": "string", "description": "W3C Trace Context."},
+        "statefile": {"type": "string", "description": "The number of the state file that said it."},
+        "staterun": {"type": "string", "description": "Names one opening of that file."},
+        "statenumber": {"type": "string", "description": "Rises with every event of that file."},
+        "sequence": {
+            "type": "string",
+            "pattern": "^[0-9]{1,16}$",
+            "description": "Of two events of one service the later one has the greater number, whatever its clock did.",
+        },
+        "data": {"type": "object"},
+    },
+}
 
 
 def asyncapi() -> dict[str, Any]:
@@ -38,7 +64,7 @@ def asyncapi() -> dict[str, Any]:
         "operations": _operations(),
         "components": {
             "messages": {topic(kind): _message(kind) for kind in EVENTS},
-            "schemas": {"envelope": _envelope()},
+            "schemas": {"envelope": _ENVELOPE},
         },
     }
 
@@ -73,32 +99,6 @@ def _message(kind: type[EventData]) -> dict[str, Any]:
 
 def _file(name: str) -> str:
     return f"./schemas/{name}.json"
-
-
-def _envelope() -> dict[str, Any]:
-    texts = {
-        "specversion": {"const": "1.0"},
-        "id": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,200}$", "description": "The same fact has the same id."},
-        "source": {"type": "string", "description": "urn:datauploader:<facility>:<beamline>:<station>:<service>"},
-        "type": {"type": "string"},
-        "time": {"type": "string", "format": "date-time"},
-        "subject": {"type": "string", "description": "The upload's id, or the station where there is none."},
-        "datacontenttype": {"const": "application/json"},
-        "dataschema": {"type": "string", "description": f"{SCHEMA_BASE}<noun>.<verb>.v<major>.json"},
-        "correlationid": {"type": "string", "description": "The id of the event that everything began with."},
-        "causationid": {"type": "string", "description": "The id of the event that caused this one."},
-        "traceparent": {"type": "string", "description": "W3C Trace Context."},
-        "statefile": {"type": "string", "description": "The number of the state file that said it."},
-        "staterun": {"type": "string", "description": "Names one opening of that file."},
-        "statenumber": {"type": "string", "description": "Rises with every event of that file."},
-        "sequence": {
-            "type": "string",
-            "pattern": "^[0-9]{1,16}$",
-            "description": "Of two events of one service the later one has the greater number, whatever its clock did.",
-        },
-        "data": {"type": "object"},
-    }
-    return {"type": "object", "required": ["specversion", "id", "source", "type", "time", "data"], "properties": texts}
 
 
 _ADDRESSES = (

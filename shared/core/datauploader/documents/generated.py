@@ -174,13 +174,10 @@ def _default(info: FieldInfo) -> str:
         return "**required**"
     if isinstance(info.default, SecretStr):
         return f"`{info.default.get_secret_value()}`" if info.default.get_secret_value() else "empty"
-    return "none" if info.default is None else "empty" if info.default in ("", ()) else f"`{_plain(info.default)}`"
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Path):
-        return value.as_posix()
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if info.default is None or info.default in ("", ()):
+        return "none" if info.default is None else "empty"
+    text = info.default.as_posix() if isinstance(info.default, Path) else str(info.default)
+    return f"`{text.lower() if isinstance(info.default, bool) else text}`"
 
 
 def field_descriptions(model: type[BaseModel]) -> dict[str, str]:

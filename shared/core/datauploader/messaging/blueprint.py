@@ -92,7 +92,21 @@ def shared_topology(delays: Iterable[float] = RETRY_DELAYS_S) -> Blueprint:
     names = tuple(retry_name(step) for step in steps)
     return Blueprint(
         exchanges=(EVENTS, QUESTIONS, ANSWERS, PARKED, CLAIMS, ASTRAY, BACK, *names),
-        queues=(_kept(astray), *(QueueSpec(name, _waiting(step)) for name, step in zip(names, steps, strict=True))),
+        queues=(
+            _kept(astray),
+            *(
+                QueueSpec(
+                    name,
+                    {
+                        "x-queue-type": "quorum",
+                        "x-message-ttl": round(step * 1000),
+                        "x-dead-letter-exchange": BACK,  # hands each back to the queue that its routing key names
+                        **_SAFE,
+                    },
+                )
+                for name, step in zip(names, steps, strict=True)
+            ),
+        ),
         bindings=(Binding(ASTRAY, astray, "#"), *(Binding(name, name, "#") for name in names)),
     )
 
@@ -167,13 +181,3 @@ def _by_name(exchange: str, queue: str) -> Binding:
 
 def _kept(name: str) -> QueueSpec:
     return QueueSpec(name, {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED})
-
-
-def _waiting(seconds: float) -> Arguments:
-    """Hold messages for a fixed time, then hand each back to the queue that its routing key names."""
-    return {
-        "x-queue-type": "quorum",
-        "x-message-ttl": round(seconds * 1000),
-        "x-dead-letter-exchange": BACK,
-        **_SAFE,
-    }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datauploader.contracts.address import Station
-from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, Blueprint, consumed, facility
+from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, facility
 from datauploader.messaging.rights import ANYTHING, NOBODY, THREE_WORDS, BrokerUser, Rights, rights
 from datauploader.messaging.topology import (
     ANSWERS,
@@ -36,20 +36,19 @@ def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *
     """Write the whole document for these stations and users; users without a password hash get their rights only."""
     harvesters = [consumed(user.queue) for user in users if user.role == "harvester"]
     blueprint = sum(harvesters, facility(stations))
+    shape = {"vhost": vhost, "durable": True, "auto_delete": False}
+    # what all users together can make, whatever their rights
+    most = {
+        "max-queues": len(blueprint.queues) + _SPARE_QUEUES,
+        "max-connections": len(users) * _MOST_CONNECTIONS + _SPARE_CONNECTIONS,
+    }
     return {
         "vhosts": [{"name": vhost}],
-        "parameters": [_bounds(blueprint, len(users), vhost)],
+        "parameters": [{"component": "vhost-limits", "name": "limits", "vhost": vhost, "value": most}],
         "users": [_user(user) for user in users if user.password_hash],
         "permissions": [_permission(user, vhost) for user in users],
         "topic_permissions": [one for user in users for one in _topic_permissions(user, vhost)],
         "policies": _policies(vhost),
-        **_objects(blueprint, vhost),
-    }
-
-
-def _objects(blueprint: Blueprint, vhost: str) -> Document:
-    shape = {"vhost": vhost, "durable": True, "auto_delete": False}
-    return {
         "exchanges": [
             {
                 "name": name, "type": "topic", "internal": False,
@@ -82,17 +81,6 @@ def _policies(vhost: str) -> list[Document]:
         policy("work", r"^(catalog\.work|(watcher|transfer)\..+)(?<!\.parked)$", {"max-length": 1_000_000}),
         policy("harvesters", r"^harvester\..+(?<!\.parked)$", {"expires": 30 * 24 * 3600 * 1000}),
     ]
-
-
-def _bounds(blueprint: Blueprint, users: int, vhost: str) -> Document:
-    """Bound what all users together can make, whatever their rights."""
-    return {
-        "component": "vhost-limits", "name": "limits", "vhost": vhost,
-        "value": {
-            "max-queues": len(blueprint.queues) + _SPARE_QUEUES,
-            "max-connections": users * _MOST_CONNECTIONS + _SPARE_CONNECTIONS,
-        },
-    }  # fmt: skip
 
 
 def _user(user: BrokerUser) -> Document:

@@ -85,7 +85,9 @@ class Dispatcher:
         ):
             try:
                 with self._store.transaction() as db:
-                    self._forget_old(db)
+                    if (now := time.monotonic()) >= self._forget_at:
+                        self._forget_at = now + FORGET_S
+                        Inbox.forget_old(db)
                     seen = not Inbox.first_time(db, event.id)
                     if seen and not registration.redeliver:
                         log.debug("duplicate_event_ignored")
@@ -99,10 +101,3 @@ class Dispatcher:
             crash_point("inbox.committed")
             for wake in self._after:
                 wake()
-
-    def _forget_old(self, db: sqlite3.Connection) -> None:
-        """Keep the memory of handled events from growing for ever."""
-        now = time.monotonic()
-        if now >= self._forget_at:
-            self._forget_at = now + FORGET_S
-            Inbox.forget_old(db)

@@ -147,21 +147,17 @@ class Outbox:
     def _turn(self) -> None:
         self._delete_confirmed()
         rows = self._unsent()
-        if rows:
-            self._keep(rows[0]["id"])
+        if rows:  # a power cut must not make a file from the past of ours: others are about to hear these
+            try:
+                self._store.sync()
+            except sqlite3.DatabaseError:
+                with self._change:
+                    self._read_again_from(rows[0]["id"])
+                raise
         for row in rows:
             self._send(row["id"], row["body"])
         if self._stumbled:
             self._stumbled, self._trouble = False, ""
-
-    def _keep(self, first: int) -> None:
-        """Have on the disk what others are about to hear: a power cut must not make a file from the past of ours."""
-        try:
-            self._store.sync()
-        except sqlite3.DatabaseError:
-            with self._change:
-                self._read_again_from(first)
-            raise
 
     def _stumble(self, why: str) -> None:
         if not self._stumbled:
@@ -238,8 +234,11 @@ class Outbox:
             with self._change:
                 self._confirmed.append(row_id)
                 self._trouble = ""
-                if row_id == self._probed:
-                    self._let_back_in()
+                if row_id == self._probed:  # one has passed: try all that was set aside
+                    self._probed = None
+                    if self._aside:
+                        self._read_again_from(min(self._aside))
+                        self._aside.clear()
                 self._change.notify()
             return
         if isinstance(error, BrokerRefused):
@@ -271,14 +270,6 @@ class Outbox:
                 self._probed = next(iter(self._aside))
                 del self._aside[self._probed]
                 self._read_again_from(self._probed)
-
-    def _let_back_in(self) -> None:
-        """Try all that was set aside, because one of them has passed."""
-        self._probed = None
-        if self._aside:
-            first = min(self._aside)
-            self._aside.clear()
-            self._read_again_from(first)
 
     def _read_again_from(self, row_id: int) -> None:
         self._cursor = min(self._cursor, row_id - 1)

@@ -3,8 +3,6 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from datauploader.errors import StateInUse, StateUnavailable
@@ -26,9 +24,13 @@ class FolderLock:
             StateUnavailable: the folder cannot be written, or its disk knows no locks.
         """
         self.path = folder / f"{name}.lock"
-        with _said(self.path):
+        try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateUnavailable(
+                f"{self.path} cannot be made ({error.strerror}): see DATAUPLOADER_STATE_DIR"
+            ) from error
         try:
             _take(self._file)
         except OSError as error:
@@ -57,14 +59,6 @@ def holder(path: Path) -> str:
         return f"process {int(path.read_text(encoding='ascii'))}"
     except (OSError, ValueError):
         return "another process"
-
-
-@contextmanager
-def _said(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StateUnavailable(f"{path} cannot be made ({error.strerror}): see DATAUPLOADER_STATE_DIR") from error
 
 
 if sys.platform == "win32":

@@ -87,7 +87,10 @@ class StaleStateGuard:
             if heard is None:
                 continue
             if heard.number > self._said:
-                self._condemn()
+                self._is_old = True
+                log.error("stale_state_detected", problem=self.health_check().detail)
+                self._store.condemn()  # what this run has built on the old file cannot be taken back now
+                self._end()
                 return
             if heard.facility != self._facility and self._told():
                 self._facility = heard.facility
@@ -108,10 +111,3 @@ class StaleStateGuard:
         except Exception:  # the boundary of one look: the thread must outlive it
             log.exception("facility_resync_failed")
             return False
-
-    def _condemn(self) -> None:
-        """Have the next start begin anew: what this run has built on the old file cannot be taken back now."""
-        self._is_old = True
-        log.error("stale_state_detected", problem=self.health_check().detail)
-        self._store.condemn()
-        self._end()

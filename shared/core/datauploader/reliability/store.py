@@ -197,7 +197,9 @@ class Store:
 
     def _give_up(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """Close a connection; SQLite removes the log of a damaged file then, so that is copied before."""
-        if self.path is not None and _is_damage(error):
+        # SQLite calls a corrupt file and a foreign one plain DatabaseErrors; what passes by itself has classes
+        damage = type(error) is sqlite3.DatabaseError or "disk I/O" in str(error)
+        if self.path is not None and damage:
             self.damaged = self._beside("damaged")
             with suppress(FileNotFoundError):
                 shutil.copyfile(_log_of(self.path), _log_of(self.damaged))
@@ -211,7 +213,14 @@ class Store:
         with self.transaction() as db:
             db.execute("CREATE TABLE IF NOT EXISTS schema (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
             versions: dict[str, int] = dict(db.execute("SELECT component, version FROM schema").fetchall())
-            self._refuse_the_future(versions, {schema.component: len(schema.steps) for schema in schemas})
+            known = {schema.component: len(schema.steps) for schema in schemas}
+            for component, version in versions.items():
+                if version > known.get(component, 0):
+                    raise StateFromTheFuture(
+                        f"{self.path} was written by a newer release (schema {component} {version}, this release knows "
+                        f"{known.get(component, 'none')}): install that release again, or move the file away to start "
+                        f"again with an empty state"
+                    )
             if not versions:  # new, or emptied by a power cut: it may have to be filled again
                 db.execute(f"PRAGMA user_version = {_FORGETFUL}")
             if not db.execute("PRAGMA application_id").fetchone()[0]:
@@ -228,15 +237,6 @@ class Store:
                     (schema.component, len(schema.steps)),
                 )
 
-    def _refuse_the_future(self, versions: dict[str, int], known: dict[str, int]) -> None:
-        for component, version in versions.items():
-            if version > known.get(component, 0):
-                raise StateFromTheFuture(
-                    f"{self.path} was written by a newer release (schema {component} {version}, this release knows "
-                    f"{known.get(component, 'none')}): install that release again, or move the file away to start "
-                    f"again with an empty state"
-                )
-
 
 def _statements(script: str) -> Iterator[str]:
     """Split a script; `executescript` would commit the migration's transaction."""
@@ -248,11 +248,6 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
     if statement.strip():
         yield statement
-
-
-def _is_damage(error: BaseException) -> bool:
-    """Tell damage from what passes by itself: SQLite calls a corrupt file and a foreign one plain DatabaseErrors."""
-    return type(error) is sqlite3.DatabaseError or "disk I/O" in str(error)
 
 
 def _log_of(path: Path) -> Path:

@@ -150,14 +150,9 @@ def load(settings: type[S]) -> S:
         return settings()
     except ValidationError as error:
         prefix = str(settings.model_config.get("env_prefix", ""))
-        lines = [
-            _problem(prefix, problem["loc"], problem["msg"])
-            for problem in error.errors(include_url=False, include_input=False)
-        ]
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            where = "__".join(str(part) for part in problem["loc"]).upper()
+            text = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{prefix}{where}: {text}" if where else text)  # else it names the settings that it concerns
         raise ConfigurationError("the configuration is wrong:\n  " + "\n  ".join(lines)) from None
-
-
-def _problem(prefix: str, where: tuple[int | str, ...], text: str) -> str:
-    """Write one problem; without a place it concerns several settings, which its text names."""
-    text = text.removeprefix("Value error, ")
-    return f"{prefix}{'__'.join(str(part) for part in where).upper()}: {text}" if where else text

@@ -93,7 +93,12 @@ class MemoryLog:
         self._store = Store(self._path, [SCHEMA])
         if self._path is not None and path is not None:
             self._path.chmod(0o600)
-            self._take_over(path)
+            if path.exists():  # the lines that an earlier release wrote
+                with self._store.transaction() as db:
+                    for moment, event, body in _lines(path):
+                        _insert(db, moment, event, body)
+                path.unlink()
+                log.info("event_log_migrated", path=str(path))
             self._tidy(superseded_s=0)
 
     def keep(self, kept_s: float) -> None:
@@ -119,7 +124,10 @@ class MemoryLog:
             ) from error
         self._bytes += len(body)
         if self._path is None and self._bytes > self._most:
-            self._shorten()
+            with self._store.transaction() as db:  # a quarter at a time
+                if db.execute(_SIZE).fetchone()[0] > self._most:
+                    db.execute(_DROP_OLDEST, (self._most * 3 // 4,))
+                self._bytes = db.execute(_SIZE).fetchone()[0]
 
     def close(self) -> None:
         """Close the file."""
@@ -150,23 +158,6 @@ class MemoryLog:
             if self._kept_s is not None:
                 db.execute(_DROP_OVER, (now - self._kept_s, *_ENDS))
                 db.execute("DELETE FROM events WHERE subject = '' AND time < ?", (now - self._kept_s,))
-
-    def _shorten(self) -> None:
-        """Drop the oldest of what is in memory alone, a quarter at a time."""
-        with self._store.transaction() as db:
-            if db.execute(_SIZE).fetchone()[0] > self._most:
-                db.execute(_DROP_OLDEST, (self._most * 3 // 4,))
-            self._bytes = db.execute(_SIZE).fetchone()[0]
-
-    def _take_over(self, path: Path) -> None:
-        """Take over the lines that an earlier release wrote, and remove their file."""
-        if not path.exists():
-            return
-        with self._store.transaction() as db:
-            for moment, event, body in _lines(path):
-                _insert(db, moment, event, body)
-        path.unlink()
-        log.info("event_log_migrated", path=str(path))
 
 
 def _insert(db: sqlite3.Connection, now: float, event: Event[EventData], body: bytes) -> None:

@@ -110,7 +110,14 @@ def restore_log(url: str, events: Iterable[Event[EventData]]) -> int:
         waiting: deque[Future[None]] = deque()
         for event in events:
             number += 1
-            waiting.append(publisher.send(_message(event)).future)
+            properties = BasicProperties(
+                content_type=CONTENT_TYPE,
+                message_id=event.id,
+                app_id=event.service,
+                delivery_mode=DeliveryMode.Persistent,
+            )
+            message = Outgoing(RESTORING, event.routing_key, encode(event), properties)
+            waiting.append(publisher.send(message).future)
             if len(waiting) >= _WINDOW:
                 waiting.popleft().result(_STEP_S)
         for future in waiting:
@@ -120,10 +127,3 @@ def restore_log(url: str, events: Iterable[Event[EventData]]) -> int:
         owner.wait(connection.close(), _STEP_S)
         owner.end()
     return number
-
-
-def _message(event: Event[EventData]) -> Outgoing:
-    properties = BasicProperties(
-        content_type=CONTENT_TYPE, message_id=event.id, app_id=event.service, delivery_mode=DeliveryMode.Persistent
-    )
-    return Outgoing(RESTORING, event.routing_key, encode(event), properties)

@@ -69,7 +69,10 @@ class RabbitBus(Bus):
         """
         address = AmqpAddress(url, name)
         self._user = address.user
-        self._speakers = _speakers(users, self._user)
+        try:
+            self._speakers = Speakers(users, me=self._user)
+        except ValueError as error:
+            raise ConfigurationError(f"broker_users: {error}") from None
         declare = declare and self._speakers.who(self._user).role != "station"  # it may make nothing
         self._tuning, self._declare = tuning, declare
         self._service = name.split(" ", maxsplit=1)[0]
@@ -176,20 +179,20 @@ class RabbitBus(Bus):
     def close(self, deadline_s: float = 10.0) -> None:
         if not self._closing.acquire(blocking=False):
             return
+        until = time.monotonic() + max(0.0, deadline_s - _LEAVING_S)
+
+        async def shut() -> None:  # in the order in which the parts lean on each other
+            await asyncio.gather(*(one.finish(until) for one in self._subscriptions))
+            await self._asking.close()
+            await self._publisher.close(until)
+            await asyncio.gather(self._in.close(), self._out.close())
+
         try:
-            until = time.monotonic() + max(0.0, deadline_s - _LEAVING_S)
-            self._event_loop.wait(self._shut(until), max(deadline_s, _LEAVING_S))
+            self._event_loop.wait(shut(), max(deadline_s, _LEAVING_S))
         except MessagingError as error:
             log.warning("bus_close_timed_out", problem=str(error))
         self._event_loop.end()
         self._publisher.abandon()
-
-    async def _shut(self, until: float) -> None:
-        """End everything in the order in which it leans on each other."""
-        await asyncio.gather(*(one.finish(until) for one in self._subscriptions))
-        await self._asking.close()
-        await self._publisher.close(until)
-        await asyncio.gather(self._in.close(), self._out.close())
 
     def _answer(
         self, queue: str, bound: str, answerer: Callable[[Question, str], WireModel], workers: int
@@ -205,10 +208,3 @@ class RabbitBus(Bus):
         subscription = Subscription(source, self._in, self._event_loop, self._tuning, tag=tag, workers=workers)
         self._subscriptions.append(subscription)
         return subscription
-
-
-def _speakers(users: Mapping[str, str] | None, me: str) -> Speakers:
-    try:
-        return Speakers(users, me=me)
-    except ValueError as error:
-        raise ConfigurationError(f"broker_users: {error}") from None

@@ -104,7 +104,7 @@ class Channel:
 
         def begin(done: Callable[..., None]) -> None:
             channel._raw = connection.channel(on_open_callback=done)
-            channel._raw.add_on_close_callback(channel._closed)
+            channel._raw.add_on_close_callback(lambda _, reason: channel._end(reason))
 
         await channel._step("open a channel", begin)
         return channel
@@ -265,9 +265,6 @@ class Channel:
             step()
         except PIKA_ERRORS as error:
             raise explain_channel(error, what) from error
-
-    def _closed(self, _channel: object, reason: BaseException) -> None:
-        self._end(reason)
 
     def _end(self, reason: BaseException) -> None:
         settle(self.ended, reason)

@@ -80,7 +80,10 @@ class ClaimedQueue:
                 return False
             if method is not None:
                 channel.ack(method.delivery_tag)
-            await self._write()
+            body = json.dumps(asdict(self._mine)).encode()
+            properties = BasicProperties(content_type="application/json", delivery_mode=DeliveryMode.Persistent)
+            message = Outgoing(CLAIMS, self._queue.claim, body, properties)
+            await asyncio.wrap_future(self._publisher.send(message).future)
             return True
 
     @asynccontextmanager
@@ -117,30 +120,20 @@ class ClaimedQueue:
         Raises:
             BrokerRefused: another state has claimed the queue.
         """
-        found = await self._read()
-        if found not in (None, self._mine):
-            self._refuse(found)
-
-    async def _read(self) -> _Claimed | None:
-        """Look at the claim; None also while somebody decides about it."""
+        found = None
         channel = await self._connection.channel()
         try:
             if (got := await channel.get(self._queue.claim)) is not None:
                 method, _properties, body = got
                 channel.requeue(method.delivery_tag)
-                return _parse(body)
-        except ChannelRefused as refusal:
+                found = _parse(body)
+        except ChannelRefused as refusal:  # "exclusive": somebody decides about the claim now
             if refusal.code != FORBIDDEN or "exclusive" not in str(refusal):
                 raise
         finally:
             channel.close()
-        return None
-
-    async def _write(self) -> None:
-        body = json.dumps(asdict(self._mine)).encode()
-        properties = BasicProperties(content_type="application/json", delivery_mode=DeliveryMode.Persistent)
-        message = Outgoing(CLAIMS, self._queue.claim, body, properties)
-        await asyncio.wrap_future(self._publisher.send(message).future)
+        if found not in (None, self._mine):
+            self._refuse(found)
 
     def _refuse(self, found: _Claimed | None) -> None:
         rival = found.host if found is not None else ""

@@ -42,7 +42,10 @@ class AmqpAddress:
         Raises:
             ConfigurationError: the URL cannot be read; the message does not repeat it, it holds a password.
         """
-        self._url, self._cafile = _without_cafile(url)
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        self._cafile = query.pop("cafile", None)  # pika does not know it
+        self._url = urlunsplit(parts._replace(query=urlencode(query))) if self._cafile else url
         self.name = name
         first = self.parameters("")
         self.user: str = first.credentials.username
@@ -52,8 +55,9 @@ class AmqpAddress:
         """Build pika's parameters for one connection, named for a reader of the management page."""
         try:
             parameters = pika.URLParameters(self._url)
-            if parameters.ssl_options is not None:
-                _verify(parameters, self._cafile)
+            if (given := parameters.ssl_options) is not None:  # pika alone would not say which name to expect
+                context = ssl.create_default_context(cafile=self._cafile) if self._cafile else given.context
+                parameters.ssl_options = pika.SSLOptions(context, given.server_hostname or parameters.host)
         except (ValueError, TypeError, OSError) as error:
             raise ConfigurationError(
                 f"the broker address cannot be read ({type(error).__name__}); write amqps://user:password@host/vhost, "
@@ -68,20 +72,6 @@ class AmqpAddress:
             "product": "DataUploader",
         }
         return parameters
-
-
-def _without_cafile(url: str) -> tuple[str, str | None]:
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    cafile = query.pop("cafile", None)
-    return (urlunsplit(parts._replace(query=urlencode(query))), cafile) if cafile else (url, None)
-
-
-def _verify(parameters: pika.URLParameters, cafile: str | None) -> None:
-    """Check the broker's certificate and its name; pika alone would not say which name to expect."""
-    given = parameters.ssl_options
-    context = ssl.create_default_context(cafile=cafile) if cafile else given.context
-    parameters.ssl_options = pika.SSLOptions(context, given.server_hostname or parameters.host)
 
 
 async def keep(attempt: Callable[[], Awaitable[None]], note: Callable[[MessagingError], None], tuning: Tuning) -> None:
@@ -193,7 +183,14 @@ class BrokerConnection:
         try:
             await _first(opened, gone, self._confused)
             if opened.done():
-                self._use(connection)
+                connection.add_on_connection_blocked_callback(
+                    lambda _, frame: self._block(frame.method.reason or "blocked")
+                )
+                connection.add_on_connection_unblocked_callback(lambda *_: self._block(""))
+                self._connection, self.problem = connection, None
+                self._open.set()
+                log.info("broker_connected", broker=self._address.place, connection=self._purpose)
+                self._changed()
                 await _first(gone, self._confused)
             error = gone.result() if gone.done() else self._confused.result()
             raise explain_connection(error, user=self._address.user, place=self._address.place)
@@ -201,14 +198,6 @@ class BrokerConnection:
             self._connection, self._confused, self.blocked = None, None, ""
             self._open.clear()
             await _goodbye(connection, gone)
-
-    def _use(self, connection: AsyncioConnection) -> None:
-        connection.add_on_connection_blocked_callback(lambda _, frame: self._block(frame.method.reason or "blocked"))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._block(""))
-        self._connection, self.problem = connection, None
-        self._open.set()
-        log.info("broker_connected", broker=self._address.place, connection=self._purpose)
-        self._changed()
 
     def _block(self, reason: str) -> None:
         self.blocked = reason

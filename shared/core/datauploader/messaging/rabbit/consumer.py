@@ -104,49 +104,39 @@ class QueueSource:
 
     async def _move(self, received: Received, verdict: Settlement, attempt: int) -> None:
         """Publish a message to where it goes next, and acknowledge it when it is there."""
-        onward = (
-            self._park(received, verdict, attempt)
-            if verdict.what == "park"
-            else self._again(received, verdict, attempt)
-        )
-        if verdict.what == "again":
-            self.awaited.note_sent(received.body, onward.exchange, verdict.delay_s)
+        headers: dict[str, Any] = {SAID_BY: _sender(received)}
+        if verdict.what == "park":
+            event_id, _ = identify(received.body)
+            log.warning("message_parked", queue=self._queue.name, event_id=event_id, reason=verdict.reason)
+            exchange = PARKED
+            headers |= {
+                "x-reason": verdict.reason[:_LONGEST_REASON],
+                "x-queue": self._queue.name,
+                "x-parked-at": datetime.now(UTC).isoformat(),
+                "x-attempts": attempt,
+                FORGED: verdict.forged,
+            }
+        else:
+            exchange = retry_name(verdict.delay_s)
+            headers |= {ATTEMPT: attempt + 1, FAILURES: verdict.failures}
+            self.awaited.note_sent(received.body, exchange, verdict.delay_s)
+        onward = Outgoing(exchange, self._queue.name, received.body, forwarded(received.properties, headers))
         try:
             await asyncio.wrap_future(self._publisher.send(onward).future)
         except MessagingError as error:
             self.awaited.note_unsent(received.body)
             log.warning("settlement_not_published", queue=self._queue.name, verdict=verdict.what, problem=str(error))
-            if isinstance(error, Unroutable):
-                await self._mend_the_ways()
+            if isinstance(error, Unroutable):  # make again what is missing: each attempt counts as a crash
+                with suppress(MessagingError):
+                    await establish(
+                        self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare
+                    )
+                    await self.heal()
             await asyncio.sleep(_GIVE_BACK_S)
             received.channel.requeue(received.tag)
         else:
             crash_point("retry.moved")
             received.channel.ack(received.tag)
-
-    async def _mend_the_ways(self) -> None:
-        """Make the retry queues and the parked queue again where they are missing: each attempt counts as a crash."""
-        with suppress(MessagingError):
-            await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
-            await self.heal()
-
-    def _again(self, received: Received, verdict: Settlement, attempt: int) -> Outgoing:
-        headers = {ATTEMPT: attempt + 1, FAILURES: verdict.failures, SAID_BY: _sender(received)}
-        properties = forwarded(received.properties, headers)
-        return Outgoing(retry_name(verdict.delay_s), self._queue.name, received.body, properties)
-
-    def _park(self, received: Received, verdict: Settlement, attempt: int) -> Outgoing:
-        event_id, _ = identify(received.body)
-        log.warning("message_parked", queue=self._queue.name, event_id=event_id, reason=verdict.reason)
-        headers = {
-            "x-reason": verdict.reason[:_LONGEST_REASON],
-            "x-queue": self._queue.name,
-            "x-parked-at": datetime.now(UTC).isoformat(),
-            "x-attempts": attempt,
-            FORGED: verdict.forged,
-            SAID_BY: _sender(received),
-        }
-        return Outgoing(PARKED, self._queue.name, received.body, forwarded(received.properties, headers))
 
 
 def _sender(received: Received) -> str:

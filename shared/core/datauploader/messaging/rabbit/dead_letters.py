@@ -158,23 +158,19 @@ class DeadLetterQueues:
         await self._connection.reach(self._tuning.patience_s)
         channel = await self._connection.channel()
         try:
-            held = await _hold_all(channel, queue, retry_queue_names(self._tuning.retry_delays_s))
+            retry_queues = retry_queue_names(self._tuning.retry_delays_s)
+            held: list[_Held] = []
+            size = 0
+            while len(held) < MOST and size < MOST_BYTES and (got := await channel.get(queue.parked)) is not None:
+                method, properties, body = got
+                size += len(body)
+                held.append(_read(queue, method, properties, body, retry_queues))
             for one in held:
                 await step(channel, one)
             if held:
                 channel.requeue(held[-1].tag, up_to=True)
         finally:
             channel.close()
-
-
-async def _hold_all(channel: Channel, queue: Queue, retry_queues: Collection[str]) -> list[_Held]:
-    held: list[_Held] = []
-    size = 0
-    while len(held) < MOST and size < MOST_BYTES and (got := await channel.get(queue.parked)) is not None:
-        method, properties, body = got
-        size += len(body)
-        held.append(_read(queue, method, properties, body, retry_queues))
-    return held
 
 
 def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, retry_queues: Collection[str]) -> _Held:
@@ -186,10 +182,16 @@ def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, r
     # first in `x-death` is what happened last
     first_hand = parked_by_broker and str(headers["x-death"][0].get("exchange", "")) == EVENTS
     problem = _problem(queue, how, retry_queues) or (_other_topic(headers, body) if first_hand else "")
+    if queue.name == ASTRAY:
+        reason = "the queue that it was to go back to after a delay no longer exists"
+    else:
+        deliveries = count(properties, "x-delivery-count")
+        crashed = f"delivered {deliveries} times or more without a verdict: its consumer crashed"
+        reason = str(headers.get("x-reason", crashed))
     message = ParkedMessage(
         id=event_id,
         queue=how.key if queue.name == ASTRAY else queue.name,
-        reason=problem or _reason(queue, properties),
+        reason=problem or reason,
         time=_time(headers),
         body=body,
         trace_id=trace_id,
@@ -208,13 +210,6 @@ def _problem(queue: Queue, how: DeliveryPath, retry_queues: Collection[str]) -> 
     if ((how.moved or astray) and not how.died_in) or not how.died_in <= known:
         return f"somebody put it here by way of {', '.join(sorted(how.died_in)) or 'an unknown queue'}"
     return ""
-
-
-def _reason(queue: Queue, properties: BasicProperties) -> str:
-    if queue.name == ASTRAY:
-        return "the queue that it was to go back to after a delay no longer exists"
-    crashed = f"delivered {count(properties, 'x-delivery-count')} times or more without a verdict: its consumer crashed"
-    return str((properties.headers or {}).get("x-reason", crashed))
 
 
 def _other_topic(headers: dict[str, Any], body: bytes) -> str:

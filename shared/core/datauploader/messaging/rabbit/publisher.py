@@ -168,7 +168,11 @@ class Publisher:
 
     async def _pump(self, channel: Channel) -> None:
         """Send what waits, as far as the window and the broker allow."""
-        while not self._connection.blocked and (batch := self._take()):
+        while not self._connection.blocked:
+            room = min(self._tuning.window - len(self._outstanding), len(self._inbox))
+            batch = [self._inbox.popleft() for _ in range(room)]
+            if not batch:
+                return
             try:
                 unsure = self._queue_cache.unsure({name for message in batch for name in message.required})
                 absent = await self._queue_cache.missing(unsure)
@@ -177,12 +181,11 @@ class Publisher:
             except MessagingError as error:
                 self._fail(batch, _unknown(error))
                 raise
-            if any(message.lossy for message in batch):
-                await self._send_loose([message for message in batch if message.lossy])
-
-    def _take(self) -> list[Outgoing]:
-        room = self._tuning.window - len(self._outstanding)
-        return [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
+            # what may be lost goes outside the window; a channel that the broker closed over it is made anew
+            for message in [message for message in batch if message.lossy]:
+                if self._loose is None or not self._loose.is_open:
+                    self._loose = await self._connection.channel()
+                self._loose.publish(message.exchange, message.key, message.body, message.properties, mandatory=False)
 
     def _dispatch(self, channel: Channel, message: Outgoing, absent: set[str]) -> None:
         if message.lossy:
@@ -199,13 +202,6 @@ class Publisher:
         self._outstanding[self._sequence] = message
         channel.publish(message.exchange, message.key, message.body, message.properties, mandatory=True)
 
-    async def _send_loose(self, batch: list[Outgoing]) -> None:
-        """Send what may be lost, outside the window; a channel that the broker closed over it is made anew."""
-        if self._loose is None or not self._loose.is_open:
-            self._loose = await self._connection.channel()
-        for message in batch:
-            self._loose.publish(message.exchange, message.key, message.body, message.properties, mandatory=False)
-
     def _on_confirm(self, method: Any) -> None:
         tags = [method.delivery_tag]
         if method.multiple:
@@ -215,8 +211,16 @@ class Publisher:
                     break
                 tags.append(tag)
         for tag in tags:
-            if (message := self._outstanding.pop(tag, None)) is not None:
-                _settle(message, taken=method.NAME == "Basic.Ack")
+            if (message := self._outstanding.pop(tag, None)) is None:
+                continue
+            if message.returned:
+                message.failed(Unroutable(f"no queue takes {message.key} from {message.exchange} ({message.returned})"))
+            elif method.NAME == "Basic.Ack":
+                message.done()
+            else:
+                message.failed(
+                    BrokerRefused(f"the broker did not take {message.key}: a queue is at its limit or unavailable")
+                )
         if self._inbox:
             self._stir.set()
 
@@ -253,32 +257,18 @@ class Publisher:
         """Fail what has waited too long for a connection; while the broker only asks to wait, it waits."""
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self._doubt()
+            first, channel = next(iter(self._outstanding.values()), None), self._channel
+            doubtful = first is not None and time.monotonic() - first.sent > self._tuning.confirm_s
+            if first is not None and doubtful and channel is not None and not self._connection.blocked:
+                # a queue without a leader forgets what it was given: begin anew on another channel
+                why = f"the broker has not confirmed {first.key} within {self._tuning.confirm_s:g} s"
+                channel.give_up(BrokerUnreachable(why))
             error = self.problem
             while error is not None and self._inbox:
                 waited = time.monotonic() - self._inbox[0].since
                 if waited < self._tuning.patience_s and not isinstance(error, BrokerRefused):
                     break
                 self._inbox.popleft().failed(error)
-
-    def _doubt(self) -> None:
-        """Begin anew on a channel of its own when a message stays unconfirmed: a queue without a leader forgets it."""
-        first = next(iter(self._outstanding.values()), None)
-        if first is None or self._channel is None or self._connection.blocked:
-            return
-        if time.monotonic() - first.sent > self._tuning.confirm_s:
-            self._channel.give_up(
-                BrokerUnreachable(f"the broker has not confirmed {first.key} within {self._tuning.confirm_s:g} s")
-            )
-
-
-def _settle(message: Outgoing, *, taken: bool) -> None:
-    if message.returned:
-        message.failed(Unroutable(f"no queue takes {message.key} from {message.exchange} ({message.returned})"))
-    elif taken:
-        message.done()
-    else:
-        message.failed(BrokerRefused(f"the broker did not take {message.key}: a queue is at its limit or unavailable"))
 
 
 def _unknown(error: MessagingError) -> BrokerUnreachable:

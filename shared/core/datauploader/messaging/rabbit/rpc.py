@@ -119,34 +119,35 @@ class RpcClient:
                 await self._listening.wait()
                 if not (await self._counter.queue_state(pending.queue)).consumers:
                     raise Unroutable(pending.queue)  # noqa: TRY301 - as the broker says it of a missing binding
-                await asyncio.wrap_future(self._publisher.send(self._message(ident, pending)).future)
+                properties = BasicProperties(
+                    content_type="application/json",
+                    type=pending.question.name,
+                    message_id=ident,
+                    correlation_id=ident,
+                    reply_to=self._queue,
+                    user_id=self._user,
+                    expiration=str(round(pending.timeout_s * 1000)),
+                    delivery_mode=DeliveryMode.Transient,
+                )
+                body = pending.question.model_dump_json().encode()
+                message = Outgoing(QUESTIONS, pending.key, body, properties)
+                await asyncio.wrap_future(self._publisher.send(message).future)
                 await pending.over.wait()
         except Unroutable:
             pending.fail(NoAnswer(f"{pending.service} is not running, so nobody answers {pending.question.name}"))
         except MessagingError as error:
             pending.fail(NoAnswer(f"{pending.question.name} could not be asked: {error}"))
         except TimeoutError:
-            pending.fail(NoAnswer(self._too_late(pending)))
+            trouble = None if self._listening.is_set() else self._connection.problem or self._problem
+            pending.fail(
+                NoAnswer(
+                    f"{pending.question.name} could not be asked: {trouble}"
+                    if trouble
+                    else f"{pending.service} did not answer {pending.question.name} within {pending.timeout_s:g} s"
+                )
+            )
         finally:
             del self._pending[ident]
-
-    def _too_late(self, pending: _Pending[Any]) -> str:
-        if not self._listening.is_set() and (trouble := self._connection.problem or self._problem):
-            return f"{pending.question.name} could not be asked: {trouble}"
-        return f"{pending.service} did not answer {pending.question.name} within {pending.timeout_s:g} s"
-
-    def _message(self, ident: str, pending: _Pending[Any]) -> Outgoing:
-        properties = BasicProperties(
-            content_type="application/json",
-            type=pending.question.name,
-            message_id=ident,
-            correlation_id=ident,
-            reply_to=self._queue,
-            user_id=self._user,
-            expiration=str(round(pending.timeout_s * 1000)),
-            delivery_mode=DeliveryMode.Transient,
-        )
-        return Outgoing(QUESTIONS, pending.key, pending.question.model_dump_json().encode(), properties)
 
     async def _listen(self) -> None:
         await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
@@ -197,9 +198,12 @@ class RpcClient:
             log.warning("answer_ignored", question=pending.question.name, user=how.user, key=pending.key)
             return
         try:
-            pending.succeed(_read_answer(body, pending.answer))
-        except QuestionRefused as refusal:
-            pending.fail(refusal)
+            document = json.loads(body)
+            if "error" in document:
+                error = document["error"]
+                pending.fail(QuestionRefused(str(error["code"]), str(error["message"])))
+            else:
+                pending.succeed(pending.answer.model_validate(document["ok"]))
         except UNREADABLE:
             pending.fail(
                 QuestionRefused("unreadable", f"{pending.service} answered in a way that this release cannot read")
@@ -207,13 +211,6 @@ class RpcClient:
 
     def _note(self, error: MessagingError) -> None:
         self._problem = error
-
-
-def _read_answer(body: bytes, answer: type[A]) -> A:
-    document = json.loads(body)
-    if "error" in document:
-        raise QuestionRefused(str(document["error"]["code"]), str(document["error"]["message"]))
-    return answer.model_validate(document["ok"])
 
 
 class RpcServerSource:

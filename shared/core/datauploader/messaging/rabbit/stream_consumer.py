@@ -96,7 +96,9 @@ class StreamSource:
             await channel.consume(LOG, take, f"{tag}.end", arguments={_OFFSET: "last"})
             async with asyncio.timeout(_LONGEST_S):
                 while True:
-                    if not await _within(heard, _QUIET_S if end else _FIRST_S) and (end or await _is_empty(channel)):
+                    # what is slow to come is no empty log; where the broker counts no entries, silence decides
+                    came = await _within(heard, _QUIET_S if end else _FIRST_S)
+                    if not came and (end or not (await channel.count(LOG))[0]):
                         break
                     heard.clear()
         except TimeoutError:
@@ -111,12 +113,6 @@ async def _within(heard: asyncio.Event, seconds: float) -> bool:
     with suppress(TimeoutError):
         await asyncio.wait_for(heard.wait(), seconds)
     return heard.is_set()
-
-
-async def _is_empty(channel: Channel) -> bool:
-    """Ask the broker: what is slow to come is no empty log. Where it counts no entries of streams, silence decides."""
-    entries, _consumers = await channel.count(LOG)
-    return not entries
 
 
 def _offset(properties: BasicProperties) -> int:

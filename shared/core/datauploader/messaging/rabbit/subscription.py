@@ -150,20 +150,21 @@ class Subscription:
     async def _session(self) -> None:
         """Consume on one channel until it ends."""
         self._channel = channel = await self._connection.channel()
+
+        def take(method: Any, properties: BasicProperties, body: bytes) -> None:
+            received = Received(channel, method.delivery_tag, properties, body, came(method, properties))
+            self._pending += 1
+            self._idle.clear()
+            self._workers.submit(lambda: self._work(received))
+
         try:
-            await self._source.attach(channel, lambda *message: self._received(channel, *message), self._tag)
+            await self._source.attach(channel, take, self._tag)
             self.problem = None
             while True:
                 await channel.until_ended(self._tuning.heal_s)
                 await self._source.heal()
         finally:
             channel.close()
-
-    def _received(self, channel: Channel, method: Any, properties: BasicProperties, body: bytes) -> None:
-        received = Received(channel, method.delivery_tag, properties, body, came(method, properties))
-        self._pending += 1
-        self._idle.clear()
-        self._workers.submit(lambda: self._work(received))
 
     def _work(self, received: Received) -> None:
         """Run in a worker's thread; a message of a lost channel is not begun, the broker delivers it again."""

@@ -34,7 +34,11 @@ LONGEST = 2000
 def main() -> None:
     """Answer each line of questions with lines of what was found, of which the last one says `end`."""
     questions, say = _apart()
-    known = _readers(sys.argv[1])
+    if sys.argv[1]:  # one function for all files
+        module, _, function = sys.argv[1].partition(":")
+        known = [Reader(("*",), getattr(importlib.import_module(module), function))]
+    else:
+        known = readers()
     _limit(int(sys.argv[2]))
     for line in questions:
         asked = json.loads(line)
@@ -135,14 +139,6 @@ def _apart() -> tuple[TextIO, _Saying]:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return questions, _Saying(answers)
-
-
-def _readers(name: str) -> list[Reader]:
-    """Return the installed readers, or the one function `module:name` for all files."""
-    if not name:
-        return readers()
-    module, _, function = name.partition(":")
-    return [Reader(("*",), getattr(importlib.import_module(module), function))]
 
 
 def _limit(memory: int) -> None:

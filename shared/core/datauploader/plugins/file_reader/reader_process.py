@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import IO, Self, TypedDict
+from typing import Self, TypedDict
 
 import structlog
 
@@ -148,14 +148,15 @@ class ReaderProcess:
             return self._process
 
     def _said(self, process: "subprocess.Popen[bytes]", asked: bytes) -> Iterator[Line]:
-        stdin, stdout = _pipes(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            stdin.write(asked)
-            stdin.flush()
+            process.stdin.write(asked)
+            process.stdin.flush()
         except OSError:  # it is gone: there will be no answer either
             return
         room, self._full = self._answer, False
-        while (raw := stdout.readline(room)).endswith(b"\n"):
+        while (raw := process.stdout.readline(room)).endswith(b"\n"):
             room -= len(raw)
             line: Line = json.loads(raw)
             yield line
@@ -174,13 +175,11 @@ class ReaderProcess:
         code = process.wait()
         if self._full:
             return f"its reader has said more than {self._answer} bytes"
-        return f"its reader ended without an answer ({_named(code)}); the file may be damaged, or need more memory"
-
-
-def _pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    return process.stdin, process.stdout
+        try:
+            named = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        except ValueError:
+            named = f"signal {-code}"
+        return f"its reader ended without an answer ({named}); the file may be damaged, or need more memory"
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
@@ -188,10 +187,3 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
-
-
-def _named(code: int) -> str:
-    try:
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    except ValueError:
-        return f"signal {-code}"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import unescape
 from datauploader.plugins.file_reader.parameter_validator import MOST_PARAMETERS
-from datauploader.plugins.file_reader.reader_process import Line, ReaderProcess
+from datauploader.plugins.file_reader.reader_process import ReaderProcess
 from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind
 
 log = structlog.get_logger()
@@ -78,23 +79,21 @@ class Extractor:
         passes = ended = opened = False
         for line in self._process.ask(root, (path,), within_s=self._within_s):
             if "parameter" in line and len(parameters) < MOST_PARAMETERS:
-                parameters += _parameter(line)
+                with suppress(ValidationError):  # what reads hostile files may say anything
+                    parameters.append(Parameter.model_validate(line["parameter"]))
             if "problem" in line:
                 problems.append(line["problem"])
-                self._note(path, line)
+                shown = path.decode("utf-8", "replace")
+                if line.get("trace"):
+                    log.error("reader_failed", path=shown, problem=line["problem"], trace=line["trace"])
+                else:
+                    log.warning("file_not_read", path=shown, problem=line["problem"])
             opened = opened or "opened" in line
             passes = passes or line.get("passes", False)
             ended = ended or line.get("ended", False)
         what = "all of it" if parameters else "it"
         problem = f"{self._kind.name} could not read {what}: {'; '.join(problems)}" if problems else ""
         return Reading(tuple(parameters), problem, passes=passes, ended=ended, opened=opened)
-
-    def _note(self, path: bytes, line: Line) -> None:
-        shown = path.decode("utf-8", "replace")
-        if line.get("trace"):
-            log.error("reader_failed", path=shown, problem=line["problem"], trace=line["trace"])
-        else:
-            log.warning("file_not_read", path=shown, problem=line["problem"])
 
 
 def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[Event[EventData]]:
@@ -109,10 +108,3 @@ def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[
         further = (str(number),) if number else ("nothing",) if not found.parameters else ()
         identity = natural_id(MetadataExtracted, data.upload_id, kind.name, found.file.key, *further)
         yield event.follow(data, service=f"{kind.name}-harvester", id=identity)
-
-
-def _parameter(line: Line) -> list[Parameter]:
-    try:
-        return [Parameter.model_validate(line["parameter"])]
-    except ValidationError:  # what reads hostile files may say anything
-        return []

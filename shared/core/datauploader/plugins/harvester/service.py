@@ -190,7 +190,17 @@ class HarvesterService:
 
     def _step(self) -> None:
         self._request_recovery.run_due()
-        if (one := self._next()) is None:
+        with self._change:
+            if self._stopping:
+                return
+            with self._store.reading() as db:
+                pause = file_queue.due_in(db, time.time())
+            if pause > 0:
+                self._change.wait(min(pause, _LOOK_S))
+                return
+        with self._store.transaction() as db:
+            one = file_queue.begin(db, time.time())  # which counts the try
+        if one is None:
             return
         event, stored = decode(one.cause), StoredFile.model_validate_json(one.stored)
         if one.tries > file_queue.MOST_TRIES:
@@ -214,24 +224,18 @@ class HarvesterService:
         with self._change:
             self._change.wait_for(lambda: self._stopping, _STUMBLE_S)
 
-    def _next(self) -> file_queue.QueuedFile | None:
-        """Return the next file, of which the try is counted; None when there was none for a while."""
-        with self._change:
-            if self._stopping:
-                return None
-            with self._store.reading() as db:
-                pause = file_queue.due_in(db, time.time())
-            if pause > 0:
-                self._change.wait(min(pause, _LOOK_S))
-                return None
-        with self._store.transaction() as db:
-            return file_queue.begin(db, time.time())
-
     def _settled(self, one: file_queue.QueuedFile, reading: Reading, facts: Sequence[Event[EventData]]) -> bool:
         """Keep what became of a file: told, to be read again, or given up; a full disk does not lose what was read."""
+        silent = reading.ended and not reading.opened
         try:
             with self._store.transaction() as db:
-                if self._is_over(db, one, reading):
+                if reading.ended and self._stopping:
+                    file_queue.take_back(db, one)
+                elif (reading.passes or silent) and one.waits + 1 < file_queue.MOST_WAITS:
+                    file_queue.wait(db, one, time.time(), reading.problem, whole_remote=silent)
+                elif reading.ended and not silent and one.tries < file_queue.MOST_TRIES:
+                    file_queue.note(db, one, reading.problem)
+                else:
                     file_queue.forget(db, one)
                     for fact in facts:
                         Outbox.put(db, fact)
@@ -240,16 +244,3 @@ class HarvesterService:
             return False
         self._outbox.wake()
         return True
-
-    def _is_over(self, db: sqlite3.Connection, one: file_queue.QueuedFile, reading: Reading) -> bool:
-        """Tell whether a file is not to be read again; where it is, keep when and why."""
-        silent = reading.ended and not reading.opened
-        if reading.ended and self._stopping:
-            file_queue.take_back(db, one)
-        elif (reading.passes or silent) and one.waits + 1 < file_queue.MOST_WAITS:
-            file_queue.wait(db, one, time.time(), reading.problem, whole_remote=silent)
-        elif reading.ended and not silent and one.tries < file_queue.MOST_TRIES:
-            file_queue.note(db, one, reading.problem)
-        else:
-            return True
-        return False
