@@ -103,7 +103,14 @@ def configuration() -> str:
         place = f"the table `[{kind.section}]`" if kind.section else "the top level"
         parts.append(f"## {name}\n\n{_first_line(kind)} In the file: {place}.\n")
         parts += [*_TABLE, *_rows(kind, variable(kind, ""), ""), ""]
-        for field, model in _listed(kind):
+        # the fields that are lists or tables of models
+        listed = [
+            (field, part)
+            for field, info in kind.model_fields.items()
+            for part in (() if _table_of(info) else get_args(info.annotation))
+            if isinstance(part, type) and issubclass(part, BaseModel)
+        ]
+        for field, model in listed:
             parts.append(f"Each entry of `{field}`: {_first_line(model)}\n")
             parts += [*_TABLE, *_rows(model, "", ""), ""]
     return "\n".join(parts).rstrip("\n") + "\n"
@@ -121,38 +128,25 @@ def _rows(kind: type[BaseModel], prefix: str, path: str) -> Iterator[str]:
         if inner := _table_of(info):
             yield from _rows(inner, f"{place}__" if place else "", f"{key}.")
             continue
+        annotation: Any = _bare(info.annotation)
+        plain = isinstance(annotation, type) and not hasattr(annotation, "__args__")
+        type_ = annotation.__name__ if plain else str(annotation)
+        type_ = re.sub(r"[\w.]+\.(\w+)", r"\1", type_)  # without the modules that the classes come from
         variable_cell = f"`{place}`" if place else ""
-        cells = (variable_cell, f"`{key}`", _type(info), _default(info), info.description or about.get(name, ""))
+        cells = (variable_cell, f"`{key}`", f"`{type_}`", _default(info), info.description or about.get(name, ""))
         yield "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _table_of(info: FieldInfo) -> type[BaseModel] | None:
     """Return the model of a field that is one table, or none."""
-    choices = [part for part in (info.annotation, *_parts(info)) if isinstance(part, type) and part is not type(None)]
+    choices = [
+        part
+        for part in (info.annotation, *get_args(info.annotation))
+        if isinstance(part, type) and part is not type(None)
+    ]
     only = choices[0] if len(choices) == 1 else None
     is_list = get_origin(info.annotation) in (tuple, list, dict)
     return only if only is not None and issubclass(only, BaseModel) and not is_list else None
-
-
-def _parts(info: FieldInfo) -> tuple[Any, ...]:
-    return get_args(info.annotation)
-
-
-def _listed(kind: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
-    """Find the fields that are lists or tables of models."""
-    for name, info in kind.model_fields.items():
-        for part in () if _table_of(info) else _parts(info):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                yield name, part
-
-
-def _type(info: FieldInfo) -> str:
-    annotation: Any = _bare(info.annotation)
-    text = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    text = re.sub(r"[\w.]+\.(\w+)", r"\1", text)  # without the modules that the classes come from
-    return f"`{text}`"
 
 
 def _bare(annotation: Any) -> Any:
@@ -184,24 +178,19 @@ def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
     """Read what stands below each field of a model, inherited fields included."""
     found: dict[str, str] = {}
     for kind in reversed(model.__mro__):
-        if issubclass(kind, BaseModel) and kind.__module__.startswith("datauploader"):
-            found |= _own(kind)
-    return found
-
-
-def _own(kind: type[BaseModel]) -> dict[str, str]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(below, ast.Expr)
-            and isinstance(below.value, ast.Constant)
-            and isinstance(below.value.value, str)
-        ):
-            found[field.target.id] = inspect.cleandoc(below.value.value)
+        if not issubclass(kind, BaseModel) or not kind.__module__.startswith("datauploader"):
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, below in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+                and isinstance(below.value.value, str)
+            ):
+                found[field.target.id] = inspect.cleandoc(below.value.value)
     return found
 
 

@@ -31,6 +31,13 @@ _MOST_CONNECTIONS, _MOST_CHANNELS = 40, 400
 _SPARE_QUEUES, _SPARE_CONNECTIONS = 1000, 200
 """Of the virtual host, beyond what its users need."""
 
+_POLICIES: tuple[tuple[str, str, Document], ...] = (
+    ("log", f"^{re.escape(LOG)}$", {"max-age": "30D"}),
+    ("work", r"^(catalog\.work|(watcher|transfer)\..+)(?<!\.parked)$", {"max-length": 1_000_000}),
+    ("harvesters", r"^harvester\..+(?<!\.parked)$", {"expires": 30 * 24 * 3600 * 1000}),
+)
+"""What an operator may want to change without deleting a queue; limits can only lower the arguments'."""
+
 
 def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *, vhost: str = "/") -> Document:
     """Write the whole document for these stations and users; users without a password hash get their rights only."""
@@ -48,7 +55,13 @@ def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *
         "users": [_user(user) for user in users if user.password_hash],
         "permissions": [_permission(user, vhost) for user in users],
         "topic_permissions": [one for user in users for one in _topic_permissions(user, vhost)],
-        "policies": _policies(vhost),
+        "policies": [
+            {
+                "vhost": vhost, "name": f"datauploader-{name}", "pattern": pattern, "apply-to": "queues", "priority": 1,
+                "definition": definition,
+            }
+            for name, pattern, definition in _POLICIES
+        ],
         "exchanges": [
             {
                 "name": name, "type": "topic", "internal": False,
@@ -65,22 +78,6 @@ def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *
             for binding in blueprint.bindings
         ],
     }  # fmt: skip
-
-
-def _policies(vhost: str) -> list[Document]:
-    """Write what an operator may want to change without deleting a queue; limits can only lower the arguments'."""
-
-    def policy(name: str, pattern: str, definition: Document) -> Document:
-        return {
-            "vhost": vhost, "name": f"datauploader-{name}", "pattern": pattern, "apply-to": "queues", "priority": 1,
-            "definition": definition,
-        }  # fmt: skip
-
-    return [
-        policy("log", f"^{re.escape(LOG)}$", {"max-age": "30D"}),
-        policy("work", r"^(catalog\.work|(watcher|transfer)\..+)(?<!\.parked)$", {"max-length": 1_000_000}),
-        policy("harvesters", r"^harvester\..+(?<!\.parked)$", {"expires": 30 * 24 * 3600 * 1000}),
-    ]
 
 
 def _user(user: BrokerUser) -> Document:

@@ -91,7 +91,17 @@ def rights(user: BrokerUser) -> Rights:
     """Say what a user may; `operations` is no service, and says nothing."""
     if user.role == "station":
         assert user.station is not None, f"the broker user {user.name} needs a station"
-        return _station(re.escape(user.station.key))
+        key = re.escape(user.station.key)
+        return Rights(  # under its own three words; what the catalogue says, it cannot say
+            _whole(rf"(watcher|transfer)\.{key}"),
+            reads=_whole(rf"(watcher|transfer)\.({key}\.claim|asked\.{key})|answers\.{key}\.[0-9]+"),
+            says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.|audit\.reported\.)",
+            asks=rf"^(watcher|transfer|catalog|gateway)\.questions\.{key}$",
+            answers=rf"^(watcher|transfer)\.questions\.{key}$",
+            replies=rf"^answers\.([^.]+\.[0-9a-f]+|{key}\.[0-9]+)$",
+            claims=_whole(rf"(watcher|transfer)\.{key}\.claim"),
+            reads_log=False,
+        )
     if user.role == "harvester":
         name = re.escape(user.harvester or user.name)
         return Rights(
@@ -135,20 +145,6 @@ def _by_name(name: str) -> BrokerUser:
         return BrokerUser(name, "station", Station.parse(name.replace("/", "")))
     except ValueError:
         return BrokerUser(name, "harvester")
-
-
-def _station(key: str) -> Rights:
-    """Let a station speak and hear under its own three words; what the catalogue says, it cannot say."""
-    return Rights(
-        _whole(rf"(watcher|transfer)\.{key}"),
-        reads=_whole(rf"(watcher|transfer)\.({key}\.claim|asked\.{key})|answers\.{key}\.[0-9]+"),
-        says=rf"^{key}\.((file\.(?!catalogued\.))|upload\.|transfer\.|station\.|audit\.reported\.)",
-        asks=rf"^(watcher|transfer|catalog|gateway)\.questions\.{key}$",
-        answers=rf"^(watcher|transfer)\.questions\.{key}$",
-        replies=rf"^answers\.([^.]+\.[0-9a-f]+|{key}\.[0-9]+)$",
-        claims=_whole(rf"(watcher|transfer)\.{key}\.claim"),
-        reads_log=False,
-    )
 
 
 def _whole(alternatives: str) -> str:

@@ -91,6 +91,11 @@ class Heartbeat:
         self._due = time.monotonic() + self._interval_s
         if self._sent is not None and not self._sent.done():
             return
+
+        def note_refusal(sent: "Future[None]") -> None:
+            if not sent.cancelled() and (error := sent.exception()) is not None:
+                log.debug("report_not_taken", problem=str(error))
+
         report = self.event(state)
         self._told = report.data.troubles
         try:
@@ -98,7 +103,7 @@ class Heartbeat:
         except MessagingError as error:
             log.debug("report_not_sent", problem=str(error))
         else:
-            self._sent.add_done_callback(_note_refusal)
+            self._sent.add_done_callback(note_refusal)
 
     def event(self, state: State | None = None) -> Event[StationReported]:
         """Build a report; without a state it is as the troubles say."""
@@ -120,8 +125,3 @@ class Heartbeat:
         self.beat(self._first)
         while not self._stopping.wait(self._interval_s):
             self.beat()
-
-
-def _note_refusal(sent: "Future[None]") -> None:
-    if not sent.cancelled() and (error := sent.exception()) is not None:
-        log.debug("report_not_taken", problem=str(error))

@@ -92,8 +92,13 @@ class StaleStateGuard:
                 self._store.condemn()  # what this run has built on the old file cannot be taken back now
                 self._end()
                 return
-            if heard.facility != self._facility and self._told():
-                self._facility = heard.facility
+            if heard.facility == self._facility:
+                continue
+            try:
+                if self._on_facility():
+                    self._facility = heard.facility
+            except Exception:  # the boundary of one look: the thread must outlive it
+                log.exception("facility_resync_failed")
 
     def _ask(self) -> Heard | None:
         if self._store.path is None:
@@ -104,10 +109,3 @@ class StaleStateGuard:
         except (MessagingError, TimeoutError) as error:
             log.debug("gateway_query_failed", problem=str(error))
             return None
-
-    def _told(self) -> bool:
-        try:
-            return self._on_facility()
-        except Exception:  # the boundary of one look: the thread must outlive it
-            log.exception("facility_resync_failed")
-            return False

@@ -153,7 +153,17 @@ class Store:
 
     def _begin(self, schemas: Sequence[Schema]) -> sqlite3.Connection:
         """Open the file, see whether it is sound, and bring its tables up to date."""
-        connection = self._open()
+        try:
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            connection = self._connect()
+        except (OSError, sqlite3.OperationalError) as error:
+            if self.damaged is not None:
+                raise
+            raise StateUnavailable(
+                f"the state file {self.path} cannot be used ({error}): see that its folder may be written by this "
+                "account, that its disk has room, and that no other process holds it"
+            ) from error
         try:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
@@ -164,19 +174,6 @@ class Store:
             self._give_up(connection, error)
             raise
         return connection
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            if self.path is not None:
-                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return self._connect()
-        except (OSError, sqlite3.OperationalError) as error:
-            if self.damaged is not None:
-                raise
-            raise StateUnavailable(
-                f"the state file {self.path} cannot be used ({error}): see that its folder may be written by this "
-                "account, that its disk has room, and that no other process holds it"
-            ) from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

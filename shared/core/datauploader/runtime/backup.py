@@ -53,7 +53,7 @@ class BackupManifest(BaseModel):
     members: list[Member] = []
 
 
-def read_log(bus: Bus, take: Callable[[Event[EventData]], None], *, most: int | None = None) -> int:
+def read_log(bus: Bus, take: Callable[[Event[EventData]], object], *, most: int | None = None) -> int:
     """Go through the event log from its beginning to where it ended when that began; return how many events that were.
 
     Raises:
@@ -111,7 +111,8 @@ def make(archive: Path, states: Path, files: Sequence[Path], bus: Bus | None) ->
                     inside = PurePosixPath(path.name) / one.relative_to(path).as_posix() if path.is_dir() else path.name
                     _add(tar, manifest, f"{FILES}/{inside}", one)
             if bus is not None:
-                manifest.events = _write_log(bus, Path(folder) / LOG)
+                with gzip.open(Path(folder) / LOG, "wb", compresslevel=6) as file:
+                    manifest.events = read_log(bus, lambda event: file.write(encode(event) + b"\n"))
                 _add(tar, manifest, LOG, Path(folder) / LOG)
             _add_bytes(tar, MANIFEST, manifest.model_dump_json(indent=1).encode())
         if archive.exists():
@@ -201,15 +202,6 @@ def _tar(path: Path) -> tarfile.TarFile:
     file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # it holds secrets
     os.close(file)
     return tarfile.open(path, "w:")
-
-
-def _write_log(bus: Bus, path: Path) -> int:
-    with gzip.open(path, "wb", compresslevel=6) as file:
-
-        def keep(event: Event[EventData]) -> None:
-            file.write(encode(event) + b"\n")
-
-        return read_log(bus, keep)
 
 
 def _add(tar: tarfile.TarFile, manifest: BackupManifest, name: str, path: Path) -> None:

@@ -89,10 +89,14 @@ class Runtime:
     def stop(self, within_s: float = STOP_S) -> None:
         """Stop all services at once, then their connections; never longer than `within_s`."""
         end = time.monotonic() + within_s
-        stoppers = [
-            threading.Thread(target=_stop_service, args=(service, within_s * 0.7), daemon=True)
-            for service in self.services
-        ]
+
+        def stop_service(service: Service) -> None:
+            try:
+                service.stop(within_s * 0.7)
+            except Exception:  # the shutdown path: the others must stop as well
+                log.exception("service_did_not_stop", stopping=service.name)
+
+        stoppers = [threading.Thread(target=stop_service, args=(service,), daemon=True) for service in self.services]
         for stopper in stoppers:
             stopper.start()
         for stopper in stoppers:
@@ -107,13 +111,6 @@ class Runtime:
     def _unlock(self) -> None:
         for lock in self._locks:
             lock.release()
-
-
-def _stop_service(service: Service, deadline_s: float) -> None:
-    try:
-        service.stop(deadline_s)
-    except Exception:  # the shutdown path: the others must stop as well
-        log.exception("service_did_not_stop", stopping=service.name)
 
 
 def bus_name(service: str, settings: Settings) -> str:

@@ -23,8 +23,22 @@ class Environment(EnvSettingsSource):
     def _load_env_vars(self) -> Mapping[str, str | None]:
         plain = dict(super()._load_env_vars())
         for variable in tuple(plain):
-            if name := secret_of(variable, str(self.env_prefix), self.settings_cls):
-                _put(plain, name, variable)
+            name = secret_of(variable, str(self.env_prefix), self.settings_cls)
+            if not name:
+                continue
+            path = plain.pop(variable)
+            if not path:
+                continue
+            if plain.get(name):
+                raise ConfigurationError(f"{name.upper()} and {variable.upper()} are both set; keep one of them")
+            try:
+                plain[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                raise ConfigurationError(f"{variable.upper()} names {path}, which is not UTF-8 text") from None
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{variable.upper()} names {path}, which cannot be read: {error.strerror}"
+                ) from error
         return plain
 
 
@@ -50,18 +64,3 @@ def _is_secret(kind: Any, parts: list[str]) -> bool:
     if len(parts) == 1:
         return SecretStr in choices
     return any(_is_secret(one, parts[1:]) for one in choices if isinstance(one, type) and issubclass(one, BaseModel))
-
-
-def _put(environment: dict[str, str | None], name: str, variable: str) -> None:
-    """Put what a file says under the name of the setting, in place of the variable that names the file."""
-    path = environment.pop(variable)
-    if not path:
-        return
-    if environment.get(name):
-        raise ConfigurationError(f"{name.upper()} and {variable.upper()} are both set; keep one of them")
-    try:
-        environment[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{variable.upper()} names {path}, which is not UTF-8 text") from None
-    except OSError as error:
-        raise ConfigurationError(f"{variable.upper()} names {path}, which cannot be read: {error.strerror}") from error

@@ -247,9 +247,18 @@ class MemoryBus(Bus):
         if ownership is not None:
             ownership.held()
 
+        def deliver(message: _Message) -> None:
+            attempt, failures, delays = message.attempt, message.failures, self.broker.retry_delays_s
+            verdict = handle(message.body, handler, attempt=attempt, failures=failures, delays=delays)
+            if verdict.what == "park":
+                self.broker.park(queue.name, message, verdict.reason)
+            elif verdict.what == "again":
+                again = replace(message, attempt=attempt + 1, failures=verdict.failures)
+                self.broker.put_later(queue.name, again, verdict.delay_s)
+
         def take() -> Callable[[], None] | None:
             message = self.broker.take_message(queue.name)
-            return None if message is None else lambda: self._deliver(queue.name, message, handler)
+            return None if message is None else partial(deliver, message)
 
         self.broker.count_consumer(queue.name, 1)
         gone = partial(self.broker.count_consumer, queue.name, -1)
@@ -368,16 +377,6 @@ class MemoryBus(Bus):
     def _keep(self, consumer: Consumer) -> Consumer:
         self._consumers.append(consumer)
         return consumer
-
-    def _deliver(self, queue: str, message: _Message, handler: Handler) -> None:
-        verdict = handle(
-            message.body, handler, attempt=message.attempt, failures=message.failures, delays=self.broker.retry_delays_s
-        )
-        if verdict.what == "park":
-            self.broker.park(queue, message, verdict.reason)
-        elif verdict.what == "again":
-            again = replace(message, attempt=message.attempt + 1, failures=verdict.failures)
-            self.broker.put_later(queue, again, verdict.delay_s)
 
 
 class _Answering:

@@ -91,16 +91,17 @@ class QueueSource:
             check=from_queue(self._queue, received.came, self._speakers, self._retry_queues),
             sender=_sender(received),
         )
-        return lambda: self._settle(received, verdict, attempt)
 
-    def _settle(self, received: Received, verdict: Settlement, attempt: int) -> Awaitable[None] | None:
-        if not received.channel.is_open:
-            log.info("late_settlement_dropped", queue=self._queue.name, verdict=verdict.what)
-            return None
-        if verdict.what == "done":
-            received.channel.ack(received.tag)
-            return None
-        return self._move(received, verdict, attempt)
+        def settle() -> Awaitable[None] | None:
+            if not received.channel.is_open:
+                log.info("late_settlement_dropped", queue=self._queue.name, verdict=verdict.what)
+                return None
+            if verdict.what == "done":
+                received.channel.ack(received.tag)
+                return None
+            return self._move(received, verdict, attempt)
+
+        return settle
 
     async def _move(self, received: Received, verdict: Settlement, attempt: int) -> None:
         """Publish a message to where it goes next, and acknowledge it when it is there."""

@@ -188,11 +188,16 @@ def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, r
         deliveries = count(properties, "x-delivery-count")
         crashed = f"delivered {deliveries} times or more without a verdict: its consumer crashed"
         reason = str(headers.get("x-reason", crashed))
+    try:
+        parked_at = datetime.fromisoformat(str(headers["x-parked-at"]))
+    except (KeyError, ValueError):  # the broker has parked it by itself
+        died = (headers.get("x-death") or [{}])[0].get("time")
+        parked_at = died.replace(tzinfo=UTC) if isinstance(died, datetime) else datetime.now(UTC)
     message = ParkedMessage(
         id=event_id,
         queue=how.key if queue.name == ASTRAY else queue.name,
         reason=problem or reason,
-        time=_time(headers),
+        time=parked_at,
         body=body,
         trace_id=trace_id,
         attempts=count(properties, "x-attempts"),
@@ -220,13 +225,3 @@ def _other_topic(headers: dict[str, Any], body: bytes) -> str:
     except ContractError as error:
         return str(error)
     return "" if key == keys[0] else f"it says {key!r}, but its sender was only allowed to say {keys[0]!r}"
-
-
-def _time(headers: dict[str, Any]) -> datetime:
-    """Read when it was parked: our own header, or the broker's where it parked the message by itself."""
-    try:
-        return datetime.fromisoformat(str(headers["x-parked-at"]))
-    except (KeyError, ValueError):
-        deaths = headers.get("x-death") or [{}]
-        died = deaths[0].get("time")
-        return died.replace(tzinfo=UTC) if isinstance(died, datetime) else datetime.now(UTC)

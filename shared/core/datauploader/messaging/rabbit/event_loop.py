@@ -23,13 +23,21 @@ class _Loop(asyncio.SelectorEventLoop):
         """Look a host up in a daemon thread."""
         found: asyncio.Future[Any] = self.create_future()
 
+        def settle(result: Any) -> None:
+            if found.done():
+                return
+            if isinstance(result, BaseException):
+                found.set_exception(result)
+            else:
+                found.set_result(result)
+
         def look_up() -> None:
             try:
                 result: Any = socket.getaddrinfo(host, port, **hints)
             except OSError as error:
                 result = error
             if not self.is_closed():
-                self.call_soon_threadsafe(_settle, found, result)
+                self.call_soon_threadsafe(settle, result)
 
         threading.Thread(target=look_up, name="broker-address", daemon=True).start()
         return await found
@@ -86,8 +94,15 @@ class EventLoopThread:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        async def cancel_all() -> None:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # pika closes the sockets that were given up in the loop's next round
+
         self._loop.run_forever()
-        self._loop.run_until_complete(_cancel_all())
+        self._loop.run_until_complete(cancel_all())
         self._loop.close()
 
     def _unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -102,20 +117,3 @@ class EventLoopThread:
         dropped = [drop(error) for drop in self._on_unexpected]
         if any(dropped):
             log.error("broker_connection_failed", exc_info=error)
-
-
-async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0)  # pika closes the sockets that were given up in the loop's next round
-
-
-def _settle(future: "asyncio.Future[Any]", result: Any) -> None:
-    if future.done():
-        return
-    if isinstance(result, BaseException):
-        future.set_exception(result)
-    else:
-        future.set_result(result)

@@ -145,7 +145,14 @@ class Publisher:
                 await self._stir.wait()
                 self._stir.clear()
         except MessagingError as error:
-            if self._give_up(error):
+            lost = list(self._outstanding.values())
+            self._outstanding.clear()
+            forbidden: list[Outgoing] = []
+            if isinstance(error, ChannelRefused) and error.code == FORBIDDEN:  # one topic, no fault of the others
+                forbidden = [message for message in lost if f"'{message.key}'" in str(error)]
+                self._fail(forbidden, BrokerRefused(f"{error}; the broker's permissions do not let this user say that"))
+            self._fail(lost, _unknown(error))
+            if forbidden:
                 raise BrokerUnreachable("publishing begins anew after a topic that the broker forbids") from error
             raise
 
@@ -229,20 +236,6 @@ class Publisher:
         for message in self._outstanding.values():
             if message.key == method.routing_key and message.properties.message_id == properties.message_id:
                 message.returned = message.returned or str(method.reply_text)
-
-    def _give_up(self, error: MessagingError) -> bool:
-        """Fail all that is unconfirmed; return whether the broker forbids one topic, which is no fault of the others.
-
-        The one whose topic it is learns that.
-        """
-        lost = list(self._outstanding.values())
-        self._outstanding.clear()
-        forbidden: list[Outgoing] = []
-        if isinstance(error, ChannelRefused) and error.code == FORBIDDEN:
-            forbidden = [message for message in lost if f"'{message.key}'" in str(error)]
-            self._fail(forbidden, BrokerRefused(f"{error}; the broker's permissions do not let this user say that"))
-        self._fail(lost, _unknown(error))
-        return bool(forbidden)
 
     def _fail(self, messages: Iterable[Outgoing], error: MessagingError) -> None:
         for message in messages:

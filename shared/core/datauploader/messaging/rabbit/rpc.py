@@ -94,7 +94,13 @@ class RpcClient:
         pending = _Pending(
             question, answer, question_key(service, station), asked_queue(service, station), Future(), timeout_s
         )
-        if not self._event_loop.call(self._ask_soon, pending):
+
+        def begin() -> None:
+            if self._task is None:
+                self._task = self._event_loop.start(keep(self._listen, self._note, self._tuning))
+            self._event_loop.start(self._ask(pending))
+
+        if not self._event_loop.call(begin):
             pending.fail(NoAnswer("the bus is closed"))
         return pending.future
 
@@ -105,11 +111,6 @@ class RpcClient:
             await asyncio.gather(self._task, return_exceptions=True)
         for pending in list(self._pending.values()):
             pending.fail(NoAnswer("the bus was closed before the answer came"))
-
-    def _ask_soon(self, pending: _Pending[Any]) -> None:
-        if self._task is None:
-            self._task = self._event_loop.start(keep(self._listen, self._note, self._tuning))
-        self._event_loop.start(self._ask(pending))
 
     async def _ask(self, pending: _Pending[Any]) -> None:
         ident = str(uuid.uuid4())
@@ -152,7 +153,14 @@ class RpcClient:
     async def _listen(self) -> None:
         await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
         me = self._speakers.who(self._user)
-        channel = await (self._free_queue(me.station) if me.station is not None else self._own_queue(me.answers))
+        if me.station is not None:
+            channel = await self._free_queue(me.station)
+        else:  # a new name: the broker may hold the last one for a connection that it believes alive
+            channel = await self._connection.channel()
+            self._queue = f"{me.answers}{secrets.token_hex(8)}"
+            await channel.declare_queue(self._queue, exclusive=True, auto_delete=True)
+            await channel.bind(self._queue, ANSWERS, self._queue)
+            await channel.consume(self._queue, self._answered, self._queue, auto_ack=True)
         try:
             self._listening.set()
             self._problem = None
@@ -160,15 +168,6 @@ class RpcClient:
         finally:
             self._listening.clear()
             channel.close()
-
-    async def _own_queue(self, prefix: str) -> Channel:
-        """Make a queue of a new name: the broker may hold the last one for a connection that it believes alive."""
-        channel = await self._connection.channel()
-        self._queue = f"{prefix}{secrets.token_hex(8)}"
-        await channel.declare_queue(self._queue, exclusive=True, auto_delete=True)
-        await channel.bind(self._queue, ANSWERS, self._queue)
-        await channel.consume(self._queue, self._answered, self._queue, auto_ack=True)
-        return channel
 
     async def _free_queue(self, station: Station) -> Channel:
         """Take the first of the station's queues that no other process reads.
@@ -244,8 +243,28 @@ class RpcServerSource:
         if reason := self._forged(received):
             log.warning("question_ignored", queue=self._queue, key=received.came.key[:200], reason=reason)
             return lambda: received.channel.ack(received.tag)
-        answer = json.dumps(self._answer(received)).encode()
-        return lambda: self._reply(received, answer)
+        try:
+            found = self._answerer(_read_question(received), received.came.key)
+            answer: dict[str, object] = {"ok": found.model_dump(mode="json")}
+        except QuestionRefused as refusal:
+            answer = {"error": {"code": refusal.code, "message": str(refusal)}}
+        except Exception:  # the dispatch boundary: whatever an answerer raises is an answer
+            log.exception("question_failed", question=received.properties.type)
+            service = self._queue.split(".")[0]
+            answer = {"error": {"code": "internal", "message": f"{service} could not answer; its log says why"}}
+        body = json.dumps(answer).encode()
+
+        def reply() -> None:
+            properties = BasicProperties(
+                content_type="application/json",
+                correlation_id=received.properties.correlation_id,
+                user_id=self._user,
+                delivery_mode=DeliveryMode.Transient,
+            )
+            self._publisher.send(Outgoing(ANSWERS, received.properties.reply_to, body, properties, lossy=True))
+            received.channel.ack(received.tag)
+
+        return reply
 
     def _forged(self, received: Received) -> str:
         came, reply_to = received.came, received.properties.reply_to or ""
@@ -256,26 +275,6 @@ class RpcServerSource:
         if not reply_to.startswith(self._speakers.who(came.user).answers):
             return f"{came.user} wants the answer sent to somebody else"
         return ""
-
-    def _answer(self, received: Received) -> dict[str, object]:
-        try:
-            return {"ok": self._answerer(_read_question(received), received.came.key).model_dump(mode="json")}
-        except QuestionRefused as refusal:
-            return {"error": {"code": refusal.code, "message": str(refusal)}}
-        except Exception:  # the dispatch boundary: whatever an answerer raises is an answer
-            log.exception("question_failed", question=received.properties.type)
-            service = self._queue.split(".")[0]
-            return {"error": {"code": "internal", "message": f"{service} could not answer; its log says why"}}
-
-    def _reply(self, received: Received, answer: bytes) -> None:
-        properties = BasicProperties(
-            content_type="application/json",
-            correlation_id=received.properties.correlation_id,
-            user_id=self._user,
-            delivery_mode=DeliveryMode.Transient,
-        )
-        self._publisher.send(Outgoing(ANSWERS, received.properties.reply_to, answer, properties, lossy=True))
-        received.channel.ack(received.tag)
 
 
 def _read_question(received: Received) -> Question:

@@ -97,8 +97,9 @@ class StreamSource:
             async with asyncio.timeout(_LONGEST_S):
                 while True:
                     # what is slow to come is no empty log; where the broker counts no entries, silence decides
-                    came = await _within(heard, _QUIET_S if end else _FIRST_S)
-                    if not came and (end or not (await channel.count(LOG))[0]):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(heard.wait(), _QUIET_S if end else _FIRST_S)
+                    if not heard.is_set() and (end or not (await channel.count(LOG))[0]):
                         break
                     heard.clear()
         except TimeoutError:
@@ -107,12 +108,6 @@ class StreamSource:
         finally:
             channel.close()
         return end
-
-
-async def _within(heard: asyncio.Event, seconds: float) -> bool:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(heard.wait(), seconds)
-    return heard.is_set()
 
 
 def _offset(properties: BasicProperties) -> int:

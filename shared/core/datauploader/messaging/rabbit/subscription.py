@@ -67,8 +67,13 @@ class HandlerThreads:
         """Start the threads."""
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._count = count
+
+        def work() -> None:
+            while (job := self._jobs.get()) is not None:
+                job()
+
         for number in range(count):
-            WorkerThread(self._run, name=f"{name}.{number}").start()
+            WorkerThread(work, name=f"{name}.{number}").start()
 
     def submit(self, job: Callable[[], None]) -> None:
         """Have a thread do this when those before it are begun; the job deals with its own exceptions."""
@@ -78,10 +83,6 @@ class HandlerThreads:
         """Let the threads end when they have done what was submitted; do not wait for them."""
         for _ in range(self._count):
             self._jobs.put(None)
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
 
 
 class Subscription:

@@ -29,7 +29,17 @@ class ParameterValidator:
     def validate_parameter(self, found: object) -> Parameter | None:
         """Return the parameter as it may travel; None where it is none, which `problems` then says."""
         try:
-            one = found if isinstance(found, Parameter) else _made(found)
+            match found:
+                case Parameter():
+                    one = found
+                case (name, value):
+                    one = Parameter.model_validate({"name": name, "value": value})
+                case (name, value, units):
+                    one = Parameter.model_validate({"name": name, "value": value, "units": units})
+                case _:
+                    kind = type(found).__name__
+                    self._wrong.append(f"a reader yields parameters, not something of type {kind}")
+                    return None
         except ValidationError as error:
             self._wrong.append(why_not(error))
             return None
@@ -61,12 +71,3 @@ def why_not(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     where = str(problem["loc"][-1]) if problem["loc"] else ""
     return _ROOM.get(where) or problem["msg"].removeprefix("Value error, ")
-
-
-def _made(found: object) -> Parameter:
-    match found:
-        case (name, value):
-            return Parameter.model_validate({"name": name, "value": value})
-        case (name, value, units):
-            return Parameter.model_validate({"name": name, "value": value, "units": units})
-    raise ValueError(f"a reader yields parameters, not something of type {type(found).__name__}")
