@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,7 +17,7 @@ import structlog
 from datauploader.contracts import AuditReported, AuditRequested, Event
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import escape, unescape
-from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
+from datauploader.contracts.questions import Datafiles, ListDatafiles
 from datauploader.contracts.uploads import manifest_entry
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.port import Bus
@@ -103,9 +103,13 @@ class Auditor:
             return False
         request = audit.request.data
         with structlog.contextvars.bound_contextvars(upload_id=request.upload_id, audit=request.audit):
-            if self._is_moving(request):
-                self._postpone(request, now + 1.0, audit.trouble, tried=False)
-                return False
+            if request.manifest_sha256 is not None:
+                with self._store.reading() as db:
+                    waiting = JobTable(db).has_files_waiting(request.upload_id)
+                # a mover holds its lock while it reads, not the reverse
+                if waiting or request.upload_id in self._moving():  # the storage would be looked at meanwhile
+                    self._postpone(request, now + 1.0, audit.trouble, tried=False)
+                    return False
             try:
                 self._audit(audit)
             except (TransferError, MessagingError) as error:
@@ -116,17 +120,19 @@ class Auditor:
                 self._say(audit.request, AuditReported(**_named(request), trouble=str(error)[:2000]), ())
         return True
 
-    def _is_moving(self, request: AuditRequested) -> bool:
-        """Tell whether the storage would be looked at while files of the manifest are being sent again."""
-        if request.manifest_sha256 is None:
-            return False
-        with self._store.reading() as db:
-            waiting = JobTable(db).has_files_waiting(request.upload_id)
-        return waiting or request.upload_id in self._moving()  # a mover holds its lock while it reads, not the reverse
-
     def _audit(self, audit: PendingAudit) -> None:
         request, began = audit.request.data, time.monotonic()
         remote, location = request.destination.remote, request.destination.location
+
+        def hash_objects(objects: Sequence[tuple[str, int]]) -> Sequence[Stored | None]:
+            named = [(f"{location}/{name}", size) for name, size in objects]
+            return self._mover.hash_all(remote, named, ("sha256", "md5"))
+
+        def find_ours(names: Sequence[str]) -> set[str]:
+            by_object = {object_path(location, escape(os.fsencode(name))): name for name in names}
+            with self._store.reading() as db:
+                return {by_object[name] for name in ObjectOwners(db).written_objects(remote, by_object)}
+
         with Comparison() as compared:
             looked = datetime.now(UTC)
             manifest = self._expect(compared, audit.request)
@@ -135,8 +141,8 @@ class Auditor:
             compared.add_found(self._mover.list_objects(remote, location, hashing=hashing, by_folder=files > BY_FOLDER))
             compared.find_differences(
                 sizes=lambda names: self._mover.find_sizes(remote, [f"{location}/{name}" for name in names]),
-                hashes=(lambda objects: self._hash(remote, location, objects)) if request.read else None,
-                ours=lambda names: self._ours(remote, location, names),
+                hashes=hash_objects if request.read else None,
+                ours=find_ours,
             )
             report = AuditReported(
                 **_named(request) | {"looked": looked}, manifest_sha256=manifest, files=files,
@@ -162,9 +168,13 @@ class Auditor:
         while True:
             question = ListDatafiles(upload_id=wanted.upload_id, after=after)
             page = self._bus.ask(question, Datafiles, station=request.station, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+            expected = []
             for item in page.items:
-                digest.update(manifest_entry(item.stored.file.raw, item.stored.file.sha256))
-            compared.add_wanted(_wanted(page.items, location))
+                file = item.stored.file
+                digest.update(manifest_entry(file.raw, file.sha256))
+                name = os.fsdecode(unescape(item.stored.object.removeprefix(location)))
+                expected.append(ExpectedObject(name, file.size, file.digests))
+            compared.add_wanted(expected)
             files, after = files + len(page.items), page.next
             if not after:
                 break
@@ -180,16 +190,6 @@ class Auditor:
                 "manifest, so the storage cannot be compared with that list."
             )
         return found
-
-    def _hash(self, remote: str, location: str, objects: Sequence[tuple[str, int]]) -> Sequence[Stored | None]:
-        return self._mover.hash_all(
-            remote, [(f"{location}/{name}", size) for name, size in objects], ("sha256", "md5")
-        )  # fmt: skip
-
-    def _ours(self, remote: str, location: str, names: Sequence[str]) -> set[str]:
-        by_object = {object_path(location, escape(os.fsencode(name))): name for name in names}
-        with self._store.reading() as db:
-            return {by_object[name] for name in ObjectOwners(db).written_objects(remote, by_object)}
 
     def _later(self, audit: PendingAudit, error: Exception) -> None:
         """Try again by and by; what keeps it from being done is told once."""
@@ -231,11 +231,3 @@ def _named(request: AuditRequested) -> dict[str, object]:
         "upload_id": request.upload_id, "audit": request.audit, "looked": datetime.now(UTC),
         "accepted": request.accept, "requested_by": request.requested_by,
     }  # fmt: skip
-
-
-def _wanted(items: Iterable[KnownDatafile], location: str) -> Iterator[ExpectedObject]:
-    for item in items:
-        file = item.stored.file
-        yield ExpectedObject(
-            os.fsdecode(unescape(item.stored.object.removeprefix(location))), file.size, file.digests
-        )  # fmt: skip

@@ -119,25 +119,28 @@ class Comparison:
         )
         if hashes is not None:
             self._read(hashes)
-        self._sort_out(ours)
+        query = "SELECT DISTINCT name FROM found WHERE name NOT IN (SELECT name FROM wanted)"
+        for chunk in _chunks(self._db.execute(query), _CHUNK):  # objects that nobody wants: whose is each?
+            unwanted = {bytes(row[0]): _text(bytes(row[0])) for row in chunk}
+            written = ours(list(unwanted.values()))
+            for name, text in unwanted.items():
+                self._add("leftover" if is_leftover(text) else "ours" if text in written else "foreign", [name])
 
     def differences(self) -> tuple[Difference, ...]:
         """Return what differs, what matters most first."""
         found = []
         for kind, files in self._db.execute("SELECT kind, count(*) FROM differing GROUP BY kind").fetchall():
-            found.append(Difference(kind=kind, files=files, first=self._first(kind)))
+            query = "SELECT name FROM differing WHERE kind = ? ORDER BY name LIMIT ?"
+            names = [escape(bytes(row[0])) for row in self._db.execute(query, (kind, MOST_NAMED))]
+            longest = _LONGEST // max(1, len(names))
+            first = tuple(name if len(name.encode()) <= longest else f"{name[: longest // 4]}…" for name in names)
+            found.append(Difference(kind=kind, files=files, first=first))
         return tuple(sorted(found, key=lambda one: (not one.blocks, one.kind)))
 
     def lacking(self) -> Iterator[bytes]:
         """Yield the names of wanted files that do not lie there as they were verified."""
         query = "SELECT DISTINCT name FROM differing WHERE kind IN ('missing', 'cut', 'altered')"
         return (bytes(row[0]) for row in self._db.execute(query))
-
-    def _first(self, kind: str) -> tuple[str, ...]:
-        query = "SELECT name FROM differing WHERE kind = ? ORDER BY name LIMIT ?"
-        names = [escape(bytes(row[0])) for row in self._db.execute(query, (kind, MOST_NAMED))]
-        longest = _LONGEST // max(1, len(names))
-        return tuple(name if len(name.encode()) <= longest else f"{name[: longest // 4]}…" for name in names)
 
     def _note(self, kind: str, query: str) -> None:
         self._db.execute(f"INSERT OR IGNORE INTO differing SELECT '{kind}', name FROM ({query})")  # noqa: S608 - words of ours
@@ -153,11 +156,9 @@ class Comparison:
         for chunk in _chunks(missing, _CHUNK):
             found = sizes([_text(name) for name in chunk])
             given += [name for name, size in zip(chunk, found, strict=True) if size is not None]
-        if given:
-            self._pair(given)
-
-    def _pair(self, given: Sequence[bytes]) -> None:
-        """Take objects that nobody wants for names that the storage answers to; what has none is another's."""
+        if not given:
+            return
+        # objects that nobody wants are taken for names that the storage answers to; a name without one is another's
         spellings = {_shown(name): name for name in given} | {place(_text(name)): name for name in given}
         query = "SELECT rowid, name FROM found WHERE name NOT IN (SELECT name FROM wanted)"
         taken: dict[bytes, tuple[int, bool]] = {}
@@ -184,16 +185,6 @@ class Comparison:
                     self._add("missing", [name])
                 elif known.get(stored.algorithm) != stored.digest:
                     self._add("altered", [name])
-
-    def _sort_out(self, ours: Ours) -> None:
-        """Say of each object that nobody wants whose it is."""
-        query = "SELECT DISTINCT name FROM found WHERE name NOT IN (SELECT name FROM wanted)"
-        for chunk in _chunks(self._db.execute(query), _CHUNK):
-            names = [bytes(row[0]) for row in chunk]
-            written = ours([_text(name) for name in names])
-            for name in names:
-                text = _text(name)
-                self._add("leftover" if is_leftover(text) else "ours" if text in written else "foreign", [name])
 
 
 def _chunks(items: Iterable[T], most: int) -> Iterator[list[T]]:

@@ -163,7 +163,12 @@ class MemoryMover:
                 for left in leftovers(whole.rpartition("/")[2], names):
                     del storage.objects[f"{folder}/{left}"]
             content = storage.objects.pop(name, None)
-            if content is not None and target not in storage.objects and ours & _digests(content):
+            if content is None or target in storage.objects:
+                continue
+            if any(
+                hashlib.new(kind, content, usedforsecurity=False).hexdigest() in ours
+                for kind in ("sha256", "md5", "sha1")
+            ):
                 storage.objects[target] = content
 
     def probe_remote(self, remote: str) -> RemoteHealth:
@@ -207,10 +212,6 @@ class MemoryMover:
                 outcome = _sent(storage, target, item)
             lost = outcome.state in (State.SOURCE_GONE, State.SOURCE_CHANGED)
             return _look(storage, target, item, outcome) if lost else outcome
-
-
-def _digests(content: bytes) -> set[str]:
-    return {hashlib.new(kind, content, usedforsecurity=False).hexdigest() for kind in ("sha256", "md5", "sha1")}
 
 
 def _look(storage: MemoryStorage, target: str, item: Item, outcome: Outcome) -> Outcome:

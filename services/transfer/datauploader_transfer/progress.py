@@ -47,14 +47,13 @@ class ProgressReporter:
 
     def _run(self) -> None:
         while not self._end.wait(INTERVAL_S):
-            with self._store.reading() as db:
-                backlog = JobTable(db).backlog()
-            self._progress(backlog)
-            self._waiting = sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values())
+            self._report()
             self._heartbeat.tick()
 
-    def _progress(self, backlog: dict[str, tuple[int, str]]) -> None:
+    def _report(self) -> None:
         """Tell about each upload that moves or waits, and once more when it has just ended."""
+        with self._store.reading() as db:
+            backlog = JobTable(db).backlog()
         moved, now = self._worker.moved_bytes(), time.monotonic()
         moving = self._worker.moving()
         active = set(backlog) | set(moving)
@@ -74,6 +73,7 @@ class ProgressReporter:
             )
             self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
         self._active = active
+        self._waiting = sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values())
 
     def _troubles(self) -> Iterator[str]:
         yield from (claim.problem for claim in self._claims)

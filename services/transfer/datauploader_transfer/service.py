@@ -120,19 +120,16 @@ class TransferService:
         try:
             match question:
                 case HashStored():
-                    return self._hash(question)
+                    target = os.fsdecode(unescape(question.object))
+                    found = self._mover.hash_stored(question.remote, target, question.algorithms)
+                    if found is None:
+                        return StoredHash(found=False)
+                    return StoredHash(found=True, digests={found.algorithm: found.digest}, size=found.size or 0)
                 case LookAtDestination():
                     return self._look(question)
         except TransferError as error:
             raise QuestionRefused("unavailable", str(error)) from error
         raise QuestionRefused("unknown-question", f"transfer cannot answer {question.name}")
-
-    def _hash(self, question: HashStored) -> StoredHash:
-        target = os.fsdecode(unescape(question.object))
-        found = self._mover.hash_stored(question.remote, target, question.algorithms)
-        if found is None:
-            return StoredHash(found=False)
-        return StoredHash(found=True, digests={found.algorithm: found.digest}, size=found.size or 0)
 
     def _look(self, question: LookAtDestination) -> DestinationContent:
         found = self._mover.count_contents(

@@ -7,18 +7,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
 from datauploader.contracts import (
     Destination,
-    Event,
-    EventData,
     FailedFile,
     FileFailed,
-    FileVersion,
     Station,
     StoredFile,
     decode,
@@ -148,7 +144,7 @@ class TransferWorker:
         with self._change:
             while not self._cancel.is_set():
                 now = time.time()
-                self._put_right(now)
+                self._cap_waits(now)
                 with self._store.reading() as db:
                     table = JobTable(db)
                     waiting, later = table.movable_uploads(now), table.next_job_due(now)
@@ -160,7 +156,7 @@ class TransferWorker:
                 self._change.wait(max(0.05, min([*times, now + 30.0]) - now))
         return None
 
-    def _put_right(self, now: float) -> None:
+    def _cap_waits(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
         latest = now + self._longest_s
         self.breaker.cap_pauses(latest)
@@ -257,10 +253,12 @@ class TransferWorker:
     def _source_answers(self, upload: UploadRoute, items: Sequence[Item]) -> bool:
         """Find out whether the drive of an upload hangs, before this thread does."""
         try:
-            self._hang_guard.call_with_deadline(upload.root, lambda: _is_there(items[0].source))
+            self._hang_guard.call_with_deadline(upload.root, lambda: nofollow.look(os.fsencode(items[0].source)))
         except DriveTimeout:
             log.warning("source_drive_timeout", root=os.fsdecode(upload.root))
             return False
+        except OSError:
+            pass  # the outcome of the file tells more
         return True
 
     def _items(self, attempt: BatchAttempt) -> tuple[list[Item], list[Outcome]]:
@@ -308,14 +306,24 @@ class TransferWorker:
                     if job.file.key not in attempt.begun:
                         versions = [(name, job.file.digests.values())]
                         owners.note_versions(upload.remote, upload.upload_id, versions, wrote=False)
-                    fact = _stored(job.file, name, outcome)
+                    verified = outcome.state is State.VERIFIED
+                    fact = StoredFile(
+                        file=job.file,
+                        object=name,
+                        state="verified" if verified else "unverified",
+                        method=(outcome.method or "verified") if verified else "not verified",
+                    )
                     if table.mark_stored(upload.upload_id, fact):
                         stored.append(fact)
                 elif outcome.state is State.STOPPED or (outcome.untried and others):
                     self._put_back(upload, [job])
                 else:
                     failed += self._fail(db, attempt, job, outcome, now, takes_others=others)
-            self._say(db, attempt.cause, upload, stored, failed)
+            destination = Destination(remote=upload.remote, location=upload.location)
+            for receipt, identity in receipts.of_stored(upload.upload_id, destination, stored):
+                Outbox.put(db, attempt.cause.follow(receipt, service="transfer", id=identity))
+            for failure in split(failed, lambda some: FileFailed(upload_id=upload.upload_id, files=some)):
+                Outbox.put(db, attempt.cause.follow(failure, service="transfer"))
         crash_point("transfer.settled")
         self._outbox.wake()
 
@@ -355,40 +363,8 @@ class TransferWorker:
         )
         return [attempt.describe_failure(db, job, outcome, final=due is None)]
 
-    def _say(
-        self,
-        db: sqlite3.Connection,
-        cause: Event[EventData],
-        upload: UploadRoute,
-        stored: Sequence[StoredFile],
-        failed: Sequence[FailedFile],
-    ) -> None:
-        destination = Destination(remote=upload.remote, location=upload.location)
-        for receipt, identity in receipts.of_stored(upload.upload_id, destination, stored):
-            Outbox.put(db, cause.follow(receipt, service="transfer", id=identity))
-        for failure in split(failed, lambda some: FileFailed(upload_id=upload.upload_id, files=some)):
-            Outbox.put(db, cause.follow(failure, service="transfer"))
-
     def _put_back(self, upload: UploadRoute, jobs: Sequence[Job]) -> None:
         """Let jobs wait again; what an attempt at them has left is put in order before the next."""
         with self._store.transaction() as db:
             JobTable(db).requeue_jobs(upload.upload_id, [job.file for job in jobs])
             InterruptedWrites(db).note_cut(upload.remote, [mover_target(upload.location, job.file.raw) for job in jobs])
-
-
-def _is_there(source: Path) -> bool:
-    try:
-        nofollow.look(os.fsencode(source))
-    except OSError:
-        return False
-    return True
-
-
-def _stored(file: FileVersion, name: str, outcome: Outcome) -> StoredFile:
-    verified = outcome.state is State.VERIFIED
-    return StoredFile(
-        file=file,
-        object=name,
-        state="verified" if verified else "unverified",
-        method=(outcome.method or "verified") if verified else "not verified",
-    )

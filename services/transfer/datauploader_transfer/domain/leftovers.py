@@ -34,12 +34,14 @@ def is_leftover(name: str) -> bool:
 
 def leftovers(name: str, listed: Iterable[str]) -> list[str]:
     """Return the names in a folder's listing under which rclone sends the file `name` before it renames it."""
-    return [other for other in listed if (found := _PARTIAL.fullmatch(other)) and _stands_for(found["stem"], name)]
-
-
-def _stands_for(stem: str, name: str) -> bool:
     size = len(name.encode(errors="surrogateescape"))
-    if size <= _LONG:
-        return stem == name
-    missing = size - len(stem.encode(errors="surrogateescape")) - _ADDED
-    return name.startswith(stem) and 0 <= missing < _LONGEST_CHARACTER
+    found = []
+    for other in listed:
+        if (partial := _PARTIAL.fullmatch(other)) is None:
+            continue
+        stem = partial["stem"]
+        missing = size - len(stem.encode(errors="surrogateescape")) - _ADDED
+        cut = size > _LONG and name.startswith(stem) and 0 <= missing < _LONGEST_CHARACTER
+        if cut or (size <= _LONG and stem == name):
+            found.append(other)
+    return found

@@ -76,24 +76,29 @@ def _parse(name: str, fields: Mapping[str, object]) -> RemoteDefinition:
     if not isinstance(kind, str) or not _WORD.fullmatch(kind):
         raise BadRemote(f"Remote {name} needs a `type`, one of rclone's backends such as webdav, s3 or sftp.")
     secrets = {key: SecretStr(value) for key, value in _options(name, fields.get("secrets", {})).items()}
-    return RemoteDefinition(
-        name=name,
-        type=kind,
-        base=_base(name, kind, fields.get("base", "")),
-        options=_options(name, fields.get("options", {})),
-        secrets=secrets,
-        read_back=_flag(name, fields.get("read_back", True)),
-        in_parallel=_count(name, fields.get("in_parallel")),
-        ca_file=_ca_file(name, kind, fields.get("ca_file")),
-    )
-
-
-def _base(name: str, kind: str, base: object) -> str:
+    base = fields.get("base", "")
     if not isinstance(base, str) or "\x00" in base or ".." in base.split("/"):
         raise BadRemote(f"Remote {name}: the base must be a path without '..'.")
     if kind == "local" and not (base.startswith("/") or re.match(r"[A-Za-z]:[\\/]", base)):
         raise BadRemote(f"Remote {name}: the base of a local remote must be an absolute path.")
-    return base
+    options = _options(name, fields.get("options", {}))
+    read_back, in_parallel = fields.get("read_back", True), fields.get("in_parallel")
+    if not isinstance(read_back, bool):
+        raise BadRemote(f"Remote {name}: read_back is true or false.")
+    if in_parallel is not None and (
+        not isinstance(in_parallel, int) or isinstance(in_parallel, bool) or in_parallel < 1
+    ):
+        raise BadRemote(f"Remote {name}: in_parallel is a whole number from 1.")
+    return RemoteDefinition(
+        name=name,
+        type=kind,
+        base=base,
+        options=options,
+        secrets=secrets,
+        read_back=read_back,
+        in_parallel=in_parallel,
+        ca_file=_ca_file(name, kind, fields.get("ca_file")),
+    )
 
 
 def _options(name: str, options: object) -> dict[str, str]:
@@ -119,15 +124,3 @@ def _ca_file(name: str, kind: str, path: object) -> Path | None:
     if not isinstance(path, str) or not Path(path).is_absolute():
         raise BadRemote(f"Remote {name}: ca_file must be an absolute path to a file of certificates (PEM).")
     return Path(path)
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise BadRemote(f"Remote {name}: read_back is true or false.")
-    return value
-
-
-def _count(name: str, value: object) -> int | None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise BadRemote(f"Remote {name}: in_parallel is a whole number from 1.")
-    return value

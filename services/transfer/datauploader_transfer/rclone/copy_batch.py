@@ -2,7 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
@@ -69,14 +70,26 @@ class CopyBatch:
 
     def run_batch(self) -> list[Outcome]:
         """Move everything and return one outcome for each item, in order."""
-        for i, fault in enumerate(self._faults()):
+        try:
+            faults: Sequence[Outcome | None] = self._hang_guard.call_with_deadline(
+                "source", lambda: [fault_of_source(item) for item in self._items]
+            )
+        except DriveTimeout:
+            faults = [outcomes.source_silent(item) for item in self._items]
+        for i, fault in enumerate(faults):
             self._settle(i, fault)
         self._drop_unproved()
         self._face_destination()
         for attempt in range(1, _ATTEMPTS + 1):
             self._send_and_prove(last=attempt == _ATTEMPTS)
         self._look_for_lost([i for i, outcome in self._settled.items() if outcome.state in _MOVED_AWAY])
-        return [self._told(i) for i in range(len(self._items))]
+        told = []
+        for i in range(len(self._items)):
+            outcome = replace(self._settled[i], unproved=i in self._unproved)
+            if i in self._left and outcome.state not in (State.VERIFIED, State.UNVERIFIED):
+                outcome = replace(outcome, digest=self._left[i].digest)  # it was left at its target
+            told.append(outcome)
+        return told
 
     def silence(self) -> str:
         """Say that the drive which holds the files has hung for a while, "" where it has not; itself it takes no time.
@@ -92,14 +105,6 @@ class CopyBatch:
             pass  # the outcome of the file tells more
         self._owed_since = None
         return ""
-
-    def _faults(self) -> Sequence[Outcome | None]:
-        try:
-            return self._hang_guard.call_with_deadline(
-                "source", lambda: [fault_of_source(item) for item in self._items]
-            )
-        except DriveTimeout:
-            return [outcomes.source_silent(item) for item in self._items]
 
     def _fault(self, item: Item) -> Outcome | None:
         try:
@@ -151,24 +156,21 @@ class CopyBatch:
         kinds = self._kinds([i for i, _ in compared])
         found = self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=True)
         for (i, size), stored in zip(compared, found, strict=True):
-            self._judge_one(i, size, stored)
+            item = self._items[i]
+            if isinstance(stored, ObjectFailure):
+                self._settle(i, outcomes.failed(item, stored.text))
+            elif stored is None:
+                self._settle(i, outcomes.conflict(item))
+            elif _equal(item, stored):
+                self._settle_proved(i, outcomes.verified(item, stored))
+            elif i in self._unproved or stored.digest in item.replaces or _is_beginning(item, size, stored):
+                self._replace.add(i)
+            else:
+                self._settle(i, outcomes.conflict(item, found=stored.digest))
 
     def _kinds(self, chosen: Sequence[int]) -> set[str]:
         """Return the hashes that we hold of every chosen item."""
         return set.intersection(*(set(self._items[i].digests) for i in chosen)) if chosen else set()
-
-    def _judge_one(self, i: int, size: int, stored: Stored | ObjectFailure | None) -> None:
-        item = self._items[i]
-        if isinstance(stored, ObjectFailure):
-            self._settle(i, outcomes.failed(item, stored.text))
-        elif stored is None:
-            self._settle(i, outcomes.conflict(item))
-        elif _equal(item, stored):
-            self._settle_proved(i, outcomes.verified(item, stored))
-        elif i in self._unproved or stored.digest in item.replaces or _is_beginning(item, size, stored):
-            self._replace.add(i)
-        else:
-            self._settle(i, outcomes.conflict(item, found=stored.digest))
 
     def _sent_as(self, i: int) -> Item:
         """Return the item with the target to which its bytes go first."""
@@ -187,53 +189,45 @@ class CopyBatch:
         crash_point("transfer.copied")
         for i, answer in answers.items():
             if "error" in answer:
-                self._settle(i, self._why_not_sent(i, str(answer["error"])))
+                item, error = self._items[i], str(answer["error"])
+                fault = self._fault(item) if error != NOTHING_READ else None
+                if fault and i in self._replace:
+                    self._removed(self._sent_as(i).target)
+                self._settle(i, fault or outcomes.failed(item, error))
         self._prove([i for i, answer in answers.items() if "error" not in answer], group, last=last)
 
     def _send(self, chosen: Sequence[int], group: str) -> dict[int, Answer]:
         """Have some files copied, each from what is held open of it; settle those that cannot be opened."""
         if self._detector.reason:
             return {i: {"error": self._detector.reason} for i in chosen}
-        sources = OpenSources(self._copies)
-        try:
+        items = [self._sent_as(i) for i in chosen]
+        copied = sum(item.size for item in items if item.as_is)
+        patience = HangGuard(_SOURCE_WITHIN_S + copied / _COPIED_PER_S) if copied else self._hang_guard
+        with closing(OpenSources(self._copies)) as sources:
+            try:
+                opened: Sequence[Item | Outcome] = patience.call_with_deadline(
+                    "source", lambda: [sources.open(item) for item in items]
+                )
+            except DriveTimeout:
+                opened = [outcomes.source_silent(item) for item in items]
             held: dict[int, Item] = {}
-            for i, found in zip(chosen, self._opened(chosen, sources), strict=True):
+            for i, found in zip(chosen, opened, strict=True):
                 if isinstance(found, Outcome):
                     self._settle(i, found)
                 else:
                     held[i] = found
-            return self._copy(held, group)
-        finally:
-            sources.close()
-
-    def _copy(self, held: Mapping[int, Item], group: str) -> dict[int, Answer]:
-        if not held:
-            return {}
-        new = held.keys() - self._replace
-        self._on_begin([self._items[i] for i in held], {self._items[i].key for i in new})
-        self._unproved |= new
-        overwrite = [i in self._replace for i in held]
-        answers = dict(
-            zip(held, self._storage.copy_files(list(held.values()), overwrite, group, self._detector), strict=True)
-        )
-        if not self._detector.reason:  # what rclone itself has given up it has tidied up as well
-            self._unproved -= {i for i in new if "error" in answers[i]}
-        return answers
-
-    def _opened(self, chosen: Sequence[int], sources: OpenSources) -> Sequence[Item | Outcome]:
-        items = [self._sent_as(i) for i in chosen]
-        copied = sum(item.size for item in items if item.as_is)
-        patience = HangGuard(_SOURCE_WITHIN_S + copied / _COPIED_PER_S) if copied else self._hang_guard
-        try:
-            return patience.call_with_deadline("source", lambda: [sources.open(item) for item in items])
-        except DriveTimeout:
-            return [outcomes.source_silent(item) for item in items]
-
-    def _why_not_sent(self, i: int, error: str) -> Outcome:
-        fault = self._fault(self._items[i]) if error != NOTHING_READ else None
-        if fault and i in self._replace:
-            self._removed(self._sent_as(i).target)
-        return fault or outcomes.failed(self._items[i], error)
+            if not held:
+                return {}
+            new = held.keys() - self._replace
+            self._on_begin([self._items[i] for i in held], {self._items[i].key for i in new})
+            self._unproved |= new
+            overwrite = [i in self._replace for i in held]
+            answers = dict(
+                zip(held, self._storage.copy_files(list(held.values()), overwrite, group, self._detector), strict=True)
+            )
+            if not self._detector.reason:  # what rclone itself has given up it has tidied up as well
+                self._unproved -= {i for i in new if "error" in answers[i]}
+            return answers
 
     def _prove(self, sent: Sequence[int], group: str, *, last: bool) -> None:
         objects = [(self._sent_as(i).target, self._items[i].size) for i in sent]
@@ -286,7 +280,9 @@ class CopyBatch:
             if right:
                 self._settle_proved(i, outcome)
             else:
-                self._settle(i, outcomes.failed(item, error or _why_wrong(stored)))
+                wrong = "the object on the storage is not the one that was moved there"
+                why = stored.text if isinstance(stored, ObjectFailure) else wrong
+                self._settle(i, outcomes.failed(item, error or why))
 
     def _settle_proved(self, i: int, outcome: Outcome) -> None:
         self._settle(i, outcome)
@@ -320,29 +316,19 @@ class CopyBatch:
         found = self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=True)
         hashes = dict(zip([i for i, _ in there], found, strict=True))
         for i, size in seen.items():
-            self._settle(
-                i, self._lost(i, size if isinstance(size, ObjectFailure) else hashes.get(i), there=size is not None)
-            )
-
-    def _lost(self, i: int, found: Stored | ObjectFailure | None, *, there: bool) -> Outcome:
-        item, outcome = self._items[i], self._settled[i]
-        if isinstance(found, ObjectFailure):
-            failure = outcomes.failed(item, found.text)
-            return failure if failure.retryable else outcome  # it is not known what the storage holds, and will not be
-        if found is None:
-            return replace(outcome, holds="other" if there else "nothing")
-        return (
-            outcomes.verified(item, found)
-            if _equal(item, found)
-            else replace(outcome, holds="other", found=found.digest)
-        )
-
-    def _told(self, i: int) -> Outcome:
-        """Return what became of an item, with what it left at its target."""
-        outcome = replace(self._settled[i], unproved=i in self._unproved)
-        if i in self._left and outcome.state not in (State.VERIFIED, State.UNVERIFIED):
-            return replace(outcome, digest=self._left[i].digest)
-        return outcome
+            item, outcome = self._items[i], self._settled[i]
+            stored = size if isinstance(size, ObjectFailure) else hashes.get(i)
+            if isinstance(stored, ObjectFailure):
+                failure = outcomes.failed(item, stored.text)
+                if failure.retryable:  # else it is not known what the storage holds, and will not be
+                    outcome = failure
+            elif stored is None:
+                outcome = replace(outcome, holds="nothing" if size is None else "other")
+            elif _equal(item, stored):
+                outcome = outcomes.verified(item, stored)
+            else:
+                outcome = replace(outcome, holds="other", found=stored.digest)
+            self._settle(i, outcome)
 
     def _removed(self, target: str) -> bool:
         try:
@@ -350,14 +336,6 @@ class CopyBatch:
         except RcloneRefused:
             return False
         return True
-
-
-def _why_wrong(stored: Stored | ObjectFailure | None) -> str:
-    return (
-        stored.text
-        if isinstance(stored, ObjectFailure)
-        else "the object on the storage is not the one that was moved there"
-    )
 
 
 def _equal(item: Item, stored: Stored) -> bool:

@@ -67,14 +67,11 @@ def clock_fault(remote: RemoteDefinition) -> str:
 def _asked(remote: RemoteDefinition) -> httpx.Response | None:
     if not remote.url.startswith(("http://", "https://")):
         return None
+    user, password = remote.options.get("user"), remote.secrets.get("pass")
+    # limits are often set by user
+    auth = (user, password.get_secret_value()) if remote.type == "webdav" and user and password else None
     try:
-        with httpx.Client(auth=_user(remote), timeout=_WITHIN_S, verify=trusting(remote)) as client:
+        with httpx.Client(auth=auth, timeout=_WITHIN_S, verify=trusting(remote)) as client:
             return client.head(remote.url)
     except (httpx.HTTPError, httpx.InvalidURL, OSError):
         return None
-
-
-def _user(remote: RemoteDefinition) -> tuple[str, str] | None:
-    """Return the user and password of a WebDAV remote: limits are often set by user."""
-    user, password = remote.options.get("user"), remote.secrets.get("pass")
-    return (user, password.get_secret_value()) if remote.type == "webdav" and user and password else None

@@ -139,7 +139,7 @@ class RcloneMover:
         for batch in split_batches(wanted, self._settings.batches):
             detector = self._detector(remote, cancel, on_progress, moved)
             found = self._move_batch(remote, batch, detector, on_begin)
-            found = self._with_clock(remote, batch, self._with_pause(remote, found))
+            found = self._ask_for_reasons(remote, batch, found)
             for item, outcome in zip(batch, found, strict=True):
                 settled[id(item)] = outcome
             moved += sum(item.size for item in batch)
@@ -233,23 +233,18 @@ class RcloneMover:
             )
         return None
 
-    def _with_pause(self, remote: str, found: list[Outcome]) -> list[Outcome]:
-        """Add how long the storage itself asks to be left alone, where it does."""
-        if not any(outcome.state is State.UNREACHABLE for outcome in found):
-            return found
-        wanted = requested_pause_s(self._remotes[remote])
-        if wanted is None:
-            return found
-        log.info("retry_after_requested", remote=remote, seconds=wanted)
-        return [
-            replace(outcome, whose=Whose.REMOTE, retry_after_s=max(wanted, outcome.retry_after_s or 0))
-            if outcome.state is State.UNREACHABLE
-            else outcome
-            for outcome in found
-        ]
-
-    def _with_clock(self, remote: str, batch: Sequence[Item], found: list[Outcome]) -> list[Outcome]:
-        """Say so where a storage refuses us because of our clock, which it cannot always say itself."""
+    def _ask_for_reasons(self, remote: str, batch: Sequence[Item], found: list[Outcome]) -> list[Outcome]:
+        """Add how long the storage itself asks to be left alone, and whether our clock is what it refuses us for."""
+        away = any(outcome.state is State.UNREACHABLE for outcome in found)
+        wanted = requested_pause_s(self._remotes[remote]) if away else None
+        if wanted is not None:
+            log.info("retry_after_requested", remote=remote, seconds=wanted)
+            found = [
+                replace(outcome, whose=Whose.REMOTE, retry_after_s=max(wanted, outcome.retry_after_s or 0))
+                if outcome.state is State.UNREACHABLE
+                else outcome
+                for outcome in found
+            ]
         refused = [outcome.state is State.REFUSED and outcome.by_hand for outcome in found]
         fault = clock_fault(self._remotes[remote]) if any(refused) else ""
         if not fault:

@@ -74,14 +74,11 @@ class FolderOnDemand:
 def _sweep(prefix: str, place: Path) -> None:
     for folder in place.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):
-            if _is_ours(folder) and _is_free(folder / _OWNER):
+            seen = folder.lstat()
+            ours = stat.S_ISDIR(seen.st_mode) and (sys.platform == "win32" or seen.st_uid == os.geteuid())
+            if ours and _is_free(folder / _OWNER):
                 shutil.rmtree(folder, ignore_errors=True)
                 log.info("leftover_removed", folder=str(folder))
-
-
-def _is_ours(folder: Path) -> bool:
-    seen = folder.lstat()
-    return stat.S_ISDIR(seen.st_mode) and (sys.platform == "win32" or seen.st_uid == os.geteuid())
 
 
 def _is_free(owner: Path) -> bool:

@@ -66,15 +66,10 @@ def _place(remote: RemoteDefinition) -> tuple[str, int] | None:
     options = remote.options
     if any(options.get(name) for name in _DETOURS):
         return None
-    if remote.url:
-        return _of_url(remote.url)
-    if remote.type in _PORTS and options.get("host"):
-        return options["host"], int(options.get("port") or _PORTS[remote.type])
-    return None
-
-
-def _of_url(url: str) -> tuple[str, int] | None:
-    parts = urlsplit(url)
+    if not remote.url:
+        known = remote.type in _PORTS and options.get("host")
+        return (options["host"], int(options.get("port") or _PORTS[remote.type])) if known else None
+    parts = urlsplit(remote.url)
     if parts.scheme not in _PORTS or not parts.hostname:
         return None
     if urllib.request.getproxies().get(parts.scheme) and not urllib.request.proxy_bypass(parts.hostname):

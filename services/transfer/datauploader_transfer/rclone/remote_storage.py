@@ -79,7 +79,12 @@ class RemoteStorage:
         found = self._list(listed, detector)
         single = [target for target in targets if _folder(target) not in found or needs_bytes(target)]
         sizes = dict(zip(single, self._stat(single, detector), strict=True))
-        return [sizes[target] if target in sizes else _found_in(found[_folder(target)], target) for target in targets]
+        for target in targets:
+            if target not in sizes:
+                names = found[_folder(target)]
+                name = standard_path(target.rpartition("/")[2])
+                sizes[target] = names if isinstance(names, ObjectFailure) else names.get(name)
+        return [sizes[target] for target in targets]
 
     def stat_objects(self, targets: Sequence[str], detector: StallDetector) -> list[int | ObjectFailure | None]:
         """Return the size of what is given under each name, asked for one by one: a listing may not have it so."""
@@ -90,11 +95,26 @@ class RemoteStorage:
         self, items: Sequence[Item], overwrite: Sequence[bool], group: str, detector: StallDetector
     ) -> list[Answer]:
         """Send the items; an object that is there is left alone unless it may be overwritten."""
-        if self._tuning.makes_folders:
-            self._make_folders({_folder(item.target) for item in items}, detector)
+        if self._tuning.makes_folders:  # one by one; a failure shows again, and with its file, when that is sent
+            with self._making:
+                new = sorted({_folder(item.target) for item in items} - self._folders)
+                detector.begin_call()
+                self._many([self._call("mkdir", standard_path(folder)) for folder in new], detector, in_parallel=1)
+                if len(self._folders) > _REMEMBERED:
+                    self._folders.clear()
+                self._folders.update(new)
         total = sum(item.size for item in items)
         detector.begin_call(total, total / _ASSEMBLING)
-        calls = [self._copy_call(item, over) for item, over in zip(items, overwrite, strict=True)]
+        calls: list[Call] = []
+        for item, over in zip(items, overwrite, strict=True):
+            fs, path = _source_address(item.source)
+            call: dict[str, Any] = {
+                "srcFs": fs,
+                "srcRemote": path,
+                "dstFs": self._remote.fs,
+                "dstRemote": standard_path(item.target),
+            }
+            calls.append(("operations/copyfile", call | ({"_config": _OVERWRITE} if over else {})))
         return self._many(calls, detector, group)
 
     def move_objects(self, pairs: Sequence[tuple[str, str]], size: int, detector: StallDetector) -> list[Answer]:
@@ -194,7 +214,10 @@ class RemoteStorage:
 
     def list_objects(self, folder: str, detector: StallDetector, *, hashing: bool, by_folder: bool) -> Iterator[Listed]:
         """Yield every object below a folder; see `Mover.list_objects`."""
-        kind = self._listed_kind(hashing=hashing)
+        kinds = self.kinds  # asked for first: with them comes whether they are slow
+        # no hash where that would read the objects or open a session for each
+        free = not self._slow_hashes or (hashing and self._remote.type == "local")
+        kind = kinds[0] if kinds and free else ""
         opt: dict[str, Any] = {"noModTime": True, "noMimeType": True, "recurse": not by_folder}
         if kind:
             opt |= {"showHash": True, "hashTypes": [kind]}
@@ -219,12 +242,6 @@ class RemoteStorage:
         with file:
             yield from _entries_of(file)
 
-    def _listed_kind(self, *, hashing: bool) -> str:
-        """Return the hash to list with the objects, "" where that would read them or open a session for each."""
-        kinds = self.kinds  # asked for first: with them comes whether they are slow
-        free = not self._slow_hashes or (hashing and self._remote.type == "local")
-        return kinds[0] if kinds and free else ""
-
     def new_group(self) -> str:
         """Return a name under which rclone counts what belongs together."""
         return self._rpc.new_group()
@@ -235,10 +252,14 @@ class RemoteStorage:
 
     def _list(self, folders: Sequence[str], detector: StallDetector) -> dict[str, dict[str, int] | ObjectFailure]:
         calls = [self._call("list", standard_path(folder), opt=_PLAIN) for folder in folders]
-        found = {name: _listing(answer) for name, answer in zip(folders, self._many(calls, detector), strict=True)}
-        for name, names in found.items():
-            if isinstance(names, ObjectFailure):
+        found: dict[str, dict[str, int] | ObjectFailure] = {}
+        for name, answer in zip(folders, self._many(calls, detector), strict=True):
+            absent = "directory not found" in str(answer.get("error", ""))
+            if "error" in answer and not absent:
+                found[name] = ObjectFailure(str(answer["error"]))
                 continue
+            names = {} if absent else {entry["Name"]: entry["Size"] for entry in answer["list"]}
+            found[name] = names
             self._crowds.pop(name, None)
             if len(names) > _FEW * _CROWDED:  # another is worth listing in any case
                 if len(self._crowds) >= _REMEMBERED:
@@ -246,19 +267,15 @@ class RemoteStorage:
                 self._crowds[name] = len(names)
         return found
 
-    def _make_folders(self, folders: set[str], detector: StallDetector) -> None:
-        """Make folders one by one; a failure shows again, and with its file, when that is sent."""
-        with self._making:
-            new = sorted(folders - self._folders)
-            detector.begin_call()
-            self._many([self._call("mkdir", standard_path(folder)) for folder in new], detector, in_parallel=1)
-            if len(self._folders) > _REMEMBERED:
-                self._folders.clear()
-            self._folders.update(new)
-
     def _stat(self, targets: Sequence[str], detector: StallDetector) -> list[int | ObjectFailure | None]:
         calls = [self._call("stat", standard_path(target), opt=_PLAIN) for target in targets]
-        return [_size(answer) for answer in self._many(calls, detector)]
+        sizes: list[int | ObjectFailure | None] = []
+        for answer in self._many(calls, detector):
+            if "error" in answer:
+                sizes.append(ObjectFailure(answer["error"]))
+            else:
+                sizes.append(None if answer["item"] is None else int(answer["item"]["Size"]))
+        return sizes
 
     def _hash_into(
         self,
@@ -276,19 +293,13 @@ class RemoteStorage:
         ]
         method = "read back" if download else f"backend {kind}"
         for i, answer in zip(chosen, self._many(calls, detector), strict=True):
-            results[i] = _stored(answer, kind, method)
-
-    def _copy_call(self, item: Item, overwrite: bool) -> Call:
-        fs, path = _source_address(item.source)
-        call: dict[str, Any] = {
-            "srcFs": fs,
-            "srcRemote": path,
-            "dstFs": self._remote.fs,
-            "dstRemote": standard_path(item.target),
-        }
-        if overwrite:
-            call["_config"] = _OVERWRITE
-        return "operations/copyfile", call
+            if "error" in answer:
+                error = str(answer["error"])
+                results[i] = None if "hash type not supported" in error else ObjectFailure(error)
+                continue
+            digest = str(answer["hash"])
+            is_hex = len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")
+            results[i] = Stored(kind, digest, method) if is_hex else None
 
     def _call(self, verb: str, remote: str, **more: object) -> Call:
         return f"operations/{verb}", {"fs": self._remote.fs, "remote": remote, **more}
@@ -341,30 +352,3 @@ def _source_address(path: PurePath) -> tuple[str, str]:
 
 def _folder(target: str) -> str:
     return target.rpartition("/")[0]
-
-
-def _found_in(names: dict[str, int] | ObjectFailure, target: str) -> int | ObjectFailure | None:
-    return names if isinstance(names, ObjectFailure) else names.get(standard_path(target.rpartition("/")[2]))
-
-
-def _listing(answer: Answer) -> dict[str, int] | ObjectFailure:
-    if "error" in answer:
-        error = str(answer["error"])
-        return {} if "directory not found" in error else ObjectFailure(error)
-    return {entry["Name"]: entry["Size"] for entry in answer["list"]}
-
-
-def _size(answer: Answer) -> int | ObjectFailure | None:
-    if "error" in answer:
-        return ObjectFailure(answer["error"])
-    entry = answer["item"]
-    return None if entry is None else int(entry["Size"])
-
-
-def _stored(answer: Answer, kind: str, method: str) -> Stored | ObjectFailure | None:
-    if "error" in answer:
-        error = str(answer["error"])
-        return None if "hash type not supported" in error else ObjectFailure(error)
-    digest = str(answer["hash"])
-    is_hex = len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")
-    return Stored(kind, digest, method) if is_hex else None

@@ -81,8 +81,11 @@ class RcloneRpc:
                 "concurrency": in_parallel,
             }
             answer = self._watched(lambda: self._one(("job/batch", {**batch, "_group": group})), group, detector)
-            for index, result in zip(plain, _results(answer, len(plain)), strict=True):
-                answers[index] = result
+            missing = {"error": answer.get("error", "rclone gave no answer for this file")}
+            results: list[Answer | None] = [] if "error" in answer else answer.get("results", [])
+            results += [None] * (len(plain) - len(results))
+            for index, result in zip(plain, results, strict=True):
+                answers[index] = missing if result is None else result
         for index in sorted(set(range(len(calls))).difference(plain)):
             if detector.reason:
                 break
@@ -93,7 +96,8 @@ class RcloneRpc:
                 detector,
             )
         if detector.reason:
-            return [_with_reason(answer, detector.reason) for answer in answers]
+            ended = {"error": detector.reason}
+            return [ended if _CANCELED in str(answer.get("error", "")) else answer for answer in answers]
         return answers
 
     def spool(self, path: str, detector: StallDetector, **parameters: object) -> IO[bytes]:
@@ -141,7 +145,11 @@ class RcloneRpc:
         while not wait([future], _TICK_S).done:
             if generation != self._daemon.generation:
                 raise RcloneGone("rclone did not respond and was stopped; it is restarted automatically.")
-            self._look(group, detector)
+            with contextlib.suppress(RcloneGone, RcloneRefused):
+                counted = self.stats(group)
+                finished = sum(counted.get(what, 0) for what in ("transfers", "listed", "checks"))
+                detector.note_progress(finished, counted.get("bytes", 0))
+                detector.note_error(counted.get("lastError", ""))
             if detector.must_end():
                 with contextlib.suppress(RcloneGone, RcloneRefused):
                     self.call("job/stopgroup", within_s=_NEWS_S, group=group)
@@ -149,20 +157,18 @@ class RcloneRpc:
                     self._daemon.restart(generation)
         return future.result()
 
-    def _look(self, group: str, detector: StallDetector) -> None:
-        with contextlib.suppress(RcloneGone, RcloneRefused):
-            counted = self.stats(group)
-            finished = sum(counted.get(what, 0) for what in ("transfers", "listed", "checks"))
-            detector.note_progress(finished, counted.get("bytes", 0))
-            detector.note_error(counted.get("lastError", ""))
-
     def _one(self, call: Call, within_s: float | None = None) -> Answer:
         path, parameters = call
         client = self._daemon.client()
         timeout = httpx.USE_CLIENT_DEFAULT if within_s is None else within_s
         try:
             if _needs_query(parameters):
-                response = client.post(f"/{path}?{_query(parameters)}", timeout=timeout)
+                texts = {
+                    key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()
+                }
+                raw = {key: text.encode("utf-8", "surrogateescape") for key, text in texts.items()}
+                query = "&".join(f"{key}={quote_from_bytes(text, safe='')}" for key, text in raw.items())
+                response = client.post(f"/{path}?{query}", timeout=timeout)
             else:
                 response = client.post(f"/{path}", json=parameters, timeout=timeout)
             answer: Answer = response.json()
@@ -171,24 +177,5 @@ class RcloneRpc:
         return answer
 
 
-def _results(answer: Answer, count: int) -> list[Answer]:
-    if "error" in answer:
-        return [{"error": answer["error"]}] * count
-    results: list[Answer] = answer.get("results", [])
-    missing = {"error": "rclone gave no answer for this file"}
-    return [result if result is not None else missing for result in results] + [missing] * (count - len(results))
-
-
-def _with_reason(answer: Answer, reason: str) -> Answer:
-    return {"error": reason} if _CANCELED in str(answer.get("error", "")) else answer
-
-
 def _needs_query(parameters: dict[str, Any]) -> bool:
     return any(isinstance(value, str) and needs_bytes(value) for value in parameters.values())
-
-
-def _query(parameters: dict[str, Any]) -> str:
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in parameters.items()}
-    return "&".join(
-        f"{key}={quote_from_bytes(text.encode('utf-8', 'surrogateescape'), safe='')}" for key, text in texts.items()
-    )

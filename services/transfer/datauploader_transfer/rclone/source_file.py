@@ -121,9 +121,16 @@ class OpenSources:
             if (fault := _differs(item, os.fstat(descriptor))) is not None or not BY_NUMBER:
                 os.close(descriptor)
                 return fault or item
-            number = self._keep(_out_of_the_way(descriptor))
+            number = _out_of_the_way(descriptor)
         except OSError as error:
             return _fault(item, error)
+        with self._lock:
+            over = self._over
+            if not over:
+                self._held.append(number)
+        if over:
+            os.close(number)
+            return _fault(item, OSError(errno.EBADF, "the copy is over"))
         return replace(item, source=Path(f"/proc/{os.getpid()}/fd/{number}"))
 
     def close(self) -> None:
@@ -155,14 +162,6 @@ class OpenSources:
         if left or digest.hexdigest() != item.digests["sha256"]:
             return source_changed(item)
         return replace(item, source=place)
-
-    def _keep(self, descriptor: int) -> int:
-        with self._lock:
-            if not self._over:
-                self._held.append(descriptor)
-                return descriptor
-        os.close(descriptor)
-        raise OSError(errno.EBADF, "the copy is over")
 
 
 def at_once() -> int:

@@ -23,19 +23,15 @@ def sweep(storage: RemoteStorage, targets: Mapping[str, frozenset[str]], detecto
     for left in storage.leftovers(list(targets), detector):
         storage.remove_object(left)
         log.info("leftover_removed", object=left)
-    for target, size in _found(storage, {beside(target): target for target in targets}, detector).items():
-        _face(storage, target, size, targets[target], detector)
-
-
-def _found(storage: RemoteStorage, waiting: Mapping[str, str], detector: StallDetector) -> dict[str, int]:
-    """Return the targets beside which there is an object of ours, with its size."""
-    found = {}
+    waiting = {beside(target): target for target in targets}
+    found: dict[str, int] = {}
     for name, size in zip(waiting, storage.object_sizes(list(waiting), detector), strict=True):
         if isinstance(size, ObjectFailure):
             raise RcloneRefused(size.text)
         if size is not None:
             found[waiting[name]] = size
-    return found
+    for target, size in found.items():
+        _face(storage, target, size, targets[target], detector)
 
 
 def _face(storage: RemoteStorage, target: str, size: int, ours: frozenset[str], detector: StallDetector) -> None:
