@@ -210,27 +210,26 @@ class MemoryMover:
                 if on_begin:
                     on_begin([item], () if target in storage.objects else (item.key,))
                 outcome = _sent(storage, target, item)
-            lost = outcome.state in (State.SOURCE_GONE, State.SOURCE_CHANGED)
-            return _look(storage, target, item, outcome) if lost else outcome
+            if outcome.state not in (State.SOURCE_GONE, State.SOURCE_CHANGED):
+                return outcome
+            if target not in storage.objects:
+                return replace(outcome, holds="nothing")
+            stored = _read_back(storage, target, item)
+            same = item.digests[stored.algorithm] == stored.digest
+            return outcomes.verified(item, stored) if same else replace(outcome, holds="other", found=stored.digest)
 
 
-def _look(storage: MemoryStorage, target: str, item: Item, outcome: Outcome) -> Outcome:
-    """Say what is there in place of a version that cannot be sent any more, or that it is there after all."""
-    if target not in storage.objects:
-        return replace(outcome, holds="nothing")
+def _read_back(storage: MemoryStorage, target: str, item: Item) -> Stored:
     stored = storage.hash(target, item.digests, read_back=True)
-    assert stored is not None
-    if item.digests[stored.algorithm] == stored.digest:
-        return outcomes.verified(item, stored)
-    return replace(outcome, holds="other", found=stored.digest)
+    assert stored is not None, "what can be read back can be hashed"
+    return stored
 
 
 def _known(storage: MemoryStorage, target: str, item: Item) -> Outcome | None:
     """Judge what is there already; None when the item is to be sent."""
     if target not in storage.objects:
         return None
-    stored = storage.hash(target, item.digests, read_back=True)
-    assert stored is not None
+    stored = _read_back(storage, target, item)
     if item.digests[stored.algorithm] == stored.digest:
         return outcomes.verified(item, stored)
     size = len(storage.objects[target])

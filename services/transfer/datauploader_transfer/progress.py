@@ -47,33 +47,29 @@ class ProgressReporter:
 
     def _run(self) -> None:
         while not self._end.wait(INTERVAL_S):
-            self._report()
-            self._heartbeat.tick()
-
-    def _report(self) -> None:
-        """Tell about each upload that moves or waits, and once more when it has just ended."""
-        with self._store.reading() as db:
-            backlog = JobTable(db).backlog()
-        moved, now = self._worker.moved_bytes(), time.monotonic()
-        moving = self._worker.moving()
-        active = set(backlog) | set(moving)
-        for upload_id in active | self._active:
-            waiting, state = backlog.get(upload_id, (0, "open"))
-            waiting += moving.get(upload_id, 0)
             with self._store.reading() as db:
-                upload = UploadRoutes(db).find_route(upload_id)
-            before, had = self._last.get(upload_id, (now - INTERVAL_S, 0))
-            self._last[upload_id] = (now, moved.get(upload_id, 0))
-            fact = TransferProgressed(
-                upload_id=upload_id,
-                waiting=waiting,
-                bytes_per_s=max(0.0, (moved.get(upload_id, 0) - had) / max(now - before, 0.001)),
-                paused=state == "paused",
-                trouble=self._worker.breaker.problem(upload.remote) if waiting else "",
-            )
-            self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
-        self._active = active
-        self._waiting = sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values())
+                backlog = JobTable(db).backlog()
+            moved, now = self._worker.moved_bytes(), time.monotonic()
+            moving = self._worker.moving()
+            active = set(backlog) | set(moving)
+            for upload_id in active | self._active:  # once more when it has just ended
+                waiting, state = backlog.get(upload_id, (0, "open"))
+                waiting += moving.get(upload_id, 0)
+                with self._store.reading() as db:
+                    upload = UploadRoutes(db).find_route(upload_id)
+                before, had = self._last.get(upload_id, (now - INTERVAL_S, 0))
+                self._last[upload_id] = (now, moved.get(upload_id, 0))
+                fact = TransferProgressed(
+                    upload_id=upload_id,
+                    waiting=waiting,
+                    bytes_per_s=max(0.0, (moved.get(upload_id, 0) - had) / max(now - before, 0.001)),
+                    paused=state == "paused",
+                    trouble=self._worker.breaker.problem(upload.remote) if waiting else "",
+                )
+                self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
+            self._active = active
+            self._waiting = sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values())
+            self._heartbeat.tick()
 
     def _troubles(self) -> Iterator[str]:
         yield from (claim.problem for claim in self._claims)

@@ -24,10 +24,9 @@ from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ledger import object_path
 from datauploader_transfer.owners import ObjectOwners
-from datauploader_transfer.ownership_recovery import recover_ownership
 from datauploader_transfer.ports import FolderContents, Mover
 from datauploader_transfer.progress import ProgressReporter
-from datauploader_transfer.provenance import ProvenanceCheck
+from datauploader_transfer.provenance import ProvenanceCheck, recover_ownership
 from datauploader_transfer.settings import TransferSettings
 from datauploader_transfer.worker import TransferWorker
 
@@ -126,21 +125,18 @@ class TransferService:
                         return StoredHash(found=False)
                     return StoredHash(found=True, digests={found.algorithm: found.digest}, size=found.size or 0)
                 case LookAtDestination():
-                    return self._look(question)
+                    content = self._mover.count_contents(
+                        question.remote, question.location, most=question.most, within_s=question.within_s
+                    )  # fmt: skip
+                    foreign, all_named = self._foreign(question, content)
+                    return DestinationContent(
+                        exists=content.exists, objects=content.objects, bytes=content.bytes, partial=content.partial,
+                        first=tuple(name[:_LONGEST] for name, _ in content.held[:_FIRST]),
+                        foreign=foreign, foreign_partial=content.partial or not all_named,
+                    )  # fmt: skip
         except TransferError as error:
             raise QuestionRefused("unavailable", str(error)) from error
         raise QuestionRefused("unknown-question", f"transfer cannot answer {question.name}")
-
-    def _look(self, question: LookAtDestination) -> DestinationContent:
-        found = self._mover.count_contents(
-            question.remote, question.location, most=question.most, within_s=question.within_s
-        )  # fmt: skip
-        foreign, all_named = self._foreign(question, found)
-        return DestinationContent(
-            exists=found.exists, objects=found.objects, bytes=found.bytes, partial=found.partial,
-            first=tuple(name[:_LONGEST] for name, _ in found.held[:_FIRST]),
-            foreign=foreign, foreign_partial=found.partial or not all_named,
-        )  # fmt: skip
 
     def _foreign(self, question: LookAtDestination, found: FolderContents) -> tuple[tuple[HeldObject, ...], bool]:
         """Name the objects that may not be replaced, as many as an answer holds, and say whether these are all."""

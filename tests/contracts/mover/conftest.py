@@ -19,7 +19,7 @@ from datauploader_testing.waiting import eventually
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.memory_mover import MemoryMover, MemoryStorage
 from datauploader_transfer.ports import Item, Mover
-from datauploader_transfer.rclone.binary import find_rclone
+from datauploader_transfer.rclone.daemon import find_rclone
 from datauploader_transfer.rclone.mover import RcloneMover, RcloneSettings
 
 PATIENCE_S = 20

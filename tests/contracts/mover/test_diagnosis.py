@@ -10,7 +10,7 @@ import pytest
 
 from datauploader_testing.faults import PickyServer, RefusingServer
 from datauploader_transfer.ports import State, Whose
-from datauploader_transfer.rclone.binary import find_rclone
+from datauploader_transfer.rclone.daemon import find_rclone
 
 from .conftest import BASE, STORAGES, free_port, rclone_mover, served
 from .test_faults import port_of, through

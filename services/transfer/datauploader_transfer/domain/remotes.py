@@ -104,16 +104,13 @@ def _parse(name: str, fields: Mapping[str, object]) -> RemoteDefinition:
 def _options(name: str, options: object) -> dict[str, str]:
     if not isinstance(options, Mapping):
         raise BadRemote(f"Remote {name}: options and secrets must be tables of names and values.")
-    for key in options:
+    found = {}
+    for key, value in options.items():
         if not isinstance(key, str) or not _WORD.fullmatch(key):
             raise BadRemote(f"Remote {name}: {key!r} is no option of rclone; write it as in rclone's manual.")
-    return {key: _text(value) for key, value in options.items()}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        found[key] = text.lower() if isinstance(value, bool) else text
+    return found
 
 
 def _ca_file(name: str, kind: str, path: object) -> Path | None:

@@ -78,7 +78,12 @@ class CopyBatch:
             faults = [outcomes.source_silent(item) for item in self._items]
         for i, fault in enumerate(faults):
             self._settle(i, fault)
-        self._drop_unproved()
+        left = [i for i in self._settled if i in self._unproved]
+        if left:  # what we wrote and never proved, of files whose source is gone or has changed since
+            sizes = self._storage.object_sizes([self._items[i].target for i in left], self._detector)
+            for i, size in zip(left, sizes, strict=True):
+                if size is None or (isinstance(size, int) and self._removed(self._items[i].target)):
+                    self._unproved.discard(i)
         self._face_destination()
         for attempt in range(1, _ATTEMPTS + 1):
             self._send_and_prove(last=attempt == _ATTEMPTS)
@@ -120,42 +125,21 @@ class CopyBatch:
         return [i for i in range(len(self._items)) if i not in self._settled]
 
     def _face_destination(self) -> None:
+        """Decide for each object that is there: it is ours already, may be replaced, or is foreign."""
         waiting = self._open()
         sizes = self._storage.object_sizes([self._items[i].target for i in waiting], self._detector)
-        present = []
+        present: list[tuple[int, int]] = []
         for i, size in zip(waiting, sizes, strict=True):
-            if isinstance(size, ObjectFailure):
-                self._settle(i, outcomes.failed(self._items[i], size.text))
-            elif size is not None:
-                present.append((i, size))
-            else:
-                self._unproved.discard(i)
-        self._judge_present(present)
-
-    def _drop_unproved(self) -> None:
-        """Remove what we wrote and never proved, of files whose source is gone or has changed since."""
-        left = [i for i in self._settled if i in self._unproved]
-        if not left:
-            return
-        for i, size in zip(
-            left, self._storage.object_sizes([self._items[i].target for i in left], self._detector), strict=True
-        ):
-            if size is None or (isinstance(size, int) and self._removed(self._items[i].target)):
-                self._unproved.discard(i)
-
-    def _judge_present(self, present: Sequence[tuple[int, int]]) -> None:
-        """Decide for each object that is there: it is ours already, may be replaced, or is foreign."""
-        compared = []
-        for i, size in present:
             item = self._items[i]
-            if size != item.size and not item.replaces and i not in self._unproved:
+            if isinstance(size, ObjectFailure):
+                self._settle(i, outcomes.failed(item, size.text))
+            elif size is None:
+                self._unproved.discard(i)
+            elif size != item.size and not item.replaces and i not in self._unproved:
                 self._settle(i, outcomes.conflict(item))
             else:
-                compared.append((i, size))
-        objects = [(self._items[i].target, size) for i, size in compared]
-        kinds = self._kinds([i for i, _ in compared])
-        found = self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=True)
-        for (i, size), stored in zip(compared, found, strict=True):
+                present.append((i, size))
+        for (i, here), stored in zip(present, self._hash_present(present), strict=True):
             item = self._items[i]
             if isinstance(stored, ObjectFailure):
                 self._settle(i, outcomes.failed(item, stored.text))
@@ -163,10 +147,16 @@ class CopyBatch:
                 self._settle(i, outcomes.conflict(item))
             elif _equal(item, stored):
                 self._settle_proved(i, outcomes.verified(item, stored))
-            elif i in self._unproved or stored.digest in item.replaces or _is_beginning(item, size, stored):
+            elif i in self._unproved or stored.digest in item.replaces or _is_beginning(item, here, stored):
                 self._replace.add(i)
             else:
                 self._settle(i, outcomes.conflict(item, found=stored.digest))
+
+    def _hash_present(self, present: Sequence[tuple[int, int]]) -> list[Stored | ObjectFailure | None]:
+        """Hash what is at the targets of some items, given with its size."""
+        objects = [(self._items[i].target, size) for i, size in present]
+        kinds = self._kinds([i for i, _ in present])
+        return self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=True)
 
     def _kinds(self, chosen: Sequence[int]) -> set[str]:
         """Return the hashes that we hold of every chosen item."""
@@ -311,10 +301,7 @@ class CopyBatch:
         sizes = self._storage.object_sizes([self._items[i].target for i in lost], self._detector)
         seen = dict(zip(lost, sizes, strict=True))
         there = [(i, size) for i, size in seen.items() if isinstance(size, int)]
-        objects = [(self._items[i].target, size) for i, size in there]
-        kinds = self._kinds([i for i, _ in there])
-        found = self._storage.hash_objects(objects, self._detector, kinds=kinds, read_back=True)
-        hashes = dict(zip([i for i, _ in there], found, strict=True))
+        hashes = dict(zip([i for i, _ in there], self._hash_present(there), strict=True))
         for i, size in seen.items():
             item, outcome = self._items[i], self._settled[i]
             stored = size if isinstance(size, ObjectFailure) else hashes.get(i)

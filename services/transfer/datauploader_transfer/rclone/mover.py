@@ -33,10 +33,9 @@ from datauploader_transfer.ports import (
     Stored,
     Whose,
 )
-from datauploader_transfer.rclone.binary import find_rclone
 from datauploader_transfer.rclone.copy_batch import CopyBatch
 from datauploader_transfer.rclone.counting import ObjectCounter
-from datauploader_transfer.rclone.daemon import RcloneDaemon
+from datauploader_transfer.rclone.daemon import RcloneDaemon, find_rclone
 from datauploader_transfer.rclone.http_probe import clock_fault, requested_pause_s
 from datauploader_transfer.rclone.private_folder import FolderOnDemand
 from datauploader_transfer.rclone.reachability import probe_tcp

@@ -293,13 +293,7 @@ class RemoteStorage:
         ]
         method = "read back" if download else f"backend {kind}"
         for i, answer in zip(chosen, self._many(calls, detector), strict=True):
-            if "error" in answer:
-                error = str(answer["error"])
-                results[i] = None if "hash type not supported" in error else ObjectFailure(error)
-                continue
-            digest = str(answer["hash"])
-            is_hex = len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")
-            results[i] = Stored(kind, digest, method) if is_hex else None
+            results[i] = _stored(answer, kind, method)
 
     def _call(self, verb: str, remote: str, **more: object) -> Call:
         return f"operations/{verb}", {"fs": self._remote.fs, "remote": remote, **more}
@@ -352,3 +346,12 @@ def _source_address(path: PurePath) -> tuple[str, str]:
 
 def _folder(target: str) -> str:
     return target.rpartition("/")[0]
+
+
+def _stored(answer: Answer, kind: str, method: str) -> Stored | ObjectFailure | None:
+    if "error" in answer:
+        error = str(answer["error"])
+        return None if "hash type not supported" in error else ObjectFailure(error)
+    digest = str(answer["hash"])
+    is_hex = len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")
+    return Stored(kind, digest, method) if is_hex else None

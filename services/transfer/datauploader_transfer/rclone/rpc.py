@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from typing import IO, Any, TypeVar
 from urllib.parse import quote_from_bytes
 
@@ -109,8 +108,21 @@ class RcloneRpc:
         """
         group = self.new_group()
         file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+
+        def fill() -> str:
+            """Write the answer into the file; return the error that came in its place, "" where none came."""
+            question = {**parameters, "_group": group}
+            try:
+                with self._daemon.client().stream("POST", f"/{path}", json=question) as response:
+                    if response.status_code != httpx.codes.OK:
+                        return str(json.loads(response.read()).get("error", response.status_code))
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+            except (httpx.TransportError, json.JSONDecodeError) as error:
+                raise RcloneGone(f"rclone ended during {path}; it is restarted automatically.") from error
+            return ""
+
         try:
-            fill = partial(self._fill, file, path, {**parameters, "_group": group})
             if refusal := self._watched(fill, group, detector):
                 raise RcloneRefused(detector.reason or refusal)  # noqa: TRY301 - the file is closed in any case
         except BaseException:
@@ -118,18 +130,6 @@ class RcloneRpc:
             raise
         file.seek(0)
         return file
-
-    def _fill(self, file: IO[bytes], path: str, parameters: dict[str, Any]) -> str:
-        """Write the answer into a file; return the error that came in its place, "" where none came."""
-        try:
-            with self._daemon.client().stream("POST", f"/{path}", json=parameters) as response:
-                if response.status_code != httpx.codes.OK:
-                    return str(json.loads(response.read()).get("error", response.status_code))
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-        except (httpx.TransportError, json.JSONDecodeError) as error:
-            raise RcloneGone(f"rclone ended during {path}; it is restarted automatically.") from error
-        return ""
 
     def stats(self, group: str) -> Answer:
         """Return what rclone has counted for a group."""

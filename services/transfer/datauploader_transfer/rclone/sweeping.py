@@ -40,22 +40,19 @@ def _face(storage: RemoteStorage, target: str, size: int, ours: frozenset[str], 
     (there,) = storage.object_sizes([target], detector)
     if isinstance(there, ObjectFailure):
         raise RcloneRefused(there.text)
-    if there is None and _is_ours(storage, name, size, ours, detector):
-        (answer,) = storage.move_objects([(name, target)], size, detector)
-        if "error" in answer:
-            raise RcloneRefused(str(answer["error"]))
-        log.info("replacement_finished", object=target)
-        return
+    if there is None:
+        (found,) = storage.hash_objects([(name, size)], detector, kinds=("sha256", "md5"), read_back=True)
+        if isinstance(found, ObjectFailure):
+            raise RcloneRefused(found.text)
+        if found is not None and found.digest in ours:
+            (answer,) = storage.move_objects([(name, target)], size, detector)
+            if "error" in answer:
+                raise RcloneRefused(str(answer["error"]))
+            log.info("replacement_finished", object=target)
+            return
     try:
         storage.remove_object(name)
     except RcloneRefused as error:  # the target is not touched by it
         log.warning("leftover_not_removed", object=name, problem=str(error))
     else:
         log.info("leftover_removed", object=name)
-
-
-def _is_ours(storage: RemoteStorage, name: str, size: int, ours: frozenset[str], detector: StallDetector) -> bool:
-    (found,) = storage.hash_objects([(name, size)], detector, kinds=("sha256", "md5"), read_back=True)
-    if isinstance(found, ObjectFailure):
-        raise RcloneRefused(found.text)
-    return found is not None and found.digest in ours
