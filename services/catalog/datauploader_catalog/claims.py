@@ -225,6 +225,13 @@ def find_conflict(
     found = find(name)
     reason, detail, holder = _in_the_way(claims, found, name, user_id)
     mine = tuple(one.upload_id for one in claims if one.person == user_id and one.state in _GOES_ON)
+    suggestion = ""
+    if reason:  # the first of `name (2)`, `name (3)`, … that nobody has
+        had = _NUMBER.search(name)
+        stem, first = (name[: had.start()], int(had[0].strip(" ()")) + 1) if had else (name, 2)
+        others = (numbered(stem, number) for number in range(max(first, 2), max(first, 2) + _TRIES))
+        free = (one for one in others if all(claim.state == "rejected" for claim in held(one)) and not find(one))
+        suggestion = next(free, "")
     return DatasetState(
         free=not reason,
         reason=reason,
@@ -237,7 +244,7 @@ def find_conflict(
             upload_id=holder.upload_id, person=holder.person, station=holder.station, state=holder.shown
         ),
         may_continue=mine[-_MOST:] if reason == "dataset-continues" else (),
-        suggestion=_suggest(held, find, name) if reason else "",
+        suggestion=suggestion,
         alike=alike,
     )  # fmt: skip
 
@@ -259,17 +266,6 @@ def _in_the_way(
         detail = f"An earlier upload of yours started the dataset {name} and {how}; its files may already be stored."
         return "dataset-continues", detail, mine
     return "", "", None
-
-
-def _suggest(held: Callable[[str], list[DatasetClaim]], find: Callable[[str], Dataset | None], name: str) -> str:
-    """Return the first name of `name (2)`, `name (3)`, … that nobody has, "" where there are too many."""
-    had = _NUMBER.search(name)
-    stem, first = (name[: had.start()], int(had[0].strip(" ()")) + 1) if had else (name, 2)
-    for number in range(max(first, 2), max(first, 2) + _TRIES):
-        candidate = numbered(stem, number)
-        if not any(one.state != "rejected" for one in held(candidate)) and not find(candidate):
-            return candidate
-    return ""
 
 
 def _key(name: str) -> str:

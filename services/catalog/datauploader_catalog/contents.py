@@ -24,7 +24,7 @@ from datauploader.contracts.batching import split
 from datauploader.reliability import Outbox, Store
 from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog import ports
-from datauploader_catalog.domain.apart import attempt, send_apart
+from datauploader_catalog.domain.batches import attempt, send_apart
 from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader_catalog.ledger import DatafileTable, WantedDataset
 from datauploader_catalog.metadata import PendingMetadata, PendingMetadataTable
@@ -68,7 +68,17 @@ class DatasetContents:
         on = (CatalogueRefused, *UNSURE) if lasts else (CatalogueRefused,)
 
         def send(some: Sequence[StoredFile]) -> None:
-            self._catalogue.register_datafiles(dataset_id, [_datafile(wanted, stored) for stored in some])
+            datafiles = [
+                ports.Datafile(
+                    path=_path(wanted, stored),
+                    location=f"{wanted.destination.remote}:{stored.object}",
+                    size=stored.file.size,
+                    checksum=stored.file.sha256,
+                    mtime_ns=stored.file.mtime_ns,
+                )
+                for stored in some
+            ]
+            self._catalogue.register_datafiles(dataset_id, datafiles)
             crash_point("catalog.registered")
 
         while not self._stopping():
@@ -95,7 +105,16 @@ class DatasetContents:
             if not rows:
                 return None
             for row in rows:
-                error = self._attach(_wanted(request), dataset_id, row)
+                path = _path(_wanted(request), row.stored) if row.stored else None
+                lasts = self._grace.has_ended(row.attempts, row.since, time.time())
+                error: CatalogError | None
+                try:
+                    error = attach(self._catalogue, dataset_id, row.parameters, path, unsure=lasts)
+                except CatalogError as all_of_it:
+                    error = all_of_it
+                except Exception as fault:  # the boundary of a row: metadata never keep a dataset from its completion
+                    log.exception("metadata_failed", path=path)
+                    error = BadAnswer(f"an unexpected error ({type(fault).__name__}); the catalog's log says more")
                 if error is not None and is_away(error):
                     return error
                 crash_point("catalog.described")
@@ -130,18 +149,6 @@ class DatasetContents:
                 self._say(db, request, dataset_id, [refusal])
         self._outbox.wake()
 
-    def _attach(self, wanted: UploadRequested, dataset_id: str, row: PendingMetadata) -> CatalogError | None:
-        """Attach one row as far as the catalogue takes it; return what it does not take, or why none at all."""
-        path = _path(wanted, row.stored) if row.stored else None
-        lasts = self._grace.has_ended(row.attempts, row.since, time.time())
-        try:
-            return attach(self._catalogue, dataset_id, row.parameters, path, unsure=lasts)
-        except CatalogError as error:
-            return error
-        except Exception as error:  # the boundary of one row: metadata never keep a dataset from its completion
-            log.exception("metadata_failed", path=path)
-            return BadAnswer(f"an unexpected error ({type(error).__name__}); the catalog's log says more")
-
     def _attached(
         self, request: Event[EventData], dataset_id: str, row: PendingMetadata, error: CatalogError | None
     ) -> None:
@@ -161,25 +168,23 @@ class DatasetContents:
                 if error is None
                 else objections.note_objection(subject, error, self._grace)
             )
-            if tell:
-                self._tell_of_metadata(db, request, dataset_id, row, str(error or "")[:2000], final=final)
+            detail, again = str(error or "")[:2000], "" if final else f" {RARELY}"
+            file = row.stored.file if row.stored else None
+            if tell and file is None:  # the dataset's own; "" takes back what was said
+                sentence = f"{detail} {DESCRIBE_AGAIN}{again}"[:2000] if detail else ""
+                self._say(db, request, dataset_id, (), sentence)
+            elif tell and file is not None:
+                hint = f"{READ_AGAIN}{again}" if detail else ""
+                refusal = RefusedFile(
+                    file=file,
+                    what="metadata",
+                    harvester=row.harvester,
+                    detail=detail,
+                    hint=hint,
+                    final=final,
+                )
+                self._say(db, request, dataset_id, [refusal])
         self._outbox.wake()
-
-    def _tell_of_metadata(
-        self, db: sqlite3.Connection, request: Event[EventData], dataset_id: str, row: PendingMetadata,
-        detail: str, *, final: bool,
-    ) -> None:  # fmt: skip
-        """Say what of a file's metadata, or of the dataset's own, is not taken; "" takes it back."""
-        again = "" if final else f" {RARELY}"
-        if row.stored is None:
-            sentence = f"{detail} {DESCRIBE_AGAIN}{again}"[:2000] if detail else ""
-            self._say(db, request, dataset_id, (), sentence)
-            return
-        hint = f"{READ_AGAIN}{again}" if detail else ""
-        refusal = RefusedFile(
-            file=row.stored.file, what="metadata", harvester=row.harvester, detail=detail, hint=hint, final=final
-        )
-        self._say(db, request, dataset_id, [refusal])
 
     @staticmethod
     def _say(
@@ -248,14 +253,3 @@ def _wanted(request: Event[EventData]) -> UploadRequested:
 def _path(wanted: UploadRequested, stored: StoredFile) -> str:
     """Return the path below the dataset; the object's own, because that one is text whatever the file's bytes are."""
     return stored.object.removeprefix(f"{wanted.destination.location}/")
-
-
-def _datafile(wanted: UploadRequested, stored: StoredFile) -> ports.Datafile:
-    file = stored.file
-    return ports.Datafile(
-        path=_path(wanted, stored),
-        location=f"{wanted.destination.remote}:{stored.object}",
-        size=file.size,
-        checksum=file.sha256,
-        mtime_ns=file.mtime_ns,
-    )

@@ -142,7 +142,22 @@ class DescriptionSync:
             return
         if refused is not None:
             log.warning("description_refused", subject=description.subject, problem=str(refused))
-        self._told(description, str(refused or "")[:2000])
+        refusal = str(refused or "")[:2000]
+        fact = outcome_event(description, refusal)
+        identity = natural_id(type(fact), description.subject, description.event.id, refusal)
+        with self._store.transaction() as db:
+            if DescriptionQueue(db).mark_told(description, refusal):
+                Outbox.put(db, description.event.follow(fact, service="catalog", id=identity))
+                if description.dataset_id and Objections(db).supersede_metadata(description.event.data.upload_id):
+                    over = DatasetPartlyRefused(
+                        upload_id=description.event.data.upload_id, dataset_id=description.dataset_id, metadata=""
+                    )
+                    Outbox.put(db, description.event.follow(over, service="catalog"))
+        self._trouble.pop(description.subject, None)
+        self._outbox.wake()
+        log.info(
+            "description_synced", subject=description.subject, description=description.event.id, refused=bool(refusal)
+        )
 
     def _ask_catalogue(self, description: QueuedDescription) -> CatalogError | None:
         """Say it to the catalogue; saying it twice changes nothing. Return what it does not take of the metadata."""
@@ -159,23 +174,6 @@ class DescriptionSync:
             refused = attach(self._catalogue, description.dataset_id, data.parameters)
         crash_point("catalog.annotated")
         return refused
-
-    def _told(self, description: QueuedDescription, refusal: str = "") -> None:
-        fact = outcome_event(description, refusal)
-        identity = natural_id(type(fact), description.subject, description.event.id, refusal)
-        with self._store.transaction() as db:
-            if DescriptionQueue(db).mark_told(description, refusal):
-                Outbox.put(db, description.event.follow(fact, service="catalog", id=identity))
-                if description.dataset_id and Objections(db).supersede_metadata(description.event.data.upload_id):
-                    over = DatasetPartlyRefused(
-                        upload_id=description.event.data.upload_id, dataset_id=description.dataset_id, metadata=""
-                    )
-                    Outbox.put(db, description.event.follow(over, service="catalog"))
-        self._trouble.pop(description.subject, None)
-        self._outbox.wake()
-        log.info(
-            "description_synced", subject=description.subject, description=description.event.id, refused=bool(refusal)
-        )
 
     def _later(self, description: QueuedDescription, error: CatalogError) -> None:
         stays = not is_away(error) and self._grace.has_ended(description.attempts, description.since, time.time())

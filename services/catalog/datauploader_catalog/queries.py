@@ -1,5 +1,9 @@
-"""Queries to the catalog: who is this, what may they upload to, which investigations are theirs, make one."""
+"""Queries to the catalog: who is this, what may they upload to, which investigations are theirs, make one.
 
+And those of stations: which files it has of an upload of theirs, when they have forgotten it.
+"""
+
+import base64
 import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -8,16 +12,19 @@ from functools import partial
 from pydantic import SecretStr
 
 from datauploader import days
+from datauploader.contracts import Station
 from datauploader.contracts.model import WireModel
 from datauploader.contracts.names import check_location
 from datauploader.contracts.questions import (
     CatalogCondition,
     CreateInvestigation,
-    DatasetState,
+    Datafiles,
     HowIsTheCatalog,
     Identity,
     Investigations,
     InvestigationSummary,
+    KnownDatafile,
+    ListDatafiles,
     ListInvestigations,
     LookAtDataset,
     MayUpload,
@@ -28,8 +35,13 @@ from datauploader.contracts.questions import (
 from datauploader.errors import QuestionRefused
 from datauploader.reliability import Store
 from datauploader_catalog import claims
+from datauploader_catalog.claims import DatasetClaims
 from datauploader_catalog.errors import CatalogError, CatalogueForbids, NoSuchInvestigation, UnknownSession
+from datauploader_catalog.ledger import DatafileTable, OwningStations, SealTable, WantedDatasets
 from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, NewInvestigation
+
+PAGE_BYTES = 256 * 1024
+"""How long a page may become; a single file is always told."""
 
 MADE_ELSEWHERE = "Investigations are created by the user office; ask there for one."
 
@@ -78,39 +90,38 @@ class CatalogQueries:
             user = self._catalogue.identify(SecretStr(question.session))
             return Identity(user_id=user.id, name=user.name, unix_user=user.name)
         if isinstance(question, MayUpload):
-            return self._right(question)
+            try:
+                grant = self._catalogue.authorise(question.user_id, question.investigation)
+            except (CatalogueForbids, NoSuchInvestigation) as error:
+                right = UploadRight(allowed=False, detail=str(error))
+            else:
+                right = UploadRight(allowed=True, base_dir=self._below(grant.base_dir))
+            return right
         if isinstance(question, ListInvestigations):
-            return self._list(question)
+            found = self._catalogue.investigations(question.user_id)
+            chosen, total = choose_investigations(found, text=question.text, today=self._today(), most=question.most)
+            return Investigations(
+                items=tuple(self._summary(one) for one in chosen),
+                total=total,
+                may_create=self._may_create,
+                create_refusal="" if self._may_create else MADE_ELSEWHERE,
+            )
         if isinstance(question, CreateInvestigation):
             return self._create(question)
         if isinstance(question, HowIsTheCatalog):
             return self._condition()
         if isinstance(question, LookAtDataset):
-            return self._look(question)
+            if self._store.needs_recovery:
+                raise QuestionRefused("unavailable", "the catalog is still loading which dataset belongs to whom")
+            return claims.find_conflict(
+                claims.claim_lookup(self._store, question.investigation),
+                partial(self._catalogue.find_dataset, question.investigation),
+                self._catalogue.dataset_url,
+                question.dataset,
+                question.user_id,
+                claims.find_lookalike(self._store, question.investigation, question.dataset),
+            )
         raise QuestionRefused("unknown-question", f"the catalog cannot answer {question.name}")
-
-    def _list(self, question: ListInvestigations) -> Investigations:
-        found = self._catalogue.investigations(question.user_id)
-        chosen, total = choose_investigations(found, text=question.text, today=self._today(), most=question.most)
-        return Investigations(
-            items=tuple(self._summary(one) for one in chosen),
-            total=total,
-            may_create=self._may_create,
-            create_refusal="" if self._may_create else MADE_ELSEWHERE,
-        )
-
-    def _look(self, asked: LookAtDataset) -> DatasetState:
-        if self._store.needs_recovery:
-            raise QuestionRefused("unavailable", "the catalog is still loading which dataset belongs to whom")
-        held = claims.claim_lookup(self._store, asked.investigation)
-        return claims.find_conflict(
-            held,
-            lambda name: self._catalogue.find_dataset(asked.investigation, name),
-            self._catalogue.dataset_url,
-            asked.dataset,
-            asked.user_id,
-            claims.find_lookalike(self._store, asked.investigation, asked.dataset),
-        )
 
     def _create(self, asked: CreateInvestigation) -> InvestigationSummary:
         """Make an investigation; whoever asks the same again, having heard no answer, is given the same one."""
@@ -148,13 +159,6 @@ class CatalogQueries:
             description=one.description,
         )
 
-    def _right(self, question: MayUpload) -> UploadRight:
-        try:
-            grant = self._catalogue.authorise(question.user_id, question.investigation)
-        except (CatalogueForbids, NoSuchInvestigation) as error:
-            return UploadRight(allowed=False, detail=str(error))
-        return UploadRight(allowed=True, base_dir=self._below(grant.base_dir))
-
     def _below(self, base_dir: str) -> str:
         """Return a base directory below a remote's base, or "" where it cannot be one."""
         relative = base_dir.removeprefix(self._storage_prefix).strip("/")
@@ -162,6 +166,50 @@ class CatalogQueries:
             return check_location(relative)
         except ValueError:
             return ""
+
+
+class StationQueries:
+    """Answers the queries of stations from the ledger, and each station about its own uploads alone."""
+
+    def __init__(self, store: Store) -> None:
+        """Answer from this state."""
+        self._store = store
+
+    def __call__(self, question: Question, station: Station) -> WireModel:
+        """Answer one question of a station.
+
+        Raises:
+            QuestionRefused: with a code (`unavailable`, `not-allowed`, `invalid-question`, `unknown-question`).
+        """
+        if not isinstance(question, ListDatafiles):
+            raise QuestionRefused("unknown-question", f"the catalog does not answer {question.name} to stations")
+        if self._store.needs_recovery:
+            raise QuestionRefused("unavailable", "the catalog is still loading its history; ask again later")
+        with self._store.reading() as db:
+            home = OwningStations(db).station_of(question.upload_id)
+            if home not in (None, station.key):
+                raise QuestionRefused("not-allowed", f"{station.key} asks about an upload of another station")
+            try:
+                after = base64.b64decode(question.after, validate=True)
+            except ValueError as error:
+                raise QuestionRefused("invalid-question", "`after` is none of the catalog's own `next`") from error
+            found = DatafileTable(db).known_files(question.upload_id, after, question.limit + 1)
+            datasets = WantedDatasets(db)
+            said: dict[str, object] = {
+                "ensured": datasets.is_ensured(question.upload_id),
+                "complete": DatasetClaims(db).claim_state(question.upload_id) == "complete",
+                "asked": datasets.is_requested(question.upload_id),
+                "sealed": SealTable(db).sealed_at(question.upload_id),
+            }
+            items: list[KnownDatafile] = []
+            filled = 0
+            for stored, registered in found:
+                if len(items) == question.limit or filled > PAGE_BYTES:
+                    said["next"] = base64.b64encode(items[-1].stored.file.raw).decode()
+                    break
+                items.append(KnownDatafile(stored=stored, registered=registered))
+                filled += len(stored.model_dump_json(exclude_none=True))
+            return Datafiles(items=tuple(items)).model_copy(update=said)
 
 
 def choose_investigations(
@@ -172,19 +220,19 @@ def choose_investigations(
     Accents and capitals do not matter in the search.
     """
     words = _plain(text).split()
-    kept = [one for one in found if _holds(one, words)]
+    kept: list[CatalogueInvestigation] = []
+    for one in found:
+        held = _plain(f"{one.id} {one.name} {one.visit} {one.title} {one.principal_investigator} {one.beamline}")
+        if all(word in held for word in words):
+            kept.append(one)
     kept.sort(key=lambda one: one.start or date.min, reverse=True)
-    kept.sort(key=lambda one: (not _is_of(one, today), not one.active))
+    kept.sort(
+        key=lambda one: (
+            not (one.active and one.start and one.start <= today <= (one.end or today)),
+            not one.active,
+        )
+    )
     return kept[:most], len(kept)
-
-
-def _holds(one: CatalogueInvestigation, words: list[str]) -> bool:
-    text = _plain(f"{one.id} {one.name} {one.visit} {one.title} {one.principal_investigator} {one.beamline}")
-    return all(word in text for word in words)
-
-
-def _is_of(one: CatalogueInvestigation, day: date) -> bool:
-    return one.active and one.start is not None and one.start <= day <= (one.end or day)
 
 
 def _plain(text: str) -> str:

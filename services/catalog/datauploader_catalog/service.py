@@ -31,9 +31,8 @@ from datauploader_catalog.description_sync import DescriptionSync
 from datauploader_catalog.objections import GracePeriod
 from datauploader_catalog.persons import RequesterCheck
 from datauploader_catalog.ports import Catalogue
-from datauploader_catalog.queries import CatalogQueries
+from datauploader_catalog.queries import CatalogQueries, StationQueries
 from datauploader_catalog.settings import CatalogSettings
-from datauploader_catalog.station_queries import StationQueries
 from datauploader_catalog.worker import CatalogWorker
 
 log = structlog.get_logger()
@@ -95,7 +94,11 @@ class CatalogService:
             self._store.require_recovery()
         if not self._store.needs_recovery:
             self._work()
-            self._catch_up()
+            with self._store.reading() as db:
+                latest = Inbox.latest(db)
+            if latest is not None:  # a file that was put back has missed what the log has since its last event
+                since = min(latest, datetime.now(UTC)) - MARGIN  # its clock may have been ahead, and put right
+                self._read(Start(time=since), lambda: None, again=False)
         self._outbox.start()
         self._heartbeat.start()
         ownership = Ownership(
@@ -172,9 +175,16 @@ class CatalogService:
             self._descriptions.start()
 
     def _take_over(self) -> None:
-        """Begin with the queue; what was heard by others before is in the log."""
+        """Begin with the queue; what was heard by others before is in the log, which is heard once to its end."""
+
+        def ended() -> None:
+            self._store.mark_recovered()
+            self._recalling = False
+            self._worker.settle_claims()
+
         if self._store.needs_recovery and not self._recalling:
-            self._recall()
+            self._recalling = True
+            self._read(Start(first=True), ended)  # the inbox drops doubles
         self._work()
         if not self._answering:
             self._answering = [
@@ -194,25 +204,6 @@ class CatalogService:
             log.error("queue_owned_by_another_state", hint="stop one of the two catalogs, or let them share a folder")
             self._store.require_recovery()
 
-    def _recall(self) -> None:
-        """Hear everything that the event log remembers, until it was heard once to its end; the inbox drops doubles."""
-        self._recalling = True
-
-        def ended() -> None:
-            self._store.mark_recovered()
-            self._recalling = False
-            self._worker.settle_claims()
-
-        self._read(Start(first=True), ended)
-
-    def _catch_up(self) -> None:
-        """Hear what the log has since the file's last event: a file that was put back has missed the rest."""
-        with self._store.reading() as db:
-            latest = Inbox.latest(db)
-        if latest is not None:
-            since = min(latest, datetime.now(UTC)) - MARGIN  # its clock may have been ahead, and put right
-            self._read(Start(time=since), lambda: None, again=False)
-
     def _read(self, start: Start, ended: Callable[[], None], *, again: bool = True) -> None:
         """Hear the log from somewhere on up to now; with `again` also what was heard before and is answered again."""
 
@@ -221,8 +212,10 @@ class CatalogService:
             threading.Thread(target=reading.stop, daemon=True).start()
 
         def hear(delivery: Delivery) -> None:
-            if not again and self._knows(delivery):
-                return
+            if not again:
+                with self._store.reading() as db:
+                    if Inbox.knows(db, delivery.event.id):
+                        return
             try:
                 self._hear(delivery)
             except handlers.RequestMissing as error:  # the log is in order, so its request would have come before it
@@ -230,10 +223,6 @@ class CatalogService:
             crash_point("catalog.recalling")
 
         self._consumers.append(CatchUp(self._bus, hear, start, then=end))
-
-    def _knows(self, delivery: Delivery) -> bool:
-        with self._store.reading() as db:
-            return Inbox.knows(db, delivery.event.id)
 
 
 def create(context: Context) -> CatalogService:

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
-from datauploader_catalog.domain.apart import send_apart
+from datauploader_catalog.domain.batches import send_apart
 from datauploader_catalog.errors import (
     BadAnswer,
     CatalogError,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datauploader_catalog.domain.apart import PROBES, send_apart
+from datauploader_catalog.domain.batches import PROBES, send_apart
 from datauploader_catalog.errors import (
     CatalogError,
     CatalogueForbids,

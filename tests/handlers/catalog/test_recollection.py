@@ -20,7 +20,7 @@ from datauploader.errors import QuestionRefused
 from datauploader.reliability import Store
 from datauploader_catalog import claims, ledger
 from datauploader_catalog.ledger import DatafileTable, OwningStations, WantedDatasets
-from datauploader_catalog.station_queries import PAGE_BYTES, StationQueries
+from datauploader_catalog.queries import PAGE_BYTES, StationQueries
 
 HERE, THERE = Station.parse("elettra.xrd1.ws01"), Station.parse("elettra.xrd1.ws02")
 UPLOAD = "upload-0001"

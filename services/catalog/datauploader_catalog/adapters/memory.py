@@ -247,7 +247,12 @@ class MemoryCatalogue:
     @contextmanager
     def _doing(self, operation: str, *mentioned: str) -> Iterator[None]:
         with self._lock:
-            fault = self._take(operation, mentioned)
+            fault: Fault | None = None
+            for plan in self._planned:
+                if plan.operation == operation and (not plan.match or plan.match in mentioned) and plan.times:
+                    plan.times -= 1
+                    fault = plan.kind
+                    break
             if fault is Fault.UNAVAILABLE:
                 raise CatalogueUnavailable("The catalogue does not answer, as it was told.")
             if fault is Fault.UNREADABLE:
@@ -261,10 +266,3 @@ class MemoryCatalogue:
             yield
             if fault is Fault.LOST:
                 raise CatalogueUnavailable("The catalogue's answer got lost, as it was told.")
-
-    def _take(self, operation: str, mentioned: tuple[str, ...]) -> Fault | None:
-        for plan in self._planned:
-            if plan.operation == operation and (not plan.match or plan.match in mentioned) and plan.times:
-                plan.times -= 1
-                return plan.kind
-        return None

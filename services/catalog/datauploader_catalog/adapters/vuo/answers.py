@@ -3,17 +3,20 @@
 The two known answers are those that the public client ElettraSciComp/h5nuvola reads; all others are
 assumed, as docs/catalogues/vuo.md lays down. Nothing here ever takes an unreadable answer for "absent":
 only the exact word does.
+
+Which of Oracle's errors refuse a value, which pass by themselves, and which nobody here knows, is here as well: each
+number is described at https://docs.oracle.com/error-help/db/ora-NNNNN/ (five digits), and docs/catalogues/vuo.md says
+the same as a table, for the people of VUO.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from datauploader_catalog.adapters.vuo.oracle_errors import meaning
 from datauploader_catalog.errors import (
     BadAnswer,
-    CatalogError,
     CatalogueForbids,
     CatalogueRefused,
     CatalogueUnavailable,
@@ -32,6 +35,28 @@ _DATABASE_ERROR = re.compile(r"(ORA|PLS)-[0-9]+")
 _SHOWN = 200
 _MORE = 6
 """Fields of an investigation that only newer procedures answer."""
+
+Meaning = Literal["refused", "passes", "unknown"]
+
+_ORACLE_LINE = re.compile(r"^(ORA|PLS)-([0-9]+)", re.MULTILINE)
+_OF_APPLICATION = range(20000, 21000)
+"""What VUO's own procedures raise (RAISE_APPLICATION_ERROR)."""
+_REFUSED = frozenset(
+    (
+        1400, 1401, 1407, 1426, 1438, 1461, 1704, 1722, 1830, 1839, 1841, 1843, 1847, 1858, 1861, 2290, 2291, 6502,
+        12899, 22835, 40441, 40478,
+    )
+)  # fmt: skip
+"""Empty, too long, too large, no number, no date, against a constraint, no JSON."""
+_PASSES = frozenset(
+    (
+        18, 20, 28, 54, 60, 257, 1012, 1013, 1033, 1034, 1089, 1090, 1092, 1109, 1555, 1652, 1653, 1654, 1688, 1691,
+        2049, 2391, 2396, 2399, 3113, 3114, 3135, 4020, 4021, 4030, 4031, 4061, 4068, 8177, 25408, 30006,
+    )
+)  # fmt: skip
+"""Sessions and processes used up, locks, a restart, no room, no memory, a lost connection, a renewed package."""
+_OF_NETWORK = range(12150, 12700)
+"""Oracle Net: listeners and connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +80,13 @@ def read_answer(text: str) -> VuoAnswer:
     if not colon or not _STATUS.fullmatch(status):
         raise unreadable(text, "it does not begin with a status word and a colon")
     if _DATABASE_ERROR.fullmatch(status):
-        raise _database_error(text.strip())
+        text = text.strip()
+        match meaning(text):
+            case "refused":
+                raise ValueRefused(f"VUO's database refuses a value: {_shown(text)!r}.", words=text)
+            case "passes":
+                raise CatalogueUnavailable(f"VUO's database is busy ({_shown(text)!r}); it is retried.")
+        raise UnknownTrouble(f"VUO's database failed ({_shown(text)!r}); ask the operators of VUO.")
     return VuoAnswer(status, rest)
 
 
@@ -68,7 +99,14 @@ def read_user(text: str) -> CatalogueUser:
     """Read `OK:<user id>:<unix user>:<uid>:<gid>`, known from h5nuvola; otherwise the login URL follows."""
     answer = read_answer(text)
     if not answer.ok:
-        raise _not_signed_in(answer, text)
+        try:
+            url = urlsplit(answer.rest)
+            leads = bool(url.hostname) and url.scheme in {"http", "https"}
+        except ValueError:
+            leads = False
+        if not leads:
+            raise unreadable(text, "neither a user nor a login address follows")
+        raise UnknownSession("VUO does not know this session; it may have expired.", login_url=answer.rest)
     parts = answer.rest.split(":")
     match parts:
         case [user_id, account, uid, gid, *_] if is_id(user_id) and _ACCOUNT.fullmatch(account):
@@ -130,7 +168,20 @@ def accepted(answer: VuoAnswer) -> VuoAnswer:
     """Return an OK answer; raise what any other status of the assumed procedures means."""
     if answer.ok:
         return answer
-    raise _refusal(answer)
+    words = answer.rest
+    match answer.status:
+        case "HASH":
+            raise NotTrusted(
+                f"VUO does not accept the shared secret ({_shown(words)!r}). Correct it "
+                "(DATAUPLOADER_CATALOG_VUO__SECRET); nothing is registered before the two secrets agree."
+            )
+        case "BUSY":
+            raise CatalogueUnavailable(f"VUO is busy ({_shown(words)!r}); it is retried.")
+        case "DENIED":
+            raise CatalogueForbids(f"VUO does not allow this: {_shown(words)!r}. Ask the user office.", words=words)
+        case "REFUSED" | "ABSENT" | "CONFLICT":
+            raise CatalogueRefused(f"VUO refused: {_shown(words)!r}.", words=words)
+    raise unreadable(f"{answer.status}:{words}", "its status word is none of the agreed ones")
 
 
 def unreadable(text: str, why: str) -> BadAnswer:
@@ -139,45 +190,6 @@ def unreadable(text: str, why: str) -> BadAnswer:
         f"VUO's answer cannot be read: {why} ({_shown(text)!r}). Nothing is concluded from it; "
         "it is retried. If that goes on, compare VUO with docs/catalogues/vuo.md."
     )
-
-
-def _refusal(answer: VuoAnswer) -> CatalogError:
-    words = answer.rest
-    match answer.status:
-        case "HASH":
-            return NotTrusted(
-                f"VUO does not accept the shared secret ({_shown(words)!r}). Correct it "
-                "(DATAUPLOADER_CATALOG_VUO__SECRET); nothing is registered before the two secrets agree."
-            )
-        case "BUSY":
-            return CatalogueUnavailable(f"VUO is busy ({_shown(words)!r}); it is retried.")
-        case "DENIED":
-            return CatalogueForbids(f"VUO does not allow this: {_shown(words)!r}. Ask the user office.", words=words)
-        case "REFUSED" | "ABSENT" | "CONFLICT":
-            return CatalogueRefused(f"VUO refused: {_shown(words)!r}.", words=words)
-    return unreadable(f"{answer.status}:{words}", "its status word is none of the agreed ones")
-
-
-def _database_error(text: str) -> CatalogError:
-    """Return what an error of Oracle's means in place of an answer."""
-    words = _shown(text)
-    match meaning(text):
-        case "refused":
-            return ValueRefused(f"VUO's database refuses a value: {words!r}.", words=text)
-        case "passes":
-            return CatalogueUnavailable(f"VUO's database is busy ({words!r}); it is retried.")
-    return UnknownTrouble(f"VUO's database failed ({words!r}); ask the operators of VUO.")
-
-
-def _not_signed_in(answer: VuoAnswer, text: str) -> CatalogError:
-    try:
-        url = urlsplit(answer.rest)
-        host = url.hostname
-    except ValueError:
-        return unreadable(text, "neither a user nor a login address follows")
-    if url.scheme not in {"http", "https"} or not host:
-        return unreadable(text, "neither a user nor a login address follows")
-    return UnknownSession("VUO does not know this session; it may have expired.", login_url=answer.rest)
 
 
 def _fields(row: str) -> list[str]:
@@ -217,3 +229,14 @@ def _base_dir(path: str, text: str) -> str:
 
 def _shown(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def meaning(text: str) -> Meaning:
+    """Say what an error text means; of a stack of errors the first one that is known counts."""
+    for kind, digits in _ORACLE_LINE.findall(text):
+        number = int(digits)
+        if kind == "ORA" and (number in _REFUSED or number in _OF_APPLICATION):
+            return "refused"
+        if kind == "ORA" and (number in _PASSES or number in _OF_NETWORK):
+            return "passes"
+    return "unknown"

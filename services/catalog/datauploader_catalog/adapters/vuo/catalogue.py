@@ -113,7 +113,13 @@ class VuoCatalogue:
     def register_datafiles(self, dataset_id: str, datafiles: Sequence[Datafile]) -> None:
         """Send the datafiles as JSON, in as many requests as the settings' limits ask for (assumed)."""
         limits = self._settings
-        rows = (_datafile_json(datafile) for datafile in datafiles)
+        rows = (
+            json.dumps(
+                {"path": d.path, "location": d.location, "size": d.size, "sha256": d.checksum, "mtime_ns": d.mtime_ns},
+                separators=(",", ":"),
+            )
+            for d in datafiles
+        )
         for batch in batches(rows, most=limits.batch_files, most_bytes=limits.batch_bytes):
             form = {"FRM_DATASET_ID": dataset_id, "FRM_DATAFILES": f"[{','.join(batch)}]"}
             counted = answers.read_count(self._write(self._procedures.add_datafiles, form))
@@ -225,14 +231,3 @@ def _require_same(asked: tuple[str, str], answered: tuple[str, str]) -> None:
             f"VUO answered with {answered!r} when it was asked for {asked!r}; nothing was written to the wrong "
             "place. Compare VUO's look-up with docs/catalogues/vuo.md, then retry."
         )
-
-
-def _datafile_json(datafile: Datafile) -> str:
-    row = {
-        "path": datafile.path,
-        "location": datafile.location,
-        "size": datafile.size,
-        "sha256": datafile.checksum,
-        "mtime_ns": datafile.mtime_ns,
-    }
-    return json.dumps(row, ensure_ascii=True, separators=(",", ":"))

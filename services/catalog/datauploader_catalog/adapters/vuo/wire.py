@@ -54,7 +54,7 @@ class VuoWire:
     def read(self, procedure: str, form: Mapping[str, str]) -> str:
         """Ask something that changes nothing, so that a second try at once does no harm."""
         for attempt in stamina.retry_context(
-            on=_is_worth_a_second_try,
+            on=lambda error: isinstance(error, CatalogueUnavailable) and error.retry_after is None,
             attempts=self._settings.read_attempts,
             timeout=self._settings.timeout,
             wait_initial=0.05,
@@ -103,7 +103,7 @@ class VuoWire:
         try:
             with self._client.stream(method, procedure, params=params, content=content, headers=headers) as response:
                 _require_success(procedure, response)
-                return _decode(_body(response, deadline), response.charset_encoding)
+                return _text(response, deadline)
         except httpx.TransportError as error:
             raise CatalogueUnavailable(
                 f"VUO did not answer {procedure} ({type(error).__name__}: {error}). It is retried; if "
@@ -138,7 +138,7 @@ def _require_success(procedure: str, response: httpx.Response) -> None:
         )
 
 
-def _body(response: httpx.Response, deadline: float) -> bytes:
+def _text(response: httpx.Response, deadline: float) -> str:
     body = bytearray()
     for piece in response.iter_bytes():
         body += piece
@@ -146,22 +146,14 @@ def _body(response: httpx.Response, deadline: float) -> bytes:
             raise BadAnswer(f"VUO's answer is longer than {_MOST_BYTES} bytes; it was not read to its end.")
         if time.monotonic() > deadline:
             raise CatalogueUnavailable("VUO's answer took too long to arrive; it is retried.")
-    return bytes(body)
-
-
-def _decode(body: bytes, charset: str | None) -> str:
     try:
-        return body.decode(charset or "utf-8")
+        return body.decode(response.charset_encoding or "utf-8")
     except (UnicodeDecodeError, LookupError) as error:
-        raise unreadable(repr(body), "it is not text") from error
+        raise unreadable(repr(bytes(body)), "it is not text") from error
 
 
 def _retry_after(header: str) -> float | None:
     return float(header) if header.isascii() and header.isdigit() else None
-
-
-def _is_worth_a_second_try(error: Exception) -> bool:
-    return isinstance(error, CatalogueUnavailable) and error.retry_after is None
 
 
 def _sha1(text: str) -> str:
