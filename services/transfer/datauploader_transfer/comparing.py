@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from datauploader.contracts.audits import MOST_NAMED, Difference, HashedFiles
 from datauploader.contracts.names import escape
 from datauploader_transfer.domain.leftovers import is_leftover
-from datauploader_transfer.domain.targets import place
+from datauploader_transfer.domain.names import place
 from datauploader_transfer.ports import Listed, Stored
 
 _TABLES = """

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from datauploader.runtime.config import Settings, load
 from datauploader.runtime.service import Check
-from datauploader_transfer.connect import connect
 from datauploader_transfer.errors import TransferError
+from datauploader_transfer.service import connect
 from datauploader_transfer.settings import TransferSettings
 
 

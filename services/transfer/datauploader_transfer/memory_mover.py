@@ -8,7 +8,7 @@ from threading import Event
 
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.leftovers import beside, leftovers
-from datauploader_transfer.domain.targets import checked_target
+from datauploader_transfer.domain.names import checked_target
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneRefused
 from datauploader_transfer.ports import (
     MOST_HELD,

@@ -16,17 +16,19 @@ from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import transfer_queue
 from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.reliability.stale_state import StaleStateGuard
-from datauploader.runtime.config import load
+from datauploader.runtime.config import Settings, load
 from datauploader.runtime.service import Check, Context
 from datauploader_transfer import handlers, ledger
 from datauploader_transfer.auditing import Auditor
-from datauploader_transfer.connect import connect
+from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ledger import object_path
 from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import FolderContents, Mover
 from datauploader_transfer.progress import ProgressReporter
 from datauploader_transfer.provenance import ProvenanceCheck, recover_ownership
+from datauploader_transfer.rclone.mover import RcloneMover, RcloneSettings
+from datauploader_transfer.rclone.source_file import raise_limit
 from datauploader_transfer.settings import TransferSettings
 from datauploader_transfer.worker import TransferWorker
 
@@ -157,6 +159,20 @@ class TransferService:
                 return tuple(named), False
             named.append(HeldObject(path=path, size=size))
         return tuple(named), len(found.held) == found.objects
+
+
+def connect(common: Settings, settings: TransferSettings) -> Mover:
+    """Start rclone with the configured remotes.
+
+    Raises:
+        TransferError: a remote's definition cannot be used, or rclone is missing or too old.
+    """
+    raise_limit()
+    remotes = parse_remotes(common.remotes)
+    rclone = RcloneSettings(
+        binary=settings.rclone, copies=common.state_dir, bytes_per_s=settings.bandwidth_bytes_per_s
+    )  # fmt: skip
+    return RcloneMover(remotes, rclone)
 
 
 def create(context: Context) -> TransferService:

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datauploader_transfer.domain.failures import TABLE, classify
-from datauploader_transfer.domain.names import needs_bytes, standard_path
+from datauploader_transfer.domain.names import checked_target, needs_bytes, place, standard_path
 from datauploader_transfer.domain.plan import BatchLimits, split_batches
 from datauploader_transfer.domain.remotes import parse_remotes
-from datauploader_transfer.domain.targets import checked_target, place
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget
 from datauploader_transfer.ports import Item, State, Whose

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from datauploader_transfer.rclone.http_probe import LONGEST_S, retry_after_s
+from datauploader_transfer.rclone.probes import LONGEST_S, retry_after_s
 from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -1,10 +1,10 @@
-"""File names as rclone wants them: the one place where names are encoded.
+"""Names of objects: which may be written, which some storages take for one, and how rclone wants them.
 
-rclone writes paths in its "standard" form: control characters, DEL and NUL stand as their Unicode
-symbols (newline is U+240A), and a name that holds such a symbol itself has it quoted with U+201B
-(https://rclone.org/overview/#restricted-filenames). Each backend then decodes the standard form into
-what its storage can hold. Giving rclone the plain name works for most names and takes the wrong file
-for the others, so every name passes through here.
+Names are encoded here and nowhere else. rclone writes paths in its "standard" form: control characters, DEL and NUL
+stand as their Unicode symbols (newline is U+240A), and a name that holds such a symbol itself has it quoted with
+U+201B (https://rclone.org/overview/#restricted-filenames). Each backend then decodes the standard form into what its
+storage can hold. Giving rclone the plain name works for most names and takes the wrong file for the others, so every
+name passes through here.
 
 Bytes that are not UTF-8 stay what they are (surrogateescape); JSON cannot carry them, query parameters
 of rclone's rc can, and `needs_bytes` tells the two apart.
@@ -12,7 +12,10 @@ of rclone's rc can, and `needs_bytes` tells the two apart.
 
 import re
 
-__all__ = ["needs_bytes", "plain_path", "standard_path"]
+from datauploader.contracts.names import same_look
+from datauploader_transfer.errors import BadTarget
+
+__all__ = ["checked_target", "needs_bytes", "place", "plain_path", "standard_path"]
 
 _QUOTE = "\u201b"
 _SPECIAL = re.compile("[\x00-\x1f\x7f\u201b\u2400-\u241f\u2421\uff0f\uff0e]")
@@ -48,3 +51,23 @@ def plain_path(path: str) -> str:
 def needs_bytes(text: str) -> bool:
     """Tell whether the text holds bytes that are not UTF-8, which JSON cannot carry."""
     return _SURROGATE.search(text) is not None
+
+
+def checked_target(target: str) -> str:
+    """Return the target unchanged when it is a plain relative path.
+
+    Raises:
+        BadTarget: it is empty, absolute, has an empty, '.' or '..' part, or holds a NUL.
+    """
+    if not target or "\x00" in target:
+        raise BadTarget(f"{target!r} is no object path: it is empty or holds a NUL. Name the file it stands for.")
+    if any(part in {"", ".", ".."} for part in target.split("/")):
+        raise BadTarget(
+            f"{target!r} would not stay below the remote's base. Give a relative path without '.', '..' or empty parts."
+        )
+    return target
+
+
+def place(target: str) -> str:
+    """Return what two targets share that some storages take for one: no case, one Unicode form."""
+    return same_look(target)

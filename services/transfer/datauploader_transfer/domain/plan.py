@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from datauploader_transfer.domain.targets import place
+from datauploader_transfer.domain.names import place
 from datauploader_transfer.ports import Item
 
 __all__ = ["BatchLimits", "split_batches"]

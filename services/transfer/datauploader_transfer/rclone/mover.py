@@ -16,9 +16,9 @@ import structlog
 
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.failures import classify
+from datauploader_transfer.domain.names import checked_target, place
 from datauploader_transfer.domain.plan import BatchLimits, split_batches
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
-from datauploader_transfer.domain.targets import checked_target, place
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneGone, RcloneRefused, TransferError
 from datauploader_transfer.ports import (
@@ -36,9 +36,8 @@ from datauploader_transfer.ports import (
 from datauploader_transfer.rclone.copy_batch import CopyBatch
 from datauploader_transfer.rclone.counting import ObjectCounter
 from datauploader_transfer.rclone.daemon import RcloneDaemon, find_rclone
-from datauploader_transfer.rclone.http_probe import clock_fault, requested_pause_s
 from datauploader_transfer.rclone.private_folder import FolderOnDemand
-from datauploader_transfer.rclone.reachability import probe_tcp
+from datauploader_transfer.rclone.probes import clock_fault, probe_tcp, requested_pause_s
 from datauploader_transfer.rclone.remote_storage import ObjectFailure, RemoteStorage
 from datauploader_transfer.rclone.rpc import RcloneRpc
 from datauploader_transfer.rclone.source_file import BY_NUMBER
