@@ -101,31 +101,24 @@ class ProvenanceCheck:
                 return count
 
 
-class _OwnershipReader:
-    """Reads ownership from what was announced."""
+def recover_ownership(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:
+    """Read the log in the background, as far as the broker lets us, and go on with `then`."""
 
-    def __init__(self, store: Store, stations: Collection[Station]) -> None:
-        self._store, self._stations = store, stations
-
-    def take(self, delivery: Delivery) -> None:
+    def hear(delivery: Delivery) -> None:
         event = delivery.event
-        if isinstance(event.data, FileReady) and event.station in self._stations:
+        if isinstance(event.data, FileReady) and event.station in stations:
             destination = event.data.destination
             versions = [
                 (object_path(destination.location, escape(file.raw)), file.digests.values())
                 for file in event.data.files
             ]
-            with self._store.transaction() as db:
+            with store.transaction() as db:
                 owners = ObjectOwners(db)
                 owners.note_continued(event.data.upload_id, event.data.continues)
                 owners.restore_versions(destination.remote, event.data.upload_id, versions)
 
-
-def recover_ownership(store: Store, bus: Bus, stations: Collection[Station], then: Callable[[], None]) -> None:
-    """Read the log in the background, as far as the broker lets us, and go on with `then`."""
-
     def read() -> None:
-        reading = CatchUp(bus, _OwnershipReader(store, stations).take)
+        reading = CatchUp(bus, hear)
         while not reading.done.wait(LOOK_S):
             if isinstance(trouble := reading.problem, BrokerRefused):
                 log.warning("event_log_read_failed", problem=str(trouble), effect="the catalog is asked instead")
