@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
-from datauploader_catalog.domain.apart import send_apart
+from datauploader_catalog.domain.batches import send_apart
 from datauploader_catalog.errors import (
     CatalogError,
     CatalogueRefused,
