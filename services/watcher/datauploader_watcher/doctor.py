@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 from datauploader.runtime.config import Settings, load
 from datauploader.runtime.service import Check
@@ -23,21 +22,15 @@ def examine(_settings: Settings) -> Iterator[Check]:
             detail='no folder is configured; set DATAUPLOADER_WATCHER_ROOTS, such as ["/data"]',
         )
     for root in roots:
-        yield _root(root)
-
-
-def _root(root: Path) -> Check:
-    name = f"upload folder {root}"
-    try:
-        with os.scandir(root) as entries:
-            next(entries, None)
-        disk = shutil.disk_usage(root)
-    except OSError as error:
-        detail = (
-            f"it cannot be read ({error.strerror}); check that the drive is connected and that this user may read it"
-        )
-        return Check(name, ok=False, detail=detail)
-    free = f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.1f} GB free"
-    if disk.free < FREE_PART * disk.total:
-        return Check(name, ok=False, detail=f"only {free}; the acquisition will soon have no space left")
-    return Check(name, ok=True, detail=free)
+        try:
+            with os.scandir(root) as entries:
+                next(entries, None)
+            disk = shutil.disk_usage(root)
+        except OSError as error:
+            hint = "check that the drive is connected and that this user may read it"
+            ok, detail = False, f"it cannot be read ({error.strerror}); {hint}"
+        else:
+            ok, detail = True, f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.1f} GB free"
+            if disk.free < FREE_PART * disk.total:
+                ok, detail = False, f"only {detail}; the acquisition will soon have no space left"
+        yield Check(f"upload folder {root}", ok=ok, detail=detail)

@@ -66,10 +66,6 @@ class Handlers:
         if upload.state not in OPEN:
             log.info("control_of_finished_upload", action=event.data.action, state=upload.state)
             return
-        self._steer(unit, upload, event)
-        self._changed = True
-
-    def _steer(self, unit: UnitOfWork, upload: UploadRow, event: Event[UploadControlled]) -> None:
         match event.data.action:
             case "close":
                 UploadTable(unit.db).set_closing(upload.number, "asked")
@@ -86,6 +82,7 @@ class Handlers:
             case "cancel":
                 UploadTable(unit.db).set_state(upload.number, "cancelled")
                 say(unit.db, upload, UploadCancelled(upload_id=upload.upload_id), "")
+        self._changed = True
 
     def stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
         """Note that versions are on the storage."""

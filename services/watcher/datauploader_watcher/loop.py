@@ -97,9 +97,16 @@ class Loop:
         while not self._ended.is_set():
             try:
                 self._turn(self.inbox.drain())
-                self._went_well()
-            except sqlite3.OperationalError as error:
-                self._cannot_write(error)
+                self._failed = False
+                if self._trouble and self._clock.monotonic() - self._trouble_at >= TROUBLE_SHOWN_S:
+                    self._trouble = ""
+            except sqlite3.OperationalError as error:  # a full disk: what was not kept is found again by a scan
+                if not self._trouble:
+                    log.error("state_file_write_failed", problem=str(error))  # noqa: TRY400 - a sentence
+                self._start_over(
+                    f"the watcher cannot write its state file ({error}): free space on that disk; it continues "
+                    "automatically"
+                )
             except Exception:  # the loop's boundary: a defect must be heard of, and must not end the watching
                 log.exception("watcher_loop_failed")
                 self._start_over("an unexpected error occurred in the watcher; its log has the details")
@@ -116,7 +123,10 @@ class Loop:
         self._take_hints(mail)
         for session in self._uploads:
             self._look(session)
-            self._read(session)
+            if not session.lost and not session.upload.paused:
+                most = MOST_READING - session.stability.reading
+                if due := session.stability.take_due(self._clock.monotonic(), most):
+                    self._hashers.hash(session.upload.number, session.disk, due)
         self._write_down(mail.outcomes)
         self._rules.scan_roots()
         self._uploads.count()
@@ -124,7 +134,10 @@ class Loop:
         if now >= self._chores_at:
             self._chores_at = now + CHORES_S
             self._chores(now)
-        self.status = LoopStatus(now, len(self._uploads), self._uploads.entries, self._overflows, self._troubles())
+        of_works = [sentence for session in self._uploads for sentence in (session.away, session.unheard)]
+        sentences = (self._trouble, self._watches.short, *of_works, *self._admission.problems, *self._rules.problems)
+        troubles = tuple(sentence for sentence in sentences if sentence)
+        self.status = LoopStatus(now, len(self._uploads), self._uploads.entries, self._overflows, troubles)
 
     def _take_hints(self, mail: LoopEvents) -> None:
         for notice in mail.notices.values():
@@ -150,13 +163,6 @@ class Loop:
         elif away and not session.lost:
             log.info("root_recovered", upload_id=session.upload.upload_id)
             self._watches.rewatch_upload(session)
-
-    def _read(self, session: UploadSession) -> None:
-        if session.lost or session.upload.paused:
-            return
-        due = session.stability.take_due(self._clock.monotonic(), MOST_READING - session.stability.reading)
-        if due:
-            self._hashers.hash(session.upload.number, session.disk, due)
 
     def _write_down(self, outcomes: list[HashResult]) -> None:
         by_session: defaultdict[int, list[HashResult]] = defaultdict(list)
@@ -189,19 +195,6 @@ class Loop:
             self._watches.count()
             self._uploads.forget_old()
 
-    def _went_well(self) -> None:
-        self._failed = False
-        if self._trouble and self._clock.monotonic() - self._trouble_at >= TROUBLE_SHOWN_S:
-            self._trouble = ""
-
-    def _cannot_write(self, error: sqlite3.OperationalError) -> None:
-        """Go on when the state file cannot be written (a full disk): what was not kept is found again by a scan."""
-        if not self._trouble:
-            log.error("state_file_write_failed", problem=str(error))
-        self._start_over(
-            f"the watcher cannot write its state file ({error}): free space on that disk; it continues automatically"
-        )
-
     def _start_over(self, trouble: str) -> None:
         self._trouble, self._trouble_at, self._failed = trouble, self._clock.monotonic(), True
         for session in self._uploads:
@@ -228,8 +221,3 @@ class Loop:
     def _crowded(self, session: UploadSession) -> bool:
         """Tell whether so many files wait for their quiet period that no further ones are looked for."""
         return len(session.stability) >= max(LEAST_SETTLING, self._settings.most_settling // len(self._uploads))
-
-    def _troubles(self) -> tuple[str, ...]:
-        of_works = [sentence for session in self._uploads for sentence in (session.away, session.unheard)]
-        sentences = (self._trouble, self._watches.short, *of_works, *self._admission.problems, *self._rules.problems)
-        return tuple(sentence for sentence in sentences if sentence)

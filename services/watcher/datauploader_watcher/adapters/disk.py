@@ -241,7 +241,9 @@ class _PathFolder:
     def entries(self) -> Iterator[tuple[bytes, bool]]:
         with os.scandir(self._checked()) as found:
             for entry in found:
-                yield entry.name, _is_folder(entry)
+                is_folder = entry.is_dir(follow_symlinks=False)
+                # a junction looks like a folder
+                yield entry.name, is_folder and not nofollow.leads_elsewhere(entry.stat(follow_symlinks=False))
 
     @property
     def stat(self) -> Callable[[bytes], os.stat_result]:
@@ -270,11 +272,6 @@ def _is_folder_at(path: bytes) -> bool:
         return stat.S_ISDIR(nofollow.look(path).st_mode)
     except OSError:
         return False
-
-
-def _is_folder(entry: "os.DirEntry[bytes]") -> bool:
-    """Tell it of an entry on Windows, where a junction looks like one."""
-    return entry.is_dir(follow_symlinks=False) and not nofollow.leads_elsewhere(entry.stat(follow_symlinks=False))
 
 
 def is_below(path: bytes, root: bytes) -> bool:

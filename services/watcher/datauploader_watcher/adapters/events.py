@@ -106,11 +106,21 @@ class Events:
 
     def _begin(self, folder: bytes, *, recursive: bool) -> None:
         self._remove(folder)
-        self._watched(folder, self._add(folder, recursive=recursive))
-
-    def _ended(self, folder: bytes) -> None:
-        """Take note that the system has ended a watch by itself; called from its threads."""
-        self._orders.put(partial(self._renew, folder))
+        problem = ""
+        try:
+            if self._observer is None:
+                # where the system ends a watch by itself, that is told from its threads
+                observer = _observer(self._lost, lambda ended: self._orders.put(partial(self._renew, ended)))
+                observer.start()
+                self._observer = observer
+            forward = _Forward(folder, self._notice)
+            self._watches[folder] = self._observer.schedule(
+                forward, os.fsdecode(folder), recursive=recursive, event_filter=_KINDS
+            )
+        except OSError as error:
+            log.warning("folder_cannot_be_watched", folder=os.fsdecode(folder), problem=str(error))
+            problem = error.strerror or str(error)
+        self._watched(folder, problem)
 
     def _renew(self, folder: bytes) -> None:
         if (watch := self._watches.get(folder)) is None:
@@ -123,20 +133,6 @@ class Events:
         else:
             self._remove(folder)
             self._watched(folder, "the system ends the watch again and again")
-
-    def _add(self, folder: bytes, *, recursive: bool) -> str:
-        try:
-            if self._observer is None:
-                observer = _observer(self._lost, self._ended)
-                observer.start()
-                self._observer = observer
-            forward = _Forward(folder, self._notice)
-            watch = self._observer.schedule(forward, os.fsdecode(folder), recursive=recursive, event_filter=_KINDS)
-        except OSError as error:
-            log.warning("folder_cannot_be_watched", folder=os.fsdecode(folder), problem=str(error))
-            return error.strerror or str(error)
-        self._watches[folder] = watch
-        return ""
 
     def _remove(self, folder: bytes) -> None:
         watch = self._watches.pop(folder, None)

@@ -71,7 +71,11 @@ class FacilityResync:
         try:
             answer = self._ask(question)
         except QuestionRefused as error:
-            self._troubled(upload, f"{error}".rstrip(".")[:1900])
+            problem = f"{error}".rstrip(".")[:1900]
+            log.error("upload_unknown_to_gateway", upload_id=upload.upload_id, problem=problem)  # noqa: TRY400 - a sentence
+            with self._store.transaction() as db:
+                UploadTable(db).set_trouble(upload.number, f"{problem}.")
+            self._changed()
             return True
         if answer is None:
             self._in_doubt.add(upload.upload_id)
@@ -91,12 +95,6 @@ class FacilityResync:
             return None
         except (MessagingError, TimeoutError):
             return None
-
-    def _troubled(self, upload: UploadRow, problem: str) -> None:
-        log.error("upload_unknown_to_gateway", upload_id=upload.upload_id, problem=problem)
-        with self._store.transaction() as db:
-            UploadTable(db).set_trouble(upload.number, f"{problem}.")
-        self._changed()
 
     def _tell_again(self, upload: UploadRow) -> None:
         """Say all that was said of an upload; transfer answers for what it has stored, and nothing is moved."""

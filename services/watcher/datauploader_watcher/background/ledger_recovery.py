@@ -58,39 +58,46 @@ class LedgerRecovery:
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_S):
-            for upload in self._uploads():
+            with self._store.reading() as db:
+                uploads = UploadTable(db).to_recall()
+            for upload in uploads:
                 due, failures = self._later.get(upload.number, (0.0, 0))
                 if due > time.monotonic():
                     continue
-                if self._recalled(upload):
+                recalled = False
+                try:
+                    recalled = self._recall(upload)
+                except sqlite3.DatabaseError as error:  # a full disk
+                    log.warning("ledger_recovery_write_failed", problem=str(error))
+                except Exception:  # the boundary of one upload: without this thread nothing is sealed any more
+                    log.exception("ledger_recovery_failed", upload_id=upload.upload_id)
+                if recalled:
                     self._later.pop(upload.number, None)
                 else:
                     wait_s = BACKOFF.wait_s(failures + 1)
                     self._later[upload.number] = (time.monotonic() + wait_s, failures + 1)
 
-    def _recalled(self, upload: UploadRow) -> bool:
-        try:
-            return self._recall(upload)
-        except sqlite3.DatabaseError as error:  # a full disk
-            log.warning("ledger_recovery_write_failed", problem=str(error))
-        except Exception:  # the boundary of one upload: the thread must outlive it, or nothing is sealed any more
-            log.exception("ledger_recovery_failed", upload_id=upload.upload_id)
-        return False
-
-    def _uploads(self) -> list[UploadRow]:
-        with self._store.reading() as db:
-            return UploadTable(db).to_recall()
-
     def _recall(self, upload: UploadRow) -> bool:
         """Compare one upload; False when it is to be asked again."""
         try:
             adopted, same, asked = self._take_over(upload)
-            lacks = self._catalogued(upload) - same
+            with self._store.reading() as db:
+                lacks = FileTable(db).tallies(upload.number).get("catalogued", Tally()).files - same
             if (lacks > 0 or upload.state == "sealed") and not asked and not self._unknown(upload):
                 return False
             again = self._announce_again(upload) if lacks > 0 else 0
         except MessagingError as error:
-            self._unanswered(upload, error)
+            refused = isinstance(error, QuestionRefused) and error.code != "unavailable"
+            sentence = (
+                f"The catalog does not say which files of this upload it has: {error}. "
+                + ("Tell an operator" if refused else "It is asked again automatically")
+                + "; until then the upload cannot be completed."
+            )
+            if sentence != upload.recall:
+                log.warning("catalog_query_failed", upload_id=upload.upload_id, problem=str(error))
+                with self._store.transaction() as db:
+                    UploadTable(db).set_recall(upload.number, sentence)
+                self._changed()
             return False
         if self._ended.is_set():
             return False
@@ -104,7 +111,8 @@ class LedgerRecovery:
     def _pages(self, upload: UploadRow) -> Iterator[Datafiles]:
         after = ""
         while not self._ended.is_set():
-            page = self._ask(upload, after)
+            question = ListDatafiles(upload_id=upload.upload_id, after=after)
+            page = self._bus.ask(question, Datafiles, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
             yield page
             after = page.next
             if not after:
@@ -138,10 +146,6 @@ class LedgerRecovery:
             crash_point("watcher.recalled")
         return adopted, same, asked
 
-    def _catalogued(self, upload: UploadRow) -> int:
-        with self._store.reading() as db:
-            return FileTable(db).tallies(upload.number).get("catalogued", Tally()).files
-
     def _announce_again(self, upload: UploadRow) -> int:
         """Announce again what the catalog does not have, though it was heard to; nothing is moved for it.
 
@@ -157,24 +161,6 @@ class LedgerRecovery:
                 FileTable(db).announce_again(lacks.values())
                 UploadTable(db).reseal(upload.number)
         return len(lacks)
-
-    def _ask(self, upload: UploadRow, after: str) -> Datafiles:
-        question = ListDatafiles(upload_id=upload.upload_id, after=after)
-        return self._bus.ask(question, Datafiles, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
-
-    def _unanswered(self, upload: UploadRow, error: MessagingError) -> None:
-        refused = isinstance(error, QuestionRefused) and error.code != "unavailable"
-        sentence = (
-            f"The catalog does not say which files of this upload it has: {error}. "
-            + ("Tell an operator" if refused else "It is asked again automatically")
-            + "; until then the upload cannot be completed."
-        )
-        if sentence == upload.recall:
-            return
-        log.warning("catalog_query_failed", upload_id=upload.upload_id, problem=str(error))
-        with self._store.transaction() as db:
-            UploadTable(db).set_recall(upload.number, sentence)
-        self._changed()
 
 
 def _receipt(item: KnownDatafile, due_at: float) -> FileReceipt:

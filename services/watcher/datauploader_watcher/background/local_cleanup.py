@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -73,17 +74,15 @@ class LocalCleanup:
         while not self._stopping:
             self._news.clear()
             try:
-                left = any(list(map(self._release, self._uploads())))
+                with self._store.reading() as db:
+                    completed = UploadTable(db).in_states(("completed",))
+                    uploads = [one for one in completed if FileTable(db).in_state(one.number, "releasing", 1)]
+                left = any(list(map(self._release, uploads)))
             except sqlite3.OperationalError as error:
                 log.warning("cleanup_write_failed", problem=str(error))
                 left = True
             self._rounds += 1
             self._news.wait(BACKOFF.wait_s(self._rounds) if left else None)
-
-    def _uploads(self) -> list[UploadRow]:
-        with self._store.reading() as db:
-            done = UploadTable(db).in_states(("completed",))
-            return [upload for upload in done if FileTable(db).in_state(upload.number, "releasing", 1)]
 
     def _release(self, upload: UploadRow) -> bool:
         """Work off one upload; True when something is left for later."""
@@ -106,7 +105,11 @@ class LocalCleanup:
             except MessagingError as problem:
                 log.info("cleanup_retry_scheduled", upload_id=upload.upload_id, problem=str(problem))
                 return True
-        self._tell_kept(upload, kept)
+        if kept:
+            more = (f"{len(kept) - 10} more files were kept.",) if len(kept) > 10 else ()  # noqa: PLR2004 - a list to read
+            with self._store.transaction() as db:
+                say(db, upload, counts(db, upload, troubles=(*kept[:10], *more)))
+            self._outbox.wake()
         return False
 
     def _some(self, upload: UploadRow, disk: RootDisk, rows: list[FileRow], kept: list[str]) -> None:
@@ -125,9 +128,12 @@ class LocalCleanup:
         for one in asked:
             why = objection(one.row.digests, one.row.stamp.size, self._result(one.answer))
             if not why:
-                why = self._remove(upload, disk, one.row)
+                why = self._removal(disk, one.row).remove(partial(self._note_removal, one.row))
             if why:
                 self._keep(one.row, why, kept)
+            else:
+                crash_point("watcher.unlinked")
+                self._released(upload, one.row)
 
     def _result(self, answer: "Future[StoredHash]") -> StoredHash:
         while not self._stopping:
@@ -143,8 +149,12 @@ class LocalCleanup:
             self._keep(row, "its place on the storage is not known", kept)
             return True
         try:
-            if row.reason == UNLINKING and self._removal(disk, row).left_hidden():
-                self._finish(upload, disk, row, kept)
+            if row.reason == UNLINKING and (removal := self._removal(disk, row)).left_hidden():
+                # a former run has hidden it, and died
+                if why := removal.finish():
+                    self._keep(row, why, kept)
+                else:
+                    self._released(upload, row)
                 return True
             now = stamp_of(lstat(disk, row.path))
         except PathMissing:
@@ -160,21 +170,6 @@ class LocalCleanup:
             self._keep(row, CHANGED, kept)
             return True
         return False
-
-    def _finish(self, upload: UploadRow, disk: RootDisk, row: FileRow, kept: list[str]) -> None:
-        """Deal with a file that a former run hid, and died."""
-        if why := self._removal(disk, row).finish():
-            self._keep(row, why, kept)
-        else:
-            self._released(upload, row)
-
-    def _remove(self, upload: UploadRow, disk: RootDisk, row: FileRow) -> str:
-        """Remove a file that still is what was uploaded; return why it was not removed."""
-        if why := self._removal(disk, row).remove(lambda: self._note_removal(row)):
-            return why
-        crash_point("watcher.unlinked")
-        self._released(upload, row)
-        return ""
 
     def _removal(self, disk: RootDisk, row: FileRow) -> Removal:
         return Removal(disk, row, lambda: self._stopping)
@@ -197,14 +192,6 @@ class LocalCleanup:
             FileTable(db).set_state(row.folder, row.name, "catalogued")
             FileTable(db).set_reason(row, "kept", why)
         kept.append(f"{row.version.path} was kept on this station, because {why}.")
-
-    def _tell_kept(self, upload: UploadRow, kept: list[str]) -> None:
-        if not kept:
-            return
-        more = (f"{len(kept) - 10} more files were kept.",) if len(kept) > 10 else ()  # noqa: PLR2004 - a list to read
-        with self._store.transaction() as db:
-            say(db, upload, counts(db, upload, troubles=(*kept[:10], *more)))
-        self._outbox.wake()
 
 
 def objection(digests: Digests, size: int, stored: StoredHash) -> str:

@@ -108,30 +108,25 @@ def changed_since(store: Store, admission: UploadAdmission, upload_id: str) -> b
 def _is_same(store: Store, number: int, disk: RootDisk, path: bytes, seen: Stamp) -> bool:
     """Read a file and compare it with what was uploaded; one that is not there, or cannot be read, is no news."""
     folder, name = split(path)
+    digest = hashlib.sha256()
     try:
         now = stamp_of(lstat(disk, path))
-        sha256 = _sha256(disk, folder, name)
+        with disk.folder(folder) as opened:
+            descriptor = opened.open(name)
+        try:
+            while data := os.read(descriptor, _BLOCK):
+                digest.update(data)
+        finally:
+            os.close(descriptor)
     except (FolderError, OSError):
         return True
     with store.transaction() as db:
         place = FileTable(db).folder(number, folder)
         known = FileTable(db).find_in(place, name) if place is not None else None
-        same = known is not None and known.digests.sha256 == sha256
+        same = known is not None and known.digests.sha256 == digest.digest()
         if same and place is not None and now == seen:
             FileTable(db).restamp(place, name, now)
     return same
-
-
-def _sha256(disk: RootDisk, folder: bytes, name: bytes) -> bytes:
-    with disk.folder(folder) as opened:
-        descriptor = opened.open(name)
-    try:
-        digest = hashlib.sha256()
-        while data := os.read(descriptor, _BLOCK):
-            digest.update(data)
-        return digest.digest()
-    finally:
-        os.close(descriptor)
 
 
 class LateChangeScan:
@@ -150,25 +145,18 @@ class LateChangeScan:
 
     def scan_due(self) -> None:
         """Go on: take what a look has found, or begin the next one that is due."""
+        context = self._context
         if self._looking is None:
-            self._begin()
+            now = context.clock.now_ns() / 1e9
+            with context.store.reading() as db:
+                upload = UploadTable(db).to_look_at(now, 2 * max(self._waits, default=0.0))
+            if upload is not None:
+                look = partial(find_late_changes, context.store, context.admission, upload, context.disks, self._ended)
+                self._looking = upload, in_a_thread(look)
         elif self._looking[1].done():
             upload, answer = self._looking
             self._looking = None
             self._take(upload, answer.result)
-
-    def _begin(self) -> None:
-        now = self._context.clock.now_ns() / 1e9
-        with self._context.store.reading() as db:
-            upload = UploadTable(db).to_look_at(now, 2 * max(self._waits, default=0.0))
-        if upload is not None:
-            context = self._context
-            self._looking = (
-                upload,
-                in_a_thread(
-                    partial(find_late_changes, context.store, context.admission, upload, context.disks, self._ended)
-                ),
-            )
 
     def _take(self, upload: UploadRow, result: Callable[[], LateChanges | None]) -> None:
         try:
@@ -183,19 +171,17 @@ class LateChangeScan:
         with self._context.store.transaction() as db:
             looks, before = UploadTable(db).looked(upload.number, len(later.sizes) if later else 0)
             if later is not None and (later.sizes or before):
-                say(db, upload, _outgrown(upload, later, now), str(looks))
+                outgrown = UploadOutgrown(
+                    upload_id=upload.upload_id,
+                    files=len(later.sizes),
+                    bytes=sum(later.sizes.values()),
+                    first=tuple(
+                        FilePath(path=display(path), path_b64=pack(path)) for path in sorted(later.sizes)[:NAMED]
+                    ),
+                    looked_at=datetime.fromtimestamp(now, UTC),
+                )
+                say(db, upload, outgrown, str(looks))
                 log.info("upload_outgrown", upload_id=upload.upload_id, files=len(later.sizes))
             more = self._waits[looks:]
             UploadTable(db).next_look(upload.number, now + more[0] - self._waits[looks - 1] if more else None)
         self._context.outbox.wake()
-
-
-def _outgrown(upload: UploadRow, later: LateChanges, now: float) -> UploadOutgrown:
-    first = sorted(later.sizes)[:NAMED]
-    return UploadOutgrown(
-        upload_id=upload.upload_id,
-        files=len(later.sizes),
-        bytes=sum(later.sizes.values()),
-        first=tuple(FilePath(path=display(path), path_b64=pack(path)) for path in first),
-        looked_at=datetime.fromtimestamp(now, UTC),
-    )

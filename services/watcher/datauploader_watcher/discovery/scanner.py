@@ -215,14 +215,11 @@ class Scanner(Iterator[list[Finding]]):
 
     def _other(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> Finding | None:
         leads = leads_elsewhere(seen)
-        if stat.S_ISDIR(seen.st_mode) and not leads:
-            return self._subfolder(path, row)
-        omission = self._selection.omits(path)
-        if omission is None and leads:
-            omission = LINK_INSIDE if self._disk.leads_inside(path) else LINK_OUTSIDE
-        return Omitted(path, omission or SPECIAL, row)
-
-    def _subfolder(self, path: bytes, row: KnownRow | None) -> Finding | None:
+        if leads or not stat.S_ISDIR(seen.st_mode):
+            omission = self._selection.omits(path)
+            if omission is None and leads:
+                omission = LINK_INSIDE if self._disk.leads_inside(path) else LINK_OUTSIDE
+            return Omitted(path, omission or SPECIAL, row)
         if row is not None and row[5] in _FOR_GOOD:
             return None
         omission = self._selection.omits(path, folder=True)

@@ -106,10 +106,13 @@ class Pattern:
                 starts = starts[:1]
             elif number == len(self._runs) - 1:
                 starts = starts[::-1]
-            found = _first(run, path, starts)
-            if found is None:
+            first, rest = run[0], run[1:]
+            for start in starts:
+                if first(path[start]) and (not rest or all(part(path[start + n]) for n, part in enumerate(rest, 1))):
+                    at = start + len(run)
+                    break
+            else:
                 return None
-            at = found + len(run)
         return at
 
 
@@ -136,15 +139,6 @@ class Patterns:
         return says
 
 
-def _first(run: Sequence[Part], path: Sequence[str], starts: range) -> int | None:
-    """Return the first of these places where a run of parts fits."""
-    first, rest = run[0], run[1:]
-    for start in starts:
-        if first(path[start]) and (not rest or all(part(path[start + n]) for n, part in enumerate(rest, 1))):
-            return start
-    return None
-
-
 def check_size(lines: Sequence[str]) -> None:
     """Refuse more than anybody needs, because every file is asked about each pattern.
 
@@ -154,22 +148,18 @@ def check_size(lines: Sequence[str]) -> None:
     if len(lines) > MOST_PATTERNS:
         raise BadPattern(f"there are {len(lines)} patterns: write at most {MOST_PATTERNS}")
     for line in lines:
-        _check_line(line)
+        if len(line) > LONGEST:
+            raise BadPattern(f"the pattern {line[:80]!r}… has {len(line)} characters: write at most {LONGEST}")
+        parts = line.split("/")
+        leaps = sum(part == "**" for part in parts)
+        stars = max(len(_STARS.findall(part)) for part in parts)
+        if leaps > MOST_LEAPS or stars > MOST_STARS or len(parts) > MOST_PARTS + 1:
+            raise BadPattern(
+                f"the pattern {line[:80]!r} has too many wildcards: write at most {MOST_STARS} stars between two "
+                f"slashes and at most {MOST_LEAPS} times '**', or several patterns"
+            )
     if sum(line.count("/") + 1 for line in lines) > MOST_PARTS_TOGETHER:
         raise BadPattern(f"the patterns have more than {MOST_PARTS_TOGETHER} parts together: write fewer of them")
-
-
-def _check_line(line: str) -> None:
-    if len(line) > LONGEST:
-        raise BadPattern(f"the pattern {line[:80]!r}… has {len(line)} characters: write at most {LONGEST}")
-    parts = line.split("/")
-    leaps = sum(part == "**" for part in parts)
-    stars = max(len(_STARS.findall(part)) for part in parts)
-    if leaps > MOST_LEAPS or stars > MOST_STARS or len(parts) > MOST_PARTS + 1:
-        raise BadPattern(
-            f"the pattern {line[:80]!r} has too many wildcards: write at most {MOST_STARS} stars between two "
-            f"slashes and at most {MOST_LEAPS} times '**', or several patterns"
-        )
 
 
 def _part(text: str) -> Part | None:

@@ -75,18 +75,17 @@ class Selection:
         parts = _parts(path)
         if is_system(parts[-1], folder=folder):
             return SYSTEM
-        if RSYNC.fullmatch(parts[-1]) or self._is_always_excluded(parts, folder):
+        if self._by_name is not None:
+            always = self._by_name.fullmatch(parts[-1]) is not None
+        else:
+            always = self._always is not None and self._always.match(parts, folder=folder)
+        if always or RSYNC.fullmatch(parts[-1]):
             return ALWAYS_EXCLUDED
         if self._exclude is not None and self._exclude.match(parts, folder=folder):
             return EXCLUDED
         if self._include is not None and not folder and not self._include.match(parts, folder=False):
             return NOT_INCLUDED
         return None
-
-    def _is_always_excluded(self, parts: list[str], folder: bool) -> bool:
-        if self._by_name is not None:
-            return self._by_name.fullmatch(parts[-1]) is not None
-        return self._always is not None and self._always.match(parts, folder=folder)
 
     def marks(self, path: bytes) -> bool:
         """Tell whether this file says that the dataset is complete."""

@@ -52,8 +52,11 @@ class FileReceipts:
         ).fetchone()
         if row is None or row["sha256"] is None or receipt.file.revision > row["revision"]:
             return adopt and receipt.state in HELD and self._adopt(upload, receipt)
-        if receipt.file.revision < row["revision"] and receipt.state in HELD:
-            self._superseded(upload, row, name, receipt)
+        if receipt.file.revision < row["revision"] and receipt.state in HELD and row["reason"] != LOST:
+            # the newer one may be gone before it is stored; of what transfer has looked for since, this comes late
+            SupersededVersions(self._db).note_stored(row["folder"], name, receipt.file, receipt.object)
+            if row["state"] == "gone" and SupersededVersions(self._db).restore(row["folder"], name):
+                UploadTable(self._db).reseal(upload)
         if row["revision"] != receipt.file.revision:
             return False
         if row["sha256"].hex() != receipt.file.sha256:
@@ -86,17 +89,6 @@ class FileReceipts:
         )  # fmt: skip
         UploadTable(self._db).reseal(upload)
         return True
-
-    def _superseded(self, upload: int, row: sqlite3.Row, name: bytes, receipt: FileReceipt) -> None:
-        """Remember an older version that is stored: the newer one may be gone before it is.
-
-        Not what transfer has looked for since: such a receipt comes late.
-        """
-        if row["reason"] == LOST:
-            return
-        SupersededVersions(self._db).note_stored(row["folder"], name, receipt.file, receipt.object)
-        if row["state"] == "gone" and SupersededVersions(self._db).restore(row["folder"], name):
-            UploadTable(self._db).reseal(upload)
 
     def excuse_delay(self, upload: int, file: FileVersion, reason: str, detail: str, due_at: float) -> None:
         """Note why a version takes longer, and wait for it from now."""

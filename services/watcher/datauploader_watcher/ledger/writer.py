@@ -39,7 +39,9 @@ class LedgerWriter:
             with self._store.transaction() as db:
                 recorder = Recorder(db, self._clock)
                 for session, outcomes in found:
-                    room -= self._record(db, recorder, session, outcomes, room)
+                    fresh = recorder.outcomes(session, outcomes)
+                    recorder.omissions(session)
+                    room -= self._announcer.record_versions(db, session, fresh, room)
                 self._announcer.announce_due(db, to_announce, room)
         except Exception as error:
             if _is_of_the_ledger(error):
@@ -52,18 +54,6 @@ class LedgerWriter:
             self._one_by_one(found, to_announce, room)
         for session, _ in found:
             session.stability.recorded()
-
-    def _record(
-        self,
-        db: sqlite3.Connection,
-        recorder: Recorder,
-        session: UploadSession,
-        outcomes: Sequence[HashResult],
-        room: int,
-    ) -> int:
-        fresh = recorder.outcomes(session, outcomes)
-        recorder.omissions(session)
-        return self._announcer.record_versions(db, session, fresh, room)
 
     def _one_by_one(self, found: Sequence[ReadFiles], to_announce: Sequence[UploadSession], room: int) -> None:
         for session, outcomes in found:

@@ -11,7 +11,7 @@ from datauploader_watcher.clock import Clock
 from datauploader_watcher.domain.receipts import LONGEST_PATIENCE_S, next_reminder_s
 from datauploader_watcher.errors import FolderError, PathMissing
 from datauploader_watcher.ledger.files import FileRow, FileTable
-from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
+from datauploader_watcher.ledger.uploads import UploadTable
 from datauploader_watcher.outgoing.publishing import say_ready
 from datauploader_watcher.uploads.session import UploadSession
 
@@ -23,15 +23,6 @@ AT_ONCE = 500
 """Versions of one upload that are announced in one turn."""
 SILENCE = 8
 """A version that is overdue for so many patiences is announced again although others have receipts."""
-
-
-def _unheard(upload: UploadRow, files: int) -> str:
-    return (
-        f"{files} files of dataset {upload.request.dataset.name} were announced, but no confirmation has "
-        f"arrived: check that "
-        "transfer and catalog are running and that the broker has their queues and bindings. They are announced again "
-        "automatically."
-    )
 
 
 class Announcer:
@@ -75,7 +66,12 @@ class Announcer:
             session.note_receipt(heard)
             if rows and not (session.upload.trouble and all(row.state == "stored" for row in rows)):
                 if silent:
-                    session.note_silence(_unheard(session.upload, len(rows)), now)
+                    sentence = (
+                        f"{len(rows)} files of dataset {session.upload.request.dataset.name} were announced, but no "
+                        "confirmation has arrived: check that transfer and catalog are running and that the broker has "
+                        "their queues and bindings. They are announced again automatically."
+                    )
+                    session.note_silence(sentence, now)
                 log.info("versions_announced_again", upload_id=session.upload.upload_id, files=len(rows))
                 self._say(db, session, rows)
                 crash_point("watcher.reminding")

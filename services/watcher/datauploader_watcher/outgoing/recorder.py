@@ -14,7 +14,6 @@ from datauploader_watcher.adapters.hashing import HashResult
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.discovery.scanner import UNFOUND
 from datauploader_watcher.domain.selection import Omission, PendingOmission, unrecorded
-from datauploader_watcher.domain.stability import Candidate
 from datauploader_watcher.domain.versions import NewVersion, Unchanged, judge, split
 from datauploader_watcher.errors import DiskBusy, FolderError, PathMissing, RootLost, Unreadable
 from datauploader_watcher.ledger.choices import RestlessChoice, RestlessChoiceTable
@@ -63,8 +62,8 @@ class Recorder:
                 self._problem(session, outcome.path, outcome.problem, records)
             elif outcome.changed is not None:
                 session.stability.changed(outcome.path, outcome.changed, self._clock.monotonic())
-            elif candidate := self._settled(session, outcome):
-                self._finished(session, outcome, candidate, records, fresh)
+            else:
+                self._finished(session, outcome, records, fresh)
         say_left_out(self._db, session.upload, records)
         if fresh and session.upload.state == "sealed":
             self._uploads.reseal(session.upload.number)
@@ -85,22 +84,16 @@ class Recorder:
                 self._take_back(session, path, reason, records)
         say_left_out(self._db, session.upload, records)
 
-    def _settled(self, session: UploadSession, outcome: HashResult) -> Candidate | None:
-        assert outcome.digests is not None
-        now = self._clock.monotonic()
-        return session.stability.finish(
-            outcome.path, outcome.asked, outcome.digests, now, writer=outcome.writer, as_is=outcome.as_is
-        )  # fmt: skip
-
     def _finished(
-        self,
-        session: UploadSession,
-        outcome: HashResult,
-        candidate: Candidate,
-        records: list[LeftOutFile],
-        fresh: list[FileRow],
+        self, session: UploadSession, outcome: HashResult, records: list[LeftOutFile], fresh: list[FileRow]
     ) -> None:
         assert outcome.digests is not None
+        now, as_is = self._clock.monotonic(), outcome.as_is
+        candidate = session.stability.finish(
+            outcome.path, outcome.asked, outcome.digests, now, writer=outcome.writer, as_is=as_is
+        )  # fmt: skip
+        if candidate is None:
+            return
         folder, name = self._place(session.upload.number, outcome.path)
         if reason := session.returned.pop(outcome.path, ""):
             self._take_back(session, outcome.path, reason, records)
@@ -110,13 +103,13 @@ class Recorder:
             self._files.restamp(folder, name, outcome.asked, writer=outcome.writer)
         elif isinstance(verdict, NewVersion):
             row = new_row(
-                folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, as_is=outcome.as_is
+                folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, as_is=as_is
             )  # fmt: skip
             fresh.append(replace(row, writer=outcome.writer))
         else:
-            self._files.ready_again(folder, name, outcome.asked, writer=outcome.writer, as_is=outcome.as_is)
+            self._files.ready_again(folder, name, outcome.asked, writer=outcome.writer, as_is=as_is)
             session.note_versions(waiting=True)
-        if outcome.as_is:
+        if as_is:
             self._done(session, outcome.path)
 
     def _problem(self, session: UploadSession, path: bytes, problem: FolderError, records: list[LeftOutFile]) -> None:
@@ -128,7 +121,15 @@ class Recorder:
             return
         if isinstance(problem, PathMissing):
             session.stability.drop(path)
-            self._gone(session, path, records)
+            folder, name = self._place(session.upload.number, path)
+            known = self._files.find_in(folder, name)
+            if known is not None and known.state == "suspect":  # somebody says that it must be there
+                held = self._superseded.restore(folder, name)
+                if not held:
+                    self._files.set_state(folder, name, "gone")
+                self._uploads.reseal(session.upload.number)
+                missing = NEITHER_HELD if self._superseded.was_not_found(folder, name) else NEVER_HELD
+                records.append(left_out(path, "gone", OLDER_HELD if held else missing))
         elif isinstance(problem, Unreadable) or session.stability.failed(path, self._clock.monotonic()):
             session.stability.drop(path)
             self._omit(session, path, Omission("unreadable", f"{problem}; it is retried at every scan"), records)
@@ -212,18 +213,6 @@ class Recorder:
         if records:
             self._uploads.reseal(session.upload.number)
             say_left_out(self._db, session.upload, records)
-
-    def _gone(self, session: UploadSession, path: bytes, records: list[LeftOutFile]) -> None:
-        """Note that a file is not there, where somebody says that it must be."""
-        folder, name = self._place(session.upload.number, path)
-        known = self._files.find_in(folder, name)
-        if known is not None and known.state == "suspect":
-            held = self._superseded.restore(folder, name)
-            if not held:
-                self._files.set_state(folder, name, "gone")
-            self._uploads.reseal(session.upload.number)
-            missing = NEITHER_HELD if self._superseded.was_not_found(folder, name) else NEVER_HELD
-            records.append(left_out(path, "gone", OLDER_HELD if held else missing))
 
     def _still_out(
         self, session: UploadSession, path: bytes, pending: PendingOmission, records: list[LeftOutFile]

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 
 from datauploader.contracts.names import display, escape
 from datauploader.contracts.previews import LeftOutGroup, Overlap, Preview, Refused
@@ -16,7 +17,6 @@ from datauploader_watcher.adapters.disk import is_below
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, RootGone, fold
 from datauploader_watcher.discovery.scanner import Scanner, Start
-from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import Stamp
 from datauploader_watcher.errors import UploadRefused
 from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
@@ -91,18 +91,15 @@ class DryRuns:
         for upload in uploads:
             if len(found) == MOST_OVERLAPS or time.monotonic() > deadline:
                 break
-            overlapping = self._overlapping_upload(upload)
-            if overlapping is not None and overlapping.may_meet(plan.root):
+            resumed = partial(self._context.admission.resumed, upload)
+            try:
+                plan_there = self._hang_guard.call_with_deadline(upload.request.root, resumed)
+            except (DriveTimeout, UploadRefused, OSError, ValueError):
+                continue
+            overlapping = OverlappingUpload(upload, plan_there)
+            if overlapping.may_meet(plan.root):
                 found.append(overlapping)
         return found
-
-    def _overlapping_upload(self, upload: UploadRow) -> "OverlappingUpload | None":
-        root = upload.request.root
-        try:
-            there = self._hang_guard.call_with_deadline(root, lambda: self._context.admission.resumed(upload))
-        except (DriveTimeout, UploadRefused, OSError, ValueError):
-            return None
-        return OverlappingUpload(upload, there)
 
 
 def scan_within(
@@ -155,25 +152,18 @@ class OverlappingUpload:
         if not path.startswith(self._prefix):
             return
         below = path[len(self._prefix) :].replace(os.fsencode(os.sep), b"/")
-        if any(covers(source, below) for source in self._plan.sources) and not self._omits(below):
+        if not any(covers(source, below) for source in self._plan.sources):
+            return
+        parts, omits = below.split(b"/"), self._plan.selection.omits
+        folders = (b"/".join(parts[:count]) for count in range(1, len(parts)))
+        if not any(omits(folder, folder=True) for folder in folders) and not omits(below):
             self.files += 1
-
-    def _omits(self, path: bytes) -> bool:
-        """Tell whether the patterns leave out the file or a folder that it lies in."""
-        return any(self._plan.selection.omits(folder, folder=True) for folder in _above(path)) or bool(
-            self._plan.selection.omits(path)
-        )
 
     def overlap(self) -> Overlap:
         """Say what was counted."""
         return Overlap(
             upload_id=self._upload.upload_id, requested_by=self._upload.request.requested_by.id, files=self.files
         )
-
-
-def _above(path: bytes) -> list[bytes]:
-    parts = path.split(b"/")
-    return [b"/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 class DryRunReport:
@@ -206,7 +196,13 @@ class DryRunReport:
             case Found(path, seen, _):
                 self._count_file(path, seen)
             case Omitted(path, omission, _, folder):
-                self._count_omission(path, omission, folder=folder)
+                detail = omission.detail
+                if omission.reason == "unreadable":
+                    detail = "it is in use or cannot be read now; the upload will try again"
+                count, examples = self._groups.get((omission.reason, detail), (0, []))
+                if len(examples) < EXAMPLES:
+                    examples.append(shown(path) + ("/" if folder else ""))
+                self._groups[omission.reason, detail] = count + 1, examples
             case RootGone(problem):
                 self._trouble = problem
 
@@ -222,43 +218,30 @@ class DryRunReport:
             if len(self._settling_first) < EXAMPLES:
                 self._settling_first.append(shown(path))
         if self._held and (size := self._held.get(escape(path))) is not None:
-            self._meet(path, same=size == seen.size)
+            same = size == seen.size
+            self._same_size += same
+            self._differing += not same
+            if not same and len(self._differing_first) < FIRST:
+                self._differing_first.append(shown(path))
         if self._overlapping:
             full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
             for overlapping in self._overlapping:
                 overlapping.count_file(full)
 
-    def _meet(self, path: bytes, *, same: bool) -> None:
-        self._same_size += same
-        self._differing += not same
-        if not same and len(self._differing_first) < FIRST:
-            self._differing_first.append(shown(path))
-
-    def _count_omission(self, path: bytes, omission: Omission, *, folder: bool) -> None:
-        unreadable = omission.reason == "unreadable"
-        detail = "it is in use or cannot be read now; the upload will try again" if unreadable else omission.detail
-        group = (omission.reason, detail)
-        count, examples = self._groups.get(group, (0, []))
-        if len(examples) < EXAMPLES:
-            examples.append(shown(path) + ("/" if folder else ""))
-        self._groups[group] = count + 1, examples
-
     def answer(self, entries: int, *, partial: bool) -> Preview:
         """Say what was seen."""
         oldest, newest = self._times or (None, None)
+        left_out = tuple(
+            LeftOutGroup(reason=reason, detail=detail, count=count, examples=tuple(examples))
+            for (reason, detail), (count, examples) in sorted(self._groups.items(), key=lambda item: -item[1][0])
+        )
         return Preview(
-            files=self._files, bytes=self._bytes, first=tuple(self._first), left_out=self._left_out(),
+            files=self._files, bytes=self._bytes, first=tuple(self._first), left_out=left_out,
             settling=self._stability, settling_first=tuple(self._settling_first), oldest_mtime_ns=oldest,
             newest_mtime_ns=newest, overlaps=tuple(one.overlap() for one in self._overlapping if one.files),
             differing=self._differing, differing_first=tuple(self._differing_first), same_size=self._same_size,
             entries=entries, partial=partial or bool(self._trouble), trouble=self._trouble[:LONGEST],
         )  # fmt: skip
-
-    def _left_out(self) -> tuple[LeftOutGroup, ...]:
-        return tuple(
-            LeftOutGroup(reason=reason, detail=detail, count=count, examples=tuple(examples))
-            for (reason, detail), (count, examples) in sorted(self._groups.items(), key=lambda item: -item[1][0])
-        )
 
 
 def shown(path: bytes) -> str:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import ValidationError
 
@@ -16,7 +17,6 @@ from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.findings import Finding, Found
 from datauploader_watcher.errors import UploadRefused
 from datauploader_watcher.queries.dry_run import YOUNG_S, DryRuns, scan_within
-from datauploader_watcher.uploads.admission import UploadPlan
 
 MOST_ENTRIES = 20_000
 MOST_CANDIDATES = 2000
@@ -47,21 +47,19 @@ class MetadataExtractor:
             raise QuestionRefused("busy", "this station is busy with other requests; try again in a few seconds")
         try:
             plan = self._previews.plan(question.request)
-            files = self._candidates(plan, question, time.monotonic() + question.within_s * WALK_SHARE)
-            if not files:
+            until = time.monotonic() + question.within_s * WALK_SHARE
+            stable = StableFiles(question, self._context.clock.now_ns())
+            scan_within(self._context, plan, question.request, stable.take_finding, MOST_ENTRIES, until)
+            if not stable.files:
                 return FoundValues()
             with ReaderProcess() as readers:
                 left = max(0.1, deadline - time.monotonic())
+                files = sorted(stable.files)
                 return _gathered(readers.ask(plan.root, files, within_s=left, most=question.most_files))
         except UploadRefused as refusal:
             raise QuestionRefused(refusal.reason, refusal.detail) from refusal
         finally:
             self._free.release()
-
-    def _candidates(self, plan: UploadPlan, question: ReadValues, deadline: float) -> list[bytes]:
-        stable = StableFiles(question, self._context.clock.now_ns())
-        scan_within(self._context, plan, question.request, stable.take_finding, MOST_ENTRIES, deadline)
-        return sorted(stable.files)
 
 
 class StableFiles:
@@ -89,20 +87,12 @@ def _gathered(lines: Iterator[Line]) -> FoundValues:
         if line.get("ended"):
             problems.append("Reading the files took too long or failed; enter the values by hand.")
         elif "problem" in line:
-            problems.append(_shown(f"{line['source'][:200]}: {line['problem']}"))
+            problem = f"{line['source'][:200]}: {line['problem']}"
+            problems.append(display(problem.encode("utf-8", "replace"))[:500])
         elif "read" in line:
             files += 1
-        elif "parameter" in line and len(values) < MOST_VALUES and (found := _value(line)) is not None:
-            values.setdefault(found.parameter.name, found)
+        elif "parameter" in line and len(values) < MOST_VALUES:
+            with suppress(ValidationError):
+                found = FoundValue.model_validate(line)
+                values.setdefault(found.parameter.name, found)
     return FoundValues(values=tuple(values.values()), problems=tuple(problems[:20]), files=files)
-
-
-def _shown(text: str) -> str:
-    return display(text.encode("utf-8", "replace"))[:500]
-
-
-def _value(line: Line) -> FoundValue | None:
-    try:
-        return FoundValue.model_validate(line)
-    except ValidationError:
-        return None

@@ -5,7 +5,7 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -48,16 +48,15 @@ class FolderBrowser:
         Raises:
             QuestionRefused: the folder is not below a root.
         """
+        roots = [str(root) for root in self._admission.roots]
         if not question.path:
-            return self._roots()
+            entries = tuple(FolderEntry(name=display(os.fsencode(root)), kind="folder") for root in roots)
+            return Folder(path="", entries=entries, total=len(entries))
+        drive = next((root for root in roots if question.path.startswith(root)), question.path)  # it hangs as a whole
         try:
-            return self._hang_guard.call_with_deadline(self._place(question.path), lambda: self._folder(question))
+            return self._hang_guard.call_with_deadline(drive, lambda: self._folder(question))
         except DriveTimeout:
             return Folder(path=question.path, readable=False, detail="The drive of this folder does not answer.")
-
-    def _place(self, path: str) -> str:
-        """Return the root that a path is written below, which hangs as a whole."""
-        return next((str(root) for root in self._admission.roots if path.startswith(str(root))), path)
 
     def _folder(self, question: ListFolder) -> Folder:
         try:
@@ -74,12 +73,6 @@ class FolderBrowser:
             return _unreadable(question, "The upload service may not read this folder.")
         except OSError as error:
             return _unreadable(question, f"The folder cannot be read: {error.strerror}.")
-
-    def _roots(self) -> Folder:
-        roots = tuple(
-            FolderEntry(name=display(os.fsencode(root)), kind="folder") for root in self._admission.roots
-        )  # fmt: skip
-        return Folder(path="", entries=roots, total=len(roots))
 
 
 class Listing(NamedTuple):
@@ -108,15 +101,12 @@ class ListingCache:
             return kept.names
         listing = Listing(now, time.monotonic(), sorted((not is_folder, name) for name, is_folder in opened.entries()))
         with self._lock:
-            self._keep(path, listing)
+            self._listings.pop(path, None)
+            if len(listing.names) >= LARGE:
+                self._listings[path] = listing
+            while len(self._listings) > MOST_KEPT:
+                self._listings.popitem(last=False)
         return listing.names
-
-    def _keep(self, path: bytes, listing: Listing) -> None:
-        self._listings.pop(path, None)
-        if len(listing.names) >= LARGE:
-            self._listings[path] = listing
-        while len(self._listings) > MOST_KEPT:
-            self._listings.popitem(last=False)
 
 
 def _unreadable(question: ListFolder, detail: str) -> Folder:
@@ -129,7 +119,11 @@ def _page(question: ListFolder, disk: RootDisk, opened: OpenFolder, names: Names
     page = names[question.offset : question.offset + question.limit]
     entries = [one for _, name in page if (one := _entry(opened, name)) is not None]
     if question.counts:
-        entries = _counted(disk, entries, [name for is_file, name in page if not is_file])
+        end = time.monotonic() + COUNTED_S
+        counts = {display(name): _count(disk, name, end) for is_file, name in page if not is_file}
+        entries = [
+            one.model_copy(update={"entries": counts.get(one.name)}) if one.kind == "folder" else one for one in entries
+        ]
     return Folder(path=question.path, entries=tuple(entries), total=len(names))
 
 
@@ -149,15 +143,6 @@ def _entry(opened: OpenFolder, name: bytes) -> FolderEntry | None:
 _KINDS: tuple[tuple[Literal["file", "folder", "link"], Callable[[int], bool]], ...] = (
     ("file", stat.S_ISREG), ("folder", stat.S_ISDIR), ("link", stat.S_ISLNK),
 )  # fmt: skip
-
-
-def _counted(disk: RootDisk, entries: list[FolderEntry], names: Sequence[bytes]) -> list[FolderEntry]:
-    """Count what the folders of a page hold themselves, as far as that goes quickly."""
-    end = time.monotonic() + COUNTED_S
-    counts = {display(name): _count(disk, name, end) for name in names}
-    return [
-        one.model_copy(update={"entries": counts.get(one.name)}) if one.kind == "folder" else one for one in entries
-    ]
 
 
 def _count(disk: RootDisk, name: bytes, end: float) -> int | None:

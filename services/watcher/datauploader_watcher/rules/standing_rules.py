@@ -101,17 +101,19 @@ class StandingRules:
             self._due = now + self._settings.rule_interval_s
             return
         for one in self._rules:
-            folders = self._folders(one)
-            if folders is not None:
-                self._note(one, [folder for folder, _ in folders])
-                for folder, values in folders:
-                    self._found(one, folder, values)
+            self._scan(one)
             self._reopen(one)
         took = self._clock.monotonic() - now
         self._due = now + took + max(self._settings.rule_interval_s, LOOK_SHARE * took)
         if self._settings.reopen_days and now >= self._reopen_due:
             self._reopen_due = now + self._settings.reopen_interval_s
-            self._compare()
+            since = self._clock.now_ns() / 1e9 - self._settings.reopen_days * 86400
+            with self._store.reading() as db:
+                closed = list(RuleFolders(db).closed(since))
+            # the rules beside each other
+            for name in {one.settings.name for one in self._rules} - self._comparing.keys():
+                rows = [row for row in closed if row.rule == name]
+                self._comparing[name] = in_a_thread(partial(self._changed, rows))
 
     def _parse(self, settings: RuleSettings) -> _StandingRule:
         rule = Rule.parse(
@@ -127,15 +129,6 @@ class StandingRules:
             raise ConfigurationError(f"[[watcher.rules]] {settings.name}: {error}") from error
         return _StandingRule(settings, rule, LocalDisk(real), self._admission.selection(settings), {})
 
-    def _note(self, one: _StandingRule, folders: Sequence[bytes]) -> None:
-        """Remember since when each folder has its name; what is said of one that is away is over."""
-        now = self._clock.monotonic()
-        for gone in one.since.keys() - set(folders):
-            del one.since[gone]
-            self._problems.pop(gone, None)
-        for folder in folders:
-            one.since.setdefault(folder, now)
-
     def _is_ready(self, one: _StandingRule, folder: bytes) -> bool:
         """Tell whether a folder has had its name for a quiet period, and holds something to upload.
 
@@ -150,24 +143,29 @@ class StandingRules:
         except (DriveTimeout, OSError):
             return False
 
-    def _folders(self, one: _StandingRule) -> list[tuple[bytes, dict[str, str]]] | None:
-        """List the folders that fit a rule; an answer that comes late is taken at a later look round."""
+    def _scan(self, one: _StandingRule) -> None:
+        """Ask for uploads of the folders that fit a rule; an answer that comes late is taken at a later look round."""
         try:
-            return self._hang_guard.call_with_deadline(one.rule.name, lambda: _fitting(one), "folders")
+            folders = self._hang_guard.call_with_deadline(one.rule.name, lambda: _fitting(one), "folders")
         except DriveTimeout:
-            return None
-
-    def _found(self, one: _StandingRule, folder: bytes, values: dict[str, str]) -> None:
-        with self._store.reading() as db:
-            before = RuleFolders(db).asked(one.settings.name, folder)
-        generation, arrived = before or (1, False)
-        now = self._clock.monotonic()
-        if arrived or now < self._asked.get(folder, 0.0):  # a request may get lost on its way here
             return
-        target = self._target(one, folder, values)
-        if target is not None and (before or self._is_ready(one, folder)):
-            self._asked[folder] = now + self._settings.receipt_patience_s
-            self._request(one, folder, target, generation=generation)
+        for gone in one.since.keys() - {folder for folder, _ in folders}:  # what is said of it is over
+            del one.since[gone]
+            self._problems.pop(gone, None)
+        now = self._clock.monotonic()
+        for folder, _ in folders:
+            one.since.setdefault(folder, now)
+        for folder, values in folders:
+            with self._store.reading() as db:
+                before = RuleFolders(db).asked(one.settings.name, folder)
+            generation, arrived = before or (1, False)
+            now = self._clock.monotonic()
+            if arrived or now < self._asked.get(folder, 0.0):  # a request may get lost on its way here
+                continue
+            target = self._target(one, folder, values)
+            if target is not None and (before or self._is_ready(one, folder)):
+                self._asked[folder] = now + self._settings.receipt_patience_s
+                self._request(one, folder, target, generation=generation)
 
     def _target(self, one: _StandingRule, folder: bytes, values: dict[str, str]) -> Target | None:
         try:
@@ -184,7 +182,12 @@ class StandingRules:
     def _request(self, one: _StandingRule, folder: bytes, target: Target, *, generation: int) -> None:
         rule = one.settings
         name = upload_id(self._here.key, rule.name, folder, generation)
-        target, earlier = self._further(rule.name, folder, target, generation)
+        # A complete dataset is never written to again: what is new in its folder becomes a further dataset beside it,
+        # which leaves out the unchanged files of the earlier ones.
+        numbers = range(max(1, generation - MOST_EARLIER), generation)
+        earlier = tuple(upload_id(self._here.key, rule.name, folder, number) for number in numbers)
+        if earlier:
+            target = target.further(generation)
         data = UploadRequested(
             upload_id=name,
             investigation=target.investigation,
@@ -211,26 +214,6 @@ class StandingRules:
         log.info(
             "rule_upload_requested", rule=rule.name, upload_id=name, folder=os.fsdecode(folder), generation=generation
         )
-
-    def _further(
-        self, rule: str, folder: bytes, target: Target, generation: int
-    ) -> tuple[Target, tuple[str, ...]]:  # fmt: skip
-        """Return what a generation becomes, and the uploads whose unchanged files it leaves out.
-
-        A complete dataset is never written to again: what is new in its folder becomes a further dataset beside it.
-        """
-        first = max(1, generation - MOST_EARLIER)
-        earlier = tuple(upload_id(self._here.key, rule, folder, number) for number in range(first, generation))
-        return target.further(generation) if earlier else target, earlier
-
-    def _compare(self) -> None:
-        """Begin to compare closed folders with what was uploaded of them, the rules beside each other."""
-        since = self._clock.now_ns() / 1e9 - self._settings.reopen_days * 86400
-        with self._store.reading() as db:
-            closed = list(RuleFolders(db).closed(since))
-        for name in {one.settings.name for one in self._rules} - self._comparing.keys():
-            rows = [row for row in closed if row.rule == name]
-            self._comparing[name] = in_a_thread(partial(self._changed, rows))
 
     def _changed(self, rows: list[RuleFolder]) -> list[RuleFolder]:
         return [row for row in rows if changed_since(self._store, self._admission, row.upload_id)]

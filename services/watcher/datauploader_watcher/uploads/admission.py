@@ -98,7 +98,12 @@ class UploadAdmission:
             Refusal: it cannot be done here, in words for the person who asked.
         """
         selection = self.selection(request)
-        self._check_remote(request.destination.remote)
+        if self._remotes and request.destination.remote not in self._remotes:
+            raise UploadRefused(
+                "remote-unknown",
+                f"There is no storage named {request.destination.remote!r} here.",
+                f"Choose one of: {', '.join(sorted(self._remotes))}.",
+            )
         if request.delete_after and not self._settings.allow_delete:
             raise UploadRefused(
                 "delete-not-allowed",
@@ -118,7 +123,16 @@ class UploadAdmission:
         """Return the plan of an upload that was taken up in a former run, whatever is away or leads elsewhere now."""
         request = upload.request
         root = upload.root or os.path.realpath(os.fsencode(request.root))
-        sources = _remembered(upload.sources) if upload.root else self._former_sources(root, request)
+        if upload.root:
+            sources = tuple(
+                (os.fsencode(folder), None if names is None else frozenset(os.fsencode(name) for name in names))
+                for folder, names in json.loads(upload.sources)
+            )
+        else:  # a version that opened it did not remember where they were
+            try:
+                sources = self._sources(root, request, missing_ok=True)
+            except UploadRefused:  # one of them leads out now: by its name it is found to be a link, and left out
+                sources = self._sources(root, request, missing_ok=True, resolve=os.path.normpath)
         return UploadPlan(
             root, upload.mount, sources, self.selection(request, bounded=False), barred=not self.allows(root)
         )
@@ -140,14 +154,6 @@ class UploadAdmission:
         except BadPattern as error:
             raise UploadRefused("bad-pattern", f"{error}.", "Correct the pattern, then try again.") from error
 
-    def _check_remote(self, remote: str) -> None:
-        if self._remotes and remote not in self._remotes:
-            raise UploadRefused(
-                "remote-unknown",
-                f"There is no storage named {remote!r} here.",
-                f"Choose one of: {', '.join(sorted(self._remotes))}.",
-            )
-
     def _root(self, text: str) -> bytes:
         root = os.path.realpath(os.fsencode(text))
         if not self._settings.roots:
@@ -162,7 +168,25 @@ class UploadAdmission:
                 f"{text} is not below a folder that this station allows uploads from.",
                 f"Select a folder below {' or '.join(str(one) for one in self._settings.roots)}.",
             )
-        _check_readable(root, text)
+        try:
+            if not stat.S_ISDIR(nofollow.look(root).st_mode):
+                raise UploadRefused(
+                    "root-missing", f"{text} is a file, not a folder.", "Select the folder that contains it."
+                )
+            with LocalDisk(root).folder(b"") as opened:
+                opened.stat(b".")
+        except PermissionError as error:
+            raise UploadRefused(
+                "root-unreadable",
+                f"The upload service may not read {text}.",
+                "Give the account that runs the watcher read access to the folder, then try again.",
+            ) from error
+        except OSError as error:
+            raise UploadRefused(
+                "root-missing",
+                f"{text} cannot be reached: {error.strerror}.",
+                "Check the name, and that the drive is connected or mounted; then try again.",
+            ) from error
         return root
 
     def allows(self, path: bytes) -> bool:
@@ -177,7 +201,9 @@ class UploadAdmission:
         if root not in self._real:
             name = os.fsencode(root)
             try:
-                now, there = self._hang_guard.call_with_deadline(root, lambda: _resolved(name), "where")
+                now, there = self._hang_guard.call_with_deadline(
+                    root, lambda: (os.path.realpath(name), os.path.isdir(name)), "where"  # noqa: PTH112 - bytes
+                )  # fmt: skip
             except DriveTimeout:
                 return name
             known = self._places.get(name)
@@ -192,13 +218,6 @@ class UploadAdmission:
             self._real[root] = known or now
         return self._real[root]
 
-    def _former_sources(self, root: bytes, request: UploadRequested) -> tuple[Start, ...]:
-        """Find the sources of an upload that was opened by a version which did not remember where they were."""
-        try:
-            return self._sources(root, request, missing_ok=True)
-        except UploadRefused:  # one of them leads out now: by its name it is found to be a link, and left out
-            return self._sources(root, request, missing_ok=True, resolve=os.path.normpath)
-
     @staticmethod
     def _sources(
         root: bytes, request: UploadRequested, *, missing_ok: bool, resolve: Callable[[bytes], bytes] = os.path.realpath
@@ -211,33 +230,6 @@ class UploadAdmission:
             elif (names := starts.setdefault(folder, set())) is not None:
                 names.add(name)
         return tuple((folder, None if names is None else frozenset(names)) for folder, names in starts.items())
-
-
-def _resolved(root: bytes) -> tuple[bytes, bool]:
-    """Return where a root is now, and whether it is there."""
-    return os.path.realpath(root), os.path.isdir(root)  # noqa: PTH112 - bytes
-
-
-def _check_readable(root: bytes, text: str) -> None:
-    try:
-        if not stat.S_ISDIR(nofollow.look(root).st_mode):
-            raise UploadRefused(
-                "root-missing", f"{text} is a file, not a folder.", "Select the folder that contains it."
-            )
-        with LocalDisk(root).folder(b"") as opened:
-            opened.stat(b".")
-    except PermissionError as error:
-        raise UploadRefused(
-            "root-unreadable",
-            f"The upload service may not read {text}.",
-            "Give the account that runs the watcher read access to the folder, then try again.",
-        ) from error
-    except OSError as error:
-        raise UploadRefused(
-            "root-missing",
-            f"{text} cannot be reached: {error.strerror}.",
-            "Check the name, and that the drive is connected or mounted; then try again.",
-        ) from error
 
 
 def _source(
@@ -262,10 +254,3 @@ def _source(
     if seen or missing_ok:
         return split(relative)
     raise UploadRefused("source-missing", f"{source} does not exist.", "Check the name, then try again.")
-
-
-def _remembered(places: str) -> tuple[Start, ...]:
-    return tuple(
-        (os.fsencode(folder), None if names is None else frozenset(os.fsencode(name) for name in names))
-        for folder, names in json.loads(places)
-    )

@@ -32,7 +32,13 @@ class EarlierFiles:
         """Say in which dataset a file is as it lies there now; None where it is new, or has changed since."""
         for number, root, dataset in self._uploads:
             below = self._below(root, path)
-            if below is not None and self._has(number, below, seen):
+            if below is None:
+                continue
+            folder, name = split(below)
+            with self._store.reading() as db:
+                place = FileTable(db).folder(number, folder)
+                known = None if place is None else FileTable(db).find_in(place, name)
+            if known is not None and known.state in IN_DATASET and is_same(known.stamp, seen):
                 return Omission(REASON, f"it is already in the dataset {dataset} and has not changed since")
         return None
 
@@ -43,13 +49,6 @@ class EarlierFiles:
         full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
         prefix = root.rstrip(b"/\\") + os.fsencode(os.sep)
         return full[len(prefix) :].replace(os.fsencode(os.sep), b"/") if full.startswith(prefix) else None
-
-    def _has(self, upload: int, path: bytes, seen: Stamp) -> bool:
-        folder, name = split(path)
-        with self._store.reading() as db:
-            number = FileTable(db).folder(upload, folder)
-            known = None if number is None else FileTable(db).find_in(number, name)
-        return known is not None and known.state in IN_DATASET and is_same(known.stamp, seen)
 
 
 def earlier_of(store: Store, root: bytes, request: UploadRequested) -> EarlierFiles | None:

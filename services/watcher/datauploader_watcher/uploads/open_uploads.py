@@ -116,8 +116,12 @@ class OpenUploads:
         for session in self:
             if session.question:
                 self._look_for_mount(session)
-            if session.upload.state == "sealed":
-                self._seal_anew(session)
+            if session.upload.state == "sealed":  # once more, where a receipt has changed it, or where no answer came
+                now, patience_s = self._clock.now_ns() / 1e9, self._settings.receipt_patience_s
+                with self._store.transaction() as db:
+                    session.upload = UploadTable(db).get(session.upload.upload_id) or session.upload
+                    seal_again(db, session.upload, now, patience_s)
+                self._seal(session)
         self.seal()
         self._outbox.wake()
 
@@ -148,14 +152,6 @@ class OpenUploads:
         for session in self:
             if session.upload.state == "open" and may_close(session) and session.at_rest:
                 self._seal(session)
-
-    def _seal_anew(self, session: UploadSession) -> None:
-        """Seal once more, where a receipt has changed what belongs to the upload, or where no answer came."""
-        now, patience_s = self._clock.now_ns() / 1e9, self._settings.receipt_patience_s
-        with self._store.transaction() as db:
-            session.upload = UploadTable(db).get(session.upload.upload_id) or session.upload
-            seal_again(db, session.upload, now, patience_s)
-        self._seal(session)
 
     def _seal(self, session: UploadSession) -> None:
         now, patience_s = self._clock.now_ns() / 1e9, self._settings.receipt_patience_s

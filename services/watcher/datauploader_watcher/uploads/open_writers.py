@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from datauploader.contracts.model import LATEST_NS
@@ -45,14 +45,22 @@ class OpenWriters:
         if session.upload.state != "open" or not written:
             session.closing.lingering = ()
             return False
-        until, shown = session.closing.held_until = session.closing.held_until or self._until()
+        if session.closing.held_until is None:
+            at = time.localtime(self._clock.now_ns() / 1e9 + self._patience_s)
+            session.closing.held_until = self._clock.monotonic() + self._patience_s, time.strftime("%H:%M", at)
+        until, shown = session.closing.held_until
         over = self._clock.monotonic() >= until
         still = [] if over else [row.path for row in written if _is_written(session.disk, row.path)]
         waiting = False
         for row in written:
             if row.path not in still:
                 waiting |= self._read_again(session, row.path, last=over)
-        session.closing.lingering = (_held(still, shown),) if still else ()
+        closed = "it is" if len(still) == 1 else "they are"
+        sentence = (
+            f"Still open in another program: {_names(still)}; the dataset is sealed when {closed} closed, at the "
+            f"latest at {shown}."
+        )
+        session.closing.lingering = (sentence,) if still else ()
         return bool(still) or waiting
 
     def speak(self, db: sqlite3.Connection, session: UploadSession) -> None:
@@ -64,7 +72,12 @@ class OpenWriters:
         if now - session.closing.since < self._restless_after_s:
             return
         found = session.stability.restless(now - self._restless_after_s, now - RECENT_S)
-        self._choose(db, session, found)
+        request, choices = session.upload.request, session.closing.choices
+        paths = [path for path in found if path not in choices and path not in session.closing.untaken]
+        if request.when_restless != "wait" and paths:  # whoever asked for the upload has chosen beforehand
+            who, take = request.requested_by, request.when_restless == "take"
+            RestlessChoiceTable(db).put(session.upload.number, paths, take=take, who=who.name or who.id)
+            session.take_choices(RestlessChoiceTable(db).of(session.upload.number))
         known, ago = session.closing.restless, self._clock.now_ns() / 1e9 - now
         session.closing.restless = {
             path: known.get(path) or _named(path, ago + since)
@@ -74,17 +87,6 @@ class OpenWriters:
         restless = list(session.closing.restless)
         if restless or not session.at_rest:
             session.closing.lingering = tuple(_restless(restless, session.closing.untaken)) if restless else ()
-
-    def _choose(self, db: sqlite3.Connection, session: UploadSession, found: Iterable[bytes]) -> None:
-        """Choose for whoever asked for the upload, where that was said beforehand."""
-        request = session.upload.request
-        paths = [path for path in found if path not in session.closing.choices and path not in session.closing.untaken]
-        if request.when_restless == "wait" or not paths:
-            return
-        who = request.requested_by
-        take = request.when_restless == "take"
-        RestlessChoiceTable(db).put(session.upload.number, paths, take=take, who=who.name or who.id)
-        session.take_choices(RestlessChoiceTable(db).of(session.upload.number))
 
     def _read_again(self, session: UploadSession, path: bytes, *, last: bool) -> bool:
         """Have a file read once more; False where it is not there, or cannot be looked at."""
@@ -99,10 +101,6 @@ class OpenWriters:
         session.stability.observe_file(path, stamp_of(seen), now, fresh=False, at_once=last)
         session.stability.closed(path, now)
         return True
-
-    def _until(self) -> tuple[float, str]:
-        at = self._clock.now_ns() / 1e9 + self._patience_s
-        return self._clock.monotonic() + self._patience_s, time.strftime("%H:%M", time.localtime(at))
 
 
 def notes(db: sqlite3.Connection, upload: UploadRow) -> tuple[str, ...]:
@@ -121,14 +119,6 @@ def notes(db: sqlite3.Connection, upload: UploadRow) -> tuple[str, ...]:
         if odd := [path for path, kept in FileTable(db).odd_dates(upload.number) if kept == bound]:
             said.append(f"With a date outside the supported range: {_names(odd)}; {day} is recorded instead.")
     return tuple(said)
-
-
-def _held(paths: Sequence[bytes], until: str) -> str:
-    one = len(paths) == 1
-    return (
-        f"Still open in another program: {_names(paths)}; the dataset is sealed when "
-        f"{'it is' if one else 'they are'} closed, at the latest at {until}."
-    )
 
 
 def _named(path: bytes, since: float) -> RestlessFile:

@@ -92,9 +92,17 @@ class RescanQueue:
 
     def drain_due(self) -> list[Start]:
         """Return what is to be looked at, and begin anew."""
-        starts = [(folder, None if names is None else frozenset(names)) for folder, names in self._marked.items()]
+        sources = dict(self._sources)
+        due: list[Start] = []
+        for folder, marked in self._marked.items():
+            names = None if marked is None else frozenset(marked)
+            wanted = sources.get(folder)
+            whole = any(source[1] is None and covers(source, folder) for source in self._sources)
+            if wanted is not None and not whole:  # only the names that were asked for
+                names = wanted if names is None else names & wanted
+            due.append((folder, names))
         self._marked.clear()
-        return [self._narrow(start) for start in starts]
+        return due
 
     def drop(self) -> None:
         """Forget what is marked; a scan of everything will see it."""
@@ -105,14 +113,6 @@ class RescanQueue:
         self.drop()
         self._later.clear()
         self._waiting.clear()
-
-    def _narrow(self, start: Start) -> Start:
-        """Keep to the names that were asked for, where a folder is not wanted as a whole."""
-        folder, names = start
-        wanted = dict(self._sources).get(folder)
-        if wanted is None or any(source[1] is None and covers(source, folder) for source in self._sources):
-            return start
-        return folder, wanted if names is None else names & wanted
 
 
 def covers(source: Start, path: bytes) -> bool:

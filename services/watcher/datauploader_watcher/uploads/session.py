@@ -102,7 +102,12 @@ class UploadSession:
             case Found():
                 self._take_found(finding, now, calm_ns)
             case Omitted():
-                self._take_omitted(finding, now)
+                path, omission, row, is_folder = finding
+                self.marked = self.marked or (not is_folder and self.selection.marks(path))
+                if path not in self.omissions and (row is None or row[5] != omission.reason):
+                    self.stability.drop(path)
+                    self._touched.discard(path)
+                    self.omissions[path] = PendingOmission(omission, now + max(self._quiet.open_s, 1.0), is_folder)
             case Entered(folder):
                 self.rescans.enter(folder)
             case Vanished(path):
@@ -139,16 +144,6 @@ class UploadSession:
             self.returned[path] = row[5] or "excluded"
         if not self.marked and self.selection.marks(path):
             self.marked = True
-
-    def _take_omitted(self, omitted: Omitted, now: float) -> None:
-        path, omission, row, folder = omitted
-        if not folder and not self.marked and self.selection.marks(path):
-            self.marked = True
-        if path in self.omissions or (row is not None and row[5] == omission.reason):
-            return
-        self.stability.drop(path)
-        self._touched.discard(path)
-        self.omissions[path] = PendingOmission(omission, now + max(self._quiet.open_s, 1.0), folder)
 
     def lose_root(self, sentence: str) -> None:
         """Stop looking until the root is back; nothing is concluded."""
@@ -339,23 +334,18 @@ class UploadSession:
         if self._scans:
             return self._advance(self._scans[0])
         if self._full is None and self._full_due is not None and now >= self._full_due:
-            self._begin_full(now)
-        if self._full is not None:
-            return self._advance(self._full)
-        return False
-
-    def _begin_full(self, now: float) -> None:
-        try:
-            self.disk.verify_root()
-        except RootLost as problem:
-            self.lose_root(str(problem))
-            self._gone_since = (self._gone_since or now) if problem.gone else None
-            return
-        self.lost, self._gone_since = "", None
-        self._full_counts = bool(self.upload.closing)
-        self._full_began = now
-        self._full_missed = False
-        self._full = self._scan(list(self.sources), deep=True)
+            try:
+                self.disk.verify_root()
+            except RootLost as problem:
+                self.lose_root(str(problem))
+                self._gone_since = (self._gone_since or now) if problem.gone else None
+                return False
+            self.lost, self._gone_since = "", None
+            self._full_counts = bool(self.upload.closing)
+            self._full_began = now
+            self._full_missed = False
+            self._full = self._scan(list(self.sources), deep=True)
+        return self._full is not None and self._advance(self._full)
 
     def _scan(self, starts: list[Start], *, deep: bool) -> Scanner:
         return Scanner(
@@ -373,23 +363,20 @@ class UploadSession:
         if self.lost:
             self.lose_root(self.lost)
         elif findings is None and scan is self._full:
-            self._end_full()
+            now = self._clock.monotonic()
+            self._closed.clear()
+            self._touched.clear()  # what is left belongs to names that are not there any more
+            self._full = None
+            self._uncounted = self._uncounted or not self.looked
+            self.looked = True
+            self.scanned_all = self.scanned_all or self._full_counts
+            often = self._polled or self._full_missed  # who has missed something may miss more
+            interval = self._interval.polled_s if often else self._interval.watched_s
+            wait = 0.0 if self._again else max(interval, SCAN_SHARE * (now - self._full_began))
+            self._full_due, self._again = now + wait, False
         elif findings is None:
             self._scans.popleft()
         return not scan.waiting
-
-    def _end_full(self) -> None:
-        now = self._clock.monotonic()
-        self._closed.clear()
-        self._touched.clear()  # what is left belongs to names that are not there any more
-        self._full = None
-        self._uncounted = self._uncounted or not self.looked
-        self.looked = True
-        self.scanned_all = self.scanned_all or self._full_counts
-        often = self._polled or self._full_missed  # who has missed something may miss more
-        interval = self._interval.polled_s if often else self._interval.watched_s
-        wait = 0.0 if self._again else max(interval, SCAN_SHARE * (now - self._full_began))
-        self._full_due, self._again = now + wait, False
 
     def _stop_scans(self) -> None:
         for scan in (*self._scans, *([self._full] if self._full else [])):
