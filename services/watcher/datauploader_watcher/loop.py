@@ -133,7 +133,14 @@ class Loop:
         now = self._clock.monotonic()
         if now >= self._chores_at:
             self._chores_at = now + CHORES_S
-            self._chores(now)
+            self._uploads.chores()
+            self._late_changes.scan_due()
+            with self._store.transaction() as db:
+                self._announcer.announce_overdue(db, [session for session in self._uploads if session.may_announce])
+            if now >= self._count_at:
+                self._count_at = now + COUNT_WATCHES_S
+                self._watches.count()
+                self._uploads.forget_old()
         of_works = [sentence for session in self._uploads for sentence in (session.away, session.unheard)]
         sentences = (self._trouble, self._watches.short, *of_works, *self._admission.problems, *self._rules.problems)
         troubles = tuple(sentence for sentence in sentences if sentence)
@@ -184,16 +191,6 @@ class Loop:
         self._writer.write([(session, by_session[session.upload.number]) for session in to_record], to_announce, room)
         self._outbox.wake()
         self._uploads.seal()
-
-    def _chores(self, now: float) -> None:
-        self._uploads.chores()
-        self._late_changes.scan_due()
-        with self._store.transaction() as db:
-            self._announcer.announce_overdue(db, [session for session in self._uploads if session.may_announce])
-        if now >= self._count_at:
-            self._count_at = now + COUNT_WATCHES_S
-            self._watches.count()
-            self._uploads.forget_old()
 
     def _start_over(self, trouble: str) -> None:
         self._trouble, self._trouble_at, self._failed = trouble, self._clock.monotonic(), True

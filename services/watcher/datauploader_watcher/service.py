@@ -3,6 +3,9 @@
 import time
 from collections.abc import Sequence
 
+from datauploader.contracts.model import WireModel
+from datauploader.contracts.questions import ListFolder, PreviewUpload, Question, ReadValues
+from datauploader.errors import QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import watcher_queue
@@ -25,10 +28,40 @@ from datauploader_watcher.ledger.places import RootPlaceTable
 from datauploader_watcher.loop import Loop, LoopStatus
 from datauploader_watcher.outgoing.heartbeat import StationHeartbeat
 from datauploader_watcher.outgoing.publishing import SERVICE
-from datauploader_watcher.queries.router import WatcherQueries
+from datauploader_watcher.queries.dry_run import DryRuns
+from datauploader_watcher.queries.file_metadata import MetadataExtractor
+from datauploader_watcher.queries.folders import FolderBrowser
 from datauploader_watcher.rules.standing_rules import StandingRules
 from datauploader_watcher.settings import WatcherSettings
 from datauploader_watcher.uploads.admission import UploadAdmission
+
+
+class WatcherQueries:
+    """Routes the queries that are put to the watcher (request-reply) to those who answer them."""
+
+    def __init__(self, context: WatcherContext) -> None:
+        """Take what the station stands on."""
+        self._claim = context.claim
+        self._folders = FolderBrowser(context.admission)
+        self._previews = DryRuns(context)
+        self._values = MetadataExtractor(context, self._previews)
+
+    def __call__(self, question: Question) -> WireModel:
+        """Answer a question.
+
+        Raises:
+            QuestionRefused: it may not be answered, or is not for the watcher.
+        """
+        if self._claim.problem:
+            raise QuestionRefused("two-computers", self._claim.problem)
+        match question:
+            case ListFolder():
+                return self._folders(question)
+            case PreviewUpload():
+                return self._previews(question)
+            case ReadValues():
+                return self._values(question)
+        raise QuestionRefused("unknown-question", f"the watcher does not answer {question.name}")
 
 
 class Watcher:

@@ -13,7 +13,7 @@ from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk
 from datauploader_watcher.adapters.removal import rename_new
 from datauploader_watcher.adapters.sharing import holds_lease
-from datauploader_watcher.background.local_removal import Removal
+from datauploader_watcher.background.local_cleanup import Removal
 from datauploader_watcher.ledger.files import FileTable
 
 from .conftest import HERE
@@ -230,7 +230,7 @@ def test_who_wants_to_write_while_a_file_is_proven_gets_it(world, monkeypatch):
             eventually(lambda: not holds_lease(descriptor), what="the writer asks")
         return os.read(descriptor, most)
 
-    monkeypatch.setattr("datauploader_watcher.background.local_removal.read", read)
+    monkeypatch.setattr("datauploader_watcher.background.local_cleanup.read", read)
     world.complete(storage.seal)
     world.wait_until(lambda: world.states() == {"catalogued": 1, "released": 1})
     writer.join()
@@ -270,7 +270,7 @@ def test_stopping_does_not_wait_until_a_large_file_is_read(world, monkeypatch):
         reading.set()
         return b"x" if not stopped.is_set() else os.read(descriptor, most)
 
-    monkeypatch.setattr("datauploader_watcher.background.local_removal.read", read)
+    monkeypatch.setattr("datauploader_watcher.background.local_cleanup.read", read)
     world.complete(storage.seal)
     world.wait_until(reading.is_set)
     began = time.monotonic()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
+from datauploader.contracts.questions import Datafiles, ListDatafiles
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.port import Bus
 from datauploader.reliability import sequence
@@ -133,10 +133,13 @@ class LedgerRecovery:
                     UploadTable(db).set_trouble(upload.number, "")
                 if over:
                     FileTable(db).forget_paths(upload.number, [item.stored.file.raw for item in page.items])
-                adopted += sum(
-                    FileReceipts(db).apply_receipt(upload.number, _receipt(item, due_at), adopt=True)
-                    for item in page.items
-                )
+                for item in page.items:
+                    file, placed = item.stored.file, item.stored.object
+                    if item.registered:
+                        receipt = FileReceipt(file, "catalogued", object=placed, detail=item.stored.state)
+                    else:
+                        receipt = FileReceipt(file, "stored", object=placed, due_at=due_at)
+                    adopted += FileReceipts(db).apply_receipt(upload.number, receipt, adopt=True)
                 files = [item.stored.file for item in page.items if item.registered]
                 same += sum(FileTable(db).catalogued_as(upload.number, file.raw, file.sha256) for file in files)
                 if over and not page.next:
@@ -161,10 +164,3 @@ class LedgerRecovery:
                 FileTable(db).announce_again(lacks.values())
                 UploadTable(db).reseal(upload.number)
         return len(lacks)
-
-
-def _receipt(item: KnownDatafile, due_at: float) -> FileReceipt:
-    stored = item.stored
-    if item.registered:
-        return FileReceipt(stored.file, "catalogued", object=stored.object, detail=stored.state)
-    return FileReceipt(stored.file, "stored", object=stored.object, due_at=due_at)

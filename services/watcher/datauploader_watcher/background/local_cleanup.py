@@ -1,10 +1,15 @@
 """Local cleanup: removes files of completed datasets one by one, each after its stored copy was hashed again."""
 
+import hashlib
+import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from os import read
 
 import structlog
 
@@ -16,13 +21,15 @@ from datauploader.reliability.backoff import Backoff
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
-from datauploader_watcher.background.local_removal import CHANGED, Removal
+from datauploader_watcher.adapters.removal import HeldFile
+from datauploader_watcher.adapters.sharing import is_locked
 from datauploader_watcher.context import WatcherContext
-from datauploader_watcher.domain.versions import Digests
+from datauploader_watcher.domain.versions import Digests, Stamp, join, split
 from datauploader_watcher.errors import FolderError, PathMissing, RootLost
 from datauploader_watcher.ledger.files import FileRow, FileTable
 from datauploader_watcher.ledger.uploads import UploadRow, UploadTable
 from datauploader_watcher.outgoing.publishing import say
+from datauploader_watcher.settings import HIDDEN_PREFIX
 from datauploader_watcher.uploads.sealing import counts
 
 log = structlog.get_logger()
@@ -32,6 +39,92 @@ AT_ONCE = 8
 BACKOFF = Backoff(first_s=10.0, longest_s=3600.0)
 UNLINKING = "unlinking"
 """Stands in the row while its file is being removed, so that a crash in between is understood afterwards."""
+_BLOCK = 1 << 20
+CHANGED = "it has changed since it was uploaded"
+OPEN = "another program has it open for writing"
+UNKNOWN = (
+    "nobody can tell here whether a program still has it open for writing: that takes a local drive, and an account "
+    "that owns the file or has the capability CAP_LEASE"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The removal of one local file, that of a row in state `releasing`."""
+
+    disk: RootDisk
+    row: FileRow
+    stopping: Callable[[], bool]
+
+    @property
+    def hidden(self) -> bytes:
+        """The name that the file has for a moment before it is gone: the same after a crash."""
+        version = self.row.version
+        text = f"{version.key}\0{version.revision}".encode() + b"\0" + self.row.path
+        return HIDDEN_PREFIX + hashlib.sha256(text).hexdigest()[:16].encode()
+
+    def left_hidden(self) -> bool:
+        """Tell whether a former run died after it had hidden the file.
+
+        Raises:
+            FolderError: its folder could not be looked at.
+        """
+        try:
+            lstat(self.disk, join(split(self.row.path)[0], self.hidden))
+        except PathMissing:
+            return False
+        return True
+
+    def remove(self, mark: Callable[[], None]) -> str:
+        """Remove the file if nothing speaks against it; return why it stays.
+
+        Args:
+            mark: called before it is touched, to leave a note for the case of a crash.
+
+        Raises:
+            MessagingError: the watcher stops.
+        """
+        folder, name = split(self.row.path)
+        try:
+            with self.disk.folder(folder) as opened, opened.hold(name) as held:
+                if why := self._objection(held, self.row.stamp):
+                    return why
+                mark()
+                return held.remove(self.hidden)
+        except OSError as error:
+            return _problem(error)
+
+    def finish(self) -> str:
+        """Remove the file that was hidden already, or give it its name again; return why it stays.
+
+        Raises:
+            MessagingError: the watcher stops.
+        """
+        folder, name = split(self.row.path)
+        stamp = self.row.stamp._replace(ctime_ns=0)  # the hiding has changed it
+        try:
+            with self.disk.folder(folder) as opened:
+                with opened.hold(self.hidden) as held:
+                    why = self._objection(held, stamp) or held.remove(self.hidden)
+                return why and why + opened.put_back(self.hidden, name)
+        except OSError as error:
+            return _problem(error)
+
+    def _objection(self, held: HeldFile, stamp: Stamp) -> str:
+        """Say what speaks against the removal of the file that is held, after reading it whole."""
+        if held.free is None:
+            return UNKNOWN
+        if not stamp.agrees(stamp_of(os.fstat(held.descriptor))):
+            return CHANGED
+        digest = hashlib.sha256()
+        while held.free and (data := read(held.descriptor, _BLOCK)):
+            if self.stopping():
+                raise MessagingError("the watcher stops")
+            digest.update(data)
+        if not held.free:
+            return OPEN
+        same = digest.digest() == self.row.digests.sha256 and stamp.agrees(stamp_of(os.fstat(held.descriptor)))
+        return "" if same else CHANGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +219,13 @@ class LocalCleanup:
                 answer = self._bus.ask(question, StoredHash, station=self._here, timeout_s=timeout_s)
                 asked.append(_Asked(row, answer))
         for one in asked:
-            why = objection(one.row.digests, one.row.stamp.size, self._result(one.answer))
+            stored = None
+            while stored is None:
+                if self._stopping:
+                    raise MessagingError("the watcher stops")
+                with suppress(TimeoutError):
+                    stored = one.answer.result(0.5)
+            why = objection(one.row.digests, one.row.stamp.size, stored)
             if not why:
                 why = self._removal(disk, one.row).remove(partial(self._note_removal, one.row))
             if why:
@@ -134,14 +233,6 @@ class LocalCleanup:
             else:
                 crash_point("watcher.unlinked")
                 self._released(upload, one.row)
-
-    def _result(self, answer: "Future[StoredHash]") -> StoredHash:
-        while not self._stopping:
-            try:
-                return answer.result(0.5)
-            except TimeoutError:
-                continue
-        raise MessagingError("the watcher stops")
 
     def _is_finished(self, upload: UploadRow, disk: RootDisk, row: FileRow, kept: list[str]) -> bool:
         """Deal with a row whose file is not there, or not what was uploaded; False when it may be asked for."""
@@ -208,3 +299,7 @@ def objection(digests: Digests, size: int, stored: StoredHash) -> str:
         return "the storage could not hash its copy"
     differ = [name for name in both if stored.digests[name].lower() != ours[name]]
     return f"the stored copy has a different {differ[0]}" if differ else ""
+
+
+def _problem(error: OSError) -> str:
+    return OPEN if is_locked(error) else f"it could not be removed: {error.strerror}"

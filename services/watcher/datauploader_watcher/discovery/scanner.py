@@ -117,8 +117,9 @@ class Scanner(Iterator[list[Finding]]):
                 if (news := self._compare(folder, page, known)) and number is not None:
                     with self._store.transaction() as db:
                         FileTable(db).learn_changed(number, news)
-                if only is None:
-                    self._missing(folder, page.names, known)
+                if only is None and (left_out := [name for name, row in known.items() if row[4] == "left-out"]):
+                    there = set(page.names)
+                    self._findings.extend(Vanished(join(folder, name)) for name in left_out if name not in there)
                 after = page.names[-1] if page.names else b""
                 self.entries += len(page.names)
                 yield self._drain()
@@ -167,19 +168,15 @@ class Scanner(Iterator[list[Finding]]):
             elif (finding := self._one(prefix + name, seen, row)) is not None:
                 self._findings.append(finding)
         if lost and not self._lost:
-            self._look_for(folder, prefix, lost, known)
+            # Windows does not find some names that it lists, such as those that end in a dot; a damaged folder neither
+            with self._disk.folder(folder) as opened:
+                listed = set(opened.names())
+                self._findings.extend(
+                    Omitted(prefix + name, UNFOUND, get(name))
+                    for name in lost
+                    if name in listed and isinstance(lstat_or_error(opened.stat, name), FileNotFoundError)
+                )
         return news
-
-    def _look_for(self, folder: bytes, prefix: bytes, lost: list[bytes], known: Mapping[bytes, KnownRow]) -> None:
-        """Tell names that are gone by now from those that are listed and cannot be looked at.
-
-        Windows does not find some names that it lists, such as those that end in a dot; a damaged folder neither.
-        """
-        with self._disk.folder(folder) as opened:
-            listed = set(opened.names())
-            for name in lost:
-                if name in listed and isinstance(lstat_or_error(opened.stat, name), FileNotFoundError):
-                    self._findings.append(Omitted(prefix + name, UNFOUND, known.get(name)))
 
     def _one(self, path: bytes, seen: os.stat_result, row: KnownRow | None) -> Finding | None:
         """Settle one entry; what goes wrong with it is on the record, and keeps no other from being looked at."""
@@ -231,14 +228,6 @@ class Scanner(Iterator[list[Finding]]):
                 self._doubtful.add(path)
             self._stack.append((path, None))
         return None if known else Entered(path)
-
-    def _missing(self, folder: bytes, names: list[bytes], known: Mapping[bytes, KnownRow]) -> None:
-        left_out = [name for name, row in known.items() if row[4] == "left-out"]
-        if left_out:
-            there = set(names)
-            for name in left_out:
-                if name not in there:
-                    self._findings.append(Vanished(join(folder, name)))
 
     def _failed(self, path: bytes, problem: FolderError, row: KnownRow | None = None) -> None:
         try:

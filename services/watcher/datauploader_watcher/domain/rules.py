@@ -51,7 +51,15 @@ class Rule:
         known: set[str] = set()
         levels = tuple(_level(name, part, known) for part in parts[fixed:])
         for what, template in (("investigation", investigation), ("dataset", dataset), ("location", location)):
-            _check_template(name, what, template, known)
+            for word in _PLACEHOLDER.findall(template):
+                if word not in known:
+                    there = ", ".join(f"{{{w}}}" for w in sorted(known)) or "none"
+                    raise _wrong(name, f"{what} uses {{{word}}}, which the pattern does not have (it has {there})")
+            rest = _PLACEHOLDER.sub("", template)
+            if "{" in rest or "}" in rest:
+                raise _wrong(name, f"a brace in the {what} {template!r} is not closed or not opened")
+            if not template:
+                raise _wrong(name, f"{what} must not be empty")
         prefix = "/".join(parts[:fixed]) or "/"
         if prefix.endswith(":"):
             prefix += "/"  # without it a path of Windows is relative to where the program is on that drive
@@ -128,19 +136,6 @@ def _literal(name: str, text: str, pieces: list[str]) -> None:
     first, *others = text.split("*")
     pieces[-1] += re.escape(first)
     pieces.extend(f".*?{re.escape(one)}" for one in others)
-
-
-def _check_template(name: str, what: str, template: str, known: set[str]) -> None:
-    words = _PLACEHOLDER.findall(template)
-    for word in words:
-        if word not in known:
-            there = ", ".join(f"{{{w}}}" for w in sorted(known)) or "none"
-            raise _wrong(name, f"{what} uses {{{word}}}, which the pattern does not have (it has {there})")
-    rest = _PLACEHOLDER.sub("", template)
-    if "{" in rest or "}" in rest:
-        raise _wrong(name, f"a brace in the {what} {template!r} is not closed or not opened")
-    if not template:
-        raise _wrong(name, f"{what} must not be empty")
 
 
 def _fill(template: str, values: dict[str, str]) -> str:

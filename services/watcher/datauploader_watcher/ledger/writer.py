@@ -56,10 +56,20 @@ class LedgerWriter:
             session.stability.recorded()
 
     def _one_by_one(self, found: Sequence[ReadFiles], to_announce: Sequence[UploadSession], room: int) -> None:
-        for session, outcomes in found:
+        for session, _ in found:
             session.stability.unrecorded()
-            for outcome in outcomes:
-                self._alone(session, outcome, room)
+        for session, outcome in [(session, outcome) for session, outcomes in found for outcome in outcomes]:
+            try:
+                with self._store.transaction() as db:
+                    fresh = Recorder(db, self._clock).outcomes(session, [outcome])
+                    self._announcer.record_versions(db, session, fresh, room)
+            except Exception as error:
+                if _is_of_the_ledger(error):
+                    raise
+                log.warning("file_not_recorded", path=display(outcome.path), problem=repr(error))
+                with self._store.transaction() as db:
+                    Recorder(db, self._clock).unrecorded(session, outcome.path, error)
+            session.stability.recorded()
         for session in to_announce:
             try:
                 with self._store.transaction() as db:
@@ -68,19 +78,6 @@ class LedgerWriter:
                 if _is_of_the_ledger(error):
                     raise
                 log.exception("announcement_failed", upload_id=session.upload.upload_id)
-
-    def _alone(self, session: UploadSession, outcome: HashResult, room: int) -> None:
-        try:
-            with self._store.transaction() as db:
-                fresh = Recorder(db, self._clock).outcomes(session, [outcome])
-                self._announcer.record_versions(db, session, fresh, room)
-        except Exception as error:
-            if _is_of_the_ledger(error):
-                raise
-            log.warning("file_not_recorded", path=display(outcome.path), problem=repr(error))
-            with self._store.transaction() as db:
-                Recorder(db, self._clock).unrecorded(session, outcome.path, error)
-        session.stability.recorded()
 
 
 def _is_of_the_ledger(error: Exception) -> bool:

@@ -68,7 +68,19 @@ class FolderBrowser:
         disk = LocalDisk(path)
         try:
             with disk.folder(b"") as opened:
-                return _page(question, disk, opened, self._kept.names(path, opened))
+                names = self._kept.names(path, opened)
+                if wanted := same_look(question.contains):
+                    names = [one for one in names if wanted in same_look(display(one[1]))]
+                page = names[question.offset : question.offset + question.limit]
+                entries = [one for _, name in page if (one := _entry(opened, name)) is not None]
+                if question.counts:  # as far as that goes quickly
+                    end = time.monotonic() + COUNTED_S
+                    counts = {display(name): _count(disk, name, end) for is_file, name in page if not is_file}
+                    entries = [
+                        one.model_copy(update={"entries": counts.get(one.name)}) if one.kind == "folder" else one
+                        for one in entries
+                    ]
+                return Folder(path=question.path, entries=tuple(entries), total=len(names))
         except PermissionError:
             return _unreadable(question, "The upload service may not read this folder.")
         except OSError as error:
@@ -111,20 +123,6 @@ class ListingCache:
 
 def _unreadable(question: ListFolder, detail: str) -> Folder:
     return Folder(path=question.path, readable=False, detail=detail)
-
-
-def _page(question: ListFolder, disk: RootDisk, opened: OpenFolder, names: Names) -> Folder:
-    if wanted := same_look(question.contains):
-        names = [one for one in names if wanted in same_look(display(one[1]))]
-    page = names[question.offset : question.offset + question.limit]
-    entries = [one for _, name in page if (one := _entry(opened, name)) is not None]
-    if question.counts:
-        end = time.monotonic() + COUNTED_S
-        counts = {display(name): _count(disk, name, end) for is_file, name in page if not is_file}
-        entries = [
-            one.model_copy(update={"entries": counts.get(one.name)}) if one.kind == "folder" else one for one in entries
-        ]
-    return Folder(path=question.path, entries=tuple(entries), total=len(names))
 
 
 def _entry(opened: OpenFolder, name: bytes) -> FolderEntry | None:

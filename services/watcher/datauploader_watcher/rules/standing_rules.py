@@ -24,7 +24,7 @@ from datauploader_watcher.domain.rules import Rule, Target, upload_id
 from datauploader_watcher.domain.selection import Selection
 from datauploader_watcher.domain.versions import join
 from datauploader_watcher.errors import BadPattern
-from datauploader_watcher.ledger.rules import RuleFolder, RuleFolders
+from datauploader_watcher.ledger.uploads import RuleFolder, RuleFolders
 from datauploader_watcher.outgoing.publishing import SERVICE
 from datauploader_watcher.settings import RuleSettings
 
@@ -64,7 +64,21 @@ class StandingRules:
         self._store, self._outbox, self._clock = context.store, context.outbox, context.clock
         self._claim = context.claim
         self._here, self._settings, self._admission = context.here, settings, context.admission
-        self._rules = tuple(self._parse(one) for one in settings.rules)
+        rules = []
+        for wanted in settings.rules:
+            rule = Rule.parse(
+                wanted.name,
+                wanted.pattern,
+                investigation=wanted.investigation,
+                dataset=wanted.dataset,
+                location=wanted.location,
+            )
+            try:
+                real = self._admission.check_rule(wanted, rule.prefix)
+            except BadPattern as error:
+                raise ConfigurationError(f"[[watcher.rules]] {wanted.name}: {error}") from error
+            rules.append(_StandingRule(wanted, rule, LocalDisk(real), self._admission.selection(wanted), {}))
+        self._rules = tuple(rules)
         names = [one.settings.name for one in self._rules]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigurationError(f"[[watcher.rules]] {twice.pop()}: two rules have this name; give each its own")
@@ -114,20 +128,6 @@ class StandingRules:
             for name in {one.settings.name for one in self._rules} - self._comparing.keys():
                 rows = [row for row in closed if row.rule == name]
                 self._comparing[name] = in_a_thread(partial(self._changed, rows))
-
-    def _parse(self, settings: RuleSettings) -> _StandingRule:
-        rule = Rule.parse(
-            settings.name,
-            settings.pattern,
-            investigation=settings.investigation,
-            dataset=settings.dataset,
-            location=settings.location,
-        )
-        try:
-            real = self._admission.check_rule(settings, rule.prefix)
-        except BadPattern as error:
-            raise ConfigurationError(f"[[watcher.rules]] {settings.name}: {error}") from error
-        return _StandingRule(settings, rule, LocalDisk(real), self._admission.selection(settings), {})
 
     def _is_ready(self, one: _StandingRule, folder: bytes) -> bool:
         """Tell whether a folder has had its name for a quiet period, and holds something to upload.
@@ -225,21 +225,17 @@ class StandingRules:
             return
         del self._comparing[one.settings.name]
         for row in changed.result():
-            values = self._values(one.rule, row.folder)
-            target = self._target(one, row.folder, values) if values is not None else None
-            if target is not None:
-                self._request(one, row.folder, target, generation=row.generation + 1)
-
-    @staticmethod
-    def _values(rule: Rule, folder: bytes) -> dict[str, str] | None:
-        names = os.fsdecode(folder).replace(os.sep, "/").split("/")[-len(rule.levels) :]
-        values: dict[str, str] = {}
-        for depth, name in enumerate(names):
-            more = rule.level(depth, name) if _is_named_by_a_person(rule, depth, name) else None
-            if more is None:
-                return None
-            values |= more
-        return values
+            names = os.fsdecode(row.folder).replace(os.sep, "/").split("/")[-len(one.rule.levels) :]
+            values: dict[str, str] = {}
+            for depth, name in enumerate(names):
+                more = one.rule.level(depth, name) if _is_named_by_a_person(one.rule, depth, name) else None
+                if more is None:
+                    break
+                values |= more
+            else:
+                target = self._target(one, row.folder, values)
+                if target is not None:
+                    self._request(one, row.folder, target, generation=row.generation + 1)
 
 
 def _fitting(one: _StandingRule) -> list[tuple[bytes, dict[str, str]]]:

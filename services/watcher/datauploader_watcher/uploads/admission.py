@@ -224,33 +224,25 @@ class UploadAdmission:
     ) -> tuple[Start, ...]:
         starts: dict[bytes, set[bytes] | None] = {}
         for source in request.sources:
-            folder, name = _source(root, source, resolve, missing_ok=missing_ok)
-            if name is None:
-                starts[folder] = None
-            elif (names := starts.setdefault(folder, set())) is not None:
-                names.add(name)
+            raw = os.fsencode(source.replace("\\", "/") if os.name == "nt" else source)
+            full = resolve(os.path.join(root, raw))  # noqa: PTH118 - bytes
+            if raw.startswith(b"/") or not is_below(full, root):
+                raise UploadRefused(
+                    "source-outside",
+                    f"{source} is not below the folder of the upload.",
+                    "Select files and folders below that folder; links that lead out of it are not followed.",
+                )
+            relative = full[len(root) :].strip(b"/\\").replace(os.fsencode(os.sep), b"/")
+            try:
+                seen = nofollow.look(full)
+            except OSError:
+                seen = None
+            if not relative or (seen and stat.S_ISDIR(seen.st_mode)):
+                starts[relative] = None
+            elif seen or missing_ok:
+                folder, name = split(relative)
+                if (names := starts.setdefault(folder, set())) is not None:
+                    names.add(name)
+            else:
+                raise UploadRefused("source-missing", f"{source} does not exist.", "Check the name, then try again.")
         return tuple((folder, None if names is None else frozenset(names)) for folder, names in starts.items())
-
-
-def _source(
-    root: bytes, source: str, resolve: Callable[[bytes], bytes], *, missing_ok: bool
-) -> tuple[bytes, bytes | None]:
-    """Return where to look for a source: a folder, and a name in it where it is a file."""
-    raw = os.fsencode(source.replace("\\", "/") if os.name == "nt" else source)
-    full = resolve(os.path.join(root, raw))  # noqa: PTH118 - bytes
-    if raw.startswith(b"/") or not is_below(full, root):
-        raise UploadRefused(
-            "source-outside",
-            f"{source} is not below the folder of the upload.",
-            "Select files and folders below that folder; links that lead out of it are not followed.",
-        )
-    relative = full[len(root) :].strip(b"/\\").replace(os.fsencode(os.sep), b"/")
-    try:
-        seen = nofollow.look(full)
-    except OSError:
-        seen = None
-    if not relative or (seen and stat.S_ISDIR(seen.st_mode)):
-        return relative, None
-    if seen or missing_ok:
-        return split(relative)
-    raise UploadRefused("source-missing", f"{source} does not exist.", "Check the name, then try again.")

@@ -30,10 +30,14 @@ class EarlierFiles:
 
     def omits(self, path: bytes, seen: Stamp) -> Omission | None:
         """Say in which dataset a file is as it lies there now; None where it is new, or has changed since."""
+        separator = os.fsencode(os.sep)
+        full = os.path.join(self._root, path.replace(b"/", separator))  # noqa: PTH118 - bytes
         for number, root, dataset in self._uploads:
-            below = self._below(root, path)
-            if below is None:
-                continue
+            prefix, below = root.rstrip(b"/\\") + separator, path
+            if root != self._root:
+                if not full.startswith(prefix):
+                    continue
+                below = full[len(prefix) :].replace(separator, b"/")
             folder, name = split(below)
             with self._store.reading() as db:
                 place = FileTable(db).folder(number, folder)
@@ -41,14 +45,6 @@ class EarlierFiles:
             if known is not None and known.state in IN_DATASET and is_same(known.stamp, seen):
                 return Omission(REASON, f"it is already in the dataset {dataset} and has not changed since")
         return None
-
-    def _below(self, root: bytes, path: bytes) -> bytes | None:
-        """Return the path below the root of an earlier upload, None where it does not lie there."""
-        if root == self._root:
-            return path
-        full = os.path.join(self._root, path.replace(b"/", os.fsencode(os.sep)))  # noqa: PTH118 - bytes
-        prefix = root.rstrip(b"/\\") + os.fsencode(os.sep)
-        return full[len(prefix) :].replace(os.fsencode(os.sep), b"/") if full.startswith(prefix) else None
 
 
 def earlier_of(store: Store, root: bytes, request: UploadRequested) -> EarlierFiles | None:

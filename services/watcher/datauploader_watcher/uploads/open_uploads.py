@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 
 import structlog
 
@@ -92,8 +93,17 @@ class OpenUploads:
                 self._open(upload)
             elif upload.number in self._uploads:
                 self._renew(self._uploads[upload.number], upload)
-            else:
-                self._resume(upload)
+            else:  # of a former run; where its root is away now, it waits for it
+                resumed = partial(self._admission.resumed, upload)
+                try:
+                    plan = self._hang_guard.call_with_deadline(upload.request.root, resumed, ("resume", upload.number))
+                except DriveTimeout:
+                    self._unanswered = True
+                    continue
+                if not upload.root:
+                    with self._store.transaction() as db:
+                        UploadTable(db).set_place(upload.number, plan.root, plan.places)
+                self._begin(upload, plan)
         return over
 
     def chores(self) -> None:
@@ -222,22 +232,6 @@ class OpenUploads:
                 f"{root} does not answer.",
                 "Check the network and the server of this drive, then try again.",
             ) from error
-
-    def _resume(self, upload: UploadRow) -> None:
-        """Go on with an upload of a former run; where its root is away now, it waits for it."""
-        try:
-            plan = self._hang_guard.call_with_deadline(
-                upload.request.root,
-                lambda: self._admission.resumed(upload),
-                ("resume", upload.number),
-            )
-        except DriveTimeout:
-            self._unanswered = True
-            return
-        if not upload.root:
-            with self._store.transaction() as db:
-                UploadTable(db).set_place(upload.number, plan.root, plan.places)
-        self._begin(upload, plan)
 
     def _begin(self, upload: UploadRow, plan: UploadPlan) -> None:
         settings = self._settings

@@ -53,8 +53,19 @@ class OpenWriters:
         still = [] if over else [row.path for row in written if _is_written(session.disk, row.path)]
         waiting = False
         for row in written:
-            if row.path not in still:
-                waiting |= self._read_again(session, row.path, last=over)
+            if row.path in still:
+                continue
+            if over:
+                session.closing.taken.add(row.path)
+            try:
+                seen = lstat(session.disk, row.path)
+            except FolderError:
+                session.closing.taken.add(row.path)
+                continue
+            now = self._clock.monotonic()
+            session.stability.observe_file(row.path, stamp_of(seen), now, fresh=False, at_once=over)
+            session.stability.closed(row.path, now)
+            waiting = True
         closed = "it is" if len(still) == 1 else "they are"
         sentence = (
             f"Still open in another program: {_names(still)}; the dataset is sealed when {closed} closed, at the "
@@ -80,27 +91,18 @@ class OpenWriters:
             session.take_choices(RestlessChoiceTable(db).of(session.upload.number))
         known, ago = session.closing.restless, self._clock.now_ns() / 1e9 - now
         session.closing.restless = {
-            path: known.get(path) or _named(path, ago + since)
+            path: known.get(path)
+            or RestlessFile(
+                path=display(path),
+                path_b64=pack(path),
+                since=datetime.fromtimestamp(ago + since, UTC).replace(microsecond=0),
+            )
             for path, since in found.items()
             if path not in session.closing.choices
         }
         restless = list(session.closing.restless)
         if restless or not session.at_rest:
             session.closing.lingering = tuple(_restless(restless, session.closing.untaken)) if restless else ()
-
-    def _read_again(self, session: UploadSession, path: bytes, *, last: bool) -> bool:
-        """Have a file read once more; False where it is not there, or cannot be looked at."""
-        if last:
-            session.closing.taken.add(path)
-        try:
-            seen = lstat(session.disk, path)
-        except FolderError:
-            session.closing.taken.add(path)
-            return False
-        now = self._clock.monotonic()
-        session.stability.observe_file(path, stamp_of(seen), now, fresh=False, at_once=last)
-        session.stability.closed(path, now)
-        return True
 
 
 def notes(db: sqlite3.Connection, upload: UploadRow) -> tuple[str, ...]:
@@ -119,11 +121,6 @@ def notes(db: sqlite3.Connection, upload: UploadRow) -> tuple[str, ...]:
         if odd := [path for path, kept in FileTable(db).odd_dates(upload.number) if kept == bound]:
             said.append(f"With a date outside the supported range: {_names(odd)}; {day} is recorded instead.")
     return tuple(said)
-
-
-def _named(path: bytes, since: float) -> RestlessFile:
-    at = datetime.fromtimestamp(since, UTC).replace(microsecond=0)
-    return RestlessFile(path=display(path), path_b64=pack(path), since=at)
 
 
 def _restless(paths: Sequence[bytes], untaken: Collection[bytes]) -> Iterator[str]:

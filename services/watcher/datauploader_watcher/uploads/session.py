@@ -15,10 +15,9 @@ from datauploader_watcher.domain.versions import split
 from datauploader_watcher.errors import RootLost
 from datauploader_watcher.ledger.choices import RestlessChoice
 from datauploader_watcher.ledger.uploads import UploadRow
-from datauploader_watcher.uploads.approval import DatasetApproval
-from datauploader_watcher.uploads.closing import ClosingState
 from datauploader_watcher.uploads.earlier import EarlierFiles
 from datauploader_watcher.uploads.rescan_queue import RescanQueue, ScanInterval
+from datauploader_watcher.uploads.waiting import ClosingState, DatasetApproval
 
 COUNT_S = 1.0
 """The counts of an upload are said at most once in so many seconds."""
