@@ -94,7 +94,8 @@ class Scanner(Iterator[list[Finding]]):
         while self._stack and not self._lost:
             folder, only = self._stack.pop()
             try:
-                yield from self._folder(folder, only)
+                with closing(self._disk.pages(folder, only)) as pages:
+                    yield from self._folder(folder, only, pages)
             except OSError as error:
                 self._failed(folder, explain(error, folder))
                 yield self._drain()
@@ -103,42 +104,34 @@ class Scanner(Iterator[list[Finding]]):
         findings, self._findings = self._findings, []
         return findings
 
-    def _folder(self, folder: bytes, only: frozenset[bytes] | None) -> Generator[list[Finding], None, None]:
+    def _folder(
+        self, folder: bytes, only: frozenset[bytes] | None, pages: Iterator[Page | None]
+    ) -> Generator[list[Finding], None, None]:
         number, after = None, b""
-        with closing(self._disk.pages(folder, only)) as pages:
-            for page in pages:
-                self.waiting = page is None
-                if page is None:
-                    yield []
-                    continue
+        for page in pages:
+            self.waiting = page is None
+            if page is None:
+                yield []
+                continue
+            if not after and folder in self._doubtful:
+                self._findings.append(Readable(folder))
+            known: Mapping[bytes, KnownRow] = {}
+            with self._store.reading() as db:
                 if not after:
-                    number = self._opened(folder)
-                known = self._known(number, after, page, only)
-                if (news := self._compare(folder, page, known)) and number is not None:
-                    with self._store.transaction() as db:
-                        FileTable(db).learn_changed(number, news)
-                if only is None and (left_out := [name for name, row in known.items() if row[4] == "left-out"]):
-                    there = set(page.names)
-                    self._findings.extend(Vanished(join(folder, name)) for name in left_out if name not in there)
-                after = page.names[-1] if page.names else b""
-                self.entries += len(page.names)
-                yield self._drain()
-
-    def _opened(self, folder: bytes) -> int | None:
-        if folder in self._doubtful:
-            self._findings.append(Readable(folder))
-        with self._store.reading() as db:
-            return FileTable(db).folder(self._upload, folder)
-
-    def _known(
-        self, number: int | None, after: bytes, page: Page, only: frozenset[bytes] | None
-    ) -> Mapping[bytes, KnownRow]:
-        if number is None:
-            return {}
-        with self._store.reading() as db:
-            if only is None:
-                return FileTable(db).known(number, after, page.last)
-            return FileTable(db).known_names(number, page.names)
+                    number = FileTable(db).folder(self._upload, folder)
+                if number is not None and only is None:
+                    known = FileTable(db).known(number, after, page.last)
+                elif number is not None:
+                    known = FileTable(db).known_names(number, page.names)
+            if (news := self._compare(folder, page, known)) and number is not None:
+                with self._store.transaction() as db:
+                    FileTable(db).learn_changed(number, news)
+            if only is None and (left_out := [name for name, row in known.items() if row[4] == "left-out"]):
+                there = set(page.names)
+                self._findings.extend(Vanished(join(folder, name)) for name in left_out if name not in there)
+            after = page.names[-1] if page.names else b""
+            self.entries += len(page.names)
+            yield self._drain()
 
     def _compare(self, folder: bytes, page: Page, known: Mapping[bytes, KnownRow]) -> list[tuple[int, bytes]]:
         """Compare a page; return times of change, with the names, that older releases did not keep."""

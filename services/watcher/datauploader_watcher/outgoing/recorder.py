@@ -13,7 +13,7 @@ from datauploader_watcher.adapters.disk import lstat
 from datauploader_watcher.adapters.hashing import HashResult
 from datauploader_watcher.clock import Clock
 from datauploader_watcher.discovery.scanner import UNFOUND
-from datauploader_watcher.domain.selection import Omission, PendingOmission, unrecorded
+from datauploader_watcher.domain.selection import Omission, unrecorded
 from datauploader_watcher.domain.versions import NewVersion, Unchanged, judge, split
 from datauploader_watcher.errors import DiskBusy, FolderError, PathMissing, RootLost, Unreadable
 from datauploader_watcher.ledger.choices import RestlessChoice, RestlessChoiceTable
@@ -77,7 +77,18 @@ class Recorder:
             if pending.due > now:
                 break
             del session.omissions[path]
-            self._still_out(session, path, pending, records)
+            try:  # once more, because it was to be left out a while ago
+                seen = lstat(session.disk, path)
+            except FolderError as problem:
+                if isinstance(problem, PathMissing) and pending.omission != UNFOUND:
+                    continue
+                seen = None
+            if pending.omission.reason == "unreadable" and seen is not None:
+                folder = stat.S_ISDIR(seen.st_mode)
+                if not folder or session.disk.lists(path):  # of a file, reading it tells the rest
+                    session.mark_path(path, folder=folder)
+                    continue
+            self._omit(session, path, pending.omission, records)
         for path, reason in list(session.returned.items()):
             if path not in session.stability:  # of a file that is taken after all it is said when it is finished
                 del session.returned[path]
@@ -213,25 +224,6 @@ class Recorder:
         if records:
             self._uploads.reseal(session.upload.number)
             say_left_out(self._db, session.upload, records)
-
-    def _still_out(
-        self, session: UploadSession, path: bytes, pending: PendingOmission, records: list[LeftOutFile]
-    ) -> None:
-        """Look once more at what was to be left out a while ago."""
-        try:
-            seen = lstat(session.disk, path)
-        except PathMissing:
-            if pending.omission != UNFOUND:
-                return
-            seen = None
-        except FolderError:
-            seen = None
-        if pending.omission.reason == "unreadable" and seen is not None:
-            folder = stat.S_ISDIR(seen.st_mode)
-            if not folder or session.disk.lists(path):  # of a file, reading it tells the rest
-                session.mark_path(path, folder=folder)
-                return
-        self._omit(session, path, pending.omission, records)
 
     def _omit(self, session: UploadSession, path: bytes, omission: Omission, records: list[LeftOutFile]) -> None:
         folder, name = self._place(session.upload.number, path)
