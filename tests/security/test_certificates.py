@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from datauploader.errors import BrokerRefused, GatewayUnreachable
 from datauploader.messaging.rabbit import RabbitBus, Tuning
+from datauploader.plugins.catalogue.errors import CatalogueUnavailable
 from datauploader_catalog.adapters.vuo.wire import VuoWire
-from datauploader_catalog.errors import CatalogueUnavailable
 from datauploader_catalog.settings import VuoSettings
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway import redis_client

@@ -24,8 +24,8 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from datauploader_catalog.domain.ensure import ensure
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.ensure import ensure
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogueForbids,
     CatalogueRefused,
@@ -34,7 +34,7 @@ from datauploader_catalog.errors import (
     NotYetThere,
     UnknownSession,
 )
-from datauploader_catalog.ports import (
+from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
     Datafile,

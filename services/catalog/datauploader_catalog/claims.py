@@ -14,9 +14,9 @@ from typing import cast
 from datauploader.contracts import DatasetRefused, Event, UploadRequested, decode
 from datauploader.contracts.names import numbered, same_look
 from datauploader.contracts.questions import DatasetHolder, DatasetState
+from datauploader.plugins.catalogue.port import Dataset
 from datauploader.reliability import Schema, Store
 from datauploader_catalog.persons import RULE
-from datauploader_catalog.ports import Dataset
 
 SCHEMA = Schema(
     "claims",

@@ -21,11 +21,11 @@ from datauploader.contracts import (
     receipts,
 )
 from datauploader.contracts.batching import split
+from datauploader.plugins.catalogue import port
+from datauploader.plugins.catalogue.batches import attempt, send_apart
+from datauploader.plugins.catalogue.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader.reliability import Outbox, Store
 from datauploader.runtime.crash_points import crash_point
-from datauploader_catalog import ports
-from datauploader_catalog.domain.batches import attempt, send_apart
-from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader_catalog.ledger import DatafileTable, WantedDataset
 from datauploader_catalog.metadata import PendingMetadata, PendingMetadataTable
 from datauploader_catalog.objections import UNSURE, GracePeriod, Objections, Subject, is_away
@@ -51,7 +51,7 @@ class DatasetContents:
     """Contents of datasets: what is told of one upload after another; may be used from any number of threads."""
 
     def __init__(
-        self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, grace: GracePeriod, stopping: Callable[[], bool]
+        self, store: Store, outbox: Outbox, catalogue: port.Catalogue, grace: GracePeriod, stopping: Callable[[], bool]
     ) -> None:
         """Work until `stopping` says so; be silent about what fails no longer than `grace`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
@@ -69,7 +69,7 @@ class DatasetContents:
 
         def send(some: Sequence[StoredFile]) -> None:
             datafiles = [
-                ports.Datafile(
+                port.Datafile(
                     path=_path(wanted, stored),
                     location=f"{wanted.destination.remote}:{stored.object}",
                     size=stored.file.size,
@@ -202,7 +202,7 @@ class DatasetContents:
 
 
 def attach(
-    catalogue: ports.Catalogue, dataset_id: str, parameters: Sequence[Parameter], datafile: str | None = None, *,
+    catalogue: port.Catalogue, dataset_id: str, parameters: Sequence[Parameter], datafile: str | None = None, *,
     unsure: bool = False,
 ) -> CatalogError | None:  # fmt: skip
     """Attach parameters, without those that the catalogue refuses; return an error that names these, if there are any.
@@ -237,10 +237,10 @@ def attach(
     return kind(f"Not accepted: {said}{more}")
 
 
-def parameters_of(parameters: Sequence[Parameter]) -> list[ports.NamedValue]:
+def parameters_of(parameters: Sequence[Parameter]) -> list[port.NamedValue]:
     """Write parameters as a catalogue takes them."""
     return [
-        ports.NamedValue(p.name, str(p.value).lower() if isinstance(p.value, bool) else p.value, p.units)
+        port.NamedValue(p.name, str(p.value).lower() if isinstance(p.value, bool) else p.value, p.units)
         for p in parameters
     ]
 

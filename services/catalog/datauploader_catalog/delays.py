@@ -5,8 +5,8 @@ import time
 from datetime import UTC, datetime
 
 from datauploader.contracts import DatasetDelayed, Event, EventData
+from datauploader.plugins.catalogue.errors import CatalogError, NotYetThere
 from datauploader.reliability import Outbox
-from datauploader_catalog.errors import CatalogError, NotYetThere
 from datauploader_catalog.ledger import WantedDataset
 from datauploader_catalog.objections import GracePeriod, is_away, pause_s, rare_s
 

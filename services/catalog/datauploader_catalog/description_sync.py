@@ -21,13 +21,13 @@ from datauploader.contracts import (
     InvestigationDescribed,
 )
 from datauploader.contracts.envelope import natural_id
+from datauploader.plugins.catalogue import port
+from datauploader.plugins.catalogue.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
-from datauploader_catalog import ports
 from datauploader_catalog.contents import attach
 from datauploader_catalog.description_queue import DescriptionQueue, QueuedDescription
-from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader_catalog.objections import LONGEST_PAUSE_S, RARE_S, GracePeriod, Objections, is_away, pause_s, rare_s
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ def outcome_event(description: QueuedDescription, refusal: str = "") -> EventDat
 class DescriptionSync:
     """Synchronises descriptions, in a thread of its own."""
 
-    def __init__(self, store: Store, outbox: Outbox, catalogue: ports.Catalogue, grace: GracePeriod) -> None:
+    def __init__(self, store: Store, outbox: Outbox, catalogue: port.Catalogue, grace: GracePeriod) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
         self._grace = grace

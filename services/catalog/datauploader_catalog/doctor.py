@@ -5,11 +5,11 @@ from contextlib import suppress
 
 from pydantic import SecretStr
 
+from datauploader.plugins.catalogue.errors import CatalogError, CatalogueRefused, UnknownSession
 from datauploader.runtime import proxies
 from datauploader.runtime.config import Settings, load
 from datauploader.runtime.service import Check
 from datauploader_catalog.adapters import connect
-from datauploader_catalog.errors import CatalogError, CatalogueRefused, UnknownSession
 from datauploader_catalog.settings import CatalogSettings
 
 

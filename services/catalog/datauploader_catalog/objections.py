@@ -6,8 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from datauploader.plugins.catalogue.errors import (
+    BadAnswer,
+    CatalogError,
+    CatalogueRefused,
+    CatalogueUnavailable,
+    UnknownTrouble,
+)
 from datauploader.reliability.backoff import Backoff
-from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, CatalogueUnavailable, UnknownTrouble
 
 TABLES = """
 CREATE TABLE objections (

@@ -33,12 +33,17 @@ from datauploader.contracts.questions import (
     WhoIs,
 )
 from datauploader.errors import QuestionRefused
+from datauploader.plugins.catalogue.errors import (
+    CatalogError,
+    CatalogueForbids,
+    NoSuchInvestigation,
+    UnknownSession,
+)
+from datauploader.plugins.catalogue.port import Catalogue, CatalogueInvestigation, NewInvestigation
 from datauploader.reliability import Store
 from datauploader_catalog import claims
 from datauploader_catalog.claims import DatasetClaims
-from datauploader_catalog.errors import CatalogError, CatalogueForbids, NoSuchInvestigation, UnknownSession
 from datauploader_catalog.ledger import DatafileTable, OwningStations, SealTable, WantedDatasets
-from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, NewInvestigation
 
 PAGE_BYTES = 256 * 1024
 """How long a page may become; a single file is always told."""

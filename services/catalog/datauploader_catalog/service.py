@@ -17,6 +17,7 @@ from datauploader.errors import Park
 from datauploader.messaging import Consumer, Delivery, Dispatcher, Ownership, Start
 from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.topology import catalog_queue
+from datauploader.plugins.catalogue.port import Catalogue
 from datauploader.reliability import Inbox, Outbox, Store, inbox, outbox
 from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.reliability.stale_state import StaleStateGuard
@@ -30,7 +31,6 @@ from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.description_sync import DescriptionSync
 from datauploader_catalog.objections import GracePeriod
 from datauploader_catalog.persons import RequesterCheck
-from datauploader_catalog.ports import Catalogue
 from datauploader_catalog.queries import CatalogQueries, StationQueries
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_catalog.worker import CatalogWorker

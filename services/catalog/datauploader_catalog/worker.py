@@ -18,16 +18,24 @@ from datauploader.contracts import (
     decode,
 )
 from datauploader.contracts.envelope import natural_id
+from datauploader.plugins.catalogue import port
+from datauploader.plugins.catalogue.errors import (
+    BadAnswer,
+    CatalogError,
+    CatalogueRefused,
+    NotYetThere,
+    Taken,
+    ValueRefused,
+)
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
-from datauploader_catalog import audits, ports
+from datauploader_catalog import audits
 from datauploader_catalog.audits import AwaitedAudits
 from datauploader_catalog.claims import ANOTHER_NAME, DatasetClaims, complete_refusal
 from datauploader_catalog.contents import DatasetContents
 from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.description_queue import DescriptionQueue
-from datauploader_catalog.errors import BadAnswer, CatalogError, CatalogueRefused, NotYetThere, Taken, ValueRefused
 from datauploader_catalog.ledger import SealTable, WantedDataset, WantedDatasets
 from datauploader_catalog.metadata import PendingMetadataTable
 from datauploader_catalog.objections import LONGEST_PAUSE_S, GracePeriod, Objections
@@ -48,7 +56,7 @@ class CatalogWorker:
         self,
         store: Store,
         outbox: Outbox,
-        catalogue: ports.Catalogue,
+        catalogue: port.Catalogue,
         requesters: RequesterCheck,
         threads: int = 4,
         *,
@@ -235,7 +243,7 @@ class CatalogWorker:
         else:
             self._catalogue.investigation(wanted.investigation)
         dataset = self._catalogue.ensure_dataset(
-            ports.NewDataset(
+            port.NewDataset(
                 investigation_id=wanted.investigation,
                 name=wanted.dataset.name,
                 location=f"{wanted.destination.remote}:{wanted.destination.location}",

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
+from datauploader.plugins.catalogue.port import Catalogue, CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
-from datauploader_catalog.ports import Catalogue, CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.settings import ScicatSettings, VuoSettings
 from datauploader_sandbox.scicat import PASSWORD, SERVICE, ScicatDouble
 from datauploader_sandbox.vuo import VuoDouble, default_seed

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from datauploader_catalog.errors import CatalogueRefused
+from datauploader.plugins.catalogue.errors import CatalogueRefused
 from datauploader_catalogue_folder.catalogue import FolderCatalogue
 from datauploader_catalogue_folder.journal import read_lines
 from datauploader_sandbox.vuo import default_seed

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from datauploader_catalog.ports import Datafile, NewDataset
+from datauploader.plugins.catalogue.port import Datafile, NewDataset
 from datauploader_sandbox.icat import ROOT
 
 ANNA, STAFF, OPEN = "1101", "1900", "20260101"

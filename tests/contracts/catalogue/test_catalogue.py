@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from pydantic import SecretStr
 
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueForbids,
@@ -18,7 +18,7 @@ from datauploader_catalog.errors import (
     NotYetThere,
     UnknownSession,
 )
-from datauploader_catalog.ports import Datafile, NamedValue, NewDataset, NewInvestigation
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset, NewInvestigation
 
 ANNA, BEN, STAFF = "1101", "1102", "1900"
 OPEN, CLOSED, BENS = "20260101", "20250917", "20260102"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from datauploader_catalog.errors import BadAnswer, CatalogueUnavailable, NoSuchInvestigation
-from datauploader_catalog.ports import Datafile, NamedValue, NewDataset
+from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueUnavailable, NoSuchInvestigation
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset
 from datauploader_catalogue_folder.catalogue import FolderCatalogue
 from datauploader_catalogue_folder.journal import append_lines, read_lines
 

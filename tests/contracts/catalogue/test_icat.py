@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from datauploader_catalog.adapters import connect
-from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueForbids,
@@ -20,7 +18,9 @@ from datauploader_catalog.errors import (
     UnknownSession,
     UnknownTrouble,
 )
-from datauploader_catalog.ports import Dataset, NewDataset, NewInvestigation
+from datauploader.plugins.catalogue.port import Dataset, NewDataset, NewInvestigation
+from datauploader_catalog.adapters import connect
+from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_sandbox.icat import SERVICE
 

@@ -14,7 +14,7 @@ import pytest
 from icat.client import Client
 from icat.query import Query
 
-from datauploader_catalog.ports import Datafile, NamedValue, NewDataset
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset
 from datauploader_sandbox.icat import ROOT, SERVICE, Account, IcatDouble
 
 OPEN = 20260101

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
-from datauploader_catalog.domain.batches import send_apart
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.batches import send_apart
+from datauploader.plugins.catalogue.errors import (
     CatalogError,
     CatalogueRefused,
     CatalogueUnavailable,
     NotYetThere,
     ValueRefused,
 )
-from datauploader_catalog.ports import Dataset, NamedValue, NewDataset, NewInvestigation
+from datauploader.plugins.catalogue.port import Dataset, NamedValue, NewDataset, NewInvestigation
+from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
 from datauploader_sandbox.icat import SERVICE
 
 from .icat_material import ANNA, OPEN, STAFF, WANTED, file, make_type, requests

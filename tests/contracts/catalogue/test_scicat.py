@@ -6,8 +6,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
-from datauploader_catalog.adapters.scicat.records import pid_of
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueForbids,
@@ -16,7 +15,8 @@ from datauploader_catalog.errors import (
     NotTrusted,
     ValueRefused,
 )
-from datauploader_catalog.ports import Datafile, NamedValue, NewDataset, NewInvestigation
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset, NewInvestigation
+from datauploader_catalog.adapters.scicat.records import pid_of
 from datauploader_catalog.settings import ScicatSettings
 from datauploader_testing.waiting import eventually
 

@@ -8,16 +8,16 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
-from datauploader_catalog.adapters.scicat.metadata import merged
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueRefused,
     CatalogueUnavailable,
     ValueRefused,
 )
-from datauploader_catalog.ports import Datafile, NamedValue, NewDataset
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset
+from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
+from datauploader_catalog.adapters.scicat.metadata import merged
 
 ANNA, STAFF, OPEN = "1101", "1900", "20260101"
 WANTED = NewDataset(OPEN, "scan-1", "store:2026/scan-1", owner=ANNA)

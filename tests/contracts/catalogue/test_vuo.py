@@ -14,9 +14,8 @@ from urllib.parse import parse_qsl
 import pytest
 from pydantic import SecretStr
 
-from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
-from datauploader_catalog.domain.batches import send_apart
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.batches import send_apart
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueForbids,
@@ -27,7 +26,8 @@ from datauploader_catalog.errors import (
     UnknownTrouble,
     ValueRefused,
 )
-from datauploader_catalog.ports import Datafile, NamedValue, NewDataset, NewInvestigation
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset, NewInvestigation
+from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.settings import VuoSettings
 
 ANNA, OPEN = "1101", "20260101"

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
-from datauploader_catalog.ports import Datafile, NamedValue, NewDataset
 from datauploader_catalog.settings import VuoSettings
 from datauploader_sandbox.vuo import SECRET
 

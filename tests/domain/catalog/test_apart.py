@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datauploader_catalog.domain.batches import PROBES, send_apart
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.batches import PROBES, send_apart
+from datauploader.plugins.catalogue.errors import (
     CatalogError,
     CatalogueForbids,
     CatalogueRefused,

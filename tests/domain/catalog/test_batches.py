@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datauploader_catalog.domain.batches import batches
+from datauploader.plugins.catalogue.batches import batches
 
 
 @given(st.lists(st.text(max_size=30)), st.integers(1, 7), st.integers(1, 60))

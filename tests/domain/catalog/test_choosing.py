@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from datauploader_catalog.ports import CatalogueInvestigation
+from datauploader.plugins.catalogue.port import CatalogueInvestigation
 from datauploader_catalog.queries import choose_investigations
 
 TODAY = date(2026, 3, 4)

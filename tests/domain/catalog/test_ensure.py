@@ -2,8 +2,8 @@
 
 import pytest
 
-from datauploader_catalog.domain.ensure import ensure
-from datauploader_catalog.errors import BadAnswer, CatalogueUnavailable
+from datauploader.plugins.catalogue.ensure import ensure
+from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueUnavailable
 
 
 def test_what_is_found_is_not_created() -> None:

@@ -2,8 +2,13 @@
 
 import pytest
 
+from datauploader.plugins.catalogue.errors import (
+    CatalogError,
+    CatalogueUnavailable,
+    UnknownTrouble,
+    ValueRefused,
+)
 from datauploader_catalog.adapters.vuo.answers import read_answer
-from datauploader_catalog.errors import CatalogError, CatalogueUnavailable, UnknownTrouble, ValueRefused
 
 REFUSED = ("", "01400", "01438", "02290", "06502", "12899", "20001", "20999", "01722", "01861", "22835")
 PASSES = ("00018", "00020", "00054", "00060", "01033", "01034", "01555", "03113", "03114", "04068", "12154", "12541")

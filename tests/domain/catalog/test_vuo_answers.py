@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from datauploader_catalog.adapters.vuo import answers
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueForbids,
@@ -17,7 +16,8 @@ from datauploader_catalog.errors import (
     NotTrusted,
     UnknownSession,
 )
-from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser, Dataset, Grant
+from datauploader.plugins.catalogue.port import CatalogueInvestigation, CatalogueUser, Dataset, Grant
+from datauploader_catalog.adapters.vuo import answers
 
 LOGIN = "https://vuo.example.org:8443/pls/vuo/guest.startup?back=a:b"
 GARBAGE = st.one_of(

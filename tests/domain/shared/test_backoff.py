@@ -18,6 +18,7 @@ from datauploader.contracts import AuditRequested, DatasetDescribed, Event, Even
 from datauploader.errors import BrokerRefused, BrokerUnreachable, MessagingError
 from datauploader.messaging.rabbit.connection import keep
 from datauploader.messaging.rabbit.options import Tuning
+from datauploader.plugins.catalogue.errors import CatalogueUnavailable, UnknownTrouble
 from datauploader.plugins.harvester import file_queue
 from datauploader.reliability import Outbox, Schema, Store, inbox
 from datauploader.reliability import outbox as outbox_state
@@ -26,7 +27,6 @@ from datauploader_catalog import ledger as catalog_ledger
 from datauploader_catalog import objections
 from datauploader_catalog.audits import AwaitedAudits
 from datauploader_catalog.delays import CatalogueDelays
-from datauploader_catalog.errors import CatalogueUnavailable, UnknownTrouble
 from datauploader_catalog.objections import Objections
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway.events import pending_requests

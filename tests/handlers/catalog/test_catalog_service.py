@@ -53,13 +53,13 @@ from datauploader.errors import NoAnswer, QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.port import Consumer, Handler, Start
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
+from datauploader.plugins.catalogue.port import CatalogueInvestigation, CatalogueUser
 from datauploader.reliability import Store, inbox, outbox
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_catalog import claims, description_queue, ledger
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.ledger import WantedDatasets
-from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.service import CatalogService
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_testing.auditing import auditor

@@ -24,10 +24,10 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import Datafiles, DatasetState, ListDatafiles, LookAtDataset
 from datauploader.errors import QuestionRefused
+from datauploader.plugins.catalogue.port import CatalogueUser, NewDataset
 from datauploader.reliability import Store, inbox, outbox
 from datauploader_catalog import claims, ledger
 from datauploader_catalog.adapters.memory import Fault
-from datauploader_catalog.ports import CatalogueUser, NewDataset
 from datauploader_catalog.queries import CatalogQueries
 from datauploader_testing.waiting import eventually
 

@@ -33,10 +33,10 @@ from datauploader.contracts.questions import (
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
+from datauploader.plugins.catalogue.port import CatalogueInvestigation, CatalogueUser
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
-from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser
 from datauploader_catalog.service import CatalogService
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_testing import builders

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from datauploader.errors import ConfigurationError
+from datauploader.plugins.catalogue.port import Catalogue
 from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
 from datauploader_catalog.adapters.memory import MemoryCatalogue
 from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
-from datauploader_catalog.ports import Catalogue
 from datauploader_catalog.settings import CatalogSettings
 
 GROUP = "datauploader.catalogues"

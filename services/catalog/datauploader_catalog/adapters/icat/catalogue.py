@@ -6,17 +6,14 @@ from urllib.parse import quote
 
 from pydantic import SecretStr, TypeAdapter
 
-from datauploader_catalog.adapters.icat.datafiles import Datafiles
-from datauploader_catalog.adapters.icat.investigations import Investigation, Investigations
-from datauploader_catalog.adapters.icat.parameters import Parameters
-from datauploader_catalog.adapters.icat.people import NO_ACCOUNT, People
-from datauploader_catalog.adapters.icat.queries import entity, filled, is_id, reference
-from datauploader_catalog.adapters.icat.refusals import AlreadyExists, SessionLost
-from datauploader_catalog.adapters.icat.session import IcatSession
-from datauploader_catalog.adapters.icat.wire import IcatWire
-from datauploader_catalog.domain.ensure import ensure
-from datauploader_catalog.errors import CatalogueForbids, CatalogueRefused, NoSuchInvestigation, UnknownSession
-from datauploader_catalog.ports import (
+from datauploader.plugins.catalogue.ensure import ensure
+from datauploader.plugins.catalogue.errors import (
+    CatalogueForbids,
+    CatalogueRefused,
+    NoSuchInvestigation,
+    UnknownSession,
+)
+from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
     Datafile,
@@ -26,6 +23,14 @@ from datauploader_catalog.ports import (
     NewDataset,
     NewInvestigation,
 )
+from datauploader_catalog.adapters.icat.datafiles import IcatDatafiles
+from datauploader_catalog.adapters.icat.investigations import IcatInvestigations, Investigation
+from datauploader_catalog.adapters.icat.parameters import Parameters
+from datauploader_catalog.adapters.icat.people import NO_ACCOUNT, People
+from datauploader_catalog.adapters.icat.queries import entity, filled, is_id, reference
+from datauploader_catalog.adapters.icat.refusals import AlreadyExists, SessionLost
+from datauploader_catalog.adapters.icat.session import IcatSession
+from datauploader_catalog.adapters.icat.wire import IcatWire
 from datauploader_catalog.settings import IcatSettings
 
 _DATASET = "SELECT ds.id, ds.investigation.id, ds.name, ds.location, ds.complete, ds.doi FROM Dataset ds "
@@ -43,8 +48,8 @@ class IcatCatalogue:
         self._wire = IcatWire(settings)
         self._session = IcatSession(settings, self._wire)
         self._people = People(settings, self._session)
-        self._investigations = Investigations(settings, self._session)
-        self._datafiles = Datafiles(settings, self._session)
+        self._investigations = IcatInvestigations(settings, self._session)
+        self._datafiles = IcatDatafiles(settings, self._session)
         self._parameters = Parameters(settings, self._session, self._investigations)
 
     @property

@@ -10,13 +10,18 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from datauploader.plugins.catalogue.batches import batches
+from datauploader.plugins.catalogue.errors import (
+    BadAnswer,
+    CatalogueRefused,
+    CatalogueUnavailable,
+    ValueRefused,
+)
+from datauploader.plugins.catalogue.port import Datafile, Dataset
 from datauploader_catalog.adapters.icat import dates
 from datauploader_catalog.adapters.icat.queries import entity, filled, halves, in_lists, reference
 from datauploader_catalog.adapters.icat.refusals import AlreadyExists, TooMany
 from datauploader_catalog.adapters.icat.session import IcatSession
-from datauploader_catalog.domain.batches import batches
-from datauploader_catalog.errors import BadAnswer, CatalogueRefused, CatalogueUnavailable, ValueRefused
-from datauploader_catalog.ports import Datafile, Dataset
 from datauploader_catalog.settings import IcatSettings
 
 LONGEST_NAME = 255
@@ -31,7 +36,7 @@ _FIND = (
 _FIND_ONE = _FIND.replace("IN {names}", "= {names}")
 
 
-class _Held(NamedTuple):
+class _HeldDatafile(NamedTuple):
     """A datafile as ICAT holds it."""
 
     id: int
@@ -42,10 +47,10 @@ class _Held(NamedTuple):
     modified: str | None
 
 
-_ROWS = TypeAdapter(list[_Held])
+_ROWS = TypeAdapter(list[_HeldDatafile])
 
 
-class Datafiles:
+class IcatDatafiles:
     """Registers datafiles; may be used from any number of threads."""
 
     def __init__(self, settings: IcatSettings, session: IcatSession) -> None:
@@ -95,9 +100,9 @@ class Datafiles:
                 return
         raise CatalogueUnavailable(f"Others write the same datafiles to dataset {dataset.id}; it is tried again.")
 
-    def find(self, dataset_id: str, names: Sequence[str]) -> dict[str, _Held]:
+    def find(self, dataset_id: str, names: Sequence[str]) -> dict[str, _HeldDatafile]:
         """Return those of these datafiles that are there, by their exact names."""
-        found: dict[str, _Held] = {}
+        found: dict[str, _HeldDatafile] = {}
         for some in in_lists((name for name in names if _may_be_there(name)), _NAMES):
             alone = len(some) == 1
             query = filled(_FIND_ONE if alone else _FIND, dataset=int(dataset_id), names=some[0] if alone else some)
@@ -119,7 +124,7 @@ class Datafiles:
             raise
 
     @staticmethod
-    def _require_same_bytes(dataset: Dataset, sent: Sequence[Datafile], held: dict[str, _Held]) -> None:
+    def _require_same_bytes(dataset: Dataset, sent: Sequence[Datafile], held: dict[str, _HeldDatafile]) -> None:
         for one in sent:
             known = held.get(one.path)
             if known is None or (known.checksum, known.size) != (one.checksum, one.size):
@@ -133,7 +138,7 @@ def _may_be_there(name: str) -> bool:
     return len(name.encode("utf-16-le")) // 2 <= LONGEST_NAME
 
 
-def _differs(wanted: Datafile, held: _Held | None) -> bool:
+def _differs(wanted: Datafile, held: _HeldDatafile | None) -> bool:
     """Tell whether something is to be written; some databases keep moments to the second only."""
     if held is None or (held.checksum, held.size, held.location) != (wanted.checksum, wanted.size, wanted.location):
         return True

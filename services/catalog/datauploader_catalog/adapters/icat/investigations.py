@@ -6,12 +6,12 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from datauploader.days import today
+from datauploader.plugins.catalogue.errors import CatalogueForbids, CatalogueRefused
+from datauploader.plugins.catalogue.port import CatalogueInvestigation, NewInvestigation
 from datauploader_catalog.adapters.icat import dates
 from datauploader_catalog.adapters.icat.queries import entity, filled, is_id, reference
 from datauploader_catalog.adapters.icat.refusals import AlreadyExists, TooMany
 from datauploader_catalog.adapters.icat.session import Document, IcatSession
-from datauploader_catalog.errors import CatalogueForbids, CatalogueRefused
-from datauploader_catalog.ports import CatalogueInvestigation, NewInvestigation
 from datauploader_catalog.settings import IcatSettings
 
 PAGE = 100
@@ -84,7 +84,7 @@ class Investigation(Document):
 _ROWS = TypeAdapter(list[dict[str, Investigation]])
 
 
-class Investigations:
+class IcatInvestigations:
     """Finds and makes investigations of one facility."""
 
     def __init__(self, settings: IcatSettings, session: IcatSession) -> None:

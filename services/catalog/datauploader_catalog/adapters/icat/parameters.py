@@ -5,14 +5,20 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from datauploader.plugins.catalogue.ensure import ensure
+from datauploader.plugins.catalogue.errors import (
+    BadAnswer,
+    CatalogueForbids,
+    CatalogueRefused,
+    NotYetThere,
+    ValueRefused,
+)
+from datauploader.plugins.catalogue.port import NamedValue
 from datauploader_catalog.adapters.icat import dates
-from datauploader_catalog.adapters.icat.investigations import Investigations
+from datauploader_catalog.adapters.icat.investigations import IcatInvestigations
 from datauploader_catalog.adapters.icat.queries import entity, filled, reference
 from datauploader_catalog.adapters.icat.refusals import AlreadyExists, NoSuchObject
 from datauploader_catalog.adapters.icat.session import Document, IcatSession
-from datauploader_catalog.domain.ensure import ensure
-from datauploader_catalog.errors import BadAnswer, CatalogueForbids, CatalogueRefused, NotYetThere, ValueRefused
-from datauploader_catalog.ports import NamedValue
 from datauploader_catalog.settings import IcatSettings
 
 _LARGEST_EXACT = 2**53
@@ -28,14 +34,14 @@ class _Type(Document):
     value_type: str = ""
 
 
-class _Held(Document):
+class _HeldParameter(Document):
     id: int
     type: _Type
 
 
 class _Owner(Document):
     id: int
-    parameters: tuple[_Held, ...] = ()
+    parameters: tuple[_HeldParameter, ...] = ()
 
 
 _OWNERS = TypeAdapter(list[dict[str, _Owner]])
@@ -45,7 +51,7 @@ _TYPES = TypeAdapter(list[dict[str, _Type]])
 class Parameters:
     """Sets parameters; may be used from any number of threads."""
 
-    def __init__(self, settings: IcatSettings, session: IcatSession, investigations: Investigations) -> None:
+    def __init__(self, settings: IcatSettings, session: IcatSession, investigations: IcatInvestigations) -> None:
         self._settings, self._session = settings, session
         self._investigations = investigations
         self._types: dict[tuple[str, str], _Type] = {}
@@ -124,7 +130,7 @@ class Parameters:
         return made
 
 
-def _held(parameters: Sequence[_Held], chosen: _Type) -> _Held | None:
+def _held(parameters: Sequence[_HeldParameter], chosen: _Type) -> _HeldParameter | None:
     """Return the parameter that takes the new value: the one of this type, or of this name in other units."""
     same = [one for one in parameters if one.type.name == chosen.name]
     return next((one for one in same if one.type.id == chosen.id), same[0] if same else None)

@@ -2,10 +2,10 @@
 
 from pydantic import TypeAdapter
 
+from datauploader.plugins.catalogue.errors import UnknownSession
+from datauploader.plugins.catalogue.port import CatalogueUser
 from datauploader_catalog.adapters.icat.queries import filled, is_id
 from datauploader_catalog.adapters.icat.session import IcatSession
-from datauploader_catalog.errors import UnknownSession
-from datauploader_catalog.ports import CatalogueUser
 from datauploader_catalog.settings import IcatSettings
 
 NO_ACCOUNT = -1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote_plus
 
-from datauploader_catalog.errors import ValueRefused
+from datauploader.plugins.catalogue.errors import ValueRefused
 
 LONGEST = 5000
 """Bytes of the names in one query: it travels in an address, of which some servers take no more than 8192 bytes."""

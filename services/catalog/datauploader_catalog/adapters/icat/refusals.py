@@ -1,6 +1,6 @@
 """What ICAT's own errors mean: sorted by their code, because several codes share one HTTP status."""
 
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     CatalogError,
     CatalogueForbids,
     CatalogueRefused,

@@ -11,9 +11,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
+from datauploader.plugins.catalogue.errors import CatalogError, NotTrusted
 from datauploader_catalog.adapters.icat.refusals import SessionLost
 from datauploader_catalog.adapters.icat.wire import IcatWire, unreadable
-from datauploader_catalog.errors import CatalogError, NotTrusted
 from datauploader_catalog.settings import IcatSettings
 
 T = TypeVar("T")

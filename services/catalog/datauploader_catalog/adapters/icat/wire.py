@@ -12,14 +12,14 @@ from urllib.parse import urlencode
 import httpx
 import stamina
 
-from datauploader_catalog.adapters.icat.refusals import SessionLost, refusal
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueRefused,
     CatalogueUnavailable,
     UnknownTrouble,
 )
+from datauploader_catalog.adapters.icat.refusals import SessionLost, refusal
 from datauploader_catalog.settings import IcatSettings
 
 _MOST_BYTES = 64 * 1024 * 1024

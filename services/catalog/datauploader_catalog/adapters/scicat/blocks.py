@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueRefused, ValueRefused
+from datauploader.plugins.catalogue.port import Datafile
 from datauploader_catalog.adapters.scicat.records import after, number, text
 from datauploader_catalog.adapters.scicat.session import ScicatSession, address
-from datauploader_catalog.errors import BadAnswer, CatalogueRefused, ValueRefused
-from datauploader_catalog.ports import Datafile
 from datauploader_catalog.settings import ScicatSettings
 
 _ALGORITHM = "sha256"

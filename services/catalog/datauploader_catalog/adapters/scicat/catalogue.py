@@ -17,13 +17,8 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from datauploader.days import today
-from datauploader_catalog.adapters.scicat import records
-from datauploader_catalog.adapters.scicat.blocks import DatasetBlocks, OrigDatablock
-from datauploader_catalog.adapters.scicat.metadata import NoRoom, merged
-from datauploader_catalog.adapters.scicat.session import TOKEN, ScicatSession, address
-from datauploader_catalog.adapters.scicat.wire import ScicatWire
-from datauploader_catalog.domain.ensure import ensure
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.ensure import ensure
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogueForbids,
     CatalogueRefused,
@@ -31,7 +26,7 @@ from datauploader_catalog.errors import (
     NotYetThere,
     UnknownSession,
 )
-from datauploader_catalog.ports import (
+from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
     Datafile,
@@ -41,6 +36,11 @@ from datauploader_catalog.ports import (
     NewDataset,
     NewInvestigation,
 )
+from datauploader_catalog.adapters.scicat import records
+from datauploader_catalog.adapters.scicat.blocks import DatasetBlocks, OrigDatablock
+from datauploader_catalog.adapters.scicat.metadata import NoRoom, merged
+from datauploader_catalog.adapters.scicat.session import TOKEN, ScicatSession, address
+from datauploader_catalog.adapters.scicat.wire import ScicatWire
 from datauploader_catalog.settings import ScicatSettings
 
 _USER = re.compile(r"[0-9A-Za-z_-]{4,64}")

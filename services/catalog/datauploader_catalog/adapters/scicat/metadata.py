@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
-from datauploader_catalog.errors import ValueRefused
-from datauploader_catalog.ports import NamedValue
+from datauploader.plugins.catalogue.errors import ValueRefused
+from datauploader.plugins.catalogue.port import NamedValue
 from datauploader_catalog.settings import ScicatSettings
 
 FILES = "datafiles"

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from datauploader_catalog.errors import BadAnswer, CatalogueRefused
-from datauploader_catalog.ports import (
+from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueRefused
+from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
     Dataset,

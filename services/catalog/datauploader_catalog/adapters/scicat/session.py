@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueUnavailable, NotTrusted
 from datauploader_catalog.adapters.scicat.wire import Answer, ScicatWire
-from datauploader_catalog.errors import BadAnswer, CatalogueUnavailable, NotTrusted
 from datauploader_catalog.settings import ScicatSettings
 
 _NOBODY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}

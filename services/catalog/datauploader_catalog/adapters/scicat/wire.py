@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import stamina
 
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueRefused,

@@ -15,7 +15,7 @@ from datetime import date
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogueForbids,
     CatalogueRefused,
@@ -25,7 +25,7 @@ from datauploader_catalog.errors import (
     UnknownTrouble,
     ValueRefused,
 )
-from datauploader_catalog.ports import CatalogueInvestigation, CatalogueUser, Dataset, Grant
+from datauploader.plugins.catalogue.port import CatalogueInvestigation, CatalogueUser, Dataset, Grant
 
 _STATUS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")

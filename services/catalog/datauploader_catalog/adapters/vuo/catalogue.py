@@ -11,12 +11,9 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from datauploader_catalog.adapters.vuo import answers
-from datauploader_catalog.adapters.vuo.answers import VuoAnswer, accepted, is_id, read_answer
-from datauploader_catalog.adapters.vuo.wire import VuoWire
-from datauploader_catalog.domain.batches import batches
-from datauploader_catalog.domain.ensure import ensure
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.batches import batches
+from datauploader.plugins.catalogue.ensure import ensure
+from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogueForbids,
     CatalogueRefused,
@@ -24,7 +21,7 @@ from datauploader_catalog.errors import (
     NotYetThere,
     UnknownSession,
 )
-from datauploader_catalog.ports import (
+from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
     Datafile,
@@ -34,6 +31,9 @@ from datauploader_catalog.ports import (
     NewDataset,
     NewInvestigation,
 )
+from datauploader_catalog.adapters.vuo import answers
+from datauploader_catalog.adapters.vuo.answers import VuoAnswer, accepted, is_id, read_answer
+from datauploader_catalog.adapters.vuo.wire import VuoWire
 from datauploader_catalog.settings import VuoSettings
 
 _SESSION = re.compile(r"[\x21-\x7e]{1,4096}")

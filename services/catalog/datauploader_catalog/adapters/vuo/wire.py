@@ -11,8 +11,13 @@ from urllib.parse import urlencode
 import httpx
 import stamina
 
+from datauploader.plugins.catalogue.errors import (
+    BadAnswer,
+    CatalogueRefused,
+    CatalogueUnavailable,
+    UnknownTrouble,
+)
 from datauploader_catalog.adapters.vuo.answers import unreadable
-from datauploader_catalog.errors import BadAnswer, CatalogueRefused, CatalogueUnavailable, UnknownTrouble
 from datauploader_catalog.settings import VuoSettings
 
 _MOST_BYTES = 8 * 1024 * 1024

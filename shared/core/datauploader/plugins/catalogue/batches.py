@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from datauploader_catalog.errors import (
+from datauploader.plugins.catalogue.errors import (
     CatalogError,
     CatalogueForbids,
     CatalogueRefused,

@@ -1,4 +1,4 @@
-"""What can go wrong between this service and a catalogue, sorted by what the caller should do about it.
+"""What can go wrong between the catalog service and a catalogue, sorted by what the caller should do about it.
 
 CatalogError
 ├── CatalogueUnavailable      try again later; nothing is known to have happened
@@ -9,8 +9,8 @@ CatalogError
 └── CatalogueRefused          do not try again; a person has to change something
     ├── ValueRefused          one of the values is refused, whatever else is said with it
     ├── Taken                 the dataset's name belongs to another upload
-    ├── NotAllowed            this user may not do this here
-    ├── NotSignedIn           the session is not known; sign in at login_url
+    ├── CatalogueForbids      this user may not do this here
+    ├── UnknownSession        the session is not known; sign in at login_url
     └── NoSuchInvestigation   the catalogue says so itself; silence never counts as this
 """
 
@@ -20,7 +20,7 @@ from datauploader.errors import DataUploaderError
 
 
 class CatalogError(DataUploaderError):
-    """The root of everything that this distribution raises; says whether another try can help."""
+    """The root of everything that a catalogue raises; says whether another try can help."""
 
     retryable: ClassVar[bool] = False
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from datauploader_catalog.errors import ValueRefused
+from datauploader.plugins.catalogue.errors import ValueRefused
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 1000

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from datauploader_catalog.errors import BadAnswer
+from datauploader.plugins.catalogue.errors import BadAnswer
 
 Thing = TypeVar("Thing")
 
