@@ -100,7 +100,12 @@ class _Reader:
     def url(self, name: str) -> str:
         """Return a web address."""
         text = self.need(name)
-        if text and not _is_web(text):
+        try:
+            parts = urlsplit(text)
+            is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            is_web = False
+        if text and not is_web:
             return self._wrong(name, "Enter the full address, starting with https://.")
         return text
 
@@ -146,63 +151,40 @@ class _Reader:
         return ""
 
 
-def _is_web(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-
-
 def _remote(reader: _Reader) -> dict[str, Any]:
+    """Read where the files go; what was not answered is left out."""
     kind = reader.text("storage")
-    if kind not in _REMOTES:
-        reader.problems["storage"] = "Choose a storage for the files."
-        return {}
-    return {"type": kind, **_REMOTES[kind](reader)}
-
-
-def _local(reader: _Reader) -> dict[str, Any]:
-    text = reader.need("local_folder")
-    missing = "this folder does not exist; create it first."
-    return {"base": text and reader.path("local_folder", text, Path.is_dir, missing)}
-
-
-def _webdav(reader: _Reader) -> dict[str, Any]:
-    options = {
-        "url": reader.url("webdav_url"),
-        "vendor": reader.need("webdav_vendor"),
-        "user": reader.text("webdav_user"),
-    }
-    return {"base": reader.text("webdav_folder"), **_with(options, {"pass": reader.text("webdav_password")})}
-
-
-def _s3(reader: _Reader) -> dict[str, Any]:
-    options = {
-        "provider": reader.need("s3_provider"), "endpoint": reader.text("s3_endpoint"),
-        "region": reader.text("s3_region"), "access_key_id": reader.need("s3_key"),
-    }  # fmt: skip
-    return {"base": reader.need("s3_bucket"), **_with(options, {"secret_access_key": reader.need("s3_secret")})}
-
-
-def _sftp(reader: _Reader) -> dict[str, Any]:
-    options = {
-        "host": reader.need("sftp_host"), "port": reader.number("sftp_port", 65535), "user": reader.need("sftp_user"),
-    }  # fmt: skip
-    for name, option in (("sftp_key_file", "key_file"), ("sftp_known_hosts", "known_hosts_file")):
-        text = reader.text(name)
-        options[option] = text and reader.path(name, text, Path.is_file, "this file does not exist.")
-    return {"base": reader.text("sftp_folder"), **_with(options, {"pass": reader.text("sftp_password")})}
-
-
-def _with(options: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, Any]:
-    """Leave out what was not answered."""
+    options: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    match kind:
+        case "local":
+            text = reader.need("local_folder")
+            missing = "this folder does not exist; create it first."
+            return {"type": kind, "base": text and reader.path("local_folder", text, Path.is_dir, missing)}
+        case "webdav":
+            options["url"] = reader.url("webdav_url")
+            options |= {"vendor": reader.need("webdav_vendor"), "user": reader.text("webdav_user")}
+            base = reader.text("webdav_folder")
+            secrets["pass"] = reader.text("webdav_password")
+        case "s3":
+            options |= {"provider": reader.need("s3_provider"), "endpoint": reader.text("s3_endpoint")}
+            options |= {"region": reader.text("s3_region"), "access_key_id": reader.need("s3_key")}
+            base = reader.need("s3_bucket")
+            secrets["secret_access_key"] = reader.need("s3_secret")
+        case "sftp":
+            options |= {"host": reader.need("sftp_host"), "port": reader.number("sftp_port", 65535)}
+            options["user"] = reader.need("sftp_user")
+            for name, option in (("sftp_key_file", "key_file"), ("sftp_known_hosts", "known_hosts_file")):
+                text = reader.text(name)
+                options[option] = text and reader.path(name, text, Path.is_file, "this file does not exist.")
+            base = reader.text("sftp_folder")
+            secrets["pass"] = reader.text("sftp_password")
+        case _:
+            reader.problems["storage"] = "Choose a storage for the files."
+            return {}
     return {
+        "type": kind,
+        "base": base,
         "options": {name: text for name, text in options.items() if text},
         "secrets": {name: text for name, text in secrets.items() if text},
     }
-
-
-_REMOTES: Mapping[str, Callable[[_Reader], dict[str, Any]]] = {
-    "local": _local, "webdav": _webdav, "s3": _s3, "sftp": _sftp,
-}  # fmt: skip

@@ -153,7 +153,9 @@ class Desktop:
                     setup.failed(str(error))
                     continue
                 setup.onward = new_link(self._door(runtime), self._secret)
-                self._wait_for(setup.shown)
+                end = time.monotonic() + ONWARD_S
+                while not (setup.shown.wait(0.2) or self._ending.is_set() or time.monotonic() > end):
+                    pass
                 return runtime
         return None
 
@@ -162,11 +164,6 @@ class Desktop:
         if self._place.asked_to_end.exists():
             self._ending.set()
         return self._ending.wait(within_s)
-
-    def _wait_for(self, event: threading.Event) -> None:
-        end = time.monotonic() + ONWARD_S
-        while not (event.wait(0.2) or self._ending.is_set() or time.monotonic() > end):
-            pass
 
     def _started(self, *, shown: bool = True) -> Runtime:
         os.environ[CONFIG_VARIABLE] = str(self._place.config)

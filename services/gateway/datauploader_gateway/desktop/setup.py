@@ -177,14 +177,11 @@ def _try_out(document: Mapping[str, Any], place: DesktopFolder) -> list[Check]:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return [Check("trial", ok=False, detail=f"no answer within {TRIAL_S:.0f} s")]
-    return _read_checks(done.stdout, done.stderr)
-
-
-def _read_checks(out: bytes, err: bytes) -> list[Check]:
     try:
-        checks = [Check(each["name"], each["ok"], each["detail"]) for each in json.loads(out)["checks"]]
+        checks = [Check(each["name"], each["ok"], each["detail"]) for each in json.loads(done.stdout)["checks"]]
     except (ValueError, KeyError, TypeError):
-        return [Check("trial", ok=False, detail=err.decode(errors="replace")[-300:].strip() or "it gave no message")]
+        said = done.stderr.decode(errors="replace")[-300:].strip()
+        return [Check("trial", ok=False, detail=said or "it gave no message")]
     told = [check for check in checks if not check.ok or check.name.startswith(_TOLD)]
     return sorted(told, key=lambda check: check.ok)
 

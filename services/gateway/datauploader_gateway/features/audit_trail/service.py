@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from datauploader_gateway.auth.audit_log import AuditEntry, AuditFilter, AuditLog, Visible
+from datauploader_gateway.auth.audit_log import AuditEntry, AuditFilter, AuditLog
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import NotAllowed
 from datauploader_gateway.projection.reader import ViewReader
@@ -24,9 +24,6 @@ class AuditTrail:
             NotAllowed: they may see nothing of it.
             InvalidRequest: `after` is no position in the record.
         """
-        return await self._log.entries(wanted, self._visible_to(who), after, limit)
-
-    def _visible_to(self, who: Caller) -> Visible:
         if who.user.role == "user":
             raise NotAllowed("the record of what people did is for operators and beamline staff")
 
@@ -39,4 +36,5 @@ class AuditTrail:
         async def everything(entries: Sequence[AuditEntry]) -> Sequence[AuditEntry]:
             return entries
 
-        return everything if who.user.role == "operator" else of_uploads
+        visible = everything if who.user.role == "operator" else of_uploads
+        return await self._log.entries(wanted, visible, after, limit)

@@ -46,7 +46,10 @@ class DatasetRecheck:
             if asked == ASKED:
                 break
             self._at += 1
-            upload, registers = self._read(upload_id)
+            head = {raw(name): raw(said) for name, said in self._redis.hgetall(keys.upload(upload_id)).items()}
+            registers = {name[2:].decode(): Register.load(said) for name, said in head.items() if name[:2] == b"r:"}
+            numbers = {name[2:].decode(): int(number) for name, number in head.items() if name[:2] == b"n:"}
+            upload = summarise(upload_id, registers, numbers)
             if upload is not None and self._is_due(upload, registers, now):
                 self._ask(upload)
                 asked += 1
@@ -55,12 +58,6 @@ class DatasetRecheck:
         if asked:
             self._outbox.wake()
             log.info("dataset_rechecks_requested", asked=asked)
-
-    def _read(self, upload_id: str) -> tuple[Upload | None, dict[str, Register]]:
-        head = {raw(name): raw(said) for name, said in self._redis.hgetall(keys.upload(upload_id)).items()}
-        registers = {name[2:].decode(): Register.load(said) for name, said in head.items() if name[:2] == b"r:"}
-        numbers = {name[2:].decode(): int(number) for name, number in head.items() if name[:2] == b"n:"}
-        return summarise(upload_id, registers, numbers), registers
 
     def _is_due(self, upload: Upload, registers: dict[str, Register], now: datetime) -> bool:
         assert self._every is not None

@@ -10,11 +10,8 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData
 from starlette.responses import Response
 
-from datauploader.contracts import Parameter
 from datauploader.contracts.rest.descriptions import Description
-from datauploader.contracts.rest.uploads import Upload
 from datauploader.values import read_value, show_value
-from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.features.descriptions.service import (
     MOST_PARAMETERS,
@@ -50,7 +47,16 @@ async def show(
     edit: bool = False,
 ) -> Response:
     """Show description and parameters, or the form that changes them."""
-    context = _context(upload, await descriptions.of_dataset(upload), who, metadata, edit=edit)
+    said = await descriptions.of_dataset(upload)
+    address = f"/uploads/{upload.id}/dataset/description"
+    may = may_describe(who, upload)
+    keys = {field.key for field in metadata.fields}
+    context: dict[str, Any] = {
+        "fields": metadata.fields, "others": [one for one in said.parameters if one.name not in keys],
+        "asked": {one.name: show_value(one.value) for one in said.parameters if one.name in keys},
+        "said": said, "address": address, "change": address, "may": may, "edit": edit and may, "of_dataset": True,
+        "free_rows": range(min(_FREE_ROWS, MOST_PARAMETERS - len(said.parameters))),
+    }  # fmt: skip
     if asks_for_part(request):
         return part(request, "parts/describe.html", **context)
     return page(request, "describe.html", who=who, upload=upload, **context)
@@ -85,25 +91,13 @@ async def change(
     return RedirectResponse(f"/uploads/{upload.id}/dataset/description", 303)
 
 
-def _context(upload: Upload, said: Description, who: Caller, metadata: MetadataForm, *, edit: bool) -> dict[str, Any]:
-    address = f"/uploads/{upload.id}/dataset/description"
-    may = may_describe(who, upload)
-    keys = {field.key for field in metadata.fields}
-    return {
-        "fields": metadata.fields, "others": [one for one in said.parameters if one.name not in keys],
-        "asked": {one.name: show_value(one.value) for one in said.parameters if one.name in keys},
-        "said": said, "address": address, "change": address, "may": may, "edit": edit and may, "of_dataset": True,
-        "free_rows": range(min(_FREE_ROWS, MOST_PARAMETERS - len(said.parameters))),
-    }  # fmt: skip
-
-
 def _changed(known: Description, rows: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
     """Return the parameters that a person has changed or added; what they left alone keeps its kind of value."""
-    before = {each.name: each for each in known.parameters}
+    before = {each.name: (show_value(each.value), each.units) for each in known.parameters}
     return [
         {"name": name, "value": read_value(value.strip()), "units": units}
         for name, value, units in rows
-        if (name.strip() or value.strip()) and not _same(before.get(name), value, units)
+        if (name.strip() or value.strip()) and before.get(name) != (value, units)
     ]
 
 
@@ -125,7 +119,3 @@ def _asked(known: Description, form: FormData, metadata: MetadataForm) -> list[d
         raise InvalidRequest("; ".join(f"{key}: {words}" for key, words in bad.items()), hint="Correct it.")
     values = {one.name: one.model_dump() for one in found}
     return [values.get(key, {"name": key, "value": "", "units": ""}) for key in changed]
-
-
-def _same(before: Parameter | None, value: str, units: str) -> bool:
-    return before is not None and (show_value(before.value), before.units) == (value, units)

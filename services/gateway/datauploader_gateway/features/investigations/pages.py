@@ -1,6 +1,5 @@
 """The pages of investigations: choose one, today's first, make one, look at one and say what it is."""
 
-from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -13,7 +12,6 @@ from starlette.responses import Response
 from datauploader.contracts.questions import InvestigationSummary
 from datauploader.contracts.rest.investigations import InvestigationChoice, Section
 from datauploader.contracts.rest.uploads import Upload
-from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import InvalidRequest, Problem
 from datauploader_gateway.features.investigations.service import Creation, InvestigationService, InvestigationText
 from datauploader_gateway.http.dependencies import UseReader, use
@@ -61,28 +59,21 @@ async def list_page(
     request: Request, who: Visitor, investigations: UseInvestigations, text: Annotated[str, Query(max_length=200)] = ""
 ) -> Response:
     """Show the visitor's investigations, those of a search alone where there is one."""
-    context = await _list(who, investigations, text)
-    if asks_for_part(request):
-        return part(request, "parts/investigations.html", **context)
-    return page(request, "investigations.html", who=who, **context)
-
-
-async def _list(who: Caller, investigations: InvestigationService, text: str) -> dict[str, Any]:
     found = await investigations.choices(who, text=text, limit=1000)
     uploads: dict[str, list[Upload]] = {}
     for upload in await investigations.recent_uploads(who):
         uploads.setdefault(upload.investigation, []).append(upload)
-    sections = list(_sections(found.items))
-    more = found.total - sum(len(items) for _, _, items, _ in sections)
-    return {"found": found, "sections": sections, "more": more, "text": text, "uploads": uploads, "most": _UPLOADS}
-
-
-def _sections(items: Iterable[InvestigationChoice]) -> Iterable[tuple[Section, str, list[InvestigationChoice], int]]:
-    """Yield each section that has anything: its word, its title, what is shown of it, and how much is not."""
-    known = list(items)
+    sections = []  # those that have anything: word, title, what is shown of it, and how much is not
     for word, title in _TITLES.items():
-        if own := [item for item in known if item.section == word]:
-            yield word, title, own[:_SHOWN], len(own) - len(own[:_SHOWN])
+        if own := [item for item in found.items if item.section == word]:
+            sections.append((word, title, own[:_SHOWN], len(own) - len(own[:_SHOWN])))
+    more = found.total - sum(len(items) for _, _, items, _ in sections)
+    context: dict[str, Any] = {
+        "found": found, "sections": sections, "more": more, "text": text, "uploads": uploads, "most": _UPLOADS,
+    }  # fmt: skip
+    if asks_for_part(request):
+        return part(request, "parts/investigations.html", **context)
+    return page(request, "investigations.html", who=who, **context)
 
 
 @router.get("/investigations/new")
@@ -109,17 +100,14 @@ async def make(
     """Make it and show it, or show the form again with what is wrong."""
     given = {"name": name, "visit": visit, "title": title, "beamline": beamline, "start": start, "end": end}
     try:
-        made = await investigations.create(_creation(given), who)
+        try:
+            asked = Creation.model_validate({name: text for name, text in given.items() if text})
+        except ValidationError as error:
+            raise InvalidRequest(first_fault(error)) from error
+        made = await investigations.create(asked, who)
     except Problem as problem:
         return page(request, "investigation-new.html", who=who, status=problem.status, given=given, problem=problem)
     return RedirectResponse(_address(made.id), 303)
-
-
-def _creation(given: dict[str, str]) -> Creation:
-    try:
-        return Creation.model_validate({name: text for name, text in given.items() if text})
-    except ValidationError as error:
-        raise InvalidRequest(first_fault(error)) from error
 
 
 @router.get("/investigations/{investigation_id}")

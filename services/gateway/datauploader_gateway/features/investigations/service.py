@@ -173,30 +173,27 @@ def arranged(
     found: Sequence[InvestigationSummary], *, today: date, here: set[str], used: Mapping[str, str]
 ) -> list[InvestigationChoice]:
     """Sort: today's at this beamline, then those used last, the latest first, then the others as they came."""
-    items = [_choice(one, today, here, used) for one in found]
+    items = []
+    for one in found:
+        is_here = not one.beamline or _plain(one.beamline) in here
+        is_today = one.start is not None and one.start <= today <= (one.end or today)
+        section: Section = "open"
+        if not one.open:
+            section = "closed"
+        elif is_here and is_today:
+            section = "today"
+        elif one.id in used:
+            section = "used"
+        described = Description(description=one.description)
+        last = used.get(one.id)
+        items.append(
+            InvestigationChoice(
+                **one.model_dump(), section=section, here=is_here, today=is_today, last_used=last, described=described
+            )
+        )
     items.sort(key=lambda item: item.last_used or "", reverse=True)
     items.sort(key=lambda item: _ORDER.index(item.section))
     return items
-
-
-def _choice(one: InvestigationSummary, today: date, here: set[str], used: Mapping[str, str]) -> InvestigationChoice:
-    is_here = not one.beamline or _plain(one.beamline) in here
-    is_today = one.start is not None and one.start <= today <= (one.end or today)
-    section: Section = "open"
-    if not one.open:
-        section = "closed"
-    elif is_here and is_today:
-        section = "today"
-    elif one.id in used:
-        section = "used"
-    return InvestigationChoice(
-        **one.model_dump(),
-        section=section,
-        here=is_here,
-        today=is_today,
-        last_used=used.get(one.id),
-        described=Description(description=one.description),
-    )
 
 
 def _plain(beamline: str) -> str:

@@ -54,7 +54,12 @@ class MailTemplates:
         """
         self._environment = _environment(folder)
         for kind in KINDS:
-            self._check(kind, folder)
+            try:
+                blocks = self._environment.get_template(f"{kind}.txt").blocks
+            except TemplateError as error:
+                raise ConfigurationError(f"the mail template {kind}.txt in {folder} cannot be used: {error}") from error
+            if missing := {"subject", "body"} - set(blocks):
+                raise ConfigurationError(f"the mail template {kind}.txt in {folder} lacks the block {missing.pop()}")
 
     def write(self, kind: str, context: Mapping[str, object]) -> MailText:
         """Write the letter of an occasion.
@@ -67,11 +72,3 @@ class MailTemplates:
             "".join(template.blocks[block](template.new_context(dict(context)))) for block in ("subject", "body")
         )
         return MailText(" ".join(clean(subject).split())[:_LONGEST_SUBJECT], body.strip() + "\n")
-
-    def _check(self, kind: str, folder: Path | None) -> None:
-        try:
-            blocks = self._environment.get_template(f"{kind}.txt").blocks
-        except TemplateError as error:
-            raise ConfigurationError(f"the mail template {kind}.txt in {folder} cannot be used: {error}") from error
-        if missing := {"subject", "body"} - set(blocks):
-            raise ConfigurationError(f"the mail template {kind}.txt in {folder} lacks the block {missing.pop()}")

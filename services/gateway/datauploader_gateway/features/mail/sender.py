@@ -78,7 +78,12 @@ class MailSender:
             await self._consider(trigger)
         if time.monotonic() >= self._silence_at:
             self._silence_at = time.monotonic() + min(SILENCE_S, self._settings.silent_after_s / 4)
-            await self._look_for_silence()
+            for station in await self._silent():
+                since = station.last_report or ""
+                if self._seen_silent.get(station.station) != since:
+                    for person in {one.requested_by.id for one in await self._open(keys.UPLOADS, station.station)}:
+                        self._triggers.add(f"{station.station}|{person}", "silent", since)
+                    self._seen_silent[station.station] = since
             self._triggers.forget_old()
         done = await asyncio.to_thread(self._door.send_due, self._closing.is_set)
         if done.sent:
@@ -112,15 +117,6 @@ class MailSender:
             self._triggers.postpone(trigger)
             return
         self._triggers.keep_letter(trigger, (address, letter.subject, letter.body))
-
-    async def _look_for_silence(self) -> None:
-        for station in await self._silent():
-            since = station.last_report or ""
-            if self._seen_silent.get(station.station) == since:
-                continue
-            for person in {upload.requested_by.id for upload in await self._open(keys.UPLOADS, station.station)}:
-                self._triggers.add(f"{station.station}|{person}", "silent", since)
-            self._seen_silent[station.station] = since
 
     async def _consider_silence(self, trigger: MailTrigger) -> None:
         station, _, person = trigger.about.partition("|")

@@ -95,25 +95,22 @@ class SmtpQueue:
             for row in rows:
                 if stopping():
                     break
+                message = EmailMessage(policy=SMTP)
+                message["From"] = self._settings.sender
+                message["To"] = row["address"]
+                message["Subject"] = row["subject"]
+                message["Date"] = formatdate(row["written"])
+                message["Message-ID"] = f"<{row['message_id']}@{self._settings.sender.partition('@')[2]}>"
+                message["Auto-Submitted"] = "auto-generated"
+                message.set_content(row["body"], cte="quoted-printable")
                 try:
-                    server.send_message(self._message(row), self._settings.sender, [row["address"]])
+                    server.send_message(message, self._settings.sender, [row["address"]])
                 except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
                     trouble = self._refused(row, error)
                 else:
                     self._delete(row)
                     sent += 1
         return DeliveryBatch(sent, trouble)
-
-    def _message(self, row: sqlite3.Row) -> EmailMessage:
-        message = EmailMessage(policy=SMTP)
-        message["From"] = self._settings.sender
-        message["To"] = row["address"]
-        message["Subject"] = row["subject"]
-        message["Date"] = formatdate(row["written"])
-        message["Message-ID"] = f"<{row['message_id']}@{self._settings.sender.partition('@')[2]}>"
-        message["Auto-Submitted"] = "auto-generated"
-        message.set_content(row["body"], cte="quoted-printable")
-        return message
 
     def _refused(self, row: sqlite3.Row, error: smtplib.SMTPException) -> str:
         code, said = _answer(error)
@@ -152,11 +149,7 @@ def _answer(error: smtplib.SMTPException) -> tuple[int, str]:
 
 def trouble_of(error: Exception, settings: MailSettings) -> str:
     """Say in a sentence what is wrong with the mail server."""
-    return f"the mail server {settings.host} does not accept mail: {_sentence(error)}"
-
-
-def _sentence(error: Exception) -> str:
+    said = str(error) or type(error).__name__
     if isinstance(error, smtplib.SMTPResponseException):
-        code, said = _answer(error)
-        return f"{code} {said}"
-    return str(error) or type(error).__name__
+        said = "{} {}".format(*_answer(error))
+    return f"the mail server {settings.host} does not accept mail: {said}"

@@ -16,7 +16,6 @@ from datauploader.contracts import (
     EventData,
     FailedFile,
     FileFailed,
-    RefusedFile,
     UploadOutgrown,
     UploadRejected,
     UploadScanned,
@@ -76,7 +75,15 @@ class MailTriggers:
     def __init__(self, store: Store, settings: MailSettings) -> None:
         """Begin to remember now, unless mail was on before."""
         self._store, self._settings = store, settings
-        self._began = self._begin()
+        with store.transaction() as db:
+            if not settings.on:
+                db.execute("DELETE FROM mail_began")
+                self._began = ""
+            elif (row := db.execute("SELECT at FROM mail_began").fetchone()) is not None:
+                self._began = str(row["at"])
+            else:
+                self._began = stamp(datetime.now(UTC))
+                db.execute("INSERT INTO mail_began VALUES (?)", (self._began,))
 
     def record_event(self, event: Event[EventData]) -> bool:
         """Write down what the event means to people; return whether there is something to look at."""
@@ -84,7 +91,12 @@ class MailTriggers:
         if not self._settings.on or stamp(event.time) < self._began:
             return False
         if isinstance(data, FileFailed | DatasetPartlyRefused):
-            return any(_stays(file) for file in data.files) and self._add_failure(data.upload_id)
+            # told are files that do not become part of the dataset unless somebody does something
+            stays = (
+                file.final if isinstance(file, FailedFile) else file.what == "datafile" and file.detail
+                for file in data.files
+            )  # fmt: skip
+            return any(stays) and self._add_failure(data.upload_id)
         happened = _happened(data)
         if happened is None:
             return False
@@ -162,18 +174,6 @@ class MailTriggers:
             (state, due, trigger.about, trigger.kind, trigger.mark),
         )
 
-    def _begin(self) -> str:
-        with self._store.transaction() as db:
-            if not self._settings.on:
-                db.execute("DELETE FROM mail_began")
-                return ""
-            row = db.execute("SELECT at FROM mail_began").fetchone()
-            if row is not None:
-                return str(row["at"])
-            began = stamp(datetime.now(UTC))
-            db.execute("INSERT INTO mail_began VALUES (?)", (began,))
-            return began
-
 
 class _Happened(NamedTuple):
     about: str
@@ -200,11 +200,6 @@ def _happened(data: EventData) -> _Happened | None:
         case DatasetDelayed() if data.detail and data.needs_person:
             found = _Happened(data.upload_id, "delayed", _digest(str(data.since)))
     return found
-
-
-def _stays(file: FailedFile | RefusedFile) -> bool:
-    """Tell whether a file does not become part of the dataset unless somebody does something."""
-    return file.final if isinstance(file, FailedFile) else bool(file.what == "datafile" and file.detail)
 
 
 def _digest(*parts: str) -> str:

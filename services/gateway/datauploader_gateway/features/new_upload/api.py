@@ -9,8 +9,7 @@ from datauploader.contracts import Station
 from datauploader.contracts.previews import FoundValues
 from datauploader.contracts.questions import Folder
 from datauploader.contracts.rest.previews import UploadPreview
-from datauploader.contracts.rest.stations import Stations, StationStatus
-from datauploader_gateway.auth.person import SignedInUser
+from datauploader.contracts.rest.stations import Stations
 from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.errors import CatalogueAway
 from datauploader_gateway.features.new_upload.metadata import MetadataForm
@@ -55,7 +54,16 @@ async def list_stations(who: SignedIn, stations: UseStations, rights: UseRights)
 
     Of stations that the caller may not upload from, folders, disks and troubles are left out.
     """
-    return Stations(items=[await _told(status, who.user, rights) for status in await stations.known()])
+    hidden = {"host": "", "others": (), "troubles": (), "roots": (), "state_disk": None}
+    items = []
+    for status in await stations.known():
+        try:
+            holds = await rights.holds(who.user, Station.parse(status.station))
+        except CatalogueAway:
+            holds = False  # nobody can tell
+        services = status.services if holds else tuple(one.model_copy(update=hidden) for one in status.services)
+        items.append(status.model_copy(update={"services": services}))
+    return Stations(items=items)
 
 
 @router.get(
@@ -94,16 +102,6 @@ async def show_metadata_schema(
 ) -> MetadataSchema:
     """Return the JSON Schema that the names and values of `dataset.parameters` must keep to."""
     return MetadataSchema(json_schema=metadata.schema)
-
-
-async def _told(status: StationStatus, user: SignedInUser, rights: StationRights) -> StationStatus:
-    try:
-        if await rights.holds(user, Station.parse(status.station)):
-            return status
-    except CatalogueAway:
-        pass  # nobody can tell
-    hidden = {"host": "", "others": (), "troubles": (), "roots": (), "state_disk": None}
-    return status.model_copy(update={"services": tuple(one.model_copy(update=hidden) for one in status.services)})
 
 
 @trials.post("/preview", responses=documented(401, 403, 409, 413, 422, 503, 504), summary="Try an upload")

@@ -1,6 +1,5 @@
 """How what a page sends and what is kept of a draft become one: what a person typed last wins, field by field."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datauploader_gateway.features.new_upload.drafts import Draft
@@ -38,15 +37,11 @@ def merged(before: Draft | None, said: Draft, sent: FormState) -> Draft:
         return before
     names = {name for field in sent.touched for name in _TOGETHER.get(field, (field,))}
     changed = {name: getattr(said, name) for name in names if name in Draft.FORM}
-    metadata = before.metadata | _typed(said, sent.touched)
+    keys = (name.removeprefix(FIELD_PREFIX) for name in sent.touched if name.startswith(FIELD_PREFIX))
+    metadata = before.metadata | {key: said.metadata[key] for key in keys if key in said.metadata}
     return before.model_copy(
         update={**changed, "metadata": metadata, "reviewed": False, "edits": _counted(before.edits, sent)}
     )
-
-
-def _typed(said: Draft, touched: Iterable[str]) -> dict[str, str]:
-    keys = (name.removeprefix(FIELD_PREFIX) for name in touched if name.startswith(FIELD_PREFIX))
-    return {key: said.metadata[key] for key in keys if key in said.metadata}
 
 
 def _counted(edits: dict[str, int], sent: FormState) -> dict[str, int]:

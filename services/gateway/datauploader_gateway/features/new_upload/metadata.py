@@ -62,7 +62,12 @@ class MetadataForm:
             raise ConfigurationError(
                 f"gateway.metadata_schema is not a JSON Schema: {str(error).splitlines()[0]}"
             ) from error
-        self.fields = tuple(self._fields(self.schema))
+        required, properties = self.schema.get("required", []), self.schema.get("properties", {})
+        if len(properties) > MOST_FIELDS:
+            raise ConfigurationError(
+                f"gateway.metadata_schema asks for more than {MOST_FIELDS} values; that is too many for a form"
+            )
+        self.fields = tuple(self._field(key, said, key in required) for key, said in properties.items())
 
     @classmethod
     def load(cls, path: Path | None) -> "MetadataForm":
@@ -133,15 +138,6 @@ class MetadataForm:
             case "integer":
                 return _number(text, int)
         return text
-
-    def _fields(self, schema: Mapping[str, Any]) -> list[Field]:
-        required = schema.get("required", [])
-        properties = schema.get("properties", {})
-        if len(properties) > MOST_FIELDS:
-            raise ConfigurationError(
-                f"gateway.metadata_schema asks for more than {MOST_FIELDS} values; that is too many for a form"
-            )
-        return [self._field(key, said, key in required) for key, said in properties.items()]
 
     def _field(self, key: str, said: Mapping[str, Any], required: bool) -> Field:
         kind = _kind(key, said)

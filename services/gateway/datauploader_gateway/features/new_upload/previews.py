@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from datauploader.contracts import Event, UploadRequested
-from datauploader.contracts.previews import DestinationContent, FoundValues, Overlap
+from datauploader.contracts.previews import DestinationContent, FoundValues
 from datauploader.contracts.rest.previews import Conflicts, Destination, Together, UploadPreview
 from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import Problem
@@ -51,11 +51,17 @@ class UploadPreviews:
         event = await self._requests.check(asked, user, trace=trace, complete=complete)
         found, (there, trouble), speed, known = await asyncio.gather(
             self._questions.preview(event.station, event.data),
-            self._destination(event) if destination else _not_asked(),
+            self._destination(event, wanted=destination),
             self._speed(event),
             self._questions.dataset(user.id, event.data.investigation, event.data.dataset.name),
         )
         conflicts = await self._conflicts(event, there) if there else None
+        together = []
+        for overlap in found.overlaps:  # the other upload is named to those alone who may see it
+            upload = await self._reader.upload(overlap.upload_id)
+            in_sight = upload is not None and user.may_see(upload)
+            name, mine = overlap.upload_id if in_sight else None, overlap.requested_by == user.id
+            together.append(Together(upload=name, mine=mine and in_sight, files=overlap.files))
         return UploadPreview(
             path=event.data.root,
             sources=event.data.sources,
@@ -63,7 +69,7 @@ class UploadPreviews:
             location=event.data.destination.location,
             oldest=_time(found.oldest_mtime_ns),
             newest=_time(found.newest_mtime_ns),
-            together_with=tuple([await self._one_together(overlap, user) for overlap in found.overlaps]),
+            together_with=tuple(together),
             destination=there and Destination.model_validate(there, from_attributes=True),
             conflicts=conflicts,
             destination_trouble=trouble,
@@ -73,7 +79,11 @@ class UploadPreviews:
             **found.model_dump(include=_CARRIED),
         )
 
-    async def _destination(self, event: Event[UploadRequested]) -> tuple[DestinationContent | None, str]:
+    async def _destination(
+        self, event: Event[UploadRequested], *, wanted: bool
+    ) -> tuple[DestinationContent | None, str]:
+        if not wanted:
+            return None, ""
         try:
             return await self._questions.destination(event.station, event.data), ""
         except Problem as problem:
@@ -100,17 +110,6 @@ class UploadPreviews:
         now = next((upload.speed for upload in same_way if upload.speed > 0), None)
         flows = [await self._reader.flow(upload.id) for upload in same_way[:_PAST]] if now is None else []
         return now or max((flow.fastest for flow in flows), default=None)
-
-    async def _one_together(self, overlap: Overlap, user: SignedInUser) -> Together:
-        """Name the other upload to those alone who may see it."""
-        upload = await self._reader.upload(overlap.upload_id)
-        in_sight = upload is not None and user.may_see(upload)
-        mine = overlap.requested_by == user.id
-        return Together(upload=overlap.upload_id if in_sight else None, mine=mine and in_sight, files=overlap.files)
-
-
-async def _not_asked() -> tuple[None, str]:
-    return None, ""
 
 
 def _time(mtime_ns: int | None) -> str | None:

@@ -60,14 +60,23 @@ def chosen(draft: Draft) -> list[Chosen]:
     picks = all_picks(draft)
     if not picks:
         raise InvalidRequest("no file or folder is selected", hint="Select a folder, or type its path.")
-    if len(picks) == 1 or not draft.split:
-        return [_together(picks)]
-    if len(picks) > MOST_DATASETS:
-        raise InvalidRequest(
-            f"{len(picks)} datasets are too many: at most {MOST_DATASETS} can be started at once",
-            hint="Select fewer folders, or put everything into one dataset.",
-        )
-    return [_alone(pick) for pick in picks]
+    if len(picks) == 1 or draft.split:
+        if len(picks) > MOST_DATASETS:
+            raise InvalidRequest(
+                f"{len(picks)} datasets are too many: at most {MOST_DATASETS} can be started at once",
+                hint="Select fewer folders, or put everything into one dataset.",
+            )
+        return [_alone(pick) for pick in picks]
+    paths = [pure(path) for path, _ in picks]
+    root = paths[0].parent
+    while not all(path.is_relative_to(root) for path in paths):
+        if root == root.parent:
+            raise InvalidRequest(
+                "the selected folders have no common parent folder", hint="Create one dataset for each selected folder."
+            )
+        root = root.parent
+    sources = tuple(path.relative_to(root).as_posix() for path in paths)
+    return [Chosen(str(root), "folder", sources, root.name)]
 
 
 def all_picks(draft: Draft) -> tuple[tuple[str, str | None], ...]:
@@ -86,21 +95,6 @@ def patterns(text: str) -> tuple[str, ...]:
 def _alone(pick: tuple[str, str | None]) -> Chosen:
     path = pure(pick[0])
     return Chosen(str(path), pick[1], None, path.stem if pick[1] == "file" else path.name)
-
-
-def _together(picks: Sequence[tuple[str, str | None]]) -> Chosen:
-    if len(picks) == 1:
-        return _alone(picks[0])
-    paths = [pure(path) for path, _ in picks]
-    root = paths[0].parent
-    while not all(path.is_relative_to(root) for path in paths):
-        if root == root.parent:
-            raise InvalidRequest(
-                "the selected folders have no common parent folder", hint="Create one dataset for each selected folder."
-            )
-        root = root.parent
-    sources = tuple(path.relative_to(root).as_posix() for path in paths)
-    return Chosen(str(root), "folder", sources, root.name)
 
 
 def _body(
