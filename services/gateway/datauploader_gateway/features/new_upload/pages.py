@@ -9,15 +9,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from datauploader.contracts import Parameter
 from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.auth.rights import StationRights
 from datauploader_gateway.errors import DatasetTaken, InvalidRequest, NotFound, Problem
 from datauploader_gateway.features.new_upload.drafting import Drafting, key_of
 from datauploader_gateway.features.new_upload.drafts import Draft, Drafts
-from datauploader_gateway.features.new_upload.form import read_form, read_sent
-from datauploader_gateway.features.new_upload.merging import merged
+from datauploader_gateway.features.new_upload.form import merged, read_form, read_sent
 from datauploader_gateway.features.new_upload.metadata import MetadataForm
 from datauploader_gateway.features.new_upload.previews import UploadPreviews
 from datauploader_gateway.features.new_upload.requests import UploadBody, UploadRequests
@@ -121,7 +119,11 @@ async def values(
         body = drafting.bodies_of(draft)[0]
         said = await previews.values(body, who.user, traceparent(request.scope), complete=False)
         trouble = said.problems
-        named = [(one.parameter.name, _text(one.parameter), one.source) for one in said.values]
+        named = []
+        for one in said.values:
+            value = one.parameter.value
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            named.append((one.parameter.name, text, one.source))
         draft = await drafts.change(who.user.id, token, lambda now: _filled(now or draft, draft, named, drafting))
     except Problem as problem:
         trouble = (problem.detail,)
@@ -260,7 +262,3 @@ async def _mine(who: Visitor, drafts: Drafts, token: str) -> Draft:
 
 def _digest(bodies: Sequence[UploadBody]) -> str:
     return hashlib.sha256("\n".join(body.model_dump_json() for body in bodies).encode()).hexdigest()
-
-
-def _text(parameter: Parameter) -> str:
-    return str(parameter.value).lower() if isinstance(parameter.value, bool) else str(parameter.value)

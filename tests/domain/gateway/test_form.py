@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from datauploader_gateway.features.new_upload.drafts import Draft, Pick
-from datauploader_gateway.features.new_upload.merging import FormState, merged
+from datauploader_gateway.features.new_upload.form import FormState, merged
 
 KEPT = Draft(station="a.b.c", dataset="kept", description="kept", metadata={"sample": "kept", "energy": "1"})
 
