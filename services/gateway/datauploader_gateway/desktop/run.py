@@ -168,7 +168,13 @@ class Desktop:
     def _started(self, *, shown: bool = True) -> Runtime:
         os.environ[CONFIG_VARIABLE] = str(self._place.config)
         os.environ["DATAUPLOADER_GATEWAY_DESKTOP"] = self._secret
-        os.environ["DATAUPLOADER_GATEWAY_PORT"] = str(_free(self._port))
+        port = self._port
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                port = 0  # somebody has it: any other
+        os.environ["DATAUPLOADER_GATEWAY_PORT"] = str(port)
         for kind in settings_classes().values():  # all of them before anything is built
             load(kind)
         settings = load(Settings)
@@ -188,13 +194,3 @@ class Desktop:
             if isinstance(service, GatewayService):
                 return f"{service.url}{DOOR}"
         raise ConfigurationError("the gateway is not running")
-
-
-def _free(port: int) -> int:
-    """Return the port if nobody has it, else 0 for any."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return 0
-    return port

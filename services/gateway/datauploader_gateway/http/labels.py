@@ -92,7 +92,7 @@ def safety(upload: Upload) -> Label | None:
     if upload.state in ("cancelled", "rejected"):
         return None
     if upload.state == "completed":
-        return _lost(upload) or _completed(upload)
+        return _safety_completed(upload)
     stored = upload.looked and not upload.settling and upload.counts.stored.files >= upload.counts.found.files
     return _safety_sealed(upload, stored=stored) if upload.sealed else _safety_open(upload, stored=stored)
 
@@ -110,7 +110,10 @@ def _safety_sealed(upload: Upload, *, stored: bool) -> Label:
             "catalogue refuses it.",
             "warn",
         )
-    return _unseen(upload) or Label(
+    audit = _look(upload)
+    if upload.state == "sealed" and (audit is None or not audit.well):
+        return Label("Leave this computer on: the storage is being compared with the manifest.", "warn")
+    return Label(
         "It is safe to switch off this computer: every file is stored. The catalogue is being updated.", "good"
     )
 
@@ -133,8 +136,11 @@ def _safety_open(upload: Upload, *, stored: bool) -> Label:
     )
 
 
-def _completed(upload: Upload) -> Label:
+def _safety_completed(upload: Upload) -> Label:
     """Speak of what was sealed: what the folder has now is known only as far as somebody has looked."""
+    audit = _look(upload)
+    if audit is not None and not audit.well and not audit.only_foreign:
+        return Label("Keep the files on this computer: the storage no longer holds everything as verified.", "warn")
     sealed = f"the {_files(upload.counts.catalogued.files)} that the dataset had when it was sealed"
     if upload.later is None:
         return Label(f"It is safe to switch off this computer: {sealed} are stored and catalogued.", "good")
@@ -144,22 +150,6 @@ def _completed(upload: Upload) -> Label:
 
 def _files(number: int) -> str:
     return f"{number:,} file{'' if number == 1 else 's'}"
-
-
-def _lost(upload: Upload) -> Label | None:
-    """Warn when a later look at the storage did not find everything."""
-    audit = _look(upload)
-    if audit is None or audit.well or audit.only_foreign:
-        return None
-    return Label("Keep the files on this computer: the storage no longer holds everything as verified.", "warn")
-
-
-def _unseen(upload: Upload) -> Label | None:
-    """Warn while nobody has looked that the storage holds the manifest."""
-    audit = _look(upload)
-    if upload.state != "sealed" or (audit is not None and audit.well):
-        return None
-    return Label("Leave this computer on: the storage is being compared with the manifest.", "warn")
 
 
 def _look(upload: Upload) -> Audit | None:
@@ -180,14 +170,11 @@ def actions(upload: Upload) -> list[Button]:
     elif upload.state == "open" and not upload.closing and upload.needs_person:
         offered.append(Button("close", "Complete as empty dataset", "", _EMPTY))
     waits = upload.delayed or (upload.needs_person and upload.state == "sealed")
-    if upload.counts.failed.files or upload.state == "refused" or waits:
-        offered.append(Button("retry", "Retry failed files" if _only_files_failed(upload) else "Retry", ""))
+    failed = bool(upload.counts.failed.files)
+    if failed or upload.state == "refused" or waits:
+        audit = _look(upload)
+        whole = upload.state == "refused" or upload.delayed or (audit is not None and not audit.well)
+        # where files are not all there is to try again, hints say "press Retry"
+        offered.append(Button("retry", "Retry failed files" if failed and not whole else "Retry", ""))
     offered.append(Button("resume", "Resume", "") if upload.paused else Button("pause", "Pause", "quiet"))
     return [*offered, Button("cancel", "Cancel upload", "danger", _CANCEL)]
-
-
-def _only_files_failed(upload: Upload) -> bool:
-    """Tell whether files are all there is to try again; hints about anything else say "press Retry"."""
-    audit = _look(upload)
-    whole = upload.state == "refused" or upload.delayed or (audit is not None and not audit.well)
-    return bool(upload.counts.failed.files) and not whole

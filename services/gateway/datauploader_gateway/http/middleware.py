@@ -80,20 +80,18 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status, self.begun = message["status"], True
-            self._protect(MutableHeaders(scope=message))
+            headers = MutableHeaders(scope=message)
+            headers["Content-Security-Policy"] = _CSP
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["X-Frame-Options"] = "DENY"
+            headers["Referrer-Policy"] = "same-origin"
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
+            headers["Cross-Origin-Resource-Policy"] = "same-origin"
+            if not self._scope["path"].startswith("/static/"):
+                headers["Cache-Control"] = "no-store"
+            if self._secure:
+                headers["Strict-Transport-Security"] = "max-age=63072000"
         await self._send(message)
-
-    def _protect(self, headers: MutableHeaders) -> None:
-        headers["Content-Security-Policy"] = _CSP
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["X-Frame-Options"] = "DENY"
-        headers["Referrer-Policy"] = "same-origin"
-        headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        if not self._scope["path"].startswith("/static/"):
-            headers["Cache-Control"] = "no-store"
-        if self._secure:
-            headers["Strict-Transport-Security"] = "max-age=63072000"
 
     def count(self) -> None:
         """Count the request under its route."""

@@ -12,8 +12,6 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
-from datauploader.contracts.rest.files import File
-from datauploader.contracts.uploads import RestlessFile
 from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.oidc import roles
@@ -82,24 +80,15 @@ def _when(moment: str | datetime | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(known.isoformat(), text)
 
 
-def _spoken(said: labels.Label) -> Markup:
-    """Write a sentence with the moment that it names."""
-    return escape(said.text).replace("{since}", _when(said.since))
-
-
 def _sentence(text: str) -> str:
     """Begin with a capital letter and end with a full stop."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 
-def _packed(file: File | RestlessFile) -> str:
-    """Write a path in base64, whatever its bytes are: a form brings it back unchanged."""
-    return file.path_b64 or base64.b64encode(file.path.encode()).decode("ascii")
-
-
 templates.env.filters |= {
-    "packed": _packed,
+    # a path in base64, whatever its bytes are: a form brings it back unchanged
+    "packed": lambda file: file.path_b64 or base64.b64encode(file.path.encode()).decode("ascii"),
     "size": size,
     "duration": duration,
     "count": "{:,}".format,
@@ -113,6 +102,6 @@ templates.env.filters |= {
     "share": labels.share,
     "old_view": labels.old_view,
     "safety": labels.safety,
-    "spoken": _spoken,
+    "spoken": lambda said: escape(said.text).replace("{since}", _when(said.since)),
     "actions": labels.actions,
 }

@@ -36,19 +36,16 @@ async def visitor(request: Request, site: UseSite, authentication: UseAuthentica
     """
     found = await optional_visitor(request, site, authentication)
     if found is None:
-        raise MustSignInError(_goal(request))
+        # to come back to is the page that shows, not the fragment or the form that was asked for
+        as_part = asks_for_part(request)
+        shown = urlsplit(request.headers.get("hx-current-url" if as_part else "referer", ""))
+        url = request.url if request.method == "GET" and not as_part else shown
+        raise MustSignInError(f"{url.path or '/'}?{url.query}" if url.query else url.path or "/")
     request.state.who = found.user  # a page that says what went wrong shows who is signed in as well
     return found
 
 
 Visitor = Annotated[Caller, Depends(visitor)]
-
-
-def _goal(request: Request) -> str:
-    """Return the page to come back to: the one that shows, not the fragment or the form that was asked for."""
-    shown = urlsplit(request.headers.get("hx-current-url" if asks_for_part(request) else "referer", ""))
-    url = request.url if request.method == "GET" and not asks_for_part(request) else shown
-    return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
 
 
 def send_to_sign_in(request: Request, error: Exception) -> Response:

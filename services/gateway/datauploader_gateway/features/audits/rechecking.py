@@ -51,7 +51,13 @@ class DatasetRecheck:
             numbers = {name[2:].decode(): int(number) for name, number in head.items() if name[:2] == b"n:"}
             upload = summarise(upload_id, registers, numbers)
             if upload is not None and self._is_due(upload, registers, now):
-                self._ask(upload)
+                data = AuditRequested(
+                    upload_id=upload.id, audit=uuid.uuid4().hex, requested_by=BY,
+                    manifest_sha256=upload.manifest_sha256 or None, files=upload.counts.found.files,
+                    destination=Destination(remote=upload.remote, location=upload.location),
+                )  # fmt: skip
+                with self._store.transaction() as db:
+                    Outbox.put(db, Event(data=data, station=Station.parse(upload.station), service=SERVICE))
                 asked += 1
         else:
             self._at = self._at if len(ids) == LOOKED_AT else 0
@@ -68,15 +74,6 @@ class DatasetRecheck:
             return False
         looked = upload.audited.looked if upload.audited is not None else upload.ended
         return now - _moment(looked) > self._every
-
-    def _ask(self, upload: Upload) -> None:
-        data = AuditRequested(
-            upload_id=upload.id, audit=uuid.uuid4().hex, requested_by=BY,
-            manifest_sha256=upload.manifest_sha256 or None,
-            destination=Destination(remote=upload.remote, location=upload.location), files=upload.counts.found.files,
-        )  # fmt: skip
-        with self._store.transaction() as db:
-            Outbox.put(db, Event(data=data, station=Station.parse(upload.station), service=SERVICE))
 
 
 def _moment(said: str) -> datetime:

@@ -79,8 +79,13 @@ async def change(
     known = await descriptions.of_dataset(upload)
     if not len(name) == len(value) == len(units):
         raise InvalidRequest("the form was incomplete", hint="Open the form again and fill it in again.")
-    rows = list(zip(name, value, units, strict=True))
-    changed = _changed(known, rows) + _asked(known, await request.form(), metadata)
+    before = {each.name: (show_value(each.value), each.units) for each in known.parameters}
+    changed = [  # what a person left alone keeps its kind of value
+        {"name": one, "value": read_value(text.strip()), "units": unit}
+        for one, text, unit in zip(name, value, units, strict=True)
+        if (one.strip() or text.strip()) and before.get(one) != (text, unit)
+    ]
+    changed += _asked(known, await request.form(), metadata)
     try:
         asked = DatasetText.model_validate({"description": description, "parameters": changed, "based_on": based_on})
     except ValidationError as error:
@@ -89,16 +94,6 @@ async def change(
     if asks_for_part(request):
         return await show(request, upload, who, descriptions, metadata)
     return RedirectResponse(f"/uploads/{upload.id}/dataset/description", 303)
-
-
-def _changed(known: Description, rows: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
-    """Return the parameters that a person has changed or added; what they left alone keeps its kind of value."""
-    before = {each.name: (show_value(each.value), each.units) for each in known.parameters}
-    return [
-        {"name": name, "value": read_value(value.strip()), "units": units}
-        for name, value, units in rows
-        if (name.strip() or value.strip()) and before.get(name) != (value, units)
-    ]
 
 
 def _asked(known: Description, form: FormData, metadata: MetadataForm) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """What is said about the dataset of an upload: read it, complete it, correct it, during the upload and after it."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -104,8 +103,16 @@ class DescriptionService:
             raise InvalidRequest("there is neither a description nor a parameter", hint="Send at least one of them.")
         known = await self.of_dataset(upload)
         check_based_on(asked.based_on, known)
-        parameters = _merged(known.parameters, asked.parameters or ())
-        if asked.parameters:
+        given = asked.parameters or ()
+        if len({one.name for one in given}) != len(given):
+            raise InvalidRequest("parameters: a name appears twice", hint="Give each parameter once.")
+        changed = {one.name: Parameter.model_validate(one.model_dump()) for one in given}
+        parameters = tuple(({one.name: one for one in known.parameters} | changed).values())
+        if len(parameters) > MOST_PARAMETERS:
+            raise InvalidRequest(
+                f"parameters: a dataset has at most {MOST_PARAMETERS}, these would be {len(parameters)}"
+            )
+        if given:
             self._metadata.validate_parameters([one for one in parameters if one.value != ""])
         data = DatasetDescribed(
             upload_id=upload.id,
@@ -150,14 +157,3 @@ def check_based_on(word: str | None, known: Description) -> None:
     if word is not None and word != known.word:
         by = known.by.name or known.by.id if known.by else "somebody"
         raise ChangedMeanwhile(f"{by} has changed the description in the meantime")
-
-
-def _merged(known: Sequence[Parameter], given: Sequence[ParameterBody]) -> tuple[Parameter, ...]:
-    named = {parameter.name: parameter for parameter in given}
-    if len(named) != len(given):
-        raise InvalidRequest("parameters: a name appears twice", hint="Give each parameter once.")
-    changed = {name: Parameter.model_validate(one.model_dump()) for name, one in named.items()}
-    merged = {parameter.name: parameter for parameter in known} | changed
-    if len(merged) > MOST_PARAMETERS:
-        raise InvalidRequest(f"parameters: a dataset has at most {MOST_PARAMETERS}, these would be {len(merged)}")
-    return tuple(merged.values())

@@ -4,8 +4,9 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -24,7 +25,7 @@ from datauploader.contracts import (
 from datauploader.contracts.envelope import LARGEST_ACCEPTED
 from datauploader.contracts.model import UploadId
 from datauploader.contracts.names import check_location, check_name
-from datauploader.contracts.questions import DatasetState, UploadRight
+from datauploader.contracts.questions import UploadRight
 from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
@@ -142,8 +143,25 @@ class UploadRequests:
         wish = asked.model_dump_json()
         event = self._publisher.known(who.user.id, key, wish) if key else None
         if event is None:
-            event = await self._accept(asked, wish, who, trace, key)
-        return await self._now_or_new(event)
+            checked: Event[EventData] = await self.check(asked, who.user, trace=trace)
+            if key:
+                event = self._publisher.publish_once(checked, who.user.id, key, wish)
+            else:
+                event = self._publisher.publish_event(checked)
+            await self._publisher.show_event(event)
+            await self._audit.record(
+                "upload requested", who=who.user.id, address=who.address, upload_id=event.data.upload_id,
+                investigation=asked.investigation, dataset=asked.dataset.name, station=event.station.key,
+                path=asked.path,
+            )  # fmt: skip
+        assert isinstance(event.data, UploadRequested)
+        try:
+            known = await self._reader.upload(event.data.upload_id)
+        except RedisError:
+            known = None
+        fresh = summarise(event.data.upload_id, fold(Before(), event).registers, {})
+        assert fresh is not None
+        return known or fresh
 
     async def check(
         self, asked: UploadBody, user: SignedInUser, *, trace: str, complete: bool = True, begins: bool = True
@@ -165,8 +183,7 @@ class UploadRequests:
                 hint="Leave delete_after out. An operator can allow it with gateway.offer_delete_after.",
             )
         station = await self._stations.find(asked.station)
-        _check_path(asked.path)
-        _check_sources(asked.sources or ())
+        _check_paths(asked.path, asked.sources or ())
         await self._rights.require_access(
             user, station, tuple(child(asked.path, source) for source in asked.sources or (".",))
         )
@@ -199,28 +216,6 @@ class UploadRequests:
                 hint="Select folders instead of single files, or start several uploads.",
             )
         return event
-
-    async def _accept(self, asked: UploadBody, wish: str, who: Caller, trace: str, key: str) -> Event[EventData]:
-        event: Event[EventData] = await self.check(asked, who.user, trace=trace)
-        event = (
-            self._publisher.publish_once(event, who.user.id, key, wish) if key else self._publisher.publish_event(event)
-        )
-        await self._publisher.show_event(event)
-        await self._audit.record(
-            "upload requested", who=who.user.id, address=who.address, upload_id=event.data.upload_id,
-            investigation=asked.investigation, dataset=asked.dataset.name, station=event.station.key, path=asked.path,
-        )  # fmt: skip
-        return event
-
-    async def _now_or_new(self, event: Event[EventData]) -> Upload:
-        assert isinstance(event.data, UploadRequested)
-        try:
-            known = await self._reader.upload(event.data.upload_id)
-        except RedisError:
-            known = None
-        fresh = summarise(event.data.upload_id, fold(Before(), event).registers, {})
-        assert fresh is not None
-        return known or fresh
 
     def _remote(self, asked: UploadBody) -> str:
         remote = asked.remote if asked.remote is not None else self.default_remote
@@ -255,20 +250,16 @@ class UploadRequests:
         path = pure(asked.path)
         if asked.sources is not None:
             return str(path), asked.sources
-        kind = asked.kind or await self._kind(path, station)
+        kind = asked.kind
+        if kind is None and path.parent != path:
+            # a folder is assumed where the station does not say, and the watcher has the last word
+            with suppress(StationSilent, NotAllowed, NotFound):
+                found = await self._questions.folder(station, str(path.parent), limit=5000)
+                is_file = any(entry.name == path.name and entry.kind == "file" for entry in found.entries)
+                kind = "file" if is_file else "folder"
         if kind == "file" and path.name:
             return str(path.parent), (path.name,)
         return str(path), (".",)
-
-    async def _kind(self, path: PurePath, station: Station) -> Literal["folder", "file"]:
-        """Ask the station; a folder is assumed where it does not say, and the watcher has the last word."""
-        if path.parent == path:
-            return "folder"
-        try:
-            found = await self._questions.folder(station, str(path.parent), limit=5000)
-        except (StationSilent, NotAllowed, NotFound):
-            return "folder"
-        return "file" if any(entry.name == path.name and entry.kind == "file" for entry in found.entries) else "folder"
 
     async def _to_continue(self, asked: UploadBody, user: SignedInUser) -> tuple[UploadId, ...]:
         """Ask whose the dataset is; return the earlier uploads that this one goes on with, none for a free name.
@@ -280,19 +271,16 @@ class UploadRequests:
         found = await self._questions.dataset(user.id, asked.investigation, asked.dataset.name)
         if found.free:
             return ()
-        reason = "dataset-open" if await self._is_at_work(found) else found.reason
+        reason = found.reason
+        if found.held_by is not None and found.held_by.state == "unknown":
+            # an upload of an earlier release, of which the catalog does not know it, may still write
+            holder = await self._reader.upload(found.held_by.upload_id)
+            reason = "dataset-open" if holder is not None and not holder.over else reason
         if reason == DatasetContinues.word and asked.continue_dataset:
             return found.may_continue
         mine = found.held_by is not None and found.held_by.person == user.id
         upload = found.held_by.upload_id if found.held_by is not None and mine else ""
         raise _TAKEN.get(reason, DatasetInUse)(found.detail, suggestion=found.suggestion, upload=upload)
-
-    async def _is_at_work(self, found: DatasetState) -> bool:
-        """Tell whether an upload of an earlier release, of which the catalog does not know it, may still write."""
-        if found.held_by is None or found.held_by.state != "unknown":
-            return False
-        upload = await self._reader.upload(found.held_by.upload_id)
-        return upload is not None and not upload.over
 
 
 def _check(field: str, name: str) -> None:
@@ -302,14 +290,11 @@ def _check(field: str, name: str) -> None:
         raise BadName(f"{field}: {error}") from error
 
 
-def _check_path(path: str) -> None:
+def _check_paths(path: str, sources: tuple[str, ...]) -> None:
     if not pure(path).is_absolute():
         raise BadPath(f"{path[:200]!r} is not an absolute path")
     if ".." in re.split(r"[\\/]", path) or "\0" in path:
         raise BadPath(f"{path[:200]!r} must not contain '..' or a zero byte")
-
-
-def _check_sources(sources: tuple[str, ...]) -> None:
     for source in sources:
         if (
             PureWindowsPath(source).is_absolute()

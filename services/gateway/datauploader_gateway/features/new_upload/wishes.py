@@ -66,7 +66,8 @@ def chosen(draft: Draft) -> list[Chosen]:
                 f"{len(picks)} datasets are too many: at most {MOST_DATASETS} can be started at once",
                 hint="Select fewer folders, or put everything into one dataset.",
             )
-        return [_alone(pick) for pick in picks]
+        alone = [(pure(path), kind) for path, kind in picks]
+        return [Chosen(str(path), kind, None, path.stem if kind == "file" else path.name) for path, kind in alone]
     paths = [pure(path) for path, _ in picks]
     root = paths[0].parent
     while not all(path.is_relative_to(root) for path in paths):
@@ -90,11 +91,6 @@ def all_picks(draft: Draft) -> tuple[tuple[str, str | None], ...]:
 def patterns(text: str) -> tuple[str, ...]:
     """Read patterns that were typed: one a line, or separated by commas."""
     return tuple(part.strip() for line in text.splitlines() for part in line.split(",") if part.strip())
-
-
-def _alone(pick: tuple[str, str | None]) -> Chosen:
-    path = pure(pick[0])
-    return Chosen(str(path), pick[1], None, path.stem if pick[1] == "file" else path.name)
 
 
 def _body(

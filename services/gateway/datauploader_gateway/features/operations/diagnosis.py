@@ -69,31 +69,28 @@ def summary(found: Sequence[Trouble]) -> str:
     return f"{count}: {named}{more}."
 
 
+_LOOK = "Check that the workstation is on, that its service is running, and that it can reach the broker."
+_LOOK_AT_IT = "Check that its computer is on, that the service is running there, and that it can reach the broker."
+
+
 def _of_station(station: StationStatus) -> Iterator[Trouble]:
     if station.silent:
-        yield Trouble(about="station", name=station.station, what=_silence(station), detail=_LOOK)
+        what = f"station {station.station} has never reported"
+        if station.services:
+            watchers = [service for service in station.services if service.service == WATCHER]
+            last = min(watchers or station.services, key=lambda service: service.age_s)
+            alone = bool(watchers) and any(not service.silent for service in station.services)
+            who = f"the watcher of {station.station}" if alone else f"station {station.station}"
+            since = ago(last.age_s)
+            stopped = last.state == "stopping"
+            what = f"{who} was stopped {since} ago" if stopped else f"{who} has not reported for {since}"
+        yield Trouble(about="station", name=station.station, what=what, detail=_LOOK)
     for service in station.services:
         if service.silent and not station.silent:
             what = f"{service.service} of {station.station} has not reported for {ago(service.age_s)}"
             yield Trouble(about="station", name=station.station, what=what, detail=_LOOK_AT_IT)
         elif not service.silent:
             yield from _of_service(station.station, service)
-
-
-_LOOK = "Check that the workstation is on, that its service is running, and that it can reach the broker."
-_LOOK_AT_IT = "Check that its computer is on, that the service is running there, and that it can reach the broker."
-
-
-def _silence(station: StationStatus) -> str:
-    if not station.services:
-        return f"station {station.station} has never reported"
-    watchers = [service for service in station.services if service.service == WATCHER]
-    last = min(watchers or station.services, key=lambda service: service.age_s)
-    alone = bool(watchers) and any(not service.silent for service in station.services)
-    who = f"the watcher of {station.station}" if alone else f"station {station.station}"
-    if last.state == "stopping":
-        return f"{who} was stopped {ago(last.age_s)} ago"
-    return f"{who} has not reported for {ago(last.age_s)}"
 
 
 def _of_service(station: str, service: ServiceReport) -> Iterator[Trouble]:

@@ -31,10 +31,25 @@ class Health:
 
     async def ready(self) -> list[CheckBody]:
         """Check the broker, Redis, the view, the catalogue, the catalog service and the outbox."""
-        return [
-            self._broker(), *await self._redis_and_view(), await self._catalogue(), await self._catalog(),
-            await self._outbox(),
-        ]  # fmt: skip
+        health = self._bus.health()
+        detail = health.detail or ("the broker has paused publishers" if health.blocked else "")
+        found = [CheckBody(name="broker", ok=health.ok and not health.blocked, detail=detail)]
+        try:
+            await self._redis.set(keys.PROBE, int(time.time()))  # a full one is read without a complaint
+            whole = await self._reader.whole()
+        except RedisError as error:
+            found.append(CheckBody(name="redis", ok=False, detail=redis_client.trouble_of(error)))
+        else:
+            trouble = self._view.trouble or ("" if whole else "the status is being rebuilt from the event log")
+            found += [CheckBody(name="redis", ok=True), CheckBody(name="view", ok=not trouble, detail=trouble)]
+        trouble = await self._questions.catalogue_trouble()
+        found.append(CheckBody(name="catalogue", ok=not trouble, detail=trouble))
+        troubles = (await self._questions.catalog_condition()).troubles
+        found.append(CheckBody(name="catalog service", ok=not troubles, detail=" ".join(troubles)))
+        waiting = await asyncio.to_thread(self._intake.waiting)
+        trouble = self._intake.problem
+        detail = f"{waiting} events are waiting for the broker: {trouble}" if trouble else ""
+        return [*found, CheckBody(name="outbox", ok=not trouble, detail=detail)]
 
     async def checks(self) -> list[CheckBody]:
         """Check the same, and what does not keep the gateway from its work.
@@ -48,31 +63,3 @@ class Health:
             trouble = await self._provider.problem()
             found.append(CheckBody(name="identity provider", ok=not trouble, detail=trouble))
         return found
-
-    def _broker(self) -> CheckBody:
-        health = self._bus.health()
-        detail = health.detail or ("the broker has paused publishers" if health.blocked else "")
-        return CheckBody(name="broker", ok=health.ok and not health.blocked, detail=detail)
-
-    async def _redis_and_view(self) -> list[CheckBody]:
-        try:
-            await self._redis.set(keys.PROBE, int(time.time()))  # a full one is read without a complaint
-            whole = await self._reader.whole()
-        except RedisError as error:
-            return [CheckBody(name="redis", ok=False, detail=redis_client.trouble_of(error))]
-        trouble = self._view.trouble or ("" if whole else "the status is being rebuilt from the event log")
-        return [CheckBody(name="redis", ok=True), CheckBody(name="view", ok=not trouble, detail=trouble)]
-
-    async def _catalogue(self) -> CheckBody:
-        trouble = await self._questions.catalogue_trouble()
-        return CheckBody(name="catalogue", ok=not trouble, detail=trouble)
-
-    async def _catalog(self) -> CheckBody:
-        troubles = (await self._questions.catalog_condition()).troubles
-        return CheckBody(name="catalog service", ok=not troubles, detail=" ".join(troubles))
-
-    async def _outbox(self) -> CheckBody:
-        waiting = await asyncio.to_thread(self._intake.waiting)
-        trouble = self._intake.problem
-        detail = f"{waiting} events are waiting for the broker: {trouble}" if trouble else ""
-        return CheckBody(name="outbox", ok=not trouble, detail=detail)

@@ -1,5 +1,6 @@
 """The operators' page: what is wrong first, then how everything is, then the parked messages."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -29,7 +30,11 @@ AllQueues = Annotated[bool, Query(alias="all", description="queues that are OK a
 async def show(request: Request, who: Visitor, operations: UseOperations, *, all_queues: AllQueues = False) -> Response:
     """Show everything that the visitor may see."""
     found = await operations.overview(who)
-    messages, seen = await _parked(who, operations, found), _parked_count(found)
+    seen = _parked_count(found)
+    messages: list[Parked] = []
+    if found.parked_in_reach and seen:
+        with suppress(BrokerAway):  # the top of the page says so
+            messages = await operations.parked_messages(who)
     context = _sorted(found, all_queues=all_queues)
     return page(request, "operations.html", who=who, parked=messages, seen=seen, **context)
 
@@ -81,15 +86,6 @@ async def _list(request: Request, who: Visitor, operations: OperationsService) -
     items = await operations.parked_messages(who)
     found = await operations.overview(who)
     return part(request, "parts/parked.html", parked=items, seen=_parked_count(found))
-
-
-async def _parked(who: Visitor, operations: OperationsService, found: Operations) -> list[Parked]:
-    if not found.parked_in_reach or not _parked_count(found):
-        return []
-    try:
-        return await operations.parked_messages(who)
-    except BrokerAway:
-        return []  # the top of the page says so
 
 
 def _parked_count(found: Operations) -> int:

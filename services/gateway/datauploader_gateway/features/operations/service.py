@@ -11,7 +11,6 @@ from datauploader.contracts.rest.stations import StationStatus
 from datauploader.messaging import ParkedMessage
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
-from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.errors import BrokerAway, NotAllowed
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin, Verb
 from datauploader_gateway.features.operations.diagnosis import QueueBody, Trouble, summary, troubles
@@ -85,19 +84,23 @@ class OperationsService:
         Raises:
             NotAllowed: they are neither operator nor staff.
         """
-        stations = await self._visible_stations(who.user)
-        if who.user.role == "operator":
+        user = who.user
+        if user.role == "user":
+            raise NotAllowed("operations are for operators and beamline staff", hint="Ask an operator.")
+        stations = await self._stations.all_status()
+        if user.role == "operator":
             checks, queues = await asyncio.gather(self._health.checks(), self._queues())
             found, (states, problem) = [*checks], queues
             if problem:
                 found.append(CheckBody(name="queues", ok=False, detail=problem))
             links = self._links
         else:
+            stations = [each for each in stations if each.station.rpartition(".")[0] in user.beamlines]
             found, states, links = [], [], Links()
         wrong = troubles(found, stations, states)
         return Operations(
             well=not wrong, summary=summary(wrong), troubles=wrong, stations=stations, checks=found, queues=states,
-            parked_in_reach=who.user.role == "operator" and self._board.reaches_parked, links=links,
+            parked_in_reach=user.role == "operator" and self._board.reaches_parked, links=links,
         )  # fmt: skip
 
     async def parked_messages(self, who: Caller) -> list[Parked]:
@@ -135,12 +138,6 @@ class OperationsService:
         if who.user.role != "operator":
             await self._audit.record(f"refused: {what}", who=who.user.id, address=who.address, **about)
             raise NotAllowed("parked messages are for operators", hint="Ask an operator.")
-
-    async def _visible_stations(self, user: SignedInUser) -> list[StationStatus]:
-        if user.role == "user":
-            raise NotAllowed("operations are for operators and beamline staff", hint="Ask an operator.")
-        found = await self._stations.all_status()
-        return [each for each in found if user.role == "operator" or each.station.rpartition(".")[0] in user.beamlines]
 
     async def _queues(self) -> tuple[list[QueueBody], str]:
         try:

@@ -1,7 +1,6 @@
 """The receipt as an RO-Crate 1.2 (w3id.org/ro/crate/1.2): JSON-LD that other tools read, written file by file."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -26,34 +25,6 @@ def head(receipt: Receipt) -> str:
     descriptor = {
         "@id": NAME, "@type": "CreativeWork", "conformsTo": {"@id": _PROFILE}, "about": {"@id": "./"},
     }  # fmt: skip
-    root = json.dumps(_root(receipt), ensure_ascii=False)
-    context = json.dumps(f"{_PROFILE}/context")
-    return f'{{"@context": {context}, "@graph": [\n{json.dumps(descriptor)},\n{root[:-1]}, "hasPart": ['
-
-
-def part(file: KnownFile) -> str:
-    """Return one entry of the root's parts."""
-    return json.dumps({"@id": identifier(file.path)})
-
-
-def tail(receipt: Receipt) -> str:
-    """Return the end of the root and everything that is neither root nor file."""
-    entities = ",\n".join(json.dumps(entity, ensure_ascii=False) for entity in _surroundings(receipt))
-    return f"]}},\n{entities}"
-
-
-def entity(file: KnownFile) -> str:
-    """Return what is said of one file."""
-    said: Entity = {
-        "@id": identifier(file.path), "@type": "File", "name": display(file.path),
-        "contentSize": str(file.facts.size), "sha256": file.facts.sha256,
-    }  # fmt: skip
-    if file.facts.proof != "verified":
-        said["description"] = "Not verified: the stored bytes were not compared with the bytes that the station read."
-    return json.dumps(said, ensure_ascii=False)
-
-
-def _root(receipt: Receipt) -> Entity:
     dataset = receipt.dataset
     said: Entity = {
         "@id": "./", "@type": "Dataset", "name": dataset.name,
@@ -67,21 +38,43 @@ def _root(receipt: Receipt) -> Entity:
         said["url"] = dataset.url
     if dataset.parameters:
         said["variableMeasured"] = [{"@id": f"#parameter-{n}"} for n in range(1, len(dataset.parameters) + 1)]
-    return said
+    root = json.dumps(said, ensure_ascii=False)
+    context = json.dumps(f"{_PROFILE}/context")
+    return f'{{"@context": {context}, "@graph": [\n{json.dumps(descriptor)},\n{root[:-1]}, "hasPart": ['
 
 
-def _surroundings(receipt: Receipt) -> Iterator[Entity]:
+def part(file: KnownFile) -> str:
+    """Return one entry of the root's parts."""
+    return json.dumps({"@id": identifier(file.path)})
+
+
+def tail(receipt: Receipt) -> str:
+    """Return the end of the root and everything that is neither root nor file."""
     who = receipt.requested_by
-    yield {"@id": "#requested-by", "@type": "Person", "name": who.name or who.id, "identifier": who.id}
-    yield {
-        "@id": "#investigation", "@type": "Project", "name": receipt.investigation,
-        "identifier": receipt.investigation,
-    }  # fmt: skip
-    yield {
-        "@id": "#data-policy", "@type": "CreativeWork", "name": "Data policy of the facility",
-        "description": "The terms under which the facility keeps and opens data of this investigation.",
-    }  # fmt: skip
+    entities: list[Entity] = [
+        {"@id": "#requested-by", "@type": "Person", "name": who.name or who.id, "identifier": who.id},
+        {
+            "@id": "#investigation", "@type": "Project", "name": receipt.investigation,
+            "identifier": receipt.investigation,
+        },
+        {
+            "@id": "#data-policy", "@type": "CreativeWork", "name": "Data policy of the facility",
+            "description": "The terms under which the facility keeps and opens data of this investigation.",
+        },
+    ]  # fmt: skip
     for number, parameter in enumerate(receipt.dataset.parameters, start=1):
-        yield {
+        entities.append({
             "@id": f"#parameter-{number}", "@type": "PropertyValue", "name": parameter.name, "value": parameter.value,
-        } | ({"unitText": parameter.units} if parameter.units else {})  # fmt: skip
+        } | ({"unitText": parameter.units} if parameter.units else {}))  # fmt: skip
+    return "]},\n" + ",\n".join(json.dumps(entity, ensure_ascii=False) for entity in entities)
+
+
+def entity(file: KnownFile) -> str:
+    """Return what is said of one file."""
+    said: Entity = {
+        "@id": identifier(file.path), "@type": "File", "name": display(file.path),
+        "contentSize": str(file.facts.size), "sha256": file.facts.sha256,
+    }  # fmt: skip
+    if file.facts.proof != "verified":
+        said["description"] = "Not verified: the stored bytes were not compared with the bytes that the station read."
+    return json.dumps(said, ensure_ascii=False)

@@ -9,7 +9,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.features.mail.service import MailService
 from datauploader_gateway.features.receipts import crate, manifest
 from datauploader_gateway.features.receipts.service import ReceiptService
@@ -18,7 +17,6 @@ from datauploader_gateway.http.rendering import asks_for_part, page, part
 from datauploader_gateway.http.visitor import UploadOnPage, Visitor
 from datauploader_gateway.projection.files import describe
 from datauploader_gateway.projection.paging import pack_cursor, unpack_cursor
-from datauploader_gateway.projection.reader import ViewReader
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,27 +42,22 @@ async def receipt_page(
     after: After = "",
 ) -> Response:
     """Show what is proven of an upload, and how anybody can check it."""
-    context = {"upload": upload, **await _files(upload, reader, after)}
+    _, start = unpack_cursor(after)
+    found, _ = await reader.next_by_path(upload.id, start, _FILES + 1)
+    following = pack_cursor("receipt", found[_FILES - 1].path) if len(found) > _FILES else None
+    context: dict[str, Any] = {
+        "upload": upload, "files": [describe(known) for known in found[:_FILES]], "following": following,
+        "after": after,
+    }  # fmt: skip
     if asks_for_part(request) and after:
         return part(request, "parts/receipt-files.html", **context)
     doi = f"https://doi.org/{quote(upload.doi)}" if _DOI.fullmatch(upload.doi) else ""
     left_out, more = await reader.left_out(upload.id, "", _LEFT_OUT)
+    told = None  # where the visitor has no part in the mail about the upload
+    if mail.on and upload.requested_by.id == who.user.id:
+        person = await mail.of(who)
+        told = {"address": person.address, "on": await mail.wanted_about(upload), "any": person.on}
     return page(request, "receipt.html", who=who, receipt=await receipts.receipt(upload), ways=WAYS,
         doi=doi, downloads=(manifest.NAME, crate.NAME), left_out=left_out, more_left_out=more,
-        mail=await _mail(upload, who, mail), **context,
+        mail=told, **context,
     )  # fmt: skip
-
-
-async def _files(upload: Upload, reader: ViewReader, after: str) -> dict[str, Any]:
-    _, start = unpack_cursor(after)
-    found, _ = await reader.next_by_path(upload.id, start, _FILES + 1)
-    following = pack_cursor("receipt", found[_FILES - 1].path) if len(found) > _FILES else None
-    return {"files": [describe(known) for known in found[:_FILES]], "following": following, "after": after}
-
-
-async def _mail(upload: Upload, who: Visitor, mail: MailService) -> dict[str, Any] | None:
-    """Say what becomes of mail about the upload; None where the visitor has no part in that."""
-    if not mail.on or upload.requested_by.id != who.user.id:
-        return None
-    found = await mail.of(who)
-    return {"address": found.address, "on": await mail.wanted_about(upload), "any": found.on}

@@ -91,6 +91,11 @@ def write(upload: Upload, registers: Mapping[str, Register], found: Survey) -> R
     doubts = tuple(_doubts(upload, registers, found))
     files = _proven(upload, found)
     completed = registers.get("completed")
+    covered = found.amount(state="catalogued")
+    check: tuple[str, ...] = ()
+    if not doubts:
+        whole = "tr '\\n' '\\0' < manifest-sha256.txt | sha256sum"
+        check = ("sha256sum -c manifest-sha256.txt", *(() if found.encoded else (whole,)))
     asked = registers["request"].data["dataset"]
     return Receipt(
         complete=not doubts,
@@ -107,8 +112,15 @@ def write(upload: Upload, registers: Mapping[str, Register], found: Survey) -> R
         completed=completed.time if completed else None,
         files=files,
         verified_by=tuple(Way(method=way, **amount.model_dump()) for way, amount in found.ways().items()),
-        manifest=_manifest(registers, found),
-        check=_commands(found) if not doubts else (),
+        manifest=Manifest(
+            sealed=_said(registers, "seal").get("manifest_sha256", ""),
+            completed=_said(registers, "completed").get("manifest_sha256", ""),
+            computed=found.sha256,
+            files=covered.files,
+            bytes=covered.bytes,
+            plain_names=not found.encoded,
+        ),
+        check=check,
         **upload.model_dump(include=_CARRIED),
     )
 
@@ -135,18 +147,6 @@ def _sum(amounts: list[Amount]) -> Amount:
     return Amount(files=sum(a.files for a in amounts), bytes=sum(a.bytes for a in amounts))
 
 
-def _manifest(registers: Mapping[str, Register], found: Survey) -> Manifest:
-    covered = found.amount(state="catalogued")
-    return Manifest(
-        sealed=_said(registers, "seal").get("manifest_sha256", ""),
-        completed=_said(registers, "completed").get("manifest_sha256", ""),
-        computed=found.sha256,
-        files=covered.files,
-        bytes=covered.bytes,
-        plain_names=not found.encoded,
-    )
-
-
 def _said(registers: Mapping[str, Register], name: str) -> Mapping[str, Any]:
     return registers[name].data if name in registers else {}
 
@@ -154,9 +154,12 @@ def _said(registers: Mapping[str, Register], name: str) -> Mapping[str, Any]:
 def _doubts(upload: Upload, registers: Mapping[str, Register], found: Survey) -> list[str]:
     """List what speaks against calling the dataset complete; in doubt a receipt says so."""
     completed, seal = _said(registers, "completed"), _said(registers, "seal")
+    known = found.amount(state="catalogued")
     if not completed:
-        return _unfinished(upload, found)
-    known, doubts = found.amount(state="catalogued"), []
+        failed, wanted = found.amount(state="failed").files, _files(upload.counts.found.files)
+        state = _STATES.get(upload.state, f"In the catalogue: {known.files:,} of {wanted}.")
+        return [state, f"{_files(failed)} failed."] if failed else [state]
+    doubts = []
     if seal and seal["manifest_sha256"] != completed["manifest_sha256"]:
         doubts.append("The station's latest manifest differs from the one that the dataset was completed with.")
     if (known.files, known.bytes) != (completed["files"], completed["bytes"]) or found.without_digest:
@@ -200,15 +203,6 @@ _STATES = {
 }
 
 
-def _unfinished(upload: Upload, found: Survey) -> list[str]:
-    failed, catalogued = found.amount(state="failed").files, found.amount(state="catalogued").files
-    wanted = upload.counts.found.files
-    doubts = [_STATES.get(upload.state, f"In the catalogue: {catalogued:,} of {_files(wanted)}.")]
-    if failed:
-        doubts.append(f"{_files(failed)} failed.")
-    return doubts
-
-
 def _sentence(files: Proven, doubts: tuple[str, ...], sealed: str | None) -> str:
     total = files.verified.files + files.unverified.files
     if doubts:
@@ -231,9 +225,3 @@ def _minute(time: str) -> str:
 
 def _files(number: int) -> str:
     return f"{number:,} file{'' if number == 1 else 's'}"
-
-
-def _commands(found: Survey) -> tuple[str, ...]:
-    if found.encoded:
-        return ("sha256sum -c manifest-sha256.txt",)
-    return ("sha256sum -c manifest-sha256.txt", "tr '\\n' '\\0' < manifest-sha256.txt | sha256sum")

@@ -29,7 +29,17 @@ class ReceiptService:
 
     async def receipt(self, upload: Upload) -> Receipt:
         """Write the receipt of an upload as it is now."""
-        return write(upload, await self._reader.registers(upload.id), await self._survey(upload))
+        registers = await self._reader.registers(upload.id)
+        fingerprint = upload.model_dump_json(include={"updated", "state", "counts", "manifest_sha256"})
+        async with self._lock:
+            kept = self._surveys.get(upload.id)
+            if kept is None or kept[0] != fingerprint:
+                kept = fingerprint, await survey(self._reader.by_path(upload.id))
+                self._surveys[upload.id] = kept
+            self._surveys.move_to_end(upload.id)
+            if len(self._surveys) > KEPT:
+                self._surveys.popitem(last=False)
+        return write(upload, registers, kept[1])
 
     async def final(self, upload: Upload) -> Receipt:
         """Write the receipt of a dataset that is complete.
@@ -60,15 +70,3 @@ class ReceiptService:
             yield files
         if digest.hexdigest() != receipt.manifest.computed:
             raise ManifestChanged(f"the files of {receipt.upload} changed while their manifest was sent: ask again")
-
-    async def _survey(self, upload: Upload) -> Survey:
-        fingerprint = upload.model_dump_json(include={"updated", "state", "counts", "manifest_sha256"})
-        async with self._lock:
-            kept = self._surveys.get(upload.id)
-            if kept is None or kept[0] != fingerprint:
-                kept = fingerprint, await survey(self._reader.by_path(upload.id))
-                self._surveys[upload.id] = kept
-            self._surveys.move_to_end(upload.id)
-            if len(self._surveys) > KEPT:
-                self._surveys.popitem(last=False)
-            return kept[1]

@@ -82,7 +82,8 @@ async def sign_in(
             raise InvalidRequest("the form was not filled in", hint="Enter the name and the password.") from None
         secret, _ = await service.begin_session(credentials, address_of(request), cookie_of(request, site))
     except Problem as problem:
-        return page(request, "sign-in.html", status=problem.status, headers=_patience(problem),
+        patience = {"Retry-After": str(problem.retry_after_s)} if problem.retry_after_s is not None else {}
+        return page(request, "sign-in.html", status=problem.status, headers=patience,
             problem=problem, goal=_own(goal), username=username,
         )  # fmt: skip
     response = RedirectResponse(_own(goal), 303)
@@ -114,10 +115,6 @@ def _onward(request: Request, site: Site, url: str, said: str) -> Response:
 
 def _own(goal: str) -> str:
     return goal if _PAGE.fullmatch(goal) else "/"
-
-
-def _patience(problem: Problem) -> dict[str, str]:
-    return {"Retry-After": str(problem.retry_after_s)} if problem.retry_after_s is not None else {}
 
 
 @router.get("/token")

@@ -92,7 +92,11 @@ class SignInService:
             TooManyAttempts: there were too many wrong ones.
             CatalogueAway: nobody can tell at the moment.
         """
-        account = _account(credentials)
+        if isinstance(credentials, LocalCredentials):
+            account = f"local:{credentials.username}"
+        else:  # it guesses at no account in particular
+            secret = credentials.vuo_session.get_secret_value()
+            account = f"vuo:{hashlib.sha256(secret.encode()).hexdigest()[:16]}"
         attempt = await self._throttle.admit_password(account, address)
         try:
             user = await self._verify(credentials)
@@ -182,10 +186,3 @@ class SignInService:
         if not wanted or not await self._sessions.revoke(who.user, wanted):
             raise NotFound(f"you have no token {token_id}", hint="GET /api/v1/tokens lists yours.")
         await self._audit.record("token revoked", who=who.user.id, address=who.address, token_id=wanted)
-
-
-def _account(credentials: LocalCredentials | VuoCredentials) -> str:
-    """Name what is being guessed; a VUO session guesses at no account in particular."""
-    if isinstance(credentials, LocalCredentials):
-        return f"local:{credentials.username}"
-    return f"vuo:{hashlib.sha256(credentials.vuo_session.get_secret_value().encode()).hexdigest()[:16]}"

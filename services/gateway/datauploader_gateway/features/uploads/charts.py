@@ -1,6 +1,5 @@
 """Charts of throughput: drawn here as SVG, with the same in words and in a table."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -41,32 +40,26 @@ def chart_of(flow: Flow) -> Chart | None:
     peak = max(flow.amounts, default=0)
     if not peak:
         return None
+    step = WIDTH / len(flow.amounts)
+    area = [f"M0 {HEIGHT}"]
+    for number, amount in enumerate(flow.amounts):
+        y = f"{HEIGHT - amount / peak * (HEIGHT - 2):.1f}"
+        area.append(f"L{number * step:.1f} {y} L{(number + 1) * step:.1f} {y}")
+    rows = []
+    each = -(-len(flow.amounts) // _ROWS)
+    for start in range(0, len(flow.amounts), each):
+        some = flow.amounts[start : start + each]
+        rows.append(ChartRow(_time(flow, start), sum(some) / len(some) / flow.width_s))
     busy = [amount for amount in flow.amounts if amount]
     return Chart(
-        area=" ".join(_area(flow.amounts, peak)),
+        area=" ".join([*area, f"L{WIDTH} {HEIGHT} Z"]),
         peak=peak / flow.width_s,
         mean=sum(busy) / len(busy) / flow.width_s,
         begin=_time(flow, 0),
         end=_time(flow, len(flow.amounts)),
         step_s=flow.width_s,
-        rows=tuple(_rows(flow)),
+        rows=tuple(rows),
     )
-
-
-def _area(amounts: tuple[int, ...], peak: int) -> Iterator[str]:
-    step = WIDTH / len(amounts)
-    yield f"M0 {HEIGHT}"
-    for number, amount in enumerate(amounts):
-        y = f"{HEIGHT - amount / peak * (HEIGHT - 2):.1f}"
-        yield f"L{number * step:.1f} {y} L{(number + 1) * step:.1f} {y}"
-    yield f"L{WIDTH} {HEIGHT} Z"
-
-
-def _rows(flow: Flow) -> Iterator[ChartRow]:
-    each = -(-len(flow.amounts) // _ROWS)
-    for start in range(0, len(flow.amounts), each):
-        some = flow.amounts[start : start + each]
-        yield ChartRow(_time(flow, start), sum(some) / len(some) / flow.width_s)
 
 
 def _time(flow: Flow, number: int) -> datetime:

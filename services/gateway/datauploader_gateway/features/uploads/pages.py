@@ -65,11 +65,8 @@ async def _now(who: Visitor, reader: ViewReader) -> dict[str, Any]:
 
     going_on, more = await reader.uploads(who.user.index, running, "", _NOW)
     over, _ = await reader.uploads(who.user.index, ended, "", _RECENT)
-    return {"running": sorted(going_on, key=_troubled_first), "ended": over, "more": more, "me": who.user.id}
-
-
-def _troubled_first(upload: Upload) -> int:
-    return 0 if upload.needs_person else 1 if upload.troubles else 2
+    troubled_first = sorted(going_on, key=lambda one: 0 if one.needs_person else 1 if one.troubles else 2)
+    return {"running": troubled_first, "ended": over, "more": more, "me": who.user.id}
 
 
 @router.get("/old-view")
@@ -182,17 +179,14 @@ async def control(
     path_b64: Annotated[str, Form(max_length=8192)] = "",
 ) -> Response:
     """Do what the button says, to the upload or to one file of it, and show how the upload is then."""
-    changed = await steering.steer(upload, action, who, traceparent(request.scope), _named(path, path_b64))
+    try:
+        named = (FilePath(path=path, path_b64=path_b64 or None),) if path else ()
+    except ValidationError as error:
+        raise InvalidRequest(f"path: {error.errors(include_url=False)[0]['msg']}") from error
+    changed = await steering.steer(upload, action, who, traceparent(request.scope), named)
     if asks_for_part(request):
         return part(request, "parts/upload.html", upload=changed)
     return RedirectResponse(f"/uploads/{upload.id}", 303)
-
-
-def _named(path: str, path_b64: str) -> tuple[FilePath, ...]:
-    try:
-        return (FilePath(path=path, path_b64=path_b64 or None),) if path else ()
-    except ValidationError as error:
-        raise InvalidRequest(f"path: {error.errors(include_url=False)[0]['msg']}") from error
 
 
 @router.get("/history")
