@@ -60,7 +60,11 @@ async def show_receipt(
 async def show_manifest(upload: UploadInSight, receipts: UseReceipts) -> StreamingResponse:
     """List digest and name of every file of a complete dataset, as BagIt (RFC 8493) writes them."""
     receipt = await receipts.final(upload)
-    return StreamingResponse(_manifest(receipt, receipts), media_type="text/plain", headers=_named(manifest.NAME))
+    body = (
+        b"".join(manifest.line(file.path, file.facts.sha256) for file in files)
+        async for files in receipts.proven(receipt)
+    )
+    return StreamingResponse(body, media_type="text/plain", headers=_named(manifest.NAME))
 
 
 @router.get(
@@ -103,11 +107,6 @@ async def _document(receipt: Receipt, receipts: ReceiptService, reader: ViewRead
 def _file(file: KnownFile) -> str:
     said = describe(file).model_dump() | {"verified_by": file.facts.methods if file.facts.proof == "verified" else ()}
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
-
-
-async def _manifest(receipt: Receipt, desk: ReceiptService) -> AsyncIterator[bytes]:
-    async for files in desk.proven(receipt):
-        yield b"".join(manifest.line(file.path, file.facts.sha256) for file in files)
 
 
 async def _crate(receipt: Receipt, desk: ReceiptService) -> AsyncIterator[str]:

@@ -10,7 +10,6 @@ from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogin, PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
-from datauploader_gateway.auth.person import SignedInUser
 from datauploader_gateway.auth.sessions import Sessions
 from datauploader_gateway.auth.throttle import Throttle
 from datauploader_gateway.errors import NotAllowed, NotFound, Problem, SignInFailed
@@ -94,31 +93,29 @@ class OidcSignIn:
 
     async def _begin_session(self, claims: dict[str, object], id_token: str, address: str, former: str) -> str:
         kept = roles.kept_claims(claims, self._settings.roles)
-        user = self._welcome(roles.identify(claims, self._settings.oidc), kept)
+        person = roles.identify(claims, self._settings.oidc)
+        account = self._accounts.by_id(person.id)
+        user = account.user if account else roles.with_role(person, kept, self._settings.roles, self._settings.oidc)
+        missing = kept.get(roles.LEFT_OUT)
+        if user is None and missing:
+            raise NotAllowed(
+                f"the identity provider did not send your {' and '.join(missing)}, because there are too many, so "
+                "nobody knows here whether you may use this gateway",
+                hint="Tell an operator: the provider can send only the groups that belong to this application.",
+            )
+        if user is None:
+            raise NotAllowed(
+                "your account is known, but none of your groups may use this gateway",
+                hint="Ask the user office or an operator for access.",
+            )
         if former:
             await self._sessions.end(former)
         secret, _ = await self._sessions.open(user, "oidc", kept, id_token)
         vouched = roles.vouches(claims, self._settings.oidc)
         if claims.get("email") and not vouched:
             log.warning("mail_address_not_verified", user=user.id, hint="gateway.oidc.trusted_email takes it as it is")
-        if missing := kept.get(roles.LEFT_OUT):
+        if missing:
             log.warning("claims_missing", user=user.id, claims=missing, hint="see docs/deployment.md")
         await self._addresses.learn(user.id, claims, vouched=vouched)
         await self._audit.record("signed in", who=user.id, address=address, method="oidc")
         return secret
-
-    def _welcome(self, user: SignedInUser, kept: roles.Kept) -> SignedInUser:
-        account = self._accounts.by_id(user.id)
-        welcome = account.user if account else roles.with_role(user, kept, self._settings.roles, self._settings.oidc)
-        if welcome is None and (missing := kept.get(roles.LEFT_OUT)):
-            raise NotAllowed(
-                f"the identity provider did not send your {' and '.join(missing)}, because there are too many, so "
-                "nobody knows here whether you may use this gateway",
-                hint="Tell an operator: the provider can send only the groups that belong to this application.",
-            )
-        if welcome is None:
-            raise NotAllowed(
-                "your account is known, but none of your groups may use this gateway",
-                hint="Ask the user office or an operator for access.",
-            )
-        return welcome
