@@ -37,8 +37,7 @@ from datauploader_gateway.events.queries import GatewayQueries
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.events.signing import Signer
 from datauploader_gateway.features.audit_trail.service import AuditTrail
-from datauploader_gateway.features.audits.rechecking import DatasetRecheck
-from datauploader_gateway.features.audits.service import StorageAudits
+from datauploader_gateway.features.audits.service import DatasetRecheck, StorageAudits
 from datauploader_gateway.features.descriptions.service import DescriptionService
 from datauploader_gateway.features.investigations.service import InvestigationService
 from datauploader_gateway.features.mail import triggers

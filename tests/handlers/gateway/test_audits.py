@@ -22,7 +22,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.messaging.topology import transfer_queue
-from datauploader_gateway.features.audits import rechecking
+from datauploader_gateway.features.audits import service
 from datauploader_testing.waiting import eventually
 
 THERE = Destination(remote="archive", location="100/scan1")
@@ -159,7 +159,7 @@ def test_trouble_is_told_as_trouble_and_not_as_a_difference(facility, scene) -> 
 
 def test_old_datasets_are_compared_again_by_a_rule(open_facility, scene, monkeypatch) -> None:
     """When their last look is older than it may be; once, until there is an answer."""
-    monkeypatch.setattr(rechecking, "TURN_S", 0.05)
+    monkeypatch.setattr(service, "TURN_S", 0.05)
     facility = open_facility(audit_every=1e-6)
     _, upload = lived(facility, scene, complete=True)
     heard: list[AuditRequested] = []
