@@ -36,7 +36,15 @@ def examine(settings: Settings, gateway: GatewayClient | None) -> Iterator[Check
     """Look at everything that this installation needs."""
     yield from _state_dir(settings.state_dir)
     if "watcher" in available() and sys.platform == "linux":
-        yield _inotify(Path("/proc/sys/fs/inotify/max_user_watches"))
+        try:
+            watches = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
+        except (OSError, ValueError):
+            yield Check("inotify", ok=True, detail="the limit cannot be read on this system")
+        else:
+            detail = f"{watches} folders can be watched"
+            if watches < WATCHES:
+                detail = f"only {detail} at once; run: sysctl fs.inotify.max_user_watches=524288"
+            yield Check("inotify", ok=watches >= WATCHES, detail=detail)
     yield from _broker(settings)
     if gateway is None:
         yield Check("gateway", ok=True, detail="DATAUPLOADER_GATEWAY is not set; not checked")
@@ -66,17 +74,6 @@ def _state_dir(folder: Path) -> Iterator[Check]:
         yield Check(name, ok=False, detail=f"{folder} has only {free / 1e6:.0f} MB free; free more space there")
     else:
         yield Check(name, ok=True, detail=f"{folder}, {free / 1e9:.0f} GB free")
-
-
-def _inotify(limit: Path) -> Check:
-    try:
-        watches = int(limit.read_text())
-    except (OSError, ValueError):
-        return Check("inotify", ok=True, detail="the limit cannot be read on this system")
-    if watches < WATCHES:
-        detail = f"only {watches} folders can be watched at once; run: sysctl fs.inotify.max_user_watches=524288"
-        return Check("inotify", ok=False, detail=detail)
-    return Check("inotify", ok=True, detail=f"{watches} folders can be watched")
 
 
 def _broker(settings: Settings) -> Iterator[Check]:
@@ -136,20 +133,14 @@ def _gateway(gateway: GatewayClient) -> Iterator[Check]:
     except GatewayError as error:
         yield Check("gateway", ok=False, detail=f"{error} {error.hint}".strip())
         return
-    yield _clock(sent)
-    for check in ready.checks:
-        yield Check(f"gateway {check.name}", ok=check.ok, detail=check.detail)
-
-
-def _clock(sent: str) -> Check:
     try:
         skew = (datetime.now(UTC) - parsedate_to_datetime(sent)).total_seconds()
     except ValueError:
-        return Check("clock", ok=True, detail="the gateway does not report its time")
-    if abs(skew) > SKEW_S:
-        return Check(
-            "clock",
-            ok=False,
-            detail=f"the clock of this machine and that of the gateway differ by {skew:.0f} s; turn on NTP",
-        )
-    return Check("clock", ok=True, detail="agrees with the gateway's")
+        yield Check("clock", ok=True, detail="the gateway does not report its time")
+    else:
+        detail = "agrees with the gateway's"
+        if abs(skew) > SKEW_S:
+            detail = f"the clock of this machine and that of the gateway differ by {skew:.0f} s; turn on NTP"
+        yield Check("clock", ok=abs(skew) <= SKEW_S, detail=detail)
+    for check in ready.checks:
+        yield Check(f"gateway {check.name}", ok=check.ok, detail=check.detail)

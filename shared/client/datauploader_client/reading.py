@@ -10,7 +10,6 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from pydantic.fields import FieldInfo
 
 from datauploader.contracts.rest.model import NEEDED, RestModel
 
@@ -35,23 +34,20 @@ def read_answer(model: type[M], sent: bytes | Mapping[str, Any]) -> M:
 
 @cache
 def _tolerant(model: type[BaseModel]) -> type[BaseModel]:
-    fields: dict[str, Any] = {name: _field(model, info) for name, info in model.model_fields.items()}
+    fields: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        kind = _relaxed(info.annotation)
+        if not info.is_required():
+            default = info.get_default(call_default_factory=True)
+            if isinstance(default, BaseModel):
+                default = read_answer(type(default), default.model_dump())
+        elif NEEDED in info.metadata or not issubclass(model, RestModel):
+            default = ...  # a model of the events' contracts says itself what can be left out
+        else:
+            default = _empty(kind)
+            kind = kind if default is not None else kind | None
+        fields[name] = Annotated[kind, Field(repr=info.repr), *info.metadata], default
     return create_model(model.__name__, __base__=(model, _Keeping), __module__=model.__module__, **fields)
-
-
-def _field(model: type[BaseModel], info: FieldInfo) -> tuple[Any, Any]:
-    """Relax a field; a model of the events' contracts says itself what can be left out."""
-    kind = _relaxed(info.annotation)
-    if not info.is_required():
-        default = info.get_default(call_default_factory=True)
-        if isinstance(default, BaseModel):
-            default = read_answer(type(default), default.model_dump())
-    elif NEEDED in info.metadata or not issubclass(model, RestModel):
-        default = ...
-    else:
-        default = _empty(kind)
-        kind = kind if default is not None else kind | None
-    return Annotated[kind, Field(repr=info.repr), *info.metadata], default
 
 
 def _relaxed(kind: Any) -> Any:

@@ -33,24 +33,6 @@ def write_report(path: Path, checks: Sequence[Check]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    settings, secrets = _settings()
-    document = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "system": sys.platform,
-        "python": sys.version,
-        "versions": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
-        "checks": [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in checks],
-        "settings": settings,
-        "log": _log(),
-    }
-    text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    path.write_text(_IN_ADDRESS.sub(HIDDEN, text), encoding="utf-8")
-
-
-def _settings() -> tuple[dict[str, Any], set[str]]:
-    """Return all settings without secrets, and the secrets, to be looked for elsewhere."""
     shown: dict[str, Any] = {}
     secrets: set[str] = set()
     for name, kind in settings_classes().items():
@@ -58,10 +40,22 @@ def _settings() -> tuple[dict[str, Any], set[str]]:
             loaded = load(kind)
         except ConfigurationError as error:
             shown[name] = {"problem": str(error)}
-            continue
-        shown[name] = _without_secrets(loaded.model_dump(mode="json"))
-        secrets |= {secret for secret in _secrets(loaded) if len(secret) >= _SHORTEST}
-    return shown, secrets
+        else:
+            shown[name] = _without_secrets(loaded.model_dump(mode="json"))
+            secrets |= {secret for secret in _secrets(loaded) if len(secret) >= _SHORTEST}
+    document = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "system": sys.platform,
+        "python": sys.version,
+        "versions": {one.name: one.version for one in sorted(distributions(), key=lambda one: one.name.lower())},
+        "checks": [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in checks],
+        "settings": shown,
+        "log": _log(),
+    }
+    text = json.dumps(document, indent=1, ensure_ascii=False, default=str)
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    path.write_text(_IN_ADDRESS.sub(HIDDEN, text), encoding="utf-8")
 
 
 def _without_secrets(value: Any) -> Any:

@@ -59,30 +59,25 @@ def restore(
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".restore-") as folder:  # /tmp may be small
         restored = backups.Restored(file, Path(folder))
         with_log = log and restored.manifest.events is not None
-        if with_log:
-            _check_log_is_new(restored.manifest.made)
+        if with_log:  # never into the log that they came from; what stations have said since is no hindrance
+            first: list[datetime] = []
+            with connect_broker() as (bus, _):
+                backups.read_log(bus, lambda event: first.append(event.time), most=1)
+            if first and first[0] < restored.manifest.made:
+                raise BackupError(
+                    "the broker's event log is not lost: it holds events from before the backup, and services read it "
+                    "by themselves; restore without it (--no-log)"
+                )
         put = restored.states(states or settings.state_dir)
         put += restored.files(files) if files is not None else []
-        events = _restore_log(settings, restored) if with_log else 0
+        events = 0
+        if with_log:
+            from datauploader.messaging.rabbit.administration import (  # noqa: PLC0415 - memory:// runs without pika
+                restore_log,
+            )
+
+            events = restore_log(settings.broker.get_secret_value(), restored.events())
     screen.say(f"{count(len(put), 'file')} and {count(events, 'event')} of the log are restored. Start the services.")
-
-
-def _check_log_is_new(made: datetime) -> None:
-    """Refuse to put events into the log that they came from; what stations have said since is no hindrance."""
-    first: list[datetime] = []
-    with connect_broker() as (bus, _):
-        backups.read_log(bus, lambda event: first.append(event.time), most=1)
-    if first and first[0] < made:
-        raise BackupError(
-            "the broker's event log is not lost: it holds events from before the backup, and services read it by "
-            "themselves; restore without it (--no-log)"
-        )
-
-
-def _restore_log(settings: Settings, restored: backups.Restored) -> int:
-    from datauploader.messaging.rabbit.administration import restore_log  # noqa: PLC0415 - memory:// runs without pika
-
-    return restore_log(settings.broker.get_secret_value(), restored.events())
 
 
 @contextmanager

@@ -63,7 +63,10 @@ def doctor(
     """Check everything that this machine needs, and show what is wrong and what to do."""
     found = list(_configuration())
     if all(each.ok for each in found if each.name in ("common", "client")):
-        with _gateway(gateway) or nullcontext() as connection:
+        client = load(ClientSettings)
+        stored = read_login(client)
+        url = gateway or client.gateway or (stored.gateway if stored else "")
+        with (GatewayClient(url) if url else None) or nullcontext() as connection:
             found += examine(load(Settings), connection)
     if report is not None:
         try:
@@ -78,13 +81,6 @@ def doctor(
     _report(found, json=json)
     if not all(each.ok for each in found):
         raise typer.Exit(Code.FAILED)
-
-
-def _gateway(given: str) -> GatewayClient | None:
-    settings = load(ClientSettings)
-    stored = read_login(settings)
-    url = given or settings.gateway or (stored.gateway if stored else "")
-    return GatewayClient(url) if url else None
 
 
 def _report(found: list[Check], *, json: bool) -> None:

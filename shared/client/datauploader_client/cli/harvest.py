@@ -1,7 +1,7 @@
 """Commands for harvesters and those who write them: try one on a file, run one over what was stored before."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from datauploader.contracts import Destination, Event, EventData, FileStored, UploadRequested
+from datauploader.contracts import Destination, FileStored, UploadRequested
 from datauploader.errors import BadRequest
 from datauploader.messaging import Bus, Delivery, Start
 from datauploader.plugins.harvester import Harvester, HarvesterSettings, Kind, mounts
@@ -67,12 +67,20 @@ def replay(
     own = load(HarvesterSettings)
     files = problems = 0
     with connect_broker() as (bus, settings), _extractor(kind) as extractor:
-        places, asked = mounts(settings, own), _asked(bus)
+        places = mounts(settings, own)
+        asked: dict[tuple[str, str], Destination] = {}
+        for delivery in _logged(bus, Start(first=True)):  # in the whole log; the first request of an upload counts
+            if isinstance(data := delivery.event.data, UploadRequested):
+                asked.setdefault((data.upload_id, delivery.event.station.key), data.destination)
         for delivery in _logged(bus, Start(time=begin)):
             event = delivery.event
             if not isinstance(event.data, FileStored):
                 continue
-            strange = _strange(event, asked)
+            there = asked.get((event.data.upload_id, event.station.key))
+            if there is None:
+                strange = f"the log does not say who requested upload {event.data.upload_id}, and where it goes"
+            else:
+                strange = event.data.forbidden(there)
             for stored in filter(kind.wants, event.data.files):
                 reading = Reading(problem=strange) if strange else extractor.stored(places, event, stored)
                 files, problems = files + 1, problems + bool(reading.problem)
@@ -91,24 +99,6 @@ def _extractor(kind: Kind) -> Iterator[Extractor]:
         yield extractor
     finally:
         extractor.close()
-
-
-def _asked(bus: Bus) -> dict[tuple[str, str], Destination]:
-    """Read in the whole log where each upload of each station goes; the first request counts."""
-    asked: dict[tuple[str, str], Destination] = {}
-    for delivery in _logged(bus, Start(first=True)):
-        if isinstance(data := delivery.event.data, UploadRequested):
-            asked.setdefault((data.upload_id, delivery.event.station.key), data.destination)
-    return asked
-
-
-def _strange(event: Event[EventData], asked: Mapping[tuple[str, str], Destination]) -> str:
-    """Say why what was stored is none of the upload's, "" where it is."""
-    assert isinstance(event.data, FileStored)
-    there = asked.get((event.data.upload_id, event.station.key))
-    if there is None:
-        return f"the log does not say who requested upload {event.data.upload_id}, and where it goes"
-    return event.data.forbidden(there)
 
 
 def _kind(name: str) -> Kind:

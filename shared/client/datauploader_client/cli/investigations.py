@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from datauploader.contracts.rest.descriptions import Description
 from datauploader.contracts.rest.investigations import InvestigationChoice
 from datauploader.values import show_value
 from datauploader.wording import local, safe
@@ -68,17 +67,13 @@ def describe(
         answer = connection.describe(upload, asked) if asked else connection.description(upload)
     if json:
         screen.as_json(answer)
-    else:
-        _tell(answer)
-
-
-def _tell(said: Description) -> None:
-    for line in said.description.splitlines() or ["(no description)"]:
+        return
+    for line in answer.description.splitlines() or ["(no description)"]:
         screen.say(safe(line))
-    rows = [(each.name, show_value(each.value), each.units) for each in said.parameters]
+    rows = [(each.name, show_value(each.value), each.units) for each in answer.parameters]
     if rows:
         screen.table(("Parameter", "Value", "Unit"), rows)
-    if said.state == "refused":
-        screen.warn(f"The catalogue refuses it: {safe(said.refusal)}")
+    if answer.state == "refused":
+        screen.warn(f"The catalogue refuses it: {safe(answer.refusal)}")
     else:
-        screen.warn(_STATES.get(said.state, ""))
+        screen.warn(_STATES.get(answer.state, ""))

@@ -53,24 +53,19 @@ class Overview:
         for column in ("Upload", "Dataset", "State", "Files", "Stored", "Speed", "Left", "Failed"):
             table.add_column(column, justify="right" if column in ("Files", "Stored", "Speed", "Failed") else "left")
         for upload in self._uploads.values():
-            table.add_row(*_cells(upload))
+            counts = upload.counts
+            cells = [
+                upload.id,
+                safe(upload.dataset),
+                state(upload),
+                f"{counts.catalogued.files:,}/{counts.found.files:,}",
+                f"{size(counts.stored.bytes)} of {size(counts.found.bytes)}",
+                f"{size(upload.speed)}/s" if upload.speed and not upload.over else "",
+                left(upload),
+            ]
+            failed = Text(f"{counts.failed.files:,}" if counts.failed.files else "", style="red")
+            table.add_row(*(Text(cell) for cell in cells), failed)
         return table
-
-
-def _cells(upload: Upload) -> list[Text]:
-    counts = upload.counts
-    speed = f"{size(upload.speed)}/s" if upload.speed and not upload.over else ""
-    texts = [
-        upload.id,
-        safe(upload.dataset),
-        state(upload),
-        f"{counts.catalogued.files:,}/{counts.found.files:,}",
-        f"{size(counts.stored.bytes)} of {size(counts.found.bytes)}",
-        speed,
-        left(upload),
-    ]
-    failed = Text(f"{counts.failed.files:,}" if counts.failed.files else "", style="red")
-    return [*(Text(text) for text in texts), failed]
 
 
 class OverviewLines:

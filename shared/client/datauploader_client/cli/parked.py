@@ -113,14 +113,11 @@ def show(id: Annotated[str, typer.Argument(metavar="ID")], *, queue: OneQueue = 
         body = str(document.pop("body"))
         for name, value in document.items():
             screen.say(f"{name:9} {safe(str(value))}")
-        screen.say(_pretty(body))
-
-
-def _pretty(body: str) -> str:
-    try:
-        return jsonlib.dumps(jsonlib.loads(body), indent=2)
-    except (ValueError, RecursionError):
-        return safe(body)
+        try:
+            pretty = jsonlib.dumps(jsonlib.loads(body), indent=2)
+        except (ValueError, RecursionError):
+            pretty = safe(body)
+        screen.say(pretty)
 
 
 @app.command()

@@ -31,9 +31,17 @@ def progress_line(upload: Upload) -> str:
 
 def draw_upload(upload: Upload, failed: Sequence[File] = (), *, away: bool = False) -> RenderableType:
     """Draw one upload: what is wrong first, then the bars, then what is left to do."""
-    parts: list[RenderableType] = [_head(upload)]
+    head = Text(safe(upload.dataset), style="bold")
+    head.append(f"  {safe(upload.investigation)}, {upload.mode}, {upload.id}  ", style="not bold dim")
+    attention = "red" if upload.needs_person else "yellow" if upload.paused else "cyan"
+    head.append(state(upload), style=f"not bold {_COLOURS.get(upload.state, attention)}")
+    parts: list[RenderableType] = [head]
     parts += [Text(f"  {safe(trouble)}", style="yellow") for trouble in upload.troubles]
-    parts += [_failure(file) for file in failed]
+    for file in failed:
+        failure = Text("  failed ", style="red")
+        failure.append(safe(file.path), style="bold")
+        failure.append(f"  {safe(file.detail)} {safe(file.hint)}".rstrip(), style="not bold default")
+        parts.append(failure)
     if (more := upload.counts.failed.files - len(failed)) > 0 and failed:
         parts.append(Text(f"  … and {more:,} more failed", style="red"))
     parts.append(_bars(upload))
@@ -48,21 +56,6 @@ def draw_upload(upload: Upload, failed: Sequence[File] = (), *, away: bool = Fal
             Text("  The gateway does not answer at the moment; the upload continues without it.", style="yellow")
         )
     return Group(*parts)
-
-
-def _head(upload: Upload) -> Text:
-    text = Text(safe(upload.dataset), style="bold")
-    text.append(f"  {safe(upload.investigation)}, {upload.mode}, {upload.id}  ", style="not bold dim")
-    attention = "red" if upload.needs_person else "yellow" if upload.paused else "cyan"
-    text.append(state(upload), style=f"not bold {_COLOURS.get(upload.state, attention)}")
-    return text
-
-
-def _failure(file: File) -> Text:
-    text = Text("  failed ", style="red")
-    text.append(safe(file.path), style="bold")
-    text.append(f"  {safe(file.detail)} {safe(file.hint)}".rstrip(), style="not bold default")
-    return text
 
 
 def _bars(upload: Upload) -> Table:

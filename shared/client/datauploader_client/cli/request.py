@@ -66,15 +66,21 @@ def upload(
 ) -> None:
     """Upload folders and files into a dataset of an investigation."""
     root, sources = split_paths(paths)
+    try:
+        name = check_name(dataset)
+    except ValueError as error:
+        raise BadRequest(f"the dataset cannot be named {safe(dataset)!r}: {error}") from None
+    # spares the gateway a question where the path is on this machine
+    kind = "folder" if os.path.isdir(root) else "file" if os.path.isfile(root) else None  # noqa: PTH112, PTH113 - text
     request: dict[str, object] = {
         "investigation": investigation,
         "dataset": {
-            "name": _checked_name(dataset),
+            "name": name,
             "description": description,
             "parameters": [read_parameter(text) for text in param or []],
         },
         "path": root,
-        "kind": _kind(root),
+        "kind": kind,
         "sources": sources,
         "include": include or [],
         "exclude": exclude or [],
@@ -91,21 +97,16 @@ def upload(
         accepted = connection.request_upload(request, key=str(uuid.uuid4()))
         if do_follow:
             raise typer.Exit(upload_code(follow_upload(connection, accepted, machine=json, leave_when_stuck=True)))
-        accepted = _taken(connection, accepted)
+        # what the station cannot do is known before the person has gone away
+        end = time.monotonic() + STATION_S
+        while accepted.state == "requested" and time.monotonic() < end:
+            time.sleep(0.1)
+            accepted = connection.upload(accepted.id)
     if json:
         screen.as_json(accepted)
     else:
         _tell(accepted)
     raise typer.Exit(upload_code(accepted))
-
-
-def _taken(gateway: GatewayClient, accepted: Upload) -> Upload:
-    """Wait a moment for the station, so that what it cannot do is known before the person has gone away."""
-    end = time.monotonic() + STATION_S
-    while accepted.state == "requested" and time.monotonic() < end:
-        time.sleep(0.1)
-        accepted = gateway.upload(accepted.id)
-    return accepted
 
 
 def _tell(upload: Upload) -> None:
@@ -129,7 +130,16 @@ def split_paths(paths: list[str]) -> tuple[str, list[str] | None]:
     Raises:
         BadRequest: the paths have no common parent folder, or cannot travel as text.
     """
-    absolute = [_absolute(path) for path in paths]
+    absolute: list[str] = []
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise BadRequest(
+                f"the path {safe(path)} is not valid UTF-8", "Upload the folder that contains it; the name is kept."
+            ) from None
+        foreign = PureWindowsPath(path).drive if os.name == "posix" else path.startswith("/")
+        absolute.append(path if foreign else os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
     if len(absolute) == 1:
         return absolute[0], None
     flavour = PureWindowsPath if PureWindowsPath(absolute[0]).drive else PurePosixPath
@@ -144,29 +154,6 @@ def split_paths(paths: list[str]) -> tuple[str, list[str] | None]:
             "the only common parent folder of the paths is the root of the disk", "Upload them one by one."
         )
     return str(root), [flavour(path).relative_to(root).as_posix() for path in absolute]
-
-
-def _absolute(path: str) -> str:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise BadRequest(
-            f"the path {safe(path)} is not valid UTF-8", "Upload the folder that contains it; the name is kept."
-        ) from None
-    foreign = PureWindowsPath(path).drive if os.name == "posix" else path.startswith("/")
-    return path if foreign else os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
-
-
-def _kind(path: str) -> str | None:
-    """Spare the gateway a question where the path is on this machine."""
-    return "folder" if os.path.isdir(path) else "file" if os.path.isfile(path) else None  # noqa: PTH112, PTH113 - text
-
-
-def _checked_name(dataset: str) -> str:
-    try:
-        return check_name(dataset)
-    except ValueError as error:
-        raise BadRequest(f"the dataset cannot be named {safe(dataset)!r}: {error}") from None
 
 
 def read_parameter(text: str) -> dict[str, object]:

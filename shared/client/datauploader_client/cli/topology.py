@@ -1,7 +1,7 @@
 """Commands for the broker's exchanges, queues and bindings: check, apply, export."""
 
 import json as jsonlib
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from datauploader.runtime.config import Settings, load
 from datauploader_client.cli import screen
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson
-
-if TYPE_CHECKING:
-    from datauploader.messaging.definitions import BrokerUser
 
 app = typer.Typer(help="The broker's exchanges, queues and bindings.", no_args_is_help=True)
 
@@ -68,18 +65,15 @@ def export(
 ) -> None:
     """Print definitions.json, which a broker loads at start. The administrator sets the passwords."""
     from datauploader.messaging.definitions import definitions  # noqa: PLC0415 - memory:// runs without pika
-
-    users = [_user(text) for text in user or []]
-    document = definitions(load(Settings).all_stations, users, vhost=vhost)
-    typer.echo(jsonlib.dumps(document, indent=2))
-
-
-def _user(text: str) -> "BrokerUser":
     from datauploader.messaging.rights import BrokerUser  # noqa: PLC0415 - memory:// runs without pika
 
-    name, _, role = text.partition(":")
-    try:
-        return BrokerUser.parse(name, role)
-    except ValueError as error:
-        remedy = "Write it like ws01:station:elettra.xrd1.ws01 or cat:catalog."
-        raise BadRequest(f"{text!r} is not a user of the broker: {error}", remedy) from None
+    users = []
+    for text in user or []:
+        name, _, role = text.partition(":")
+        try:
+            users.append(BrokerUser.parse(name, role))
+        except ValueError as error:
+            remedy = "Write it like ws01:station:elettra.xrd1.ws01 or cat:catalog."
+            raise BadRequest(f"{text!r} is not a user of the broker: {error}", remedy) from None
+    document = definitions(load(Settings).all_stations, users, vhost=vhost)
+    typer.echo(jsonlib.dumps(document, indent=2))

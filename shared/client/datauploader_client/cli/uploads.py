@@ -80,13 +80,12 @@ def files(
             for file in found:
                 screen.as_json(file)
             return
-        rows = ((file.state, size(file.size), file.path, _happened(file)) for file in found)
+        rows = []
+        for file in found:
+            metadata = f"Metadata: {file.metadata_problem}" if file.metadata_problem else ""
+            happened = " ".join(part for part in (file.detail, file.hint, metadata) if part)
+            rows.append((file.state, size(file.size), file.path, happened))
         screen.table(("State", "Size", "Path", "What happened"), rows, right=("Size",))
-
-
-def _happened(file: File) -> str:
-    metadata = f"Metadata: {file.metadata_problem}" if file.metadata_problem else ""
-    return " ".join(part for part in (file.detail, file.hint, metadata) if part)
 
 
 def _files(gateway: GatewayClient, upload: str, only: str) -> Iterator[File]:
@@ -147,14 +146,13 @@ def _control(
     upload: str, action: Action, words: str, gateway: str, *, json: bool, paths: Sequence[str] = ()
 ) -> None:  # fmt: skip
     with open_gateway(gateway) as connection:
-        answer = connection.control(upload, action, [_path(connection, upload, path) for path in paths])
+        chosen: list[FilePath] = []
+        for path in paths:
+            # among those that are still written, so that a name that is no text can be said as it is shown
+            named = next((file for file in connection.upload(upload).restless if file.path == path), None)
+            chosen.append(FilePath(path=path, path_b64=named.path_b64 if named else None))
+        answer = connection.control(upload, action, chosen)
     if json:
         screen.as_json(answer)
     else:
         screen.say(f"Upload {safe(answer.id)} ({safe(answer.dataset)}) {words}.")
-
-
-def _path(gateway: GatewayClient, upload: str, path: str) -> FilePath:
-    """Find a file among those that are still written, so that a name that is no text can be said as it is shown."""
-    named = next((file for file in gateway.upload(upload).restless if file.path == path), None)
-    return FilePath(path=path, path_b64=named.path_b64 if named else None)

@@ -51,7 +51,12 @@ def verify(
     with open_gateway(gateway) as connection:
         upload = find_upload(connection, dataset)
         asked = connection.compare(upload.id, read=read, accept=accept)
-        found = _await(connection, upload.id, asked.audit, patience)
+        end = time.monotonic() + patience
+        while True:  # until its last word; what keeps it from being done is a word as well
+            found = next((one for one in connection.audits(upload.id).items if one.audit == asked.audit), None)
+            if found is not None or time.monotonic() > end:
+                break
+            time.sleep(LOOK_S)
     if json and found is not None:
         screen.as_json(found)
     elif found is None:
@@ -89,16 +94,6 @@ def find_upload(gateway: GatewayClient, name: str) -> Upload:
             f"several investigations have a dataset named {safe(name)}", f"Give the id of the upload: {ids}."
         )
     return found[0]
-
-
-def _await(gateway: GatewayClient, upload_id: str, audit: str, patience_s: float) -> Audit | None:
-    """Wait for the last word of an audit; what keeps it from being done is a word as well."""
-    end = time.monotonic() + patience_s
-    while True:
-        found = next((one for one in gateway.audits(upload_id).items if one.audit == audit), None)
-        if found is not None or time.monotonic() > end:
-            return found
-        time.sleep(LOOK_S)
 
 
 def _tell(upload: Upload, found: Audit) -> None:

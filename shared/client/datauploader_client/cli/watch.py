@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from typing import Annotated, Protocol, Self
 
 import typer
@@ -132,16 +133,13 @@ class Block:
             if self._upload.counts.failed != before.counts.failed or (
                 self._upload.counts.failed.files and not self._failed
             ):
-                self._failed = self._fetch_failed()
+                if not self._upload.counts.failed.files:
+                    self._failed = []
+                else:
+                    with suppress(GatewayError):  # the next change asks again
+                        page = self._gateway.files(self._upload.id, "failed", limit=SHOWN_FAILURES)
+                        self._failed = page.items
         self._live.update(draw_upload(self._upload, self._failed, away=event is None))
-
-    def _fetch_failed(self) -> list[File]:
-        if not self._upload.counts.failed.files:
-            return []
-        try:
-            return self._gateway.files(self._upload.id, "failed", limit=SHOWN_FAILURES).items
-        except GatewayError:  # the next change asks again
-            return self._failed
 
 
 def follow_upload(gateway: GatewayClient, first: Upload, *, machine: bool, leave_when_stuck: bool) -> Upload:
