@@ -13,7 +13,6 @@ from datauploader_gateway import redis_client
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.features.mail import smtp_queue
 from datauploader_gateway.settings import GatewaySettings
-from datauploader_gateway.settings.mail import MailSettings
 
 
 def examine(_settings: Settings) -> Iterator[Check]:
@@ -25,7 +24,12 @@ def examine(_settings: Settings) -> Iterator[Check]:
         hint = proxies.hint("gateway.oidc.proxy") if trouble and not settings.oidc.proxy else ""
         yield Check("identity provider", ok=not trouble, detail=trouble + hint)
     if settings.mail.on:
-        yield _mail(settings.mail)
+        try:
+            with smtp_queue.connect(settings.mail):
+                trouble = ""
+        except (OSError, smtplib.SMTPException) as error:
+            trouble = smtp_queue.trouble_of(error, settings.mail)
+        yield Check("mail", ok=not trouble, detail=trouble)
 
 
 def _redis(url: str) -> Iterator[Check]:
@@ -49,11 +53,3 @@ async def _provider(settings: GatewaySettings) -> str:
         return await provider.problem()
     finally:
         await provider.close()
-
-
-def _mail(settings: MailSettings) -> Check:
-    try:
-        with smtp_queue.connect(settings):
-            return Check("mail", ok=True)
-    except (OSError, smtplib.SMTPException) as error:
-        return Check("mail", ok=False, detail=smtp_queue.trouble_of(error, settings))

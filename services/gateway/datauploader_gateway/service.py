@@ -207,13 +207,6 @@ class GatewayService:
             Check("mail", True, self._post.trouble if self._post else ""),  # mail that waits stops nothing else
         )
 
-    def _desktop(self) -> tuple[DesktopAccess, ...]:
-        """Make the way into the desktop's own page, where `datauploader desktop` runs this gateway."""
-        secret = self._settings.desktop.get_secret_value()
-        if not secret:
-            return ()
-        return (DesktopAccess(OneTimeLogin(secret), self._context.end, self._context.settings.state_dir.parent),)
-
     def _operations_bus(self) -> Bus | None:
         """Sign in at the broker as somebody who may settle parked messages; in one process everybody may."""
         common = self._context.settings
@@ -236,13 +229,25 @@ class GatewayService:
         monitor: StreamSessionMonitor[Caller] = StreamSessionMonitor()
         self._loop = asyncio.get_running_loop()
         self._live = LiveStreams(client, reader, [station.key for station in context.settings.all_stations])
-        self._post = self._make_post(client, reader)
+        self._post = MailSender(
+            self._triggers,
+            SmtpQueue(self._store, settings.mail),
+            self._templates,
+            Addresses(client, self._accounts, settings.mail, kept_s=settings.kept_days * _DAY_S),
+            reader,
+            settings.mail,
+            stations=[station.key for station in context.settings.all_stations],
+            link=settings.public_url or self.url,
+        )
         authentication = Authentication(sessions, self._accounts, provider, settings)
         foundation = _Foundation(
             client, reader, questions, provider, sessions, self._live, monitor, self._post, AuditLog(client),
             Throttle(client, settings),
         )  # fmt: skip
-        provided = (*self._use_cases(foundation), *self._desktop())
+        provided = self._use_cases(foundation)
+        if secret := settings.desktop.get_secret_value():  # the way in where `datauploader desktop` runs this gateway
+            access = DesktopAccess(OneTimeLogin(secret), context.end, context.settings.state_dir.parent)
+            provided = (*provided, access)
         return Running(self._live, monitor, authentication, self._post, provider, client, provided)
 
     def _use_cases(self, on: "_Foundation") -> tuple[object, ...]:
@@ -287,19 +292,6 @@ class GatewayService:
             InvestigationService(on.questions, on.reader, descriptions, on.audit, context.settings),
             OperationsService(stations, health, dead_letters, on.audit, links),
         )  # fmt: skip
-
-    def _make_post(self, client: Redis, reader: ViewReader) -> MailSender:
-        settings = self._settings
-        return MailSender(
-            self._triggers,
-            SmtpQueue(self._store, settings.mail),
-            self._templates,
-            Addresses(client, self._accounts, settings.mail, kept_s=settings.kept_days * _DAY_S),
-            reader,
-            settings.mail,
-            stations=[station.key for station in self._context.settings.all_stations],
-            link=settings.public_url or self.url,
-        )
 
 
 def create(context: Context) -> GatewayService:

@@ -50,7 +50,14 @@ class Authentication:
 
     async def authenticate(self, secret: str, address: str, *, is_cookie: bool) -> Caller | None:
         """Return who brings this secret, None for nobody that we know."""
-        record = await self._record(secret, is_cookie=is_cookie) if secret else None
+        if not secret:
+            return None
+        if is_cookie or secret.startswith(TOKEN_PREFIX) or self._provider is None:
+            record = await self._sessions.authenticate(secret)
+        else:
+            record = await self._of_access_token(secret, self._provider)
+            if record is not None and await self._sessions.signed_out(record):
+                return None
         if record is None or is_cookie != (record.by == "session"):
             return None
         user = self._as_now(record)
@@ -60,12 +67,6 @@ class Authentication:
         """Tell whose session or token is still good, and its person still who they were, without prolonging it."""
         standing = await self._sessions.standing([(who.secret, who.record) for who in callers])
         return [stands and self._as_now(who.record) == who.user for stands, who in zip(standing, callers, strict=True)]
-
-    async def _record(self, secret: str, *, is_cookie: bool) -> SessionRecord | None:
-        if is_cookie or secret.startswith(TOKEN_PREFIX) or self._provider is None:
-            return await self._sessions.authenticate(secret)
-        record = await self._of_access_token(secret, self._provider)
-        return None if record is None or await self._sessions.signed_out(record) else record
 
     async def _of_access_token(self, secret: str, provider: Provider) -> SessionRecord | None:
         """Take the identity provider's word for who brings one of its access tokens."""

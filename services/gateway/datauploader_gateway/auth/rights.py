@@ -37,7 +37,10 @@ class StationRights:
         Raises:
             CatalogueAway: nobody can tell.
         """
-        return self._by_role(user, station) or any(self._is_at(one, station) for one in await self._open(user))
+        everybody = self._settings.stations_for == "everybody" or self._settings.desktop.get_secret_value()
+        if everybody or user.may_see_of("", station.key):
+            return True
+        return any(self._is_at(one, station) for one in await self._open(user))
 
     async def require_access(self, user: SignedInUser, station: Station, paths: Iterable[str] = ()) -> None:
         """See that somebody may take these folders and files of a station.
@@ -87,10 +90,6 @@ class StationRights:
             or (entry.kind == "folder" and folders.place(full, mine) == "above")
         ]
         return found.model_copy(update={"entries": tuple(kept[offset : offset + limit]), "total": len(kept)})
-
-    def _by_role(self, user: SignedInUser, station: Station) -> bool:
-        everybody = self._settings.stations_for == "everybody" or self._settings.desktop.get_secret_value()
-        return bool(everybody) or user.may_see_of("", station.key)
 
     def _folders(self, user: SignedInUser, station: Station) -> InvestigationFolders:
         if user.may_see_of("", station.key):

@@ -96,7 +96,12 @@ class Sessions:
         is_token = secret.startswith(TOKEN_PREFIX)
         key = _key(secret, is_token=is_token)
         user_id = self._whose.get(key)
-        kept, since = await self._kept(key, user_id)
+        kept: _Kept
+        since: _Kept = None
+        if user_id is None:
+            kept = await self._redis.get(key)
+        else:
+            kept, since = await self._redis.mget(key, keys.signed_out(user_id))
         if kept is None:
             return None
         record, now = SessionRecord.model_validate_json(kept), datetime.now(UTC)
@@ -119,13 +124,6 @@ class Sessions:
                 key, used.model_dump_json(), ex=left_s if is_token else self._idle(used, now), xx=True
             )
         return record
-
-    async def _kept(self, key: str, user_id: str | None) -> tuple[_Kept, _Kept]:
-        """Return what is kept under a key, and, where it is known whose it is, since when they are signed out."""
-        if user_id is None:
-            return await self._redis.get(key), None
-        kept, since = await self._redis.mget(key, keys.signed_out(user_id))
-        return kept, since
 
     async def standing(self, held: Sequence[tuple[str, SessionRecord]]) -> list[bool]:
         """Tell which records that were good before still are, by their secrets: one question for all of them."""

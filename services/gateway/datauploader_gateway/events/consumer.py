@@ -97,14 +97,26 @@ class EventConsumer:
             try:
                 self._look()
             except redis.RedisError as error:
-                self._pause(error)
+                sentence = redis_client.trouble_of(error)
+                if not self.problem.startswith("Redis"):
+                    log.warning("redis_unavailable", problem=f"{sentence} ({error})")
+                self._status.set_problem(sentence)
+                self._abandon_rebuild()
+                if self._consumer is not None:  # events stay in their queue while there is nowhere to put them
+                    self._consumer.stop()
+                    self._consumer = None
             except Exception:  # the thread must outlive whatever happens here
                 log.exception("projection_update_failed")
             self._heartbeat.tick(on_change=True)
             self._ending.wait(0.1 if self._rebuild else self._interval_s)
 
     def _look(self) -> None:
-        self._probe()
+        if (refused := self._refused) is not None:
+            self._refused = None
+            raise refused
+        self._reserve.require_room(now=True)
+        before = self._version.highest  # whether it can be written: a full Redis is read without a complaint
+        self._version.made(before, int(self._redis.incr(keys.COMMITS)))
         self._consume()
         self._compare()
         if self._missed.is_set():
@@ -124,7 +136,11 @@ class EventConsumer:
             crash_point("gateway.rebuilding")
             self._rebuild = CatchUp(self._bus, self._handle, marker=mark)
         elif not self._caught_up and self._rebuild is None:
-            self._catch_up()
+            # after a power cut of this machine Redis may lack its last second, and the state file what would tell
+            self._on_old_redis(self._redis)
+            last = min(time.time(), float(self._redis.get(keys.COMMITTED) or time.time()))
+            start = Start(time=datetime.fromtimestamp(last - CATCH_UP_S, UTC))
+            self._rebuild = CatchUp(self._bus, self._handle, start, marker=self._heartbeat.event())
         if self._rebuild is not None and self._rebuild.start.first:
             self._status.set_problem(READING)
         elif self.problem:
@@ -134,15 +150,6 @@ class EventConsumer:
             self._when_whole()
         if self._rebuild is not None:
             self._look_after_rebuild(self._rebuild)
-
-    def _probe(self) -> None:
-        """Find out whether the view can be written: a full Redis is read without a complaint."""
-        if (refused := self._refused) is not None:
-            self._refused = None
-            raise refused
-        self._reserve.require_room(now=True)
-        before = self._version.highest
-        self._version.made(before, int(self._redis.incr(keys.COMMITS)))
 
     def _compare(self) -> None:
         """Find out whether Redis has gone back behind what it has shown; then the view counts as lost."""
@@ -169,16 +176,6 @@ class EventConsumer:
             self._version.save()
         except sqlite3.OperationalError as error:
             log.warning("state_file_write_failed", problem=str(error))
-
-    def _catch_up(self) -> None:
-        """Read the latest minutes of the log once more after a start.
-
-        After a power cut of this machine Redis may lack its last second, and the state file what would tell.
-        """
-        self._on_old_redis(self._redis)
-        last = min(time.time(), float(self._redis.get(keys.COMMITTED) or time.time()))
-        start = Start(time=datetime.fromtimestamp(last - CATCH_UP_S, UTC))
-        self._rebuild = CatchUp(self._bus, self._handle, start, marker=self._heartbeat.event())
 
     def _look_after_rebuild(self, rebuild: CatchUp) -> None:
         if rebuild.done.is_set() and not rebuild.start.first:
@@ -207,17 +204,6 @@ class EventConsumer:
     def _consume(self) -> None:
         if self._consumer is None:
             self._consumer = self._bus.consume(gateway_queue(), self._handle, on_new=self._missed.set)
-
-    def _pause(self, error: redis.RedisError) -> None:
-        """Leave events in their queue while there is nowhere to put them."""
-        sentence = redis_client.trouble_of(error)
-        if not self.problem.startswith("Redis"):
-            log.warning("redis_unavailable", problem=f"{sentence} ({error})")
-        self._status.set_problem(sentence)
-        self._abandon_rebuild()
-        if self._consumer is not None:
-            self._consumer.stop()
-            self._consumer = None
 
     def _handle(self, delivery: Delivery) -> None:
         event: Event[EventData] = delivery.event

@@ -129,13 +129,27 @@ class PendingRequests:
             if data.forgetful and live:
                 if self._store.needs_recovery:
                     raise Retry("the gateway reads the event log first", timedelta(seconds=1))
-                self._remind(event.station.key)
+                station = event.station.key  # it has lost its state, and is told what it was asked for
+                with self._store.transaction() as db:
+                    query = "SELECT * FROM wishes WHERE station = ? AND what <> 'over' ORDER BY number"
+                    rows = db.execute(query, (station,)).fetchall()
+                    self._say(db, rows)
+                crash_point("gateway.reminded")
+                self._outbox.wake()
+                log.info("station_requests_repeated", station=station, wishes=len(rows))
         elif isinstance(data, UploadRequested | UploadControlled):
             with self._store.transaction() as db:
                 sequence.raise_to(db, event.order)  # by another gateway, or by this one before its state was lost
                 self.keep_request(db, event)
         elif isinstance(data, _ENDS):
-            self._end(event)
+            # the broker vouches for the station, so that it ends its own alone
+            upload_id, station = data.upload_id, event.station.key
+            with self._store.transaction() as db:
+                db.execute("DELETE FROM wishes WHERE upload_id = ? AND station = ?", (upload_id, station))
+                db.execute(
+                    "INSERT OR REPLACE INTO wishes (upload_id, what, station, due) VALUES (?, 'over', ?, ?)",
+                    (upload_id, station, time.time()),
+                )
         elif isinstance(data, _HEARD):
             self._untold.note_event(event)
         elif answer := _ANSWERS.get(type(data)):
@@ -171,26 +185,6 @@ class PendingRequests:
             self._say(db, due)
             db.execute("DELETE FROM wishes WHERE due < ?", (now - self._kept_s,))
         self._outbox.wake()
-
-    def _remind(self, station: str) -> None:
-        """Tell a station that has lost its state what it was asked for."""
-        with self._store.transaction() as db:
-            query = "SELECT * FROM wishes WHERE station = ? AND what <> 'over' ORDER BY number"
-            rows = db.execute(query, (station,)).fetchall()
-            self._say(db, rows)
-        crash_point("gateway.reminded")
-        self._outbox.wake()
-        log.info("station_requests_repeated", station=station, wishes=len(rows))
-
-    def _end(self, event: Event[EventData]) -> None:
-        """Want nothing more of an upload; the broker vouches for the station, so that it ends its own alone."""
-        upload_id, station = event.data.upload_id, event.station.key
-        with self._store.transaction() as db:
-            db.execute("DELETE FROM wishes WHERE upload_id = ? AND station = ?", (upload_id, station))
-            db.execute(
-                "INSERT OR REPLACE INTO wishes (upload_id, what, station, due) VALUES (?, 'over', ?, ?)",
-                (upload_id, station, time.time()),
-            )
 
     def _answered(self, event: Event[EventData], what: str, who: str) -> None:
         upload_id = event.data.upload_id

@@ -59,7 +59,11 @@ class GatewayQueries:
     def _remember(self, event: Event[UploadRequested], question: RememberUpload) -> Remembered:
         """Say a request again that is not known here any more, where it is proved that it was ours."""
         upload_id = event.data.upload_id
-        if self._forgetful():
+        try:
+            forgetful = self._store.needs_recovery or not self._redis.exists(keys.MARKER)
+        except redis.RedisError as error:
+            raise QuestionRefused("unavailable", f"Redis does not answer: {error}") from error
+        if forgetful:
             raise QuestionRefused("unavailable", "the gateway is still loading its history; ask again later")
         knew = self._pending_requests.knows(upload_id, event.station.key)
         shown = bool(self._redis.hexists(keys.upload(upload_id), keys.REQUEST))  # not what a station has said since
@@ -85,12 +89,6 @@ class GatewayQueries:
         self._outbox.wake()
         log.warning("upload_request_recovered", upload_id=upload_id, station=event.station.key)
         return Remembered(knew="open" if shown else "nothing")
-
-    def _forgetful(self) -> bool:
-        try:
-            return self._store.needs_recovery or not self._redis.exists(keys.MARKER)
-        except redis.RedisError as error:
-            raise QuestionRefused("unavailable", f"Redis does not answer: {error}") from error
 
 
 def _request(question: RememberUpload, station: Station) -> Event[UploadRequested]:

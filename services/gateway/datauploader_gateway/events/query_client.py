@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from datauploader.contracts import Station, UploadRequested
-from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview, Refused
+from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview
 from datauploader.contracts.questions import (
     CatalogCondition,
     CreateInvestigation,
@@ -154,8 +154,9 @@ class QueryClient:
         """
         question = PreviewUpload(request=request, within_s=self._work_s, held=held)
         found = await self._station(question, Preview, station)
-        if found.refused is not None:
-            raise _rejection(found.refused)
+        if (refused := found.refused) is not None:
+            kind = NotAllowed if refused.reason in _FORBIDDEN else StationRefuses
+            raise kind(refused.detail, hint=refused.hint)
         return found
 
     async def values(self, station: Station, request: UploadRequested) -> FoundValues:
@@ -197,7 +198,14 @@ class QueryClient:
         """Say what is wrong with the catalogue, "" when it answers; asks at most every ten seconds."""
         asked, trouble = self._catalogue
         if time.monotonic() - asked > _REMEMBERED_S:
-            trouble = await self._ask_whether_catalogue_answers()
+            try:
+                await self._ask(WhoIs(session="-"), Identity, None)
+            except QuestionRefused as refused:
+                trouble = str(refused) if refused.code in ("unavailable", "internal") else ""
+            except MessagingError as error:
+                trouble = str(error)
+            else:
+                trouble = ""
             self._catalogue = (time.monotonic(), trouble)
         return trouble
 
@@ -212,15 +220,6 @@ class QueryClient:
             self._status = (time.monotonic(), found)
         return found
 
-    async def _ask_whether_catalogue_answers(self) -> str:
-        try:
-            await self._ask(WhoIs(session="-"), Identity, None)
-        except QuestionRefused as refused:
-            return str(refused) if refused.code in ("unavailable", "internal") else ""
-        except MessagingError as error:
-            return str(error)
-        return ""
-
     async def _catalog(self, question: Question, answer: type[A]) -> A:
         try:
             return await self._ask(question, answer, None)
@@ -232,12 +231,6 @@ class QueryClient:
     async def _ask(self, question: Question, answer: type[A], station: Station | None) -> A:
         future = self._bus.ask(question, answer, station=station, timeout_s=self._timeout_s)
         return await asyncio.wrap_future(future)
-
-
-def _rejection(refused: Refused) -> Problem:
-    if refused.reason in _FORBIDDEN:
-        return NotAllowed(refused.detail, hint=refused.hint)
-    return StationRefuses(refused.detail, hint=refused.hint)
 
 
 def _refusal(refused: QuestionRefused) -> Problem:

@@ -25,7 +25,8 @@ def remember(known: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, A
     """Add a report to those that are remembered, the newest first; of older ones no objects are named."""
     items = {item["event"]: item for item in (*known.get("items", ()), report)}
     newest = sorted(items.values(), key=lambda item: (item["looked"], item["event"]), reverse=True)[:KEPT]
-    return {"items": [newest[0], *(_without_names(item) for item in newest[1:])]}
+    nameless = [{**item, "differences": [{**one, "first": []} for one in item["differences"]]} for item in newest[1:]]
+    return {"items": [newest[0], *nameless]}
 
 
 def audits_of(said: Mapping[str, Any]) -> list[Audit]:
@@ -69,7 +70,13 @@ def _what_to_do(kinds: set[str], *, over: bool) -> list[str]:
 
 
 def _told(report: AuditReported) -> Audit:
-    compared = _compared(report)
+    ways = ["names", "sizes"]
+    ways += [
+        one.algorithm if one.files == report.files else f"{one.algorithm} of {one.files:,}" for one in report.hashes
+    ]
+    if report.read:
+        ways.append(f"{_count(report.read, 'file')} read back")
+    compared = ", ".join(ways) if len(ways) > 2 else "names and sizes only"  # noqa: PLR2004 - the two that are always there
     audit = Audit(
         audit=report.audit, looked=report.looked.isoformat().replace("+00:00", "Z"), well=report.well, says="",
         manifest_sha256=report.manifest_sha256 or "", files=report.files, objects=report.objects, compared=compared,
@@ -100,23 +107,9 @@ _KINDS = {
 }
 
 
-def _compared(report: AuditReported) -> str:
-    ways = ["names", "sizes"]
-    ways += [
-        one.algorithm if one.files == report.files else f"{one.algorithm} of {one.files:,}" for one in report.hashes
-    ]
-    if report.read:
-        ways.append(f"{_count(report.read, 'file')} read back")
-    return ", ".join(ways) if len(ways) > 2 else "names and sizes only"  # noqa: PLR2004 - the two that are always there
-
-
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _listed(names: Sequence[str], number: int) -> str:
     return ", ".join(names) + (", …" if number > len(names) else "")
-
-
-def _without_names(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {**item, "differences": [{**one, "first": []} for one in item["differences"]]}

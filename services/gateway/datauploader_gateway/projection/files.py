@@ -23,8 +23,13 @@ class KnownFile:
 
 def describe(known: KnownFile) -> File:
     """Tell people what is known of a file."""
-    path, facts = known.path, known.facts
-    reason, detail, hint = _failure(known)
+    path, facts, word, remarks = known.path, known.facts, known.failure, known.remarks
+    reason = detail = hint = ""
+    if facts.state in FAILING:
+        if remarks is not None and remarks.order == facts.order and (refused := remarks.refused) is not None:
+            reason, detail, hint = "catalogue-refuses", refused[2], refused[3]
+        elif word is not None and word.order == facts.order:
+            reason, detail, hint = word.reason, word.detail, word.hint
     return File(
         path=display(path),
         path_b64=pack(path),
@@ -37,17 +42,5 @@ def describe(known: KnownFile) -> File:
         reason=reason,
         detail=detail,
         hint=hint,
-        metadata_problem=known.remarks.metadata(facts) if known.remarks else "",
+        metadata_problem=remarks.metadata(facts) if remarks else "",
     )
-
-
-def _failure(known: KnownFile) -> tuple[str, str, str]:
-    """Return why a file has failed, in a word and in sentences; nothing where it has not."""
-    facts, word, remarks = known.facts, known.failure, known.remarks
-    if facts.state not in FAILING:
-        return "", "", ""
-    if remarks is not None and remarks.order == facts.order and (refused := remarks.refused) is not None:
-        return "catalogue-refuses", refused[2], refused[3]
-    if word is not None and word.order == facts.order:
-        return word.reason, word.detail, word.hint
-    return "", "", ""

@@ -25,7 +25,6 @@ from datauploader.contracts import (
     DatasetRefused,
     Event,
     EventData,
-    ExtractedFile,
     FailedFile,
     FileCatalogued,
     FileFailed,
@@ -198,7 +197,9 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
     said = (event.order, event.id)
     _set_registers(changes, before, event)
     for version, bits in _news(data):
-        _add(changes, before, version, bits)
+        _, facts = _newest(changes, before, version)
+        if facts is not None:
+            _replace(changes, before, version.raw, facts.adding(bits))
     if isinstance(data, FileFailed):
         for failed in data.files:
             _fail(changes, before, failed, said)
@@ -212,32 +213,21 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
 
 def _said(data: EventData) -> dict[str, Mapping[str, Any]]:
     """Return the registers that an event sets, with what it says in each."""
-    if isinstance(data, FileFailed):
-        return _failures(data)
-    if isinstance(data, DatasetPartlyRefused):
-        return _refusals(data)
+    found: dict[str, Mapping[str, Any]] = {}
+    if isinstance(data, FileFailed):  # one failure of those that wait for a person, and one of those that do not
+        for file in data.files:
+            said = file.model_dump(mode="json", include={"reason", "detail", "hint", "final"})
+            found.setdefault("failure" if _is_final(file) else "retrying", said)
+        return found
+    if isinstance(data, DatasetPartlyRefused):  # one refused file, and what is said of the dataset's own metadata
+        refused = [one for one in data.files if one.what == "datafile" and one.detail]
+        if refused:
+            found["refusal"] = refused[0].model_dump(mode="json", include={"detail", "hint"})
+        if data.metadata is not None:
+            found["metadata"] = {"detail": data.metadata}
+        return found
     name = _STEERING.get(data.action, "") if isinstance(data, UploadControlled) else _REGISTERS.get(type(data), "")
     return {name: data.model_dump(mode="json")} if name else {}
-
-
-def _failures(data: FileFailed) -> dict[str, Mapping[str, Any]]:
-    """Return one failure of those that wait for a person, and one of those that do not."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for file in data.files:
-        said = file.model_dump(mode="json", include={"reason", "detail", "hint", "final"})
-        found.setdefault("failure" if _is_final(file) else "retrying", said)
-    return found
-
-
-def _refusals(data: DatasetPartlyRefused) -> dict[str, Mapping[str, Any]]:
-    """Return one refused file, and what is said of the dataset's own metadata."""
-    refused = [one for one in data.files if one.what == "datafile" and one.detail]
-    found: dict[str, Mapping[str, Any]] = {}
-    if refused:
-        found["refusal"] = refused[0].model_dump(mode="json", include={"detail", "hint"})
-    if data.metadata is not None:
-        found["metadata"] = {"detail": data.metadata}
-    return found
 
 
 def _is_final(failed: FailedFile) -> bool:
@@ -246,31 +236,22 @@ def _is_final(failed: FailedFile) -> bool:
 
 def _set_registers(changes: Changes, before: Before, event: Event[EventData]) -> None:
     candidates = {"last": Register(stamp(event.time), "", "")}
-    for name, said in _said(event.data).items():
-        candidates[name] = _register(event, said)
+    data, kind, station = event.data, event.data.name, event.station.key
+    for name, said in _said(data).items():
+        # an answer is ordered by the word that it answers, so that the latest word's stays
+        if isinstance(data, DatasetAnnotated | InvestigationAnnotated):
+            candidates[name] = Register(stamp(data.said), data.word, kind, said, station, data.order)
+        else:
+            candidates[name] = Register(stamp(event.time), event.id, kind, said, station, event.order)
     for register, value in candidates.items():
         known = before.registers.get(register)
-        if register == "audits":
-            _remember(changes, known, value)
+        if register == "audits":  # reports are kept beside one another: each says what was at its time
+            both = remember(known.data if known else {}, {**value.data, "event": value.event_id})
+            if known is None or both != known.data:
+                last = value if known is None or known.order < value.order else known
+                changes.registers[register] = replace(last, data=both)
         elif known is None or known.order < value.order:
             changes.registers[register] = value
-
-
-def _remember(changes: Changes, known: Register | None, value: Register) -> None:
-    """Keep reports beside one another: each says what was at its time."""
-    report = {**value.data, "event": value.event_id}
-    data = remember(known.data if known else {}, report)
-    if known is None or data != known.data:
-        last = max((one for one in (known, value) if one is not None), key=lambda one: one.order)
-        changes.registers["audits"] = replace(last, data=data)
-
-
-def _register(event: Event[EventData], said: Mapping[str, Any]) -> Register:
-    """Order an answer by the word that it answers, so that the latest word's stays; anything else by itself."""
-    data, kind, station = event.data, event.data.name, event.station.key
-    if isinstance(data, DatasetAnnotated | InvestigationAnnotated):
-        return Register(stamp(data.said), data.word, kind, said, station, data.order)
-    return Register(stamp(event.time), event.id, kind, said, station, event.order)
 
 
 def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
@@ -284,25 +265,17 @@ def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
     if isinstance(data, FileReleased):
         return ((version, RELEASED) for version in data.files)
     if isinstance(data, MetadataExtracted | DatasetPartlyRefused):
-        return ((one.file, _reading(one)) for one in data.files)
+        # what is refused may be taken back, so it is no fact: see `_remark`
+        return (
+            (one.file, 0 if isinstance(one, RefusedFile) else UNREAD if one.problem else HARVESTED)
+            for one in data.files
+        )
     return ()
-
-
-def _reading(one: ExtractedFile | RefusedFile) -> int:
-    if isinstance(one, RefusedFile):
-        return 0  # that may be taken back, so it is no fact: see `_remark`
-    return UNREAD if one.problem else HARVESTED
 
 
 def _proof(stored: StoredFile) -> int:
     bits = _PROOF[stored.state]
     return bits | METHODS.get(stored.method, ANOTHER_WAY) if bits == VERIFIED else bits
-
-
-def _add(changes: Changes, before: Before, version: FileVersion, bits: int) -> None:
-    _, known = _newest(changes, before, version)
-    if known is not None:
-        _replace(changes, before, version.raw, known.adding(bits))
 
 
 def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[FileFacts | None, FileFacts | None]:
@@ -318,7 +291,8 @@ def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[Fil
 
 def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> None:
     then = changes.files.get(path) or before.files.get(path)
-    now = now.marked(LEFT_OUT, on=_is_left_out(changes, before, path))
+    word = changes.left_out.get(path) or before.left_out.get(path)
+    now = now.marked(LEFT_OUT, on=word is not None and not word.returned)
     if now == then:
         return
     if then is not None and then.order != now.order and then.facts:
@@ -335,11 +309,6 @@ def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> N
 def _shown(facts: FileFacts | None) -> FileState | None:
     """Return under which state a file is listed, None where it is not."""
     return facts.state if facts is not None and facts.belongs else None
-
-
-def _is_left_out(changes: Changes, before: Before, path: bytes) -> bool:
-    word = changes.left_out.get(path) or before.left_out.get(path)
-    return word is not None and not word.returned
 
 
 def _count(changes: Changes, facts: FileFacts | None, sign: int) -> None:

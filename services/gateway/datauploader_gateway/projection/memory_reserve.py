@@ -29,17 +29,14 @@ class MemoryReserve:
             OutOfMemoryError: the rest is for what cannot be built again.
         """
         if now or time.monotonic() >= self._look_at:
-            used = self._used()
+            try:
+                said = self._redis.info("memory")
+            except ResponseError:  # it may not be asked: then it is full when it says so
+                said = {}
+            most = int(said.get("maxmemory", 0))
+            used = int(said.get("used_memory", 0)) - int(said.get("mem_not_counted_for_evict", 0))
+            share = used / most if most else 0.0
             self._look_at = time.monotonic() + LOOK_S
-            self._tight = used > (ENOUGH if self._tight else FULL)
+            self._tight = share > (ENOUGH if self._tight else FULL)
         if self._tight:
             raise OutOfMemoryError(f"{FULL:.0%} of maxmemory are used; the rest is kept for sign-ins")
-
-    def _used(self) -> float:
-        try:
-            said = self._redis.info("memory")
-        except ResponseError:  # it may not be asked: then it is full when it says so
-            return 0.0
-        most = int(said.get("maxmemory", 0))
-        used = int(said.get("used_memory", 0)) - int(said.get("mem_not_counted_for_evict", 0))
-        return used / most if most else 0.0

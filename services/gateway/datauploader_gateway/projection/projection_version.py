@@ -20,7 +20,11 @@ class ProjectionVersion:
         """Go on from what a former run has kept."""
         self._store = store
         self._lock = threading.Lock()
-        self._highest = self._kept = self._read()
+        row = None
+        if store is not None:
+            with store.reading() as db:
+                row = db.execute("SELECT number FROM view_commits").fetchone()
+        self._highest = self._kept = int(row["number"]) if row else 0
         self.behind = threading.Event()
         """Redis has counted from a number again that it was past before."""
 
@@ -45,10 +49,3 @@ class ProjectionVersion:
         with self._store.transaction() as db:
             db.execute("INSERT OR REPLACE INTO view_commits VALUES (1, ?)", (highest,))
         self._kept = highest
-
-    def _read(self) -> int:
-        if self._store is None:
-            return 0
-        with self._store.reading() as db:
-            row = db.execute("SELECT number FROM view_commits").fetchone()
-        return int(row["number"]) if row else 0

@@ -197,7 +197,10 @@ class ViewReader:
             for upload_id in ids:
                 pipe.hgetall(keys.upload(upload_id))
             heads = await pipe.execute()
-        found = [_upload(upload_id, head) for upload_id, head in zip(ids, heads, strict=True)]
+        found: list[Summary | None] = []
+        for upload_id, head in zip(ids, heads, strict=True):
+            numbers = {name[2:].decode(): int(number) for name, number in head.items() if name.startswith(b"n:")}
+            found.append(summarise(upload_id, _registers(head), numbers))
         now = datetime.now(UTC)
         silent = await self._silent({one.station for one in found if one is not None and not one.over}, now)
         return [one and as_of(one, now, silent.get(one.station)) for one in found]
@@ -242,8 +245,13 @@ class ViewReader:
         return [upload for upload in await self.several([upload_id for _, upload_id in places]) if upload is not None]
 
     async def _ids(self, index: str, created: str, low: str, high: str) -> AsyncIterator[list[str]]:
-        top = f"{_moment(created).timestamp():.6f}" if created else high
-        start = 0
+        top, start = high, 0
+        if created:
+            try:
+                moment = datetime.fromisoformat(created)
+            except ValueError:
+                raise InvalidRequest(NO_CURSOR) from None
+            top = f"{moment.timestamp():.6f}"
         while ids := await self._redis.zrevrangebyscore(index, top, low, start, _CHUNK):
             start += len(ids)
             yield [text(upload_id) for upload_id in ids]
@@ -280,11 +288,6 @@ class ViewReader:
         ]
 
 
-def _upload(upload_id: str, head: dict[bytes, bytes]) -> Summary | None:
-    numbers = {name[2:].decode(): int(text) for name, text in head.items() if name.startswith(b"n:")}
-    return summarise(upload_id, _registers(head), numbers)
-
-
 def _registers(head: dict[bytes, bytes]) -> dict[str, Register]:
     return {name[2:].decode(): Register.load(text) for name, text in head.items() if name.startswith(b"r:")}
 
@@ -316,10 +319,3 @@ def _station(key: str, reports: Sequence[ServiceReport], configured: bool) -> St
 def _is_behind(place: tuple[str, str], border: tuple[str, str]) -> bool:
     """Tell whether an upload comes behind the border in a list of the newest first; of one moment by falling ids."""
     return place < border
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequest(NO_CURSOR) from None

@@ -64,7 +64,9 @@ class ViewWriter:
         self._reserve.require_room()
         if isinstance(event.data, StationReported):
             return self._report(event, event.data)
-        key = _investigation(event.data)
+        key = ""
+        if isinstance(event.data, InvestigationDescribed | InvestigationAnnotated):
+            key = keys.investigation(event.data.investigation)
         if not key and not event.data.upload_id:
             return False
         while True:
@@ -90,7 +92,9 @@ class ViewWriter:
                 pipe.hset(keys.upload(upload_id), _HOME, event.station.key)
             _write(pipe, upload_id, changes)
             _write_flow(pipe, event, flow)
-            self._index(pipe, event)
+            if isinstance(event.data, UploadRequested):
+                for index in (keys.UPLOADS, keys.of_person(event.data.requested_by.id)):
+                    pipe.zadd(index, {upload_id: event.time.timestamp()})
             _tell(pipe, event, changes)
             for name in _names(upload_id):
                 pipe.expire(name, self._kept_s)
@@ -120,14 +124,6 @@ class ViewWriter:
         pipe.set(keys.COMMITTED, int(time.time()))
         pipe.incr(keys.COMMITS)
         self._version.made(before, int(pipe.execute()[-1]))
-
-    def _index(self, pipe: Pipeline, event: Event[EventData]) -> None:
-        data = event.data
-        if not isinstance(data, UploadRequested):
-            return
-        score = {data.upload_id: event.time.timestamp()}
-        for index in (keys.UPLOADS, keys.of_person(data.requested_by.id)):
-            pipe.zadd(index, score)
 
     def _report(self, event: Event[EventData], data: StationReported) -> bool:
         field = f"{event.station.key}|{data.service}"
@@ -165,13 +161,6 @@ def _is_older(event: Event[EventData], data: StationReported, before: Mapping[st
     if before["host"] == data.host:
         return int(before.get("order") or microseconds(time)) >= event.order
     return event.time <= time <= datetime.now(UTC) + timedelta(minutes=1)
-
-
-def _investigation(data: EventData) -> str:
-    """Name what is kept of the investigation that an event is about, "" for other events."""
-    if isinstance(data, InvestigationDescribed | InvestigationAnnotated):
-        return keys.investigation(data.investigation)
-    return ""
 
 
 def _names(upload_id: str) -> list[str]:
@@ -267,7 +256,15 @@ def _tell(pipe: Pipeline, event: Event[EventData], changes: Changes) -> None:
     data = event.data
     entry: dict[str, str] = {"event": data.name}
     if isinstance(data, TransferProgressed):
-        entry["progress"] = json.dumps(_progress(data))
+        progress = {
+            "upload": data.upload_id,
+            "waiting": data.waiting,
+            "speed": data.bytes_per_s,
+            "paused": data.paused,
+            "trouble": data.trouble,
+            "moving": [file.model_dump(mode="json") for file in data.moving],
+        }
+        entry["progress"] = json.dumps(progress)
     if groups := _summary_of_moves(changes):
         entry["files"] = json.dumps([{"upload": data.upload_id} | group for group in groups])
     pipe.xadd(keys.live(data.upload_id), _fields(entry), maxlen=KEPT_LIVE, approximate=True)
@@ -303,17 +300,6 @@ def _write_flow(pipe: Pipeline, event: Event[EventData], flow: tuple[Flow, int] 
 def _fields(entry: Mapping[Any, str | bytes]) -> dict[Any, Any]:
     """Widen a mapping to what redis-py declares."""
     return dict(entry)
-
-
-def _progress(data: TransferProgressed) -> dict[str, Any]:
-    return {
-        "upload": data.upload_id,
-        "waiting": data.waiting,
-        "speed": data.bytes_per_s,
-        "paused": data.paused,
-        "trouble": data.trouble,
-        "moving": [file.model_dump(mode="json") for file in data.moving],
-    }
 
 
 def _summary_of_moves(changes: Changes) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from datauploader_gateway.auth.oidc.cached_document import CachedDocument
 from datauploader_gateway.auth.oidc.keys import SigningKeys
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogin
 from datauploader_gateway.auth.oidc.verifying import TokenVerifier, VerifiedToken
-from datauploader_gateway.auth.oidc.wire import ProviderHttp, ProviderMetadata, TokenAnswer
+from datauploader_gateway.auth.oidc.wire import ProviderHttp, ProviderMetadata
 from datauploader_gateway.errors import Forged, ProviderAway, SignInFailed
 from datauploader_gateway.settings.oidc import OidcSettings
 
@@ -95,7 +95,13 @@ class Provider:
             },
         )  # fmt: skip
         claims = await self._id_claims(answer.id_token, attempt)
-        return claims | await self._more(metadata, answer, claims), answer.id_token
+        if metadata.userinfo_endpoint and answer.access_token:
+            # for the claims that providers leave out of ID tokens; what is signed cannot be changed by them
+            said = await self._http.userinfo(metadata.userinfo_endpoint, answer.access_token)
+            if said.get("sub") != claims["sub"]:
+                raise SignInFailed("the identity provider's answer names two different persons")
+            claims |= {name: value for name, value in said.items() if name not in claims}
+        return claims, answer.id_token
 
     async def _id_claims(self, id_token: str, attempt: PendingLogin) -> dict[str, object]:
         client = self.settings.client_id
@@ -106,17 +112,6 @@ class Provider:
             log.warning("id_token_refused", reason=str(error)[:300])
             raise SignInFailed("the identity provider's answer is not genuine, or is not for this sign-in") from error
         return dict(claims)
-
-    async def _more(
-        self, metadata: ProviderMetadata, answer: TokenAnswer, claims: Mapping[str, object]
-    ) -> dict[str, object]:
-        """Ask for the claims that providers leave out of ID tokens; what is signed cannot be changed by them."""
-        if not metadata.userinfo_endpoint or not answer.access_token:
-            return {}
-        said = await self._http.userinfo(metadata.userinfo_endpoint, answer.access_token)
-        if said.get("sub") != claims["sub"]:
-            raise SignInFailed("the identity provider's answer names two different persons")
-        return {name: value for name, value in said.items() if name not in claims}
 
     async def sign_out_url(self, id_token: str) -> str:
         """Return where the browser ends its session at the provider (RP-initiated logout); "" where it cannot."""

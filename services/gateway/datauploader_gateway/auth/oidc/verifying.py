@@ -57,9 +57,18 @@ class TokenVerifier:
         key = await self._signing_keys.find(kid, algorithm, patient=patient)
         if key is None:
             raise Forged(f"no key {kid!r} for {algorithm}")
+        expected = jwt.JWTClaimsRegistry(
+            now=lambda: int(self._now()),
+            leeway=SKEW_S + _ROUNDED_S,
+            iss={"essential": True, "value": self._settings.issuer},
+            aud={"essential": True, "value": audience},
+            sub={"essential": True},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
         try:
             found = jwt.decode(token, key, registry=self._registry)
-            self._expected(audience).validate(found.claims)
+            expected.validate(found.claims)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise Forged(str(error) or type(error).__name__) from error
         said = str(found.header.get("typ", "")).lower()
@@ -79,14 +88,3 @@ class TokenVerifier:
         if kid is not None and not _KID.fullmatch(kid):
             raise Forged("its kid is none")
         return kid, head["alg"]
-
-    def _expected(self, audience: str) -> jwt.JWTClaimsRegistry:
-        return jwt.JWTClaimsRegistry(
-            now=lambda: int(self._now()),
-            leeway=SKEW_S + _ROUNDED_S,
-            iss={"essential": True, "value": self._settings.issuer},
-            aud={"essential": True, "value": audience},
-            sub={"essential": True},
-            exp={"essential": True},
-            iat={"essential": True},
-        )

@@ -131,10 +131,15 @@ class ProviderHttp:
             raise ProviderAway(
                 f"the identity provider {self._settings.issuer} does not answer ({error or type(error).__name__})"
             ) from error
-        said = _object(content)
+        try:
+            said = _Anything.model_validate_json(content).model_extra
+        except ValidationError:
+            said = None
         if form is not None and answer.is_client_error:
             log.warning("identity_provider_refused", status=answer.status_code, said=str(said)[:500])
-            raise SignInFailed(f"the identity provider refused the sign-in ({_word(said)})")
+            word = str((said or {}).get("error", ""))[:60]  # the provider's own sentences stay in the log
+            reason = word if word.replace("_", "").isalpha() else "without a reason"
+            raise SignInFailed(f"the identity provider refused the sign-in ({reason})")
         if answer.status_code != httpx.codes.OK or said is None:
             raise self._odd(f"it answered {answer.status_code} to {method} {url[:200]}")
         return said
@@ -155,21 +160,8 @@ async def _read(answer: httpx.Response) -> bytes:
     return content
 
 
-def _object(content: bytes) -> dict[str, object] | None:
-    try:
-        return _Anything.model_validate_json(content).model_extra
-    except ValidationError:
-        return None
-
-
 class _Anything(BaseModel):
     model_config = ConfigDict(extra="allow")
-
-
-def _word(said: dict[str, object] | None) -> str:
-    """Return the error's word, which stands in a sentence; the provider's own sentences stay in the log."""
-    word = str((said or {}).get("error", ""))[:60]
-    return word if word.replace("_", "").isalpha() else "without a reason"
 
 
 def _first_place(error: ValidationError) -> str:
