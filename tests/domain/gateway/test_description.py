@@ -19,8 +19,8 @@ from datauploader.contracts import (
 from datauploader.contracts.questions import InvestigationSummary
 from datauploader.contracts.rest.descriptions import Description
 from datauploader_gateway.features.investigations.service import arranged
-from datauploader_gateway.projection.description import of_dataset, of_investigation
 from datauploader_gateway.projection.fold import Before, Register, fold, wanted
+from datauploader_gateway.projection.summary import of_dataset, of_investigation
 from datauploader_testing import builders
 
 BEGAN = datetime(2026, 3, 4, 12, tzinfo=UTC)

@@ -30,8 +30,7 @@ from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.objections import Objections
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway.events import pending_requests
-from datauploader_gateway.events.pending_descriptions import PendingDescriptions
-from datauploader_gateway.events.pending_requests import PendingRequests
+from datauploader_gateway.events.pending_requests import PendingDescriptions, PendingRequests
 from datauploader_gateway.features.mail import smtp_queue, triggers
 from datauploader_gateway.settings.mail import MailSettings
 from datauploader_testing import builders

@@ -23,10 +23,10 @@ from datauploader_gateway import metrics, redis_client
 from datauploader_gateway.events.heard_sequences import HeardSequences
 from datauploader_gateway.events.pending_requests import PendingRequests
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.memory_reserve import MemoryReserve
 from datauploader_gateway.projection.projection_status import READING, ProjectionStatus
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.writer import ViewWriter
+from datauploader_gateway.redis_client import MemoryReserve
 
 log = structlog.get_logger()
 

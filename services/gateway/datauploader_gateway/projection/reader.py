@@ -16,7 +16,6 @@ from datauploader.contracts.rest.stations import ServiceReport, StationStatus
 from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.description import of_dataset, of_investigation
 from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.files import FAILING, KnownFile, describe
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow
@@ -24,7 +23,7 @@ from datauploader_gateway.projection.fold import WORDS, Register
 from datauploader_gateway.projection.paging import NO_CURSOR, pack_cursor, unpack_cursor
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.search import Search
-from datauploader_gateway.projection.summary import Summary, as_of, summarise
+from datauploader_gateway.projection.summary import Summary, as_of, of_dataset, of_investigation, summarise
 from datauploader_gateway.projection.writer import SILENT_INTERVALS
 from datauploader_gateway.redis_client import raw, text
 

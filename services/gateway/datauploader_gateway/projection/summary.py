@@ -1,4 +1,4 @@
-"""What people are told about an upload: pure, made from its registers and counts."""
+"""What people are told about an upload, and about descriptions: pure, made from registers and counts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from datauploader.contracts import DatasetRefused, MovingFile, Person, UploadControlled, UploadRejected
+from datauploader.contracts import DatasetEnsured, DatasetRefused, MovingFile, Person, UploadControlled, UploadRejected
 from datauploader.contracts.rest.audits import Audit
+from datauploader.contracts.rest.descriptions import Description
 from datauploader.contracts.rest.uploads import Amount, Counts, Later, Upload, UploadState
 from datauploader.contracts.uploads import RestlessFile
 from datauploader_gateway.projection.audited import audits_of, finding
@@ -266,3 +267,47 @@ def _delay(said: Mapping[str, Any]) -> str:
 def _sentence(said: Mapping[str, Any]) -> str:
     detail, hint = said.get("detail", ""), said.get("hint", "")
     return f"{detail}{'' if detail.endswith(('.', '!', '?')) else '.'} {hint}" if detail and hint else detail or hint
+
+
+def of_dataset(registers: Registers) -> Description | None:
+    """Return what is said about the dataset of an upload; None while nobody is known to have asked for it."""
+    request, described = registers.get("request"), registers.get("described")
+    if request is None:
+        return None
+    if described is not None:
+        return _of_word(described, registers.get("annotated"))
+    asked: Mapping[str, Any] = request.data
+    there = "completed" in registers or ("dataset" in registers and registers["dataset"].kind == DatasetEnsured.name)
+    return Description.model_validate(
+        {**asked["dataset"], "by": asked["requested_by"], "time": request.time}
+        | {"state": "catalogued" if there else "waiting"}
+    )
+
+
+def of_investigation(registers: Registers, catalogued: str) -> Description:
+    """Return what is said about an investigation of which the catalogue says `catalogued`."""
+    described = registers.get("described")
+    if described is None:
+        return Description(description=catalogued)
+    found = _of_word(described, registers.get("annotated"))
+    if found.state == "catalogued":  # it may have been corrected there since
+        return found.model_copy(update={"description": catalogued})
+    return found
+
+
+def _of_word(described: Register, annotated: Register | None) -> Description:
+    answered = annotated is not None and (
+        annotated.event_id == described.event_id or annotated.order >= described.order
+    )
+    refusal = str(annotated.data["refusal"]) if annotated is not None and answered else ""
+    return Description.model_validate(
+        {
+            "description": described.data["description"],
+            "parameters": described.data.get("parameters", ()),
+            "state": "refused" if refusal else "catalogued" if answered else "waiting",
+            "refusal": refusal,
+            "word": described.event_id,
+            "by": described.data["requested_by"],
+            "time": described.time,
+        }
+    )

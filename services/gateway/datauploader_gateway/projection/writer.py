@@ -26,10 +26,9 @@ from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
 from datauploader_gateway.projection.fold import Before, Changes, FoldInput, Register, fold, stamp, wanted
-from datauploader_gateway.projection.memory_reserve import MemoryReserve
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.remarks import Remarks
-from datauploader_gateway.redis_client import raw
+from datauploader_gateway.redis_client import MemoryReserve, raw
 
 SILENT_INTERVALS = 3
 """Reports that a service may miss before it is away."""
