@@ -105,7 +105,13 @@ class AuditLog:
         since = ""
         for stream in (keys.AUDIT, keys.REFUSED):
             some = cast("Entries", await self._redis.xrevrange(stream, high, low, count=_CHUNK))
-            read += [_entry(position, fields) for position, fields in some]
+            for position, fields in some:
+                known = {name.decode(): said.decode(errors="replace") for name, said in fields.items()}
+                seconds = int(position.partition(b"-")[0]) / 1000
+                time = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                what, who, address = (known.pop(name, "") for name in ("what", "who", "address"))
+                entry_id = redis_client.text(position)
+                read.append(AuditEntry(id=entry_id, time=time, what=what, who=who, address=address, about=known))
             if len(some) == _CHUNK:
                 since = max(since, redis_client.text(some[-1][0]), key=_place)
         return sorted((one for one in read if _place(one.id) >= _place(since)), key=lambda one: _place(one.id))[::-1]
@@ -114,14 +120,6 @@ class AuditLog:
 def _place(position: str) -> tuple[int, ...]:
     """Return what the positions of a stream are ordered by."""
     return tuple(int(part) for part in position.split("-") if part)
-
-
-def _entry(position: bytes, fields: dict[bytes, bytes]) -> AuditEntry:
-    known = {name.decode(): said.decode(errors="replace") for name, said in fields.items()}
-    milliseconds = int(position.partition(b"-")[0])
-    time = datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    what, who, address = (known.pop(name, "") for name in ("what", "who", "address"))
-    return AuditEntry(id=redis_client.text(position), time=time, what=what, who=who, address=address, about=known)
 
 
 def _bound(moment: datetime | None, default: str, *, before: bool = False) -> str:

@@ -53,18 +53,15 @@ class Flow:
         if not self.amounts:
             return Flow(self.width_s, step, (amount,))
         first, end = min(self.first, step), max(self.first + len(self.amounts), step + 1)
-        if end - first > MOST:
-            return self._wider().adding(at, amount)
+        if end - first > MOST:  # two steps become one
+            half = self.first // 2
+            wider = [0] * ((self.first + len(self.amounts) - 1) // 2 - half + 1)
+            for number, known in enumerate(self.amounts, self.first):
+                wider[number // 2 - half] = min(wider[number // 2 - half] + known, _MOST_BYTES)
+            return Flow(self.width_s * 2, half, tuple(wider)).adding(at, amount)
         steps = [0] * (self.first - first) + list(self.amounts) + [0] * (end - self.first - len(self.amounts))
         steps[step - first] = min(steps[step - first] + amount, _MOST_BYTES)
         return Flow(self.width_s, first, tuple(steps))
-
-    def _wider(self) -> "Flow":
-        first = self.first // 2
-        steps = [0] * ((self.first + len(self.amounts) - 1) // 2 - first + 1)
-        for number, amount in enumerate(self.amounts, self.first):
-            steps[number // 2 - first] = min(steps[number // 2 - first] + amount, _MOST_BYTES)
-        return Flow(self.width_s * 2, first, tuple(steps))
 
 
 def moved(before: str | None, now: datetime, bytes_per_s: float) -> int:

@@ -178,7 +178,12 @@ class LiveStreams:
             if upload is not None and upload.over:  # what was said since the entries were read came before its end
                 rest = await redis_client.entries(self._redis, keys.live(upload_id), f"({entries[-1][0].decode()}")
                 entries = [*entries, *rest]
-            messages = [message for position, entry in entries for message in _entry_messages(position, entry)]
+            messages: list[Message] = []
+            for position, entry in entries:
+                if b"progress" in entry:
+                    messages.append(Message("progress", entry[b"progress"].decode(), position.decode()))
+                groups = json.loads(entry.get(b"files", b"[]"))
+                messages += [Message("files", json.dumps(group), position.decode()) for group in groups]
             return Batch(messages + _state_messages(upload, entries[-1][0].decode()))
 
         return build
@@ -287,14 +292,6 @@ def _end(queue: Queue) -> None:
         while True:
             queue.get_nowait()
     queue.put_nowait(None)
-
-
-def _entry_messages(position: bytes, entry: dict[bytes, bytes]) -> list[Message]:
-    messages = []
-    if b"progress" in entry:
-        messages.append(Message("progress", entry[b"progress"].decode(), position.decode()))
-    groups = json.loads(entry.get(b"files", b"[]"))
-    return messages + [Message("files", json.dumps(group), position.decode()) for group in groups]
 
 
 def _state_messages(upload: Upload | None, position: str) -> list[Message]:

@@ -1,7 +1,7 @@
 """Reads the view back for people: uploads, their files page by page, what is left out, stations."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,12 +59,17 @@ class ViewReader:
     async def uploads(self, index: str, keep: Keep, after: str, limit: int) -> tuple[list[Upload], str | None]:
         """Return up to `limit` uploads of an index that `keep` accepts, newest first, and the next cursor."""
         found: list[Upload] = []
-        async for upload in self._newest_first(index, after):
-            if not keep(upload):
-                continue
-            if len(found) == limit:
-                return found, pack_cursor(found[-1].created, found[-1].id)
-            found.append(upload)
+        created, last = unpack_cursor(after)
+        border = (created, last.decode(errors="replace"))
+        async for ids in self._ids(index, created, "-inf", "+inf"):
+            for upload in await self.several(ids):
+                if upload is None or (created and not _is_behind((upload.created, upload.id), border)):
+                    continue
+                if not keep(upload):
+                    continue
+                if len(found) == limit:
+                    return found, pack_cursor(found[-1].created, found[-1].id)
+                found.append(upload)
         return found, None
 
     async def description(self, upload_id: str) -> Description | None:
@@ -168,9 +173,15 @@ class ViewReader:
         for field, said in (await self._redis.hgetall(keys.STATIONS)).items():
             station = text(field).partition("|")[0]
             reports.setdefault(station, []).append(_report(json.loads(said), now))
-        return [
-            _station(key, sorted(said, key=lambda r: r.service), key in known) for key, said in sorted(reports.items())
-        ]
+        found: list[StationStatus] = []
+        for key, told in sorted(reports.items()):
+            services = tuple(sorted(told, key=lambda report: report.service))
+            watchers = [report for report in services if report.service == WATCHER]
+            judged = watchers if watchers or key in known else services
+            silent = all(report.silent for report in judged)
+            last = max((report.time for report in judged), default=None)
+            found.append(StationStatus(station=key, silent=silent, last_report=last, services=services))
+        return found
 
     async def flow(self, upload_id: str) -> Flow:
         """Return how much of an upload moved when."""
@@ -201,34 +212,24 @@ class ViewReader:
             numbers = {name[2:].decode(): int(number) for name, number in head.items() if name.startswith(b"n:")}
             found.append(summarise(upload_id, _registers(head), numbers))
         now = datetime.now(UTC)
-        silent = await self._silent({one.station for one in found if one is not None and not one.over}, now)
-        return [one and as_of(one, now, silent.get(one.station)) for one in found]
-
-    async def _silent(self, stations: Collection[str], now: datetime) -> dict[str, str]:
-        """Return the time of the last report of each of these stations whose watcher does not report any more."""
+        stations = {one.station for one in found if one is not None and not one.over}
         fields = [f"{station}|{WATCHER}" for station in stations]
         said = await self._redis.hmget(keys.STATIONS, fields) if fields else []
-        reports = [
-            (station, _report(json.loads(word), now)) for station, word in zip(stations, said, strict=True) if word
-        ]
-        return {station: report.time for station, report in reports if report.silent}
+        silent: dict[str, str] = {}  # since when: of those whose watcher does not report any more
+        for station, word in zip(stations, said, strict=True):
+            if word and (report := _report(json.loads(word), now)).silent:
+                silent[station] = report.time
+        return [one and as_of(one, now, silent.get(one.station)) for one in found]
 
     async def find(self, search: Search, after: str, limit: int) -> tuple[list[Upload], str | None]:
         """Return up to `limit` uploads that are looked for, newest first, and the next cursor."""
-        ids: list[tuple[str, str]] = []
-        async for found in self._glances(search, after):
-            if len(ids) == limit:
-                return await self._still_there(ids), pack_cursor(*ids[-1])
-            ids.append(found)
-        return await self._still_there(ids), None
-
-    async def _glances(self, search: Search, after: str) -> AsyncIterator[tuple[str, str]]:
-        """Yield the time and the id of each upload that is looked for, reading of every one only what that takes."""
+        found: list[tuple[str, str]] = []
         created, last = unpack_cursor(after)
+        border = (created, last.decode(errors="replace"))
         low, high = search.span
         names = [f"r:{name}" for name in search.registers]
         async for ids in self._ids(search.viewer.index, created, low, high):
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with self._redis.pipeline(transaction=False) as pipe:  # of every one only what the search takes
                 for upload_id in ids:
                     pipe.hmget(keys.upload(upload_id), names)
                 heads = await pipe.execute()
@@ -237,8 +238,12 @@ class ViewReader:
                 if "request" not in known:
                     continue
                 place = (known["request"].time, upload_id)
-                if (not created or _is_behind(place, (created, last.decode(errors="replace")))) and search.wants(known):
-                    yield place
+                if (created and not _is_behind(place, border)) or not search.wants(known):
+                    continue
+                if len(found) == limit:
+                    return await self._still_there(found), pack_cursor(*found[-1])
+                found.append(place)
+        return await self._still_there(found), None
 
     async def _still_there(self, places: Sequence[tuple[str, str]]) -> list[Upload]:
         return [upload for upload in await self.several([upload_id for _, upload_id in places]) if upload is not None]
@@ -254,15 +259,6 @@ class ViewReader:
         while ids := await self._redis.zrevrangebyscore(index, top, low, start, _CHUNK):
             start += len(ids)
             yield [text(upload_id) for upload_id in ids]
-
-    async def _newest_first(self, index: str, after: str) -> AsyncIterator[Upload]:
-        created, last = unpack_cursor(after)
-        async for ids in self._ids(index, created, "-inf", "+inf"):
-            for upload in await self.several(ids):
-                if upload and (
-                    not created or _is_behind((upload.created, upload.id), (created, last.decode(errors="replace")))
-                ):
-                    yield upload
 
     async def _known(self, upload_id: str, paths: Sequence[bytes], *, failures: bool = True) -> list[KnownFile]:
         if not paths:
@@ -302,17 +298,6 @@ def _report(said: dict[str, Any], now: datetime) -> ServiceReport:
         "others": tuple(sorted(said.get("others") or ())),
     }
     return ServiceReport.model_validate(data.model_dump() | told)
-
-
-def _station(key: str, reports: Sequence[ServiceReport], configured: bool) -> StationStatus:
-    watchers = [report for report in reports if report.service == WATCHER]
-    judged = watchers if watchers or configured else reports
-    return StationStatus(
-        station=key,
-        silent=all(report.silent for report in judged),
-        last_report=max((report.time for report in judged), default=None),
-        services=tuple(reports),
-    )
 
 
 def _is_behind(place: tuple[str, str], border: tuple[str, str]) -> bool:

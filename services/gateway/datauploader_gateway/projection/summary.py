@@ -53,13 +53,15 @@ def summarise(upload_id: str, registers: Registers, numbers: Mapping[str, int]) 
     speed = registers["speed"].data if "speed" in registers and state not in OVER else {}
     audits, auditing = audits_of(_said(registers, "audits")), _is_auditing(registers)
     differs = _difference(state, registers, audits)
+    pause = registers.get("pause")
+    paused = pause is not None and pause.kind == UploadControlled.name and pause.data["action"] == "pause"
     waits = _waits_for_person(state, registers, counts) or bool(differs and state == "sealed" and not auditing)
     return Summary(
         id=upload_id,
         state=state,
         over=state in OVER,
         needs_person=waits,
-        paused=_last_action(registers, "pause") == "pause" and state not in OVER,
+        paused=paused and state not in OVER,
         closing="close" in registers,
         mode=asked["mode"],
         investigation=asked["investigation"],
@@ -156,11 +158,6 @@ def state_of(registers: Registers) -> UploadState:
 
 def _kind(registers: Registers, name: str) -> str:
     return registers[name].kind if name in registers else ""
-
-
-def _last_action(registers: Registers, name: str) -> str:
-    known = registers.get(name)
-    return str(known.data["action"]) if known and known.kind == UploadControlled.name else ""
 
 
 def _ended(registers: Registers, state: UploadState) -> str | None:

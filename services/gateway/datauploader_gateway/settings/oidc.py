@@ -107,11 +107,9 @@ class OidcSettings(BaseModel):
         parts = urlsplit(url)
         if not parts.hostname or parts.scheme not in ("http", "https"):
             return False
-        return parts.scheme == "https" or self.allow_http or _is_loopback(parts.hostname)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        if parts.scheme == "https" or self.allow_http:
+            return True
+        try:
+            return ipaddress.ip_address(parts.hostname).is_loopback
+        except ValueError:
+            return parts.hostname == "localhost"

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from datauploader.contracts.rest.investigations import InvestigationChoice
 from datauploader.values import show_value
 from datauploader.wording import local, safe
 from datauploader_client.cli import screen
@@ -31,20 +30,19 @@ def investigations(
     if json:
         screen.as_json(answer)
     elif answer.items:
-        screen.table(_COLUMNS, [_row(each) for each in answer.items])
+        rows = []
+        for one in answer.items:
+            state, note = ("open", "today" if one.section == "today" else "") if one.open else ("closed", one.reason)
+            days = " to ".join(day.isoformat() for day in (one.start, one.end) if day)
+            title, used = one.title or one.name, local(one.last_used)
+            rows.append((one.id, title, state, one.beamline, days, one.principal_investigator, used, note))
+        screen.table(_COLUMNS, rows)
         if answer.total > len(answer.items):
             screen.warn(f"There are {answer.total:,} in total; add search words to find the others.")
     elif text:
         screen.warn("None of your investigations has all of these words.")
     else:
         screen.warn("There is no investigation that you can upload to. Ask your user office.")
-
-
-def _row(one: InvestigationChoice) -> tuple[str, ...]:
-    state, note = ("open", "today" if one.section == "today" else "") if one.open else ("closed", one.reason)
-    days = " to ".join(day.isoformat() for day in (one.start, one.end) if day)
-    title, used = one.title or one.name, local(one.last_used)
-    return (one.id, title, state, one.beamline, days, one.principal_investigator, used, note)
 
 
 @app.command()

@@ -7,7 +7,6 @@ import typer
 
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.rest.files import File
-from datauploader.contracts.rest.uploads import Upload
 from datauploader.contracts.uploads import Action
 from datauploader.wording import local, safe, size, state
 from datauploader_client.cli import screen
@@ -50,19 +49,20 @@ def _list(gateway: GatewayClient, only: str, most: int, *, json: bool) -> None:
     elif page.items:
         right = ("Files", "Size", "Failed")
         columns = ("Upload", "Dataset", "Investigation", "State", "Files", "Size", "Failed", "Started")
-        screen.table(columns, [_row(upload) for upload in page.items], right)
+        rows = []
+        for upload in page.items:
+            counts = upload.counts
+            done = f"{counts.catalogued.files:,}/{counts.found.files:,}"
+            failed = f"{counts.failed.files:,}" if counts.failed.files else ""
+            rows.append(
+                (
+                    upload.id, upload.dataset, upload.investigation, state(upload), done, size(counts.found.bytes),
+                    failed, local(upload.created),
+                )
+            )  # fmt: skip
+        screen.table(columns, rows, right)
     else:
         screen.warn("There are no uploads yet.")
-
-
-def _row(upload: Upload) -> tuple[str, ...]:
-    counts = upload.counts
-    files = f"{counts.catalogued.files:,}/{counts.found.files:,}"
-    failed = f"{counts.failed.files:,}" if counts.failed.files else ""
-    begun = local(upload.created)
-    return (
-        upload.id, upload.dataset, upload.investigation, state(upload), files, size(counts.found.bytes), failed, begun,
-    )  # fmt: skip
 
 
 @app.command()

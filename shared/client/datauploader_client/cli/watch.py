@@ -173,11 +173,8 @@ class Overview:
             self._uploads.move_to_end(upload.id, last=False)
             while len(self._uploads) > MOST:
                 self._uploads.popitem()
-        self._live.update(self._table(away=event is None))
-
-    def _table(self, *, away: bool) -> Table:
-        caption = "The gateway does not answer at the moment; uploads continue without it." if away else None
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption)
+        away = "The gateway does not answer at the moment; uploads continue without it." if event is None else None
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=away)
         for column in ("Upload", "Dataset", "State", "Files", "Stored", "Speed", "Left", "Failed"):
             table.add_column(column, justify="right" if column in ("Files", "Stored", "Speed", "Failed") else "left")
         for upload in self._uploads.values():
@@ -193,7 +190,7 @@ class Overview:
             ]
             failed = Text(f"{counts.failed.files:,}" if counts.failed.files else "", style="red")
             table.add_row(*(Text(cell) for cell in cells), failed)
-        return table
+        self._live.update(table)
 
 
 class OverviewLines:

@@ -1,6 +1,7 @@
 """The provider's public keys, found by what a token's head says of its own."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from joserfc.errors import JoseError
@@ -37,17 +38,14 @@ class SigningKeys:
 
     async def _fetch(self) -> tuple[PublicKey, ...]:
         address = (await self._metadata.get(patient=True)).jwks_uri
-        return tuple(key for entry in await self._http.jwks(address) if (key := _public(entry)) is not None)
-
-
-def _public(entry: object) -> PublicKey | None:
-    """Read one key; what is no public key for signatures is passed over, as RFC 7517 wants unknown ones to be."""
-    if not isinstance(entry, dict) or entry.get("kty") not in ("RSA", "EC", "OKP") or entry.get("use") == "enc":
-        return None
-    try:
-        return cast("PublicKey", JWKRegistry.import_key(entry))
-    except (JoseError, ValueError, TypeError, KeyError):
-        return None
+        found: list[PublicKey] = []
+        for entry in await self._http.jwks(address):
+            # what is no public key for signatures is passed over, as RFC 7517 wants unknown ones to be
+            if not isinstance(entry, dict) or entry.get("kty") not in ("RSA", "EC", "OKP") or entry.get("use") == "enc":
+                continue
+            with suppress(JoseError, ValueError, TypeError, KeyError):
+                found.append(cast("PublicKey", JWKRegistry.import_key(entry)))
+        return tuple(found)
 
 
 def _choose(known: tuple[PublicKey, ...], kid: str | None, algorithm: str) -> PublicKey | None:

@@ -94,7 +94,13 @@ class Provider:
                 "code_verifier": attempt.verifier,
             },
         )  # fmt: skip
-        claims = await self._id_claims(answer.id_token, attempt)
+        client = self.settings.client_id
+        try:
+            claims = dict((await self._verifier.verify(answer.id_token, client, patient=False)).claims)
+            _require_id_token(claims, client, attempt.nonce)
+        except Forged as error:
+            log.warning("id_token_refused", reason=str(error)[:300])
+            raise SignInFailed("the identity provider's answer is not genuine, or is not for this sign-in") from error
         if metadata.userinfo_endpoint and answer.access_token:
             # for the claims that providers leave out of ID tokens; what is signed cannot be changed by them
             said = await self._http.userinfo(metadata.userinfo_endpoint, answer.access_token)
@@ -102,16 +108,6 @@ class Provider:
                 raise SignInFailed("the identity provider's answer names two different persons")
             claims |= {name: value for name, value in said.items() if name not in claims}
         return claims, answer.id_token
-
-    async def _id_claims(self, id_token: str, attempt: PendingLogin) -> dict[str, object]:
-        client = self.settings.client_id
-        try:
-            claims = (await self._verifier.verify(id_token, client, patient=False)).claims
-            _require_id_token(claims, client, attempt.nonce)
-        except Forged as error:
-            log.warning("id_token_refused", reason=str(error)[:300])
-            raise SignInFailed("the identity provider's answer is not genuine, or is not for this sign-in") from error
-        return dict(claims)
 
     async def sign_out_url(self, id_token: str) -> str:
         """Return where the browser ends its session at the provider (RP-initiated logout); "" where it cannot."""

@@ -17,7 +17,12 @@ LEFT_OUT = "left out by the provider"
 def kept_claims(claims: Claims, rules: Sequence[RoleRule]) -> Kept:
     """Take out of the claims what the rules ask for, so that a changed rule changes who is already signed in."""
     kept = {rule.claim: _values(claims, rule.claim) for rule in rules}
-    missing = tuple(name for name in kept if _is_elsewhere(claims, name))
+    # left out for their size: OpenID Connect Core 1.0, 5.6.2; Entra ID's `hasgroups`
+    elsewhere = claims.get("_claim_names")
+    named = set(elsewhere) if isinstance(elsewhere, Mapping) else set()
+    if _is_true(claims.get("hasgroups")):
+        named.add("groups")
+    missing = tuple(name for name, values in kept.items() if not values and name in named)
     return {**kept, LEFT_OUT: missing} if missing else kept
 
 
@@ -51,13 +56,6 @@ def vouches(claims: Claims, settings: OidcSettings) -> bool:
 
 def _is_true(said: object) -> bool:
     return said is True or said == "true"  # some providers write all claims as text
-
-
-def _is_elsewhere(claims: Claims, name: str) -> bool:
-    """Tell whether a claim is left out for its size (OpenID Connect Core 1.0, 5.6.2; Entra ID's `hasgroups`)."""
-    elsewhere = claims.get("_claim_names")
-    named = isinstance(elsewhere, Mapping) and name in elsewhere
-    return not _values(claims, name) and (named or (name == "groups" and _is_true(claims.get("hasgroups"))))
 
 
 def with_role(user: SignedInUser, kept: Kept, rules: Sequence[RoleRule], settings: OidcSettings) -> SignedInUser | None:
