@@ -32,16 +32,24 @@ def read_events(pieces: Iterable[bytes]) -> Iterator[ServerEvent]:
     fields: dict[str, str] = {}
     data: list[str] = []
     for line in _lines(pieces):
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "data":
-            data.append(value)
-        elif line and name:
-            fields[name] = value
-        elif not line:
-            if data:
-                yield ServerEvent(fields.get("event", "message"), _parse("\n".join(data)), fields.get("id", ""))
-            fields, data = {}, []
+        if line:
+            name, _, value = line.partition(":")
+            if name == "data":
+                data.append(value.removeprefix(" "))
+            elif name:
+                fields[name] = value.removeprefix(" ")
+            continue
+        if data:
+            try:
+                document = json.loads("\n".join(data))
+            except (ValueError, RecursionError):
+                document = None
+            if not isinstance(document, dict):
+                raise RequestRefused(
+                    "the gateway sent an event that is not a JSON object", "Update this program or the gateway."
+                )
+            yield ServerEvent(fields.get("event", "message"), document, fields.get("id", ""))
+        fields, data = {}, []
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
@@ -55,15 +63,3 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
         if len(rest) > LARGEST_LINE:
             raise RequestRefused("the gateway sent a line without an end", "Check that the address is a gateway's.")
         yield from lines
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise RequestRefused(
-            "the gateway sent an event that is not a JSON object", "Update this program or the gateway."
-        )
-    return document
