@@ -58,24 +58,28 @@ class LedgerRecovery:
 
     def _run(self) -> None:
         while not self._ended.wait(LOOK_S):
-            with self._store.reading() as db:
-                uploads = UploadTable(db).to_recall()
-            for upload in uploads:
+            for upload in self._uploads():
                 due, failures = self._later.get(upload.number, (0.0, 0))
                 if due > time.monotonic():
                     continue
-                recalled = False
-                try:
-                    recalled = self._recall(upload)
-                except sqlite3.DatabaseError as error:  # a full disk
-                    log.warning("ledger_recovery_write_failed", problem=str(error))
-                except Exception:  # the boundary of one upload: without this thread nothing is sealed any more
-                    log.exception("ledger_recovery_failed", upload_id=upload.upload_id)
-                if recalled:
+                if self._recalled(upload):
                     self._later.pop(upload.number, None)
                 else:
                     wait_s = BACKOFF.wait_s(failures + 1)
                     self._later[upload.number] = (time.monotonic() + wait_s, failures + 1)
+
+    def _uploads(self) -> list[UploadRow]:
+        with self._store.reading() as db:
+            return UploadTable(db).to_recall()
+
+    def _recalled(self, upload: UploadRow) -> bool:
+        try:
+            return self._recall(upload)
+        except sqlite3.DatabaseError as error:  # a full disk
+            log.warning("ledger_recovery_write_failed", problem=str(error))
+        except Exception:  # the boundary of one upload: without this thread nothing is sealed any more
+            log.exception("ledger_recovery_failed", upload_id=upload.upload_id)
+        return False
 
     def _recall(self, upload: UploadRow) -> bool:
         """Compare one upload; False when it is to be asked again."""

@@ -167,15 +167,17 @@ class LocalCleanup:
         while not self._stopping:
             self._news.clear()
             try:
-                with self._store.reading() as db:
-                    completed = UploadTable(db).in_states(("completed",))
-                    uploads = [one for one in completed if FileTable(db).in_state(one.number, "releasing", 1)]
-                left = any(list(map(self._release, uploads)))
+                left = any(list(map(self._release, self._uploads())))
             except sqlite3.OperationalError as error:
                 log.warning("cleanup_write_failed", problem=str(error))
                 left = True
             self._rounds += 1
             self._news.wait(BACKOFF.wait_s(self._rounds) if left else None)
+
+    def _uploads(self) -> list[UploadRow]:
+        with self._store.reading() as db:
+            completed = UploadTable(db).in_states(("completed",))
+            return [one for one in completed if FileTable(db).in_state(one.number, "releasing", 1)]
 
     def _release(self, upload: UploadRow) -> bool:
         """Work off one upload; True when something is left for later."""

@@ -197,12 +197,9 @@ class RpcClient:
             log.warning("answer_ignored", question=pending.question.name, user=how.user, key=pending.key)
             return
         try:
-            document = json.loads(body)
-            if "error" in document:
-                error = document["error"]
-                pending.fail(QuestionRefused(str(error["code"]), str(error["message"])))
-            else:
-                pending.succeed(pending.answer.model_validate(document["ok"]))
+            pending.succeed(_read_answer(body, pending.answer))
+        except QuestionRefused as refusal:
+            pending.fail(refusal)
         except UNREADABLE:
             pending.fail(
                 QuestionRefused("unreadable", f"{pending.service} answered in a way that this release cannot read")
@@ -210,6 +207,13 @@ class RpcClient:
 
     def _note(self, error: MessagingError) -> None:
         self._problem = error
+
+
+def _read_answer(body: bytes, answer: type[A]) -> A:
+    document = json.loads(body)
+    if "error" in document:
+        raise QuestionRefused(str(document["error"]["code"]), str(document["error"]["message"]))
+    return answer.model_validate(document["ok"])
 
 
 class RpcServerSource:
