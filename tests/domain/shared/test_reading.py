@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datauploader.plugins.file_reader import reader_process
 from datauploader.plugins.file_reader.parameter_validator import (
     LONGEST_TEXT,
     MOST_PARAMETERS,
@@ -68,6 +70,19 @@ def test_a_process_is_used_again_and_a_reader_sees_the_name_of_its_file(ask) -> 
     first, second = ask("pass"), ask("pass")
     assert values(first) == values(second) == {"file": "scan.odd", "process": values(first)["process"], "last": 1}
     assert first[-1] == {"read": "scan.odd"}
+
+
+def test_a_reader_whose_end_was_seen_already_when_it_was_killed_is_told_of(ask, monkeypatch) -> None:
+    """Killing looks whether the process is gone, and of one that is nothing can be learnt a second time."""
+
+    def kill_until_gone(process: "subprocess.Popen[bytes]") -> None:
+        kill(process)
+        process.wait()
+
+    kill = reader_process._kill
+    monkeypatch.setattr(reader_process, "_kill", kill_until_gone)
+    found = ask("yield from (('x', 'y' * 900) for _ in itertools.count())")
+    assert "said more than 100000 bytes" in found[-1]["problem"]
 
 
 @pytest.mark.attack("S34")

@@ -170,7 +170,8 @@ class ReaderProcess:
     def _how(self, process: "subprocess.Popen[bytes]") -> str:
         """Say how a process has ended, which must not be waited for before those that it has started are killed."""
         if hasattr(os, "waitid"):
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            with suppress(ChildProcessError):  # it was killed with its group, and seen to be gone
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         _kill(process)
         code = process.wait()
         if self._full:
