@@ -43,7 +43,7 @@ class BadThings:
 
     def begin(self) -> None:
         """Begin all of them."""
-        double = self._run.facility.vuo.url
+        double = self._run.facility.catalogue.url
         httpx.put(f"{double}/_double/widths", json={"datafiles.path": 200}).raise_for_status()
         os.utime(self._file("1-value", "far.dat"), (FAR_S, FAR_S))
         self._file("2-catalogue", "x" * 230 + ".dat")

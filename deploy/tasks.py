@@ -66,7 +66,7 @@ class Failure(Exception):
 
 
 def demo(arguments: Sequence[str]) -> int:
-    """[FOLDER] [--once] [--json] [--broker rabbitmq]: run a whole facility here and upload to it."""
+    """[FOLDER] [--once] [--json] [--broker rabbitmq] [--catalogue NAME]: run a whole facility here and upload to it."""
     environment()
     if "rabbitmq" in arguments or "--broker=rabbitmq" in arguments:
         debian("rabbitmq-server", "redis-server")

@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 import tomli_w
 
+from datauploader_sandbox import catalogues
 from datauploader_sandbox.processes import InManyProcesses, InOneProcess
-from datauploader_sandbox.vuo import VuoDouble
-from datauploader_sandbox.vuo.seed import default_seed
 from datauploader_testing.faults import FaultProxy
 
 if TYPE_CHECKING:  # a facility on memory:// needs no servers, and starts faster without their modules
@@ -26,7 +25,7 @@ if TYPE_CHECKING:  # a facility on memory:// needs no servers, and starts faster
 SERVICES = ("watcher", "transfer", "catalog", "gateway", "nexus-harvester")
 STATION = ("sandbox", "xrd1", "ws01")
 BASE_DIR = "/experiments"
-"""Where the double says that investigations' data belong; below the remote's base."""
+"""Where the catalogue says that investigations' data belong; below the remote's base."""
 READY_S = 60.0
 
 Broker = Literal["memory", "rabbitmq"]
@@ -59,6 +58,7 @@ class Facility:
         services: Sequence[str] = SERVICES,
         proxied: Sequence[Server] = (),
         storage: "Kind" = "local",
+        catalogue: catalogues.System = "vuo",
         before: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Choose how to run it.
@@ -72,6 +72,7 @@ class Facility:
             services: which services run; without the watcher, stations may run elsewhere.
             proxied: what is reached through a fault proxy of its own; see `proxies`.
             storage: what the files are brought to; `local` is a folder of the facility, all others real servers.
+            catalogue: which system's double is the user office.
             before: by service, what stands before it on its command line: `env A=b`, `unshare`; RabbitMQ only.
         """
         self._temporary = folder is None
@@ -93,15 +94,16 @@ class Facility:
         self.proxies: dict[str, FaultProxy] = {}
         """What stands before the broker, Redis, the catalogue or the storage, and makes the way bad on demand."""
         self._running: Running | None = None
-        self.vuo: VuoDouble
+        self._system: catalogues.System = catalogue
+        self.catalogue: catalogues.SandboxCatalogue
 
     def start(self) -> Self:
         """Start everything and return when the gateway answers."""
         for path in (self.watched, self.folder):
             path.mkdir(parents=True, exist_ok=True)
-        self.vuo = VuoDouble(state=self.folder / "vuo.sqlite", seed=default_seed(BASE_DIR))
+        self.catalogue = catalogues.start(self._system, self.folder, BASE_DIR)
         self._remote = self._start_storage()
-        addresses = self._start_servers() | {"catalogue": self.vuo.url}
+        addresses = self._start_servers() | {"catalogue": self.catalogue.url}
         self.broker_address, self.redis_address = addresses["broker"], addresses["redis"]
         for name in self._proxied:
             if name != "storage":
@@ -151,7 +153,7 @@ class Facility:
             proxy.__exit__()
         for server in self._servers:
             server.close()
-        self.vuo.stop()
+        self.catalogue.stop()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -207,7 +209,7 @@ class Facility:
 
     def _document(self, addresses: Mapping[str, str], port: int) -> dict[str, Any]:
         facility, beamline, station = STATION
-        return {
+        document = {
             "facility": facility,
             "beamline": beamline,
             "station": station,
@@ -216,17 +218,10 @@ class Facility:
             "log_level": "WARNING" if self.broker == "memory" else "INFO",
             "remotes": {"store": self._remote},
             "watcher": {"roots": [self.watched.resolve()], "scan_interval_s": 10.0},
-            "catalog": {
-                "adapter": "vuo",
-                "create_investigations": True,
-                "vuo": {
-                    "base_url": addresses["catalogue"],
-                    "secret": self.vuo.secret,
-                    "allow_http": True,
-                },
-            },
+            "catalog": {"create_investigations": True},
             "gateway": {"port": port, "redis": addresses["redis"]},
         }
+        return _merge(document, self.catalogue.tables(addresses["catalogue"]))
 
     def wait(self) -> None:
         """Return when every service is ready, or raise with the reason why it is not."""
@@ -258,11 +253,10 @@ class Facility:
             self._token = ""  # Redis has forgotten it
         return any(not station["silent"] for station in answer.json().get("items", []))
 
-    def sign_in(self, session: str = "sandbox-session-anna") -> str:
-        """Return a bearer token for one of the double's people."""
-        answer = httpx.post(
-            f"{self.url}/api/v1/tokens", json={"method": "vuo", "vuo_session": session, "name": "demo"}, timeout=10
-        )
+    def sign_in(self, session: str = catalogues.ANNA) -> str:
+        """Return a bearer token for one of the catalogue's people."""
+        credentials = self.catalogue.credentials(session)
+        answer = httpx.post(f"{self.url}/api/v1/tokens", json={**credentials, "name": "demo"}, timeout=10)
         answer.raise_for_status()
         return str(answer.json()["token"])
 

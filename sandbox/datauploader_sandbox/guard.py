@@ -57,7 +57,6 @@ class Guard:
 
     def _state(self) -> Mapping[str, Any]:
         try:
-            state: Mapping[str, Any] = httpx.get(f"{self._facility.vuo.url}/_double/state", timeout=30).json()
+            return self._facility.catalogue.state()
         except (httpx.HTTPError, ValueError) as error:
             raise ConnectionError(str(error)) from error
-        return state

@@ -100,6 +100,13 @@ class Run:
                 if after is None:
                     return
 
+    def receipt(self, upload_id: str) -> dict[str, Any]:
+        """Return the gateway's receipt: what a person has in hand in the end."""
+        address = f"{self.facility.url}/api/v1/uploads/{upload_id}/receipt"
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
+        receipt: dict[str, Any] = answer.raise_for_status().json()
+        return receipt
+
     def verified(self, upload_id: str) -> int:
         """Count the files of which people are told now that their stored bytes were verified."""
         return sum(file["proof"] == "verified" for file in self.files(upload_id))
@@ -120,9 +127,8 @@ class Run:
         return file
 
     def catalogue(self) -> dict[str, Any]:
-        """Return everything that the user office's double holds."""
-        state: dict[str, Any] = httpx.get(f"{self.facility.vuo.url}/_double/state", timeout=30).json()
-        return state
+        """Return the datasets that the catalogue holds."""
+        return self.facility.catalogue.state()
 
     def stored(self) -> int:
         """Count the objects on the storage."""

@@ -188,7 +188,7 @@ def test_an_investigation_that_closes_takes_nothing_new_and_what_runs_goes_on(
     anna = visitor("anna", f"/uploads/{upload_id}")
     choose(anna, folder, "too late")
     closed = {"reason": "The beamtime is over."}
-    httpx.delete(f"{site.facility.vuo.url}/_double/investigations/20260101", params=closed).raise_for_status()
+    httpx.delete(f"{site.facility.catalogue.url}/_double/investigations/20260101", params=closed).raise_for_status()
     anna.excuse("status of 40")
     anna.button("Start sync").click()
     expect(anna.page.get_by_role("alert")).to_contain_text("Investigation 20260101 is closed")

@@ -56,6 +56,11 @@ class Case(Run):
         return self.facility.servers
 
     @property
+    def office(self) -> Any:
+        """The catalogue's double and its switches."""
+        return self.facility.catalogue
+
+    @property
     def proxy(self) -> dict[str, Any]:
         """The fault proxies, by what they stand before."""
         return self.facility.proxies
@@ -106,10 +111,8 @@ class Case(Run):
         return next(one for one in station.services if one.service == "watcher")
 
     def receipts(self, upload: str) -> list[Receipt]:
-        """Return what the gateway's receipt says of each stored file: what a person has in hand in the end."""
-        address = f"{self.facility.url}/api/v1/uploads/{upload}/receipt"
-        answer = httpx.get(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
-        files = [file for file in answer.raise_for_status().json()["file_list"] if file["proof"]]
+        """Return what the gateway's receipt says of each stored file."""
+        files = [file for file in self.receipt(upload)["file_list"] if file["proof"]]
         return [
             Receipt(unpack(file["path"], file["path_b64"]), file["sha256"], file["proof"] == "verified")
             for file in files

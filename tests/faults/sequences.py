@@ -161,7 +161,7 @@ class Sequence(RuleBasedStateMachine):
         eventually(pressed, within_s=60, every_s=0.2, what=f"the gateway takes {action}")
 
     def _switch(self, method: str, **more: Any) -> None:
-        httpx.request(method, f"{self.run.facility.vuo.url}/_double/faults", **more).raise_for_status()
+        httpx.request(method, f"{self.run.facility.catalogue.url}/_double/faults", **more).raise_for_status()
 
 
 SERVICES = st.sampled_from(["watcher", "transfer", "catalog", "gateway"])

@@ -1,7 +1,6 @@
 """F42 to F45: the catalogue loses answers, fails or refuses while files are uploaded, and two catalogs speak to it."""
 
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +13,8 @@ from datauploader_testing.waiting import eventually
 from .conftest import Case
 
 PLAN = Plan(scans=1, frames=3, seconds_per_frame=0.05)
+SYSTEMS = pytest.mark.parametrize("system", ["vuo", "scicat", "icat"])
+"""Each catalogue that is asked over a network; that of files and folders has faults of its own below."""
 
 
 def folder(run: Case, name: str) -> Path:
@@ -23,20 +24,9 @@ def folder(run: Case, name: str) -> Path:
     return made
 
 
-def fail(run: Case, procedure: str, kind: str, **more: Any) -> None:
-    """Let the double fail."""
-    plan = {"procedure": f"datauploader.{procedure}", "kind": kind, **more}
-    httpx.post(f"{run.facility.vuo.url}/_double/faults", json=plan).raise_for_status()
-
-
-def fired(run: Case) -> list[int]:
-    """Return how often each planned fault has struck."""
-    return [plan["fired"] for plan in httpx.get(f"{run.facility.vuo.url}/_double/faults").json()]
-
-
 def end_faults(run: Case) -> None:
     """Let the double be well again."""
-    httpx.delete(f"{run.facility.vuo.url}/_double/faults").raise_for_status()
+    run.office.end_faults()
     run.heal()
 
 
@@ -54,16 +44,19 @@ def stored(run: Case, upload: str) -> int:
 
 @pytest.mark.campaign
 @pytest.mark.fault("F42")
-def test_whatever_answer_is_lost_there_is_one_dataset_with_its_files(case) -> None:
+@SYSTEMS
+def test_whatever_answer_is_lost_there_is_one_dataset_with_its_files(case, system: str) -> None:
     """Each step of the catalogue has its effect, and the answer does not arrive; every step is taken once."""
-    run = case()
+    run = case(catalogue=system)
     steps = ("create_dataset", "add_datafiles", "add_parameters", "complete_dataset")
     for step in steps:
-        fail(run, step, "lost")
+        run.office.fail(step, "lost")
     upload = run.request()
     Detector(run.facility.watched, run.ledger, PLAN).run()
     run.control(upload, "close")
-    eventually(lambda: fired(run) == [1] * len(steps), within_s=60, every_s=0.1, what="every answer is lost once")
+    eventually(
+        lambda: run.office.fired() == [1] * len(steps), within_s=60, every_s=0.1, what="every answer is lost once"
+    )
     run.heal()
     run.recover(upload, close=False)
     assert len(run.catalogue()["datasets"]) == 1
@@ -94,12 +87,15 @@ def said_twice(run: Case) -> bool:
 
 @pytest.mark.campaign
 @pytest.mark.fault("F43")
-def test_two_catalogs_that_create_the_same_dataset_at_once_make_one(case) -> None:
+@SYSTEMS
+def test_two_catalogs_that_create_the_same_dataset_at_once_make_one(case, system: str) -> None:
     """Both processes have heard that it is absent before either creates it; later they share the work."""
-    run = case(settings={"watcher": {"catalogue_patience_s": 1.0}})  # stored files wake the second one
+    run = case(
+        catalogue=system, settings={"watcher": {"catalogue_patience_s": 1.0}}
+    )  # stored files wake the second one
     run.services.start("catalog#2", DATAUPLOADER_ALONE="false")  # else the lock of the first one keeps it out
     eventually(lambda: "service_started" in run.services.log("catalog#2"), within_s=30, what="a second catalog works")
-    fail(run, "find_dataset", "slow", seconds=8.0, times=2, skip=1)  # the gateway asks first
+    run.office.fail("find_dataset", "slow", seconds=8.0, times=2, skip=1)  # the gateway asks first
     upload = run.request()
     Detector(run.facility.watched, run.ledger, Plan(scans=4, frames=10, seconds_per_frame=0.05)).run()
     eventually(lambda: run.catalogue()["duplicates"], within_s=60, every_s=0.1, what="the slower one meets a conflict")
@@ -130,15 +126,18 @@ def test_a_catalog_with_a_state_of_its_own_waits_until_the_other_one_is_gone_and
 
 @pytest.mark.campaign
 @pytest.mark.fault("F44")
-@pytest.mark.parametrize("how", [{"kind": "error"}, {"kind": "timeout", "seconds": 40.0}], ids=["500", "timeout"])
-def test_nothing_is_created_while_nobody_knows_what_exists(case, how: dict[str, Any]) -> None:
+@SYSTEMS
+@pytest.mark.parametrize("kind", ["unavailable", "timeout"])
+def test_nothing_is_created_while_nobody_knows_what_exists(case, kind: str, system: str) -> None:
     """The look-up fails or is never answered: files travel on, nothing is created, and all is made up for later."""
-    run = case(settings={"catalog": {"vuo": {"timeout": 1.0}}})
-    fail(run, "find_dataset", times=-1, skip=1, **how)  # the gateway has heard that nobody has the name
+    run = case(catalogue=system, settings={"catalog": {system: {"timeout": 1.0}}})
+    run.office.fail("find_dataset", kind, times=-1, skip=1)  # the gateway has heard that nobody has the name
     upload = run.request()
     Detector(run.facility.watched, run.ledger, PLAN).run()
     run.control(upload, "close")
-    eventually(lambda: fired(run)[0] >= 6, within_s=60, every_s=0.1, what="it was looked for in more than one turn")
+    eventually(
+        lambda: run.office.fired()[0] >= 6, within_s=60, every_s=0.1, what="it was looked for in more than one turn"
+    )
     eventually(lambda: stored(run, upload), within_s=60, every_s=0.1, what="files are stored meanwhile")
     assert run.catalogue()["datasets"] == []
     end_faults(run)
@@ -148,11 +147,12 @@ def test_nothing_is_created_while_nobody_knows_what_exists(case, how: dict[str, 
 
 @pytest.mark.campaign
 @pytest.mark.fault("F45")
-def test_a_dataset_that_is_refused_is_shown_and_does_not_hold_up_the_others(case) -> None:
+@SYSTEMS
+def test_a_dataset_that_is_refused_is_shown_and_does_not_hold_up_the_others(case, system: str) -> None:
     """One dataset is refused for good; another one becomes complete meanwhile; after a retry the first one as well."""
-    run = case()
+    run = case(catalogue=system)
     other = run.beside("other")
-    fail(run, "create_dataset", "error", status=422, times=-1, match="refused")
+    run.office.fail("create_dataset", "refused", times=-1, match="refused")
     uploads = []
     for one, name in ((run, "refused"), (other, "welcome")):
         place = folder(one, name)
@@ -167,10 +167,49 @@ def test_a_dataset_that_is_refused_is_shown_and_does_not_hold_up_the_others(case
     run.recover(uploads[0], datasets=("refused",), close=False)
 
 
+@pytest.mark.campaign
+@pytest.mark.fault("F42", "F43")
+def test_two_catalogs_that_are_killed_while_they_write_files_and_folders_double_nothing(case) -> None:
+    """Of an answer that a killed process has not heard, the folder tells whether it came to be."""
+    run = case(catalogue="folder", settings={"watcher": {"catalogue_patience_s": 1.0}})
+    run.services.start("catalog#2", DATAUPLOADER_ALONE="false")
+    upload = run.request()
+    with Detector(run.facility.watched, run.ledger, Plan(scans=4, frames=10, seconds_per_frame=0.05)) as detector:
+        for files, name in enumerate(("catalog", "catalog#2", "catalog"), 1):
+            run.until_catalogued(upload, files)
+            run.services.kill(name)
+            run.services.start(name, DATAUPLOADER_ALONE="false")
+        detector.finish(60)
+    run.heal()
+    run.recover(upload)
+    assert len(run.catalogue()["datasets"]) == 1
+
+
+@pytest.mark.campaign
+@pytest.mark.fault("F44")
+def test_nothing_is_created_where_a_catalogue_of_folders_is_not_mounted(case) -> None:
+    """The folder is empty, as that of a share is: files travel on, and all is made up for when it is there again."""
+    run = case(catalogue="folder", settings={"catalog": {"patience_s": 2.0}})
+    upload = run.request()
+    root = run.facility.catalogue.root
+    eventually(lambda: run.catalogue()["datasets"], within_s=60, every_s=0.1, what="the dataset is there")
+    root.rename(root.with_name("unmounted"))
+    root.mkdir()
+    Detector(run.facility.watched, run.ledger, PLAN).run()
+    run.control(upload, "close")
+    eventually(lambda: stored(run, upload) > 3, within_s=60, every_s=0.1, what="files are stored meanwhile")
+    eventually(lambda: troubles(run, upload), within_s=60, what="it is shown that the catalogue is away")
+    assert list(root.iterdir()) == []
+    root.rmdir()
+    root.with_name("unmounted").rename(root)
+    run.heal()
+    run.recover(upload, close=False)
+
+
 def set_widths(run: Case, **widths: int) -> None:
     """Give the double's columns a width in bytes; none takes everything."""
     columns = {name.replace("_", ".", 1): size for name, size in widths.items()}
-    httpx.put(f"{run.facility.vuo.url}/_double/widths", json=columns).raise_for_status()
+    httpx.put(f"{run.facility.catalogue.url}/_double/widths", json=columns).raise_for_status()
 
 
 @pytest.mark.campaign

@@ -91,7 +91,7 @@ def addressed(dying: Dying) -> None:
 def refused(dying: Dying) -> None:
     """The catalogue refuses the dataset for good, until somebody has it tried again."""
     fault = {"procedure": "datauploader.create_dataset", "kind": "error", "status": 422, "times": -1}
-    double = dying.run.facility.vuo.url
+    double = dying.run.facility.catalogue.url
     httpx.post(f"{double}/_double/faults", json=fault | {"match": dying.dataset}).raise_for_status()
     dying.arm()
     dying.request()

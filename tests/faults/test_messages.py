@@ -198,7 +198,7 @@ def test_a_catalogue_slower_than_the_broker_s_patience_costs_no_connection(case)
     upload = run.request()
     run.opened(upload)
     slow = {"procedure": "datauploader.add_datafiles", "kind": "slow", "seconds": SLOW_S, "times": 2}
-    httpx.post(f"{run.facility.vuo.url}/_double/faults", json=slow, timeout=10).raise_for_status()
+    httpx.post(f"{run.facility.catalogue.url}/_double/faults", json=slow, timeout=10).raise_for_status()
     Detector(run.facility.watched, run.ledger, Plan("burst", files=20, file_size=2000)).run()
     run.recover(upload)
     for name, length in lengths.items():

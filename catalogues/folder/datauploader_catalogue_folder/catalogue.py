@@ -167,8 +167,8 @@ class FolderCatalogue:
             return _dataset(held)
 
     def dataset_url(self, dataset_id: str) -> str:
-        """Return the address of the dataset at the server that shows the folder."""
-        return f"{self._page}/datasets/{quote(dataset_id, safe='')}"
+        """Return the address of the dataset at the server that shows the folder; "" where there is none."""
+        return f"{self._page}/datasets/{quote(dataset_id, safe='')}" if self._page else ""
 
     def probe_catalogue(self) -> None:
         """Raise unless the folder is there."""

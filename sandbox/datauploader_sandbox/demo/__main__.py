@@ -9,11 +9,12 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from datauploader.contracts.rest.uploads import Upload
 from datauploader.runtime import logging
 from datauploader_client.gateway_client import GatewayClient
+from datauploader_sandbox.catalogues import System
 from datauploader_sandbox.facility import STATION, Facility
 from datauploader_sandbox.processes import PROGRAM
 
@@ -32,10 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{folder} is not a folder; give an existing one, or none to use generated data", file=sys.stderr)
         return 2
     tell = _silent if options.json else _tell
-    tell(f"Starting a facility on this machine ({options.broker}) …")
-    with Facility(broker=options.broker, watched=folder) as facility:
-        tell(f"  gateway     {facility.url}   (sign in with the VUO session sandbox-session-anna)")
-        tell(f"  user office {facility.vuo.url}")
+    tell(f"Starting a facility on this machine ({options.broker}, {options.catalogue}) …")
+    with Facility(broker=options.broker, watched=folder, catalogue=options.catalogue) as facility:
+        tell(f"  gateway     {facility.url}   (sign in with {facility.catalogue.sign_in_hint})")
+        tell(f"  catalogue   {facility.catalogue.url or facility.folder / 'catalogue'}")
         if options.broker == "rabbitmq":
             broker = facility.servers["rabbitmq"].address
             tell(f"  RabbitMQ    {broker.management_url}   (user {broker.user}, password {broker.password})")
@@ -128,6 +129,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--once", action="store_true", help="end when the dataset is complete")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
     parser.add_argument("--broker", choices=("memory", "rabbitmq"), default="memory")
+    parser.add_argument("--catalogue", choices=get_args(System), default="vuo", help="which system is the user office")
     parser.add_argument("--scans", type=int, default=3, help="how many scans the detector makes")
     parser.add_argument("--frames", type=int, default=8, help="frames of each scan")
     return parser.parse_args(arguments)

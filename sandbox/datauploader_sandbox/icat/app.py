@@ -146,6 +146,10 @@ def _add_switches(app: FastAPI, icat: Icat) -> None:
         icat.forget()
         return state_of(icat.store)
 
+    @app.get("/_double/faults")
+    async def show_faults() -> list[Fault]:
+        return icat.faults.plans
+
     @app.post("/_double/faults")
     async def add_fault(fault: Fault) -> list[Fault]:
         icat.faults.plans.append(fault)

@@ -118,6 +118,7 @@ class Backend:
             status, answer = operation(call)
         except Refusal as refusal:
             status, answer = refusal.status, refusal.body
+            self.store.counts[str(status)] += 1
         return JSONResponse(answer, status) if answer is not None else Response(status_code=status)
 
 
@@ -164,6 +165,10 @@ def _switches(store: Store, backend: Backend) -> FastAPI:
     @app.delete("/_double/tokens")
     async def expire() -> None:
         store.tokens = {token: kept for token, kept in store.tokens.items() if not kept[1]}
+
+    @app.get("/_double/faults")
+    async def show_faults() -> list[Fault]:
+        return backend.faults.plans
 
     @app.post("/_double/faults")
     async def add_fault(fault: Fault) -> list[Fault]:

@@ -27,6 +27,11 @@ def ensure(root: Path, results: "multiprocessing.Queue[str]") -> None:
         results.put(catalogue.ensure_dataset(NewDataset(OPEN, f"scan {turn}", owner=ANNA)).id)
 
 
+def test_without_a_server_that_shows_the_folder_a_dataset_has_no_page(tmp_path: Path) -> None:
+    """An address that leads nowhere is none."""
+    assert FolderCatalogue(tmp_path).dataset_url(f"{OPEN}/1") == ""
+
+
 @pytest.mark.fault("F43")
 def test_two_processes_that_ensure_the_same_make_one_of_each(folder) -> None:
     """The folder that is there first is the dataset."""

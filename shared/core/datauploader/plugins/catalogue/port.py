@@ -207,7 +207,7 @@ class Catalogue(Protocol):
         ...
 
     def dataset_url(self, dataset_id: str) -> str:
-        """Return the address of the page that shows the dataset to people; asks nobody."""
+        """Return the address of the page that shows the dataset to people, "" where there is none; asks nobody."""
         ...
 
     def probe_catalogue(self) -> None:
