@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import httpx
 from argon2 import PasswordHasher
@@ -45,13 +45,18 @@ class SandboxCatalogue(Protocol):
         """End it."""
 
 
-class Double:
-    """A double with a web interface, its switches, and their translation from the words of the port."""
+class Switches:
+    """Lets a double fail and shows what it holds, in the words of the port whatever the system."""
 
     _timeout_s = 30.0
 
     def __init__(self, url: str) -> None:
+        """Use the double at this address."""
         self.url = url
+
+    def state(self) -> State:
+        """Return `datasets`, and in `duplicates` what was refused as a twin."""
+        raise NotImplementedError
 
     def fail(self, operation: str, kind: str, times: int = 1, match: str = "", **more: Any) -> None:
         """Plan that calls fail.
@@ -81,8 +86,24 @@ class Double:
         return httpx.get(f"{self.url}/_double/{switch}", timeout=self._timeout_s).json()
 
 
-class VuoSandbox(Double):
-    """VUO's double."""
+class VuoSwitches(Switches):
+    """VUO's double, whose form is the form of all."""
+
+    _known: ClassVar = {"identify": "vuo_sso.detail", "authorise": "vlab.sm_get_investigation_info"}
+
+    def state(self) -> State:
+        """Return what the double tells itself."""
+        state: State = self._get("state")
+        return state
+
+    def _plan(self, operation: str, kind: str, match: str) -> State:
+        kinds: dict[str, State] = {"unavailable": {"kind": "error"}, "refused": {"kind": "error", "status": 422}}
+        procedure = self._known.get(operation, f"datauploader.{operation}")
+        return {"procedure": procedure, "match": match} | kinds.get(kind, {"kind": kind})
+
+
+class VuoSandbox(VuoSwitches):
+    """VUO's double, for a facility."""
 
     sign_in_hint = f"the VUO session {ANNA}"
 
@@ -100,18 +121,9 @@ class VuoSandbox(Double):
         """Return a session of VUO."""
         return {"method": "vuo", "vuo_session": session}
 
-    def state(self) -> State:
-        """Return what the double tells itself: its form is the form of all."""
-        state: State = self._get("state")
-        return state
-
     def stop(self) -> None:
         """Stop the double; its file stays."""
         self.double.stop()
-
-    def _plan(self, operation: str, kind: str, match: str) -> dict[str, Any]:
-        kinds: dict[str, State] = {"unavailable": {"kind": "error"}, "refused": {"kind": "error", "status": 422}}
-        return {"procedure": f"datauploader.{operation}", "match": match} | kinds.get(kind, {"kind": kind})
 
 
 SCICAT_CALLS = {
@@ -130,8 +142,29 @@ SCICAT_CALLS = {
 """By which calls SciCat's adapter does what, through `/api/v4`."""
 
 
-class ScicatSandbox(Double):
-    """SciCat's double, which writes datasets by `/api/v4`."""
+class ScicatSwitches(Switches):
+    """SciCat's double."""
+
+    api = "v4"
+    """By which interface datasets are written."""
+
+    def state(self) -> State:
+        """Translate datasets, their origdatablocks and scientific metadata."""
+        held = self._get("state")
+        return {
+            "datasets": [_scicat_dataset(one) for one in held["datasets"]],
+            "duplicates": {"dataset": held["counts"]["409"]} if "409" in held["counts"] else {},
+        }
+
+    def _plan(self, operation: str, kind: str, match: str) -> State:
+        kinds: dict[str, State] = {"unavailable": {"kind": "error"}, "refused": {"kind": "error", "status": 422}}
+        old = self.api == "v3" and operation == "complete_dataset"
+        calls = ["PATCH datasets/:id"] if old else SCICAT_CALLS[operation]
+        return {"calls": calls, "match": match} | kinds.get(kind, {"kind": kind})
+
+
+class ScicatSandbox(ScicatSwitches):
+    """SciCat's double, for a facility."""
 
     sign_in_hint = f"the SciCat token {ANNA}"
 
@@ -154,24 +187,12 @@ class ScicatSandbox(Double):
         """Return a token of SciCat's."""
         return {"method": "vuo", "vuo_session": session}
 
-    def state(self) -> State:
-        """Translate datasets, their origdatablocks and scientific metadata."""
-        held = self._get("state")
-        return {
-            "datasets": [scicat_dataset(one) for one in held["datasets"]],
-            "duplicates": {"dataset": held["counts"]["409"]} if "409" in held["counts"] else {},
-        }
-
     def stop(self) -> None:
         """Stop the double, which forgets everything."""
         self.double.stop()
 
-    def _plan(self, operation: str, kind: str, match: str) -> dict[str, Any]:
-        kinds: dict[str, State] = {"unavailable": {"kind": "error"}, "refused": {"kind": "error", "status": 422}}
-        return {"calls": SCICAT_CALLS[operation], "match": match} | kinds.get(kind, {"kind": kind})
 
-
-def scicat_dataset(held: Mapping[str, Any]) -> State:
+def _scicat_dataset(held: Mapping[str, Any]) -> State:
     """Return a dataset of SciCat's double in the form of all; where a file lies, the folder of the dataset tells."""
     folder = held["sourceFolder"].strip("/")
     return {
@@ -221,8 +242,31 @@ ICAT_CALLS = {
 """By operation: method, path, and what its query or entities hold."""
 
 
-class IcatSandbox(Double):
+class IcatSwitches(Switches):
     """ICAT's double."""
+
+    def state(self) -> State:
+        """Translate entities."""
+        held = self._get("state")
+        twins = held["refused_twins"]
+        return {
+            "datasets": [_icat_dataset(one) for one in held["datasets"]],
+            "duplicates": {"dataset": twins} if twins else {},
+        }
+
+    def _plan(self, operation: str, kind: str, match: str) -> State:
+        method, path, text = ICAT_CALLS[operation]
+        kinds: dict[str, State] = {
+            "unavailable": {"kind": "error", "status": 503},
+            "internal": {"kind": "icat"},
+            "refused": {"kind": "icat", "code": "VALIDATION", "message": "as told"},
+        }
+        pattern = re.escape(text) + (f".*{re.escape(match)}" if match else "")
+        return {"method": method, "path": path, "match": pattern} | kinds.get(kind, {"kind": kind})
+
+
+class IcatSandbox(IcatSwitches):
+    """ICAT's double, for a facility."""
 
     sign_in_hint = f"the ICAT session {ANNA}"
 
@@ -244,30 +288,12 @@ class IcatSandbox(Double):
         """Return a session of ICAT."""
         return {"method": "vuo", "vuo_session": session}
 
-    def state(self) -> State:
-        """Translate entities."""
-        held = self._get("state")
-        twins = held["refused_twins"]
-        return {
-            "datasets": [icat_dataset(one) for one in held["datasets"]],
-            "duplicates": {"dataset": twins} if twins else {},
-        }
-
     def stop(self) -> None:
         """Stop the double, which forgets everything."""
         self.double.stop()
 
-    def _plan(self, operation: str, kind: str, match: str) -> dict[str, Any]:
-        method, path, text = ICAT_CALLS[operation]
-        kinds: dict[str, State] = {
-            "unavailable": {"kind": "error", "status": 503},
-            "refused": {"kind": "icat", "code": "VALIDATION", "message": "as told"},
-        }
-        pattern = re.escape(text) + (f".*{re.escape(match)}" if match else "")
-        return {"method": method, "path": path, "match": pattern} | kinds.get(kind, {"kind": kind})
 
-
-def icat_dataset(held: Mapping[str, Any]) -> State:
+def _icat_dataset(held: Mapping[str, Any]) -> State:
     """Return a dataset of ICAT's double in the form of all."""
     return {
         "id": str(held["id"]),

@@ -1,7 +1,7 @@
 """The worlds in which every catalogue test runs: memory, and each adapter against its double over HTTP."""
 
 from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Protocol
 
 import httpx
@@ -12,13 +12,13 @@ from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.settings import ScicatSettings, VuoSettings
+from datauploader_sandbox.catalogues import ScicatSwitches, VuoSwitches
 from datauploader_sandbox.scicat import PASSWORD, SERVICE, ScicatDouble
 from datauploader_sandbox.vuo import VuoDouble, default_seed
 
+from .double_world import ALWAYS, DoubleWorld  # noqa: F401 - ALWAYS is for the tests
 from .folder_world import folder  # noqa: F401 - a fixture
 from .icat_world import icat, make_icat, running_icat  # noqa: F401 - fixtures
-
-ALWAYS = 1_000_000
 
 
 class World(Protocol):
@@ -105,51 +105,21 @@ class MemoryWorld:
         return [(i.name, i.visit) for i in self.catalogue.known.values()]
 
 
-class VuoWorld:
-    """The adapter and the double, with a real connection between them."""
+class VuoWorld(DoubleWorld):
+    """VUO's adapter and its double."""
 
     knows_accounts, largest_file, clock_ns = True, 2**53 + 1, 1
 
     def __init__(self, double: VuoDouble, catalogue: VuoCatalogue, settings: VuoSettings, oracle: httpx.Client) -> None:
         self.double, self.catalogue, self.settings, self.oracle = double, catalogue, settings, oracle
-
-    def fail(self, operation: str, kind: str, times: int = 1, match: str = "", **more: Any) -> None:
-        """Plan a fault in the double; a refusal is HTTP 422, a plain error HTTP 500."""
-        kinds = {"unavailable": ("error", 500), "refused": ("error", 422)}
-        name, status = kinds.get(kind, (kind, 500))
-        plan = {"procedure": getattr(self.settings.procedures, operation), "kind": name, "status": status}
-        times = -1 if times == ALWAYS else times
-        answer = self.oracle.post("/_double/faults", json={**plan, "times": times, "match": match, **more})
-        assert answer.status_code == 200, answer.text
-
-    def state(self) -> dict[str, Any]:
-        """Ask the double's oracle."""
-        state: dict[str, Any] = self.oracle.get("/_double/state").json()
-        return state
-
-    def datasets(self) -> list[dict[str, Any]]:
-        """Put the oracle's answer into the form of the suite."""
-        return [
-            {
-                "id": d["id"],
-                "name": d["name"],
-                "investigation_id": d["investigation_id"],
-                "complete": d["complete"],
-                "description": d["description"],
-                "datafiles": [
-                    (f["path"], f["size"], f["sha256"], f["location"], f["mtime_ns"]) for f in d["datafiles"]
-                ],
-                "parameters": sorted((p["datafile"], p["name"], p["value"], p["units"]) for p in d["parameters"]),
-            }
-            for d in self.state()["datasets"]
-        ]
+        self.switches = VuoSwitches(double.url)
 
     def investigations(self) -> list[tuple[str, str]]:
         """Ask the double's oracle."""
         return [(i["name"], i["visit"]) for i in self.state()["investigations"]]
 
 
-class ScicatWorld:
+class ScicatWorld(DoubleWorld):
     """SciCat's adapter and its double, in one of the two interfaces."""
 
     knows_accounts, largest_file, clock_ns = True, 2**53, 1_000_000
@@ -157,79 +127,20 @@ class ScicatWorld:
     def __init__(self, double: ScicatDouble, settings: ScicatSettings, oracle: httpx.Client) -> None:
         self.double, self.settings, self.oracle = double, settings, oracle
         self.catalogue = ScicatCatalogue(settings)
-
-    def fail(self, operation: str, kind: str, times: int = 1, match: str = "", **more: Any) -> None:
-        """Plan a fault in the double; a refusal is HTTP 422, a plain error HTTP 500."""
-        kinds = {"unavailable": ("error", 500), "refused": ("error", 422)}
-        name, status = kinds.get(kind, (kind, 500))
-        calls = (
-            SCICAT_CALLS[operation]
-            if self.settings.api == "v4" or operation != "complete_dataset"
-            else ["PATCH datasets/:id"]
-        )
-        plan = {"calls": calls, "kind": name, "status": status, "times": -1 if times == ALWAYS else times}
-        answer = self.oracle.post("/_double/faults", json={**plan, "match": match, **more})
-        assert answer.status_code == 200, answer.text
-
-    def state(self) -> dict[str, Any]:
-        """Ask the double's oracle."""
-        state: dict[str, Any] = self.oracle.get("/_double/state").json()
-        return state
+        self.switches = ScicatSwitches(double.url)
+        self.switches.api = settings.api
 
     def datasets(self) -> list[dict[str, Any]]:
-        """Put the oracle's answer into the suite's form; SciCat knows no location of a file, so that is put in."""
+        """SciCat knows no location of a file, so that is put in."""
         return [
-            {
-                "id": d["pid"],
-                "name": d["datasetName"],
-                "investigation_id": d["proposalIds"][0],
-                "complete": d["datasetlifecycle"]["isOnCentralDisk"],
-                "description": d["description"],
-                "datafiles": [
-                    (f["path"], f["size"], f["chk"], f"store:2026/{f['path']}", nanoseconds(f["time"]))
-                    for block in d["blocks"]
-                    for f in block["dataFileList"]
-                ],
-                "parameters": sorted(parameters_of(d["scientificMetadata"])),
-            }
-            for d in self.state()["datasets"]
+            one | {"datafiles": [(path, *of, f"store:2026/{path}", ns) for path, *of, _, ns in one["datafiles"]]}
+            for one in super().datasets()
         ]
 
     def investigations(self) -> list[tuple[str, str]]:
         """Ask the double's oracle."""
         found = [(p.get("metadata", {}).get("datauploader", {}), p["proposalId"]) for p in self.state()["proposals"]]
         return [(ours.get("name", name), ours.get("visit", "1")) for ours, name in found]
-
-
-SCICAT_CALLS = {
-    "identify": ["GET users/my/identity"],
-    "list_investigations": ["GET proposals"],
-    "find_investigation": ["GET proposals/:id"],
-    "create_investigation": ["POST proposals"],
-    "describe_investigation": ["PATCH proposals/:id"],
-    "find_dataset": ["GET datasets/:id"],
-    "create_dataset": ["POST datasets"],
-    "describe_dataset": ["PATCH datasets/:id"],
-    "add_datafiles": ["POST origdatablocks", "PATCH origdatablocks/:id"],
-    "add_parameters": ["PATCH datasets/:id"],
-    "complete_dataset": ["PATCH datasets/:id/datasetlifecycle"],
-}
-"""By which calls SciCat's adapter does what."""
-
-
-def nanoseconds(moment: str) -> int:
-    """Return a time as the suite counts it."""
-    return int(datetime.fromisoformat(moment).timestamp() * 1000) * 1_000_000
-
-
-def parameters_of(metadata: dict[str, Any], datafile: str = "") -> Iterator[tuple[str, str, Any, str]]:
-    """Yield datafile, name, value and units of what scientific metadata hold."""
-    for name, entry in metadata.items():
-        if name == "datafiles" and not datafile:
-            for path, inner in entry.items():
-                yield from parameters_of(inner, path)
-        else:
-            yield datafile, name, entry["value"], entry["unit"]
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import pytest
 
 from datauploader.plugins.catalogue.errors import CatalogueRefused
 from datauploader_catalogue_folder.catalogue import FolderCatalogue
-from datauploader_catalogue_folder.journal import read_lines
+from datauploader_sandbox.catalogues import read_folder, sow_folder
 from datauploader_sandbox.vuo import default_seed
 
-PARAMETER = ("datafile", "name", "value", "units")
+from .double_world import in_form
 
 
 class FailingFolder(FolderCatalogue):
@@ -49,18 +49,8 @@ class FolderWorld:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        (root / "catalogue.json").write_text("{}")
-        for proposal in default_seed().proposals:
-            members = [person.id for person in default_seed().people if person.id in proposal.members]
-            about = {
-                "name": proposal.name, "visit": proposal.visit, "title": proposal.title, "members": members,
-                "base_dir": proposal.base_dir, "closed": "" if proposal.active else proposal.reason,
-                "beamline": proposal.beamline, "start": proposal.start, "end": proposal.end,
-                "principal_investigator": proposal.principal_investigator, "description": proposal.description,
-            }  # fmt: skip
-            folder = root / proposal.id
-            folder.mkdir()
-            (folder / "investigation.json").write_text(json.dumps(about), encoding="utf-8")
+        seed = default_seed()
+        sow_folder(root, seed.proposals, seed.people)
         self.catalogue = FailingFolder(root)
 
     def fail(self, operation: str, kind: str, times: int = 1, match: str = "") -> None:
@@ -69,23 +59,7 @@ class FolderWorld:
 
     def datasets(self) -> list[dict[str, Any]]:
         """Read the files as anybody could."""
-        found = []
-        for path in sorted(self.root.glob("[!.]*/[!.]*/dataset.json"), key=lambda path: path.stat().st_ctime_ns):
-            held = json.loads(path.read_bytes())
-            files = {one["path"]: one for one in read_lines(path.with_name("datafiles.jsonl"))}
-            values = {(one["datafile"], one["name"]): one for one in read_lines(path.with_name("parameters.jsonl"))}
-            keys = ("path", "size", "checksum", "location", "mtime_ns")
-            found.append(
-                {key: held[key] for key in ("id", "name", "investigation_id", "description")}
-                | {
-                    "complete": bool(held["completed"]),
-                    "datafiles": [tuple(one[key] for key in keys) for one in files.values()],
-                    "parameters": sorted(
-                        (one["datafile"], one["name"], one["value"], one["units"]) for one in values.values()
-                    ),
-                }
-            )
-        return found
+        return [in_form(dataset) for dataset in read_folder(self.root)]
 
     def investigations(self) -> list[tuple[str, str]]:
         """Read the files as anybody could."""

@@ -1,7 +1,6 @@
 """The world of ICAT's adapter: its double over HTTP."""
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,76 +9,20 @@ import pytest
 
 from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
 from datauploader_catalog.settings import IcatSettings
+from datauploader_sandbox.catalogues import IcatSwitches
 from datauploader_sandbox.icat import SERVICE, IcatDouble
 
-ALWAYS = 1_000_000
-_ICAT_CALLS = {
-    "identify": ("GET", "session/", ""),
-    "list_investigations": ("GET", "entityManager", "FROM Investigation i JOIN"),
-    "find_investigation": ("GET", "entityManager", "FROM Investigation i WHERE"),
-    "find_dataset": ("GET", "entityManager", "ds.investigation.id = "),
-    "create_investigation": ("POST", "entityManager", '{"Investigation":{"name"'),
-    "create_dataset": ("POST", "entityManager", '{"Dataset":{"name"'),
-    "add_datafiles": ("POST", "entityManager", '{"Datafile":'),
-    "add_parameters": ("POST", "entityManager", 'Parameter":{'),
-    "describe_dataset": ("POST", "entityManager", '"description":'),
-    "describe_investigation": ("POST", "entityManager", '"summary":'),
-    "complete_dataset": ("POST", "entityManager", '"complete":true'),
-}
-"""By operation: method, path, and what its query or entities hold."""
+from .double_world import DoubleWorld
 
 
-class IcatWorld:
-    """ICAT's adapter and its double, with a real connection between them."""
+class IcatWorld(DoubleWorld):
+    """ICAT's adapter and its double."""
 
     knows_accounts, largest_file, clock_ns = False, 2**53 + 1, 1_000_000
 
     def __init__(self, double: IcatDouble, catalogue: IcatCatalogue, oracle: httpx.Client) -> None:
         self.double, self.catalogue, self.oracle = double, catalogue, oracle
-
-    def fail(self, operation: str, kind: str, times: int = 1, match: str = "", **more: Any) -> None:
-        """Plan a fault in the double."""
-        method, path, text = _ICAT_CALLS[operation]
-        pattern = re.escape(text) + (f".*{re.escape(match)}" if match else "")
-        kinds = {
-            "unavailable": {"kind": "error", "status": 503},
-            "internal": {"kind": "icat"},
-            "refused": {"kind": "icat", "code": "VALIDATION", "message": "as told"},
-        }
-        plan = {"method": method, "path": path, "match": pattern, "times": -1 if times == ALWAYS else times}
-        answer = self.oracle.post("/_double/faults", json=plan | kinds.get(kind, {"kind": kind}) | more)
-        assert answer.status_code == 200, answer.text
-
-    def state(self) -> dict[str, Any]:
-        """Ask the double's oracle."""
-        state: dict[str, Any] = self.oracle.get("/_double/state").json()
-        return state
-
-    def datasets(self) -> list[dict[str, Any]]:
-        """Put the oracle's answer into the form of the suite."""
-        return [
-            {
-                "id": str(d["id"]),
-                "name": d["name"],
-                "investigation_id": str(d["investigation"]),
-                "complete": d["complete"],
-                "description": d["description"],
-                "datafiles": [
-                    (f["name"], f["fileSize"], f["checksum"], f["location"], f["datafileModTime"] * 1_000_000)
-                    for f in d["datafiles"]
-                ],
-                "parameters": sorted(
-                    (
-                        p["datafile"],
-                        p["name"],
-                        p["numericValue"] if p.get("stringValue") is None else p["stringValue"],
-                        p["units"],
-                    )
-                    for p in d["parameters"]
-                ),
-            }
-            for d in self.state()["datasets"]
-        ]
+        self.switches = IcatSwitches(double.url)
 
     def investigations(self) -> list[tuple[str, str]]:
         """Ask the double's oracle."""
