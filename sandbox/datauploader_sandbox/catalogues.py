@@ -21,6 +21,7 @@ from datauploader_sandbox.vuo.seed import Person, Proposal, default_seed
 System = Literal["vuo", "scicat", "icat", "folder"]
 ANNA = "sandbox-session-anna"
 """Her session at each system that has sessions, and her password at the gateway where there are none."""
+HINT = f"the name anna.moretti and the password {ANNA}"
 State = dict[str, Any]
 
 
@@ -166,7 +167,7 @@ class ScicatSwitches(Switches):
 class ScicatSandbox(ScicatSwitches):
     """SciCat's double, for a facility."""
 
-    sign_in_hint = f"the SciCat token {ANNA}"
+    sign_in_hint = HINT
 
     def __init__(self, base_dir: str) -> None:
         """Start it."""
@@ -179,7 +180,7 @@ class ScicatSandbox(ScicatSwitches):
             "base_url": url, "username": SCICAT_ACCOUNT, "password": SCICAT_PASSWORD, "allow_http": True,
             "contact_email": "data@facility.eu", "base_dir": f"{self._base_dir}/{{investigation}}",
             "closed_after_days": 30, "pid": "20.500.12345/{uuid}", "creators": ["staff"],
-            "create_group": "p{investigation}",
+            "create_group": "p{investigation}", "people_login": "login",
         }  # fmt: skip
         return {"catalog": {"adapter": "scicat", "scicat": scicat}}
 
@@ -268,7 +269,7 @@ class IcatSwitches(Switches):
 class IcatSandbox(IcatSwitches):
     """ICAT's double, for a facility."""
 
-    sign_in_hint = f"the ICAT session {ANNA}"
+    sign_in_hint = HINT
 
     def __init__(self, base_dir: str) -> None:
         """Start it."""
@@ -280,7 +281,8 @@ class IcatSandbox(IcatSwitches):
         icat = {
             "base_url": url, "plugin": "simple", "username": ICAT_ACCOUNT.name, "password": ICAT_ACCOUNT.password,
             "facility": "SANDBOX", "base_dir": f"{self._base_dir}/{{name}}", "people_by": "id", "timezone": "UTC",
-            "dataset_page": f"{url}/datasets/{{dataset_id}}", "closed_after_days": 30, "allow_http": True,
+            "dataset_page": f"{url}/datasets/{{dataset_id}}", "people_plugin": "db",
+            "closed_after_days": 30, "allow_http": True,
         }  # fmt: skip
         return {"catalog": {"adapter": "icat", "icat": icat}}
 
@@ -322,7 +324,7 @@ class FolderSandbox:
     """The catalogue of files and folders, and local accounts for its people, who have no sessions."""
 
     url = ""
-    sign_in_hint = f"the name anna.moretti and the password {ANNA}"
+    sign_in_hint = HINT
 
     def __init__(self, folder: Path, base_dir: str) -> None:
         """Make the catalogue's folder and the accounts' file, unless they are there."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from icat.client import Client as IcatClient
 from icat.query import Query
@@ -58,6 +59,12 @@ def is_title(name: str) -> bool:
     return name.replace("%2F", "/").rsplit("/", 1)[-1] == "title"
 
 
+def anna(facility: Facility, method: str, password: str = "sandbox-session-anna") -> httpx.Response:
+    """Send the form of the sign-in page as Anna."""
+    form = {"method": method, "username": "anna.moretti", "password": password, "vuo_session": password, "next": "/new"}
+    return httpx.post(f"{facility.url}/sign-in", data=form, headers={"Origin": facility.url})
+
+
 READERS: dict[str, Callable[[Facility, str], Contents]] = {
     "scicat": read_by_scitacean,
     "icat": read_by_python_icat,
@@ -85,3 +92,40 @@ def test_other_programs_read_real_files_and_what_the_harvester_found_in_them(sta
     }
     receipt = run.receipt(upload)
     assert (receipt["dataset"]["id"], receipt["dataset"]["url"]) == (status.dataset_id, status.dataset_url)
+
+
+@pytest.mark.parametrize(("system", "name"), [("scicat", "SciCat"), ("icat", "ICAT")])
+def test_people_sign_in_with_their_password_or_session_of_the_catalogue(start, system: str, name: str) -> None:
+    """The page asks for either in the system's words; a wrong password is told as such."""
+    facility = start(catalogue=system, services=("catalog", "gateway")).facility
+    shown = httpx.get(f"{facility.url}/sign-in").text
+    assert f"Sign in with {name}<" in shown
+    assert f"Name in {name}<" in shown
+    for method in ("catalogue", "vuo"):
+        answer = anna(facility, method)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/new")
+    refused = anna(facility, "catalogue", "wrong")
+    assert refused.status_code == 401
+    assert f"{name} does not accept this name and password." in refused.text
+    assert 'value="anna.moretti"' in refused.text
+    ways = httpx.get(f"{facility.url}/api/v1/sign-in").json()
+    assert (ways["catalogue"]["name"], ways["catalogue"]["password"]) == (name, True)
+
+
+@pytest.mark.parametrize(("system", "word"), [("scicat", "proposal"), ("icat", "investigation")])
+def test_the_pages_use_the_word_of_the_catalogue(start, system: str, word: str) -> None:
+    """Whoever knows proposals reads of proposals."""
+    facility = start(catalogue=system).facility
+    cookies = {"datauploader": anna(facility, "catalogue").cookies["datauploader"]}
+    with httpx.Client(base_url=facility.url, cookies=cookies) as client:
+        assert f"<h1>{word.capitalize()}s</h1>" in client.get("/investigations").text
+        assert f'<label for="investigation">{word.capitalize()}</label>' in client.get("/new").text
+
+
+def test_a_catalogue_without_sessions_is_not_offered_for_signing_in(start) -> None:
+    """The page asks for the account at the gateway alone."""
+    facility = start(catalogue="folder", services=("catalog", "gateway")).facility
+    shown = httpx.get(f"{facility.url}/sign-in").text
+    assert "vuo-session" not in shown
+    assert 'name="username"' in shown
+    assert anna(facility, "local").status_code == 303

@@ -96,7 +96,7 @@ def test_a_person_chooses_a_folder_of_a_drive_in_the_browser_and_sees_it_complet
     with Chromium() as chromium, Visitor(chromium, link.partition("/desktop/")[0]) as anna:
         anna.open(link)
         anna.page.locator("input[name=vuo_session]").fill(SESSION["vuo_session"])
-        anna.button("Sign in with the VUO").click()
+        anna.button("Sign in with the VUO session").click()
         anna.open("/new")
         anna.page.get_by_label("Investigation", exact=True).select_option("20260101")
         anna.page.get_by_label("Choose folder scan 1", exact=True).check()

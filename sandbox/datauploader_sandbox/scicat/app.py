@@ -25,6 +25,7 @@ _EXACT = 2**53
 """Beyond it, JavaScript does not know every integer."""
 _WORDS = {
     "login",
+    "ldap",
     "my",
     "identity",
     "fullquery",
@@ -57,6 +58,7 @@ class Backend:
         self._operations: dict[str, Operation] = {
             "GET health": lambda _: (200, {"status": "ok", "info": {"mongodb": {"status": "up"}}}),
             "POST auth/login": directory.sign_in,
+            "POST auth/ldap": directory.sign_in,
             "GET users/my/identity": directory.own_identity,
             "GET users/:id/useridentity": directory.identity,
             "GET useridentities/findone": directory.find_identity,

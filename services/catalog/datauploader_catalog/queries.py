@@ -19,6 +19,7 @@ from datauploader.contracts.questions import (
     CatalogCondition,
     CreateInvestigation,
     Datafiles,
+    DatasetState,
     HowIsTheCatalog,
     Identity,
     Investigations,
@@ -29,6 +30,7 @@ from datauploader.contracts.questions import (
     LookAtDataset,
     MayUpload,
     Question,
+    SignInAtCatalogue,
     UploadRight,
     WhoIs,
 )
@@ -91,9 +93,8 @@ class CatalogQueries:
             raise QuestionRefused(code, str(error)) from error
 
     def _answer(self, question: Question) -> WireModel:
-        if isinstance(question, WhoIs):
-            user = self._catalogue.identify(SecretStr(question.session))
-            return Identity(user_id=user.id, name=user.name, unix_user=user.name)
+        if isinstance(question, WhoIs | SignInAtCatalogue):
+            return self._identify(question)
         if isinstance(question, MayUpload):
             try:
                 grant = self._catalogue.authorise(question.user_id, question.investigation)
@@ -114,19 +115,31 @@ class CatalogQueries:
         if isinstance(question, CreateInvestigation):
             return self._create(question)
         if isinstance(question, HowIsTheCatalog):
-            return self._condition()
+            return self._condition().model_copy(update={"about": self._catalogue.about})
         if isinstance(question, LookAtDataset):
-            if self._store.needs_recovery:
-                raise QuestionRefused("unavailable", "the catalog is still loading which dataset belongs to whom")
-            return claims.find_conflict(
-                claims.claim_lookup(self._store, question.investigation),
-                partial(self._catalogue.find_dataset, question.investigation),
-                self._catalogue.dataset_url,
-                question.dataset,
-                question.user_id,
-                claims.find_lookalike(self._store, question.investigation, question.dataset),
-            )
+            return self._look_at(question)
         raise QuestionRefused("unknown-question", f"the catalog cannot answer {question.name}")
+
+    def _identify(self, question: WhoIs | SignInAtCatalogue) -> Identity:
+        if isinstance(question, WhoIs):
+            user = self._catalogue.identify(SecretStr(question.session))
+        elif self._catalogue.about.password:
+            user = self._catalogue.sign_in(question.username, SecretStr(question.password))
+        else:
+            raise UnknownSession("The catalogue takes no passwords from here; sign in in another way.")
+        return Identity(user_id=user.id, name=user.name, unix_user=user.name)
+
+    def _look_at(self, question: LookAtDataset) -> DatasetState:
+        if self._store.needs_recovery:
+            raise QuestionRefused("unavailable", "the catalog is still loading which dataset belongs to whom")
+        return claims.find_conflict(
+            claims.claim_lookup(self._store, question.investigation),
+            partial(self._catalogue.find_dataset, question.investigation),
+            self._catalogue.dataset_url,
+            question.dataset,
+            question.user_id,
+            claims.find_lookalike(self._store, question.investigation, question.dataset),
+        )
 
     def _create(self, asked: CreateInvestigation) -> InvestigationSummary:
         """Make an investigation; whoever asks the same again, having heard no answer, is given the same one."""

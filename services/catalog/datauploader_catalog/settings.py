@@ -108,6 +108,9 @@ class ScicatSettings(BaseModel):
     create_group: str = ""
     """The group that owns a proposal that is made from here, with `{investigation}`, `{visit}` and `{user}` (the
     person's name at SciCat) in it; empty: none are made."""
+    people_login: Literal["", "login", "ldap"] = ""
+    """How people sign in at the gateway with their name and password of SciCat: by its own accounts (`login`), or by
+    the directory that it asks (`ldap`); empty: with tokens alone."""
     people_by: Literal["id", "username"] = "id"
     """By which of SciCat's words for a person they are known here; the gateway's `user_claim` must say the same, and no
     identity provider knows SciCat's own ids."""
@@ -182,6 +185,9 @@ class IcatSettings(BaseModel):
     """The InvestigationType of investigations that are made here."""
     dataset_types: dict[str, str] = Field(default_factory=dict)
     """Other names of DatasetTypes, as {"raw": "experiment_raw"}."""
+    people_plugin: str = ""
+    """The authenticator by which people sign in at the gateway with their name and password, such as `ldap`; empty:
+    with sessions alone."""
     people_by: Literal["id", "name"] = "name"
     """By what of ICAT's User people are known here, and so to the gateway: its id, or its name."""
     user_prefix: str = ""

@@ -281,6 +281,7 @@ class GatewayService:
         links = Links(broker=settings.broker_page, grafana=settings.grafana_page)
         return (
             Site(own_origins(settings, self._web.port), settings.secure),
+            on.questions,
             on.reader, self._status, on.audit, self._metadata, Drafts(on.client), stations, rights, requests, previews,
             drafting, descriptions, sign_in, oidc, health,
             ReceiptService(on.reader),

@@ -112,6 +112,18 @@ def test_who_has_a_session_but_is_no_user_is_told_so(icat: Any) -> None:
         icat.catalogue.identify(SecretStr(icat.catalogue._session._session))
 
 
+def test_people_sign_in_with_their_name_and_password_of_icat(make_icat: Callable[..., Any]) -> None:
+    """By the authenticator of people alone; the session that this needs is ended at once."""
+    icat = make_icat(people_plugin="db")
+    assert icat.catalogue.about.password
+    assert icat.catalogue.sign_in("anna.moretti", SecretStr("sandbox-session-anna")).id == ANNA
+    assert icat.state()["requests"]["DELETE session"] == 1
+    for name, password in (("anna.moretti", "wrong"), (SERVICE.name, SERVICE.password)):
+        with pytest.raises(UnknownSession, match="does not accept"):
+            icat.catalogue.sign_in(name, SecretStr(password))
+    assert not make_icat().catalogue.about.password
+
+
 def test_people_can_be_known_by_the_name_that_they_sign_in_with(make_icat: Callable[..., Any]) -> None:
     """Then the gateway's identity provider and ICAT mean the same person, without knowing ICAT's ids."""
     world = make_icat(people_by="name", user_prefix="db/")

@@ -13,6 +13,7 @@ from datauploader.plugins.catalogue.errors import (
     CatalogueRefused,
     CatalogueUnavailable,
     NotTrusted,
+    UnknownSession,
     ValueRefused,
 )
 from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset, NewInvestigation
@@ -296,3 +297,21 @@ def test_settings_that_cannot_work_are_refused_without_showing_secrets(values: d
     with pytest.raises(ValueError) as error:  # noqa: PT011 - pydantic's own
         ScicatSettings.model_validate({**good, **values})
     assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("login", ["login", "ldap"])
+def test_people_sign_in_with_their_name_and_password_of_scicat(make_scicat, login: str) -> None:
+    """By SciCat's own accounts or its directory; who they are is what their token says."""
+    world = make_scicat(people_login=login)
+    assert world.catalogue.about.password
+    user = world.catalogue.sign_in("anna.moretti", SecretStr("sandbox-session-anna"))
+    assert (user.id, user.name) == (ANNA, "anna.moretti")
+    assert world.state()["counts"][f"POST auth/{login}"]
+    for name, password in (("anna.moretti", "wrong"), ("anna.moretti", ""), ("nobody", "sandbox-session-anna")):
+        with pytest.raises(UnknownSession, match="does not accept"):
+            world.catalogue.sign_in(name, SecretStr(password))
+
+
+def test_people_have_tokens_alone_unless_the_settings_say_more(scicat) -> None:
+    """The sign-in page asks for no password then."""
+    assert not scicat.catalogue.about.password

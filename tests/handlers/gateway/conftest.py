@@ -43,6 +43,7 @@ from datauploader.contracts.questions import (
     LookAtDataset,
     MayUpload,
     Question,
+    SignInAtCatalogue,
     UploadRight,
     WhoIs,
 )
@@ -120,6 +121,8 @@ class Catalogue:
     def __call__(self, question: Question) -> Any:
         """Answer."""
         self.asked.append(question)
+        if isinstance(question, SignInAtCatalogue):
+            raise QuestionRefused("not-signed-in", "The catalogue does not accept this name and password.")
         if isinstance(question, WhoIs):
             if question.session != "good-session":
                 raise QuestionRefused("not-signed-in", "the VUO does not know this session")

@@ -82,6 +82,14 @@ def test_who_tries_while_the_catalogue_is_silent_has_not_guessed(facility: Any) 
 
 
 @pytest.mark.attack("S9")
+def test_passwords_of_the_catalogue_are_guessed_as_slowly_as_our_own(facility: Any) -> None:
+    """Five tries at one account from one address, then 429."""
+    client = facility.client()
+    tried = {"method": "catalogue", "username": "anna.moretti", "password": "guessed"}
+    assert [client.post("/api/v1/session", json=tried).status_code for _ in range(6)] == [401] * 5 + [429]
+
+
+@pytest.mark.attack("S9")
 def test_many_addresses_do_not_help_a_guesser_and_do_not_lock_the_owner_out(open_facility: Any, scene: Any) -> None:
     """Strangers together have few tries; an address that the account was used from goes on working."""
     facility = open_facility(trusted_proxies=("127.0.0.1",), attempts_from_strangers=4)

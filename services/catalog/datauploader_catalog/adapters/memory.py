@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.plugins.catalogue.ensure import ensure
 from datauploader.plugins.catalogue.errors import (
     BadAnswer,
@@ -91,6 +92,15 @@ class MemoryCatalogue:
         """Let nothing fail any more."""
         with self._lock:
             self._planned.clear()
+
+    about = CatalogueAbout()
+
+    def sign_in(self, username: str, password: SecretStr) -> CatalogueUser:
+        """Take somebody's session for the password."""
+        user = self.identify(password)
+        if user.name != username:
+            raise UnknownSession("The name or the password is wrong.")
+        return user
 
     def identify(self, session: SecretStr) -> CatalogueUser:
         """Look the session up."""

@@ -7,6 +7,7 @@ from datauploader.contracts import Station, UploadRequested
 from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview
 from datauploader.contracts.questions import (
     CatalogCondition,
+    CatalogueAbout,
     CreateInvestigation,
     DatasetState,
     Folder,
@@ -22,6 +23,7 @@ from datauploader.contracts.questions import (
     PreviewUpload,
     Question,
     ReadValues,
+    SignInAtCatalogue,
     UploadRight,
     WhoIs,
 )
@@ -42,12 +44,20 @@ from datauploader_gateway.errors import (
 
 _REMEMBERED_S = 10.0
 """How long the answer to whether the catalogue answers is believed."""
+_PATIENCE_S = 1.0
+"""How long a page waits for the words that a catalogue is known by."""
 _SHARE = 0.6
 """Part of the time for an answer that the station may take for its work."""
 _LONGEST_S = 20.0
 """More than that no question may ask for."""
 _FORBIDDEN = frozenset(("outside-roots", "no-roots", "source-outside", "delete-not-allowed"))
 """Reasons of a station that are about what may be done, not about what can be done."""
+
+
+_UNKNOWN = CatalogueAbout(
+    system="the catalogue", session="session of the catalogue",
+    session_help="The catalogue has not answered yet; when it does, this says where you find it."
+)  # fmt: skip
 
 
 class QueryClient:
@@ -59,7 +69,7 @@ class QueryClient:
         self._timeout_s = timeout_s
         self._work_s = min(timeout_s * _SHARE, _LONGEST_S)
         self._catalogue: tuple[float, str] = (float("-inf"), "")
-        self._status: tuple[float, CatalogCondition] = (float("-inf"), CatalogCondition())
+        self._status: tuple[float, CatalogCondition] = (float("-inf"), CatalogCondition(about=_UNKNOWN))
 
     async def who_is(self, vuo_session: str) -> Identity:
         """Ask whose VUO session this is.
@@ -69,6 +79,15 @@ class QueryClient:
             CatalogueAway: there was no answer.
         """
         return await self._catalog(WhoIs(session=vuo_session), Identity)
+
+    async def sign_in(self, username: str, password: str) -> Identity:
+        """Ask who signs in at the catalogue with this name and password.
+
+        Raises:
+            WrongCredentials: nobody.
+            CatalogueAway: there was no answer.
+        """
+        return await self._catalog(SignInAtCatalogue(username=username, password=password), Identity)
 
     async def may_upload(self, user_id: str, investigation: str) -> UploadRight:
         """Ask whether somebody may upload to an investigation, and where its data belong.
@@ -216,9 +235,20 @@ class QueryClient:
             try:
                 found = await self._ask(HowIsTheCatalog(), CatalogCondition, None)
             except (QuestionRefused, MessagingError):  # an older release, or `catalogue_trouble` says it
-                found = CatalogCondition()
+                found = CatalogCondition(about=self.about)
             self._status = (time.monotonic(), found)
         return found
+
+    @property
+    def about(self) -> CatalogueAbout:
+        """What is known by now of how people call the catalogue."""
+        return self._status[1].about
+
+    async def learn_about(self) -> CatalogueAbout:
+        """Ask how people call the catalogue; after a second, what is known by now must do."""
+        asking = asyncio.create_task(self.catalog_condition())
+        await asyncio.wait((asking,), timeout=_PATIENCE_S)
+        return self.about
 
     async def _catalog(self, question: Question, answer: type[A]) -> A:
         try:
@@ -235,7 +265,7 @@ class QueryClient:
 
 def _refusal(refused: QuestionRefused) -> Problem:
     if refused.code == "not-signed-in":
-        return WrongCredentials(str(refused), hint="Sign in to the VUO again, then sign in here with the new session.")
+        return WrongCredentials(str(refused), hint="With a session: sign in there again and use the new one.")
     if refused.code in ("unknown-investigation", "no-such-investigation"):
         return UnknownInvestigation(str(refused))
     if refused.code == "taken":

@@ -12,15 +12,25 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.wording import count, duration, safe, size
 from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.errors import ProblemResponse
+from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.http import labels
 from datauploader_gateway.http.dependencies import provided
 from datauploader_gateway.projection.projection_status import ProjectionStatus
 
-templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
+
+def _words(request: Request) -> dict[str, str]:
+    """Call investigations what the catalogue calls them; before the first questions of a desktop there is none."""
+    questions = getattr(request.app.state, "provided", {}).get(QueryClient)
+    about = questions.about if isinstance(questions, QueryClient) else CatalogueAbout()
+    return {"noun": about.investigation}
+
+
+templates = Jinja2Templates(directory=Path(__file__).parent / "templates", context_processors=[_words])
 
 
 def page(

@@ -41,9 +41,10 @@ class GatewaySettings(SectionSettings):
     accounts: Path | None = None
     """TOML or JSON file of local accounts; None: no local sign-in."""
     vuo: bool = True
-    """Accept VUO sessions, which the catalog service checks."""
+    """Accept sessions of the catalogue (of VUO, SciCat, ICAT), and names and passwords of it where the catalog service
+    is set up for them; it checks both."""
     vuo_token_days: int = Field(default=30, ge=1, le=365)
-    """Longest life of a token that somebody makes who signed in with a VUO session."""
+    """Longest life of a token that somebody makes who signed in with the catalogue."""
     oidc: OidcSettings = OidcSettings()
     """The facility's identity provider."""
     roles: tuple[RoleRule, ...] = ()

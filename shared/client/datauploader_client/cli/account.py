@@ -33,7 +33,12 @@ def login(
     url: Annotated[str, typer.Argument(metavar="[URL]", help="Address of the gateway; it is remembered.")] = "",
     *,
     user: Annotated[str, typer.Option("--user", "-u", help="Your user name; asked for if not given.")] = "",
-    vuo_session: Annotated[bool, typer.Option("--vuo-session", help="Sign in with the VUO's session cookie.")] = False,
+    vuo_session: Annotated[
+        bool, typer.Option("--vuo-session", help="Sign in with a session: the VUO's cookie, SciCat's token, ICAT's.")
+    ] = False,
+    catalogue: Annotated[
+        bool, typer.Option("--catalogue", help="Sign in with your name and password of the catalogue (SciCat, ICAT).")
+    ] = False,
     web: Annotated[bool, typer.Option("--web", help="Sign in on the web page and paste a token.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -42,16 +47,16 @@ def login(
     address = gateway_url(settings, url)
     if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in ("localhost", "127.0.0.1", "::1"):
         screen.warn(f"{address} is not encrypted: others on the network can read what you type.")
-    if web or not (user or vuo_session or _by_password(address)):
+    method = "catalogue" if catalogue else "local" if user else "vuo" if vuo_session else _by_password(address)
+    if web or not method:
         made: NewToken | MeBody
         token, made = _from_page(address)
     else:
-        if vuo_session:
-            cookie = _ask("Value of the cookie vuo_session", hidden=True)
-            credentials = {"method": "vuo", "vuo_session": cookie}
+        if method == "vuo":
+            credentials = {"method": method, "vuo_session": _ask("Session (the VUO: cookie vuo_session)", hidden=True)}
         else:
             name = user or _ask("Name", hidden=False)
-            credentials = {"method": "local", "username": name, "password": _ask("Password", hidden=True)}
+            credentials = {"method": method, "username": name, "password": _ask("Password", hidden=True)}
         with GatewayClient(address) as gateway:
             made = gateway.new_token(credentials, _purpose())
         token = made.token
@@ -64,11 +69,13 @@ def login(
     screen.say(f"The token is in {path}, readable only by you; datauploader logout removes it.")
 
 
-def _by_password(address: str) -> bool:
-    """Tell whether a name and a password are the way to sign in there: not where the facility has its own."""
+def _by_password(address: str) -> str:
+    """Return the method by which names and passwords are the way to sign in; "" where the facility has its own way."""
     with GatewayClient(address) as gateway:
         ways = gateway.ways()
-    return ways.local and ways.oidc is None
+    if ways.oidc is not None:
+        return ""
+    return "local" if ways.local else "catalogue" if ways.catalogue and ways.catalogue.password else ""
 
 
 def _from_page(address: str) -> tuple[str, MeBody]:

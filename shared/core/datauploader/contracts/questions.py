@@ -27,6 +27,14 @@ class Identity(WireModel):
     unix_user: str = ""
 
 
+class SignInAtCatalogue(Question):
+    """Ask the catalogue who signs in there with this name and password."""
+
+    name: ClassVar[str] = "catalog.sign-in"
+    username: str = Field(max_length=200)
+    password: str = Field(repr=False, max_length=1024)
+
+
 class WhoIs(Question):
     """Ask the catalogue whose session this is."""
 
@@ -114,8 +122,26 @@ class HowIsTheCatalog(Question):
     name: ClassVar[str] = "catalog.condition"
 
 
+class CatalogueAbout(WireModel):
+    """What people call a catalogue and its investigations, and how they sign in with it."""
+
+    system: str = "VUO"
+    investigation: str = "investigation"
+    """Its own word for one, such as `proposal`."""
+    session: str = "VUO session"
+    """What people know a session of it by; "" where they have none that could be given to us."""
+    session_help: str = (
+        "The value of the cookie vuo_session that the Virtual Unified Office (VUO) sets in your browser."
+    )
+    """Where they find it."""
+    password: bool = False
+    """Whether they can sign in with their name and password of it."""
+
+
 class CatalogCondition(WireModel):
-    """Sentences; nothing where all is well."""
+    """Which catalogue it is, and sentences; none where all is well."""
+
+    about: CatalogueAbout = CatalogueAbout()
 
     troubles: tuple[Sentence, ...] = ()
     """What concerns all uploads."""
@@ -333,6 +359,7 @@ class StoredHash(WireModel):
 
 QUESTIONS: dict[type[Question], type[WireModel]] = {
     WhoIs: Identity,
+    SignInAtCatalogue: Identity,
     MayUpload: UploadRight,
     ListInvestigations: Investigations,
     CreateInvestigation: InvestigationSummary,

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr, TypeAdapter
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.plugins.catalogue.ensure import ensure
 from datauploader.plugins.catalogue.errors import (
     CatalogueForbids,
@@ -53,6 +54,14 @@ class IcatCatalogue:
         self._parameters = Parameters(settings, self._session, self._investigations)
 
     @property
+    def about(self) -> CatalogueAbout:
+        """People have sessions, and passwords where the settings name an authenticator."""
+        return CatalogueAbout(
+            system="ICAT", session="ICAT session", session_help="The session ID of the portal where you signed in.",
+            password=bool(self._settings.people_plugin),
+        )  # fmt: skip
+
+    @property
     def may_create(self) -> bool:
         """Those who run an instrument may."""
         return True
@@ -69,6 +78,14 @@ class IcatCatalogue:
                 "ICAT does not know this session; it may have expired. Sign in again.",
                 login_url=self._settings.login_page or None,
             )
+        return self._people.signed_in(name)
+
+    def sign_in(self, username: str, password: SecretStr) -> CatalogueUser:
+        """Sign in to ICAT as this person, and ask who that is in its table of users."""
+        try:
+            name = self._session.sign_in(username, password)
+        except SessionLost as error:
+            raise UnknownSession("ICAT does not accept this name and password.") from error
         return self._people.signed_in(name)
 
     def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:

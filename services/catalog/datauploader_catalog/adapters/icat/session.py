@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from datauploader.plugins.catalogue.errors import CatalogError, NotTrusted
@@ -77,6 +77,19 @@ class IcatSession:
         """
         return self._state(session).user_name
 
+    def sign_in(self, username: str, password: SecretStr) -> str:
+        """Say by what name ICAT knows the person with this name and password.
+
+        Raises:
+            SessionLost: nobody has these.
+        """
+        session = self._begin(self._settings.people_plugin, username, password)
+        try:
+            return self._state(session).user_name
+        finally:
+            with suppress(CatalogError):
+                self._wire.send("DELETE", f"session/{session}")
+
     def close(self) -> None:
         """Sign out."""
         with self._lock, suppress(CatalogError):
@@ -108,17 +121,21 @@ class IcatSession:
     def _open(self) -> None:
         self._session = ""
         settings = self._settings
-        credentials = [{"username": settings.username}, {"password": settings.password.get_secret_value()}]
-        document = json.dumps({"plugin": settings.plugin, "credentials": credentials})
         try:
-            answer = self._wire.send("POST", "session", form={"json": document})
+            self._session = self._begin(settings.plugin, settings.username, settings.password)
         except SessionLost as error:
             raise NotTrusted(
                 f"ICAT does not let {settings.username!r} sign in by {settings.plugin!r}. Correct the password "
                 "(DATAUPLOADER_CATALOG_ICAT__PASSWORD); nothing is registered before."
             ) from error
-        self._session = quote(read(TypeAdapter(_Opened), answer).session_id, safe="")
         self._note_half()
+
+    def _begin(self, plugin: str, username: str, password: SecretStr) -> str:
+        """Open a session; return its id as a part of an address."""
+        credentials = [{"username": username}, {"password": password.get_secret_value()}]
+        document = json.dumps({"plugin": plugin, "credentials": credentials})
+        answer = self._wire.send("POST", "session", form={"json": document})
+        return quote(read(TypeAdapter(_Opened), answer).session_id, safe="")
 
     def _note_half(self) -> None:
         minutes = self._state(self._session).remaining_minutes

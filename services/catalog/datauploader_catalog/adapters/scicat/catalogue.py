@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.days import today
 from datauploader.plugins.catalogue.ensure import ensure
 from datauploader.plugins.catalogue.errors import (
@@ -73,6 +74,15 @@ class ScicatCatalogue:
         """SciCat compares and writes in two steps: at least this process does not write one dataset twice at once."""
 
     @property
+    def about(self) -> CatalogueAbout:
+        """Investigations are proposals; people have tokens, and passwords where the settings say so."""
+        return CatalogueAbout(
+            system="SciCat", investigation="proposal", session="SciCat token",
+            session_help="The token that SciCat shows on the page of your settings.",
+            password=bool(self._settings.people_login),
+        )  # fmt: skip
+
+    @property
     def may_create(self) -> bool:
         """Proposals are made where the settings say for whom, and whose they are then."""
         return bool(self._settings.creators and self._settings.create_group)
@@ -84,6 +94,13 @@ class ScicatCatalogue:
         if identity is None:
             raise UnknownSession("SciCat does not know this session; sign in to SciCat and try again.")
         return records.read_user(identity, self._settings)
+
+    def sign_in(self, username: str, password: SecretStr) -> CatalogueUser:
+        """Sign in to SciCat as this person, and ask who that is."""
+        token = self._session.sign_in(username, password)
+        if token is None:
+            raise UnknownSession("SciCat does not accept this name and password.")
+        return self.identify(SecretStr(token))
 
     def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
         """List the proposals that one of the user's groups owns or has access to."""

@@ -92,6 +92,12 @@ class ScicatSession:
         known = _says_who(answer) and answer.body is not None
         return answer.record() if known else None
 
+    def sign_in(self, username: str, password: SecretStr) -> str | None:
+        """Return a token of the person with this name and password; None where SciCat does not know them."""
+        credentials = {"username": username, "password": password.get_secret_value()}
+        found = self._token_for(f"v3/auth/{self._settings.people_login}", credentials)
+        return found[0] if found else None
+
     def require(self) -> None:
         """Raise unless SciCat knows the service's account."""
         self._note(self.ask(_IDENTITY))
@@ -135,21 +141,28 @@ class ScicatSession:
     def _sign_in(self) -> None:
         body = {"username": self._settings.username, "password": self._settings.password.get_secret_value()}
         begun = time.monotonic()
-        answer = self._wire.write("POST", "v3/auth/login", "", body)
-        if answer.status in _NOBODY:
+        found = self._token_for("v3/auth/login", body)
+        if found is None:
             raise NotTrusted(
                 f"SciCat does not accept the account {self._settings.username!r}; check "
                 "DATAUPLOADER_CATALOG_SCICAT__USERNAME and DATAUPLOADER_CATALOG_SCICAT__PASSWORD."
             )
+        token, lasts = found
+        self._token = SecretStr(token)
+        self._renew_at = begun + max(lasts - _MARGIN_S, lasts * 0.75)
+
+    def _token_for(self, path: str, credentials: Mapping[str, str]) -> tuple[str, float] | None:
+        """Return a token and the seconds for which it lasts; None where nobody is known by these credentials."""
+        answer = self._wire.write("POST", path, "", credentials)
+        if answer.status in _NOBODY:
+            return None
         if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
             raise BadAnswer(f"SciCat's sign-in answers HTTP {answer.status}: {answer.words}; it is retried.")
         record = answer.record()
         token, lasts = record.get("access_token") or record.get("id"), record.get("expires_in") or record.get("ttl")
         if not isinstance(token, str) or not TOKEN.fullmatch(token):
             raise answer.unreadable("a token was expected")
-        lasts = float(lasts) if isinstance(lasts, (int, float)) and lasts > 0 else 3600.0
-        self._token = SecretStr(token)
-        self._renew_at = begun + max(lasts - _MARGIN_S, lasts * 0.75)
+        return token, float(lasts) if isinstance(lasts, (int, float)) and lasts > 0 else 3600.0
 
     def _forget(self, token: str) -> None:
         """Sign in again at the next call, unless another thread has done so."""

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.plugins.catalogue.batches import batches
 from datauploader.plugins.catalogue.ensure import ensure
 from datauploader.plugins.catalogue.errors import (
@@ -51,6 +52,14 @@ class VuoCatalogue:
     def may_create(self) -> bool:
         """There is a procedure for it (assumed)."""
         return True
+
+    about = CatalogueAbout()
+    """What the defaults say."""
+
+    def sign_in(self, username: str, password: SecretStr) -> CatalogueUser:
+        """Refuse: VUO lets nobody but itself ask for its passwords."""
+        del username, password
+        raise UnknownSession("VUO takes no passwords from here; sign in with a VUO session.")
 
     def identify(self, session: SecretStr) -> CatalogueUser:
         """Ask whose `vuo_session` this is (known)."""

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from datauploader.contracts.rest.session import (
+    CatalogueBody,
     MeBody,
     NewToken,
     ProviderBody,
@@ -18,6 +19,8 @@ from datauploader_gateway.auth.sessions import SessionRecord
 from datauploader_gateway.features.sign_in.oidc import OidcSignIn
 from datauploader_gateway.features.sign_in.service import (
     LONGEST_DAYS,
+    LONGEST_SESSION,
+    CatalogueCredentials,
     Credentials,
     LocalCredentials,
     SignInService,
@@ -56,24 +59,27 @@ class TokenRequest(BaseModel):
 
     name: str = Field(default="command line", min_length=1, max_length=100)
     days: int = Field(default=30, ge=1, le=LONGEST_DAYS)
-    method: Literal["local", "vuo"] | None = None
+    method: Literal["local", "vuo", "catalogue"] | None = None
     username: str | None = Field(default=None, min_length=1, max_length=200)
     password: SecretStr | None = Field(default=None, max_length=1024)
-    vuo_session: SecretStr | None = Field(default=None, min_length=1, max_length=1024)
+    vuo_session: SecretStr | None = Field(default=None, min_length=1, max_length=LONGEST_SESSION)
 
     @model_validator(mode="after")
     def _has_what_its_method_needs(self) -> "TokenRequest":
-        if self.method == "local" and (self.username is None or self.password is None):
-            raise ValueError("method local needs username and password")
+        if self.method in ("local", "catalogue") and (self.username is None or not self.password):
+            raise ValueError(f"method {self.method} needs username and password")
         if self.method == "vuo" and self.vuo_session is None:
             raise ValueError("method vuo needs vuo_session")
         return self
 
     @property
-    def credentials(self) -> LocalCredentials | VuoCredentials | None:
+    def credentials(self) -> Credentials | None:
         """The credentials, if there are any."""
-        if self.method == "local" and self.username is not None and self.password is not None:
-            return LocalCredentials(method="local", username=self.username, password=self.password)
+        if self.username is not None and self.password is not None:
+            if self.method == "local":
+                return LocalCredentials(method="local", username=self.username, password=self.password)
+            if self.method == "catalogue":
+                return CatalogueCredentials(method="catalogue", username=self.username, password=self.password)
         if self.method == "vuo" and self.vuo_session is not None:
             return VuoCredentials(method="vuo", vuo_session=self.vuo_session)
         return None
@@ -86,10 +92,15 @@ class Tokens(BaseModel):
 
 
 @router.get("/sign-in", summary="Ways to sign in")
-async def ways(authentication: UseAuthentication) -> SignInBody:
+async def ways(authentication: UseAuthentication, sign_in: UseSignIn) -> SignInBody:
     """Say how one can sign in here; anybody may ask."""
-    known = authentication.ways
-    return SignInBody(local=known.local, vuo=known.vuo, oidc=ProviderBody(name=known.oidc) if known.oidc else None)
+    known, about = authentication.ways, await sign_in.catalogue()
+    return SignInBody(
+        local=known.local,
+        vuo=known.vuo,
+        oidc=ProviderBody(name=known.oidc) if known.oidc else None,
+        catalogue=CatalogueBody(name=about.system, session=about.session, password=about.password) if about else None,
+    )
 
 
 @router.post("/session", responses=documented(401, 403, 413, 422, 429, 503), summary="Sign in")

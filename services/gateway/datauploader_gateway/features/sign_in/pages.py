@@ -15,7 +15,7 @@ from datauploader_gateway.auth.oidc import pending_logins
 from datauploader_gateway.auth.origin import check_origin
 from datauploader_gateway.errors import InvalidRequest, Problem, ProblemResponse, SessionsAway
 from datauploader_gateway.features.sign_in.oidc import OidcSignIn
-from datauploader_gateway.features.sign_in.service import Credentials, SignInService
+from datauploader_gateway.features.sign_in.service import LONGEST_SESSION, Credentials, SignInService
 from datauploader_gateway.http import rendering
 from datauploader_gateway.http.dependencies import (
     Site,
@@ -43,8 +43,9 @@ provider = APIRouter(prefix="/oidc", include_in_schema=False)
 _PAGE = re.compile(r"/(?![/\\])[\w/.?=&#%+:@-]{0,500}", re.ASCII)
 _GOAL = re.compile(r"/(?![/\\])[\w/.?=&#%+-]{0,500}", re.ASCII)
 _CREDENTIALS: TypeAdapter[Credentials] = TypeAdapter(Credentials)
-Given = Annotated[str, Form(max_length=1024)]
+Given = Annotated[str, Form(max_length=LONGEST_SESSION)]
 Said = Annotated[str, Query(max_length=4096)]
+UseSignIn = Annotated[SignInService, use(SignInService)]
 UseOidc = Annotated[OidcSignIn, use(OidcSignIn)]
 
 
@@ -53,19 +54,20 @@ async def sign_in_page(
     request: Request,
     site: UseSite,
     authentication: UseAuthentication,
+    service: UseSignIn,
     goal: Annotated[str, Query(alias="next", max_length=600)] = "/",
 ) -> Response:
     """Show the ways to sign in; who is signed in already goes on."""
     if await optional_visitor(request, site, authentication) is not None:
         return RedirectResponse(_own(goal), 303)
-    return page(request, "sign-in.html", goal=_own(goal))
+    return page(request, "sign-in.html", goal=_own(goal), catalogue=await service.catalogue())
 
 
 @router.post("/sign-in")
 async def sign_in(
     request: Request,
     site: UseSite,
-    service: Annotated[SignInService, use(SignInService)],
+    service: UseSignIn,
     method: Given,
     goal: Annotated[str, Form(alias="next", max_length=600)] = "/",
     username: Given = "",
@@ -84,7 +86,7 @@ async def sign_in(
     except Problem as problem:
         patience = {"Retry-After": str(problem.retry_after_s)} if problem.retry_after_s is not None else {}
         return page(request, "sign-in.html", status=problem.status, headers=patience,
-            problem=problem, goal=_own(goal), username=username,
+            problem=problem, goal=_own(goal), username=username, method=method, catalogue=await service.catalogue(),
         )  # fmt: skip
     response = RedirectResponse(_own(goal), 303)
     give_cookie(response, site, secret)

@@ -1,4 +1,4 @@
-"""Signing in with a password or a VUO session, signing out, and tokens for programs."""
+"""Signing in with a password or a session of the catalogue, signing out, and tokens for programs."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.contracts.rest.session import Method
 from datauploader_gateway import metrics
 from datauploader_gateway.auth.accounts import Accounts
@@ -28,6 +29,8 @@ from datauploader_gateway.settings import GatewaySettings
 
 LONGEST_DAYS = 365
 """Of a token."""
+LONGEST_SESSION = 8192
+"""Characters of a session of the catalogue's: tokens of SciCat hold what they say of a person."""
 MOST_TOKENS = 50
 """Tokens that one person may have."""
 
@@ -41,13 +44,21 @@ class LocalCredentials(BaseModel):
 
 
 class VuoCredentials(BaseModel):
-    """The value of the `vuo_session` cookie."""
+    """A session of the catalogue: the value of VUO's cookie `vuo_session`, SciCat's token, ICAT's session."""
 
     method: Literal["vuo"]
-    vuo_session: SecretStr = Field(min_length=1, max_length=1024)
+    vuo_session: SecretStr = Field(min_length=1, max_length=LONGEST_SESSION)
 
 
-Credentials = Annotated[LocalCredentials | VuoCredentials, Field(discriminator="method")]
+class CatalogueCredentials(BaseModel):
+    """Name and password of an account of the catalogue's."""
+
+    method: Literal["catalogue"]
+    username: str = Field(min_length=1, max_length=200)
+    password: SecretStr = Field(min_length=1, max_length=1024)
+
+
+Credentials = Annotated[LocalCredentials | VuoCredentials | CatalogueCredentials, Field(discriminator="method")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +91,11 @@ class SignInService:
         self, accounts: Accounts, questions: QueryClient, throttle: Throttle, sessions: Sessions, audit: AuditLog,
         settings: GatewaySettings,
     ) -> None:  # fmt: skip
-        """Look accounts up in the file, and VUO sessions through `questions`."""
+        """Look accounts up in the file, and people of the catalogue through `questions`."""
         self._accounts, self._questions, self._throttle = accounts, questions, throttle
         self._sessions, self._audit, self._settings = sessions, audit, settings
 
-    async def identify(self, credentials: LocalCredentials | VuoCredentials, address: str) -> SignedInUser:
+    async def identify(self, credentials: Credentials, address: str) -> SignedInUser:
         """Find out whose credentials these are, within what the throttle allows.
 
         Raises:
@@ -92,8 +103,8 @@ class SignInService:
             TooManyAttempts: there were too many wrong ones.
             CatalogueAway: nobody can tell at the moment.
         """
-        if isinstance(credentials, LocalCredentials):
-            account = f"local:{credentials.username}"
+        if not isinstance(credentials, VuoCredentials):
+            account = f"{credentials.method}:{credentials.username}"
         else:  # it guesses at no account in particular
             secret = credentials.vuo_session.get_secret_value()
             account = f"vuo:{hashlib.sha256(secret.encode()).hexdigest()[:16]}"
@@ -111,7 +122,12 @@ class SignInService:
         metrics.SIGN_INS.labels(credentials.method, "right").inc()
         return user
 
-    async def _verify(self, credentials: LocalCredentials | VuoCredentials) -> SignedInUser:
+    async def catalogue(self) -> CatalogueAbout | None:
+        """Say how people sign in with the catalogue; None where they do not, or cannot."""
+        about = await self._questions.learn_about()
+        return about if self._settings.vuo and (about.session or about.password) else None
+
+    async def _verify(self, credentials: Credentials) -> SignedInUser:
         if isinstance(credentials, LocalCredentials):
             password = credentials.password.get_secret_value()
             user = await self._accounts.verify_in_thread(credentials.username, password)
@@ -119,14 +135,16 @@ class SignInService:
                 raise WrongCredentials("the name or the password is wrong")
             return user
         if not self._settings.vuo:
-            raise NotAllowed("signing in with a VUO session is switched off here", hint="Use a local account.")
-        identity = await self._questions.who_is(credentials.vuo_session.get_secret_value())
+            raise NotAllowed("signing in with the catalogue is switched off here", hint="Use a local account.")
+        if isinstance(credentials, CatalogueCredentials):
+            password = credentials.password.get_secret_value()
+            identity = await self._questions.sign_in(credentials.username, password)
+        else:
+            identity = await self._questions.who_is(credentials.vuo_session.get_secret_value())
         account = self._accounts.by_id(identity.user_id)
         return account.user if account else SignedInUser(id=identity.user_id, name=identity.name or identity.unix_user)
 
-    async def begin_session(
-        self, credentials: LocalCredentials | VuoCredentials, address: str, former: str
-    ) -> tuple[str, SessionRecord]:
+    async def begin_session(self, credentials: Credentials, address: str, former: str) -> tuple[str, SessionRecord]:
         """Check credentials and begin a session; return the secret that the browser keeps.
 
         `former` is the secret of the browser's former session: who signs in anew leaves none behind.
@@ -166,7 +184,8 @@ class SignInService:
         if len(await self._sessions.tokens(owner.user)) >= MOST_TOKENS:
             raise TooManyTokens(f"you have {MOST_TOKENS} tokens already")
         # of the end of what they signed in with elsewhere we hear nothing: no token may outlive it for long
-        foreign = {"oidc": self._settings.oidc.token_days, "vuo": self._settings.vuo_token_days}
+        ours = self._settings.vuo_token_days
+        foreign = {"oidc": self._settings.oidc.token_days, "vuo": ours, "catalogue": ours}
         days = min(days, foreign.get(owner.method, LONGEST_DAYS))
         secret, record = await self._sessions.issue(owner.user, owner.method, name, days, owner.claims)
         await self._audit.record("token made", who=owner.user.id, address=owner.address, token_id=record.id, name=name)

@@ -19,6 +19,7 @@ from datauploader.contracts.rest.files import FileState
 from datauploader.contracts.rest.uploads import Upload, UploadState
 from datauploader.contracts.uploads import Action
 from datauploader_gateway.errors import InvalidRequest
+from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.features.mail.service import MailService
 from datauploader_gateway.features.uploads.charts import chart_of
 from datauploader_gateway.features.uploads.service import UploadSteering, UploadWatching
@@ -107,11 +108,13 @@ async def upload_live(
     upload: UploadOnPage,
     who: Visitor,
     watching: UseWatching,
+    questions: Annotated[QueryClient, use(QueryClient)],
     last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
 ) -> Response:
     """Send the upload as it is now, whenever it changes, and `end` when nothing more will."""
     watching.require_room(who)
-    return _stream(_drawn(batch) async for batch in watching.upload(upload.id, who, last_event_id))
+    noun = questions.about.investigation
+    return _stream(_drawn(batch, noun) async for batch in watching.upload(upload.id, who, last_event_id))
 
 
 def _stream(chunks: AsyncIterator[bytes]) -> Response:
@@ -120,14 +123,14 @@ def _stream(chunks: AsyncIterator[bytes]) -> Response:
 
 
 @lru_cache(maxsize=64)
-def _drawn(batch: Batch) -> bytes:
+def _drawn(batch: Batch, noun: str) -> bytes:
     """Draw a batch once for everybody who watches."""
     if not batch.messages:
         return KEEPALIVE_COMMENT
     chunks = []
     latest = next((message for message in reversed(batch.messages) if message.event == "upload"), None)
     if latest is not None:
-        html = fragment("parts/upload.html", upload=latest.upload)
+        html = fragment("parts/upload.html", upload=latest.upload, noun=noun)
         chunks.append(format_sse_event(data_str=html, id=latest.position))
     said = {message.event for message in batch.messages}
     chunks += [format_sse_event(event=word, data_str="") for word in ("files", "end") if word in said]

@@ -8,7 +8,7 @@ from pydantic import Field
 from datauploader.contracts.rest.model import Needed, RestModel
 
 Role = Literal["user", "staff", "operator"]
-Method = Literal["local", "vuo", "oidc"]
+Method = Literal["local", "vuo", "catalogue", "oidc"]
 """How somebody has signed in."""
 
 
@@ -44,12 +44,25 @@ class ProviderBody(RestModel):
     start: str = "/api/v1/oidc/start"
 
 
+class CatalogueBody(RestModel):
+    """The catalogue, as people know it, and what it knows them by."""
+
+    name: str
+    """Such as `SciCat`."""
+    session: str
+    """What people call a session of it, such as `SciCat token`: method `vuo`; "" where there is none."""
+    password: bool
+    """Whether their name and password of it will do: method `catalogue`."""
+
+
 class SignInBody(RestModel):
     """The ways to sign in here."""
 
     local: Needed[bool]
     vuo: bool
     oidc: ProviderBody | None
+    catalogue: CatalogueBody | None = None
+    """None where nobody signs in with the catalogue."""
 
 
 class TokenBody(RestModel):

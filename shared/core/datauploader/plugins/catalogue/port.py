@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.plugins.catalogue.errors import ValueRefused
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -149,12 +150,21 @@ class Catalogue(Protocol):
     """A user-office system; every method blocks, may be called from any thread and raises `CatalogError`."""
 
     @property
+    def about(self) -> CatalogueAbout:
+        """What people call it and its investigations, and how they sign in with it."""
+        ...
+
+    @property
     def may_create(self) -> bool:
         """Whether investigations can be made here, by whom the catalogue lets do so."""
         ...
 
     def identify(self, session: SecretStr) -> CatalogueUser:
         """Say whose session this is, or raise `UnknownSession`."""
+        ...
+
+    def sign_in(self, username: str, password: SecretStr) -> CatalogueUser:
+        """Say whose name and password these are, or raise `UnknownSession`; only asked where `about` says so."""
         ...
 
     def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
