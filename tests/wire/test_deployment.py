@@ -46,6 +46,17 @@ def test_every_variable_of_the_compose_file_is_explained_in_the_example():
     assert explained <= used | {"BROKER_PUBLIC_URL"}
 
 
+def test_catalogues_to_try_listen_on_this_machine_alone_and_come_with_no_secret():
+    """Whoever tries a SciCat or an ICAT opens nothing to the network, and invents the passwords."""
+    text = (ROOT / "deploy" / "compose.catalogues.yml").read_text(encoding="utf-8")
+    ports = re.findall(r'ports: \["([^"]+)"\]', text)
+    assert len(ports) == 2
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    secrets = re.findall(r"(?:SECRET|DATABASE_PASSWORD|MARIADB_PASSWORD): (\S+)", text)
+    assert all(secret.startswith("${") for secret in secrets)
+    assert not re.search(r"\$\{[A-Z_]*(?:SECRET|PASSWORD):-", text)
+
+
 @pytest.mark.attack("S14", "S26")
 def test_the_example_holds_no_secret():
     """Nobody runs with a password that is in the repository."""
