@@ -17,7 +17,8 @@ def test_a_dead_watcher_is_told_while_transfer_goes_on_reporting(case, scribe) -
     upload = run.request()
     run.opened(upload)
     writer.write("a.dat", b"a")
-    assert run.until_catalogued(upload, 1).station_silent_since is None
+    run.until_catalogued(upload, 1)
+    eventually(lambda: run.status(upload).station_silent_since is None, within_s=30, what="the station speaks")
     run.services.kill("watcher")
     writer.write("b.dat", b"b")
     silent = run.until(upload, lambda status: status.station_silent_since, "the silence is told", within_s=30)
