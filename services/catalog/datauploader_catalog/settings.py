@@ -33,20 +33,22 @@ class VuoProcedures(BaseModel):
     complete_dataset: ProcedureName = "datauploader.complete_dataset"
 
 
-class VuoSettings(BaseModel):
-    """How to reach VUO."""
+class HttpCatalogueSettings(BaseModel):
+    """How to reach a catalogue over HTTP."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    system: ClassVar[str]
+    """What people call it; the settings' block is named alike."""
+    secrets: ClassVar[str]
+    """What it is sent that nobody else may read."""
+
     base_url: AnyHttpUrl
-    """Up to and without `/pls/vuo`, for example https://vuo.example.org."""
-    secret: SecretStr = Field(min_length=1)
-    """Shared with VUO; every FRM_HASH is made with it."""
-    path: str = "/pls/vuo/"
     ca_file: Path | None = None
     """Certificates to trust instead of the system's."""
     proxy: str = ""
-    """HTTP proxy on the way to VUO, such as `http://proxy.facility.eu:3128`; the environment's are not used."""
+    """HTTP proxy on the way to the catalogue, such as `http://proxy.facility.eu:3128`; the environment's are not
+    used."""
     allow_http: bool = False
     """Speak without TLS to another machine; for a sandbox network only."""
     connect_timeout: float = Field(default=5.0, gt=0)
@@ -54,6 +56,28 @@ class VuoSettings(BaseModel):
     """Seconds for one whole answer."""
     read_attempts: int = Field(default=3, ge=1)
     """Tries of a read within one call; the long waiting is the service's, not the adapter's."""
+
+    @model_validator(mode="after")
+    def _require_tls(self) -> Self:
+        if self.base_url.scheme == "https" or self.allow_http or _is_loopback(self.base_url.host):
+            return self
+        raise ValueError(
+            f"{self.system} at {self.base_url} would get {self.secrets} without TLS; "
+            "use https, or set allow_http in a sandbox"
+        )
+
+
+class VuoSettings(HttpCatalogueSettings):
+    """How to reach VUO."""
+
+    system = "VUO"
+    secrets = "the shared secret's hashes and people's sessions"
+
+    base_url: AnyHttpUrl
+    """Up to and without `/pls/vuo`, for example https://vuo.example.org."""
+    secret: SecretStr = Field(min_length=1)
+    """Shared with VUO; every FRM_HASH is made with it."""
+    path: str = "/pls/vuo/"
     batch_files: int = Field(default=1000, ge=1)
     batch_bytes: int = Field(default=500_000, ge=1000)
     """Characters of the JSON text in one form field; some PL/SQL gateways take no more than 32,000."""
@@ -63,20 +87,12 @@ class VuoSettings(BaseModel):
     parameter_names: dict[str, str] = Field(default_factory=dict)
     """Other names for form parameters, as {"FRM_NAME": "FRM_DATASET_NAME"}."""
 
-    @model_validator(mode="after")
-    def _require_tls(self) -> Self:
-        if self.base_url.scheme == "https" or self.allow_http or _is_loopback(self.base_url.host):
-            return self
-        raise ValueError(
-            f"VUO at {self.base_url} would get the shared secret's hashes and people's sessions without TLS; "
-            "use https, or set allow_http in a sandbox"
-        )
 
-
-class ScicatSettings(BaseModel):
+class ScicatSettings(HttpCatalogueSettings):
     """How to reach SciCat, and what it is told (docs/catalogues/scicat.md)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    system = "SciCat"
+    secrets = "passwords and people's tokens"
 
     base_url: AnyHttpUrl
     """Up to and without `/api`, for example https://scicat.example.org."""
@@ -127,25 +143,9 @@ class ScicatSettings(BaseModel):
     """Bytes of one dataset's scientific metadata, those of its files included; it is sent whole each time."""
     file_metadata_bytes: int = Field(default=200_000, ge=0)
     """Bytes of it that are the files' own, for which SciCat has no other place; 0: none are kept."""
-    ca_file: Path | None = None
-    """Certificates to trust instead of the system's."""
-    proxy: str = ""
-    """HTTP proxy on the way to SciCat, such as `http://proxy.facility.eu:3128`; the environment's are not used."""
-    allow_http: bool = False
-    """Speak without TLS to another machine; for a sandbox network only."""
-    connect_timeout: float = Field(default=5.0, gt=0)
-    timeout: float = Field(default=30.0, gt=0)
-    """Seconds for one whole answer."""
-    read_attempts: int = Field(default=3, ge=1)
-    """Tries of a read within one call; the long waiting is the service's, not the adapter's."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.base_url.scheme != "https" and not self.allow_http and not _is_loopback(self.base_url.host):
-            raise ValueError(
-                f"SciCat at {self.base_url} would get passwords and people's tokens without TLS; "
-                "use https, or set allow_http in a sandbox"
-            )
         if bool(self.token.get_secret_value()) == bool(self.username and self.password.get_secret_value()):
             raise ValueError("SciCat needs either username and password of the service's account, or a token of it")
         if not re.fullmatch(r"[\x21-\x7e]*", self.token.get_secret_value()):
@@ -160,10 +160,11 @@ class ScicatSettings(BaseModel):
         return self
 
 
-class IcatSettings(BaseModel):
+class IcatSettings(HttpCatalogueSettings):
     """How to reach ICAT, and what things are called there."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    system = "ICAT"
+    secrets = "the service's password and people's sessions"
 
     base_url: AnyHttpUrl
     """Up to and without `/icat`, for example https://icat.example.org."""
@@ -202,30 +203,11 @@ class IcatSettings(BaseModel):
     """In which the days of investigations are told, such as `Europe/Rome`; empty: this machine's."""
     no_units: str = ""
     """What stands for the units of a parameter that has none; `N/A` where ICAT's database is Oracle."""
-    ca_file: Path | None = None
-    """Certificates to trust instead of the system's."""
-    proxy: str = ""
-    """HTTP proxy on the way to ICAT, such as `http://proxy.facility.eu:3128`; the environment's are not used."""
-    allow_http: bool = False
-    """Speak without TLS to another machine; for a sandbox network only."""
-    connect_timeout: float = Field(default=5.0, gt=0)
     timeout: float = Field(default=60.0, gt=0)
-    """Seconds for one whole answer."""
-    read_attempts: int = Field(default=3, ge=1)
-    """Tries of a read within one call; the long waiting is the service's, not the adapter's."""
     batch_files: int = Field(default=1000, ge=1)
     """Datafiles in one transaction."""
     batch_bytes: int = Field(default=1_000_000, ge=1000)
     """Characters of the JSON text in one request; application servers take 2,000,000 unless they are told otherwise."""
-
-    @model_validator(mode="after")
-    def _require_tls(self) -> Self:
-        if self.base_url.scheme == "https" or self.allow_http or _is_loopback(self.base_url.host):
-            return self
-        raise ValueError(
-            f"ICAT at {self.base_url} would get the service's password and people's sessions without TLS; "
-            "use https, or set allow_http in a sandbox"
-        )
 
 
 class CatalogSettings(SectionSettings):
