@@ -1,32 +1,23 @@
-"""Carries one request to SciCat and brings its answer back: HTTP, JSON, time limits, and no conclusions."""
+"""Carries one request to SciCat and brings its answer back: JSON, tokens, refusals, and no conclusions."""
 
 import json
-import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import httpx
-import stamina
-
 from datauploader.plugins.catalogue.errors import (
     BadAnswer,
     CatalogError,
     CatalogueRefused,
-    CatalogueUnavailable,
-    UnknownTrouble,
     ValueRefused,
 )
+from datauploader_catalog.adapters.http import HttpAnswer, HttpClient
 from datauploader_catalog.settings import ScicatSettings
 
 _MOST_BYTES = 64 * 1024 * 1024
 _SHOWN = 500
-_UNKNOWN = {HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.NOT_IMPLEMENTED}
-"""What SciCat says when it has failed itself; all others of 5xx are said by servers before it that cannot now."""
 _ABOUT_VALUES = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
-_TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +60,7 @@ class Answer:
         """Return the error for a request that will never be accepted as it stands, or came to no SciCat."""
         if self.status == HTTPStatus.NOT_FOUND and not self.is_absence:
             return BadAnswer(f"There is no SciCat here ({self.words}); see DATAUPLOADER_CATALOG_SCICAT__BASE_URL.")
-        if self.status in {
-            HTTPStatus.BAD_REQUEST,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        }:
+        if self.status in _ABOUT_VALUES:
             return ValueRefused(f"SciCat does not accept {what}: {self.words}", words=self.words)
         if self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return CatalogueRefused(
@@ -88,87 +75,47 @@ class ScicatWire:
     """Speaks to SciCat over kept connections, from any thread."""
 
     def __init__(self, settings: ScicatSettings) -> None:
-        self._settings = settings
-        ca_file = str(settings.ca_file) if settings.ca_file else None
-        self._client = httpx.Client(
-            base_url=f"{str(settings.base_url).rstrip('/')}/api/",
-            verify=ssl.create_default_context(cafile=ca_file),
-            timeout=httpx.Timeout(settings.timeout, connect=settings.connect_timeout),
-            follow_redirects=False,
-            trust_env=False,
-            proxy=settings.proxy or None,
-            headers={"User-Agent": "DataUploader", "Accept": "application/json"},
-        )
+        address = f"{str(settings.base_url).rstrip('/')}/api/"
+        self._http = HttpClient(settings, address, accept="application/json", most_bytes=_MOST_BYTES)
 
     def read(self, path: str, token: str, query: Mapping[str, Any] | None = None) -> Answer:
         """Ask something that changes nothing, so that a second try at once does no harm; filters are sent as JSON."""
         params = {name: _json(value) for name, value in (query or {}).items()}
-        for attempt in stamina.retry_context(
-            on=_is_worth_a_second_try,
-            attempts=self._settings.read_attempts,
-            timeout=self._settings.timeout,
-            wait_initial=0.05,
-            wait_max=1.0,
-        ):
-            with attempt:
-                return self._send("GET", path, token, params=params)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+        def ask() -> Answer:
+            with self._http.ask(f"GET {path}", "GET", path, params=params, headers=_signed(token)) as answer:
+                return _read(answer)
+
+        return self._http.repeat(ask)
 
     def write(self, method: str, path: str, token: str, body: object, unmodified_since: str = "") -> Answer:
         """Ask for an effect, once: whoever gets no answer looks before asking again."""
-        headers = {"If-Unmodified-Since": unmodified_since} if unmodified_since else {}
-        return self._send(method, path, token, content=_json(body).encode(), headers=headers)
+        headers = {"Content-Type": "application/json", **_signed(token)}
+        if unmodified_since:
+            headers["If-Unmodified-Since"] = unmodified_since
+        content = _json(body).encode()
+        with self._http.ask(f"{method} {path}", method, path, content=content, headers=headers) as answer:
+            return _read(answer)
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._client.close()
+        self._http.close()
 
-    def _send(
-        self, method: str, path: str, token: str, *, params: Mapping[str, str] | None = None,
-        content: bytes | None = None, headers: Mapping[str, str] | None = None,
-    ) -> Answer:  # fmt: skip
-        deadline = time.monotonic() + self._settings.timeout
-        sent = dict(headers or {})
-        if token:
-            sent["Authorization"] = f"Bearer {token}"
-        if content is not None:
-            sent["Content-Type"] = "application/json"
-        try:
-            with self._client.stream(method, path, params=params, content=content, headers=sent) as response:
-                _require_answer(path, response)
-                return _read(response.status_code, _body(response, deadline))
-        except httpx.TransportError as error:
-            raise CatalogueUnavailable(
-                f"SciCat did not answer {method} {path} ({type(error).__name__}: {error}). It is retried; if this "
-                f"continues, check whether {self._settings.base_url} can be reached from here."
-            ) from error
-        except httpx.RequestError as error:
-            raise BadAnswer(f"SciCat's answer to {method} {path} cannot be read ({error}); it is retried.") from error
+
+def _signed(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _require_answer(path: str, response: httpx.Response) -> None:
+def _read(answer: HttpAnswer) -> Answer:
     """Let success and refusals pass; all else is about the server, and nothing is known to have happened."""
-    status = response.status_code
-    header = response.headers.get("Retry-After", "")
-    retry_after = float(header) if header.isascii() and header.isdigit() else None
-    if status in _UNKNOWN:
-        raise UnknownTrouble(f"SciCat failed at {path} with HTTP {status}; its log says why.", retry_after=retry_after)
-    if response.is_server_error or status in _TRANSIENT:
-        raise CatalogueUnavailable(
-            f"SciCat answered {path} with HTTP {status}; it is retried.", retry_after=retry_after
-        )
-    if not response.is_client_error and status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-        raise BadAnswer(
-            f"SciCat answered {path} with HTTP {status}, which leads elsewhere or says nothing; set "
-            "DATAUPLOADER_CATALOG_SCICAT__BASE_URL to where SciCat itself answers."
-        )
-
-
-def _read(status: int, body: bytes) -> Answer:
+    status = answer.response.status_code
+    if not answer.is_refusal and status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
+        raise answer.error()
+    body = answer.body()
     if not body or status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # which servers before SciCat say, in HTML
         return Answer(status, None if not body else "the request is too large")
     try:
@@ -176,18 +123,3 @@ def _read(status: int, body: bytes) -> Answer:
     except ValueError as error:
         shown = body[:100].decode(errors="replace")
         raise BadAnswer(f"SciCat's answer {shown!r} (HTTP {status}) is not JSON; it is retried.") from error
-
-
-def _body(response: httpx.Response, deadline: float) -> bytes:
-    body = bytearray()
-    for piece in response.iter_bytes():
-        body += piece
-        if len(body) > _MOST_BYTES:
-            raise BadAnswer(f"SciCat's answer is longer than {_MOST_BYTES} bytes; it was not read to its end.")
-        if time.monotonic() > deadline:
-            raise CatalogueUnavailable("SciCat's answer took too long to arrive; it is retried.")
-    return bytes(body)
-
-
-def _is_worth_a_second_try(error: Exception) -> bool:
-    return isinstance(error, CatalogueUnavailable) and error.retry_after is None
