@@ -1,7 +1,7 @@
 """The double as a web application: ICAT's REST interface under /icat, switches under /_double."""
 
-import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,21 +10,42 @@ from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import Field
 
+from datauploader_sandbox.doubles.faults import Fault, FaultKind, Faults
 from datauploader_sandbox.icat.errors import STATUS, IcatError, bad_parameter
-from datauploader_sandbox.icat.faults import Fault, FaultKind, Faults
 from datauploader_sandbox.icat.query import Query
 from datauploader_sandbox.icat.rendering import Renderer
 from datauploader_sandbox.icat.seed import PLUGIN, Seed
 from datauploader_sandbox.icat.sessions import Sessions
 from datauploader_sandbox.icat.state import state_of
 from datauploader_sandbox.icat.store import Store
-from datauploader_sandbox.vuo.app import LostResponse
 
 VERSION = "6.2.0"
 LONGEST_ADDRESS = 8192
 """Bytes of an address; Payara's servers take no longer heads of requests, unless they are told to."""
 Form = Mapping[str, str]
+
+
+class IcatFault(Fault):
+    """A plan for the next calls of a method and path whose form or query `match` is found in."""
+
+    method: str = "POST"
+    path: str = "entityManager"
+    """A regular expression, as is `match`."""
+    code: str = "INTERNAL"
+    message: str = "Unexpected DB response, as told"
+    status: int = Field(default=502, ge=300, le=599)
+
+    def means(self, method: str, path: str, text: str) -> bool:
+        """Tell whether this call is meant."""
+        return method == self.method and bool(re.match(self.path, path) and re.search(self.match, text))
+
+    async def answer(self, right: Response) -> Response:
+        """Answer as planned; ICAT has errors of its own."""
+        if self.kind is FaultKind.ICAT:
+            return JSONResponse(IcatError(self.code, self.message).document(), STATUS[self.code])
+        return await super().answer(right)
 
 
 @dataclass
@@ -36,7 +57,7 @@ class Icat:
     most: int = 10_000
     store: Store = field(init=False)
     sessions: Sessions = field(init=False)
-    faults: Faults = field(default_factory=Faults)
+    faults: Faults[IcatFault] = field(default_factory=lambda: Faults(IcatFault))
     requests: Counter[str] = field(default_factory=Counter)
     """By method and path, and the bytes that were sent with them."""
 
@@ -137,6 +158,8 @@ def _add_rest(app: FastAPI, icat: Icat) -> None:
 
 
 def _add_switches(app: FastAPI, icat: Icat) -> None:
+    icat.faults.add_switches(app)
+
     @app.get("/_double/state")
     async def state() -> Any:
         return state_of(icat.store) | {"requests": icat.requests}
@@ -145,20 +168,6 @@ def _add_switches(app: FastAPI, icat: Icat) -> None:
     async def forget() -> Any:
         icat.forget()
         return state_of(icat.store)
-
-    @app.get("/_double/faults")
-    async def show_faults() -> list[Fault]:
-        return icat.faults.plans
-
-    @app.post("/_double/faults")
-    async def add_fault(fault: Fault) -> list[Fault]:
-        icat.faults.plans.append(fault)
-        return icat.faults.plans
-
-    @app.delete("/_double/faults")
-    async def clear_faults() -> list[Fault]:
-        icat.faults.plans.clear()
-        return icat.faults.plans
 
     @app.put("/_double/rules/{account}")
     async def set_rules(account: str, letters: dict[str, str]) -> Any:
@@ -180,35 +189,16 @@ async def _answer(icat: Icat, request: Request, form: Form, act: Callable[[], An
     path = request.url.path.removeprefix("/icat/")
     icat.requests[f"{request.method} {path.partition('/')[0]}"] += 1
     icat.requests["bytes"] += int(request.headers.get("Content-Length", 0)) + len(str(request.url))
-    fault = icat.faults.take(request.method, path, form.get("entities", form.get("query", "")))
+    text = form.get("entities", form.get("query", ""))
+    fault = icat.faults.take(lambda plan: plan.means(request.method, path, text))
     if fault and fault.kind is FaultKind.EXPIRED:
         icat.sessions.end(form["sessionId"])
         fault = None
-    if fault and not (fault.after_effect or fault.kind in {FaultKind.LOST, FaultKind.SLOW}):
-        return await _failure(fault, Response())
+    if fault and fault.comes_first:
+        return await fault.answer(Response())
     try:
         done = act()
         answer = Response(status_code=204) if done is None else JSONResponse(done)
     except IcatError as error:
         answer = JSONResponse(error.document(), STATUS[error.code])
-    return await _failure(fault, answer) if fault else answer
-
-
-async def _failure(fault: Fault, answer: Response) -> Response:
-    headers = {"Location": fault.location} if fault.location else {}
-    if fault.retry_after is not None:
-        headers["Retry-After"] = str(fault.retry_after)
-    match fault.kind:
-        case FaultKind.ICAT:
-            return JSONResponse(IcatError(fault.code, fault.message).document(), STATUS[fault.code])
-        case FaultKind.ERROR:
-            return PlainTextResponse("As told.\n", fault.status, headers)
-        case FaultKind.TIMEOUT:
-            await asyncio.sleep(fault.seconds)
-            return PlainTextResponse("Too late.\n", 504)
-        case FaultKind.LOST:
-            return LostResponse()
-        case FaultKind.UNREADABLE:
-            return PlainTextResponse(fault.body)
-    await asyncio.sleep(fault.seconds)
-    return answer
+    return await fault.answer(answer) if fault else answer

@@ -1,20 +1,19 @@
 """The double as a web application: SciCat's interfaces under /api, switches under /_double."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from datauploader_sandbox.doubles.faults import Fault, FaultKind, Faults
 from datauploader_sandbox.scicat.blocks import Blocks
 from datauploader_sandbox.scicat.datasets import Datasets
 from datauploader_sandbox.scicat.directory import Directory
-from datauploader_sandbox.scicat.faults import Fault, FaultKind, Faults
 from datauploader_sandbox.scicat.refusals import Refusal
 from datauploader_sandbox.scicat.store import Call, Store
 
@@ -39,19 +38,29 @@ _ONLY_OLD = {"auth", "users", "useridentities", "proposals", "instruments", "hea
 Operation = Callable[[Call], tuple[int, Any]]
 
 
-class LostResponse(Response):
-    """An answer whose connection breaks before its first byte of text."""
+class ScicatFault(Fault):
+    """A plan for the next calls such as `POST datasets` or `PATCH datasets/:id` that name `match`.
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface
-        """Announce an answer and never send it; the server then drops the connection."""
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
+    That is a part of the address, or a value in the body.
+    """
+
+    calls: tuple[str, ...]
+    kind: Literal[
+        FaultKind.ERROR, FaultKind.TIMEOUT, FaultKind.SLOW, FaultKind.LOST, FaultKind.UNREADABLE, FaultKind.EXPIRED
+    ]
+
+    def means(self, call: str, address: list[str], body: bytes) -> bool:
+        """Tell whether this call is meant."""
+        quoted = {json.dumps(self.match).encode(), json.dumps(self.match, ensure_ascii=False).encode()}
+        named = not self.match or self.match in address or any(text in body for text in quoted)
+        return call in self.calls and named
 
 
 class Backend:
     """Answers calls by their name, such as `PATCH datasets/:id`."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.faults = store, Faults()
+        self.store, self.faults = store, Faults(ScicatFault)
         self.api = "v4"
         """The newest interface that is offered."""
         directory, datasets, blocks = Directory(store), Datasets(store), Blocks(store)
@@ -92,12 +101,12 @@ class Backend:
         body = await request.body()
         self.store.counts[name] += 1
         self.store.counts["bytes"] += len(body)
-        fault = self.faults.take(name, parts, body)
+        fault = self.faults.take(lambda plan: plan.means(name, parts, body))
         if fault is not None and fault.comes_first:
-            return await _failure(fault, None)
+            return await fault.answer(Response())
         answer = self._answered(request, name, version, parts, body, fault)
         self.store.counts["answered"] += len(answer.body)
-        return await _failure(fault, answer) if fault is not None else answer
+        return await fault.answer(answer) if fault is not None else answer
 
     def _answered(
         self, request: Request, name: str, version: str, parts: list[str], body: bytes, fault: Fault | None
@@ -168,19 +177,7 @@ def _switches(store: Store, backend: Backend) -> FastAPI:
     async def expire() -> None:
         store.tokens = {token: kept for token, kept in store.tokens.items() if not kept[1]}
 
-    @app.get("/_double/faults")
-    async def show_faults() -> list[Fault]:
-        return backend.faults.plans
-
-    @app.post("/_double/faults")
-    async def add_fault(fault: Fault) -> list[Fault]:
-        backend.faults.plans.append(fault)
-        return backend.faults.plans
-
-    @app.delete("/_double/faults")
-    async def heal() -> None:
-        backend.faults.plans.clear()
-
+    backend.faults.add_switches(app)
     return app
 
 
@@ -196,20 +193,3 @@ def _read(body: bytes) -> dict[str, Any]:
 
 def _number(digits: str) -> int:
     return int(digits) if abs(int(digits)) <= _EXACT else int(float(digits))
-
-
-async def _failure(fault: Fault, answer: Response | None) -> Response:
-    headers = {"Location": fault.location} if fault.location else {}
-    if fault.retry_after is not None:
-        headers["Retry-After"] = str(fault.retry_after)
-    match fault.kind:
-        case FaultKind.TIMEOUT:
-            await asyncio.sleep(fault.seconds)
-            return PlainTextResponse("Too late.\n", 504)
-        case FaultKind.LOST:
-            return LostResponse()
-        case FaultKind.UNREADABLE:
-            return PlainTextResponse(fault.body, media_type="text/html")
-        case FaultKind.SLOW:
-            await asyncio.sleep(fault.seconds)
-    return answer if answer is not None else JSONResponse("As told.", fault.status, headers)

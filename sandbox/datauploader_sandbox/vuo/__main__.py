@@ -1,17 +1,15 @@
 """`python -m datauploader_sandbox.vuo`: the double as a process of its own."""
 
-import argparse
 import os
 from pathlib import Path
 
+from datauploader_sandbox.doubles.server import command_line
 from datauploader_sandbox.vuo import SECRET, default_seed, serve
 
 
 def main() -> None:
     """Read the options and serve."""
-    parser = argparse.ArgumentParser(prog="vuo-double", description="A stand-in for VUO, for trials only.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one and prints it")
+    parser = command_line("VUO")
     parser.add_argument("--state", type=Path, help="SQLite file; without it everything is forgotten at the end")
     parser.add_argument("--base-dir", default="/facility/store", help="where the investigations' data belong")
     parser.add_argument(

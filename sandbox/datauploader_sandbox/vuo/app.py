@@ -1,16 +1,15 @@
 """The double as a web application: procedures under /pls/vuo, pages for people, switches under /_double."""
 
-import asyncio
+import json
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
-from starlette.types import Receive, Scope, Send
 
+from datauploader_sandbox.doubles.faults import Fault, FaultKind, Faults
 from datauploader_sandbox.vuo import pages
-from datauploader_sandbox.vuo.faults import Fault, FaultKind, Faults
 from datauploader_sandbox.vuo.procedures import Procedures
 from datauploader_sandbox.vuo.store import Store
 
@@ -18,19 +17,26 @@ _LOCAL = {"127.0.0.1", "localhost", "::1"}
 _SAFE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "Cache-Control": "no-store"}
 
 
-class LostResponse(Response):
-    """An answer whose connection breaks before its first byte of text."""
+class VuoFault(Fault):
+    """A plan for the next calls of a procedure that name `match`, as a value or as a text in JSON."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface
-        """Announce an answer and never send it; the server then drops the connection."""
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"99")]})
+    procedure: str
+    kind: Literal[FaultKind.ERROR, FaultKind.TIMEOUT, FaultKind.SLOW, FaultKind.LOST, FaultKind.UNREADABLE]
+
+    def means(self, procedure: str, form: dict[str, str]) -> bool:
+        """Tell whether this call is meant."""
+        quoted = json.dumps(self.match)
+        named = (value == self.match or (value.startswith("[") and quoted in value) for value in form.values())
+        return procedure == self.procedure and (not self.match or any(named))
 
 
 def create(store: Store, secret: str, widths: dict[str, int] | None = None) -> FastAPI:
     """Return the application over this store, whose columns have these widths in bytes, such as `datasets.name`."""
     columns = dict(widths or {})
     app = FastAPI(title="VUO double", openapi_url=None)
-    _add_procedures(app, Procedures(store, secret, columns), Faults())
+    faults = Faults(VuoFault)
+    _add_procedures(app, Procedures(store, secret, columns), faults)
+    faults.add_switches(app)
     _add_pages(app, store)
     _add_sign_in(app, store)
 
@@ -56,7 +62,7 @@ def create(store: Store, secret: str, widths: dict[str, int] | None = None) -> F
     return app
 
 
-def _add_procedures(app: FastAPI, procedures: Procedures, faults: Faults) -> None:
+def _add_procedures(app: FastAPI, procedures: Procedures, faults: Faults[VuoFault]) -> None:
     @app.api_route("/pls/vuo/{name}", methods=["GET", "POST"])
     async def call(name: str, request: Request) -> Response:
         if request.method == "GET" and name in procedures.writes:
@@ -66,27 +72,14 @@ def _add_procedures(app: FastAPI, procedures: Procedures, faults: Faults) -> Non
         except ValueError:
             return PlainTextResponse("The form cannot be read.\n", HTTPStatus.BAD_REQUEST)
         login_url = f"{request.url_for('show_sign_in')}?back="
-        fault = faults.take(name, form)
-        if fault and not (fault.after_effect or fault.kind in {FaultKind.LOST, FaultKind.SLOW}):
-            return await _failure(fault, "")
+        fault = faults.take(lambda plan: plan.means(name, form))
+        if fault and fault.comes_first:
+            return await fault.answer(Response())
         text = procedures.answer(name, form, login_url)
         if text is None:
             return PlainTextResponse("There is no such procedure.\n", HTTPStatus.NOT_FOUND)
-        return await _failure(fault, text) if fault else PlainTextResponse(text)
-
-    @app.get("/_double/faults")
-    async def show_faults() -> list[Fault]:
-        return faults.plans
-
-    @app.post("/_double/faults")
-    async def add_fault(fault: Fault) -> list[Fault]:
-        faults.plans.append(fault)
-        return faults.plans
-
-    @app.delete("/_double/faults")
-    async def clear_faults() -> list[Fault]:
-        faults.plans.clear()
-        return faults.plans
+        answer = PlainTextResponse(text)
+        return await fault.answer(answer) if fault else answer
 
 
 def _add_pages(app: FastAPI, store: Store) -> None:
@@ -126,25 +119,6 @@ async def _form(request: Request) -> dict[str, str]:
     raw = await request.body() if request.method == "POST" else request.url.query.encode()
     text = raw.decode("ascii")
     return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=50))
-
-
-async def _failure(fault: Fault, text: str) -> Response:
-    headers = {"Location": fault.location} if fault.location else {}
-    if fault.retry_after is not None:
-        headers["Retry-After"] = str(fault.retry_after)
-    match fault.kind:
-        case FaultKind.ERROR:
-            return PlainTextResponse("As told.\n", fault.status, headers)
-        case FaultKind.TIMEOUT:
-            await asyncio.sleep(fault.seconds)
-            return PlainTextResponse("Too late.\n", HTTPStatus.GATEWAY_TIMEOUT)
-        case FaultKind.SLOW:
-            await asyncio.sleep(fault.seconds)
-            return PlainTextResponse(text)
-        case FaultKind.LOST:
-            return LostResponse()
-        case FaultKind.UNREADABLE:
-            return PlainTextResponse(fault.body)
 
 
 def _local(address: str) -> str:

@@ -1,19 +1,11 @@
 """Runs the double: in this process until it is told to stop, or beside it in a thread."""
 
-import socket
-import sys
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-import uvicorn
-
+from datauploader_sandbox.doubles.server import DoubleServer, serve_until_signal
 from datauploader_sandbox.vuo.app import create
 from datauploader_sandbox.vuo.seed import SECRET, Seed, default_seed
 from datauploader_sandbox.vuo.store import Store
-
-_STOP_WITHIN = 5.0
 
 
 def serve(
@@ -25,17 +17,14 @@ def serve(
     seed: Seed | None = None,
     widths: dict[str, int] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; the first line on stdout is the address, as port 0 takes a free one."""
+    """Serve until SIGTERM or SIGINT, and print the address first."""
     store = Store(state, seed or default_seed())
-    with _listen(host, port) as listening:
-        sys.stdout.write(f"{_url(listening)}\n")
-        sys.stdout.flush()
-        uvicorn.Server(_config(store, secret, widths)).run(sockets=[listening])
+    serve_until_signal(create(store, secret, widths), host, port)
     store.close()
 
 
-class VuoDouble:
-    """The double in a thread of this process; use it as a context manager or call `stop`."""
+class VuoDouble(DoubleServer):
+    """The double in a thread of this process; what was stored in a file stays when it is stopped."""
 
     def __init__(
         self,
@@ -50,51 +39,9 @@ class VuoDouble:
         self.secret = secret
         self.seed = seed or default_seed()
         self._store = Store(state, self.seed)
-        self._socket = _listen(host, port)
-        self.url = _url(self._socket)
-        self._server = uvicorn.Server(_config(self._store, secret, widths))
-        self._thread = threading.Thread(target=self._run, name="vuo-double", daemon=True)
-        self._thread.start()
+        super().__init__(create(self._store, secret, widths), "vuo", host, port)
 
     def stop(self) -> None:
-        """Stop serving; what was stored in a file stays."""
-        self._server.should_exit = True
-        self._thread.join(_STOP_WITHIN)
-        self._socket.close()
+        """Stop serving, and close the store."""
+        super().stop()
         self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
-
-
-def _config(store: Store, secret: str, widths: dict[str, int] | None) -> uvicorn.Config:
-    return uvicorn.Config(
-        create(store, secret, widths),
-        log_config=None,
-        access_log=False,  # the known calls carry sessions in their addresses
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-    )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Listen with the protocol named: asyncio turns Nagle's delay off only for such sockets."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(128)
-    return listening
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,1 @@
+"""What the doubles of catalogues have in common: how they run, and how they fail on demand."""
