@@ -4,6 +4,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import quote
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -56,6 +57,13 @@ class HttpCatalogueSettings(BaseModel):
     """Seconds for one whole answer."""
     read_attempts: int = Field(default=3, ge=1)
     """Tries of a read within one call; the long waiting is the service's, not the adapter's."""
+    dataset_page: str = ""
+    """Address of a dataset's page with `{dataset_id}` in it; empty: `<base_url>/datasets/{dataset_id}`."""
+
+    def dataset_url(self, dataset_id: str) -> str:
+        """Fill a dataset's id into the address of its page."""
+        page = self.dataset_page or f"{str(self.base_url).rstrip('/')}/datasets/{{dataset_id}}"
+        return page.replace("{dataset_id}", quote(dataset_id, safe=""))
 
     @model_validator(mode="after")
     def _require_tls(self) -> Self:
@@ -81,8 +89,6 @@ class VuoSettings(HttpCatalogueSettings):
     batch_files: int = Field(default=1000, ge=1)
     batch_bytes: int = Field(default=500_000, ge=1000)
     """Characters of the JSON text in one form field; some PL/SQL gateways take no more than 32,000."""
-    dataset_page: str = ""
-    """Address of a dataset's page with `{dataset_id}` in it; empty: `<base_url>/datasets/{dataset_id}`."""
     procedures: VuoProcedures = VuoProcedures()
     parameter_names: dict[str, str] = Field(default_factory=dict)
     """Other names for form parameters, as {"FRM_NAME": "FRM_DATASET_NAME"}."""
@@ -133,8 +139,6 @@ class ScicatSettings(HttpCatalogueSettings):
     uid_claim: str = ""
     """The claim of the identity provider with a person's number on the storage, such as `uidNumber`."""
     gid_claim: str = ""
-    dataset_page: str = ""
-    """Address of a dataset's page with `{dataset_id}` in it; empty: `<base_url>/datasets/{dataset_id}`."""
     block_files: int = Field(default=2000, ge=1, le=20_000)
     """Files in one origdatablock."""
     block_bytes: int = Field(default=900_000, ge=1000, le=15_000_000)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from pydantic import SecretStr, TypeAdapter
 
@@ -167,7 +166,7 @@ class IcatCatalogue:
 
     def dataset_url(self, dataset_id: str) -> str:
         """Fill the dataset's id into the configured address of its page."""
-        return self._settings.dataset_page.replace("{dataset_id}", quote(dataset_id, safe=""))
+        return self._settings.dataset_url(dataset_id)
 
     def probe_catalogue(self) -> None:
         """Ask for a session that cannot exist, and as the service for the facility."""

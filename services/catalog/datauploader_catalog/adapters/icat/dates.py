@@ -1,9 +1,9 @@
 """Dates as ICAT reads and writes them: always three digits behind the point, more of them it takes for more time."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 from datauploader.days import TimeZone, today
+from datauploader_catalog.adapters.beamtime import at_facility
 from datauploader_catalog.adapters.icat.wire import unreadable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,8 +16,7 @@ def of_nanoseconds(nanoseconds: int) -> str:
 
 def of_day(day: date, zone: TimeZone) -> str:
     """Write the beginning of a day at the facility."""
-    begin = datetime.combine(day, time(), ZoneInfo(zone) if zone else None)
-    return _written(begin if zone else begin.astimezone())
+    return _written(at_facility(day, time(), zone))
 
 
 def of_text(text: str) -> str:

@@ -1,6 +1,5 @@
 """Investigations of ICAT: who belongs to them, when they are, and how one is made."""
 
-from datetime import timedelta
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -8,6 +7,7 @@ from pydantic import TypeAdapter
 from datauploader.days import today
 from datauploader.plugins.catalogue.errors import CatalogueForbids, CatalogueRefused
 from datauploader.plugins.catalogue.port import CatalogueInvestigation, NewInvestigation
+from datauploader_catalog.adapters.beamtime import reason_closed
 from datauploader_catalog.adapters.icat import dates
 from datauploader_catalog.adapters.icat.queries import entity, filled, is_id, reference
 from datauploader_catalog.adapters.icat.refusals import AlreadyExists, TooMany
@@ -16,7 +16,6 @@ from datauploader_catalog.settings import IcatSettings
 
 PAGE = 100
 """Investigations that are asked for at once; with their people they are several times as many rows."""
-OVER = "The time of this proposal is over."
 _BY_ID = (
     "SELECT i FROM Investigation i WHERE i.id = {id} AND i.facility.name = {facility} "
     "INCLUDE i.investigationUsers.user, i.investigationInstruments.instrument"
@@ -161,12 +160,11 @@ class IcatInvestigations:
         leaders = (m.user for m in one.investigation_users if m.role in self._settings.leader_roles)
         leader = next((user.full_name or user.name for user in leaders), "")
         end = dates.read_day(one.end_date, zone)
-        days = self._settings.closed_after_days
-        over = days is not None and end is not None and today(zone) > end + timedelta(days=days)
+        reason = reason_closed(end, self._settings.closed_after_days, today(zone))
         beamline = min((place.instrument.name for place in one.investigation_instruments), default="")
         return CatalogueInvestigation(
-            str(one.id), one.name, one.visit_id, one.title, self._directory(one, beamline), not over,
-            OVER if over else "", beamline, dates.read_day(one.start_date, zone), end, leader, one.summary,
+            str(one.id), one.name, one.visit_id, one.title, self._directory(one, beamline), not reason,
+            reason, beamline, dates.read_day(one.start_date, zone), end, leader, one.summary,
         )  # fmt: skip
 
     def _directory(self, one: Investigation, beamline: str) -> str:

@@ -12,12 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from datauploader.contracts.questions import CatalogueAbout
-from datauploader.days import today
 from datauploader.plugins.catalogue.ensure import ensure
 from datauploader.plugins.catalogue.errors import (
     BadAnswer,
@@ -224,8 +222,7 @@ class ScicatCatalogue:
 
     def dataset_url(self, dataset_id: str) -> str:
         """Fill the dataset's pid into the configured address of its page."""
-        page = self._settings.dataset_page or f"{str(self._settings.base_url).rstrip('/')}/datasets/{{dataset_id}}"
-        return page.replace("{dataset_id}", quote(dataset_id, safe=""))
+        return self._settings.dataset_url(dataset_id)
 
     def probe_catalogue(self) -> None:
         """Ask who the service is, and which interfaces there are."""
@@ -306,8 +303,7 @@ class ScicatCatalogue:
         return answer.record()
 
     def _read(self, proposal: Mapping[str, Any]) -> CatalogueInvestigation:
-        day = today(self._settings.timezone)
-        return records.read_investigation(proposal, self._instrument_names(), self._settings, day)
+        return records.read_investigation(proposal, self._instrument_names(), self._settings)
 
     def _instrument_names(self) -> dict[str, str]:
         read_at, names = self._instruments

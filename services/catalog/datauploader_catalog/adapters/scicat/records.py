@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
+from datauploader.days import today
 from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueRefused
 from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
@@ -17,12 +17,12 @@ from datauploader.plugins.catalogue.port import (
     NewDataset,
     NewInvestigation,
 )
+from datauploader_catalog.adapters.beamtime import at_facility, reason_closed
 from datauploader_catalog.settings import ScicatSettings
 
 Record = Mapping[str, Any]
 NOT_YET = "filesNotYetAvailable"
 """The status of a dataset whose files are still on their way; SciCat's own tools use the same word."""
-CLOSED = "The time of this proposal is over."
 FIRST_VISIT = "1"
 """The visit of a proposal that says nothing of visits."""
 _OURS = "datauploader"
@@ -85,7 +85,7 @@ def email_of(records: Iterable[Record], settings: ScicatSettings) -> str:
 
 
 def read_investigation(
-    proposal: Record, instruments: Mapping[str, str], settings: ScicatSettings, today: date
+    proposal: Record, instruments: Mapping[str, str], settings: ScicatSettings
 ) -> CatalogueInvestigation:
     """Read a proposal; its dates and its beamline may be those of its measurement periods."""
     proposal_id = text(proposal, "proposalId")
@@ -98,12 +98,11 @@ def read_investigation(
     end = _day(text(proposal, "endTime") or max((text(p, "end") for p in periods), default=""), settings)
     named = [*texts(proposal, "instrumentIds"), *(text(p, "instrument") for p in periods)]
     beamline = next((instruments.get(one, one) for one in named if one), "")
-    closed = settings.closed_after_days is not None and end is not None
-    active = not closed or end is None or today <= end + timedelta(days=settings.closed_after_days or 0)
+    reason = reason_closed(end, settings.closed_after_days, today(settings.timezone))
     return CatalogueInvestigation(
         id=proposal_id, name=name, visit=visit, title=text(proposal, "title") or proposal_id,
         base_dir=_base_dir(proposal_id, text(proposal, "ownerGroup"), beamline, start, settings),
-        active=active, reason="" if active else CLOSED, beamline=beamline, start=start, end=end,
+        active=not reason, reason=reason, beamline=beamline, start=start, end=end,
         principal_investigator=leader(proposal), description=text(proposal, "abstract"),
     )  # fmt: skip
 
@@ -126,7 +125,6 @@ def new_proposal(
 ) -> dict[str, Any]:
     """Write a proposal as SciCat takes it; `instruments` are names by id."""
     user = text(profile, "username")
-    zone = ZoneInfo(settings.timezone) if settings.timezone else None
     days = {"startTime": (wanted.start, clock.min), "endTime": (wanted.end, clock(23, 59, 59))}
     found = [pid for pid, name in instruments.items() if _word(name) == _word(wanted.beamline) and wanted.beamline]
     body: dict[str, Any] = {
@@ -135,7 +133,9 @@ def new_proposal(
         "email": email_of((profile,), settings),
         "ownerGroup": settings.create_group.format(investigation=wanted.name, visit=wanted.visit, user=user),
         **{
-            name: datetime.combine(day, at, zone).astimezone(UTC).isoformat() for name, (day, at) in days.items() if day
+            name: at_facility(day, at, settings.timezone).astimezone(UTC).isoformat()
+            for name, (day, at) in days.items()
+            if day
         },
     }
     if found:
@@ -240,13 +240,7 @@ def _day(moment: str, settings: ScicatSettings) -> date | None:
         found = datetime.fromisoformat(moment)
     except ValueError:
         return None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return found.astimezone(ZoneInfo(settings.timezone) if settings.timezone else None).date()
-
-
-def _instant(day: date, at: clock, zone: ZoneInfo | None) -> str:
-    """Write a time of the facility's clock; without a zone, it is this machine's."""
-    return datetime.combine(day, at, zone).astimezone(UTC).isoformat()
+    return today(settings.timezone, found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
 def _claim(claims: object, name: str) -> int:

@@ -7,7 +7,6 @@ parameters and its answers are those of docs/catalogues/vuo.md, which a facility
 import json
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -172,8 +171,7 @@ class VuoCatalogue:
 
     def dataset_url(self, dataset_id: str) -> str:
         """Fill the dataset's id into the configured address of its page."""
-        page = self._settings.dataset_page or f"{str(self._settings.base_url).rstrip('/')}/datasets/{{dataset_id}}"
-        return page.replace("{dataset_id}", quote(dataset_id, safe=""))
+        return self._settings.dataset_url(dataset_id)
 
     def probe_catalogue(self) -> None:
         """Ask for a session that cannot exist: being told so is the sign of health."""
