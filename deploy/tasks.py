@@ -188,7 +188,7 @@ def bench(arguments: Sequence[str]) -> int:
     environment()
     debian("rabbitmq-server", "redis-server")
     if not arguments:
-        raise Failure("say which one: " + ", ".join(sorted(path.stem for path in (ROOT / "bench").glob("p*.py"))))
+        raise Failure("say which one: " + ", ".join(sorted(path.stem for path in (ROOT / "bench").glob("*.py"))))
     return call(BIN / "python", ROOT / "bench" / f"{arguments[0]}.py", *arguments[1:])
 
 

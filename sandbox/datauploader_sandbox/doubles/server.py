@@ -8,9 +8,36 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _STOP_WITHIN = 5.0
+
+
+class Traffic:
+    """Counts what a double is asked and answers, its own switches apart; bytes are those of the bodies."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.calls = self.received = self.sent = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and count."""
+        if scope["type"] != "http" or scope["path"].startswith("/_double/"):
+            await self._app(scope, receive, send)
+            return
+        self.calls += 1
+        self.received += len(scope["raw_path"]) + len(scope["query_string"])
+
+        async def received() -> Message:
+            message = await receive()
+            self.received += len(message.get("body", b""))
+            return message
+
+        async def sent(message: Message) -> None:
+            self.sent += len(message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, received, sent)
 
 
 class DoubleServer:
@@ -19,7 +46,8 @@ class DoubleServer:
     def __init__(self, app: ASGIApp, name: str, host: str, port: int) -> None:
         self._socket = _listen(host, port)
         self.url = _url(self._socket)
-        self._server = uvicorn.Server(_config(app))
+        self.traffic = Traffic(app)
+        self._server = uvicorn.Server(_config(self.traffic))
         self._thread = threading.Thread(target=self._run, name=f"{name}-double", daemon=True)
         self._thread.start()
 
