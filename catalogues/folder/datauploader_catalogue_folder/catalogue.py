@@ -99,7 +99,7 @@ class FolderCatalogue:
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
         """Look the membership up."""
         with self._doing("authorise", user_id, investigation_id):
-            return Grant(self._shown(self._open_to(user_id, investigation_id)).base_dir, -1)
+            return Grant(self._shown(self._open_to(user_id, investigation_id)).base_dir)
 
     def investigation(self, investigation_id: str) -> CatalogueInvestigation:
         """Read one investigation."""

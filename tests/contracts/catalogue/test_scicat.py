@@ -315,3 +315,11 @@ def test_people_sign_in_with_their_name_and_password_of_scicat(make_scicat, logi
 def test_people_have_tokens_alone_unless_the_settings_say_more(scicat) -> None:
     """The sign-in page asks for no password then."""
     assert not scicat.catalogue.about.password
+
+
+def test_who_has_no_number_on_the_storage_is_not_taken_for_root(make_scicat) -> None:
+    """Where the settings name no claim, or the identity provider does not say it, there is no account."""
+    for claim in ("", "unheardOf"):
+        catalogue = make_scicat(uid_claim=claim, gid_claim=claim).catalogue
+        user = catalogue.identify(SecretStr("sandbox-session-anna"))
+        assert (user.uid, user.gid, catalogue.authorise(ANNA, OPEN).uid) == (-1, -1, -1)

@@ -26,7 +26,7 @@ from datauploader.plugins.catalogue.port import (
 from datauploader_catalog.adapters.icat.datafiles import IcatDatafiles
 from datauploader_catalog.adapters.icat.investigations import IcatInvestigations, Investigation
 from datauploader_catalog.adapters.icat.parameters import Parameters
-from datauploader_catalog.adapters.icat.people import NO_ACCOUNT, People
+from datauploader_catalog.adapters.icat.people import People
 from datauploader_catalog.adapters.icat.queries import entity, filled, is_id, reference
 from datauploader_catalog.adapters.icat.refusals import AlreadyExists, SessionLost
 from datauploader_catalog.adapters.icat.session import IcatSession
@@ -98,7 +98,7 @@ class IcatCatalogue:
         if not user_id:
             raise CatalogueForbids("Nobody is named who would upload.")
         found = self._open_to(user_id, investigation_id)
-        return Grant(found.base_dir, NO_ACCOUNT)
+        return Grant(found.base_dir)
 
     def investigation(self, investigation_id: str) -> CatalogueInvestigation:
         """Fetch an investigation by its id."""

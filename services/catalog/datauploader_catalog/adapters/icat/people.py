@@ -8,8 +8,6 @@ from datauploader_catalog.adapters.icat.queries import filled, is_id
 from datauploader_catalog.adapters.icat.session import IcatSession
 from datauploader_catalog.settings import IcatSettings
 
-NO_ACCOUNT = -1
-"""In place of a uid and a gid, of which ICAT knows nothing."""
 _USER = "SELECT u.id, u.name FROM User u WHERE u.name = {name}"
 _USERS = TypeAdapter(list[tuple[int, str]])
 
@@ -36,7 +34,7 @@ class People:
             identifier = name.removeprefix(prefix)
         else:
             raise UnknownSession(f"{name!r} is no name of those that begin with {prefix!r}; sign in there.")
-        return CatalogueUser(identifier, name.partition("/")[2] or name, NO_ACCOUNT, NO_ACCOUNT)
+        return CatalogueUser(identifier, name.partition("/")[2] or name)
 
     def find(self, user_id: str) -> int | None:
         """Return the id of a person's row."""

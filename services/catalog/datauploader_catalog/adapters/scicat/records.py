@@ -11,6 +11,7 @@ from uuid import UUID
 from datauploader.days import today
 from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueRefused
 from datauploader.plugins.catalogue.port import (
+    NO_ACCOUNT,
     CatalogueInvestigation,
     CatalogueUser,
     Dataset,
@@ -245,7 +246,7 @@ def _day(moment: str, settings: ScicatSettings) -> date | None:
 
 def _claim(claims: object, name: str) -> int:
     value = claims.get(name) if isinstance(claims, dict) and name else None
-    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else 0
+    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else NO_ACCOUNT
 
 
 def _word(name: str) -> str:

@@ -14,6 +14,8 @@ from datauploader.plugins.catalogue.errors import ValueRefused
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 1000
+NO_ACCOUNT = -1
+"""In place of a uid or gid that the catalogue does not tell; 0 would be root's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,8 @@ class CatalogueUser:
 
     id: str
     name: str
-    uid: int
-    gid: int
+    uid: int = NO_ACCOUNT
+    gid: int = NO_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Grant:
     """Permission to upload to one investigation: where its data belong, and under which account."""
 
     base_dir: str
-    uid: int
+    uid: int = NO_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
