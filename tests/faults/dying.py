@@ -63,13 +63,17 @@ class Dying:
         self._closed = True
 
     def insist(self, call: Callable[[], T]) -> T:
-        """Repeat a call of the gateway until it is there; where the gateway is the one that dies, start it again."""
+        """Repeat a call of the gateway until it is there; what it needs and has died is started again.
+
+        A catalog that dies at its first message may have been given one of an earlier run.
+        """
 
         def attempt() -> list[T]:
             try:
                 return [call()]
             except GatewayUnreachable:
-                if self.service == "gateway" and not self._died and not self.run.services.runs("gateway"):
+                needed = self.service in ("gateway", "catalog")
+                if needed and not self._died and not self.run.services.runs(self.service):
                     self.revive()
                 return []
 

@@ -192,7 +192,7 @@ def test_a_taken_file_that_is_written_over_before_it_is_sent_is_taken_again_and_
             taken = world.wait_until(lambda: newly_taken(world, refused))
             refused.add(taken.key)
             world.fail(taken, "source-changed")
-        world.wait_until(lambda: told(world, "Not taken as asked for: instrument.log"))
+        world.wait_until(lambda: told(world, "Not uploaded as chosen: instrument.log"))
         assert named_restless(world)
 
 
