@@ -35,6 +35,7 @@ from datauploader.plugins.catalogue.errors import (
     NotYetThere,
     UnknownSession,
 )
+from datauploader.plugins.catalogue.inspection import RegisteredContents
 from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
@@ -177,6 +178,24 @@ class FolderCatalogue:
     def dataset_url(self, dataset_id: str) -> str:
         """Return the address of the dataset at the server that shows the folder; "" where there is none."""
         return f"{self._page}/datasets/{quote(dataset_id, safe='')}" if self._page else ""
+
+    def dataset_contents(self, dataset_id: str) -> RegisteredContents:
+        """Read a dataset's lists."""
+        with self._doing("dataset_contents", dataset_id):
+            folder = self._dataset_folder(dataset_id)
+            values = {(one["datafile"], one["name"]): one for one in read_lines(folder / VALUES)}
+            return RegisteredContents(
+                read_document(folder / DATASET)["description"],
+                tuple(Datafile(**one) for one in self._datafiles(folder).values()),
+                tuple((path, NamedValue(name, one["value"], one["units"])) for (path, name), one in values.items()),
+            )
+
+    def remove_dataset(self, dataset_id: str) -> str:
+        """Remove a dataset's folder."""
+        with self._doing("remove_dataset", dataset_id):
+            shutil.rmtree(self._dataset_folder(dataset_id))
+            self._known = self._root, 0, {}
+            return ""
 
     def probe_catalogue(self) -> None:
         """Raise unless the folder is there."""

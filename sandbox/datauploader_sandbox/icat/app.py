@@ -98,6 +98,13 @@ class Icat:
             raise bad_parameter("entities is not set")
         return self.store.write(user, form["entities"])
 
+    def remove(self, form: Form) -> None:
+        """Remove entities."""
+        user = self.sessions.user(form.get("sessionId", ""))
+        if "entities" not in form:
+            raise bad_parameter("entities is not set")
+        self.store.remove(user, form["entities"])
+
     def properties(self) -> dict[str, Any]:
         """Tell what may be known without a session."""
         keys = [{"name": "username"}, {"name": "password", "hide": True}]
@@ -119,12 +126,12 @@ def create(icat: Icat) -> FastAPI:
 
 def _add_rest(app: FastAPI, icat: Icat) -> None:
     @app.get("/icat/version")
-    async def version() -> Any:
-        return {"version": VERSION}
+    async def version(request: Request) -> Response:
+        return await _answer(icat, request, {}, lambda: {"version": VERSION})
 
     @app.get("/icat/properties")
-    async def properties() -> Any:
-        return icat.properties()
+    async def properties(request: Request) -> Response:
+        return await _answer(icat, request, {}, icat.properties)
 
     @app.post("/icat/session")
     async def login(request: Request) -> Response:
@@ -150,6 +157,11 @@ def _add_rest(app: FastAPI, icat: Icat) -> None:
             return PlainTextResponse("The request's head is too large.\n", 413)
         form = dict(parse_qsl(request.url.query, keep_blank_values=True))
         return await _answer(icat, request, form, lambda: icat.search(form))
+
+    @app.delete("/icat/entityManager")
+    async def remove(request: Request) -> Response:
+        form = dict(parse_qsl(request.url.query, keep_blank_values=True))
+        return await _answer(icat, request, form, lambda: icat.remove(form))
 
     @app.post("/icat/entityManager")
     async def write(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +104,26 @@ class Store:
                 raise
             ids += [created] if created is not None else []
         return ids
+
+    def remove(self, user: str, text: str) -> None:
+        """Remove the entities of a JSON document, each with all that refers to it, all or nothing."""
+        try:
+            top = json.loads(text)
+        except ValueError as error:
+            raise bad_parameter(f"{error} in json {text}") from None
+        named = [next(iter(one.items())) for one in (top if isinstance(top, list) else [top])]
+        doomed = [row for name, contents in named for row in self._with_dependents(self.find(name, contents["id"]))]
+        for row in doomed:
+            self._require(user, "D", row.entity)
+        for row in doomed:
+            if self.rows[row.entity].pop(row.id, None) is not None:
+                del self._keys[row.entity][self._key(SCHEMA[row.entity], row.values)]
+
+    def _with_dependents(self, row: Row) -> Iterator[Row]:
+        yield row
+        for many in SCHEMA[row.entity].manys:
+            for child in self.children(row, many):
+                yield from self._with_dependents(child)
 
     def _write_one(self, document: Any, transaction: _Transaction) -> int | None:
         if not isinstance(document, dict) or len(document) != 1:

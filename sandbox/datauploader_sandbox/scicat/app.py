@@ -81,6 +81,7 @@ class Backend:
             "GET datasets/fullquery": datasets.fullquery,
             "GET datasets/:id": datasets.get,
             "PATCH datasets/:id": datasets.change,
+            "DELETE datasets/:id": datasets.remove,
             "PATCH datasets/:id/datasetlifecycle": datasets.change_lifecycle,
             "POST datasets/:id/origdatablocks": blocks.create,
             "GET datasets/:id/origdatablocks": blocks.find,

@@ -9,6 +9,7 @@ from datauploader_sandbox.scicat.mongo import Record, decoded, encoded, in_si, p
 from datauploader_sandbox.scicat.refusals import Refusal, forbidden
 from datauploader_sandbox.scicat.store import (
     ADMINS,
+    DELETERS,
     PRIVILEGED,
     Call,
     Store,
@@ -106,6 +107,12 @@ class Datasets:
             record["datasetlifecycle"] = {**_LIFECYCLE, **lifecycle}
         record.update({**(_SIZES if call.version == "v4" else {}), **_current(body)})
         return 200, self._shown(call, self._store.stamped(record, call.user, new=False))
+
+    def remove(self, call: Call) -> tuple[int, Any]:
+        """DELETE /datasets/:pid, for the groups that may delete alone; origdatablocks stay where they are."""
+        if not is_in(call.user, DELETERS):
+            raise forbidden()
+        return 200, self._shown(call, self._store.datasets.pop(self._of(call.parts[1])["pid"]))
 
     def change_lifecycle(self, call: Call) -> tuple[int, Any]:
         """PATCH /datasets/:pid/datasetlifecycle."""

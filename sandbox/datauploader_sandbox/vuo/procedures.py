@@ -6,8 +6,10 @@ assumed and follow docs/catalogues/vuo.md, written from that document and not fr
 
 import hashlib
 import hmac
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -34,6 +36,7 @@ SIGNED = {
     "add_parameters": ("FRM_DATASET_ID", "FRM_DATAFILE", "FRM_PARAMETERS"),
     "describe_dataset": ("FRM_USR_ID", "FRM_DATASET_ID", "FRM_DESCRIPTION"),
     "complete_dataset": ("FRM_DATASET_ID",),
+    "show_dataset": ("FRM_DATASET_ID",),
 }
 """The assumed procedures and their parameters, in the order in which FRM_HASH is made of them."""
 
@@ -65,7 +68,7 @@ class TooWide(Exception):
 class Procedures:
     """Answers calls by name; `writes` are those that must be posted."""
 
-    writes = frozenset(f"datauploader.{name}" for name in SIGNED if not name.startswith(("list_", "find_")))
+    writes = frozenset(f"datauploader.{name}" for name in SIGNED if not name.startswith(("list_", "find_", "show_")))
 
     def __init__(self, store: Store, secret: str, widths: dict[str, int]) -> None:
         self._store = store
@@ -82,6 +85,7 @@ class Procedures:
             "datauploader.add_datafiles": self._add_datafiles,
             "datauploader.add_parameters": self._add_parameters,
             "datauploader.complete_dataset": self._complete_dataset,
+            "datauploader.show_dataset": self._show_dataset,
         }
 
     def answer(self, name: str, form: Form, login_url: str) -> str | None:
@@ -252,6 +256,24 @@ class Procedures:
         self._store.complete(form["FRM_DATASET_ID"])
         row = self._store.dataset(form["FRM_DATASET_ID"])
         return f"OK:{_dataset(row)}" if row else "ABSENT:There is no such dataset."
+
+    def _show_dataset(self, form: Form) -> str:
+        row = self._store.dataset(form["FRM_DATASET_ID"])
+        if row is None:
+            return "ABSENT:There is no such dataset."
+        held = {
+            "description": row["description"],
+            "datafiles": [_fields(one, _DatafileRow.model_fields) for one in self._store.datafiles(row["id"])],
+            "parameters": [
+                {**_fields(one, ("datafile", "name", "units")), "value": json.loads(one["value"])}
+                for one in self._store.parameters(row["id"])
+            ],
+        }
+        return f"OK:{json.dumps(held)}"
+
+
+def _fields(row: sqlite3.Row, names: Iterable[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
 
 
 def _investigation(row: sqlite3.Row) -> str:

@@ -32,6 +32,8 @@ class VuoProcedures(BaseModel):
     describe_dataset: ProcedureName = "datauploader.describe_dataset"
     describe_investigation: ProcedureName = "datauploader.describe_investigation"
     complete_dataset: ProcedureName = "datauploader.complete_dataset"
+    show_dataset: ProcedureName = "datauploader.show_dataset"
+    """Only for `datauploader catalogue check`, which does without where VUO has none."""
 
 
 class HttpCatalogueSettings(BaseModel):

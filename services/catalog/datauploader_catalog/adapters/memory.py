@@ -23,6 +23,7 @@ from datauploader.plugins.catalogue.errors import (
     UnknownTrouble,
     ValueRefused,
 )
+from datauploader.plugins.catalogue.inspection import RegisteredContents
 from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
@@ -72,6 +73,7 @@ class MemoryCatalogue:
         self.descriptions: dict[str, str] = {}
         """Of datasets, by their ids."""
         self.may_create = True
+        self._made = 0
         self._planned: list[_Planned] = []
         self._lock = threading.RLock()
 
@@ -190,6 +192,27 @@ class MemoryCatalogue:
         """Return an address that leads nowhere but names the dataset."""
         return f"memory://catalogue/datasets/{quote(dataset_id, safe='')}"
 
+    def dataset_contents(self, dataset_id: str) -> RegisteredContents:
+        """Copy what is held of a dataset."""
+        with self._lock:
+            self._dataset(dataset_id)
+            named = [
+                (path, one)
+                for (held, path), some in self.parameters.items()
+                if held == dataset_id
+                for one in some.values()
+            ]
+            files = self.datafiles[dataset_id].values()
+            return RegisteredContents(self.descriptions[dataset_id], tuple(files), tuple(named))
+
+    def remove_dataset(self, dataset_id: str) -> str:
+        """Forget a dataset."""
+        with self._lock:
+            for held in (self.datasets, self.datafiles, self.descriptions):
+                held.pop(dataset_id, None)
+            self.parameters = {key: some for key, some in self.parameters.items() if key[0] != dataset_id}
+            return ""
+
     def probe_catalogue(self) -> None:
         """Fail only where it was told to."""
         with self._doing("identify"):
@@ -222,7 +245,8 @@ class MemoryCatalogue:
             if self._dataset_named(wanted.investigation_id, wanted.name):
                 self.duplicates["create_dataset"] += 1
                 return None
-            made = Dataset(str(len(self.datasets) + 1), wanted.investigation_id, wanted.name, wanted.location)
+            self._made += 1
+            made = Dataset(str(self._made), wanted.investigation_id, wanted.name, wanted.location)
             self.datasets[made.id] = made
             self.datafiles[made.id] = {}
             self.descriptions[made.id] = wanted.description

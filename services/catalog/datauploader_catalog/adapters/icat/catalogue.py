@@ -1,7 +1,7 @@
 """ICAT as a `Catalogue`, over its REST interface; docs/catalogues/icat.md says what is asked of it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import SecretStr, TypeAdapter
 
@@ -13,6 +13,7 @@ from datauploader.plugins.catalogue.errors import (
     NoSuchInvestigation,
     UnknownSession,
 )
+from datauploader.plugins.catalogue.inspection import Finding, RegisteredContents
 from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
@@ -24,6 +25,7 @@ from datauploader.plugins.catalogue.port import (
     NewInvestigation,
 )
 from datauploader_catalog.adapters.icat.datafiles import IcatDatafiles
+from datauploader_catalog.adapters.icat.inspection import IcatInspection
 from datauploader_catalog.adapters.icat.investigations import IcatInvestigations, Investigation
 from datauploader_catalog.adapters.icat.parameters import Parameters
 from datauploader_catalog.adapters.icat.people import People
@@ -51,6 +53,7 @@ class IcatCatalogue:
         self._investigations = IcatInvestigations(settings, self._session)
         self._datafiles = IcatDatafiles(settings, self._session)
         self._parameters = Parameters(settings, self._session, self._investigations)
+        self._inspection = IcatInspection(settings, self._wire, self._session, self._investigations)
 
     @property
     def about(self) -> CatalogueAbout:
@@ -163,6 +166,19 @@ class IcatCatalogue:
         return Dataset(
             dataset.id, dataset.investigation_id, dataset.name, dataset.location, complete=True, doi=dataset.doi
         )
+
+    def dataset_contents(self, dataset_id: str) -> RegisteredContents:
+        """Read a dataset with its datafiles and parameters; only checks do."""
+        return self._inspection.contents(int(self._known(dataset_id).id))
+
+    def remove_dataset(self, dataset_id: str) -> str:
+        """Remove a dataset with its datafiles and parameters; only checks do, and it needs D on all of them."""
+        return self._inspection.remove(int(self._known(dataset_id).id))
+
+    def traps(self, dataset_id: str | None) -> Iterator[Finding]:
+        """Look for what ICAT lets its operators choose; nothing is written."""
+        del dataset_id
+        yield from self._inspection.traps()
 
     def dataset_url(self, dataset_id: str) -> str:
         """Fill the dataset's id into the configured address of its page."""

@@ -69,6 +69,11 @@ class IcatSession:
             ),
         )
 
+    def remove(self, entities: Sequence[str]) -> None:
+        """Remove entities with all that belongs to them, all or none."""
+        document = f"[{','.join(entities)}]"
+        self._call(lambda session: self._wire.send("DELETE", "entityManager", query=_asked(session, entities=document)))
+
     def user_of(self, session: str) -> str:
         """Say by what name ICAT knows the owner of another session.
 

@@ -34,6 +34,7 @@ _MOST_IDS = 50
 _KEPT, _KEPT_DATASETS = 300_000, 1000
 """Files, and datasets, of which it is remembered in which blocks they stand, as long as those do not change."""
 _TRIES = 3
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW = frozenset(("path", "size", "time", "chk", "uid", "gid", "perm", "type"))
 """Fields of a file that may be sent; SciCat answers with an id besides, which it does not take back."""
 
@@ -94,6 +95,24 @@ class DatasetBlocks:
         found = {one: known[one] for one in heads}
         self._keep(pid, found)
         return list(found.values())
+
+    def remove(self, pid: str) -> None:
+        """Remove all blocks of a dataset, which needs DELETE_GROUPS."""
+        for block in self.blocks(pid):
+            self._change(pid, block, {})
+        with self._lock:
+            self._known.pop(pid, None)
+
+    def make_twice(self, pid: str, datafile: Datafile) -> bool:
+        """Send the same block twice, tell whether it is then there twice, and remove what has come of it.
+
+        Raises:
+            CatalogueRefused: the account may not remove a block.
+        """
+        made = {block.id: block for _ in range(2) for block in self._make(pid, [_row(datafile)])}
+        for block in made.values():
+            self._change(pid, block, {})
+        return len(made) > 1
 
     def has(self, pid: str, path: str) -> bool:
         """Tell whether a file stands in one of the dataset's blocks; what was seen once is not looked up again."""
@@ -211,12 +230,25 @@ def _plan(
     return edits, {path: row for path, row in wanted.items() if path not in seen}
 
 
+def sizes_of(blocks: Sequence[OrigDatablock]) -> dict[str, int]:
+    """Return what a dataset says that has these blocks."""
+    return {"size": sum(block.size for block in blocks), "numberOfFiles": sum(len(block.files) for block in blocks)}
+
+
+def files_of(block: OrigDatablock) -> Iterator[Datafile]:
+    """Yield the datafiles that stand in a block; SciCat does not know where they lie."""
+    for path, row in block.files.items():
+        moment = datetime.fromisoformat(text(row, "time")) - _EPOCH
+        nanoseconds = moment // timedelta(microseconds=1) * 1000
+        yield Datafile(path, "", number(row, "size"), text(row, "chk"), nanoseconds)
+
+
 def _row(datafile: Datafile) -> Row:
     """Write a datafile; SciCat knows neither where the bytes lie nor times below a millisecond."""
     if datafile.size > _EXACT:
         raise ValueRefused(f"SciCat does not know exactly how large {datafile.path!r} is with {datafile.size} bytes.")
     try:
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=datafile.mtime_ns // 1000)
+        moment = _EPOCH + timedelta(microseconds=datafile.mtime_ns // 1000)
     except OverflowError as error:
         raise ValueRefused(f"SciCat does not know the time {datafile.mtime_ns} ns of {datafile.path!r}.") from error
     time = moment.replace(microsecond=moment.microsecond // 1000 * 1000).isoformat(timespec="milliseconds")

@@ -8,7 +8,7 @@ scicat-backend-next at 4055c962, and never ran against a real SciCat: docs/catal
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +25,7 @@ from datauploader.plugins.catalogue.errors import (
     NotYetThere,
     UnknownSession,
 )
+from datauploader.plugins.catalogue.inspection import Finding, RegisteredContents
 from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
@@ -36,7 +37,8 @@ from datauploader.plugins.catalogue.port import (
     NewInvestigation,
 )
 from datauploader_catalog.adapters.scicat import records
-from datauploader_catalog.adapters.scicat.blocks import DatasetBlocks, OrigDatablock
+from datauploader_catalog.adapters.scicat.blocks import DatasetBlocks, sizes_of
+from datauploader_catalog.adapters.scicat.inspection import ScicatInspection
 from datauploader_catalog.adapters.scicat.metadata import NoRoom, merged
 from datauploader_catalog.adapters.scicat.session import TOKEN, ScicatSession, address
 from datauploader_catalog.adapters.scicat.wire import ScicatWire
@@ -65,6 +67,7 @@ class ScicatCatalogue:
         self._wire = ScicatWire(settings)
         self._session = ScicatSession(settings, self._wire)
         self._blocks = DatasetBlocks(settings, self._session)
+        self._inspection = ScicatInspection(self._session, self._blocks)
         self._instruments: tuple[float, dict[str, str]] = (0.0, {})
         self._full: dict[str, float] = {}
         """Datasets that take no more metadata of files, and until when that is believed."""
@@ -158,7 +161,7 @@ class ScicatCatalogue:
             held = records.read_dataset(self._dataset(dataset_id))
             blocks = self._blocks.register(dataset_id, datafiles, complete=held.complete)
             if len(blocks) > _COUNTED:
-                self._change(dataset_id, lambda record: _true_sizes(record, blocks))
+                self._change(dataset_id, lambda record: _if_other(record, **sizes_of(blocks)))
 
     def attach_parameters(
         self, dataset_id: str, parameters: Sequence[NamedValue], *, datafile: str | None = None
@@ -214,11 +217,24 @@ class ScicatCatalogue:
         """Say the true size of the dataset, then that its files are there."""
         with self._writing(dataset_id):
             blocks = self._blocks.register(dataset_id, (), complete=False)
-            record = self._change(dataset_id, lambda record: _true_sizes(record, blocks))
+            record = self._change(dataset_id, lambda record: _if_other(record, **sizes_of(blocks)))
             found = records.read_dataset(record)
             if not found.complete:
                 self._say_complete(dataset_id, record)
             return replace(found, complete=True)
+
+    def dataset_contents(self, dataset_id: str) -> RegisteredContents:
+        """Read a dataset, its blocks and its scientific metadata; only checks do."""
+        return self._inspection.contents(self._dataset(dataset_id))
+
+    def remove_dataset(self, dataset_id: str) -> str:
+        """Remove a dataset and its blocks; only checks do, and it needs DELETE_GROUPS."""
+        with self._writing(dataset_id):
+            return self._inspection.remove(dataset_id)
+
+    def traps(self, dataset_id: str | None) -> Iterator[Finding]:
+        """Look for what SciCat lets its operators choose."""
+        return self._inspection.traps(dataset_id)
 
     def dataset_url(self, dataset_id: str) -> str:
         """Fill the dataset's pid into the configured address of its page."""
@@ -383,12 +399,6 @@ def _require_same(asked: tuple[str, str], answered: tuple[str, str]) -> None:
             f"SciCat answered with {answered!r} when it was asked for {asked!r}; nothing was written to the wrong "
             "place. Compare the settings of pids and proposals with docs/catalogues/scicat.md, then retry."
         )
-
-
-def _true_sizes(record: Mapping[str, Any], blocks: Sequence[OrigDatablock]) -> Record:
-    """Return what must be changed for the dataset to say how much is in these blocks."""
-    size, files = sum(block.size for block in blocks), sum(len(block.files) for block in blocks)
-    return _if_other(record, size=size, numberOfFiles=files)
 
 
 def _if_other(record: Mapping[str, Any], **values: Any) -> Record:

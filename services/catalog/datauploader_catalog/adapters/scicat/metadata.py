@@ -71,6 +71,17 @@ def merged(
     return result
 
 
+def values_of(held: Mapping[str, Any], api: str) -> Iterator[tuple[str, NamedValue]]:
+    """Yield each value that was put in, with the path of its datafile or ""; others' entries may have another form."""
+    for name, value in (held if _are_names(held, api) else _unquoted(held)).items():
+        if name != FILES:
+            yield from _named("", name, value)
+            continue
+        for path, some in value.items():
+            for one, inner in some.items():
+                yield from _named(path, one, inner)
+
+
 def key(name: str) -> str:
     """Write a name as a key that SciCat gives back as this name, and MongoDB does not take for something else."""
     if name in _OF_MONGODB:
@@ -93,8 +104,20 @@ def _with(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sendable(held: Mapping[str, Any], api: str) -> dict[str, Any]:
     """Write what was answered so that SciCat, given it back, holds what it held."""
-    are_names = api == "v3" or not all(_STORED.fullmatch(one) for one in _keys(held))
-    return _spelt(held) if are_names else dict(held)
+    return _spelt(held) if _are_names(held, api) else dict(held)
+
+
+def _are_names(held: Mapping[str, Any], api: str) -> bool:
+    return api == "v3" or not all(_STORED.fullmatch(one) for one in _keys(held))
+
+
+def _unquoted(held: Mapping[str, Any]) -> dict[str, Any]:
+    return {unquote(name): _unquoted(value) if isinstance(value, dict) else value for name, value in held.items()}
+
+
+def _named(path: str, name: str, entry: Any) -> Iterator[tuple[str, NamedValue]]:
+    if isinstance(entry, dict) and isinstance(entry.get("value"), (str, int, float)):
+        yield path, NamedValue(name, entry["value"], str(entry.get("unit") or ""))
 
 
 def _keys(held: Mapping[str, Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from datauploader.plugins.catalogue.errors import (
     NotYetThere,
     UnknownSession,
 )
+from datauploader.plugins.catalogue.inspection import RegisteredContents
 from datauploader.plugins.catalogue.port import (
     CatalogueInvestigation,
     CatalogueUser,
@@ -33,6 +34,7 @@ from datauploader.plugins.catalogue.port import (
 )
 from datauploader_catalog.adapters.vuo import answers
 from datauploader_catalog.adapters.vuo.answers import VuoAnswer, accepted, is_id, read_answer
+from datauploader_catalog.adapters.vuo.contents import read_contents
 from datauploader_catalog.adapters.vuo.wire import VuoWire
 from datauploader_catalog.settings import VuoSettings
 
@@ -168,6 +170,10 @@ class VuoCatalogue:
         """Mark the dataset as complete (assumed)."""
         answer = read_answer(self._write(self._procedures.complete_dataset, {"FRM_DATASET_ID": dataset_id}))
         return answers.read_dataset(accepted(answer))
+
+    def dataset_contents(self, dataset_id: str) -> RegisteredContents:
+        """Fetch what VUO holds of a dataset (assumed, and only for checks)."""
+        return read_contents(self._read(self._procedures.show_dataset, {"FRM_DATASET_ID": dataset_id}))
 
     def dataset_url(self, dataset_id: str) -> str:
         """Fill the dataset's id into the configured address of its page."""

@@ -1,0 +1,42 @@
+"""Reads what VUO says that it holds of a dataset: the assumed `OK:` and JSON of docs/catalogues/vuo.md."""
+
+from pydantic import BaseModel, ValidationError
+
+from datauploader.plugins.catalogue.inspection import RegisteredContents
+from datauploader.plugins.catalogue.port import Datafile, NamedValue
+from datauploader_catalog.adapters.vuo.answers import accepted, read_answer, unreadable
+
+
+class _HeldFile(BaseModel):
+    path: str
+    location: str
+    size: int
+    sha256: str
+    mtime_ns: int
+
+
+class _HeldValue(BaseModel):
+    datafile: str
+    name: str
+    value: str | int | float
+    units: str
+
+
+class _Held(BaseModel):
+    description: str
+    datafiles: tuple[_HeldFile, ...]
+    parameters: tuple[_HeldValue, ...]
+
+
+def read_contents(text: str) -> RegisteredContents:
+    """Read the answer of `show_dataset`."""
+    answer = accepted(read_answer(text))
+    try:
+        held = _Held.model_validate_json(answer.rest)
+    except ValidationError as error:
+        raise unreadable(text, "the JSON of a dataset was expected") from error
+    return RegisteredContents(
+        held.description,
+        tuple(Datafile(one.path, one.location, one.size, one.sha256, one.mtime_ns) for one in held.datafiles),
+        tuple((one.datafile, NamedValue(one.name, one.value, one.units)) for one in held.parameters),
+    )
