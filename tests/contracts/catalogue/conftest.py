@@ -241,6 +241,12 @@ def scicat(request: pytest.FixtureRequest, make_scicat: Callable[..., ScicatWorl
     return make_scicat(request.param)
 
 
+@pytest.fixture
+def memory() -> MemoryWorld:
+    """Give the fake."""
+    return MemoryWorld()
+
+
 WITH_SESSIONS = ["memory", "vuo", "scicat-v3", "scicat-v4", "icat"]
 
 
@@ -258,7 +264,5 @@ def world_with_sessions(request: pytest.FixtureRequest) -> World:
 
 def _world(request: pytest.FixtureRequest) -> World:
     kind, _, api = request.param.partition("-")
-    if kind == "memory":
-        return MemoryWorld()
     chosen: World = request.getfixturevalue("make_scicat")(api) if api else request.getfixturevalue(kind)
     return chosen

@@ -53,10 +53,11 @@ def login(
         token, made = _from_page(address)
     else:
         if method == "vuo":
-            credentials = {"method": method, "vuo_session": _ask("Session (the VUO: cookie vuo_session)", hidden=True)}
+            session = screen.ask("Session (the VUO: cookie vuo_session)", hidden=True)
+            credentials = {"method": method, "vuo_session": session}
         else:
-            name = user or _ask("Name", hidden=False)
-            credentials = {"method": method, "username": name, "password": _ask("Password", hidden=True)}
+            name = user or screen.ask("Name", hidden=False)
+            credentials = {"method": method, "username": name, "password": screen.ask("Password", hidden=True)}
         with GatewayClient(address) as gateway:
             made = gateway.new_token(credentials, _purpose())
         token = made.token
@@ -85,7 +86,7 @@ def _from_page(address: str) -> tuple[str, MeBody]:
     screen.link(page)
     if sys.stdin.isatty():
         webbrowser.open(page)
-    token = _ask("Token", hidden=True).strip()
+    token = screen.ask("Token", hidden=True).strip()
     with GatewayClient(address, token) as gateway:
         me = gateway.me()
     if me.signed_in_by != "token":
@@ -95,15 +96,6 @@ def _from_page(address: str) -> tuple[str, MeBody]:
 
 def _purpose() -> str:
     return f"datauploader on {socket.gethostname()}"
-
-
-def _ask(what: str, *, hidden: bool) -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt(what, hide_input=hidden, err=True))
-    line = sys.stdin.readline().rstrip("\r\n")
-    if not line:
-        raise BadRequest(f"{what} was expected on standard input, but nothing was received")
-    return line
 
 
 @app.command()

@@ -11,6 +11,7 @@ from datauploader.runtime import logging
 from datauploader_client.cli import (
     account,
     backup,
+    catalogue,
     checks,
     desktop,
     documents,
@@ -43,6 +44,7 @@ app.add_typer(stations.app, name="station")
 app.add_typer(parked.app, name="parked")
 app.add_typer(harvest.app, name="harvest")
 app.add_typer(topology.app, name="topology")
+app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(documents.app, name="documents", hidden=True)
 for group in (checks, run, backup, desktop):
     app.add_typer(group.app)

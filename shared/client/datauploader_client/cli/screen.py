@@ -1,15 +1,17 @@
-"""Where a command's words go: text for people, JSON for programs, errors beside both."""
+"""Where a command's words go, for people or as JSON, errors beside them; and where one line is asked for."""
 
 import json
 import sys
 from collections.abc import Iterable, Sequence
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from datauploader.contracts.rest.model import RestModel
+from datauploader.errors import BadRequest
 from datauploader.wording import safe
 from datauploader_client.cli.exits import code_for
 
@@ -32,6 +34,16 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Print one sentence beside the output."""
     console(stderr=True).print(Text(text, style="yellow"))
+
+
+def ask(what: str, *, hidden: bool) -> str:
+    """Ask a person for one line, or read it from a program; what is hidden is not shown while it is typed."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(what, hide_input=hidden, err=True))
+    line = sys.stdin.readline().rstrip("\r\n")
+    if not line:
+        raise BadRequest(f"{what} was expected on standard input, but nothing was received")
+    return line
 
 
 def link(address: str) -> None:
