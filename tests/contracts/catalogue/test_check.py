@@ -1,16 +1,14 @@
 """`datauploader catalogue check`: all holds on every catalogue that we know, and each misbehaviour fails a sentence."""
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from datauploader.plugins.catalogue.errors import CatalogueRefused, NoSuchInvestigation, NotYetThere
-from datauploader.plugins.catalogue.inspection import CheckRequest, Finding, Mark
+from datauploader.plugins.catalogue.inspection import CheckRequest, Mark
 from datauploader.plugins.catalogue.port import (
     Catalogue,
     CatalogueInvestigation,
@@ -24,33 +22,11 @@ from datauploader_catalog.conformance.check import LEAVES_NOTHING, check_catalog
 from datauploader_catalog.conformance.reading import REACHED, READING
 from datauploader_catalog.conformance.writing import WRITING
 
-ANNA, OPEN, NAME = "1101", "20260101", "datauploader-check-t"
-ALWAYS = 1_000_000
+from .checking import ALWAYS, ANNA, NAME, OPEN, checked, failed, let_delete
+
 PAGE = Path(__file__).parents[3] / "docs" / "catalogues" / "README.md"
 COLUMNS = ["memory", "vuo", "scicat-v3", "scicat-v4", "icat", "folder"]
 NO_ROW = "—"
-
-
-def checked(world: Any, *, write: bool = True, session: str | None = "sandbox-session-anna") -> dict[str, Finding]:
-    """Check a world as its operator does; the findings by their duties."""
-    request = CheckRequest(SecretStr(session) if session else None, ANNA, OPEN, write)
-    return {finding.duty: finding for finding in check_catalogue(world.catalogue, request, NAME)}
-
-
-def failed(findings: dict[str, Finding]) -> dict[str, Finding]:
-    """Return those that do not hold."""
-    return {duty: finding for duty, finding in findings.items() if finding.mark is Mark.FAILS}
-
-
-def let_delete(world: Any) -> None:
-    """Let SciCat's account delete, as docs/catalogues/scicat.md advises."""
-    if type(world).__name__ == "ScicatWorld":
-        groups(world, "admin", "archivemanager")
-
-
-def groups(world: Any, *names: str) -> None:
-    """Put the service's account of SciCat's double into these groups."""
-    world.oracle.put("/_double/accounts/9001/groups", json=names).raise_for_status()
 
 
 def test_the_page_shows_what_the_check_finds_on_each_catalogue(world, request: pytest.FixtureRequest) -> None:
@@ -88,7 +64,7 @@ def test_a_check_that_is_broken_off_removes_what_it_has_made(world) -> None:
     """Ctrl-C closes the generator."""
     let_delete(world)
     check = check_catalogue(world.catalogue, CheckRequest(None, ANNA, OPEN, write=True))
-    assert any(WRITING[3].sentence == finding.duty and world.datasets() for finding in check)
+    assert any(WRITING[4].sentence == finding.duty and world.datasets() for finding in check)
     check.close()
     assert len(world.datasets()) == (2 if type(world).__name__ == "VuoWorld" else 0)
 
@@ -200,6 +176,7 @@ MISBEHAVIOURS: list[tuple[str, Callable[..., Any], str, str]] = [
     ("authorise", lambda *_: Grant("", 0), "The person may upload to an open", "names no folder"),
     ("authorise", lambda *_: _raise(NoSuchInvestigation("none")), "The person may upload to an open", "none"),
     ("find_dataset", lambda *_: NEVER, "A dataset that does not exist is said to be absent.", "answered Dataset("),
+    ("ensure_dataset", lambda *_: _raise(CatalogueRefused("no")), "A dataset is made where the person may", "no"),
     ("find_dataset", lambda *_: None, "A dataset is made once", "exists and that it does not"),
     ("ensure_dataset", lambda real, new: _numbered(real(new)), "A dataset is made once", "were made, all with the"),
     ("find_dataset", _fold, "Names of datasets that differ in case", "answers with dataset 'datauploader-check-t'"),
@@ -272,159 +249,3 @@ def test_a_dataset_that_is_not_found_again_is_said(memory) -> None:
         found[finding.duty] = finding
         done += [True] if finding.duty == WRITING[0].sentence else []
     assert "which it has just made" in failed(found)["A dataset that was made is found by its name."].seen
-
-
-def test_a_wrong_secret_of_vuo_is_not_trusted(make_vuo) -> None:
-    """Only the signed calls tell it; the known ones answer as ever."""
-    findings = checked(make_vuo(secret="another"))
-    assert "Correct it (DATAUPLOADER_CATALOG_VUO__SECRET)" in failed(findings)[REACHED.sentence].seen
-
-
-def vuo_says(world: Any, operation: str, text: str, **more: Any) -> None:
-    """Let a procedure of VUO's answer this text."""
-    world.fail(operation, "unreadable", more.pop("times", ALWAYS), body=f"{text}\n", **more)
-
-
-def row(number: int, name: str = NAME) -> str:
-    """Write a dataset as VUO answers it."""
-    return f"OK:{number}:{OPEN}:{name}:x:0:"
-
-
-def test_vuo_makes_a_dataset_twice(vuo) -> None:
-    """Its look-up and its creation are two procedures, and nothing there is unique: four ask, and four are made."""
-    vuo.fail("find_dataset", "slow", 5, seconds=0.3)
-    for number in (7002, 7003, 7004):
-        vuo_says(vuo, "create_dataset", row(number), times=1, skip=1)
-    found = failed(checked(vuo))["A dataset is made once, also where four ask at the same time."]
-    assert "were made, all with the name 'datauploader-check-t'" in found.seen
-    assert "can make it twice" in found.therefore
-
-
-@pytest.mark.parametrize(
-    ("operation", "text", "sentence", "seen"),
-    [
-        ("identify", "OK:1102:ben.okafor:1:1", "A session that nobody has is refused.", "user '1102'"),
-        ("find_investigation", "KO", "An investigation that does not exist is said to be absent.", "cannot be read"),
-        ("find_dataset", "ABSENT:no", "A dataset is made once, also where four ask at the same time.", "does not"),
-        ("create_dataset", row(7001, "datauplo"), "A dataset is made once, also where four ask", "'datauplo'"),
-        ("authorise", "OK:1/everywhere", "Whoever does not belong to an investigation may not upload", "'/everywhere'"),
-        ("add_datafiles", "OK:0", "2,500 datafiles are registered", "registered 0 datafiles"),
-        ("add_parameters", "OK:1", "A parameter of a datafile that is not registered yet waits.", "never registered"),
-        ("complete_dataset", row(7001), "A dataset is completed, and completing it twice", "complete=False"),
-        ("add_datafiles", "ORA-12899: too large", "Datafiles' names with signs of any kind come back", "too large"),
-    ],
-)
-def test_a_vuo_that_answers_wrongly_fails_the_right_duty(
-    vuo, operation: str, text: str, sentence: str, seen: str
-) -> None:
-    """With VUO's own words, or with what they were taken for."""
-    vuo_says(vuo, operation, text)
-    found = [finding for duty, finding in failed(checked(vuo)).items() if duty.startswith(sentence)]
-    assert len(found) == 1
-    assert seen in found[0].seen
-
-
-def test_a_vuo_that_holds_a_file_twice_is_found_out(vuo) -> None:
-    """As its table without the constraint does."""
-    file = {"path": "folder/first.h5", "location": "x", "size": 7, "sha256": "b" * 64, "mtime_ns": 1}
-    vuo_says(vuo, "show_dataset", f"OK:{json.dumps({'description': '', 'datafiles': [file] * 2, 'parameters': []})}")
-    assert "there 2 times" in failed(checked(vuo))["A datafile that is registered twice is there once."].seen
-
-
-def test_a_vuo_that_does_not_show_its_datasets_is_checked_all_the_same(vuo) -> None:
-    """The procedure is for the check alone: where there is none, what needs it is not tried."""
-    vuo.fail("show_dataset", "error", ALWAYS, status=404)
-    findings = checked(vuo)
-    assert failed(findings) == {}
-    untried = findings["A datafile is registered with path, size, SHA-256, location and time."]
-    assert (untried.mark, "VUO__PROCEDURES" in untried.seen) == (Mark.NOT_TRIED, True)
-
-
-def test_an_account_of_scicat_without_its_groups_is_told_which_it_needs(scicat) -> None:
-    """It may ask for nobody's groups then, so that nobody sees anything."""
-    groups(scicat, "ingestor")
-    found = failed(checked(scicat))
-    assert "its account must be in ADMIN_GROUPS" in found[READING[2].sentence].seen
-
-
-def test_an_account_of_scicat_that_may_not_delete_is_told(scicat) -> None:
-    """What came twice cannot be taken out; and what the check has made stays, by name."""
-    found = failed(checked(scicat))
-    assert list(found) == ["An origdatablock that came twice can be removed.", LEAVES_NOTHING]
-    assert "DELETE_GROUPS" in found["An origdatablock that came twice can be removed."].seen
-    assert all(repr(dataset["name"]) in found[LEAVES_NOTHING].seen for dataset in scicat.datasets())
-    assert len(scicat.datasets()) == 2
-
-
-def test_a_token_of_scicat_that_ends_meanwhile_changes_nothing(scicat) -> None:
-    """Its bearer is nobody from then on, which is noticed and mended."""
-    let_delete(scicat)
-    for operation in ("find_dataset", "add_datafiles", "list_investigations"):
-        scicat.fail(operation, "expired")
-    assert failed(checked(scicat)) == {}
-
-
-def test_a_scicat_that_takes_everybody_for_somebody_fails(scicat) -> None:
-    """As a server before it does that signs everybody in as one."""
-    somebody = {"userId": "1102", "profile": {"username": "ben.okafor", "accessGroups": []}}
-    scicat.fail("identify", "unreadable", ALWAYS, body=json.dumps(somebody))
-    assert "user '1102'" in failed(checked(scicat))["A session that nobody has is refused."].seen
-
-
-def test_a_scicat_that_keeps_no_metadata_of_files_is_told_as_such(make_scicat) -> None:
-    """It is a setting, and the sentence names it."""
-    world = make_scicat(file_metadata_bytes=0)
-    let_delete(world)
-    found = failed(checked(world))
-    assert list(found) == ["Parameters of a datafile are kept.", WRITING[11].sentence]
-    assert "FILE_METADATA_BYTES" in found["Parameters of a datafile are kept."].seen
-
-
-def icat_rules(world: Any, **letters: str) -> None:
-    """Change the rules of the service's account."""
-    known = {"*": "R"} | dict.fromkeys(("Dataset", "Datafile", "DatasetParameter", "DatafileParameter"), "CRUD")
-    answer = world.oracle.put("/_double/rules/datauploader", json=known | {"ParameterType": "CRD"} | letters)
-    answer.raise_for_status()
-
-
-@pytest.mark.parametrize(
-    ("letters", "sentence", "seen"),
-    [
-        ({"Investigation": ""}, "The person's investigations are listed", "None is listed"),
-        ({"InvestigationUser": ""}, "The person may upload to an open investigation", "does not belong to investig"),
-        ({"ParameterType": "R"}, "Parameters of a dataset are kept", "does not let this service make it"),
-        ({"ParameterType": "CR"}, LEAVES_NOTHING, "parameter types datauploader-check-t-energy"),
-        ({"Dataset": "CRU"}, LEAVES_NOTHING, "DELETE access to this Dataset"),
-        ({"Dataset": "CUD"}, "A dataset is made once", "exists and that it does not"),
-        ({"DatasetType": ""}, "ICAT has the type of datasets that the service makes.", "no DatasetType 'raw'"),
-    ],
-)
-def test_a_rule_of_icat_that_is_missing_is_named(icat, letters: dict[str, str], sentence: str, seen: str) -> None:
-    """What may not be read is answered as if it were not there; the duty that needs it fails all the same."""
-    icat_rules(icat, **letters)
-    found = [finding for duty, finding in failed(checked(icat)).items() if duty.startswith(sentence)]
-    assert len(found) == 1
-    assert seen in found[0].seen
-
-
-def test_an_icat_with_the_rules_of_its_page_and_d_holds(icat) -> None:
-    """So the page asks for what is needed."""
-    icat_rules(icat)
-    assert failed(checked(icat)) == {}
-
-
-def test_limits_of_icat_are_told(icat) -> None:
-    """A small maxEntities makes it slower, and a database that folds case takes two names for one."""
-    icat.oracle.put("/_double/limits?most=200&fold_case=true").raise_for_status()
-    found = failed(checked(icat))
-    assert "maxEntities is 200" in found["ICAT gives 1,000 entities or more at once."].seen
-    folded = found["Names of datasets that differ in case alone are two."]
-    assert "database does not tell them apart" in folded.seen
-    assert set(found) == {"ICAT gives 1,000 entities or more at once.", folded.duty}
-
-
-def test_an_older_icat_is_told(icat) -> None:
-    """Its version is what its operators can change."""
-    icat.fail("identify", "unreadable", ALWAYS, path="version", body='{"version": "4.11.1"}')
-    found = failed(checked(icat))["This is ICAT 6 or newer."]
-    assert found.seen == "version 4.11.1"

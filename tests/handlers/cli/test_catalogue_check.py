@@ -28,7 +28,7 @@ def test_all_that_holds_is_said_line_by_line(run, root) -> None:
     assert lines[0] == "holds          The catalogue answers, and trusts this service."
     assert "not tried      A person's session tells who they are." in lines
     assert "does not hold  " not in ran.out
-    assert lines[-1] == "26 holds, 0 does not hold, 2 not tried."
+    assert lines[-1] == "27 holds, 0 does not hold, 2 not tried."
     assert [path.name for path in (root / "test").iterdir()] == ["investigation.json"]
 
 

@@ -30,6 +30,8 @@ class Trial:
     person: str = ""
     listed: tuple[CatalogueInvestigation, ...] = ()
     dataset: Dataset | None = None
+    failures: list[BaseException] = field(default_factory=list)
+    """Of those that asked for the dataset at the same time."""
     names: list[str] = field(default_factory=list)
     """Of the datasets that were asked for, whether they were made or not."""
     made: dict[str, str] = field(default_factory=dict)

@@ -132,17 +132,18 @@ READING = (
     ),
     Duty(
         "The named investigation is listed for the person, and open.",
-        "Every upload of this person to it is refused.",
+        "It is not offered to the person, or shown to them as closed.",
         _named,
     ),
     Duty(
         "An investigation that is listed is found by its id.",
-        "Pages show an investigation that is not the chosen one, or none.",
+        "A standing rule that has no owner is refused there; uploads that people ask for are not affected.",
         _found_by_id,
     ),
     Duty(
         "An investigation that does not exist is said to be absent.",
-        "A wrong id is not refused with that reason; it is tried again as a fault, or taken for another one.",
+        "A standing rule that names a wrong id is not refused with that reason: it is tried again as a fault, or goes "
+        "on until its dataset is to be made.",
         _absent_investigation,
     ),
     Duty(
@@ -157,7 +158,8 @@ READING = (
     ),
     Duty(
         "A dataset that does not exist is said to be absent.",
-        "No dataset is made: the service makes one only where the catalogue itself has said that it is absent.",
+        "The service makes a dataset only where the catalogue itself has said that it is absent. With an error none is "
+        "made; where another one is answered, files would go into that one.",
         _absent_dataset,
     ),
 )

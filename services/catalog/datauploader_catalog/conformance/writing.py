@@ -47,7 +47,7 @@ def _wanted(trial: Trial, name: str) -> NewDataset:
     )  # fmt: skip
 
 
-def _made_once(trial: Trial) -> str:
+def _made(trial: Trial) -> str:
     together = Barrier(_TOGETHER)
 
     def ask(wanted: NewDataset) -> Dataset:
@@ -56,17 +56,24 @@ def _made_once(trial: Trial) -> str:
 
     with ThreadPoolExecutor(_TOGETHER) as threads:
         asked = [threads.submit(ask, _wanted(trial, trial.name)) for _ in range(_TOGETHER)]
-    failed = [error for one in asked if (error := one.exception()) is not None]
     found = [one.result() for one in asked if one.exception() is None]
     trial.made |= {one.id: one.name for one in found}
-    if failed:
-        raise failed[0]
+    trial.failures = [error for one in asked if (error := one.exception()) is not None]
+    if not found:
+        raise trial.failures[0]
+    require(not found[0].complete, f"Dataset {found[0].id} is said to be complete, as it is new.")
+    trial.dataset = found[0]
+    return f"dataset {found[0].id}, {trial.name!r}"
+
+
+def _made_once(trial: Trial) -> str:
+    trial.require_dataset()
+    if trial.failures:
+        raise trial.failures[0]
     again = trial.catalogue.ensure_dataset(_wanted(trial, trial.name))
     ids = sorted({again.id, *trial.made})
     require(len(ids) == 1, f"Datasets {', '.join(ids)} were made, all with the name {trial.name!r}.")
-    require(not again.complete, f"Dataset {again.id} is said to be complete, as it is new.")
-    trial.dataset = again
-    return f"dataset {again.id}, {trial.name!r}"
+    return ""
 
 
 def _found(trial: Trial) -> str:
@@ -223,8 +230,16 @@ def _lost_answer(_: Trial) -> str:
 
 _LEFT_OUT = "Such a file is shown as failed, with the reason, and its dataset is not completed before somebody acts."
 _METADATA = "Such metadata are not in the catalogue; files and dataset are not affected."
-_TWICE = "Uploads that ask for the same dataset at once can make it twice; files of the one are then not in the other."
+_TWICE = (
+    "Two catalog services, or one after a lost answer, can make the same dataset twice, or wait for it for ever: run "
+    "one alone, and look at datasets of the same name."
+)
 WRITING = (
+    Duty(
+        "A dataset is made where the person may upload.",
+        "Every upload is refused, or waits, with the sentence that was seen.",
+        _made,
+    ),
     Duty("A dataset is made once, also where four ask at the same time.", _TWICE, _made_once),
     Duty(
         "A dataset that was made is found by its name.",
@@ -259,7 +274,7 @@ WRITING = (
     Duty("Datafiles' names with signs of any kind come back as they were.", _LEFT_OUT, _strange_files),
     Duty(
         f"{MANY:,} datafiles are registered, in as many requests as that takes.",
-        "Large datasets are never completed; see the settings for the size of a batch.",
+        "Datasets with so many files are not completed. See the settings for the size of a batch.",
         _many,
     ),
     Duty("Parameters of a dataset are kept: numbers as numbers, with units, the latest value.", _METADATA, _parameters),
@@ -276,12 +291,12 @@ WRITING = (
     ),
     Duty(
         "Whoever does not belong to the investigation cannot change a description.",
-        "Whoever is signed in can change every description.",
+        "Only the pages decide: they let whoever asked for an upload, and staff, describe its dataset.",
         _strangers_describe_nothing,
     ),
     Duty(
         "A dataset is completed, and completing it twice changes nothing.",
-        "The upload does not end; completing is tried again.",
+        "Completing is tried again, or an upload is told to be complete whose dataset the catalogue shows as open.",
         _completed,
     ),
     Duty(
