@@ -184,8 +184,8 @@ class IcatSettings(HttpCatalogueSettings):
     base_dir: str = Field(pattern=r"^/[^{}]*(\{(id|name|visit|beamline|year)\}[^{}]*)+$")
     """Where an investigation's data belong, which ICAT does not say: `{id}`, `{name}`, `{visit}`, `{beamline}` and
     `{year}` each stand for one folder."""
-    dataset_page: str = Field(pattern=r"\{dataset_id\}")
-    """Address of a dataset's page with `{dataset_id}` in it; ICAT has none of its own."""
+    dataset_page: str = Field(default="", pattern=r"^$|\{dataset_id\}")
+    """Address of a dataset's page with `{dataset_id}` in it; ICAT has none of its own. Empty: there are none."""
     login_page: str = ""
     """Address where people sign in, shown when their session has ended."""
     investigation_type: str = "experiment"
@@ -214,6 +214,10 @@ class IcatSettings(HttpCatalogueSettings):
     """Datafiles in one transaction."""
     batch_bytes: int = Field(default=1_000_000, ge=1000)
     """Characters of the JSON text in one request; application servers take 2,000,000 unless they are told otherwise."""
+
+    def dataset_url(self, dataset_id: str) -> str:
+        """Fill a dataset's id into the address of its page; "" where none is configured."""
+        return super().dataset_url(dataset_id) if self.dataset_page else ""
 
 
 class CatalogSettings(SectionSettings):

@@ -332,3 +332,8 @@ def test_settings_choose_the_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert isinstance(catalogue, IcatCatalogue)
     assert catalogue.dataset_url("7/1") == "https://portal.example.org/7%2F1"
     catalogue.close()
+
+
+def test_where_no_page_is_configured_a_dataset_has_none(make_icat) -> None:
+    """A link that leads nowhere would be worse than none."""
+    assert make_icat(dataset_page="").catalogue.dataset_url("7") == ""

@@ -181,7 +181,7 @@ class IcatCatalogue:
         yield from self._inspection.traps()
 
     def dataset_url(self, dataset_id: str) -> str:
-        """Fill the dataset's id into the configured address of its page."""
+        """Fill the dataset's id into the configured address of its page; "" where none is configured."""
         return self._settings.dataset_url(dataset_id)
 
     def probe_catalogue(self) -> None:
