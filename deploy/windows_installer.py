@@ -25,6 +25,7 @@ DISTRIBUTIONS = (
     "services/catalog",
     "services/transfer",
     "services/gateway",
+    "catalogues/folder",
 )
 OUT = "DataUploader-Setup.exe"
 DRAWING = ROOT / "services" / "gateway" / "datauploader_gateway" / "http" / "static" / "icon.svg"
