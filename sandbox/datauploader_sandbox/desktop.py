@@ -11,13 +11,30 @@ from typing import Any
 
 import httpx
 
+from datauploader_sandbox.catalogues import ANNA, FolderSandbox, SandboxCatalogue
 from datauploader_sandbox.processes import PROGRAM
-from datauploader_sandbox.vuo import VuoDouble
 from datauploader_testing.waiting import eventually
 
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/(?:setup|desktop)/open\?token=[\w.-]+")
-SESSION = {"method": "vuo", "vuo_session": "sandbox-session-anna"}
 INVESTIGATION = "20260101"
+
+
+class EmptyFolder(FolderSandbox):
+    """A folder that is to become a catalogue; the desktop makes it one, and gives its person an account."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder, and nothing in it."""
+        self.root = folder / "catalogue"
+        self.root.mkdir()
+
+    def credentials(self, session: str) -> dict[str, str]:
+        """Return the name and the password that the person chose at the setup."""
+        return {"method": "local", "username": "anna", "password": session}
+
+    def tables(self, url: str) -> dict[str, Any]:
+        """Return `[catalog]` and `[folder_catalogue]`."""
+        del url
+        return {"catalog": {"adapter": "folder"}, "folder_catalogue": {"root": self.root}}
 
 
 class Started:
@@ -61,7 +78,7 @@ class Workstation:
     def __init__(
         self,
         base: Path,
-        vuo: VuoDouble,
+        catalogue: SandboxCatalogue,
         *,
         program: Sequence[str] = (PROGRAM,),
         environment: Mapping[str, str] | None = None,
@@ -71,7 +88,7 @@ class Workstation:
 
         Args:
             base: where the folders are.
-            vuo: the user office.
+            catalogue: the facility's.
             program: the beginning of the command line.
             environment: of the program; None: this one, without settings of ours.
             called: how the program calls a path of this machine.
@@ -79,7 +96,7 @@ class Workstation:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DATAUPLOADER_")}
         self.environment = {"PYTHONUNBUFFERED": "1"} | dict(kept if environment is None else environment)
         self.program, self.called = tuple(program), called
-        self.vuo = vuo
+        self.catalogue = catalogue
         self.home, self.data, self.storage = base / "home", base / "data", base / "storage"
         self.data.mkdir()
         self.storage.mkdir()
@@ -96,11 +113,34 @@ class Workstation:
 
     def answers(self, **changes: str) -> dict[str, str]:
         """Return answers that are right."""
-        return {
-            "catalogue_url": self.vuo.url, "catalogue_secret": self.vuo.secret, "storage": "local",
-            "local_folder": self.called(self.storage), "folders": f"{self.called(self.data)}\n",
+        return self._catalogue() | {
+            "storage": "local", "local_folder": self.called(self.storage), "folders": f"{self.called(self.data)}\n",
             "facility": "sandbox", "beamline": "xrd1", "station": "ws01",
         } | changes  # fmt: skip
+
+    def _catalogue(self) -> dict[str, str]:
+        tables = self.catalogue.tables(self.catalogue.url)
+        kind = tables["catalog"]["adapter"]
+        table: dict[str, Any] = tables["catalog"].get(kind, {})
+        match kind:
+            case "vuo":
+                asked = {"catalogue_url": table["base_url"], "catalogue_secret": table["secret"]}
+            case "scicat":
+                asked = {
+                    "scicat_url": table["base_url"], "scicat_user": table["username"],
+                    "scicat_password": table["password"], "scicat_contact": table["contact_email"],
+                    "scicat_people": table["people_login"],
+                }  # fmt: skip
+            case "icat":
+                asked = {
+                    "icat_url": table["base_url"], "icat_plugin": table["plugin"], "icat_user": table["username"],
+                    "icat_password": table["password"], "icat_facility": table["facility"],
+                    "icat_people": table["people_plugin"], "icat_page": "",
+                }  # fmt: skip
+            case _:
+                root = self.called(tables["folder_catalogue"]["root"])
+                asked = {"catalogue_folder": root, "account_name": "anna", "account_password": ANNA}
+        return asked | {"catalogue": kind}
 
     def close(self) -> None:
         """End what runs still."""
@@ -123,16 +163,33 @@ def browser(link: str) -> Iterator[httpx.Client]:
 def configured(workstation: Workstation, started: Started) -> str:
     """Answer the questions; return the link to the page of the services."""
     with browser(started.link()) as asked:
-        answer = asked.post("/setup", data=workstation.answers())
-        assert answer.status_code == 200, answer.text
-        assert asked.post("/setup", data=workstation.answers(station="other")).status_code == 409
-        shown = eventually(lambda: LINK.findall(asked.get("/setup/starting").text), what="it runs", within_s=60)
+        return answered(workstation, asked)
+
+
+def answered(workstation: Workstation, asked: httpx.Client) -> str:
+    """Answer the questions where they were asked already; return the link to the page of the services."""
+    answer = asked.post("/setup", data=workstation.answers())
+    assert answer.status_code == 200, answer.text
+    assert asked.post("/setup", data=workstation.answers(station="other")).status_code == 409
+    shown = eventually(lambda: LINK.findall(asked.get("/setup/starting").text), what="it runs", within_s=60)
     return str(shown[0])
 
 
-def sign_in(client: httpx.Client) -> None:
+def sign_in(workstation: Workstation, client: httpx.Client) -> None:
     """Sign in as Anna."""
-    eventually(lambda: client.post("/api/v1/session", json=SESSION).status_code == 200, what="signed in", within_s=30)
+    asked = workstation.catalogue.credentials(ANNA)
+    eventually(lambda: client.post("/api/v1/session", json=asked).status_code == 200, what="signed in", within_s=30)
+
+
+def investigation(client: httpx.Client) -> str:
+    """Return the id of Anna's investigation; make it where the catalogue has none."""
+    items = client.get("/api/v1/investigations").json()["items"]
+    for item in items:
+        if item["name"] == INVESTIGATION:
+            return str(item["id"])
+    made = client.post("/api/v1/investigations", json={"name": INVESTIGATION, "visit": "1", "title": "Grain growth"})
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
 
 
 def uploaded(client: httpx.Client) -> Any:
@@ -144,7 +201,7 @@ def uploaded(client: httpx.Client) -> Any:
 def request(workstation: Workstation, client: httpx.Client, mode: str) -> None:
     """Ask for an upload of the data folder."""
     asked = {
-        "investigation": INVESTIGATION, "dataset": {"name": "first"}, "station": "sandbox.xrd1.ws01",
+        "investigation": investigation(client), "dataset": {"name": "first"}, "station": "sandbox.xrd1.ws01",
         "path": workstation.called(workstation.data), "mode": mode, "quiet_period_s": 0.2,
     }  # fmt: skip
     eventually(lambda: "sandbox.xrd1.ws01" in client.get("/api/v1/stations").text, what="the station reports")
@@ -152,9 +209,9 @@ def request(workstation: Workstation, client: httpx.Client, mode: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def goes_on(client: httpx.Client, files: int) -> None:
+def goes_on(workstation: Workstation, client: httpx.Client, files: int) -> None:
     """After another start: sign in, find the upload, wait for the rest of its files, and close it."""
-    sign_in(client)
+    sign_in(workstation, client)
     eventually(lambda: uploaded(client), what="the upload is known after the start", within_s=30)
     wanted = f"{files} files are catalogued"
     eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == files, what=wanted, within_s=60)

@@ -11,9 +11,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from datauploader_sandbox.desktop import Workstation, browser, configured, goes_on, request, sign_in, uploaded
-from datauploader_sandbox.vuo import VuoDouble
-from datauploader_sandbox.vuo.seed import default_seed
+from datauploader_sandbox.catalogues import IcatSandbox, SandboxCatalogue, ScicatSandbox, VuoSandbox
+from datauploader_sandbox.desktop import (
+    EmptyFolder,
+    Workstation,
+    answered,
+    browser,
+    configured,
+    goes_on,
+    request,
+    sign_in,
+    uploaded,
+)
 from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -22,10 +31,29 @@ pytestmark = pytest.mark.system
 @pytest.fixture
 def workstation(tmp_path: Path) -> Iterator[Workstation]:
     """Give a computer on which nothing was set up yet."""
-    with VuoDouble(state=tmp_path / "vuo.sqlite", seed=default_seed("/experiments")) as vuo:
-        computer = Workstation(tmp_path, vuo)
-        yield computer
-        computer.close()
+    yield from computer(tmp_path, VuoSandbox(tmp_path, "/experiments"))
+
+
+CATALOGUES: dict[str, Callable[[Path], SandboxCatalogue]] = {
+    "scicat": lambda _: ScicatSandbox("/experiments"),
+    "icat": lambda _: IcatSandbox("/experiments"),
+    "folder": EmptyFolder,
+}
+"""Those that the other tests have not; the folder begins empty."""
+
+
+@pytest.fixture(params=CATALOGUES)
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workstation]:
+    """Give such a computer at a facility with another catalogue than VUO."""
+    yield from computer(tmp_path, CATALOGUES[request.param](tmp_path))
+
+
+def computer(base: Path, catalogue: SandboxCatalogue) -> Iterator[Workstation]:
+    """Give a computer, and end it and the catalogue afterwards."""
+    made = Workstation(base, catalogue)
+    yield made
+    made.close()
+    catalogue.stop()
 
 
 def test_a_desktop_is_asked_once_uploads_and_goes_on_after_a_quit(workstation: Workstation) -> None:
@@ -35,8 +63,8 @@ def test_a_desktop_is_asked_once_uploads_and_goes_on_after_a_quit(workstation: W
     with browser(configured(workstation, started)) as client:
         config = workstation.home / "datauploader.toml"
         assert stat.S_IMODE(config.stat().st_mode) == 0o600
-        assert tomllib.loads(config.read_text())["catalog"]["vuo"]["secret"] == workstation.vuo.secret
-        sign_in(client)
+        assert tomllib.loads(config.read_text())["catalog"]["vuo"]["secret"] == secret_of(workstation)
+        sign_in(workstation, client)
         request(workstation, client, "sync")
         eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 1, what="the first file", within_s=60)
     second = workstation.start()
@@ -50,12 +78,33 @@ def test_a_desktop_is_asked_once_uploads_and_goes_on_after_a_quit(workstation: W
     (workstation.data / "two.txt").write_text("2")
     again = workstation.start()
     with browser(again.link()) as client:
-        goes_on(client, files=2)
+        goes_on(workstation, client, files=2)
     again.process.send_signal(signal.SIGINT)
     assert again.ended() == 0
     stored = {path.name: path.read_text() for path in workstation.storage.rglob("*.txt")}
     assert stored == {"one.txt": "1", "two.txt": "2"}
     assert not (workstation.home / "running.json").exists()
+
+
+def test_a_desktop_enters_files_into_the_catalogue_that_was_chosen(elsewhere: Workstation) -> None:
+    """Each kind is tried without a trace, then answered, signed in to, and holds the dataset at the end."""
+    (elsewhere.data / "one.txt").write_text("1")
+    started = elsewhere.start()
+    with browser(started.link()) as asked:
+        before = sorted(elsewhere.data.parent.rglob("*"))
+        assert "All checks passed" in asked.post("/setup/try", data=elsewhere.answers()).text
+        assert sorted(elsewhere.data.parent.rglob("*")) == before
+        link = answered(elsewhere, asked)
+    with browser(link) as client:
+        sign_in(elsewhere, client)
+        request(elsewhere, client, "batch")
+        eventually(lambda: uploaded(client)["state"] == "completed", what="the dataset is complete", within_s=60)
+        (dataset,) = elsewhere.catalogue.state()["datasets"]
+        assert (dataset["name"], dataset["complete"]) == ("first", True)
+        assert [file["path"] for file in dataset["datafiles"]] == ["one.txt"]
+    assert [path.read_text() for path in elsewhere.storage.rglob("*.txt")] == ["1"]
+    started.process.send_signal(signal.SIGTERM)
+    assert started.ended() == 0
 
 
 def test_answers_are_tried_and_what_is_wrong_is_said(workstation: Workstation) -> None:
@@ -71,7 +120,7 @@ def test_answers_are_tried_and_what_is_wrong_is_said(workstation: Workstation) -
         assert answer.status_code == 422
         for sentence in ("this folder does not exist", "must start with https://"):
             assert sentence in answer.text
-        assert workstation.vuo.secret in client.post("/setup", data=wrong).text
+        assert secret_of(workstation) in client.post("/setup", data=wrong).text
     assert not (workstation.home / "datauploader.toml").exists()
     started.process.send_signal(signal.SIGTERM)
     assert started.ended() == 0
@@ -123,7 +172,7 @@ def test_nobody_else_quits_a_desktop_and_it_is_not_set_up_again(workstation: Wor
         base = str(client.base_url)
         with httpx.Client(base_url=base, headers={"Origin": base}, timeout=20) as stranger:
             assert stranger.post("/desktop/quit").status_code == 403
-            sign_in(stranger)
+            sign_in(workstation, stranger)
             assert stranger.post("/desktop/quit").status_code == 403
             assert stranger.get("/setup").status_code == 404
             assert stranger.post("/desktop/folder").status_code == 403
@@ -147,3 +196,8 @@ def shows_folders(workstation: Workstation) -> Path:
     manager.chmod(0o755)
     workstation.environment["PATH"] = f"{programs}:{workstation.environment['PATH']}"
     return noted
+
+
+def secret_of(workstation: Workstation) -> str:
+    """Return the catalogue's secret, as it is answered."""
+    return workstation.answers()["catalogue_secret"]

@@ -9,9 +9,8 @@ from playwright.sync_api import expect
 
 from datauploader_sandbox.browser.chromium import Chromium
 from datauploader_sandbox.browser.visitor import Visitor
-from datauploader_sandbox.desktop import SESSION, Workstation, browser, configured, goes_on, request, sign_in, uploaded
-from datauploader_sandbox.vuo import VuoDouble
-from datauploader_sandbox.vuo.seed import default_seed
+from datauploader_sandbox.catalogues import ANNA, VuoSandbox
+from datauploader_sandbox.desktop import Workstation, browser, configured, goes_on, request, sign_in, uploaded
 from datauploader_sandbox.wine import Wine
 from datauploader_testing.waiting import eventually
 
@@ -50,10 +49,11 @@ def workstation(wine: Wine, program: Path, tmp_path: Path) -> Iterator[Workstati
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
     started = ("wine", str(program / "python" / "python.exe"), "-u", "-m", "datauploader")
-    with VuoDouble(state=tmp_path / "vuo.sqlite", seed=default_seed("/experiments")) as vuo:
-        computer = Workstation(base, vuo, program=started, environment=wine.environment, called=called)
-        yield computer
-        computer.close()
+    vuo = VuoSandbox(tmp_path, "/experiments")
+    computer = Workstation(base, vuo, program=started, environment=wine.environment, called=called)
+    yield computer
+    computer.close()
+    vuo.stop()
 
 
 def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_was(
@@ -63,7 +63,7 @@ def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_
     (workstation.data / "one.txt").write_text("1")
     started = workstation.start()
     with browser(configured(workstation, started)) as client:
-        sign_in(client)
+        sign_in(workstation, client)
         request(workstation, client, "sync")
         eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 1, what="the first file", within_s=60)
     ended = wine.run(*workstation.command("--quit")[1:])
@@ -73,7 +73,7 @@ def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_
     (workstation.data / "trail.").write_text("2")
     again = workstation.start()
     with browser(again.link()) as client:
-        goes_on(client, files=2)
+        goes_on(workstation, client, files=2)
     wine.run(*workstation.command("--quit")[1:])
     assert again.ended(30) == 0
     stored = {path.name: path.read_text() for path in workstation.storage.rglob("*") if path.is_file()}
@@ -95,7 +95,7 @@ def test_a_person_chooses_a_folder_of_a_drive_in_the_browser_and_sees_it_complet
     link = configured(workstation, workstation.start())
     with Chromium() as chromium, Visitor(chromium, link.partition("/desktop/")[0]) as anna:
         anna.open(link)
-        anna.page.locator("input[name=vuo_session]").fill(SESSION["vuo_session"])
+        anna.page.locator("input[name=vuo_session]").fill(ANNA)
         anna.button("Sign in with the VUO session").click()
         anna.open("/new")
         anna.page.get_by_label("Investigation", exact=True).select_option("20260101")

@@ -29,6 +29,6 @@ def examine(_settings: Settings) -> Iterator[Check]:
         hint = proxies.hint(f"catalog.{settings.adapter}.proxy") if has_none else ""
         yield Check("catalogue", ok=False, detail=f"{error}{hint}")
     else:
-        yield Check("catalogue", ok=True, detail="it answers, and knows this service's secret")
+        yield Check("catalogue", ok=True, detail="it answers, and lets this service in")
     finally:
         catalogue.close()

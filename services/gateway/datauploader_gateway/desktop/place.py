@@ -26,6 +26,11 @@ class DesktopFolder:
         return self.folder / "datauploader.toml"
 
     @property
+    def accounts(self) -> Path:
+        """The account of this computer's person; there where the catalogue is a folder."""
+        return self.folder / "accounts.toml"
+
+    @property
     def state(self) -> Path:
         """What the services remember."""
         return self.folder / "state"
@@ -45,9 +50,16 @@ class DesktopFolder:
         """The questions were answered."""
         return self.config.exists()
 
-    def write_config(self, text: str) -> None:
-        """Keep the answers."""
+    def write_config(self, text: str, accounts: str) -> None:
+        """Keep the answers; the configuration last, because with it the setup is done."""
+        if accounts:
+            write_private(self.accounts, accounts)
         write_private(self.config, text)
+
+    def remove_config(self) -> None:
+        """Forget the answers."""
+        self.config.unlink(missing_ok=True)
+        self.accounts.unlink(missing_ok=True)
 
     def announce(self, door: str, secret: str) -> None:
         """Let a second start find the one that runs."""

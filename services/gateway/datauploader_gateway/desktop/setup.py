@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import tomli_w
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -21,9 +21,17 @@ from starlette.responses import Response
 from datauploader.runtime.config import CONFIG_VARIABLE
 from datauploader.runtime.service import Check
 from datauploader_gateway.auth.origin import check_origin
-from datauploader_gateway.desktop.answers import KINDS, WrongAnswers, configuration, defaults, examples
+from datauploader_gateway.desktop.answers import WrongAnswers
+from datauploader_gateway.desktop.configuration import (
+    CATALOGUES,
+    KINDS,
+    SCICAT_SIGN_IN,
+    configuration,
+    defaults,
+    examples,
+)
 from datauploader_gateway.desktop.one_time_login import OneTimeLogin
-from datauploader_gateway.desktop.place import DesktopFolder, write_private
+from datauploader_gateway.desktop.place import DesktopFolder
 from datauploader_gateway.errors import AlreadySetUp, LinkUsed, NotAllowed
 from datauploader_gateway.http import problems, rendering
 from datauploader_gateway.http.middleware import RequestMiddleware
@@ -54,13 +62,14 @@ class Setup:
         self.trouble = ""
         """Why they could not be started with the answers."""
         self.own_origins: frozenset[str] = frozenset()
-        self.trying = asyncio.Lock()
+        self.deciding = asyncio.Lock()
+        """Held while answers are tried or kept, because a trial removes what it has made."""
         self.answers = defaults()
         """What the questions show."""
 
     def failed(self, trouble: str) -> None:
         """Ask again: the services could not be started."""
-        self.place.config.unlink(missing_ok=True)
+        self.place.remove_config()
         self.trouble = trouble
         self.saved.clear()
 
@@ -109,11 +118,10 @@ async def try_answers(request: Request, setup: UseSetup) -> Response:
     """Look whether the catalogue, the storage and the folders can be used as they were answered."""
     form = await _form(request)
     try:
-        document = configuration(form, setup.place)
+        async with setup.deciding:
+            checks = await asyncio.to_thread(_try_out, form, setup.place)
     except WrongAnswers as wrong:
         return _questions(request, setup, form, problems=wrong.problems)
-    async with setup.trying:
-        checks = await asyncio.to_thread(_try_out, document, setup.place)
     return _questions(request, setup, form, checks=checks)
 
 
@@ -121,15 +129,17 @@ async def try_answers(request: Request, setup: UseSetup) -> Response:
 async def keep(request: Request, setup: UseSetup) -> Response:
     """Keep the answers, once, and start."""
     form = await _form(request)
-    if setup.place.configured:
-        raise AlreadySetUp(f"{setup.place.config} already exists, so the setup is done")
-    try:
-        document = configuration(form, setup.place)
-    except WrongAnswers as wrong:
-        return _questions(request, setup, form, problems=wrong.problems)
-    setup.place.write_config(tomli_w.dumps(document))
-    setup.answers, setup.trouble = form, ""
-    setup.saved.set()
+    async with setup.deciding:
+        if setup.place.configured:
+            raise AlreadySetUp(f"{setup.place.config} already exists, so the setup is done")
+        try:
+            chosen = configuration(form, setup.place)
+            chosen.make_mark()
+        except WrongAnswers as wrong:
+            return _questions(request, setup, form, problems=wrong.problems)
+        setup.place.write_config(tomli_w.dumps(chosen.document), chosen.accounts)
+        setup.answers, setup.trouble = form, ""
+        setup.saved.set()
     return RedirectResponse("/setup/starting", 303)
 
 
@@ -153,23 +163,28 @@ def _questions(
     problems: Mapping[str, str] | None = None, checks: list[Check] | None = None,
 ) -> Response:  # fmt: skip
     context = {
-        "answers": form, "problems": problems or {}, "checks": checks, "kinds": KINDS, "trouble": setup.trouble,
+        "answers": form, "problems": problems or {}, "checks": checks, "trouble": setup.trouble,
+        "catalogues": CATALOGUES, "scicat_sign_in": SCICAT_SIGN_IN, "kinds": KINDS,
         "folder": str(setup.place.folder), "examples": examples(),
     }  # fmt: skip
     return rendering.templates.TemplateResponse(request, "setup.html", context, 422 if problems else 200)
 
 
-def _try_out(document: Mapping[str, Any], place: DesktopFolder) -> list[Check]:
+def _try_out(form: Mapping[str, str], place: DesktopFolder) -> list[Check]:
     """Run `datauploader doctor` on a configuration that is not kept; return what it says, what is wrong first.
 
     A process of its own: what is tried stays out of this one's settings, and the secrets out of every argument.
+
+    Raises:
+        WrongAnswers: some answers cannot be used.
     """
-    place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="trial-", dir=place.folder) as name:
-        config = Path(name) / "datauploader.toml"
-        write_private(config, tomli_w.dumps({**document, "state_dir": name, "broker": "memory://"}))
+        trial = DesktopFolder(Path(name))
+        chosen = configuration(form, trial)
+        trial.write_config(tomli_w.dumps(chosen.document | {"state_dir": name, "broker": "memory://"}), chosen.accounts)
         kept = {key: value for key, value in os.environ.items() if not key.startswith("DATAUPLOADER_")}
-        environment = kept | {CONFIG_VARIABLE: str(config), "DATAUPLOADER_CLIENT_DIR": name}
+        environment = kept | {CONFIG_VARIABLE: str(trial.config), "DATAUPLOADER_CLIENT_DIR": name}
+        chosen.make_mark()
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "datauploader", "doctor", "--json"],
@@ -177,6 +192,9 @@ def _try_out(document: Mapping[str, Any], place: DesktopFolder) -> list[Check]:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return [Check("trial", ok=False, detail=f"no answer within {TRIAL_S:.0f} s")]
+        finally:
+            if chosen.mark:
+                chosen.mark.unlink(missing_ok=True)
     try:
         checks = [Check(each["name"], each["ok"], each["detail"]) for each in json.loads(done.stdout)["checks"]]
     except (ValueError, KeyError, TypeError):
