@@ -160,6 +160,8 @@ def test_a_folder_becomes_a_catalogue_with_one_account(tmp_path: Path, folders: 
     assert (tmp_path / "catalogue" / "catalogue.json").read_text() == "{}\n"
     (tmp_path / "catalogue" / "20260101").mkdir()
     assert configuration(answers(tmp_path, **folders), place).mark is None
+    elsewhere = configuration(answers(tmp_path, **folders | WEBDAV | {"webdav_folder": "/"}), place)
+    assert elsewhere.document["folder_catalogue"] == written["folder_catalogue"]
     place.remove_config()
     assert list(place.folder.iterdir()) == []
 
@@ -258,6 +260,13 @@ def test_what_cannot_be_used_is_said_at_its_field(tmp_path: Path, name: str, tex
         configuration(answers(tmp_path, **{name: text}), DesktopFolder(tmp_path / "home"))
     assert list(wrong.value.problems) == [name]
     assert says in wrong.value.problems[name]
+
+
+def test_wrong_answers_are_told_in_the_order_of_the_page(tmp_path: Path) -> None:
+    """The page leads to the first of them."""
+    with pytest.raises(WrongAnswers) as wrong:
+        configuration({}, DesktopFolder(tmp_path / "home"))
+    assert list(wrong.value.problems) == ["catalogue", "storage", "folders", "facility", "beamline", "station"]
 
 
 @pytest.mark.attack("S26")

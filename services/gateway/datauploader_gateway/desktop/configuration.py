@@ -28,6 +28,8 @@ SCICAT_SIGN_IN = {
     "login": "With SciCat accounts",
     "ldap": "With the facility's directory (LDAP)",
 }
+FOLDER = "catalogue_folder"
+"""The question which folder is the catalogue."""
 MARK = "catalogue.json"
 """The file by which a folder is known as a catalogue (docs/catalogues/folder.md)."""
 
@@ -55,7 +57,7 @@ class Configuration:
             self.mark.write_text("{}\n", encoding="utf-8")
         except OSError as error:
             why = f"{self.mark.parent}: nothing can be written to this folder: {error.strerror}."
-            raise WrongAnswers({"catalogue_folder": why}) from error
+            raise WrongAnswers({FOLDER: why}) from error
 
 
 def examples() -> dict[str, str]:
@@ -84,25 +86,26 @@ def configuration(form: Mapping[str, str], place: DesktopFolder) -> Configuratio
         WrongAnswers: some of them cannot be used.
     """
     reader = AnswerReader(form)
+    kind = reader.text("catalogue")
+    table = _catalogue(reader, kind)  # in the order of the page, because it leads to the first wrong answer
+    remote, roots = _remote(reader), reader.folders("folders")
     document: dict[str, Any] = {
         **{name: reader.word(name) for name in ("facility", "beamline", "station")},
         "broker": "memory://" + (place.state / "events.log").as_posix(),
         "state_dir": str(place.state),
         "log_level": "WARNING",
-        "remotes": {STORAGE: _remote(reader)},
-        "watcher": {"roots": reader.folders("folders")},
+        "remotes": {STORAGE: remote},
+        "watcher": {"roots": roots},
         "gateway": {"redis": "memory://"},
     }
-    kind = reader.text("catalogue")
     if kind == "folder":
-        return _with_folder(reader, document, place)
-    document["catalog"] = {"adapter": kind, kind: _catalogue(reader, kind)}
+        return _with_folder(reader, table, document, place)
     if reader.problems:
         raise WrongAnswers(reader.problems)
-    return Configuration(document)
+    return Configuration(document | {"catalog": {"adapter": kind, kind: table}})
 
 
-def _catalogue(reader: AnswerReader, kind: str) -> dict[str, Any]:
+def _catalogue(reader: AnswerReader, kind: str) -> dict[str, str]:
     """Read how to reach the catalogue; what was not answered is left out."""
     table: dict[str, str] = {}
     match kind:
@@ -117,47 +120,59 @@ def _catalogue(reader: AnswerReader, kind: str) -> dict[str, Any]:
             if table["people_login"] not in SCICAT_SIGN_IN:
                 reader.wrong("scicat_people", "Choose how people sign in.")
         case "icat":
-            page = reader.text("icat_page") and reader.secure_url("icat_page")
-            if page and "{dataset_id}" not in page:
-                reader.wrong("icat_page", "Write {dataset_id} in the address, where the id of the dataset belongs.")
             table = {
                 "base_url": reader.secure_url("icat_url"), "plugin": reader.need("icat_plugin"),
                 "username": reader.need("icat_user"), "password": reader.need("icat_password"),
                 "facility": reader.need("icat_facility"), "base_dir": "/{name}",
-                "people_plugin": reader.text("icat_people"), "dataset_page": page,
+                "people_plugin": reader.text("icat_people"),
+                "dataset_page": reader.text("icat_page") and reader.url("icat_page"),
+            }  # fmt: skip
+            if table["dataset_page"] and "{dataset_id}" not in table["dataset_page"]:
+                reader.wrong("icat_page", "Write {dataset_id} in the address, where the id of the dataset belongs.")
+        case "folder":
+            table = {
+                "root": _catalogue_folder(reader), "name": reader.name("account_name"),
+                "password": reader.new_password("account_password"),
             }  # fmt: skip
         case _:
             reader.wrong("catalogue", "Choose a catalogue.")
     return {name: text for name, text in table.items() if text}
 
 
-def _with_folder(reader: AnswerReader, document: dict[str, Any], place: DesktopFolder) -> Configuration:
+def _catalogue_folder(reader: AnswerReader) -> str:
+    """Read which folder is the catalogue, or becomes it."""
+    text = reader.need(FOLDER)
+    others = f"this folder has files in it, and is no catalogue. Choose an empty folder, or one with the file {MARK}."
+    for is_right, sentence in ((Path.is_dir, "this folder does not exist; create it first."), (_can_be_used, others)):
+        text = text and reader.path(FOLDER, text, is_right, sentence)
+    return text
+
+
+def _can_be_used(folder: Path) -> bool:
+    return (folder / MARK).exists() or not any(folder.iterdir())
+
+
+def _with_folder(
+    reader: AnswerReader, table: Mapping[str, str], document: dict[str, Any], place: DesktopFolder
+) -> Configuration:
     """Have a folder as the catalogue, and one local account, because a folder has no accounts of its own.
 
     Raises:
-        WrongAnswers: some of the answers, these or those before, cannot be used.
+        WrongAnswers: some of the answers cannot be used.
     """
-    field = "catalogue_folder"
-    missing = "this folder does not exist; create it first."
-    others = f"this folder has files in it, and is no catalogue. Choose an empty folder, or one with the file {MARK}."
-    text = reader.need(field)
-    root = text and reader.path(field, text, Path.is_dir, missing) and reader.path(field, text, _can_be_used, others)
-    taken = [*document["watcher"]["roots"], document["remotes"][STORAGE].get("base", "")]
+    root = table.get("root", "")
+    remote = document["remotes"][STORAGE]
+    taken = document["watcher"]["roots"] + ([remote["base"]] if remote.get("type") == "local" else [])
     if root and any(Path(root).is_relative_to(folder) for folder in taken if folder):
-        reader.wrong(field, f"{root}: choose a folder outside the storage and the folders to upload from.")
-    name, password = reader.name("account_name"), reader.new_password("account_password")
+        reader.wrong(FOLDER, f"{root}: choose a folder outside the storage and the folders to upload from.")
     if reader.problems:
         raise WrongAnswers(reader.problems)
     document["catalog"] = {"adapter": "folder", "create_investigations": True}
     document["folder_catalogue"] = {"root": root}
     document["gateway"] |= {"accounts": str(place.accounts), "vuo": False}
-    account = {"name": name, "user_id": name, "password": hash_password(password)}
+    account = {"name": table["name"], "user_id": table["name"], "password": hash_password(table["password"])}
     mark = Path(root) / MARK
     return Configuration(document, tomli_w.dumps({"account": [account]}), None if mark.exists() else mark)
-
-
-def _can_be_used(folder: Path) -> bool:
-    return (folder / MARK).exists() or not any(folder.iterdir())
 
 
 def _remote(reader: AnswerReader) -> dict[str, Any]:
