@@ -41,6 +41,15 @@ def test_a_wheel_carries_the_licence_of_the_repository(folder, tmp_path):
         assert wheel.read(carried) == (ROOT / "LICENSE").read_bytes()
 
 
+def test_the_installer_for_windows_holds_what_the_desktop_needs():
+    """Whoever chooses a catalogue at the setup finds it there, on Windows as well."""
+    installer = (ROOT / "deploy" / "windows_installer.py").read_text("utf-8")
+    (listed,) = re.findall(r"(?ms)^DISTRIBUTIONS = \((.*?)^\)", installer)
+    held = {PROJECTS[ROOT / folder]["name"] for folder in re.findall(r'"(.*?)"', listed)}
+    needed = {need.partition("==")[0] for need in PROJECTS[ROOT / "deploy" / "desktop"]["dependencies"]}
+    assert held == needed | {"ceric-datauploader-core"}
+
+
 def told(root: Path) -> set[str]:
     """Collect the versions that a tree's project files name: their own, and those of each other that they need."""
     found = set()
