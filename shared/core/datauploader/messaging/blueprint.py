@@ -34,8 +34,9 @@ CRASH_LIMIT = 30
 Far above DELIVERY_LIMIT, which counts errors that a handler raises: a lost connection counts here as well, and a
 broker that is killed twenty times must not park what is sound.
 """
-_UNLIMITED = 1_000_000
-"""Deliveries from a parked queue: each look at it is one, and RabbitMQ 4 drops a message after 20 unless told."""
+NEVER_DROPPED = 1_000_000
+"""Deliveries from a queue that drops nothing: each look at parked messages is one. RabbitMQ 4 drops a message after 20
+unless told."""
 LOG_AGE = "30D"
 LOG_BYTES = 20_000_000_000
 _LOG_SEGMENT_BYTES = 100_000_000
@@ -180,4 +181,4 @@ def _by_name(exchange: str, queue: str) -> Binding:
 
 
 def _kept(name: str) -> QueueSpec:
-    return QueueSpec(name, {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED})
+    return QueueSpec(name, {"x-queue-type": "quorum", "x-delivery-limit": NEVER_DROPPED})

@@ -1,5 +1,6 @@
 """The management API as tests use it: virtual hosts, queues and connections, made and broken on purpose."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +52,21 @@ class Management:
         """List the queues of a virtual host."""
         found: list[dict[str, Any]] = self.get("queues", vhost)
         return found
+
+    def publish(self, vhost: str, exchange: str, body: bytes, properties: Mapping[str, Any], key: str = "") -> None:
+        """Publish a message as another program would."""
+        said = {
+            "properties": properties,
+            "routing_key": key,
+            "payload": base64.b64encode(body).decode(),
+            "payload_encoding": "base64",
+        }
+        self._call("POST", "exchanges", vhost, exchange, "publish", body=said).raise_for_status()
+
+    def create_user(self, vhost: str, name: str, password: str, *, configure: str, write: str, read: str) -> None:
+        """Create an account that may do only this, in one virtual host."""
+        self.put("users", name, body={"password": password, "tags": ""})
+        self.put("permissions", vhost, name, body={"configure": configure, "write": write, "read": read})
 
     def close_connections(self, vhost: str | None = None) -> int:
         """Close all connections (of one virtual host), and say how many there were."""

@@ -4,8 +4,23 @@ import logging
 
 from datauploader.messaging.rabbit.administration import apply_topology, check_topology
 from datauploader.messaging.rabbit.bus import RabbitBus
+from datauploader.messaging.rabbit.foreign import (
+    ForeignBinding,
+    ForeignMessage,
+    ForeignQueue,
+    check_foreign_exchange,
+)
 from datauploader.messaging.rabbit.options import Tuning
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # everything that it would log is said by us, in sentences
 
-__all__ = ["RabbitBus", "Tuning", "apply_topology", "check_topology"]
+__all__ = [
+    "ForeignBinding",
+    "ForeignMessage",
+    "ForeignQueue",
+    "RabbitBus",
+    "Tuning",
+    "apply_topology",
+    "check_foreign_exchange",
+    "check_topology",
+]

@@ -39,6 +39,8 @@ class Received:
     properties: BasicProperties
     body: bytes
     came: DeliveryPath
+    redelivered: bool
+    """It may have been delivered before."""
 
 
 Settle = Callable[[], Awaitable[None] | None]
@@ -153,7 +155,8 @@ class Subscription:
         self._channel = channel = await self._connection.channel()
 
         def take(method: Any, properties: BasicProperties, body: bytes) -> None:
-            received = Received(channel, method.delivery_tag, properties, body, came(method, properties))
+            path = came(method, properties)
+            received = Received(channel, method.delivery_tag, properties, body, path, bool(method.redelivered))
             self._pending += 1
             self._idle.clear()
             self._workers.submit(lambda: self._work(received))
