@@ -107,6 +107,11 @@ class FolderCatalogue:
         with self._doing("find_investigation", investigation_id):
             return self._shown(self._investigation(investigation_id))
 
+    def investigations_named(self, name: str) -> tuple[CatalogueInvestigation, ...]:
+        """Look investigations up by their name."""
+        with self._doing("find_investigation", name):
+            return tuple(self._shown(one) for one in self._all() if one["name"] == name)
+
     def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find by name and visit, or make its folder."""
         return ensure(lambda: self._find_investigation(wanted), lambda: self._create_investigation(wanted))

@@ -18,7 +18,8 @@ from datauploader.plugins.catalogue.errors import (
     NotYetThere,
     UnknownSession,
 )
-from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset, NewInvestigation
+from datauploader.plugins.catalogue.port import Datafile, NamedValue, NewDataset, NewInvestigation, SearchesByName
+from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 
 ANNA, BEN, STAFF = "1101", "1102", "1900"
 OPEN, CLOSED, BENS = "20260101", "20250917", "20260102"
@@ -408,3 +409,24 @@ def again(call: Callable[[], object]) -> None:
         call()
     assert error.value.retryable
     call()
+
+
+def test_a_description_is_taken_from_the_service_itself(world) -> None:
+    """Nobody is named where another system says who belongs to an investigation; the service has asked it."""
+    made = world.catalogue.ensure_dataset(wanted(owner=""))
+    world.catalogue.describe_dataset(made.id, "said by the service", "")
+    world.catalogue.describe_investigation(OPEN, "said by the service", "")
+    (held,) = world.datasets()
+    assert held["description"] == "said by the service"
+    assert world.catalogue.investigation(OPEN).description == "said by the service"
+
+
+def test_investigations_are_found_by_their_name_alone(world) -> None:
+    """Whoever belongs to them; VUO is not known to have such a search, and does not offer it."""
+    if not isinstance(world.catalogue, SearchesByName):
+        assert isinstance(world.catalogue, VuoCatalogue)
+        return
+    one = world.catalogue.investigation(OPEN)
+    assert world.catalogue.investigations_named(one.name) == (one,)
+    for name in ("", "none", f"{one.name}'", f"{one.name} ", *HOSTILE):
+        assert world.catalogue.investigations_named(name) == ()

@@ -131,6 +131,11 @@ class MemoryCatalogue:
                 raise NoSuchInvestigation(f"The catalogue has no investigation {investigation_id!r}.")
             return self.known[investigation_id]
 
+    def investigations_named(self, name: str) -> tuple[CatalogueInvestigation, ...]:
+        """Look investigations up by their name."""
+        with self._doing("find_investigation", name):
+            return tuple(one for one in self.known.values() if one.name == name)
+
     def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find by name and visit, or create."""
         return ensure(lambda: self._find_investigation(wanted), lambda: self._create_investigation(wanted))

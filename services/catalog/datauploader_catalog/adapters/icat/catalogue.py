@@ -112,6 +112,11 @@ class IcatCatalogue:
             )
         return self._investigations.describe(found)
 
+    def investigations_named(self, name: str) -> tuple[CatalogueInvestigation, ...]:
+        """Fetch all visits of this name."""
+        found = self._investigations.of_name(name)
+        return tuple(self._investigations.describe(one) for one in found if one.name == name)
+
     def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find the investigation by name and visit, or create it with its member and instrument."""
         found = ensure(

@@ -29,6 +29,10 @@ _OF_USER = (
     "AND i.facility.name = {facility} AND i.id > {last} ORDER BY i.id "
     "INCLUDE i.investigationUsers.user, i.investigationInstruments.instrument LIMIT 0, {page}"
 )
+_OF_NAME = (
+    "SELECT i FROM Investigation i WHERE i.name = {name} AND i.facility.name = {facility} AND i.id > {last} "
+    "ORDER BY i.id INCLUDE i.investigationUsers.user, i.investigationInstruments.instrument LIMIT 0, {page}"
+)
 _INSTRUMENT = "SELECT ins.id FROM Instrument ins WHERE LOWER(ins.name) = {name} AND ins.facility.name = {facility}"
 _SCIENTIST = (
     "SELECT s.instrument.id FROM InstrumentScientist s WHERE s.user.id = {user} "
@@ -101,21 +105,11 @@ class IcatInvestigations:
 
     def of_user(self, person: int) -> list[Investigation]:
         """Return all investigations to which this person belongs."""
-        found: list[Investigation] = []
-        page = PAGE
-        while True:
-            last = found[-1].id if found else 0
-            query = filled(_OF_USER, user=person, facility=self._settings.facility, last=last, page=page)
-            try:
-                rows = [one for row in self._session.search(query, _ROWS) for one in row.values()]
-            except TooMany:
-                if page == 1:
-                    raise
-                page //= 2
-                continue
-            found += rows
-            if len(rows) < page:
-                return found
+        return self._paged(_OF_USER, user=person)
+
+    def of_name(self, name: str) -> list[Investigation]:
+        """Return all visits of an investigation."""
+        return self._paged(_OF_NAME, name=name)
 
     def create(self, wanted: NewInvestigation, person: int | None) -> Investigation | None:
         """Make an investigation with its first member and its instrument; None where somebody was quicker.
@@ -178,6 +172,23 @@ class IcatInvestigations:
             "year": str(start.year) if start else "",
         }
         return self._settings.base_dir.format_map({key: _folder(text) for key, text in parts.items()})
+
+    def _paged(self, query: str, **values: str | int) -> list[Investigation]:
+        found: list[Investigation] = []
+        page = PAGE
+        while True:
+            last = found[-1].id if found else 0
+            asked = filled(query, facility=self._settings.facility, last=last, page=page, **values)
+            try:
+                rows = [one for row in self._session.search(asked, _ROWS) for one in row.values()]
+            except TooMany:
+                if page == 1:
+                    raise
+                page //= 2
+                continue
+            found += rows
+            if len(rows) < page:
+                return found
 
     def _one(self, query: str) -> Investigation | None:
         found = self._session.search(query, _ROWS)

@@ -130,6 +130,11 @@ class ScicatCatalogue:
             )
         return self._read(proposal)
 
+    def investigations_named(self, name: str) -> tuple[CatalogueInvestigation, ...]:
+        """Fetch the proposal of this id, which is its name as well."""
+        proposal = self._proposal(name)
+        return () if proposal is None else (self._read(proposal),)
+
     def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find the proposal whose id is made of name and visit, or make it."""
         key = records.proposal_id(wanted.name, wanted.visit)
@@ -195,14 +200,14 @@ class ScicatCatalogue:
         """Set the description, if one of the person's groups is the proposal's."""
         with self._writing(dataset_id):
             held = records.read_dataset(self._dataset(dataset_id))
-            self._require_member(self._identity(by), by, held.investigation_id)
+            self._require_allowed(self._identity(by), by, held.investigation_id)
             self._change(dataset_id, lambda record: _if_other(record, description=description))
 
     def describe_investigation(self, investigation_id: str, description: str, by: str) -> None:
         """Set the proposal's abstract, if one of the person's groups is the proposal's."""
         path = f"v3/{address('proposals', investigation_id)}"
         for _ in range(_TRIES):
-            proposal = self._require_member(self._identity(by), by, investigation_id)
+            proposal = self._require_allowed(self._identity(by), by, investigation_id)
             if not (body := _if_other(proposal, abstract=description)):
                 return
             since = records.after(records.text(proposal, "updatedAt"))
@@ -290,7 +295,9 @@ class ScicatCatalogue:
         self._change(pid, lambda _: {"datasetlifecycle": held | records.COMPLETE_LIFECYCLE})
 
     def _identity(self, user_id: str) -> Record:
-        """Return what SciCat knows of a user, {} where it does not know them."""
+        """Return what SciCat knows of a user, {} where it does not know them, or nobody is named."""
+        if not user_id:
+            return {}
         if self._settings.people_by == "username":
             asked = {"filter": {"where": {"profile.username": user_id}}}
             answer = self._session.find("v3/useridentities/findOne", asked)
@@ -340,6 +347,15 @@ class ScicatCatalogue:
             )
         return proposal
 
+    def _require_allowed(self, identity: Record, user_id: str, investigation_id: str) -> Record:
+        """Return a proposal to which this person belongs; "" is the service itself."""
+        if user_id:
+            return self._require_member(identity, user_id, investigation_id)
+        proposal = self._proposal(investigation_id)
+        if proposal is None:
+            raise NoSuchInvestigation(f"SciCat has no proposal {investigation_id!r}.")
+        return proposal
+
     def _require_open(self, identity: Record, user_id: str, investigation_id: str) -> CatalogueInvestigation:
         one = self._read(self._require_member(identity, user_id, investigation_id))
         _require_active(one)
@@ -347,7 +363,7 @@ class ScicatCatalogue:
 
     def _create_proposal(self, wanted: NewInvestigation) -> Record | None:
         """Make a proposal; None where somebody else was quicker."""
-        identity = self._identity(wanted.owner) if wanted.owner else {}
+        identity = self._identity(wanted.owner)
         if wanted.owner and not records.groups_of(identity) & set(self._settings.creators):
             raise CatalogueForbids(
                 f"User {wanted.owner} is in none of the groups for which proposals are made in SciCat."
@@ -365,13 +381,8 @@ class ScicatCatalogue:
 
     def _create_dataset(self, wanted: NewDataset) -> Dataset | None:
         """Make a dataset for a member of its proposal; None where somebody else was quicker."""
-        identity = self._identity(wanted.owner) if wanted.owner else {}
-        if wanted.owner:
-            proposal = self._require_member(identity, wanted.owner, wanted.investigation_id)
-        elif (found := self._proposal(wanted.investigation_id)) is not None:
-            proposal = found
-        else:
-            raise NoSuchInvestigation(f"SciCat has no proposal {wanted.investigation_id!r}.")
+        identity = self._identity(wanted.owner)
+        proposal = self._require_allowed(identity, wanted.owner, wanted.investigation_id)
         one = self._read(proposal)
         _require_active(one)
         profile = records.profile_of(identity)

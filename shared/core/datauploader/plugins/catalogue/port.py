@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
@@ -97,7 +97,8 @@ class NewDataset:
     description: str = ""
     type: str = "raw"
     owner: str = ""
-    """Catalogue id of the person; empty when an operator's standing rule asks."""
+    """Catalogue id of the person; empty when an operator's standing rule asks, or the service has found out itself that
+    the person may."""
 
     def __post_init__(self) -> None:
         _require_name("The dataset's name", self.name)
@@ -207,11 +208,14 @@ class Catalogue(Protocol):
         ...
 
     def describe_dataset(self, dataset_id: str, description: str, by: str) -> None:
-        """Set the description of a dataset, complete or not; raise `CatalogueForbids` where this user may not."""
+        """Set the description of a dataset, complete or not; raise `CatalogueForbids` where this user may not.
+
+        With "" for `by` the service has found out itself that somebody may.
+        """
         ...
 
     def describe_investigation(self, investigation_id: str, description: str, by: str) -> None:
-        """Set the description of an investigation; raise `CatalogueForbids` where this user may not."""
+        """Set the description of an investigation; `by` and errors as in `describe_dataset`."""
         ...
 
     def complete_dataset(self, dataset_id: str) -> Dataset:
@@ -228,6 +232,15 @@ class Catalogue(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class SearchesByName(Protocol):
+    """What a catalogue may offer besides: finding investigations by their names, whoever belongs to them."""
+
+    def investigations_named(self, name: str) -> tuple[CatalogueInvestigation, ...]:
+        """Return all investigations with exactly this name, one for each visit."""
         ...
 
 
