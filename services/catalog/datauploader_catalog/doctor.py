@@ -5,17 +5,22 @@ from contextlib import suppress
 
 from pydantic import SecretStr
 
+from datauploader.messaging.rabbit import check_foreign_exchange
 from datauploader.plugins.catalogue.errors import CatalogError, CatalogueRefused, UnknownSession
 from datauploader.runtime import proxies
 from datauploader.runtime.config import Settings, load
 from datauploader.runtime.service import Check
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.settings import CatalogSettings
+from datauploader_catalog.useroffice import broker_url
 
 
 def examine(_settings: Settings) -> Iterator[Check]:
     """Ask about somebody whom the catalogue cannot know; a no in its own words is the right answer."""
     settings = load(CatalogSettings)
+    if settings.useroffice is not None:
+        hindrance = check_foreign_exchange(broker_url(settings.useroffice), settings.useroffice.exchange)
+        yield Check("user office", not hindrance, hindrance or "its broker can be reached, and has its exchange")
     catalogue = connect(settings)
     try:
         with suppress(UnknownSession):

@@ -79,6 +79,7 @@ SCHEMA = Schema(
         """,
         audits.TABLES,
         objections.TABLES,
+        "CREATE INDEX uploads_dataset ON uploads (dataset_id) WHERE dataset_id <> ''",
     ),
 )
 
@@ -158,6 +159,13 @@ class WantedDatasets:
         """Return the dataset that the catalogue has made for an upload, "" where there is none yet."""
         row = self._db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
         return str(row["dataset_id"]) if row else ""
+
+    def investigation_of(self, dataset_id: str) -> str:
+        """Return the investigation for which a dataset was asked for, "" where nobody has."""
+        query = "SELECT request FROM uploads WHERE dataset_id = ? AND dataset_id <> '' LIMIT 1"
+        row = self._db.execute(query, (dataset_id,)).fetchone()
+        request = decode(row["request"]).data if row else None
+        return request.investigation if isinstance(request, UploadRequested) else ""
 
     def is_ensured(self, upload_id: str) -> bool:
         """Tell whether the upload may write its dataset, which the catalogue has."""

@@ -24,15 +24,17 @@ from datauploader.reliability.stale_state import StaleStateGuard
 from datauploader.runtime.config import load
 from datauploader.runtime.crash_points import crash_point
 from datauploader.runtime.service import Check, Context
-from datauploader_catalog import claims, description_queue, handlers, ledger
+from datauploader_catalog import claims, description_queue, handlers, ledger, proposals
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.claims import DatasetClaims
 from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.description_sync import DescriptionSync
+from datauploader_catalog.membership import UserOfficeMembership
 from datauploader_catalog.objections import GracePeriod
 from datauploader_catalog.persons import RequesterCheck
 from datauploader_catalog.queries import CatalogQueries, StationQueries
 from datauploader_catalog.settings import CatalogSettings
+from datauploader_catalog.useroffice import UserOfficeListener
 from datauploader_catalog.worker import CatalogWorker
 
 log = structlog.get_logger()
@@ -51,8 +53,14 @@ class CatalogService:
         """Open the state and prepare everything; nothing runs before `start`."""
         path = context.settings.state_dir / "catalog.sqlite"
         self._bus = context.bus
+        self._store = Store(path, [
+            inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA, proposals.SCHEMA,
+        ])  # fmt: skip
+        self._office: UserOfficeListener | None = None
+        if settings.useroffice is not None:
+            self._office = UserOfficeListener(self._store, settings.useroffice)
+            catalogue = UserOfficeMembership(catalogue, self._store, settings.useroffice)
         self._catalogue = catalogue
-        self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA])
         with self._store.transaction() as db:
             DatasetClaims(db).claim_existing()
         self._outbox = Outbox(self._store, context.bus.publish)
@@ -92,6 +100,8 @@ class CatalogService:
         if not self._store.needs_recovery and self._guard.is_old():
             log.error("stale_state_detected", hint="it was put back from a copy: the event log is read again")
             self._store.require_recovery()
+            if self._office is not None:
+                self._office.note_gap("the catalog's state file was put back from a copy")
         if not self._store.needs_recovery:
             self._work()
             with self._store.reading() as db:
@@ -116,6 +126,8 @@ class CatalogService:
         self._turns.shutdown(wait=True)
         for consumer in (*self._consumers, *self._answering):
             consumer.stop(deadline_s / 4)
+        if self._office is not None:
+            self._office.stop(deadline_s / 4)
         self._worker.stop(deadline_s / 4)
         self._descriptions.stop(deadline_s / 4)
         self._outbox.stop(deadline_s / 4)
@@ -126,7 +138,9 @@ class CatalogService:
         """Say whether the catalogue takes what it is told and the broker what is published."""
         troubles = tuple(dict.fromkeys((*self._worker.problems, *self._descriptions.problems)))
         work = "; ".join(self._hindrances())
+        office = "; ".join(self._office.problems) if self._office is not None else ""
         return (
+            *((Check("user office", not office, office),) if self._office is not None else ()),
             Check("catalogue", not troubles, "; ".join(troubles)),
             Check("work", not work, work),
             Check("outbox", not self._outbox.problem, self._outbox.problem),
@@ -138,7 +152,8 @@ class CatalogService:
         return [sentence for sentence in dict.fromkeys(said) if sentence]
 
     def _troubles(self) -> list[str]:
-        return [*self._hindrances(), *((self._outbox.problem,) if self._outbox.problem else ())]
+        office = self._office.problems if self._office is not None else ()
+        return [*self._hindrances(), *office, *((self._outbox.problem,) if self._outbox.problem else ())]
 
     def _condition(self) -> CatalogCondition:
         try:
@@ -186,6 +201,8 @@ class CatalogService:
             self._recalling = True
             self._read(Start(first=True), ended)  # the inbox drops doubles
         self._work()
+        if self._office is not None:
+            self._office.start()
         if not self._answering:
             self._answering = [
                 self._bus.answer(self.name, self._answers),
@@ -200,6 +217,9 @@ class CatalogService:
         for consumer in self._answering:
             consumer.stop()
         self._answering = []
+        if self._office is not None:
+            self._office.stop()
+            self._office.note_gap("another catalog with a state of its own was at work")
         if not self._store.needs_recovery:
             log.error("queue_owned_by_another_state", hint="stop one of the two catalogs, or let them share a folder")
             self._store.require_recovery()

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -220,6 +220,51 @@ class IcatSettings(HttpCatalogueSettings):
         return super().dataset_url(dataset_id) if self.dataset_page else ""
 
 
+class UserOfficeSettings(BaseModel):
+    """Where the UserOffice software says who belongs to which proposal (docs/catalogues/useroffice.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: SecretStr = Field(min_length=1)
+    """Address of the user office's broker, such as `amqps://datauploader:password@broker.facility.eu/useroffice`: an
+    account of its own, and the virtual host."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+    allow_plain: bool = False
+    """Speak without TLS to another machine; for a sandbox network only."""
+    exchange: str = Field(default="user_office_backend.fanout", min_length=1)
+    """Where the user office publishes."""
+    queue: str = Field(default="datauploader.membership", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    """The queue of our own that is bound there; no other program may consume it."""
+    queue_type: Literal["quorum", "classic"] = "quorum"
+    people_by: Literal["oidcSub", "id", "email"] = "oidcSub"
+    """By which field of a message people are known here; the gateway's `user_claim` must have the same values."""
+    issuer: str = ""
+    """Only people count whose `oauthIssuer` this is; empty: all. The same `oidcSub` at two providers is two people."""
+    proposal_is: Literal["name", "id"] = "name"
+    """What of the catalogue's investigation is the proposal's `shortCode`."""
+    decides: tuple[Literal["members", "proposer", "dataAccessUsers", "visitors"], ...] = Field(
+        default=("members", "proposer", "dataAccessUsers"), min_length=1
+    )
+    """The fields of a message whose people may upload."""
+
+    @model_validator(mode="after")
+    def _require_tls(self) -> Self:
+        try:
+            address = urlsplit(self.url.get_secret_value())
+            host = address.hostname
+        except ValueError:
+            raise ValueError(
+                "url of [catalog.useroffice] cannot be read; write amqps://user:password@host/vhost"
+            ) from None
+        if address.scheme == "amqps" or self.allow_plain or _is_loopback(host):
+            return self
+        raise ValueError(
+            f"the user office's broker at {host} would get its password without TLS, and anybody could say who "
+            "may upload; use amqps, or set allow_plain in a sandbox"
+        )
+
+
 class CatalogSettings(SectionSettings):
     """Settings of the catalog service that concern the catalogue itself."""
 
@@ -238,6 +283,8 @@ class CatalogSettings(SectionSettings):
     vuo: VuoSettings | None = None
     scicat: ScicatSettings | None = None
     icat: IcatSettings | None = None
+    useroffice: UserOfficeSettings | None = None
+    """Take from the UserOffice software's messages who may upload to what, instead of asking the catalogue."""
     threads: int = Field(default=4, ge=1, le=32)
     """Uploads that are brought into the catalogue at the same time."""
     patience_s: float = Field(default=180, gt=0)
@@ -274,6 +321,10 @@ class CatalogSettings(SectionSettings):
             raise ValueError(
                 "the adapter is icat, but nothing says where ICAT is; set DATAUPLOADER_CATALOG_ICAT__BASE_URL and "
                 "the other settings of docs/catalogues/icat.md, or DATAUPLOADER_CATALOG_ADAPTER=memory for a trial"
+            )
+        if self.useroffice is not None and self.create_investigations:
+            raise ValueError(
+                "create_investigations cannot be on with [catalog.useroffice]: proposals are the user office's to make"
             )
         return self
 
