@@ -129,6 +129,7 @@ def test_nobody_may_upload_to_a_deleted_proposal(world: World) -> None:
     with pytest.raises(CatalogueForbids, match="has deleted proposal 2026-7"):
         world.membership.authorise("sub-anna", "31")
     assert world.membership.investigations("sub-anna") == ()
+    assert world.rows("proposal_people") == []
 
 
 def test_what_was_never_heard_of_is_said_and_not_refused(world: World) -> None:
