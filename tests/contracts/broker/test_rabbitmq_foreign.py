@@ -142,13 +142,19 @@ def test_a_queue_that_was_deleted_is_made_again_and_the_gap_is_told(broker: Brok
 
 
 def test_of_two_that_hear_the_queue_one_waits(broker: Broker) -> None:
-    """Else each would hear half of it, and the order would be nobody's."""
-    first, second = broker.consume(), broker.consume()
-    eventually(lambda: not first.problem and not second.problem, what="both are there")
-    for number in range(20):
+    """Else each would hear half of it, and the order would be nobody's; it goes on when the first one is gone."""
+    waiting: list[ForeignMessage] = []
+    first = broker.consume()
+    eventually(lambda: not first.problem, what="it hears")
+    second = broker.consume(waiting.append)
+    eventually(lambda: not second.problem, what="it waits")
+    for number in range(10):
         broker.say(b"%d" % number)
-    eventually(lambda: len(broker.heard) == 20, what="all are heard")
-    assert broker.bodies == [b"%d" % number for number in range(20)]
+    eventually(lambda: len(broker.heard) + len(waiting) == 10, what="all are heard")
+    assert broker.bodies == [b"%d" % number for number in range(10)]
+    first.stop(5)
+    broker.say(b"next")
+    eventually(lambda: [one.body for one in waiting] == [b"next"], what="the other one goes on")
 
 
 def test_an_exchange_that_is_missing_is_told_with_what_the_account_needs(broker: Broker) -> None:
