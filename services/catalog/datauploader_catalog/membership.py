@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from pydantic import SecretStr
 
+from datauploader.contracts.questions import CatalogueAbout
 from datauploader.errors import ConfigurationError
 from datauploader.plugins.catalogue.errors import (
     CatalogueForbids,
@@ -32,8 +33,6 @@ from datauploader_catalog.ledger import WantedDatasets
 from datauploader_catalog.proposals import ProposalTable
 from datauploader_catalog.settings import UserOfficeSettings
 
-NO_ACCOUNT = -1
-"""The user office does not say under which account somebody's files lie."""
 _ONLY_NO_ONE = "Investigations are made by the user office alone; ask there for a proposal."
 
 
@@ -65,6 +64,16 @@ class UserOfficeMembership:
                 'set proposal_is = "id" in [catalog.useroffice], or use another catalogue'
             )
 
+    @property
+    def about(self) -> CatalogueAbout:
+        """What people call the catalogue; nobody signs in with it."""
+        return self._catalogue.about.model_copy(update={"session": "", "password": False})
+
+    def sign_in(self, username: str, password: SecretStr) -> NoReturn:
+        """Let nobody in, as `identify`."""
+        del username
+        self.identify(password)
+
     def identify(self, session: SecretStr) -> NoReturn:
         """Ask the catalogue, so that its being away is heard, and let nobody in by it: its names are others."""
         self._catalogue.identify(session)
@@ -88,7 +97,7 @@ class UserOfficeMembership:
         if not found.active:
             words = f"Investigation {investigation_id} is closed."
             raise CatalogueForbids(f"{words} {found.reason}".strip(), words=found.reason or words)
-        return Grant(found.base_dir, NO_ACCOUNT)
+        return Grant(found.base_dir)
 
     def investigation(self, investigation_id: str) -> CatalogueInvestigation:
         """Ask the catalogue."""

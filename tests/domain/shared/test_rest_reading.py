@@ -13,7 +13,7 @@ from datauploader.contracts.rest.health import CheckBody, Ready
 from datauploader.contracts.rest.investigations import Choices, InvestigationChoice
 from datauploader.contracts.rest.model import NEEDED, RestModel
 from datauploader.contracts.rest.previews import Conflicts, Destination, Together, UploadPreview
-from datauploader.contracts.rest.session import MeBody, NewToken, ProviderBody, SignInBody, User
+from datauploader.contracts.rest.session import CatalogueBody, MeBody, NewToken, ProviderBody, SignInBody, User
 from datauploader.contracts.rest.stations import ServiceReport, Stations, StationStatus
 from datauploader.contracts.rest.uploads import Amount, Counts, Later, Upload, Uploads
 from datauploader_client.gateway_client import GatewayClient
@@ -40,7 +40,7 @@ NEEDS: dict[type[RestModel], dict[str, Any]] = {
     CheckBody: {"name": "redis", "ok": True},
     Audit: {"audit": "a-0001", "well": True},
     Destination: {"exists": True}, Together: {"files": 1},
-    Amount: {}, Conflicts: {}, Counts: {}, Later: {}, ProviderBody: {},
+    Amount: {}, Conflicts: {}, Counts: {}, Later: {}, ProviderBody: {}, CatalogueBody: {},
     SignInBody: {"local": True},
 }  # fmt: skip
 """The least that each model is read from."""
