@@ -110,7 +110,7 @@ def catalog_settings(folder: Path, chosen: dict[str, str]) -> CatalogSettings:
         (SCICAT, ScicatSettings, "people_login", ""),
         (SCICAT | {"scicat_people": "ldap"}, ScicatSettings, "people_login", "ldap"),
         (SCICAT, ScicatSettings, "contact_email", "data@facility.eu"),
-        (ICAT, IcatSettings, "base_dir", "/{name}"),
+        (ICAT, IcatSettings, "base_dir", "/{name}/{visit}"),
         (ICAT, IcatSettings, "dataset_page", ""),
         (ICAT | {"icat_page": "https://d.eu/{dataset_id}"}, IcatSettings, "dataset_page", "https://d.eu/{dataset_id}"),
         (ICAT | {"icat_people": "ldap"}, IcatSettings, "people_plugin", "ldap"),

@@ -123,7 +123,7 @@ def _catalogue(reader: AnswerReader, kind: str) -> dict[str, str]:
             table = {
                 "base_url": reader.secure_url("icat_url"), "plugin": reader.need("icat_plugin"),
                 "username": reader.need("icat_user"), "password": reader.need("icat_password"),
-                "facility": reader.need("icat_facility"), "base_dir": "/{name}",
+                "facility": reader.need("icat_facility"), "base_dir": "/{name}/{visit}",
                 "people_plugin": reader.text("icat_people"),
                 "dataset_page": reader.text("icat_page") and reader.url("icat_page"),
             }  # fmt: skip
