@@ -135,7 +135,10 @@ def test_local_accounts_and_the_vuo_go_on_beside_it(signing_in: Any) -> None:
     vuo = {"method": "vuo", "vuo_session": "good-session"}
     assert client.post("/api/v1/session", json=vuo).status_code == 200
     ways = client.get("/api/v1/sign-in").json()
-    assert ways == {"local": True, "vuo": True, "oidc": {"name": "Elettra", "start": START}}
+    vuo_itself = {"name": "VUO", "session": "VUO session", "password": False}
+    assert ways == {
+        "local": True, "vuo": True, "oidc": {"name": "Elettra", "start": START}, "catalogue": vuo_itself,
+    }  # fmt: skip
     assert "Sign in with Elettra" in facility.client().get("/sign-in").text
 
 
