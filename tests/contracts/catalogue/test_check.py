@@ -29,6 +29,18 @@ COLUMNS = ["memory", "vuo", "scicat-v3", "scicat-v4", "icat", "folder"]
 NO_ROW = "—"
 
 
+@pytest.fixture
+def vuo(make_vuo: Callable[..., Any]) -> Any:
+    """Give VUO's adapter with time for an answer: a check takes a slow one for none."""
+    return make_vuo(timeout=10.0)
+
+
+@pytest.fixture
+def icat(make_icat: Callable[..., Any]) -> Any:
+    """Give ICAT's adapter likewise."""
+    return make_icat(timeout=10.0)
+
+
 def test_the_page_shows_what_the_check_finds_on_each_catalogue(world, request: pytest.FixtureRequest) -> None:
     """All holds, but for what cannot be tried; the table of docs/catalogues/README.md is held to it."""
     column = request.node.callspec.params["world"]
