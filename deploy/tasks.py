@@ -1,5 +1,6 @@
 """The tasks behind `./dev`; standard library only, because it runs before anything is installed."""
 
+import ast
 import hashlib
 import os
 import re
@@ -49,8 +50,16 @@ ON_DEMAND = {
     "makensis": "nsis",
     "rsvg-convert": "librsvg2-bin",
     "icotool": "icoutils",
+    "rsync": "rsync",
 }
-"""Others, which the tasks for Windows alone need."""
+"""Others, which the tasks for Windows and the benchmarks alone need."""
+BENCHED = {
+    "p1": ("rsync",),
+    "p2": ("apache2",),
+    "p3": ("sshd", "rsync"),
+    "p4": ("apache2", "sshd", "smbd", "rsync"),
+}
+"""What the benchmarks compare with and store at, beside rclone."""
 WINE = ("wine", "x86_64-w64-mingw32-ld")
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Most tests wait for something, so two files of them at once take little more than half the time."""
@@ -184,11 +193,20 @@ def house(arguments: Sequence[str]) -> int:
 
 
 def bench(arguments: Sequence[str]) -> int:
-    """NAME [ARGUMENTS]: run a benchmark of bench/, such as `p1`."""
+    """[NAME [ARGUMENTS]]: run a benchmark of bench/, such as `p1`; without NAME, list them."""
+    texts = {path.stem: path.read_text("utf-8") for path in (ROOT / "bench").glob("*.py")}
+    about = {name: ast.get_docstring(ast.parse(text)) for name, text in texts.items() if "__main__" in text}
+    if not arguments or arguments[0] not in about:
+        print("./dev bench NAME, and the benchmarks are:\n")
+        for name in sorted(about, key=lambda name: (len(name), name)):
+            print(f"  {name:10} {(about[name] or '').splitlines()[0].partition(': ')[2]}")
+        return 2 if arguments else 0
     environment()
     debian("rabbitmq-server", "redis-server")
-    if not arguments:
-        raise Failure("say which one: " + ", ".join(sorted(path.stem for path in (ROOT / "bench").glob("*.py"))))
+    try:
+        debian(*BENCHED.get(arguments[0], ()))
+    except Failure as missing:
+        say(f"{missing}; what needs them is left out")
     return call(BIN / "python", ROOT / "bench" / f"{arguments[0]}.py", *arguments[1:])
 
 
