@@ -18,6 +18,7 @@ from datauploader.contracts.rest.model import RestModel
 from datauploader.contracts.rest.previews import UploadPreview
 from datauploader.contracts.rest.session import MeBody, NewToken, SignInBody
 from datauploader.contracts.rest.stations import Stations
+from datauploader.contracts.rest.timing import Timing
 from datauploader.contracts.rest.uploads import Upload, Uploads
 from datauploader.contracts.uploads import Action
 from datauploader.errors import (
@@ -124,6 +125,10 @@ class GatewayClient:
         """List an upload's files, failed ones first."""
         params = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"after": after} if after else {})
         return self._ask(Files, "GET", f"/uploads/{_quoted(upload_id)}/files", params=params)
+
+    def timing(self, upload_id: str) -> Timing:
+        """Look up how long each step of the files' way took."""
+        return self._ask(Timing, "GET", f"/uploads/{_quoted(upload_id)}/timing")
 
     def control(self, upload_id: str, action: Action, files: Sequence[FilePath] = ()) -> Upload:
         """Steer an upload, or these files of it."""

@@ -2,12 +2,23 @@
 
 from datetime import datetime
 
+from datauploader.contracts.rest.timing import StepTiming, Timing
 from datauploader.contracts.rest.uploads import Upload
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SOON = 10
+_STEPS = {
+    "announced": (
+        "Found finished",
+        "from the file's last change until its station announced it: the quiet period, and reading it once",
+    ),
+    "stored": ("Moved and verified", "from then until the storage held it and its hash was compared"),
+    "registered": ("Registered", "from then until the catalogue knew it"),
+    "shown": ("Shown", "from then until the page could show it; known only of what this gateway heard at once"),
+}
+TIMING_COLUMNS = ("Step", "What it is", "Files", "Half within", "95 % within", "All within")
 
 
 def safe(text: str) -> str:
@@ -38,6 +49,35 @@ def duration(seconds: float) -> str:
     if seconds < 2 * _DAY:
         return f"{round(seconds / _HOUR)} h"
     return f"{round(seconds / _DAY)} days"
+
+
+def lasting(seconds: float) -> str:
+    """Write how long something took: exactly where it was short."""
+    if seconds < _SOON:
+        return f"{seconds:.{2 if seconds < 1 else 1}f} s"
+    return f"{seconds:.0f} s" if seconds < 2 * _MINUTE else duration(seconds)
+
+
+def step(timing: StepTiming) -> tuple[str, str]:
+    """Name a step of a file's way, and say what it is."""
+    return _STEPS.get(timing.step, (timing.step, ""))
+
+
+def timing_notes(timing: Timing) -> tuple[str, ...]:
+    """Say what is to be known about the figures."""
+    if not timing.steps:
+        return ("Nothing is known of this upload's times: no file has come that far, or it is from an older release.",)
+    first = (
+        "Each figure is of the newest version of each file, and at most a quarter too long. "
+        "The times are those of the computers that said them: where clocks differ, the difference is in the figures."
+    )
+    before = max(each.before or 0 for each in timing.steps)
+    if not before:
+        return (first,)
+    seem = (
+        f"As clocks differ, {count(before, 'file')} seem to have ended a step before it began, and count as 0 s there."
+    )
+    return first, f"{seem} Set the clocks of station and server by the network."
 
 
 def count(number: int, one: str, many: str = "") -> str:

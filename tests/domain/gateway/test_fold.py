@@ -45,6 +45,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.uploads import Upload
+from datauploader_gateway.projection import timing
 from datauploader_gateway.projection.facts import VERIFIED, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.files import KnownFile, describe
 from datauploader_gateway.projection.fold import Before, Register, fold, wanted
@@ -125,6 +126,7 @@ class Memory:
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
     remarks: dict[bytes, Remarks] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    timing: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def apply(self, event: Event[EventData]) -> bool:
         """Fold one event, looking up only what it wants."""
@@ -149,6 +151,7 @@ class Memory:
             else:
                 self.failures[path] = word
         self.counts.update(changes.counts)
+        self.timing.update(changes.timing)
         return bool(changes)
 
     def shown(self) -> tuple[object, ...]:
@@ -157,7 +160,7 @@ class Memory:
             path: (f.order, f.size, f.state, f.proof, f.released, self._told(path, f)) for path, f in self.files.items()
         }
         left = {path: (word.reason, word.detail) for path, word in self.left_out.items() if not word.returned}
-        return summarise(ID, self.registers, self.counts), files, left, +self.counts
+        return summarise(ID, self.registers, self.counts), files, left, +self.counts, +self.timing
 
     def upload(self) -> Upload:
         """Return the summary."""
@@ -258,6 +261,7 @@ def test_counts_are_what_the_files_are(history: list[Event[EventData]]) -> None:
             counted[f"{word}.bytes"] += size
     counted["left_out.files"] = sum(not word.returned for word in view.left_out.values())
     assert +view.counts == +counted
+    assert +view.timing == Counter(step for facts in view.files.values() for step in timing.steps(facts.times))
 
 
 def told(*said: EventData) -> Memory:

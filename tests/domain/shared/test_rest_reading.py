@@ -15,6 +15,7 @@ from datauploader.contracts.rest.model import NEEDED, RestModel
 from datauploader.contracts.rest.previews import Conflicts, Destination, Together, UploadPreview
 from datauploader.contracts.rest.session import CatalogueBody, MeBody, NewToken, ProviderBody, SignInBody, User
 from datauploader.contracts.rest.stations import ServiceReport, Stations, StationStatus
+from datauploader.contracts.rest.timing import StepTiming, Timing
 from datauploader.contracts.rest.uploads import Amount, Counts, Later, Upload, Uploads
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_client.reading import read_answer
@@ -34,6 +35,7 @@ NEEDS: dict[type[RestModel], dict[str, Any]] = {
     Asked: {"audit": "a-0001"},
     Audits: {},
     Description: {},
+    Timing: {}, StepTiming: {"step": "stored"},
     MeBody: {"user": {"id": "1"}},
     NewToken: {"id": "t1", "token": "du_good", "user": {"id": "1"}},
     Ready: {"ok": True},

@@ -71,6 +71,7 @@ class StandIn:
         self.failing: tuple[int, dict[str, Any]] | None = None
         self.preview: dict[str, Any] = {}
         self.audits: list[dict[str, Any]] = []
+        self.timing: dict[str, Any] = {"steps": []}
         self.ways: dict[str, Any] = {"local": True, "vuo": True, "oidc": None}
 
     @property
@@ -191,6 +192,10 @@ def _app(gateway: StandIn) -> FastAPI:  # noqa: C901 - a list of routes
         page = chosen[after : after + min(limit, 2)]
         more = after + len(page) < len(chosen)
         return {"items": page, "next": str(after + len(page)) if more else None}
+
+    @app.get("/api/v1/uploads/{name}/timing")
+    def timing(name: str):
+        return gateway.timing or _problem(404, "not-found", "there is no such address")
 
     @app.post("/api/v1/uploads/{name}/audits", status_code=202)
     def compare(name: str, asked: AuditBody):

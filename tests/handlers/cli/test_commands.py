@@ -10,7 +10,8 @@ from datauploader.contracts.rest.files import File, FileState
 PROBLEM = {"type": "x", "title": "T", "detail": "There is a \x1b[31mproblem[/red].", "hint": "Do this."}
 
 COMMANDS = [
-    ("whoami",), ("investigations",), ("status",), ("status", "u-0001"), ("files", "u-0001"), ("station", "list"),
+    ("whoami",), ("investigations",), ("status",), ("status", "u-0001"), ("files", "u-0001"),
+    ("status", "u-0001", "--timing"), ("station", "list"),
     ("close", "u-0001"), ("pause", "u-0001"), ("resume", "u-0001"), ("cancel", "u-0001"), ("retry", "u-0001"),
     ("describe", "u-0001"), ("describe", "u-0001", "--description", "x"),
     ("watch", "u-0001"), ("upload", ".", "-i", "1", "-d", "x"),
@@ -138,6 +139,27 @@ def file(path: str, state: FileState, **more: str) -> dict:
     """Describe a file."""
     known = File(path=path, size=1000, revision=1, state=state, proof=None, released=False, **more)
     return known.model_dump(mode="json")
+
+
+def test_where_the_time_of_the_files_goes_is_a_table(run, gateway) -> None:
+    """With a step that this release does not know, and what is to be known of clocks beside it."""
+    figures = {"files": 1200, "p50_s": 0.35, "p95_s": 4.25, "max_s": 7300.0, "before": 0}
+    gateway.timing = {"steps": [{"step": "stored", **figures}, {"step": "thawed", **figures, "before": 3}]}
+    ran = run("status", "u-0001", "--timing")
+    first, second = (line.split("\t") for line in ran.out.splitlines())
+    assert (first[0], first[2:]) == ("Moved and verified", ["1,200", "0.35 s", "4.2 s", "2 h"])
+    assert second[0] == "thawed"
+    assert "3 files seem to have ended a step before it began" in " ".join(ran.err.split())
+
+
+def test_an_upload_without_times_and_a_gateway_without_them_say_so(run, gateway) -> None:
+    """Neither shows an empty table."""
+    ran = run("status", "u-0001", "--timing")
+    assert (ran.code, ran.out) == (0, "")
+    assert "Nothing is known of this upload's times" in ran.err
+    gateway.timing = {}
+    assert "Update the gateway" in run("status", "u-0001", "--timing").err
+    assert run("status", "--timing").code == 2
 
 
 def test_all_files_are_listed_page_by_page(run, gateway) -> None:

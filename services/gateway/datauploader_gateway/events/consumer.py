@@ -209,7 +209,7 @@ class EventConsumer:
         event: Event[EventData] = delivery.event
         try:
             with metrics.FOLD_SECONDS.time():
-                self._writer.apply(event)
+                self._writer.apply(event, live=delivery.offset is None)
         except redis.RedisError as error:
             self._refused = error
             raise Retry(redis_client.trouble_of(error), timedelta(seconds=1)) from error

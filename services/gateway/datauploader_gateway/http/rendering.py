@@ -13,7 +13,7 @@ from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
 from datauploader.contracts.questions import CatalogueAbout
-from datauploader.wording import count, duration, safe, size
+from datauploader.wording import count, duration, lasting, safe, size, step, timing_notes
 from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.oidc import roles
 from datauploader_gateway.errors import ProblemResponse
@@ -101,6 +101,9 @@ templates.env.filters |= {
     "packed": lambda file: file.path_b64 or base64.b64encode(file.path.encode()).decode("ascii"),
     "size": size,
     "duration": duration,
+    "lasting": lasting,
+    "step": step,
+    "timing_notes": timing_notes,
     "count": "{:,}".format,
     "files": lambda number: count(number, "file"),
     "when": _when,

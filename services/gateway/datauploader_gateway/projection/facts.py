@@ -1,4 +1,4 @@
-"""What the view knows about one file: a few bits about its newest version, and its digest, in 50 bytes."""
+"""What the view knows about one file: a few bits about its newest version, and its digest, in 63 bytes."""
 
 import json
 import struct
@@ -10,6 +10,7 @@ from typing import Literal, Self
 from datauploader.contracts import FileVersion
 from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.files import FileState
+from datauploader_gateway.projection.timing import NEVER, Times
 
 UNVERIFIED, VERIFIED, CATALOGUED, RELEASED, FAILED, FINAL, HARVESTED = (1 << bit for bit in range(7))
 STORED = UNVERIFIED | VERIFIED | CATALOGUED
@@ -29,7 +30,10 @@ UNREAD = 1 << 15
 STATES: tuple[FileState, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
 """In the order in which people want to see them."""
 
-_LAYOUT = struct.Struct("<HQQ32s")
+_LAYOUT = struct.Struct("<HQQ32sB3I")
+"""Redis keeps small uploads compactly as long as no value has more than 64 bytes."""
+_UNTIMED = struct.Struct("<HQQ32s")
+"""As releases before the times wrote it, and where no time is known."""
 _SHORT = struct.Struct("<BQQ4s")
 """As releases before the receipts wrote it: with the first bytes of the digest alone."""
 _MARK = 4
@@ -45,6 +49,8 @@ class FileFacts:
     digest: bytes
     """Its SHA-256; the first four bytes where an older release wrote it and the event log has not said it again."""
     facts: int = 0
+    times: Times = NEVER
+    """When it was announced, stored and registered, as far as that is known."""
 
     @classmethod
     def of(cls, version: FileVersion) -> Self:
@@ -55,14 +61,20 @@ class FileFacts:
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
         """Read what `pack` wrote."""
-        layout = _SHORT if len(packed) == _SHORT.size else _LAYOUT
+        if len(packed) == _LAYOUT.size:
+            known = _LAYOUT.unpack(packed)
+            return cls(known[1], known[2], known[3], known[0], known[4:])
+        layout = _SHORT if len(packed) == _SHORT.size else _UNTIMED
         facts, revision, size, digest = layout.unpack(packed)
         return cls(revision, size, digest, facts)
 
     def pack(self) -> bytes:
         """Write the facts as compact as a million files want them."""
-        layout = _SHORT if len(self.digest) == _MARK else _LAYOUT
-        return layout.pack(self.facts, self.revision, self.size, self.digest)
+        if len(self.digest) == _MARK:
+            return _SHORT.pack(self.facts, self.revision, self.size, self.digest)
+        if self.times == NEVER:
+            return _UNTIMED.pack(self.facts, self.revision, self.size, self.digest)
+        return _LAYOUT.pack(self.facts, self.revision, self.size, self.digest, *self.times)
 
     @property
     def order(self) -> tuple[int, bytes, int]:
@@ -79,9 +91,9 @@ class FileFacts:
         same = (self.revision, self.size) == (other.revision, other.size)
         return same and len(self.digest) == _MARK and other.digest.startswith(self.digest)
 
-    def adding(self, bits: int) -> Self:
-        """Return the same version with more facts."""
-        return replace(self, facts=self.facts | bits)
+    def adding(self, bits: int, times: Times) -> Self:
+        """Return the same version with more facts, and these times."""
+        return replace(self, facts=self.facts | bits, times=times)
 
     def judged(self, *, final: bool) -> Self:
         """Return the same version with this verdict on its failure instead of an earlier one."""

@@ -69,6 +69,7 @@ from datauploader_gateway.projection.facts import (
     LeftOut,
 )
 from datauploader_gateway.projection.remarks import Remarks, Word, remarks_of
+from datauploader_gateway.projection.timing import NEVER, Heard, Times, steps_between
 
 _PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
 _REGISTERS: dict[type[EventData], str] = {
@@ -153,6 +154,13 @@ class Changes:
     remarks: dict[bytes, Remarks] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """What is to be added to each count, such as `verified.files` and `verified.bytes`."""
+    retimed: Counter[tuple[Times, Times]] = field(default_factory=Counter)
+    """How many files had those times and now have these: in one event they are mostly the same."""
+
+    @property
+    def timing(self) -> Counter[tuple[int, int]]:
+        """What is to be added to each bucket of each step."""
+        return steps_between(self.retimed)
 
     def __bool__(self) -> bool:
         return bool(self.registers or self.files or self.failures or self.left_out or self.remarks)
@@ -196,10 +204,12 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
     changes, data = Changes(), event.data
     said = (event.order, event.id)
     _set_registers(changes, before, event)
+    heard = Heard.of(event)
     for version, bits in _news(data):
         _, facts = _newest(changes, before, version)
         if facts is not None:
-            _replace(changes, before, version.raw, facts.adding(bits))
+            times = heard.adding(facts.times, version.mtime_ns) if heard else facts.times
+            _replace(changes, before, version.raw, facts.adding(bits, times))
     if isinstance(data, FileFailed):
         for failed in data.files:
             _fail(changes, before, failed, said)
@@ -304,6 +314,9 @@ def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> N
         changes.moves[path] = (first, last)
     _count(changes, then, -1)
     _count(changes, now, +1)
+    times = then.times if then is not None else NEVER
+    if times != now.times:
+        changes.retimed[times, now.times] += 1
 
 
 def _shown(facts: FileFacts | None) -> FileState | None:

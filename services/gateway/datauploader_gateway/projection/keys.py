@@ -117,6 +117,11 @@ def flow(upload_id: str) -> str:
     return f"{PREFIX}flow:{upload_id}"
 
 
+def timing(upload_id: str) -> str:
+    """How many files of one upload took how long for each step (hash)."""
+    return f"{PREFIX}timing:{upload_id}"
+
+
 def station_flow(station: str, step: int) -> str:
     """How many bytes of a station moved in one step of five minutes (string, number)."""
     return f"{PREFIX}flow:station:{station}:{step}"

@@ -13,9 +13,10 @@ from datauploader.contracts.names import display, pack
 from datauploader.contracts.rest.descriptions import Description
 from datauploader.contracts.rest.files import File, FileState
 from datauploader.contracts.rest.stations import ServiceReport, StationStatus
+from datauploader.contracts.rest.timing import Timing
 from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.errors import InvalidRequest
-from datauploader_gateway.projection import keys
+from datauploader_gateway.projection import keys, timing
 from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.files import FAILING, KnownFile, describe
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow
@@ -187,6 +188,12 @@ class ViewReader:
         """Return how much of an upload moved when."""
         packed = await self._redis.get(keys.flow(upload_id))
         return Flow.unpack(raw(packed)) if packed else Flow()
+
+    async def timing(self, upload: Upload) -> Timing:
+        """Return how long each step of an upload's files took."""
+        found = await self._redis.hgetall(keys.timing(upload.id))
+        parts = ((text(field).split(":"), int(number)) for field, number in found.items())
+        return timing.summarise({(int(step), int(bucket)): number for (step, bucket), number in parts}, upload.mode)
 
     async def station_flow(self, station: str, now: datetime) -> Flow:
         """Return how much of a station moved within the last day."""

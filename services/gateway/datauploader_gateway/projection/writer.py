@@ -28,6 +28,7 @@ from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, 
 from datauploader_gateway.projection.fold import Before, Changes, FoldInput, Register, fold, stamp, wanted
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.remarks import Remarks
+from datauploader_gateway.projection.timing import until_shown
 from datauploader_gateway.redis_client import MemoryReserve, raw
 
 SILENT_INTERVALS = 3
@@ -53,8 +54,10 @@ class ViewWriter:
         self._reserve = MemoryReserve(client)
         self._kept_s = int(kept_s)
 
-    def apply(self, event: Event[EventData]) -> bool:
+    def apply(self, event: Event[EventData], *, live: bool = False) -> bool:
         """Fold an event into the view; return whether it changed anything.
+
+        A `live` one was heard as it was said: it tells how long it took to be shown, which the event log does not know.
 
         Raises:
             redis.RedisError: Redis is away or full; nothing was changed.
@@ -70,11 +73,11 @@ class ViewWriter:
             return False
         while True:
             try:
-                return self._describe(key, event) if key else self._fold(event)
+                return self._describe(key, event) if key else self._fold(event, live=live)
             except redis.WatchError:
                 continue  # another gateway wrote to this upload in between
 
-    def _fold(self, event: Event[EventData]) -> bool:
+    def _fold(self, event: Event[EventData], *, live: bool) -> bool:
         upload_id, want = event.data.upload_id, wanted(event)
         with self._redis.pipeline() as pipe:
             pipe.watch(*(name(upload_id) for name in _WATCHED))  # type: ignore[no-untyped-call] # redis-py has no type here
@@ -84,12 +87,18 @@ class ViewWriter:
             if not changes:
                 return False
             flow = _flow(pipe, event, before, changes)
+            timing = changes.timing
+            if live and (shown := changes.counts["catalogued.files"]) > 0:
+                timing[until_shown(event.time, datetime.now(UTC))] = shown
             pipe.multi()
             if home == "another's":
                 pipe.delete(*_names(upload_id))
             if home != "here":
                 pipe.hset(keys.upload(upload_id), _HOME, event.station.key)
             _write(pipe, upload_id, changes)
+            for (step, bucket), number in timing.items():
+                if number:
+                    pipe.hincrby(keys.timing(upload_id), f"{step}:{bucket}", number)
             _write_flow(pipe, event, flow)
             if isinstance(event.data, UploadRequested):
                 for index in (keys.UPLOADS, keys.of_person(event.data.requested_by.id)):
@@ -164,7 +173,7 @@ def _is_older(event: Event[EventData], data: StationReported, before: Mapping[st
 
 def _names(upload_id: str) -> list[str]:
     """Name everything that is kept of an upload."""
-    own = [name(upload_id) for name in (*_WATCHED, keys.live)]
+    own = [name(upload_id) for name in (*_WATCHED, keys.live, keys.timing)]
     return own + [keys.in_state(upload_id, state) for state in (*STATES, "left-out")]
 
 

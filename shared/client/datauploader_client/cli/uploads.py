@@ -8,7 +8,8 @@ import typer
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.rest.files import File
 from datauploader.contracts.uploads import Action
-from datauploader.wording import local, safe, size, state
+from datauploader.errors import BadRequest, RequestRefused, UploadNotFound
+from datauploader.wording import TIMING_COLUMNS, lasting, local, safe, size, state, step, timing_notes
 from datauploader_client.cli import screen
 from datauploader_client.cli.credentials import open_gateway
 from datauploader_client.cli.exits import upload_code
@@ -25,21 +26,44 @@ def status(
     *,
     only: Annotated[str, typer.Option("--state", help="Only uploads in this state.")] = "",
     most: Annotated[int, typer.Option("--most", min=1, max=500, help="How many uploads to list.")] = 20,
+    timing: Annotated[bool, typer.Option("--timing", help="Show where the time of its files goes.")] = False,
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
     """Show one upload, or the latest ones. Exit code for one upload: 0 no problem, 1 failed, 3 partly failed."""
+    if timing and not upload:
+        raise BadRequest("Say which upload's times are to be shown: datauploader status UPLOAD --timing")
     with open_gateway(gateway) as connection:
         if not upload:
             _list(connection, only, most, json=json)
             return
         answer = connection.upload(upload)
-        if json:
+        if timing:
+            _show_timing(connection, upload, json=json)
+        elif json:
             screen.as_json(answer)
         else:
             failed = connection.files(upload, "failed", limit=5).items if answer.counts.failed.files else ()
             screen.console().print(draw_upload(answer, failed))
     raise typer.Exit(upload_code(answer))
+
+
+def _show_timing(gateway: GatewayClient, upload: str, *, json: bool) -> None:
+    try:
+        found = gateway.timing(upload)
+    except UploadNotFound as error:  # the upload is there
+        raise RequestRefused("this gateway is too old to tell the times of an upload", "Update the gateway.") from error
+    if json:
+        screen.as_json(found)
+        return
+    rows = [
+        (*step(one), f"{one.files:,}", *(lasting(seconds) for seconds in (one.p50_s, one.p95_s, one.max_s)))
+        for one in found.steps
+    ]
+    if rows:
+        screen.table(TIMING_COLUMNS, rows, right=TIMING_COLUMNS[2:])
+    for note in timing_notes(found):
+        screen.warn(note)
 
 
 def _list(gateway: GatewayClient, only: str, most: int, *, json: bool) -> None:

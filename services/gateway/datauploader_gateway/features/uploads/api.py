@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.rest.files import Files, FileState
+from datauploader.contracts.rest.timing import Timing
 from datauploader.contracts.rest.uploads import Upload, Uploads, UploadState
 from datauploader.contracts.uploads import Action
 from datauploader_gateway.features.new_upload.requests import UploadBody, UploadRequests
@@ -153,6 +154,17 @@ class Throughput(BaseModel):
 async def upload_throughput(upload: UploadInSight, reader: UseReader) -> Throughput:
     """Say how much of an upload moved when."""
     return Throughput.of(await reader.flow(upload.id))
+
+
+@throughput.get(
+    "/uploads/{upload_id}/timing",
+    responses=documented(401, 403, 404, 422, 503),
+    summary="Where the time of an upload's files went",
+    tags=["uploads"],
+)
+async def upload_timing(upload: UploadInSight, reader: UseReader) -> Timing:
+    """Say how long each step of the files' way took, from the times of the events; empty where none are known."""
+    return await reader.timing(upload)
 
 
 @throughput.get(

@@ -18,6 +18,7 @@ from datauploader.contracts.paths import FilePath
 from datauploader.contracts.rest.files import FileState
 from datauploader.contracts.rest.uploads import Upload, UploadState
 from datauploader.contracts.uploads import Action
+from datauploader.wording import TIMING_COLUMNS
 from datauploader_gateway.errors import InvalidRequest
 from datauploader_gateway.events.query_client import QueryClient
 from datauploader_gateway.features.mail.service import MailService
@@ -230,6 +231,12 @@ async def upload_throughput(request: Request, upload: UploadOnPage, reader: UseR
     """Show how fast an upload has been, as a part of its page."""
     drawn = chart_of(await reader.flow(upload.id))
     return part(request, "parts/throughput.html", drawn=drawn, label="Throughput")
+
+
+@router.get("/uploads/{upload_id}/timing")
+async def upload_timing(request: Request, upload: UploadOnPage, reader: UseReader) -> Response:
+    """Show how long each step of the files' way took, as a part of an upload's page."""
+    return part(request, "parts/timing.html", timing=await reader.timing(upload), columns=TIMING_COLUMNS)
 
 
 @router.get("/stations/{station}/throughput")
