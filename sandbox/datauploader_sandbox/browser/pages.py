@@ -35,6 +35,12 @@ def tick(page: Page) -> None:
     page.locator("#found .result").first.wait_for()
 
 
+def open_timing(page: Page) -> None:
+    """Open what says where the time of the files went."""
+    page.get_by_text("Where the time goes").click()
+    page.get_by_role("rowheader", name="Moved and verified").wait_for()
+
+
 def review(page: Page) -> None:
     """Go on from there to the review."""
     tick(page)
@@ -60,7 +66,7 @@ PAGES = (
         "complete", f"/uploads/{GREEK}",
         "A complete dataset: what it had when it was sealed is stored and catalogued. What was added to its\n"
         "folder after that, as far as the station has checked, is named, with a button that starts an upload of it:\n"
-        "same folder and patterns, a new name, and without files that have not changed.",
+        "same folder and patterns, a new name, and without files that have not changed.", prepare=open_timing,
     ),
     Shown(
         "receipt", f"/uploads/{GREEK}/receipt", "What is proven of every file, with its checksums.", phone=True

@@ -73,7 +73,7 @@ class Scenery:
             UploadOpened(upload_id=upload_id),
             UploadScanned(upload_id=upload_id, files=files, bytes=size, settling=0, left_out=0),
         )  # fmt: skip
-        for some in _portions(versions(files)):
+        for some in _portions(versions(files, written=self.now)):
             self.say(FileReady(upload_id=upload_id, root="/data/anna", destination=there, files=some))
         for some in _portions(versions(stored)):
             kept = tuple(StoredFile(file=f, object=f.path, state="verified", method="backend sha256") for f in some)
@@ -129,12 +129,13 @@ def destination(dataset: str) -> Destination:
     return Destination(remote=_REMOTE, location=f"experiments/20260101/{dataset}")
 
 
-def versions(count: int, first: int = 0) -> tuple[FileVersion, ...]:
+def versions(count: int, first: int = 0, *, written: datetime | None = None) -> tuple[FileVersion, ...]:
     """Return versions of so many frames, a hundred to a scan."""
+    mtime_ns = int(written.timestamp()) * 1_000_000_000 if written else 1
     return tuple(
         FileVersion.of(
-            f"scan_{n // 100:04d}/frame_{n % 100:05d}.tif".encode(), size=8_400_000, mtime_ns=1, sha256=f"{n:064x}",
-            revision=1,
+            f"scan_{n // 100:04d}/frame_{n % 100:05d}.tif".encode(), size=8_400_000, mtime_ns=mtime_ns,
+            sha256=f"{n:064x}", revision=1,
         )
         for n in range(first, first + count)
     )  # fmt: skip
