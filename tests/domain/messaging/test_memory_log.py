@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from datauploader.messaging.memory.bus import MemoryBroker, log_file_of
 from datauploader.messaging.memory.log import MemoryLog
 from datauploader_gateway import redis_client
 from datauploader_gateway.projection import keys
+from datauploader_gateway.projection.facts import FileFacts
+from datauploader_gateway.projection.timing import NEVER
 from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_testing import builders
 from datauploader_testing.effort import effort
@@ -105,12 +108,17 @@ def life(upload_id: str) -> tuple[EventData, ...]:
 
 
 def drawn(log: list[bytes]) -> dict[bytes, object]:
-    """Return what the view says of the upload after these events, but for when it last heard of it."""
+    """Return what the view says of the upload after these events, but for when it heard of what.
+
+    How long each step took is no part of it: with the announcements go the times that they say.
+    """
     client = redis_client.connect(f"memory://{uuid.uuid4()}")
     writer = ViewWriter(client, kept_s=1e6)
     for body in log:
         writer.apply(decode(body))
-    found = {b"head": client.hgetall(keys.upload("upload-0001")), b"files": client.hgetall(keys.files("upload-0001"))}
+    files = client.hgetall(keys.files("upload-0001"))
+    known = {path: replace(FileFacts.unpack(packed), times=NEVER) for path, packed in files.items()}
+    found = {b"head": client.hgetall(keys.upload("upload-0001")), b"files": known}
     client.close()
     return found
 
