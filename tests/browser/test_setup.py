@@ -30,7 +30,9 @@ def comes(chromium: Chromium, server: SetupServer, *, javascript: bool = True) -
     return visitor
 
 
-@pytest.mark.parametrize("kind", CATALOGUES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in ("vuo", "folder") else pytest.mark.campaign) for kind in CATALOGUES]
+)
 def test_the_questions_of_a_catalogue_shut_nobody_out(chromium: Chromium, server: SetupServer, kind: str) -> None:
     """At first and with what is wrong at its fields, light and dark, on large and small screens."""
     with comes(chromium, server) as visitor:

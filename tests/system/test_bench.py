@@ -37,9 +37,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     ("name", "storages", "options", "more"),
     [
         ("p1", ["local"], (), []),
-        ("p2", ["webdav", "apache"], (), []),
-        ("p3", ["s3", "sftp"], (), []),
-        ("p4", ["s3"], ("--storage", "s3"), ["rclone copy alone"]),
+        pytest.param("p2", ["webdav", "apache"], (), [], marks=pytest.mark.campaign),
+        pytest.param("p3", ["s3", "sftp"], (), [], marks=pytest.mark.campaign),
+        pytest.param("p4", ["s3"], ("--storage", "s3"), ["rclone copy alone"], marks=pytest.mark.campaign),
     ],
 )
 def test_a_quick_run_compares_every_result_and_prints_every_figure(

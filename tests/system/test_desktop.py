@@ -42,7 +42,9 @@ CATALOGUES: dict[str, Callable[[Path], SandboxCatalogue]] = {
 """Those that the other tests have not; the folder begins empty."""
 
 
-@pytest.fixture(params=CATALOGUES)
+@pytest.fixture(
+    params=[pytest.param(name, marks=() if name == "folder" else pytest.mark.campaign) for name in CATALOGUES]
+)
 def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workstation]:
     """Give such a computer at a facility with another catalogue than VUO."""
     yield from computer(tmp_path, CATALOGUES[request.param](tmp_path))

@@ -137,6 +137,7 @@ def test_who_may_upload_follows_the_user_office_through_the_death_of_its_broker(
     facility.becomes("sub-anna", "no: The user office has deleted proposal 2026-7")
 
 
+@pytest.mark.campaign
 def test_a_message_put_into_the_queue_itself_gives_nobody_rights(facility: Facility) -> None:
     """Whoever may write to the queue is not the user office."""
     proposal = facility.office.create("2026-7", ANNA)
@@ -150,6 +151,7 @@ def test_a_message_put_into_the_queue_itself_gives_nobody_rights(facility: Facil
     assert EXCHANGE not in facility.ask("sub-ben")
 
 
+@pytest.mark.campaign
 def test_the_doctor_says_whether_the_user_office_can_be_heard(
     facility: Facility, monkeypatch: pytest.MonkeyPatch
 ) -> None:
