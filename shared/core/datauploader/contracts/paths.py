@@ -1,12 +1,18 @@
 """How a file is named in what travels: relative to the root of its upload, whatever its bytes are."""
 
 from functools import cached_property
-from typing import Self
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import AfterValidator
 
 from datauploader.contracts.model import WireModel
 from datauploader.contracts.names import RelativePath, check_relative, unpack
+
+
+def _check_packed(packed: str | None) -> str | None:
+    if packed is not None:
+        check_relative(unpack("", packed).decode("utf-8", "surrogateescape"))
+    return packed
 
 
 class FilePath(WireModel):
@@ -14,15 +20,8 @@ class FilePath(WireModel):
 
     path: RelativePath
     """`/`-separated; display text where `path_b64` is given."""
-    path_b64: str | None = None
+    path_b64: Annotated[str | None, AfterValidator(_check_packed)] = None
     """The bytes in base64, only where they are not UTF-8."""
-
-    @model_validator(mode="after")
-    def _bytes_are_below_the_root(self) -> Self:
-        if self.path_b64 is not None:
-            raw = unpack(self.path, self.path_b64)
-            check_relative(raw.decode("utf-8", "surrogateescape"))
-        return self
 
     @cached_property
     def raw(self) -> bytes:
