@@ -209,11 +209,31 @@ class RpcClient:
         self._problem = error
 
 
+class _Error(WireModel):
+    code: str
+    message: str
+
+
+class _Answer(WireModel, Generic[A]):
+    """What travels back: one of the two."""
+
+    ok: A | None = None
+    error: _Error | None = None
+
+
 def _read_answer(body: bytes, answer: type[A]) -> A:
-    document = json.loads(body)
-    if "error" in document:
-        raise QuestionRefused(str(document["error"]["code"]), str(document["error"]["message"]))
-    return answer.model_validate(document["ok"])
+    """Read an answer.
+
+    Raises:
+        QuestionRefused: it is none but says why.
+        ValueError: it cannot be read.
+    """
+    found = _Answer[answer].model_validate_json(body)  # type: ignore[valid-type] # known when it runs
+    if found.error is not None:
+        raise QuestionRefused(found.error.code, found.error.message)
+    if found.ok is None:
+        raise ValueError("neither an answer nor why there is none")
+    return found.ok
 
 
 class RpcServerSource:
@@ -249,14 +269,14 @@ class RpcServerSource:
             return lambda: received.channel.ack(received.tag)
         try:
             found = self._answerer(_read_question(received), received.came.key)
-            answer: dict[str, object] = {"ok": found.model_dump(mode="json")}
+            body = f'{{"ok": {found.model_dump_json()}}}'
         except QuestionRefused as refusal:
-            answer = {"error": {"code": refusal.code, "message": str(refusal)}}
+            body = json.dumps({"error": {"code": refusal.code, "message": str(refusal)}})
         except Exception:  # the dispatch boundary: whatever an answerer raises is an answer
             log.exception("question_failed", question=received.properties.type)
             service = self._queue.split(".")[0]
-            answer = {"error": {"code": "internal", "message": f"{service} could not answer; its log says why"}}
-        body = json.dumps(answer).encode()
+            why = f"{service} could not answer; its log says why"
+            body = json.dumps({"error": {"code": "internal", "message": why}})
 
         def reply() -> None:
             properties = BasicProperties(
@@ -265,7 +285,8 @@ class RpcServerSource:
                 user_id=self._user,
                 delivery_mode=DeliveryMode.Transient,
             )
-            self._publisher.send(Outgoing(ANSWERS, received.properties.reply_to, body, properties, lossy=True))
+            answer = Outgoing(ANSWERS, received.properties.reply_to, body.encode(), properties, lossy=True)
+            self._publisher.send(answer)
             received.channel.ack(received.tag)
 
         return reply
