@@ -20,6 +20,7 @@ from datauploader.contracts import (
     UploadRequested,
     UploadSealed,
 )
+from datauploader.contracts.envelope import EncodedEvent, decode
 from datauploader.errors import Retry
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
@@ -44,8 +45,8 @@ class Bench:
         self.table = PendingRequests(store, self.outbox, patience_s=patience_s, kept_s=3600)
         self.outbox.start()
 
-    def _publish(self, event: Event[EventData]) -> "Future[None]":
-        self.said.append(event)
+    def _publish(self, event: EncodedEvent) -> "Future[None]":
+        self.said.append(decode(event.body))
         future: Future[None] = Future()
         future.set_result(None)
         return future

@@ -16,6 +16,7 @@ from datauploader.contracts import (
     InvestigationAnnotated,
     InvestigationDescribed,
 )
+from datauploader.contracts.envelope import EncodedEvent, decode
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
 from datauploader_gateway.events import pending_requests
@@ -50,8 +51,8 @@ class Bench:
         )
         self.outbox.start()
 
-    def _publish(self, event: Event[EventData]) -> "Future[None]":
-        self.said.append(event)
+    def _publish(self, event: EncodedEvent) -> "Future[None]":
+        self.said.append(decode(event.body))
         future: Future[None] = Future()
         future.set_result(None)
         return future

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts import Event, EventData, StationReported, UploadScanned, decode, encode
+from datauploader.contracts.envelope import EncodedEvent
 from datauploader.errors import BrokerUnreachable
 from datauploader.messaging.memory import log
 from datauploader.messaging.memory.bus import MemoryBroker, log_file_of
@@ -75,9 +76,14 @@ def open_log(tmp_path: Path, opened: list[MemoryLog]):
 
 def say(log: MemoryLog, *facts: EventData) -> list[Event[EventData]]:
     """Put events into the log."""
-    events = [builders.event(fact) for fact in facts]
+    events = [
+        replace(builders.event(fact), service=fact.service)
+        if isinstance(fact, StationReported)
+        else builders.event(fact)
+        for fact in facts
+    ]
     for event in events:
-        log.append(event, encode(event))
+        log.append(EncodedEvent.of(event))
     return events
 
 

@@ -4,12 +4,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
-from datauploader.contracts import UploadOpened, UploadScanned, encode
-from datauploader.contracts.envelope import LARGEST_ACCEPTED
+from datauploader.contracts import UploadOpened, UploadScanned, decode, encode
+from datauploader.contracts.envelope import LARGEST_ACCEPTED, EncodedEvent, Mark
 from datauploader.contracts.registry import topic
 from datauploader.errors import BrokerRefused, BrokerUnreachable, ContractError
 from datauploader.reliability import Outbox, Store
@@ -401,3 +402,20 @@ def test_a_state_file_that_cannot_be_written_delays_and_is_told(store) -> None:
     until(lambda: outbox.problem == "", "the end of the trouble")
     outbox.stop()
     assert broker.got == ["a"]
+
+
+def test_an_event_is_sent_as_it_was_kept_with_the_mark_of_its_file(store) -> None:
+    """Its data are not read for that, so a thousand files cost what one does; whoever hears it reads all of it."""
+    said = builders.event(builders.file_stored(*(builders.file_version(f'{n} ", "data": {{.h5') for n in range(3))))
+    sent = EncodedEvent.marked(encode(replace(said, sequence=7)), Mark("state", "run", 3))
+    heard = decode(sent.body)
+    assert (heard.data, heard.id, heard.sequence, heard.mark) == (said.data, said.id, 7, Mark("state", "run", 3))
+    assert sent.routing_key == heard.routing_key == said.routing_key
+    assert (sent.kind, sent.upload_id, sent.correlation_id) == (type(said.data), said.data.upload_id, heard.id)
+
+
+def test_an_event_that_is_said_once_more_gets_the_new_mark(store) -> None:
+    """It had another one when it came; two of them would make it unreadable."""
+    marked = EncodedEvent.marked(encode(builders.event(UploadOpened(upload_id=builders.UPLOAD))), Mark("a", "b", 1))
+    again = EncodedEvent.marked(marked.body, Mark("c", "d", 2))
+    assert decode(again.body).mark == Mark("c", "d", 2)

@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
@@ -22,6 +22,8 @@ LARGEST = 64 * 1024
 """Bytes that an event of ours has at most when encoded, unless one item of its list is larger alone."""
 LARGEST_ACCEPTED = 1024 * 1024
 """Bytes beyond which a body is not even parsed."""
+_DATA = b', "data": '
+"""Stands before the data in what `encode` writes, and nowhere before: a quote within an attribute is escaped."""
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "datauploader.ceric.eu")
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -110,6 +112,60 @@ class Event(Generic[D_co]):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedEvent:
+    """An event as it travels: what its envelope says of it, and the whole as bytes; its data are not read for that."""
+
+    kind: type[EventData]
+    station: Station
+    service: str
+    id: str
+    time: datetime
+    correlation_id: str
+    traceparent: str
+    upload_id: str
+    """The upload that it is about, or "" where it is about a station as a whole."""
+    body: bytes
+
+    @classmethod
+    def of(cls, event: Event[EventData]) -> "EncodedEvent":
+        """Encode an event."""
+        return cls(
+            type(event.data), event.station, event.service, event.id, event.time, event.correlation_id or event.id,
+            event.traceparent, event.data.upload_id, encode(event),
+        )  # fmt: skip
+
+    @classmethod
+    def marked(cls, body: bytes, mark: Mark) -> "EncodedEvent":
+        """Put a mark on what `encode` has written.
+
+        Raises:
+            Undecodable: the body is too large, or was not written by `encode`.
+            UnknownEvent: the type or version is not in the registry.
+        """
+        head, found, data = body.partition(_DATA)
+        if not found or len(body) > LARGEST_ACCEPTED:
+            raise Undecodable(f"the body has {len(body)} bytes and no data" if not found else _too_large(body))
+        try:
+            said = _Attributes.model_validate_json(head + b"}")
+            kind, source = kind_of(said.type), _read_source(said.source)
+        except ValidationError as error:
+            raise Undecodable(_first_problem(error)) from error
+        if said.statefile:  # it was marked when it came, and is said once more
+            return cls.of(replace(decode(body), mark=mark))
+        upload_id = "" if said.subject == source.station.key else said.subject
+        marks = json.dumps(_marked(mark))[:-1].encode()
+        return cls(
+            kind, source.station, source.service, said.id, said.time, said.correlationid or said.id, said.traceparent,
+            upload_id, b"".join((marks, b", ", head[1:], _DATA, data)),
+        )  # fmt: skip
+
+    @property
+    def routing_key(self) -> str:
+        """The six words of the topic."""
+        return f"{self.station.key}.{topic(self.kind)}"
+
+
 class _Source(WireModel):
     """The words of `source`."""
 
@@ -117,7 +173,7 @@ class _Source(WireModel):
     service: Word
 
 
-class _Envelope(WireModel):
+class _Attributes(WireModel):
     """The attributes as they stand in JSON."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -127,6 +183,7 @@ class _Envelope(WireModel):
     source: str
     type: str
     time: AwareDatetime
+    subject: str = ""
     correlationid: _Id | None = None
     causationid: _Id | None = None
     traceparent: str = ""
@@ -134,6 +191,11 @@ class _Envelope(WireModel):
     staterun: str = ""
     statenumber: str = ""
     sequence: _Sequence | None = None
+
+
+class _Envelope(_Attributes):
+    """The whole document."""
+
     data: dict[str, Any]
 
 
@@ -158,7 +220,7 @@ def encode(event: Event[EventData]) -> bytes:
     if event.sequence is not None:
         attributes["sequence"] = f"{event.sequence:016}"
     head = json.dumps(attributes, ensure_ascii=False)[:-1]
-    return f'{head}, "data": {event.data.model_dump_json(exclude_none=True)}}}'.encode()
+    return b"".join((head.encode(), _DATA, event.data.model_dump_json(exclude_none=True).encode(), b"}"))
 
 
 def decode(body: bytes) -> Event[EventData]:
@@ -169,7 +231,7 @@ def decode(body: bytes) -> Event[EventData]:
         UnknownEvent: the type or version is not in the registry.
     """
     if len(body) > LARGEST_ACCEPTED:
-        raise Undecodable(f"the body has {len(body)} bytes; at most {LARGEST_ACCEPTED} are accepted")
+        raise Undecodable(_too_large(body))
     try:
         envelope = _Envelope.model_validate(_parse(body))
         if envelope.specversion != "1.0":
@@ -200,6 +262,10 @@ def peek(body: bytes) -> tuple[type[EventData] | None, str]:
         return kind_of(str(document["type"])), str(document.get("subject", ""))
     except (ContractError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None, ""
+
+
+def _too_large(body: bytes) -> str:
+    return f"the body has {len(body)} bytes; at most {LARGEST_ACCEPTED} are accepted"
 
 
 def _marked(mark: Mark | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from datauploader.contracts.address import Station
-from datauploader.contracts.envelope import Event
+from datauploader.contracts.envelope import EncodedEvent, Event
 from datauploader.contracts.model import EventData, WireModel
 from datauploader.contracts.questions import Question
 from datauploader.errors import MessagingError
@@ -122,7 +122,7 @@ class Bus(Protocol):
     def user(self) -> str:
         """The broker's user as whom this bus speaks; "" where there are no users."""
 
-    def publish(self, event: Event[EventData]) -> "Future[None]":
+    def publish(self, event: Event[EventData] | EncodedEvent) -> "Future[None]":
         """Hand an event to the broker; the future ends when the broker has taken responsibility for it.
 
         It fails with Unroutable when a queue that must receive the event is not there. A lossy event's

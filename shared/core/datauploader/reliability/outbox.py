@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from datauploader.contracts.envelope import LARGEST_ACCEPTED, Event, Mark, decode, encode, peek
+from datauploader.contracts.envelope import LARGEST_ACCEPTED, EncodedEvent, Event, Mark, encode, peek
 from datauploader.contracts.model import EventData
 from datauploader.errors import BrokerRefused, ContractError, MessagingError, UnknownEvent
 from datauploader.reliability import sequence
@@ -37,7 +37,7 @@ PAUSE_S = 1.0
 REFUSED_PAUSE_S = 5.0
 """How often one of the events is tried again that the broker does not let pass; all of them once one has passed."""
 
-Publish = Callable[[Event[EventData]], "Future[None]"]
+Publish = Callable[[EncodedEvent], "Future[None]"]
 
 
 class Outbox:
@@ -199,7 +199,7 @@ class Outbox:
         with self._change:
             self._sent[row_id] = len(body)
         try:
-            event = replace(decode(body), mark=Mark(self._store.identity, self._store.run, row_id))
+            event = EncodedEvent.marked(body, Mark(self._store.identity, self._store.run, row_id))
         except ContractError as error:  # it must not hold up the others
             self._unreadable(row_id, body, error)
             return
@@ -228,7 +228,7 @@ class Outbox:
         if self._set_aside(row_id, why):
             log.error("outbox_row_unreadable", row=row_id, type=name, upload_id=subject, problem=why)
 
-    def _settled(self, row_id: int, event: Event[EventData], future: "Future[None]") -> None:
+    def _settled(self, row_id: int, event: EncodedEvent, future: "Future[None]") -> None:
         error = future.exception() if not future.cancelled() else MessagingError("publishing was cancelled")
         if error is None:
             with self._change:
@@ -243,10 +243,10 @@ class Outbox:
             return
         if isinstance(error, BrokerRefused):
             if self._set_aside(row_id, str(error)):
-                log.warning("publish_refused", type=type(event.data).name, event_id=event.id, problem=str(error))
+                log.warning("publish_refused", type=event.kind.name, event_id=event.id, problem=str(error))
             return
         if str(error) != self._trouble:
-            log.warning("publish_failed", type=type(event.data).name, event_id=event.id, problem=str(error))
+            log.warning("publish_failed", type=event.kind.name, event_id=event.id, problem=str(error))
         self._trouble = str(error) or type(error).__name__
         _later(PAUSE_S, self._again, row_id)
 

@@ -18,7 +18,7 @@ import structlog
 from typing_extensions import override
 
 from datauploader.contracts.address import Station, matches
-from datauploader.contracts.envelope import Event, encode
+from datauploader.contracts.envelope import EncodedEvent, Event
 from datauploader.contracts.model import EventData, WireModel
 from datauploader.contracts.questions import QUESTIONS, Question
 from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
@@ -102,23 +102,23 @@ class MemoryBroker:
         with self.changed:
             self._queues.pop(queue.name, None)
 
-    def publish(self, event: Event[EventData]) -> None:
+    def publish(self, event: EncodedEvent) -> None:
         """Route an event to every queue bound to its topic, and keep it in the log.
 
         Raises:
             Unroutable: a queue that must hear it does not exist or is not bound.
             BrokerUnreachable: the log cannot be written; nobody has heard the event.
         """
-        body, key, kind = encode(event), event.routing_key, type(event.data)
+        key, kind = event.routing_key, event.kind
         with self.changed:
             reached = {n for n, queue in self._queues.items() if any(matches(p, key) for p in queue.topology.bindings)}
             required = {q.name for q in facility_queues([event.station]) if q.must_hear(kind, event.station)}
             if missing := sorted(required - reached):
                 raise Unroutable(f"nobody receives {key} yet: queue {missing[0]} is missing; is its service running?")
             if not kind.lossy:
-                self._log.append(event, body)
+                self._log.append(event)
             for name in reached:
-                self._queues[name].waiting.append(_Message(body))
+                self._queues[name].waiting.append(_Message(event.body))
             self.changed.notify_all()
 
     def put_message(self, queue: str, message: _Message) -> None:
@@ -224,12 +224,12 @@ class MemoryBus(Bus):
         self._closed = False
 
     @override
-    def publish(self, event: Event[EventData]) -> "Future[None]":
+    def publish(self, event: Event[EventData] | EncodedEvent) -> "Future[None]":
         future: Future[None] = Future()
         try:
             if self._closed:
                 raise MessagingError("the bus is closed")  # noqa: TRY301 - one way out for every failure
-            self.broker.publish(event)
+            self.broker.publish(event if isinstance(event, EncodedEvent) else EncodedEvent.of(event))
         except MessagingError as error:
             future.set_exception(error)
         else:

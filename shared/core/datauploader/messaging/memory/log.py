@@ -5,6 +5,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +13,6 @@ import structlog
 
 from datauploader.contracts import (
     DatasetCompleted,
-    Event,
-    EventData,
     FileReady,
     StationReported,
     UploadCancelled,
@@ -21,6 +20,7 @@ from datauploader.contracts import (
     UploadScanned,
     decode,
 )
+from datauploader.contracts.envelope import EncodedEvent
 from datauploader.errors import BrokerUnreachable, ContractError
 from datauploader.reliability.store import Schema, Store
 
@@ -95,8 +95,8 @@ class MemoryLog:
             self._path.chmod(0o600)
             if path.exists():  # the lines that an earlier release wrote
                 with self._store.transaction() as db:
-                    for moment, event, body in _lines(path):
-                        _insert(db, moment, event, body)
+                    for moment, event in _lines(path):
+                        _insert(db, moment, event)
                 path.unlink()
                 log.info("event_log_migrated", path=str(path))
             self._tidy(superseded_s=0)
@@ -106,8 +106,8 @@ class MemoryLog:
         self._kept_s = kept_s
         self._tidy(superseded_s=SUPERSEDED_S)
 
-    def append(self, event: Event[EventData], body: bytes) -> None:
-        """Keep an event, which is encoded already.
+    def append(self, event: EncodedEvent) -> None:
+        """Keep an event.
 
         Raises:
             BrokerUnreachable: the file takes nothing; whoever says it keeps it, and says it again.
@@ -116,13 +116,13 @@ class MemoryLog:
             if time.monotonic() >= self._tidy_at:
                 self._tidy(superseded_s=SUPERSEDED_S)
             with self._store.transaction() as db:
-                _insert(db, time.time(), event, body)
+                _insert(db, time.time(), event)
         except sqlite3.DatabaseError as error:
             raise BrokerUnreachable(
                 f"the event log {self._path} cannot be written ({error}): free space on its disk; it continues "
                 f"automatically"
             ) from error
-        self._bytes += len(body)
+        self._bytes += len(event.body)
         if self._path is None and self._bytes > self._most:
             with self._store.transaction() as db:  # a quarter at a time
                 if db.execute(_SIZE).fetchone()[0] > self._most:
@@ -160,19 +160,19 @@ class MemoryLog:
                 db.execute("DELETE FROM events WHERE subject = '' AND time < ?", (now - self._kept_s,))
 
 
-def _insert(db: sqlite3.Connection, now: float, event: Event[EventData], body: bytes) -> None:
-    data = event.data
-    subject = f"{event.station.key} {data.service}" if isinstance(data, StationReported) else data.upload_id
+def _insert(db: sqlite3.Connection, now: float, event: EncodedEvent) -> None:
+    subject = f"{event.station.key} {event.service}" if event.kind is StationReported else event.upload_id
     query = "INSERT INTO events (time, kind, subject, body) VALUES (?, ?, ?, ?)"
-    db.execute(query, (now, data.name, subject, zlib.compress(body, 1)))
+    db.execute(query, (now, event.kind.name, subject, zlib.compress(event.body, 1)))
 
 
-def _lines(path: Path) -> Iterator[tuple[float, Event[EventData], bytes]]:
+def _lines(path: Path) -> Iterator[tuple[float, EncodedEvent]]:
     with path.open("rb") as file:
         for line in file:
             try:
                 moment, text = json.loads(line)
                 body = str(text).encode()
-                yield datetime.fromisoformat(moment).timestamp(), decode(body), body
+                event = replace(EncodedEvent.of(decode(body)), body=body)
+                yield datetime.fromisoformat(moment).timestamp(), event
             except (ValueError, TypeError, ContractError):  # the last line of a process that was killed, or damage
                 log.warning("event_log_line_unreadable", path=str(path))

@@ -13,7 +13,7 @@ import structlog
 from typing_extensions import override
 
 from datauploader.contracts.address import Station
-from datauploader.contracts.envelope import Event
+from datauploader.contracts.envelope import EncodedEvent, Event
 from datauploader.contracts.model import EventData, WireModel
 from datauploader.contracts.questions import Question
 from datauploader.errors import ConfigurationError, MessagingError
@@ -97,8 +97,9 @@ class RabbitBus(Bus):
         return self._user
 
     @override
-    def publish(self, event: Event[EventData]) -> "Future[None]":
-        return self._publisher.send(outgoing(event, self._user)).future
+    def publish(self, event: Event[EventData] | EncodedEvent) -> "Future[None]":
+        encoded = event if isinstance(event, EncodedEvent) else EncodedEvent.of(event)
+        return self._publisher.send(outgoing(encoded, self._user)).future
 
     @override
     def consume(

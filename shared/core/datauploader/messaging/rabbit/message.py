@@ -11,7 +11,7 @@ from pika import DeliveryMode
 from pika.spec import BasicProperties
 
 from datauploader.contracts.address import Station
-from datauploader.contracts.envelope import CONTENT_TYPE, Event, encode
+from datauploader.contracts.envelope import CONTENT_TYPE, EncodedEvent
 from datauploader.contracts.model import EventData
 from datauploader.contracts.registry import type_name
 from datauploader.errors import MessagingError
@@ -58,22 +58,22 @@ def required_queues(kind: type[EventData], station: Station) -> tuple[str, ...]:
     return tuple(queue.name for queue in facility_queues([station]) if queue.must_hear(kind, station))
 
 
-def outgoing(event: Event[EventData], user: str) -> Outgoing:
+def outgoing(event: EncodedEvent, user: str) -> Outgoing:
     """Write an event as a message; the broker refuses it where somebody else than the user sends it."""
-    kind = type(event.data)
+    kind = event.kind
     properties = BasicProperties(
         content_type=CONTENT_TYPE,
         message_id=event.id,
         type=type_name(kind),
         timestamp=int(event.time.timestamp()),
-        correlation_id=event.correlation_id or event.id,
+        correlation_id=event.correlation_id,
         app_id=event.service,
         user_id=user,
         delivery_mode=DeliveryMode.Transient if kind.lossy else DeliveryMode.Persistent,
         headers={"traceparent": event.traceparent},
     )
     required = () if kind.lossy else required_queues(kind, event.station)
-    return Outgoing(EVENTS, event.routing_key, encode(event), properties, required, lossy=kind.lossy)
+    return Outgoing(EVENTS, event.routing_key, event.body, properties, required, lossy=kind.lossy)
 
 
 def came(method: Any, properties: BasicProperties) -> DeliveryPath:
