@@ -22,7 +22,7 @@ from datauploader_transfer.ports import (
     State,
     Stored,
 )
-from datauploader_transfer.rclone.source_file import digest_of_start, fault_of_source, read
+from datauploader_transfer.rclone.source_file import digest_of_start, faults_of_sources, read
 
 __all__ = ["MemoryMover", "MemoryStorage"]
 
@@ -202,14 +202,14 @@ class MemoryMover:
         if storage.down:
             return outcomes.failed(item, storage.down)
         with self._lock:
-            outcome = fault_of_source(item)
+            [outcome] = faults_of_sources([item])
             if outcome is not None and UNPROVED in item.replaces:
                 storage.objects.pop(target, None)
             outcome = outcome or _known(storage, target, item)
             if outcome is None:
                 if on_begin:
                     on_begin([item], () if target in storage.objects else (item.key,))
-                outcome = _sent(storage, target, item)
+                outcome = _known(storage, target, item) or _sent(storage, target, item)
             if outcome.state not in (State.SOURCE_GONE, State.SOURCE_CHANGED):
                 return outcome
             if target not in storage.objects:

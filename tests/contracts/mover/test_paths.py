@@ -190,10 +190,12 @@ def test_a_file_that_is_opened_after_the_copy_is_over_is_closed_again(files):
     """A drive that has hung answers into the void."""
     item = files.write("file", MINE)
     sources = OpenSources(FolderOnDemand("du-test-", files.root.parent))
-    assert isinstance(held := sources.open(item), Item)
+    [held] = sources.open([item])
+    assert isinstance(held, Item)
     assert held.source.read_bytes() == MINE
     sources.close()
-    assert isinstance(sources.open(item), Outcome)
+    [late] = sources.open([item])
+    assert isinstance(late, Outcome)
     assert not _open_sources(files.root)
 
 
@@ -202,7 +204,8 @@ def test_what_is_held_open_has_a_number_that_nothing_else_gets(files):
     numbers = []
     for _ in range(2):
         sources = OpenSources(FolderOnDemand("du-test-", files.root.parent))
-        numbers.append(int(sources.open(files.write("file", MINE)).source.name))
+        [held] = sources.open([files.write("file", MINE)])
+        numbers.append(int(held.source.name))
         sources.close()
     with (files.root / "file").open() as other:
         assert other.fileno() < min(numbers)

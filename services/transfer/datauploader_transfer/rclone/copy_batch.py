@@ -20,7 +20,7 @@ from datauploader_transfer.rclone.source_file import (
     OpenSources,
     at_once,
     digest_of_start,
-    fault_of_source,
+    faults_of_sources,
     still_holds,
     why_unread,
 )
@@ -72,7 +72,7 @@ class CopyBatch:
         """Move everything and return one outcome for each item, in order."""
         try:
             faults: Sequence[Outcome | None] = self._hang_guard.call_with_deadline(
-                "source", lambda: [fault_of_source(item) for item in self._items]
+                "source", lambda: faults_of_sources(self._items)
             )
         except DriveTimeout:
             faults = [outcomes.source_silent(item) for item in self._items]
@@ -195,9 +195,7 @@ class CopyBatch:
         patience = HangGuard(_SOURCE_WITHIN_S + copied / _COPIED_PER_S) if copied else self._hang_guard
         with closing(OpenSources(self._copies)) as sources:
             try:
-                opened: Sequence[Item | Outcome] = patience.call_with_deadline(
-                    "source", lambda: [sources.open(item) for item in items]
-                )
+                opened: Sequence[Item | Outcome] = patience.call_with_deadline("source", lambda: sources.open(items))
             except DriveTimeout:
                 opened = [outcomes.source_silent(item) for item in items]
             held: dict[int, Item] = {}

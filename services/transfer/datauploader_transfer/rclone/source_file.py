@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +35,7 @@ __all__ = [
     "OpenSources",
     "at_once",
     "digest_of_start",
-    "fault_of_source",
+    "faults_of_sources",
     "raise_limit",
     "read",
     "still_holds",
@@ -45,7 +45,7 @@ __all__ = [
 BY_NUMBER = nofollow.BY_DESCRIPTOR and Path(f"/proc/{os.getpid()}/fd").is_dir()
 """Another process of ours can open what we hold open, by its number: Linux."""
 _BLOCK = 1024**2
-_AT_ONCE = 256
+_AT_ONCE = 512
 _ENOUGH_OPEN = 65536
 COPY_PREFIX = "taken-"
 """Begins the name of the copy of a file that a program goes on writing."""
@@ -53,12 +53,17 @@ _FIRST_NUMBER = 4096
 _numbers = itertools.count()
 
 
-def fault_of_source(item: Item) -> Outcome | None:
-    """Return why the source cannot be moved, or None when it is the version that was announced."""
-    try:
-        return _differs(item, nofollow.look(os.fsencode(item.source)))
-    except OSError as error:
-        return _fault(item, error)
+def faults_of_sources(items: Iterable[Item]) -> list[Outcome | None]:
+    """Return why each source cannot be moved, or None where it is the version that was announced."""
+
+    def fault(item: Item) -> Outcome | None:
+        try:
+            return _differs(item, paths.look(os.fsencode(item.source)))
+        except OSError as error:
+            return _fault(item, error)
+
+    with nofollow.Paths() as paths:
+        return [fault(item) for item in items]
 
 
 def why_unread(item: Item) -> Outcome | None:
@@ -111,10 +116,14 @@ class OpenSources:
         self._copies: list[Path] = []
         self._over = False
 
-    def open(self, item: Item) -> Item | Outcome:
-        """Open one, and return it as another process of ours reaches it, or what is wrong with it."""
+    def open(self, items: Iterable[Item]) -> list[Item | Outcome]:
+        """Open some, and return each as another process of ours reaches it, or what is wrong with it."""
+        with nofollow.Paths() as paths:
+            return [self._open(item, paths) for item in items]
+
+    def _open(self, item: Item, paths: nofollow.Paths) -> Item | Outcome:
         try:
-            descriptor = nofollow.open_file(os.fsencode(item.source))
+            descriptor = paths.open_file(os.fsencode(item.source))
             if item.as_is:
                 with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor
                     return _differs(item, os.fstat(descriptor)) or self._copied(item, stream)

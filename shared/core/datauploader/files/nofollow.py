@@ -8,10 +8,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 from datauploader.files import win32
 
-__all__ = ["BY_DESCRIPTOR", "FILE", "check_parts", "folder", "leads_elsewhere", "look", "open_file"]
+__all__ = ["BY_DESCRIPTOR", "FILE", "Paths", "check_parts", "folder", "leads_elsewhere", "look", "open_file"]
 
 BY_DESCRIPTOR = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and os.listdir in os.supports_fd
 """Folders can be held open and looked into; not so on Windows, where every part is looked at instead."""
@@ -44,30 +45,61 @@ def folder(path: bytes) -> Iterator[int]:
         os.close(opened)
 
 
+class Paths:
+    """Many paths, one after the other: the last one's folder is held open, because most have the next one beside it.
+
+    Whoever uses it closes it, in the same thread: a drive may keep that waiting.
+    """
+
+    def __init__(self) -> None:
+        self._folder: bytes | None = None
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Return these paths."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the folder go."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._folder, self._descriptor = None, -1
+
+    def open_file(self, path: bytes) -> int:
+        """Open a file for reading and return its descriptor, which the caller closes; OSError as the system says."""
+        if not BY_DESCRIPTOR:
+            check_parts(path)
+            return win32.open_file(os.fsdecode(path))
+        return os.open(self._enter(path), FILE, dir_fd=self._descriptor)
+
+    def look(self, path: bytes) -> os.stat_result:
+        """Look at what lies at a path, never at what that points to; OSError as the system raises it."""
+        if not BY_DESCRIPTOR:
+            check_parts(os.path.dirname(path))  # noqa: PTH120 - bytes
+            return os.lstat(win32.verbatim(path))
+        return os.stat(self._enter(path) or b".", dir_fd=self._descriptor, follow_symlinks=False)
+
+    def _enter(self, path: bytes) -> bytes:
+        """Hold the folder of a path open, and return the name in it."""
+        folder, _, name = path.rpartition(b"/")
+        if folder != self._folder or name in {b"", b".", b".."}:
+            above, name = _split(path)
+            self.__exit__()
+            self._descriptor = _pass(above)
+            self._folder = folder
+        return name
+
+
 def open_file(path: bytes) -> int:
     """Open a file for reading and return its descriptor, which the caller closes; OSError as the system raises it."""
-    if not BY_DESCRIPTOR:
-        check_parts(path)
-        return win32.open_file(os.fsdecode(path))
-    above, name = _split(path)
-    descriptor = _pass(above)
-    try:
-        return os.open(name, FILE, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
+    with Paths() as paths:
+        return paths.open_file(path)
 
 
 def look(path: bytes) -> os.stat_result:
     """Look at what lies at a path, never at what that points to; OSError as the system raises it."""
-    if not BY_DESCRIPTOR:
-        check_parts(os.path.dirname(path))  # noqa: PTH120 - bytes
-        return os.lstat(win32.verbatim(path))
-    above, name = _split(path)
-    descriptor = _pass(above)
-    try:
-        return os.stat(name or b".", dir_fd=descriptor, follow_symlinks=False)
-    finally:
-        os.close(descriptor)
+    with Paths() as paths:
+        return paths.look(path)
 
 
 def check_parts(path: bytes) -> None:
