@@ -30,10 +30,13 @@ class BatchAttempt:
     replacing: set[str] = field(default_factory=set)
     """What has, or may have, a predecessor at its target."""
     conflicts: ConflictOrigin = ConflictOrigin.FINAL
+    _objects: dict[str, str] = field(default_factory=dict)
 
     def object_of(self, key: str) -> str:
         """Return the object of a version."""
-        return object_path(self.upload.location, escape(self.jobs[key].file.raw))
+        if (known := self._objects.get(key)) is None:
+            known = self._objects[key] = object_path(self.upload.location, escape(self.jobs[key].file.raw))
+        return known
 
     def target_of(self, key: str) -> str:
         """Return the text under which the mover knows the object of a version."""

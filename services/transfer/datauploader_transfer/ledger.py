@@ -140,20 +140,32 @@ class JobTable:
         UploadRoutes(self._db).add_route(event)
         ObjectOwners(self._db).note_continued(ready.upload_id, ready.continues)
         known: list[StoredFile] = []
+        new: dict[bytes, FileVersion] = {}  # of two versions of one path in one event the last one that counts
+        rows = self._rows_of(ready.upload_id, [file.raw for file in ready.files])
         for file in ready.files:
-            row = self._db.execute(
-                "SELECT revision, state, stored FROM jobs WHERE upload_id = ? AND path = ?", (ready.upload_id, file.raw)
-            ).fetchone()
+            row, before = rows.get(file.raw), new.get(file.raw)
             stored = StoredFile.model_validate_json(row["stored"]) if row and row["state"] == "stored" else None
-            if stored is not None and stored.file.key == file.key:
+            if before is not None:
+                if file.revision > before.revision:
+                    new[file.raw] = file
+            elif stored is not None and stored.file.key == file.key:
                 known.append(stored.model_copy(update={"file": file}))  # a station that lost its state counts anew
             elif row is None or file.revision > row["revision"] or row["state"] == "failed":
-                self._db.execute(
-                    "INSERT OR REPLACE INTO jobs (upload_id, path, revision, size, version, state) "
-                    "VALUES (?, ?, ?, ?, ?, 'waiting')",
-                    (ready.upload_id, file.raw, file.revision, file.size, file.model_dump_json(exclude_none=True)),
-                )
+                new[file.raw] = file
+        self._db.executemany(
+            "INSERT OR REPLACE INTO jobs (upload_id, path, revision, size, version, state) "
+            "VALUES (?, ?, ?, ?, ?, 'waiting')",
+            [
+                (ready.upload_id, path, file.revision, file.size, file.model_dump_json(exclude_none=True))
+                for path, file in new.items()
+            ],
+        )
         return known
+
+    def _rows_of(self, upload_id: str, paths: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
+        marks = ", ".join("?" * len(paths))
+        query = f"SELECT path, revision, state, stored FROM jobs WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608
+        return {bytes(row["path"]): row for row in self._db.execute(query, (upload_id, *paths))}
 
     def requeue_interrupted(self) -> None:
         """After a start, what was being moved waits again: the destination will tell how far it came."""
@@ -244,14 +256,15 @@ class JobTable:
         )
         return jobs
 
-    def mark_stored(self, upload_id: str, stored: StoredFile) -> bool:
-        """Note that a version is stored; return False when a newer one of this path has come meanwhile."""
-        cursor = self._db.execute(
-            "UPDATE jobs SET state = 'stored', stored = ?, reason = '' "
-            "WHERE upload_id = ? AND path = ? AND revision = ?",
-            (stored.model_dump_json(exclude_none=True), upload_id, stored.file.raw, stored.file.revision),
+    def mark_stored(self, upload_id: str, stored: Sequence[StoredFile]) -> list[StoredFile]:
+        """Note that versions are stored; return them without those of whose paths a newer one has come meanwhile."""
+        rows = self._rows_of(upload_id, [one.file.raw for one in stored])
+        current = [one for one in stored if (row := rows.get(one.file.raw)) and row["revision"] == one.file.revision]
+        self._db.executemany(
+            "UPDATE jobs SET state = 'stored', stored = ?, reason = '' WHERE upload_id = ? AND path = ?",
+            [(one.model_dump_json(exclude_none=True), upload_id, one.file.raw) for one in current],
         )
-        return cursor.rowcount == 1
+        return current
 
     def mark_failed(
         self, upload_id: str, file: FileVersion, *, reason: str, due: float | None, own: bool = False

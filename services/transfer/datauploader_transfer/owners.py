@@ -69,10 +69,10 @@ class ObjectOwners:
             found[name] = frozenset(ours - theirs - unproved), frozenset(theirs)
         return found
 
-    def forget_unproved(self, remote: str, name: str, uploads: Iterable[str]) -> None:
-        """Forget that something of these uploads that nobody has proved may lie at an object."""
+    def forget_unproved(self, remote: str, objects: Iterable[str], uploads: Collection[str]) -> None:
+        """Forget that something of these uploads that nobody has proved may lie at objects."""
         query = "DELETE FROM owners WHERE remote = ? AND object = ? AND upload_id = ? AND digests = ?"
-        self._db.executemany(query, [(remote, name, upload_id, UNPROVED) for upload_id in uploads])
+        self._db.executemany(query, [(remote, name, one, UNPROVED) for name in objects for one in uploads])
 
     def known_digests(self, remote: str, name: str) -> frozenset[str]:
         """Return the digests of every version that any upload had at an object."""

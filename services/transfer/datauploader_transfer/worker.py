@@ -298,27 +298,28 @@ class TransferWorker:
         failed: list[FailedFile] = []
         with self._store.transaction() as db:
             owners, table = ObjectOwners(db), JobTable(db)
+            proved = [attempt.object_of(outcome.key) for outcome in told if not outcome.unproved]
+            owners.forget_unproved(upload.remote, proved, attempt.uploads)
+            there = [job.file for job, outcome in results if outcome.state in STORED]
+            found = [
+                (attempt.object_of(file.key), file.digests.values()) for file in there if file.key not in attempt.begun
+            ]
+            owners.note_versions(upload.remote, upload.upload_id, found, wrote=False)
             for job, outcome in results:
-                name = attempt.object_of(job.file.key)
-                if not outcome.unproved:
-                    owners.forget_unproved(upload.remote, name, attempt.uploads)
                 if outcome.state in STORED:
-                    if job.file.key not in attempt.begun:
-                        versions = [(name, job.file.digests.values())]
-                        owners.note_versions(upload.remote, upload.upload_id, versions, wrote=False)
                     verified = outcome.state is State.VERIFIED
                     fact = StoredFile(
                         file=job.file,
-                        object=name,
+                        object=attempt.object_of(job.file.key),
                         state="verified" if verified else "unverified",
                         method=(outcome.method or "verified") if verified else "not verified",
                     )
-                    if table.mark_stored(upload.upload_id, fact):
-                        stored.append(fact)
+                    stored.append(fact)
                 elif outcome.state is State.STOPPED or (outcome.untried and others):
                     self._put_back(upload, [job])
                 else:
                     failed += self._fail(db, attempt, job, outcome, now, takes_others=others)
+            stored = table.mark_stored(upload.upload_id, stored)
             destination = Destination(remote=upload.remote, location=upload.location)
             for receipt, identity in receipts.of_stored(upload.upload_id, destination, stored):
                 Outbox.put(db, attempt.cause.follow(receipt, service="transfer", id=identity))

@@ -24,8 +24,7 @@ def add(store: Store, upload_id: str, *files: FileVersion, stored: bool) -> None
         for start in range(0, len(files), 100):
             JobTable(db).add_ready(event(file_ready(*files[start : start + 100], upload_id=upload_id)))
         if stored:
-            for fact in file_stored(*files, upload_id=upload_id).files:
-                JobTable(db).mark_stored(upload_id, fact)
+            JobTable(db).mark_stored(upload_id, file_stored(*files, upload_id=upload_id).files)
 
 
 def test_finding_what_to_move_does_not_go_through_what_is_stored(store: Store) -> None:
