@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import NotRequired
 
 import structlog
+from typing_extensions import TypedDict
 
 from datauploader.contracts import AuditReported, AuditRequested, Event
 from datauploader.contracts.envelope import natural_id
-from datauploader.contracts.names import escape, unescape
-from datauploader.contracts.questions import Datafiles, ListDatafiles
+from datauploader.contracts.model import WireModel
+from datauploader.contracts.names import escape, unescape, unpack
+from datauploader.contracts.questions import ListDatafiles
 from datauploader.contracts.uploads import manifest_entry
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.port import Bus
@@ -43,6 +46,31 @@ HASHED_BYTES = 2 * 1024**3
 """Up to so many bytes a local disk is asked for hashes without being told to read: that takes seconds."""
 BY_FOLDER = 20_000
 """With more files than these, folders are listed one after the other."""
+
+
+class _File(TypedDict):
+    path: str
+    path_b64: NotRequired[str | None]
+    size: int
+    sha256: str
+    md5: NotRequired[str | None]
+    sha1: NotRequired[str | None]
+
+
+class _Stored(TypedDict):
+    file: _File
+    object: str
+
+
+class _Item(TypedDict):
+    stored: _Stored
+
+
+class _Page(WireModel):
+    """What a comparison needs of `Datafiles`: of a million files it is read as fast as that can be."""
+
+    items: tuple[_Item, ...] = ()
+    next: str = ""
 
 
 class _Unknown(Exception):
@@ -167,13 +195,16 @@ class Auditor:
         after, files = "", 0
         while True:
             question = ListDatafiles(upload_id=wanted.upload_id, after=after)
-            page = self._bus.ask(question, Datafiles, station=request.station, timeout_s=ANSWER_S).result(2 * ANSWER_S)
+            asked = self._bus.ask(question, _Page, station=request.station, timeout_s=ANSWER_S)
+            page = asked.result(2 * ANSWER_S)
             expected = []
             for item in page.items:
-                file = item.stored.file
-                digest.update(manifest_entry(file.raw, file.sha256))
-                name = os.fsdecode(unescape(item.stored.object.removeprefix(location)))
-                expected.append(ExpectedObject(name, file.size, file.digests))
+                file = item["stored"]["file"]
+                digest.update(manifest_entry(unpack(file["path"], file.get("path_b64")), file["sha256"]))
+                name = os.fsdecode(unescape(item["stored"]["object"].removeprefix(location)))
+                digests = {"sha256": file["sha256"], "md5": file.get("md5"), "sha1": file.get("sha1")}
+                known = {kind: value for kind, value in digests.items() if value}
+                expected.append(ExpectedObject(name, file["size"], known))
             compared.add_wanted(expected)
             files, after = files + len(page.items), page.next
             if not after:
