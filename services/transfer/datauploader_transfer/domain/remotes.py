@@ -51,8 +51,13 @@ class RemoteDefinition:
         The slash after an S3 prefix says that it is no object; without it rclone asks the storage, and
         takes a refusal for a yes.
         """
-        slash = "/" if self.type == "s3" and self.base and not self.base.endswith("/") else ""
-        return f"{self.name}:{self.base}{slash}"
+        return self.below("")
+
+    def below(self, folder: str) -> str:
+        """Return a folder below the base as rclone addresses it, with "" the base itself."""
+        path = "/".join(part for part in (self.base.rstrip("/") or self.base, folder) if part) if folder else self.base
+        slash = "/" if self.type == "s3" and path and not path.endswith("/") else ""
+        return f"{self.name}:{path}{slash}"
 
 
 def parse_remotes(definitions: Mapping[str, Mapping[str, object]]) -> dict[str, RemoteDefinition]:

@@ -20,6 +20,8 @@ class StorageTuning:
     files, one after the other, because files that all make the same folder at once fail (423 Locked).
     `moves_over`: an object is moved over another one as the storage itself does that, in one step where it can;
     elsewhere rclone deletes the other one first, because some storages refuse, or keep both.
+    `lists`: where many objects are to be found, their folder is listed; elsewhere each is asked for, because that costs
+    nothing (a local disk), or because another folder means another session (SFTP, SMB).
     """
 
     in_parallel: int = 8
@@ -27,6 +29,7 @@ class StorageTuning:
     read_back_below: int = 0
     makes_folders: bool = False
     moves_over: bool = False
+    lists: bool = False
 
 
 _TUNING = {
@@ -35,7 +38,7 @@ _TUNING = {
     "local": StorageTuning(in_parallel=4, options={"encoding": "Raw"}, moves_over=True),
     # The backend sleeps 10 ms between calls by default: 33 ms a file instead of 1.4 ms. Not 0, from
     # which its pauses after a busy answer could not grow.
-    "webdav": StorageTuning(options={"pacer_min_sleep": "100us"}, makes_folders=True, moves_over=True),
+    "webdav": StorageTuning(options={"pacer_min_sleep": "100us"}, makes_folders=True, moves_over=True, lists=True),
     # no_head, no_check_bucket: 2.5 s became 1.7 s for 2,000 files. Safe, because the object is asked
     # for its hash afterwards. disable_checksum: without it a large object shows an md5 that the client
     # itself had attached, which proves nothing; with it such an object has no hash and is read back.
@@ -48,6 +51,7 @@ _TUNING = {
             "encoding": "Slash,InvalidUtf8,Dot,Ctl,Del",
         },
         moves_over=True,
+        lists=True,
     ),
     # A renaming at the server takes the place of the other object (Samba 4.17).
     "smb": StorageTuning(makes_folders=True, moves_over=True),
@@ -68,4 +72,5 @@ def tuning_for(remote: RemoteDefinition) -> StorageTuning:
         read_back_below=tuned.read_back_below,
         makes_folders=tuned.makes_folders,
         moves_over=tuned.moves_over,
+        lists=tuned.lists,
     )

@@ -108,7 +108,8 @@ class RcloneMover:
         self._daemon = RcloneDaemon(binary, self._define_everything, folder=self._settings.folder)
         self._rpc = RcloneRpc(self._daemon)
         self._storages = {
-            name: RemoteStorage(self._rpc, remote, tuning_for(remote)) for name, remote in self._remotes.items()
+            name: RemoteStorage(self._rpc, remote, tuning_for(remote), self._daemon.folder)
+            for name, remote in self._remotes.items()
         }
 
     @property

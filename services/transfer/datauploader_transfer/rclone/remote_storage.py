@@ -1,22 +1,20 @@
 """One remote as the mover needs it: look, copy, hash, remove, each for many objects in one call."""
 
-import codecs
-import json
-import re
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import Any
 
 from datauploader_transfer.domain.leftovers import beside, leftovers
 from datauploader_transfer.domain.names import needs_bytes, plain_path, standard_path
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import PREFERRED, StorageTuning
-from datauploader_transfer.errors import RcloneGone, RcloneRefused
+from datauploader_transfer.errors import RcloneRefused
 from datauploader_transfer.ports import Item, Listed, Stored
-from datauploader_transfer.rclone.rpc import Answer, Call, RcloneRpc
+from datauploader_transfer.rclone.bulk import BulkCalls
+from datauploader_transfer.rclone.rpc import Answer, Call, RcloneRpc, read_entries
 from datauploader_transfer.rclone.stall_detector import StallDetector
 
 __all__ = ["Entries", "ObjectFailure", "RemoteStorage"]
@@ -30,8 +28,6 @@ _LISTING_S = 600.0  # how long a storage may list, and hash what it lists, witho
 _FEW = 4
 _CROWDED = 20
 _REMEMBERED = 10_000
-_CHUNK = 256 * 1024
-_BETWEEN = re.compile(r"[\s,]*")
 _PLAIN = {"noModTime": True, "noMimeType": True, "filesOnly": True}
 _OVERWRITE = {"IgnoreExisting": False, "IgnoreTimes": True}
 _OVER = {"NoCheckDest": True}
@@ -48,10 +44,12 @@ class ObjectFailure:
 class RemoteStorage:
     """A remote storage: one configured remote of rclone."""
 
-    def __init__(self, rc: RcloneRpc, remote: RemoteDefinition, tuning: StorageTuning) -> None:
+    def __init__(self, rc: RcloneRpc, remote: RemoteDefinition, tuning: StorageTuning, scratch: Path) -> None:
+        """Take a private folder for what a call is given in a file."""
         self._rpc = rc
         self._remote = remote
         self._tuning = tuning
+        self._bulk = BulkCalls(rc, remote, tuning, scratch)
         self._kinds: tuple[str, ...] | None = None
         self._slow_hashes = True
         self._crowds: Counter[str] = Counter()
@@ -75,7 +73,7 @@ class RemoteStorage:
         """
         detector.begin_call()
         asked = Counter(_folder(target) for target in targets if not needs_bytes(target))
-        listed = [name for name, count in asked.items() if count >= _FEW and self._crowds[name] <= count * _CROWDED]
+        listed = [name for name, count in asked.items() if count >= _FEW and not self._crowded(name, count)]
         found = self._list(listed, detector)
         single = [target for target in targets if _folder(target) not in found or needs_bytes(target)]
         sizes = dict(zip(single, self._stat(single, detector), strict=True))
@@ -94,28 +92,50 @@ class RemoteStorage:
     def copy_files(
         self, items: Sequence[Item], overwrite: Sequence[bool], group: str, detector: StallDetector
     ) -> list[Answer]:
-        """Send the items; an object that is there is left alone unless it may be overwritten."""
-        if self._tuning.makes_folders:  # one by one; a failure shows again, and with its file, when that is sent
-            with self._making:
-                new = sorted({_folder(item.target) for item in items} - self._folders)
-                detector.begin_call()
-                self._many([self._call("mkdir", standard_path(folder)) for folder in new], detector, in_parallel=1)
-                if len(self._folders) > _REMEMBERED:
-                    self._folders.clear()
-                self._folders.update(new)
+        """Send the items; an object that is there is left alone unless it may be overwritten.
+
+        Many go in one call. Where that reports a failure, each is tried by itself: what was sent is not sent again.
+        """
+        if self._tuning.makes_folders:
+            self._make_folders({_folder(item.target) for item in items}, detector)
+        free = [i for i, over in enumerate(overwrite) if not over]
+        some = [items[i] for i in free]
+        self._begin_sending(some, detector)
+        crowded = self._any_crowded([item.target for item in some])
+        sent = {free[i] for i in self._bulk.copy(some, group, detector, crowded=crowded)}
+        rest = [i for i in range(len(items)) if i not in sent]
+        self._begin_sending([items[i] for i in rest], detector)
+        calls: list[Call] = []
+        for i in rest:
+            fs, path = _source_address(items[i].source)
+            goal = {"dstFs": self._remote.fs, "dstRemote": standard_path(items[i].target)}
+            how = {"_config": _OVERWRITE} if overwrite[i] else {}
+            calls.append(("operations/copyfile", {"srcFs": fs, "srcRemote": path, **goal, **how}))
+        answers = dict(zip(rest, self._many(calls, detector, group), strict=True))
+        return [answers.get(i, {}) for i in range(len(items))]
+
+    def _make_folders(self, folders: set[str], detector: StallDetector) -> None:
+        """Make folders one by one; a failure shows again, and with its file, when that is sent."""
+        with self._making:
+            new = sorted(folders - self._folders)
+            detector.begin_call()
+            self._many([self._call("mkdir", standard_path(folder)) for folder in new], detector, in_parallel=1)
+            if len(self._folders) > _REMEMBERED:
+                self._folders.clear()
+            self._folders.update(new)
+
+    @staticmethod
+    def _begin_sending(items: Sequence[Item], detector: StallDetector) -> None:
         total = sum(item.size for item in items)
         detector.begin_call(total, total / _ASSEMBLING)
-        calls: list[Call] = []
-        for item, over in zip(items, overwrite, strict=True):
-            fs, path = _source_address(item.source)
-            call: dict[str, Any] = {
-                "srcFs": fs,
-                "srcRemote": path,
-                "dstFs": self._remote.fs,
-                "dstRemote": standard_path(item.target),
-            }
-            calls.append(("operations/copyfile", call | ({"_config": _OVERWRITE} if over else {})))
-        return self._many(calls, detector, group)
+
+    def _any_crowded(self, targets: Sequence[str]) -> bool:
+        asked = Counter(_folder(target) for target in targets)
+        return any(self._crowded(name, count) for name, count in asked.items())
+
+    def _crowded(self, folder: str, asked: int) -> bool:
+        """Tell whether a folder held far more than is asked of it when it was listed last."""
+        return self._crowds[folder] > asked * _CROWDED
 
     def move_objects(self, pairs: Sequence[tuple[str, str]], size: int, detector: StallDetector) -> list[Answer]:
         """Move objects (from, to) of so many bytes together over what lies there."""
@@ -240,7 +260,7 @@ class RemoteStorage:
                 return
             raise
         with file:
-            yield from _entries_of(file)
+            yield from read_entries(file)
 
     def new_group(self) -> str:
         """Return a name under which rclone counts what belongs together."""
@@ -287,12 +307,21 @@ class RemoteStorage:
         *,
         download: bool,
     ) -> None:
-        detector.begin_call(0, 0 if download else sum(objects[i][1] for i in chosen) / _HASHING)
-        calls = [
-            self._call("hashsumfile", standard_path(objects[i][0]), hashType=kind, download=download) for i in chosen
-        ]
         method = "read back" if download else f"backend {kind}"
-        for i, answer in zip(chosen, self._many(calls, detector), strict=True):
+        allowed_s = 0 if download else sum(objects[i][1] for i in chosen) / _HASHING
+        detector.begin_call(0, allowed_s)
+        targets = [objects[i][0] for i in chosen]
+        crowded = self._any_crowded(targets)
+        sums = self._bulk.sums(targets, kind, detector, download=download, crowded=crowded)
+        for i in chosen:
+            if digest := sums.get(objects[i][0]):
+                results[i] = _stored({"hash": digest}, kind, method)
+        rest = [i for i in chosen if results[i] is None]
+        detector.begin_call(0, allowed_s)
+        calls = [
+            self._call("hashsumfile", standard_path(objects[i][0]), hashType=kind, download=download) for i in rest
+        ]
+        for i, answer in zip(rest, self._many(calls, detector), strict=True):
             results[i] = _stored(answer, kind, method)
 
     def _call(self, verb: str, remote: str, **more: object) -> Call:
@@ -306,38 +335,12 @@ class RemoteStorage:
         *,
         in_parallel: int | None = None,
     ) -> list[Answer]:
+        if detector.reason:
+            return [{"error": detector.reason} for _ in calls]
         if not calls:
             return []
         at_once = in_parallel or self._tuning.in_parallel
         return self._rpc.call_many(calls, in_parallel=at_once, detector=detector, group=group)
-
-
-def _entries_of(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the entries of an answer to operations/list, which is one JSON object with one member, `list`.
-
-    One by one: a listing of a million objects is larger than what it is worth to hold.
-
-    Raises:
-        RcloneGone: the answer ends too early.
-    """
-    text, decoder = codecs.getreader("utf-8")(file, "replace"), json.JSONDecoder()
-    buffer = text.read(_CHUNK)
-    at = buffer.find("[") + 1
-    if not at:  # null: there is nothing
-        return
-    while True:
-        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr] # it matches nothing as well
-        if buffer[at : at + 1] == "]":
-            return
-        try:
-            entry, at = decoder.raw_decode(buffer, at)
-        except json.JSONDecodeError:
-            more = text.read(_CHUNK)
-            if not more:
-                raise RcloneGone("rclone ended during a listing; it is restarted automatically.") from None
-            buffer, at = buffer[at:] + more, 0
-        else:
-            yield entry
 
 
 def _source_address(path: PurePath) -> tuple[str, str]:

@@ -4,11 +4,13 @@ Every call here is synchronous, so the answer belongs to the question: job numbe
 after a crash, and their expiry play no part. A lost connection means that rclone died.
 """
 
+import codecs
 import contextlib
 import itertools
 import json
+import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import IO, Any, TypeVar
 from urllib.parse import quote_from_bytes
@@ -20,7 +22,7 @@ from datauploader_transfer.errors import RcloneGone, RcloneRefused
 from datauploader_transfer.rclone.daemon import RcloneDaemon
 from datauploader_transfer.rclone.stall_detector import StallDetector
 
-__all__ = ["Answer", "Call", "RcloneRpc"]
+__all__ = ["Answer", "Call", "RcloneRpc", "read_entries"]
 
 Answer = dict[str, Any]
 """What rclone answers to one call; with a key `error` when it failed."""
@@ -35,6 +37,8 @@ _END_S = 10.0
 _NEWS_S = 5.0
 """How long rclone may take to say how a call gets on, or to note that it is to end; one that hangs does neither."""
 _CANCELED = "context canceled"
+_BETWEEN = re.compile(r"[\s,]*")
+_CHUNK = 256 * 1024
 
 
 class RcloneRpc:
@@ -79,7 +83,7 @@ class RcloneRpc:
                 "inputs": [{"_path": calls[i][0], **calls[i][1]} for i in plain],
                 "concurrency": in_parallel,
             }
-            answer = self._watched(lambda: self._one(("job/batch", {**batch, "_group": group})), group, detector)
+            answer = self.watched("job/batch", detector, group, **batch)
             missing = {"error": answer.get("error", "rclone gave no answer for this file")}
             results: list[Answer | None] = [] if "error" in answer else answer.get("results", [])
             results += [None] * (len(plain) - len(results))
@@ -89,15 +93,19 @@ class RcloneRpc:
             if detector.reason:
                 break
             path, parameters = calls[index]
-            answers[index] = self._watched(
-                lambda call=(path, {**parameters, "_group": group}): self._one(call),  # type: ignore[misc]
-                group,
-                detector,
-            )
+            answers[index] = self.watched(path, detector, group, **parameters)
         if detector.reason:
             ended = {"error": detector.reason}
             return [ended if _CANCELED in str(answer.get("error", "")) else answer for answer in answers]
         return answers
+
+    def watched(self, path: str, detector: StallDetector, group: str, **parameters: object) -> Answer:
+        """Make one call that is ended when the watch says so, and return its answer, or an `error`.
+
+        Raises:
+            RcloneGone: rclone died, or hung and was killed; the destination holds the truth.
+        """
+        return self._watched(lambda: self._one((path, {**parameters, "_group": group})), group, detector)
 
     def spool(self, path: str, detector: StallDetector, **parameters: object) -> IO[bytes]:
         """Make one call whose answer may be too large to be held, and return it as a file that vanishes when closed.
@@ -175,6 +183,34 @@ class RcloneRpc:
         except (httpx.TransportError, json.JSONDecodeError) as error:
             raise RcloneGone(f"rclone ended during {path}; it is restarted automatically.") from error
         return answer
+
+
+def read_entries(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the entries of an answer to operations/list, which is one JSON object with one member, `list`.
+
+    One by one: a listing of a million objects is larger than what it is worth to hold.
+
+    Raises:
+        RcloneGone: the answer ends too early.
+    """
+    text, decoder = codecs.getreader("utf-8")(file, "replace"), json.JSONDecoder()
+    buffer = text.read(_CHUNK)
+    at = buffer.find("[") + 1
+    if not at:  # null: there is nothing
+        return
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr] # it matches nothing as well
+        if buffer[at : at + 1] == "]":
+            return
+        try:
+            entry, at = decoder.raw_decode(buffer, at)
+        except json.JSONDecodeError:
+            more = text.read(_CHUNK)
+            if not more:
+                raise RcloneGone("rclone ended during a listing; it is restarted automatically.") from None
+            buffer, at = buffer[at:] + more, 0
+        else:
+            yield entry
 
 
 def _needs_query(parameters: dict[str, Any]) -> bool:
