@@ -10,6 +10,7 @@ from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, en
 from datauploader.contracts.names import unpack
 from datauploader.reliability import Schema
 from datauploader_transfer import audits
+from datauploader_transfer.domain.plan import LARGE
 from datauploader_transfer.owners import ObjectOwners
 
 SCHEMA = Schema(
@@ -92,6 +93,7 @@ SCHEMA = Schema(
         """,
         audits.TABLES,
         "ALTER TABLE jobs ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;  -- failures that were this file's alone",
+        f"CREATE INDEX jobs_large ON jobs (upload_id, due) WHERE state = 'waiting' AND size >= {LARGE};",
     ),
 )
 
@@ -229,10 +231,12 @@ class JobTable:
         return float(row[0]) if row[0] is not None else None
 
     def take_jobs(
-        self, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes]
-    ) -> list[Job]:
+        self, upload_id: str, now: float, *, most_files: int, most_bytes: int, busy: Iterable[bytes],
+        large: bool | None = None,
+    ) -> list[Job]:  # fmt: skip
         """Take jobs of one upload, up to so many files, bytes and words about them, at least one; skip busy paths.
 
+        With `large` only files that are, or are not, at least `LARGE`.
         Files that have failed while others were stored travel with their like, so that no other waits for them. One
         file alone shows whether a storage is well again: the smallest, which is known the soonest.
         """
@@ -240,7 +244,9 @@ class JobTable:
         jobs: list[Job] = []
         size = words = 0
         order = "size" if most_files == 1 else "due"
-        rows = self._db.execute(f"{_WAITING} ORDER BY {order} LIMIT ?", (upload_id, now, most_files + len(skip)))
+        which = {None: "", True: f" AND size >= {LARGE}", False: f" AND size < {LARGE}"}[large]
+        query = f"{_WAITING}{which} ORDER BY {order} LIMIT ?"
+        rows = self._db.execute(query, (upload_id, now, most_files + len(skip)))
         for row in rows:
             if bytes(row["path"]) in skip or (jobs and bool(row["refused"]) != bool(jobs[0].refused)):
                 continue

@@ -23,8 +23,8 @@ class TransferSettings(SectionSettings):
     the station's broker password can name any folder, and so have any file stored that transfer may read."""
     root_maps: tuple[RootMap, ...] = ()
     """Where other stations' folders are mounted here."""
-    movers: int = Field(default=3, ge=1, le=32)
-    """Batches that move at the same time."""
+    movers: int = Field(default=4, ge=1, le=32)
+    """Batches that move at the same time. All but one may be of large files: a small one never waits for them."""
     batch_files: int = Field(default=500, ge=1, le=5000)
     """Most files in one batch."""
     batch_bytes: int = Field(default=512 * 1024 * 1024, ge=1)

@@ -30,6 +30,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer.attempt import BatchAttempt
 from datauploader_transfer.domain.outcomes import failed as not_sent
 from datauploader_transfer.domain.outcomes import source_silent
+from datauploader_transfer.domain.plan import LARGE, large_or_small
 from datauploader_transfer.errors import BadRemote, TransferError
 from datauploader_transfer.failure_policy import STORED, FailurePolicy
 from datauploader_transfer.ledger import InterruptedWrites, Job, JobTable, UploadRoute, UploadRoutes, mover_target
@@ -77,6 +78,9 @@ class TransferWorker:
         self._longest_s = self._policy.longest_pause_s
         """The longest pause that there can be: longer ones are what a storage asked for since the start."""
         self._moved: dict[str, int] = defaultdict(int)
+        self._large: set[int] = set()
+        """The threads that send large files."""
+        self._after_large = False
         self._threads = [WorkerThread(self._run, name=f"mover.{n}") for n in range(settings.movers)]
 
     def start(self) -> None:
@@ -124,6 +128,7 @@ class TransferWorker:
             finally:
                 with self._change:
                     self._locks[upload.upload_id].difference_update(job.file.raw for job in jobs)
+                    self._large.discard(threading.get_ident())
                     if threading.get_ident() in self._trials:
                         self._trials.discard(threading.get_ident())
                         self.breaker.end_trial(upload.remote)
@@ -172,16 +177,21 @@ class TransferWorker:
         most = self.breaker.admits(upload.remote, now, self._settings.batch_files)
         if not most or self._hang_guard.silent(upload.root):
             return None
+        jobs: list[Job] = []
+        kinds = (None,) if most == 1 else large_or_small(
+            len(self._threads), len(self._large), after_large=self._after_large
+        )  # fmt: skip
         with self._store.transaction() as db:
-            jobs = JobTable(db).take_jobs(
-                upload_id,
-                now,
-                most_files=most,
-                most_bytes=self._settings.batch_bytes,
-                busy=self._locks[upload_id],
-            )
+            for large in kinds:
+                jobs = jobs or JobTable(db).take_jobs(
+                    upload_id, now, most_files=most, most_bytes=self._settings.batch_bytes,
+                    busy=self._locks[upload_id], large=large,
+                )  # fmt: skip
         if not jobs:
             return None
+        self._after_large = jobs[0].file.size >= LARGE
+        if self._after_large:
+            self._large.add(threading.get_ident())
         crash_point("transfer.taken")
         self._locks[upload_id].update(job.file.raw for job in jobs)
         self._turns[upload_id] = time.monotonic()

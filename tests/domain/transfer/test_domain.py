@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datauploader_transfer.domain.failures import TABLE, classify
 from datauploader_transfer.domain.names import checked_target, needs_bytes, place, standard_path
-from datauploader_transfer.domain.plan import BatchLimits, split_batches
+from datauploader_transfer.domain.plan import BatchLimits, large_or_small, split_batches
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget
@@ -191,6 +191,23 @@ def test_small_files_travel_by_count_and_bytes_and_large_ones_apart():
     limits = BatchLimits(files=3, size=10, large=100, large_files=2)
     items = [item(str(n), size) for n, size in enumerate([1, 1, 200, 1, 1, 9, 9, 200, 200])]
     assert sizes(split_batches(items, limits)) == [["0", "1", "3"], ["4", "5"], ["6"], ["2", "7"], ["8"]]
+
+
+@pytest.mark.parametrize(
+    ("movers", "sending", "after_large", "takes"),
+    [
+        (4, 0, True, (True, False)),
+        (4, 1, True, (False, True)),
+        (4, 2, False, (False, True)),
+        (4, 3, False, (False,)),
+        (1, 0, False, (True, False)),
+        (1, 0, True, (False, True)),
+        (2, 1, True, (False,)),
+    ],
+)
+def test_a_mover_is_left_for_small_files_and_one_for_large_ones(movers, sending, after_large, takes):
+    """Neither waits for the other: a file of 500 GB may take hours, and a stream of small ones has no end."""
+    assert large_or_small(movers, sending, after_large=after_large) == takes
 
 
 def test_versions_of_one_target_never_travel_together():

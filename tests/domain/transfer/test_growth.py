@@ -1,5 +1,7 @@
 """What the transfer looks up costs no more in a ledger that is full of finished uploads, or of waiting files."""
 
+import sqlite3
+
 import pytest
 
 from datauploader.contracts import FileVersion
@@ -7,7 +9,8 @@ from datauploader.reliability import Store
 from datauploader_testing.builders import event, file_ready, file_stored, file_version
 from datauploader_testing.effort import effort
 from datauploader_transfer import ledger
-from datauploader_transfer.ledger import JobTable, UploadRoutes
+from datauploader_transfer.domain.plan import LARGE
+from datauploader_transfer.ledger import Job, JobTable, UploadRoutes
 
 FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 
@@ -72,6 +75,26 @@ def test_a_batch_of_files_with_very_long_paths_has_fewer(store: Store) -> None:
             for upload_id in ("deep-0001", "flat-0001")
         ]
     assert [len(jobs) for jobs in taken] == [62, 200]
+
+
+def test_large_files_are_found_among_many_small_ones_and_travel_apart(store: Store) -> None:
+    """Finding one takes no more steps with two hundred others before it."""
+    large = file_version("z/large.h5").model_copy(update={"size": LARGE})
+    add(store, "open-0001", large, stored=False)
+
+    def take(db: sqlite3.Connection) -> list[Job]:
+        return JobTable(db).take_jobs("open-0001", 10, most_files=9, most_bytes=10**12, busy=(), large=True)
+
+    with store.transaction() as db:
+        alone = effort(db, lambda: take(db))
+        JobTable(db).requeue_jobs("open-0001", [large])
+    add(store, "open-0001", *FILES, stored=False)
+    with store.transaction() as db:
+        assert effort(db, lambda: take(db)) < alone + 100
+        JobTable(db).requeue_jobs("open-0001", [large])
+        assert [job.file.raw for job in take(db)] == [large.raw]
+        jobs = JobTable(db).take_jobs("open-0001", 10, most_files=500, most_bytes=10**12, busy=(), large=False)
+    assert len(jobs) == len(FILES)
 
 
 @pytest.mark.attack("S25")

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datauploader_transfer.domain.names import place
 from datauploader_transfer.ports import Item
 
-__all__ = ["BatchLimits", "split_batches"]
+__all__ = ["LARGE", "BatchLimits", "large_or_small", "split_batches"]
+
+LARGE = 64 * 1024**2
+"""Bytes from which on a file is a large one: its sending takes longer than what stands around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class BatchLimits:
 
     files: int = 500
     size: int = 256 * 1024**2
-    large: int = 64 * 1024**2
+    large: int = LARGE
     large_files: int = 4
 
 
@@ -51,3 +54,20 @@ def _cut(items: Sequence[Item], most: int, size: int | None) -> Iterator[list[It
         total += item.size
     if batch:
         yield batch
+
+
+def large_or_small(movers: int, sending: int, *, after_large: bool) -> tuple[bool, ...]:
+    """Say which files a mover takes that is free: large ones (True), others (False), and which it looks for first.
+
+    A large file may take hours. So a third of the movers send large ones while others wait, all but one when none do:
+    a small file always finds a mover. A single one takes turns.
+
+    Args:
+        movers: how many there are.
+        sending: how many of them send large files now.
+        after_large: the batch that was taken last was one of large files.
+    """
+    first = not after_large if movers == 1 else sending < max(1, movers // 3)
+    if first:
+        return (True, False)
+    return (False, True) if sending < max(1, movers - 1) else (False,)
