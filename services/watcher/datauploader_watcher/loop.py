@@ -126,7 +126,7 @@ class Loop:
             if not session.lost and not session.upload.paused:
                 most = MOST_READING - session.stability.reading
                 if due := session.stability.take_due(self._clock.monotonic(), most):
-                    self._hashers.hash(session.upload.number, session.disk, due)
+                    self._hashers.hash(session.upload.number, session.disk, due, md5=session.md5)
         self._write_down(mail.outcomes)
         self._rules.scan_roots()
         self._uploads.count()

@@ -81,9 +81,7 @@ class Watcher:
         self._bus = context.bus
         self.store = Store(path, (INBOX, OUTBOX, SCHEMA))
         self._outbox = Outbox(self.store, self._bus.publish)
-        admission = UploadAdmission(
-            settings, tuple(context.settings.remotes), RootPlaceTable(self.store, settings.roots)
-        )
+        admission = UploadAdmission(settings, context.settings.remotes, RootPlaceTable(self.store, settings.roots))
         self._here = context.settings.here
         self.claim = StationClaim(watcher_queue(self._here), self.store.identity)
         clock = clock or SystemClock()

@@ -69,6 +69,8 @@ class World:
         """What the catalog says that it has."""
         self.outside.answer_stations("catalog", self._recall)
         self.watcher: Watcher | None = None
+        self.remotes: dict[str, dict[str, object]] = {"store": {}}
+        """What the station knows of the facility's remotes."""
         self.settings: dict[str, object] = {
             "roots": (self.root,), "report_interval_s": 0.2, "scan_interval_s": 0.5, "rule_interval_s": 0.1,
             "catalogue_patience_s": 0,
@@ -78,7 +80,7 @@ class World:
         """Start the watcher on its state."""
         self.bus = self.broker.bus("watcher")
         general = Settings(
-            facility="elettra", beamline="xrd1", station="ws01", state_dir=self.state, remotes={"store": {}}
+            facility="elettra", beamline="xrd1", station="ws01", state_dir=self.state, remotes=self.remotes
         )  # fmt: skip
         own = WatcherSettings(**{**self.settings, **settings})
         self.watcher = Watcher(Context(general, self.bus), own, clock=clock, disks=disks)

@@ -75,6 +75,15 @@ def test_a_file_that_the_system_cannot_even_be_asked_for_ends_no_thread(bench):
     assert bench.wait("file").digests is not None
 
 
+def test_md5_is_hashed_only_where_it_is_asked_for(bench, tmp_path):
+    """It takes twice as long as SHA-256, and no folder is ever asked for it."""
+    (tmp_path / "file").write_bytes(b"content")
+    bench.hashers.hash(1, bench.disk, [HashRequest(b"file", bench.stamp("file"))], md5=False)
+    digests = bench.wait("file").digests
+    assert digests.sha256 == hashlib.sha256(b"content").digest()
+    assert digests.md5 is None
+
+
 def test_many_huge_files_of_one_upload_do_not_keep_another_waiting(bench):
     """One thread, three sparse files of 100 GiB, and a small file of another upload."""
     for number in range(3):

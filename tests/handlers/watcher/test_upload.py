@@ -2,6 +2,8 @@
 
 import hashlib
 
+import pytest
+
 from datauploader.contracts import FileReady, UploadSealed
 from datauploader.contracts.uploads import manifest_digest
 
@@ -28,3 +30,15 @@ def test_a_batch_goes_from_request_to_completed(world):
     world.complete(seal)
     world.wait_until(lambda: world.upload_state() == "completed")
     assert sum(len(event.files) for event in world.events(FileReady)) == 3
+
+
+@pytest.mark.parametrize(("remote", "told"), [({}, True), ({"type": "s3"}, True), ({"type": "local"}, False)])
+def test_a_version_has_an_md5_where_its_storage_may_be_asked_for_one(world, remote, told):
+    """A folder is asked for SHA-256; of a storage that is not known here nobody knows what it is asked for."""
+    world.remotes = {"store": remote}
+    world.write("file")
+    world.start()
+    world.request()
+    (file,) = world.wait_announced("file").values()
+    assert file.sha256 == hashlib.sha256(b"content").hexdigest()
+    assert file.md5 == (hashlib.md5(b"content").hexdigest() if told else None)

@@ -7,7 +7,8 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -29,9 +30,8 @@ GROUP = 64
 """Small files of one folder that a worker takes at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class HashResult:
-    """The result of hashing one file: digests, another stamp, or a problem."""
+class HashResult(NamedTuple):
+    """The result of hashing one file: digests, another stamp, or a problem. A tuple, because each file has two."""
 
     upload: int
     path: bytes
@@ -50,20 +50,26 @@ class HashResult:
 class _Sums:
     """The hashes of one file while it is read."""
 
-    def __init__(self, *, sha1: bool) -> None:
+    def __init__(self, *, md5: bool, sha1: bool) -> None:
         self.length = 0
-        self._sums = [hashlib.sha256(), hashlib.md5(usedforsecurity=False)]
-        if sha1:
-            self._sums.append(hashlib.sha1(usedforsecurity=False))
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if sha1 else None
 
     def update(self, data: bytes) -> None:
         self.length += len(data)
-        for one in self._sums:
-            one.update(data)
+        self._sha256.update(data)
+        if self._md5 is not None:
+            self._md5.update(data)
+        if self._sha1 is not None:
+            self._sha1.update(data)
 
     def digests(self) -> Digests:
-        found = [one.digest() for one in self._sums]
-        return Digests(found[0], found[1], found[2] if len(found) > 2 else None)  # noqa: PLR2004 - the optional third
+        return Digests(
+            self._sha256.digest(),
+            self._md5.digest() if self._md5 is not None else None,
+            self._sha1.digest() if self._sha1 is not None else None,
+        )
 
 
 @dataclass(slots=True)
@@ -74,6 +80,7 @@ class _Job:
     disk: RootDisk
     folder: bytes
     files: Sequence[HashRequest]
+    md5: bool
     sums: _Sums | None = None
     descriptor: int | None = None
     writer: bool = False
@@ -117,20 +124,27 @@ class HashPool:
             if thread.is_alive():
                 thread.join(deadline_s)
 
-    def hash(self, upload: int, disk: RootDisk, files: Iterable[HashRequest]) -> None:
-        """Read these files, or look once more at those that were read; small ones of one folder together."""
+    def hash(self, upload: int, disk: RootDisk, files: Iterable[HashRequest], *, md5: bool = True) -> None:
+        """Read these files, or look once more at those that were read; small ones of one folder together.
+
+        Args:
+            upload: the upload's number.
+            disk: what they are read through.
+            files: which.
+            md5: hash MD5 as well.
+        """
         groups: dict[bytes, list[HashRequest]] = {}
         jobs: list[tuple[bool, _Job]] = []
         for file in files:
             folder = split(file.path)[0]
             if file.stamp.size > SMALL and file.digests is None:
-                jobs.append((True, _Job(upload, disk, folder, [file])))
+                jobs.append((True, _Job(upload, disk, folder, [file], md5)))
                 continue
             group = groups.setdefault(folder, [])
             group.append(file)
             if len(group) == GROUP:
-                jobs.append((False, _Job(upload, disk, folder, groups.pop(folder))))
-        jobs.extend((False, _Job(upload, disk, folder, group)) for folder, group in groups.items())
+                jobs.append((False, _Job(upload, disk, folder, groups.pop(folder), md5)))
+        jobs.extend((False, _Job(upload, disk, folder, group, md5)) for folder, group in groups.items())
         with self._change:
             for large, job in jobs:
                 self._lanes.setdefault((upload, large), _Lane()).jobs.append(job)
@@ -198,11 +212,10 @@ class HashPool:
                 elif before != seen:
                     return HashResult(job.upload, path, seen, changed=before)
                 writer = has_writer(descriptor) is True
-                sums = _Sums(sha1=self._sha1)
-                while data := os.read(descriptor, _next(file, seen, sums)):
-                    sums.update(data)
-                outcome = _verdict(job.upload, file, seen, descriptor, opened, sums)
-                return replace(outcome, writer=writer)
+                sums = _Sums(md5=job.md5, sha1=self._sha1)
+                while not _read_on(descriptor, file, seen, sums):
+                    pass
+                return _verdict(job, file, seen, opened, sums, writer=writer)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -228,7 +241,7 @@ class HashPool:
             with job.disk.folder(job.folder) as opened:
                 job.descriptor = opened.open(name, in_use=job.files[0].as_is)
             job.writer = has_writer(job.descriptor) is True
-            job.sums = _Sums(sha1=self._sha1)
+            job.sums = _Sums(md5=job.md5, sha1=self._sha1)
             if job.files[0].as_is:
                 seen = _regular(job.descriptor)
                 job.files = [job.files[0]._replace(stamp=seen)]
@@ -240,12 +253,9 @@ class HashPool:
         for _ in range(SLICE // BLOCK):
             if self._stopping:
                 return None
-            data = os.read(job.descriptor, _next(file, seen, job.sums))
-            if not data:
+            if _read_on(job.descriptor, file, seen, job.sums):
                 with job.disk.folder(job.folder) as opened:
-                    outcome = _verdict(job.upload, file, seen, job.descriptor, opened, job.sums)
-                return replace(outcome, writer=job.writer)
-            job.sums.update(data)
+                    return _verdict(job, file, seen, opened, job.sums, writer=job.writer)
         return None
 
 
@@ -260,24 +270,37 @@ def _once_more(job: _Job, opened: OpenFolder, file: HashRequest) -> HashResult:
     return HashResult(job.upload, file.path, file.stamp, digests=file.digests, writer=file.writer)
 
 
-def _next(file: HashRequest, seen: Stamp, sums: _Sums) -> int:
-    """Return how many bytes to read next: of a file that is taken as it is, those that it had when it was opened."""
-    return min(BLOCK, seen.size - sums.length) if file.as_is else BLOCK
+def _read_on(descriptor: int, file: HashRequest, seen: Stamp, sums: _Sums) -> bool:
+    """Read a block and hash it; True at the end.
+
+    A file that is taken as it is ends after the bytes that it had when it was opened. Of any other one byte more is
+    asked for than it should have: less than that, and all that it should have, is its end without another call.
+    """
+    left = seen.size - sums.length
+    wanted = min(BLOCK, left if file.as_is else left + 1)
+    data = os.read(descriptor, wanted)
+    sums.update(data)
+    return not data or sums.length > seen.size or (sums.length == seen.size and len(data) < wanted)
 
 
 def _verdict(
-    upload: int, file: HashRequest, seen: Stamp, descriptor: int, opened: OpenFolder, sums: _Sums
+    job: _Job, file: HashRequest, seen: Stamp, opened: OpenFolder, sums: _Sums, *, writer: bool
 ) -> HashResult:  # fmt: skip
-    """Compare what the file is after the reading, by descriptor and by name, with what it was before."""
+    """Compare what the file is after the reading with what it was before.
+
+    The look is by its name. What lies there with the same inode is what was read: no other file of the drive can have
+    that number while the file is open.
+    """
     path = file.path
     if file.as_is and sums.length == seen.size:
-        return HashResult(upload, path, seen, digests=sums.digests(), as_is=True)
-    after, named = stamp_of(os.fstat(descriptor)), stamp_of(opened.stat(split(path)[1]))
-    if after == seen == named:
-        if sums.length != seen.size:
-            return HashResult(upload, path, seen, problem=DiskBusy(f"{sums.length} of {seen.size} bytes could be read"))
-        return HashResult(upload, path, seen, digests=sums.digests())
-    return HashResult(upload, path, seen, changed=named)
+        return HashResult(job.upload, path, seen, sums.digests(), writer=writer, as_is=True)
+    named = stamp_of(opened.stat(split(path)[1]))
+    if named != seen:
+        return HashResult(job.upload, path, seen, changed=named, writer=writer)
+    if sums.length != seen.size:
+        problem = DiskBusy(f"{sums.length} of {seen.size} bytes could be read")
+        return HashResult(job.upload, path, seen, problem=problem, writer=writer)
+    return HashResult(job.upload, path, seen, sums.digests(), writer=writer)
 
 
 def _regular(descriptor: int) -> Stamp:
@@ -309,13 +332,13 @@ class DriveHashPools:
         for pool in self._pools.values():
             pool.stop(max(0.0, end - time.monotonic()))
 
-    def hash(self, upload: int, disk: RootDisk, files: Iterable[HashRequest]) -> None:
+    def hash(self, upload: int, disk: RootDisk, files: Iterable[HashRequest], *, md5: bool = True) -> None:
         """See `HashPool.hash`."""
         pool = self._pools.get(disk.place)
         if pool is None:
             pool = self._pools[disk.place] = HashPool(self._workers, self._done, sha1=self._sha1)
             pool.start()
-        pool.hash(upload, disk, files)
+        pool.hash(upload, disk, files, md5=md5)
 
     def forget(self, upload: int) -> None:
         """See `HashPool.forget`."""

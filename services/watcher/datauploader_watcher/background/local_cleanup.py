@@ -293,9 +293,7 @@ def objection(digests: Digests, size: int, stored: StoredHash) -> str:
         return "the object is no longer on the storage"
     if stored.size != size:
         return f"the stored copy has {stored.size} bytes, the local one {size}"
-    ours = {"sha256": digests.sha256.hex(), "md5": digests.md5.hex()}
-    if digests.sha1:
-        ours["sha1"] = digests.sha1.hex()
+    ours = {name: digest.hex() for name, digest in digests._asdict().items() if digest}
     both = [name for name in ours if stored.digests.get(name)]
     if not both:
         return "the storage could not hash its copy"

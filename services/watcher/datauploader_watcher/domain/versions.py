@@ -35,12 +35,12 @@ def stamp(size: int, mtime_ns: int, inode: int, ctime_ns: int = 0) -> Stamp:
     return Stamp(min(size, SIGNED), bounded_ns(mtime_ns), inode & SIGNED, bounded_ns(ctime_ns))
 
 
-@dataclass(frozen=True, slots=True)
-class Digests:
+class Digests(NamedTuple):
     """The digests of one reading."""
 
     sha256: bytes
-    md5: bytes
+    md5: bytes | None = None
+    """Only where a storage may be asked for it."""
     sha1: bytes | None = None
 
 
@@ -105,7 +105,7 @@ def version(
         size=size,
         mtime_ns=mtime_ns,
         sha256=digests.sha256.hex(),
-        md5=digests.md5.hex(),
+        md5=digests.md5.hex() if digests.md5 else None,
         sha1=digests.sha1.hex() if digests.sha1 else None,
         revision=revision,
         as_is=as_is,

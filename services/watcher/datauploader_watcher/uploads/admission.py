@@ -3,9 +3,10 @@
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -24,6 +25,10 @@ from datauploader_watcher.settings import HIDDEN_PREFIX, RuleSettings, WatcherSe
 
 log = structlog.get_logger()
 
+WITHOUT_MD5 = ("local", "smb")
+"""Types of rclone's remotes that nobody asks for an MD5: of a folder SHA-256 is asked, and of SMB, which has no hashes,
+everything is read back. https://rclone.org/overview/#features"""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadPlan:
@@ -33,6 +38,8 @@ class UploadPlan:
     mount: bytes
     sources: tuple[Start, ...]
     selection: Selection
+    md5: bool
+    """The storage may be asked for the MD5 of what it holds, so it is hashed beside SHA-256."""
     barred: bool = False
     """The root is not below the station's `roots` any more."""
 
@@ -54,10 +61,12 @@ class UploadPlan:
 class UploadAdmission:
     """Admission control: this station's rules for requests."""
 
-    def __init__(self, settings: WatcherSettings, remotes: Sequence[str], places: RootPlaceTable) -> None:
-        """Take the station's settings, the names of the facility's remotes (none: not known here), and its memory."""
+    def __init__(
+        self, settings: WatcherSettings, remotes: Mapping[str, Mapping[str, Any]], places: RootPlaceTable
+    ) -> None:
+        """Take the station's settings, the facility's remotes as far as they are known here, and its memory."""
         self._settings = settings
-        self._remotes = tuple(remotes)
+        self._remotes = remotes
         self._hang_guard = HangGuard()
         self._places = places
         self._real: dict[Path, bytes] = {}
@@ -117,7 +126,7 @@ class UploadAdmission:
             raise UploadRefused(
                 "bad-path", "The folder or a file of the upload has an invalid name.", "Select it again."
             ) from error
-        return UploadPlan(root, mount_point(root), sources, selection)
+        return UploadPlan(root, mount_point(root), sources, selection, self._asks_md5(request))
 
     def resumed(self, upload: UploadRow) -> UploadPlan:
         """Return the plan of an upload that was taken up in a former run, whatever is away or leads elsewhere now."""
@@ -134,8 +143,13 @@ class UploadAdmission:
             except UploadRefused:  # one of them leads out now: by its name it is found to be a link, and left out
                 sources = self._sources(root, request, missing_ok=True, resolve=os.path.normpath)
         return UploadPlan(
-            root, upload.mount, sources, self.selection(request, bounded=False), barred=not self.allows(root)
-        )
+            root, upload.mount, sources, self.selection(request, bounded=False), self._asks_md5(request),
+            barred=not self.allows(root),
+        )  # fmt: skip
+
+    def _asks_md5(self, request: UploadRequested) -> bool:
+        """Tell whether the storage may be asked for an MD5; one whose kind is not known here may be."""
+        return self._remotes.get(request.destination.remote, {}).get("type") not in WITHOUT_MD5
 
     def selection(self, request: UploadRequested | RuleSettings, *, bounded: bool = True) -> Selection:
         """Read the patterns of a request, or of a rule; see `Selection`.

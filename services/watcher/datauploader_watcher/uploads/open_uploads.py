@@ -251,6 +251,7 @@ class OpenUploads:
             barred=plan.barred,
             earlier=earlier_of(self._store, plan.root, upload.request),
             patience_s=settings.catalogue_patience_s,
+            md5=plan.md5,
         )
         self._uploads[upload.number] = session
         self._choose(session)

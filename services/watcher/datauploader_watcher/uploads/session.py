@@ -49,12 +49,13 @@ class UploadSession:
         barred: bool = False,
         earlier: EarlierFiles | None = None,
         patience_s: float = 0.0,
+        md5: bool = True,
     ) -> None:
         """Begin, with everything still to be scanned; nothing, where the root is barred.
 
         For so long it waits for the catalogue before anything is announced.
         """
-        self.upload, self.disk, self.selection = upload, disk, selection
+        self.upload, self.disk, self.selection, self.md5 = upload, disk, selection, md5
         self.stability = StabilityTracker(quiet, hasty=bool(upload.closing))
         self._earlier, self.sources = earlier, sources
         self.omissions: dict[bytes, PendingOmission] = {}
