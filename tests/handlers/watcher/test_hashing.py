@@ -13,7 +13,7 @@ from datauploader_testing.waiting import eventually
 from datauploader_watcher.adapters.disk import LocalDisk, stamp_of
 from datauploader_watcher.adapters.hashing import SMALL, HashPool, HashResult
 from datauploader_watcher.domain.stability import HashRequest
-from datauploader_watcher.domain.versions import Stamp
+from datauploader_watcher.domain.versions import Digests, Stamp
 from datauploader_watcher.errors import PathMissing
 
 
@@ -164,3 +164,18 @@ def test_stopping_takes_less_than_a_second_while_a_huge_file_is_read(bench):
     bench.hashers.stop(5)
     assert time.monotonic() - began < 2
     assert not [thread for thread in threading.enumerate() if thread in bench.hashers._threads]
+
+
+def test_a_look_at_what_was_read_does_not_wait_for_all_reading(tmp_path):
+    """Files that have rested are told at once, however many others of the upload are still to be read."""
+    bench = Bench(tmp_path)
+    for name in ("read", *(f"new{number}" for number in range(300))):
+        (tmp_path / name).write_bytes(b"content" * 10_000)
+    digests = Digests(hashlib.sha256(b"content" * 10_000).digest())
+    new = [HashRequest(f"new{number}".encode(), bench.stamp(f"new{number}")) for number in range(300)]
+    with bench.hashers._change:  # the thread takes nothing before all is there
+        bench.hashers.hash(1, bench.disk, new)
+        bench.hashers.hash(1, bench.disk, [HashRequest(b"read", bench.stamp("read"), digests)])
+    assert bench.wait("new299").digests == digests._replace(md5=bench.of("new299").digests.md5)
+    bench.hashers.stop(5)
+    assert [outcome.path for outcome in bench.outcomes][0] == b"read"

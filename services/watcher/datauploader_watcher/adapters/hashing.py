@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import NamedTuple
 
 import structlog
@@ -86,6 +87,20 @@ class _Job:
     writer: bool = False
 
 
+class _Kind(IntEnum):
+    """What a job is."""
+
+    LOOK = 0
+    """A look at files that were read; takes almost nothing and finishes them, so it goes before all reading."""
+    READ = 1
+    """Reading small files."""
+    SLICES = 2
+    """Reading a large one, a slice a turn."""
+
+
+_Key = tuple[int, _Kind]
+
+
 @dataclass(slots=True)
 class _Lane:
     """The jobs of one upload and kind; lanes take turns."""
@@ -100,7 +115,7 @@ class HashPool:
         """Set up threads that report each job's outcomes through `done`."""
         self._done = done
         self._sha1 = sha1
-        self._lanes: OrderedDict[tuple[int, bool], _Lane] = OrderedDict()
+        self._lanes: OrderedDict[_Key, _Lane] = OrderedDict()
         self._change = threading.Condition()
         self._stopping = False
         self._forgotten: set[int] = set()
@@ -133,28 +148,29 @@ class HashPool:
             files: which.
             md5: hash MD5 as well.
         """
-        groups: dict[bytes, list[HashRequest]] = {}
-        jobs: list[tuple[bool, _Job]] = []
+        groups: dict[tuple[_Kind, bytes], list[HashRequest]] = {}
+        jobs: list[tuple[_Kind, _Job]] = []
         for file in files:
-            folder = split(file.path)[0]
-            if file.stamp.size > SMALL and file.digests is None:
-                jobs.append((True, _Job(upload, disk, folder, [file], md5)))
+            folder = file.path.rpartition(b"/")[0]
+            if file.digests is None and file.stamp.size > SMALL:
+                jobs.append((_Kind.SLICES, _Job(upload, disk, folder, [file], md5)))
                 continue
-            group = groups.setdefault(folder, [])
+            key = (_Kind.READ if file.digests is None else _Kind.LOOK, folder)
+            group = groups.setdefault(key, [])
             group.append(file)
             if len(group) == GROUP:
-                jobs.append((False, _Job(upload, disk, folder, groups.pop(folder), md5)))
-        jobs.extend((False, _Job(upload, disk, folder, group, md5)) for folder, group in groups.items())
+                jobs.append((key[0], _Job(upload, disk, folder, groups.pop(key), md5)))
+        jobs.extend((kind, _Job(upload, disk, folder, group, md5)) for (kind, folder), group in groups.items())
         with self._change:
-            for large, job in jobs:
-                self._lanes.setdefault((upload, large), _Lane()).jobs.append(job)
+            for kind, job in jobs:
+                self._lanes.setdefault((upload, kind), _Lane()).jobs.append(job)
             self._change.notify_all()
 
     def forget(self, upload: int) -> None:
         """Drop the jobs of an upload that is over."""
         with self._change:
             self._forgotten.add(upload)
-            dropped = [self._lanes.pop((upload, large)) for large in (False, True) if (upload, large) in self._lanes]
+            dropped = [self._lanes.pop((upload, kind)) for kind in _Kind if (upload, kind) in self._lanes]
         for lane in dropped:
             for job in lane.jobs:
                 _close(job)
@@ -163,7 +179,7 @@ class HashPool:
         while (taken := self._take()) is not None:
             key, job = taken
             try:
-                if key[1]:
+                if key[1] is _Kind.SLICES:
                     self._large(key, job)
                 else:
                     self._done(self._small(job))
@@ -173,15 +189,16 @@ class HashPool:
                 problem = DiskBusy(f"reading it failed ({type(error).__name__}: {str(error)[:300]})")
                 self._done([HashResult(job.upload, file.path, file.stamp, problem=problem) for file in job.files])
 
-    def _take(self) -> tuple[tuple[int, bool], _Job] | None:
+    def _take(self) -> tuple[_Key, _Job] | None:
         with self._change:
             while True:
                 if self._stopping:
                     return None
-                for key, lane in self._lanes.items():
-                    if lane.jobs:
-                        self._lanes.move_to_end(key)
-                        return key, lane.jobs.popleft()
+                waiting = [key for key, lane in self._lanes.items() if lane.jobs]
+                if waiting:
+                    key = next((key for key in waiting if key[1] is _Kind.LOOK), waiting[0])
+                    self._lanes.move_to_end(key)
+                    return key, self._lanes[key].jobs.popleft()
                 self._lanes.clear()
                 self._change.wait()
 
@@ -221,7 +238,7 @@ class HashPool:
         except OSError as error:
             return HashResult(job.upload, path, seen, problem=explain(error, path))
 
-    def _large(self, key: tuple[int, bool], job: _Job) -> None:
+    def _large(self, key: _Key, job: _Job) -> None:
         path, seen = job.files[0][:2]
         try:
             outcome = self._slice(job, path, split(path)[1], seen)
