@@ -174,6 +174,50 @@ def test_counts_and_lists_agree_under_duplicates_and_disorder(url: str, writer: 
     client.close()
 
 
+def everything(url: str, upload_id: str) -> dict[bytes, Any]:
+    """Return all that is kept of an upload but what watchers were told."""
+    client = redis_client.connect(url)
+    kept: dict[bytes, Any] = {}
+    for key in sorted(client.keys(f"*{upload_id}*")):
+        if client.type(key) == b"hash":
+            kept[key] = client.hgetall(key)
+        elif client.type(key) == b"zset":
+            kept[key] = client.zrange(key, 0, -1)
+        elif client.type(key) == b"string":
+            kept[key] = client.get(key)
+    client.close()
+    return kept
+
+
+@pytest.mark.fault("F26")
+def test_what_is_written_together_is_what_is_written_one_after_the_other(url: str, writer: ViewWriter) -> None:
+    """Events of two uploads, a failure that is overtaken, an omission that is taken back, reports: the same Redis."""
+    upload_id, other = "u-together", "u-beside-it"
+    one, two = files(0, 3)[:2], files(3, 2)
+    failed = FileFailed(
+        upload_id=upload_id,
+        files=tuple(FailedFile(file=f, reason="conflict", detail="taken", final=True) for f in (*one, *two)),
+    )
+    left = [
+        FileLeftOut(upload_id=upload_id, files=(LeftOutFile(path=f, reason="gone", detail="", returned=returned),))
+        for f, returned in (("a.tmp", False), ("b.tmp", False), ("a.tmp", True))
+    ]
+    reports = [TransferProgressed(upload_id=upload_id, waiting=n, bytes_per_s=1000) for n in (2, 1, 0)]
+    events = [
+        requested(upload_id), ready(upload_id, one), ready(other, files(0, 5)), said(reports[0]), said(failed),
+        *map(said, left), stored(upload_id, one), said(reports[1]), stored(other, files(0, 5)), said(reports[2]),
+    ]  # fmt: skip
+    for event in events:
+        writer.apply(event)
+    alone = everything(url, upload_id) | everything(url, other)
+    client = redis_client.connect(url)
+    client.flushall()
+    client.close()
+    assert writer.apply(*events)
+    assert everything(url, upload_id) | everything(url, other) == alone
+    assert not writer.apply(*events)
+
+
 @pytest.mark.attack("S30")
 def test_no_station_speaks_about_the_upload_of_another(url: str, writer: ViewWriter) -> None:
     """Neither files, nor states, nor a request that would make it somebody else's."""

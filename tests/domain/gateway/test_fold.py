@@ -48,7 +48,16 @@ from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.projection import timing
 from datauploader_gateway.projection.facts import VERIFIED, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.files import KnownFile, describe
-from datauploader_gateway.projection.fold import Before, Register, fold, wanted
+from datauploader_gateway.projection.fold import (
+    Before,
+    Changes,
+    FoldInput,
+    Register,
+    fold,
+    fold_all,
+    wanted,
+    wanted_by_all,
+)
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.summary import summarise
 
@@ -130,17 +139,22 @@ class Memory:
 
     def apply(self, event: Event[EventData]) -> bool:
         """Fold one event, looking up only what it wants."""
-        want = wanted(event)
-        changes = fold(
-            Before(
-                {k: self.registers[k] for k in want.registers if k in self.registers},
-                {k: self.files[k] for k in want.files if k in self.files},
-                {k: self.failures[k] for k in want.failures if k in self.failures},
-                {k: self.left_out[k] for k in want.left_out if k in self.left_out},
-                {k: self.remarks[k] for k in want.remarks if k in self.remarks},
-            ),
-            event,
+        return self._write(fold(self._read(wanted(event)), event))
+
+    def apply_all(self, events: list[Event[EventData]]) -> None:
+        """Fold events together."""
+        self._write(fold_all(self._read(wanted_by_all(events)), events)[0])
+
+    def _read(self, want: FoldInput) -> Before:
+        return Before(
+            {k: self.registers[k] for k in want.registers if k in self.registers},
+            {k: self.files[k] for k in want.files if k in self.files},
+            {k: self.failures[k] for k in want.failures if k in self.failures},
+            {k: self.left_out[k] for k in want.left_out if k in self.left_out},
+            {k: self.remarks[k] for k in want.remarks if k in self.remarks},
         )
+
+    def _write(self, changes: Changes) -> bool:
         self.registers |= changes.registers
         self.files |= changes.files
         self.left_out |= changes.left_out
@@ -245,6 +259,24 @@ def test_any_order_and_any_repetition_of_events_gives_the_same_view(
     for event in shuffled:
         often.apply(event)
     assert once.shown() == often.shown()
+
+
+@pytest.mark.fault("F26")
+@settings(max_examples=150, deadline=None)
+@given(HISTORIES, st.lists(st.integers(1, 6), min_size=1, max_size=13))
+def test_events_that_are_folded_together_give_the_same_view_as_one_after_the_other(
+    history: list[Event[EventData]], sizes: list[int]
+) -> None:
+    """In whatever portions they are taken from the queue."""
+    alone, together = Memory(), Memory()
+    for event in history:
+        alone.apply(event)
+    rest = list(history)
+    while rest:
+        size = sizes.pop() if sizes else len(rest)
+        together.apply_all(rest[:size])
+        rest = rest[size:]
+    assert alone.shown() == together.shown()
 
 
 @settings(max_examples=80, deadline=None)

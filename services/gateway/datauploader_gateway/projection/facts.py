@@ -2,12 +2,24 @@
 
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from functools import lru_cache
+from typing import Literal, NamedTuple, Self
 
-from datauploader.contracts import FileVersion
+from datauploader.contracts import (
+    DatasetPartlyRefused,
+    EventData,
+    FileCatalogued,
+    FileReady,
+    FileReleased,
+    FileStored,
+    FileVersion,
+    MetadataExtracted,
+    RefusedFile,
+    StoredFile,
+)
 from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.files import FileState
 from datauploader_gateway.projection.timing import NEVER, Times
@@ -27,6 +39,7 @@ UNTAKEN = 1 << 14
 UNREAD = 1 << 15
 """A harvester could not read it, or not wholly; that another one, or a later try, could (HARVESTED) outlives that."""
 
+_PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
 STATES: tuple[FileState, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
 """In the order in which people want to see them."""
 
@@ -37,11 +50,9 @@ _UNTIMED = struct.Struct("<HQQ32s")
 _SHORT = struct.Struct("<BQQ4s")
 """As releases before the receipts wrote it: with the first bytes of the digest alone."""
 _MARK = 4
-_LARGEST = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileFacts(NamedTuple):
     """The newest version of a file, and what has happened to it; facts are only ever added to a version."""
 
     revision: int
@@ -55,8 +66,7 @@ class FileFacts:
     @classmethod
     def of(cls, version: FileVersion) -> Self:
         """Begin with a version that nothing has happened to."""
-        revision, size = min(version.revision, _LARGEST), min(version.size, _LARGEST)
-        return cls(revision, size, bytes.fromhex(version.sha256))
+        return cls(version.revision, version.size, bytes.fromhex(version.sha256))
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
@@ -91,17 +101,24 @@ class FileFacts:
         same = (self.revision, self.size) == (other.revision, other.size)
         return same and len(self.digest) == _MARK and other.digest.startswith(self.digest)
 
+    def completed(self, other: Self) -> Self:
+        """Return the same version with the digest of one that it abbreviates."""
+        return type(self)(self.revision, self.size, other.digest, self.facts, self.times)
+
     def adding(self, bits: int, times: Times) -> Self:
         """Return the same version with more facts, and these times."""
-        return replace(self, facts=self.facts | bits, times=times)
+        return self._with(self.facts | bits, times)
 
     def judged(self, *, final: bool) -> Self:
         """Return the same version with this verdict on its failure instead of an earlier one."""
-        return replace(self, facts=self.facts & ~FINAL | FAILED | (FINAL if final else 0))
+        return self._with(self.facts & ~FINAL | FAILED | (FINAL if final else 0), self.times)
 
     def marked(self, bit: int, *, on: bool) -> Self:
         """Return the same version with what holds now, or holds no longer: left out, refused, unread."""
-        return replace(self, facts=self.facts | bit if on else self.facts & ~bit)
+        return self._with(self.facts | bit if on else self.facts & ~bit, self.times)
+
+    def _with(self, facts: int, times: Times) -> Self:
+        return type(self)(self.revision, self.size, self.digest, facts, times)
 
     @property
     def belongs(self) -> bool:
@@ -147,20 +164,58 @@ class FileFacts:
     @property
     def counts(self) -> Mapping[str, int]:
         """What this file adds to the counts of its upload."""
-        if not self.belongs:
-            return {}
-        words = ["ready"]
-        if self.proof is not None:
-            words += ["stored", self.proof]
-        if self.facts & CATALOGUED:
-            words.append("catalogued")
-        if self.state in ("failed", "retrying"):
-            words.append(self.state)
-        if self.released:
-            words.append("released")
-        if self.lacks_metadata:
-            words.append("metadata_lacks")
-        return dict.fromkeys(words, self.size)
+        return dict.fromkeys(counted(self.facts), self.size)
+
+
+@lru_cache(maxsize=1024)
+def listed(facts: int) -> FileState | None:
+    """Return under which state a file with these facts is listed, None where it is not."""
+    file = FileFacts(0, 0, b"", facts)
+    return file.state if file.belongs else None
+
+
+@lru_cache(maxsize=1024)
+def counted(facts: int) -> tuple[str, ...]:
+    """Name the counts of its upload that a file with these facts adds to."""
+    file = FileFacts(0, 0, b"", facts)
+    if not file.belongs:
+        return ()
+    words = ["ready"]
+    if file.proof is not None:
+        words += ["stored", file.proof]
+    if facts & CATALOGUED:
+        words.append("catalogued")
+    if file.state in ("failed", "retrying"):
+        words.append(file.state)
+    if file.released:
+        words.append("released")
+    if file.lacks_metadata:
+        words.append("metadata_lacks")
+    return tuple(words)
+
+
+def news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
+    """Yield each version that the event speaks about, with the facts that it adds; failures are not additions."""
+    if isinstance(data, FileReady):
+        return ((version, 0) for version in data.files)
+    if isinstance(data, FileStored):
+        return ((stored.file, _proof(stored)) for stored in data.files)
+    if isinstance(data, FileCatalogued):
+        return ((known.file, CATALOGUED | _PROOF[known.state]) for known in data.files)
+    if isinstance(data, FileReleased):
+        return ((version, RELEASED) for version in data.files)
+    if isinstance(data, MetadataExtracted | DatasetPartlyRefused):
+        # what is refused may be taken back, so it is no fact: see `fold`
+        return (
+            (one.file, 0 if isinstance(one, RefusedFile) else UNREAD if one.problem else HARVESTED)
+            for one in data.files
+        )
+    return ()
+
+
+def _proof(stored: StoredFile) -> int:
+    bits = _PROOF[stored.state]
+    return bits | METHODS.get(stored.method, ANOTHER_WAY) if bits == VERIFIED else bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from itertools import chain
+from typing import Any, Self, TypeVar
 
 from datauploader.contracts import (
     AuditReported,
@@ -26,19 +27,13 @@ from datauploader.contracts import (
     Event,
     EventData,
     FailedFile,
-    FileCatalogued,
     FileFailed,
     FileLeftOut,
-    FileReady,
-    FileReleased,
-    FileStored,
     FileVersion,
     InvestigationAnnotated,
     InvestigationDescribed,
     LeftOutFile,
     MetadataExtracted,
-    RefusedFile,
-    StoredFile,
     TransferProgressed,
     UploadCancelled,
     UploadControlled,
@@ -50,28 +45,20 @@ from datauploader.contracts import (
     UploadSealed,
 )
 from datauploader.contracts.model import microseconds
-from datauploader.contracts.rest.files import FileState
 from datauploader_gateway.projection.audited import remember
 from datauploader_gateway.projection.facts import (
-    ANOTHER_WAY,
-    CATALOGUED,
-    HARVESTED,
     LEFT_OUT,
-    METHODS,
     REFUSED,
-    RELEASED,
-    UNREAD,
     UNTAKEN,
-    UNVERIFIED,
-    VERIFIED,
     FileFacts,
     FileFailure,
     LeftOut,
+    news,
 )
 from datauploader_gateway.projection.remarks import Remarks, Word, remarks_of
-from datauploader_gateway.projection.timing import NEVER, Heard, Times, steps_between
+from datauploader_gateway.projection.shifts import Shift, counts_between, shifts_between, timing_between
+from datauploader_gateway.projection.timing import Heard
 
-_PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
 _REGISTERS: dict[type[EventData], str] = {
     UploadRequested: "request",
     UploadOpened: "life",
@@ -98,6 +85,9 @@ WORDS = (*dict.fromkeys(_STEERING.values()), "described")
 """Registers that people's words stay in: who says something after having seen them says it later."""
 STATION_LOOKS = frozenset(("source-gone", "source-changed"))
 """Reasons of a failure that no person need mend: the watcher looks, and announces the file anew or leaves it out."""
+
+
+N = TypeVar("N", str, bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,57 +119,87 @@ class Register:
         return cls(*json.loads(text))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Before:
     """What was known of the things that an event speaks about."""
 
-    registers: Mapping[str, Register] = field(default_factory=dict)
-    files: Mapping[bytes, FileFacts] = field(default_factory=dict)
-    failures: Mapping[bytes, FileFailure] = field(default_factory=dict)
-    left_out: Mapping[bytes, LeftOut] = field(default_factory=dict)
-    remarks: Mapping[bytes, Remarks] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Changes:
-    """What is different after an event."""
-
     registers: dict[str, Register] = field(default_factory=dict)
     files: dict[bytes, FileFacts] = field(default_factory=dict)
-    moves: dict[bytes, tuple[FileState | None, FileState | None]] = field(default_factory=dict)
-    """Files that changed their state: from what, to what; None: it is none of the upload's files."""
     failures: dict[bytes, FileFailure | None] = field(default_factory=dict)
     """None: an older version's failure that no longer matters."""
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
     remarks: dict[bytes, Remarks] = field(default_factory=dict)
+
+    def update(self, other: "Before") -> None:
+        """Put what is known later over it."""
+        self.registers.update(other.registers)
+        self.files.update(other.files)
+        self.failures.update(other.failures)
+        self.left_out.update(other.left_out)
+        self.remarks.update(other.remarks)
+
+
+@dataclass(slots=True)
+class Changes(Before):
+    """What is different after an event, or after several: what is known now, and what that comes to."""
+
+    shifts: list[Shift] = field(default_factory=list)
+    """What happened to how many of the files."""
     counts: Counter[str] = field(default_factory=Counter)
     """What is to be added to each count, such as `verified.files` and `verified.bytes`."""
-    retimed: Counter[tuple[Times, Times]] = field(default_factory=Counter)
-    """How many files had those times and now have these: in one event they are mostly the same."""
 
     @property
     def timing(self) -> Counter[tuple[int, int]]:
         """What is to be added to each bucket of each step."""
-        return steps_between(self.retimed)
+        return timing_between(self.shifts)
+
+    def sum_up(self, before: Before) -> Self:
+        """Say what all of it comes to, beside what was known."""
+        self.shifts = shifts_between(before.files, self.files)
+        self.counts = counts_between(self.shifts)
+        for path, word in self.left_out.items():
+            known = before.left_out.get(path)
+            self.counts["left_out.files"] += (not word.returned) - (known is not None and not known.returned)
+        return self
 
     def __bool__(self) -> bool:
         return bool(self.registers or self.files or self.failures or self.left_out or self.remarks)
 
 
+Step = tuple[Event[EventData], Changes]
+"""An event, and what it changes."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoldInput:
-    """What must be looked up before an event can be folded."""
+    """What must be looked up before events can be folded."""
 
     registers: tuple[str, ...]
     files: tuple[bytes, ...] = ()
     failures: tuple[bytes, ...] = ()
     left_out: tuple[bytes, ...] = ()
     remarks: tuple[bytes, ...] = ()
+    returned: bool = False
+    """What was left out and has come back matters as well."""
 
 
 def stamp(moment: datetime) -> str:
     """Write a time so that later ones sort behind earlier ones."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def wanted_by_all(events: Iterable[Event[EventData]]) -> FoldInput:
+    """Name what `fold_all` needs to know for these events."""
+    each = [wanted(event) for event in events]
+    return FoldInput(
+        _union(want.registers for want in each), _union(want.files for want in each),
+        _union(want.failures for want in each), _union(want.left_out for want in each),
+        _union(want.remarks for want in each), any(want.returned for want in each),
+    )  # fmt: skip
+
+
+def _union(parts: Iterable[tuple[N, ...]]) -> tuple[N, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(parts)))
 
 
 def wanted(event: Event[EventData]) -> FoldInput:
@@ -191,11 +211,11 @@ def wanted(event: Event[EventData]) -> FoldInput:
         return FoldInput(registers, files=paths, failures=paths, left_out=paths)
     if isinstance(data, FileLeftOut):
         paths = tuple(file.raw for file in data.files)
-    elif isinstance(data, DatasetPartlyRefused | MetadataExtracted):
+        return FoldInput(registers, files=paths, left_out=paths, returned=True)
+    if isinstance(data, DatasetPartlyRefused | MetadataExtracted):
         paths = tuple(one.file.raw for one in data.files)
         return FoldInput(registers, files=paths, left_out=paths, remarks=paths)
-    else:
-        paths = tuple(version.raw for version, _ in _news(data))
+    paths = tuple(version.raw for version, _ in news(data))
     return FoldInput(registers, files=paths, left_out=paths)
 
 
@@ -205,11 +225,11 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
     said = (event.order, event.id)
     _set_registers(changes, before, event)
     heard = Heard.of(event)
-    for version, bits in _news(data):
-        _, facts = _newest(changes, before, version)
+    for version, bits in news(data):
+        then, facts = _newest(changes, before, version)
         if facts is not None:
             times = heard.adding(facts.times, version.mtime_ns) if heard else facts.times
-            _replace(changes, before, version.raw, facts.adding(bits, times))
+            _replace(changes, before, version.raw, then, facts.adding(bits, times))
     if isinstance(data, FileFailed):
         for failed in data.files:
             _fail(changes, before, failed, said)
@@ -218,7 +238,19 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
             _leave_out(changes, before, left, said)
     for version, source, word in remarks_of(data, said):
         _remark(changes, before, version, source, word)
-    return changes
+    return changes.sum_up(before)
+
+
+def fold_all(before: Before, events: Iterable[Event[EventData]]) -> tuple[Changes, list[Step]]:
+    """Say what events change together, and what each of them does after those before it, where it changes anything."""
+    known, total, steps = Before(), Changes(), []
+    known.update(before)
+    for event in events:
+        if changes := fold(known, event):
+            steps.append((event, changes))
+            known.update(changes)
+            total.update(changes)
+    return total.sum_up(before), steps
 
 
 def _said(data: EventData) -> dict[str, Mapping[str, Any]]:
@@ -264,84 +296,40 @@ def _set_registers(changes: Changes, before: Before, event: Event[EventData]) ->
             changes.registers[register] = value
 
 
-def _news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
-    """Yield each version that the event speaks about, with the facts that it adds; failures are not additions."""
-    if isinstance(data, FileReady):
-        return ((version, 0) for version in data.files)
-    if isinstance(data, FileStored):
-        return ((stored.file, _proof(stored)) for stored in data.files)
-    if isinstance(data, FileCatalogued):
-        return ((known.file, CATALOGUED | _PROOF[known.state]) for known in data.files)
-    if isinstance(data, FileReleased):
-        return ((version, RELEASED) for version in data.files)
-    if isinstance(data, MetadataExtracted | DatasetPartlyRefused):
-        # what is refused may be taken back, so it is no fact: see `_remark`
-        return (
-            (one.file, 0 if isinstance(one, RefusedFile) else UNREAD if one.problem else HARVESTED)
-            for one in data.files
-        )
-    return ()
-
-
-def _proof(stored: StoredFile) -> int:
-    bits = _PROOF[stored.state]
-    return bits | METHODS.get(stored.method, ANOTHER_WAY) if bits == VERIFIED else bits
-
-
 def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[FileFacts | None, FileFacts | None]:
     """Return what is known of the path, and what is known of this version unless a newer one stands."""
-    path, fresh = version.raw, FileFacts.of(version)
-    known = changes.files.get(path) or before.files.get(path)
-    if known is not None and known.abbreviates(fresh):
-        return known, replace(known, digest=fresh.digest)
-    if known is None or known.order < fresh.order:
-        return known, fresh
-    return known, known if known.order == fresh.order else None
+    fresh, known = FileFacts.of(version), changes.files.get(version.raw) or before.files.get(version.raw)
+    if known is None or known[:3] == fresh[:3]:
+        return known, known or fresh
+    if known.abbreviates(fresh):
+        return known, known.completed(fresh)
+    return known, fresh if known.order < fresh.order else None
 
 
-def _replace(changes: Changes, before: Before, path: bytes, now: FileFacts) -> None:
-    then = changes.files.get(path) or before.files.get(path)
-    word = changes.left_out.get(path) or before.left_out.get(path)
-    now = now.marked(LEFT_OUT, on=word is not None and not word.returned)
+def _replace(changes: Changes, before: Before, path: bytes, then: FileFacts | None, now: FileFacts) -> None:
+    """Let this be known of a path now, instead of what was known then."""
+    if changes.left_out or before.left_out:
+        word = changes.left_out.get(path) or before.left_out.get(path)
+        now = now.marked(LEFT_OUT, on=word is not None and not word.returned)
     if now == then:
         return
-    if then is not None and then.order != now.order and then.facts:
+    if then is not None and then.facts and then.order != now.order:
         changes.failures[path] = None
     changes.files[path] = now
-    first, last = _shown(before.files.get(path)), _shown(now)
-    changes.moves.pop(path, None)
-    if first != last:
-        changes.moves[path] = (first, last)
-    _count(changes, then, -1)
-    _count(changes, now, +1)
-    times = then.times if then is not None else NEVER
-    if times != now.times:
-        changes.retimed[times, now.times] += 1
-
-
-def _shown(facts: FileFacts | None) -> FileState | None:
-    """Return under which state a file is listed, None where it is not."""
-    return facts.state if facts is not None and facts.belongs else None
-
-
-def _count(changes: Changes, facts: FileFacts | None, sign: int) -> None:
-    for word, size in facts.counts.items() if facts else ():
-        changes.counts[f"{word}.files"] += sign
-        changes.counts[f"{word}.bytes"] += sign * size
 
 
 def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int, str]) -> None:
     path = failed.file.raw
-    _, facts = _newest(changes, before, failed.file)
+    then, facts = _newest(changes, before, failed.file)
     if facts is None:
         return
     final = _is_final(failed)
     new = FileFailure(facts.order, said, failed.reason, failed.detail, failed.hint, final)
     old = changes.failures[path] if path in changes.failures else before.failures.get(path)
     if old is not None and old.order == new.order and _rank(old) >= _rank(new):
-        _replace(changes, before, path, facts)
+        _replace(changes, before, path, then, facts)
         return
-    _replace(changes, before, path, facts.judged(final=final))
+    _replace(changes, before, path, then, facts.judged(final=final))
     changes.failures[path] = new
 
 
@@ -351,7 +339,7 @@ def _rank(word: FileFailure) -> tuple[object, ...]:
 
 def _remark(changes: Changes, before: Before, version: FileVersion, source: str, word: Word) -> None:
     path = version.raw
-    _, facts = _newest(changes, before, version)
+    then, facts = _newest(changes, before, version)
     known = changes.remarks.get(path) or before.remarks.get(path)
     if facts is None:
         return
@@ -359,9 +347,8 @@ def _remark(changes: Changes, before: Before, version: FileVersion, source: str,
     both = known.adding(new) if known is not None else new
     if both != known:
         changes.remarks[path] = both
-    _replace(
-        changes, before, path, facts.marked(REFUSED, on=both.refused is not None).marked(UNTAKEN, on=bool(both.untaken))
-    )
+    marked = facts.marked(REFUSED, on=both.refused is not None).marked(UNTAKEN, on=bool(both.untaken))
+    _replace(changes, before, path, then, marked)
 
 
 def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[int, str]) -> None:
@@ -373,6 +360,5 @@ def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[
     ):  # fmt: skip
         return
     changes.left_out[path] = new
-    changes.counts["left_out.files"] += (not new.returned) - (old is not None and not old.returned)
     if (known := changes.files.get(path) or before.files.get(path)) is not None:
-        _replace(changes, before, path, known)
+        _replace(changes, before, path, known, known)

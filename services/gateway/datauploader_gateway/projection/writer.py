@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from datauploader.contracts import (
     EventData,
     InvestigationAnnotated,
     InvestigationDescribed,
+    Station,
     StationReported,
     TransferProgressed,
     UploadRequested,
@@ -25,9 +27,21 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
-from datauploader_gateway.projection.fold import Before, Changes, FoldInput, Register, fold, stamp, wanted
+from datauploader_gateway.projection.fold import (
+    Before,
+    Changes,
+    FoldInput,
+    Register,
+    Step,
+    fold,
+    fold_all,
+    stamp,
+    wanted,
+    wanted_by_all,
+)
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.remarks import Remarks
+from datauploader_gateway.projection.shifts import Shift
 from datauploader_gateway.projection.timing import until_shown
 from datauploader_gateway.redis_client import MemoryReserve, raw
 
@@ -42,6 +56,7 @@ _SHOWN = 10
 """Paths that a live message names."""
 _HOME = "home"
 """Field of an upload's hash: the station that it belongs to."""
+_LEFT_OUT = "n:left_out.files"
 
 
 class ViewWriter:
@@ -54,56 +69,61 @@ class ViewWriter:
         self._reserve = MemoryReserve(client)
         self._kept_s = int(kept_s)
 
-    def apply(self, event: Event[EventData], *, live: bool = False) -> bool:
-        """Fold an event into the view; return whether it changed anything.
+    def apply(self, *events: Event[EventData], live: bool = False) -> bool:
+        """Fold events into the view, those of one upload together; return whether that changed anything.
 
-        A `live` one was heard as it was said: it tells how long it took to be shown, which the event log does not know.
+        `live` ones were heard as they were said: they tell how long they took to be shown, which the event log does
+        not know.
 
         Raises:
-            redis.RedisError: Redis is away or full; nothing was changed.
+            redis.RedisError: Redis is away or full.
             Park: a station speaks about another one's upload.
         """
         self._reserve.require_room()
-        if isinstance(event.data, StationReported):
-            return self._report(event, event.data)
-        key = ""
-        if isinstance(event.data, InvestigationDescribed | InvestigationAnnotated):
-            key = keys.investigation(event.data.investigation)
-        if not key and not event.data.upload_id:
-            return False
+        changed = False
+        for said in _by_subject(events).values():
+            changed |= self._apply(said, live=live)
+        return changed
+
+    def _apply(self, events: Sequence[Event[EventData]], *, live: bool) -> bool:
+        event, data = events[0], events[0].data
+        if isinstance(data, StationReported):
+            return self._report(event, data)
         while True:
             try:
-                return self._describe(key, event) if key else self._fold(event, live=live)
+                if isinstance(data, InvestigationDescribed | InvestigationAnnotated):
+                    return self._describe(keys.investigation(data.investigation), event)
+                return bool(data.upload_id) and self._fold(data.upload_id, events, live=live)
             except redis.WatchError:
                 continue  # another gateway wrote to this upload in between
 
-    def _fold(self, event: Event[EventData], *, live: bool) -> bool:
-        upload_id, want = event.data.upload_id, wanted(event)
+    def _fold(self, upload_id: str, events: Sequence[Event[EventData]], *, live: bool) -> bool:
+        """Fold what one station says of one upload."""
+        want = wanted_by_all(events)
         with self._redis.pipeline() as pipe:
             pipe.watch(*(name(upload_id) for name in _WATCHED))  # type: ignore[no-untyped-call] # redis-py has no type here
-            home = _home(pipe, event)
-            before = Before() if home == "another's" else _read(pipe, upload_id, want)
-            changes = fold(before, event)
-            if not changes:
+            head = _read_head(pipe, upload_id, want)
+            home = _home(head, events[0])
+            before = Before() if home == "another's" else _read(pipe, upload_id, want, head)
+            total, steps = fold_all(before, events)
+            if not steps:
                 return False
-            flow = _flow(pipe, event, before, changes)
-            timing = changes.timing
-            if live and (shown := changes.counts["catalogued.files"]) > 0:
-                timing[until_shown(event.time, datetime.now(UTC))] = shown
+            flow = _flow(pipe, upload_id, before.registers.get("speed"), steps)
             pipe.multi()
             if home == "another's":
                 pipe.delete(*_names(upload_id))
             if home != "here":
-                pipe.hset(keys.upload(upload_id), _HOME, event.station.key)
-            _write(pipe, upload_id, changes)
-            for (step, bucket), number in timing.items():
+                pipe.hset(keys.upload(upload_id), _HOME, events[0].station.key)
+            _write(pipe, upload_id, total)
+            for (step, bucket), number in _timing(total, steps, live=live).items():
                 if number:
                     pipe.hincrby(keys.timing(upload_id), f"{step}:{bucket}", number)
-            _write_flow(pipe, event, flow)
-            if isinstance(event.data, UploadRequested):
-                for index in (keys.UPLOADS, keys.of_person(event.data.requested_by.id)):
-                    pipe.zadd(index, {upload_id: event.time.timestamp()})
-            _tell(pipe, event, changes)
+            _write_flow(pipe, upload_id, events[0].station, flow)
+            for event, _ in steps:
+                if isinstance(event.data, UploadRequested):
+                    for index in (keys.UPLOADS, keys.of_person(event.data.requested_by.id)):
+                        pipe.zadd(index, {upload_id: event.time.timestamp()})
+            _tell(pipe, upload_id, total, steps)
             for name in _names(upload_id):
                 pipe.expire(name, self._kept_s)
             crash_point("gateway.folding")
@@ -177,7 +197,16 @@ def _names(upload_id: str) -> list[str]:
     return own + [keys.in_state(upload_id, state) for state in (*STATES, "left-out")]
 
 
-def _home(pipe: Pipeline, event: Event[EventData]) -> Literal["here", "unknown", "another's"]:
+def _by_subject(events: Iterable[Event[EventData]]) -> dict[object, list[Event[EventData]]]:
+    """Group events by their upload and the station that speaks; what is about something else stands alone."""
+    groups: dict[object, list[Event[EventData]]] = {}
+    for event in events:
+        alone = isinstance(event.data, StationReported | InvestigationDescribed | InvestigationAnnotated)
+        groups.setdefault(event.id if alone else (event.data.upload_id, event.station.key), []).append(event)
+    return groups
+
+
+def _home(head: Mapping[str, bytes | None], event: Event[EventData]) -> Literal["here", "unknown", "another's"]:
     """Say whether an upload belongs to the station that speaks about it; the first one that was heard of has it.
 
     Another's is given up for a request, as long as nobody else has asked for the upload.
@@ -185,25 +214,31 @@ def _home(pipe: Pipeline, event: Event[EventData]) -> Literal["here", "unknown",
     Raises:
         Park: the upload belongs to another station; the broker vouches for the station of an event alone.
     """
-    key = keys.upload(event.data.upload_id)
-    home, asked = pipe.hmget(key, [_HOME, "r:request"])
-    if home is None:
+    if (home := head[_HOME]) is None:
         return "unknown"
-    station = raw(home).decode()
-    if station == event.station.key:
+    if (station := home.decode()) == event.station.key:
         return "here"
-    if asked is None and isinstance(event.data, UploadRequested):
+    if head[keys.REQUEST] is None and isinstance(event.data, UploadRequested):
         return "another's"
     raise Park(f"{event.station.key} speaks about upload {event.data.upload_id}, which belongs to {station}")
 
 
-def _read(pipe: Pipeline, upload_id: str, want: FoldInput) -> Before:
-    registers = zip(want.registers, pipe.hmget(keys.upload(upload_id), [f"r:{n}" for n in want.registers]), strict=True)
+def _read_head(pipe: Pipeline, upload_id: str, want: FoldInput) -> dict[str, bytes | None]:
+    """Read whose the upload is, how much is left out of it, and the registers."""
+    fields = [_HOME, _LEFT_OUT, keys.REQUEST, *(f"r:{name}" for name in want.registers)]
+    found = pipe.hmget(keys.upload(upload_id), fields)
+    return {field: None if value is None else raw(value) for field, value in zip(fields, found, strict=True)}
+
+
+def _read(pipe: Pipeline, upload_id: str, want: FoldInput, head: Mapping[str, bytes | None]) -> Before:
+    registers = ((name, head[f"r:{name}"]) for name in want.registers)
+    # what has come back is no longer left out: it matters to nothing but what is said of the same again
+    left_out = want.left_out if want.returned or int(head[_LEFT_OUT] or 0) else ()
     return Before(
         registers={name: Register.load(text) for name, text in registers if text is not None},
         files={p: FileFacts.unpack(v) for p, v in _lookup(pipe, keys.files(upload_id), want.files)},
         failures={p: FileFailure.load(v) for p, v in _lookup(pipe, keys.failures(upload_id), want.failures)},
-        left_out={p: LeftOut.load(v) for p, v in _lookup(pipe, keys.left_out(upload_id), want.left_out)},
+        left_out={p: LeftOut.load(v) for p, v in _lookup(pipe, keys.left_out(upload_id), left_out)},
         remarks={p: Remarks.load(v) for p, v in _lookup(pipe, keys.remarks(upload_id), want.remarks)},
     )
 
@@ -236,17 +271,18 @@ def _write(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
 
 
 def _move(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
-    leaving: dict[str, list[bytes]] = {}
-    arriving: dict[str, dict[bytes, float]] = {}
-    for path, (then, now) in changes.moves.items():
-        if then is not None:
-            leaving.setdefault(then, []).append(path)
-        if now is not None:
-            arriving.setdefault(now, {})[path] = 0
+    leaving: dict[FileState, list[bytes]] = {}
+    arriving: dict[FileState, list[bytes]] = {}
+    for shift in changes.shifts:
+        then, now = shift.states
+        if then is not None and then != now:
+            leaving.setdefault(then, []).extend(shift.paths)
+        if now is not None and then != now:
+            arriving.setdefault(now, []).extend(shift.paths)
     for state, paths in leaving.items():
         pipe.zrem(keys.in_state(upload_id, state), *paths)
-    for state, scores in arriving.items():
-        pipe.zadd(keys.in_state(upload_id, state), scores)
+    for state, paths in arriving.items():
+        pipe.zadd(keys.in_state(upload_id, state), dict.fromkeys(paths, 0))
 
 
 def _write_left_out(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
@@ -260,49 +296,62 @@ def _write_left_out(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
         pipe.zrem(index, *back)
 
 
-def _tell(pipe: Pipeline, event: Event[EventData], changes: Changes) -> None:
-    data = event.data
-    entry: dict[str, str] = {"event": data.name}
-    if isinstance(data, TransferProgressed):
-        progress = {
-            "upload": data.upload_id,
-            "waiting": data.waiting,
-            "speed": data.bytes_per_s,
-            "paused": data.paused,
-            "trouble": data.trouble,
-            "moving": [file.model_dump(mode="json") for file in data.moving],
-        }
-        entry["progress"] = json.dumps(progress)
-    if groups := _summary_of_moves(changes):
-        entry["files"] = json.dumps([{"upload": data.upload_id} | group for group in groups])
-    pipe.xadd(keys.live(data.upload_id), _fields(entry), maxlen=KEPT_LIVE, approximate=True)
-    pipe.xadd(keys.ALL_LIVE, {"upload": data.upload_id}, maxlen=KEPT_ALL_LIVE, approximate=True)
+def _timing(total: Changes, steps: Sequence[Step], *, live: bool) -> Counter[tuple[int, int]]:
+    """Return what is to be added to each bucket of each step, that until it is shown included."""
+    timing = total.timing
+    for event, changes in steps if live else ():
+        if (shown := changes.counts["catalogued.files"]) > 0:
+            timing[until_shown(event.time, datetime.now(UTC))] += shown
+    return timing
 
 
-def _flow(pipe: Pipeline, event: Event[EventData], before: Before, changes: Changes) -> tuple[Flow, int] | None:
-    """Return how much has moved when, with what this event says, if it says something new."""
-    data = event.data
-    if not isinstance(data, TransferProgressed) or "speed" not in changes.registers:
-        return None
-    last = before.registers.get("speed")
-    amount = moved(last.time if last else None, event.time, data.bytes_per_s)
-    if not amount:
-        return None
-    packed = pipe.get(keys.flow(data.upload_id)) if last else None
-    return (Flow.unpack(raw(packed)) if packed else Flow()).adding(event.time.timestamp(), amount), amount
+def _tell(pipe: Pipeline, upload_id: str, total: Changes, steps: Sequence[Step]) -> None:
+    """Tell those who watch, in one entry."""
+    entry: dict[str, str] = {"event": steps[-1][0].data.name}
+    for event, _ in steps:
+        if isinstance(data := event.data, TransferProgressed):
+            progress = {
+                "upload": upload_id,
+                "waiting": data.waiting,
+                "speed": data.bytes_per_s,
+                "paused": data.paused,
+                "trouble": data.trouble,
+                "moving": [file.model_dump(mode="json") for file in data.moving],
+            }
+            entry["progress"] = json.dumps(progress)
+    if groups := _summary_of_moves(total):
+        entry["files"] = json.dumps([{"upload": upload_id} | group for group in groups])
+    pipe.xadd(keys.live(upload_id), _fields(entry), maxlen=KEPT_LIVE, approximate=True)
+    pipe.xadd(keys.ALL_LIVE, {"upload": upload_id}, maxlen=KEPT_ALL_LIVE, approximate=True)
 
 
-def _write_flow(pipe: Pipeline, event: Event[EventData], flow: tuple[Flow, int] | None) -> None:
-    if flow is None:
-        return
-    series, amount = flow
-    pipe.set(keys.flow(event.data.upload_id), series.pack())
-    at, now = int(event.time.timestamp()), time.time()
-    kept_s = STATION_STEPS * STATION_STEP_S
-    if now - kept_s < at < now + STATION_STEP_S:
-        name = keys.station_flow(event.station.key, at // STATION_STEP_S)
-        pipe.incrby(name, amount)
-        pipe.expire(name, kept_s + STATION_STEP_S)
+def _flow(
+    pipe: Pipeline, upload_id: str, last: Register | None, steps: Sequence[Step]
+) -> tuple[Flow, list[tuple[float, int]]]:
+    """Return how much has moved when, with what is said that is new: when, and how many bytes."""
+    amounts, begun = [], last is not None
+    for event, changes in steps:
+        if isinstance(event.data, TransferProgressed) and (speed := changes.registers.get("speed")):
+            if amount := moved(last.time if last else None, event.time, event.data.bytes_per_s):
+                amounts.append((event.time.timestamp(), amount))
+            last = speed
+    packed = pipe.get(keys.flow(upload_id)) if amounts and begun else None
+    series = Flow.unpack(raw(packed)) if packed else Flow()
+    for at, amount in amounts:
+        series = series.adding(at, amount)
+    return series, amounts
+
+
+def _write_flow(pipe: Pipeline, upload_id: str, station: Station, flow: tuple[Flow, list[tuple[float, int]]]) -> None:
+    series, amounts = flow
+    if amounts:
+        pipe.set(keys.flow(upload_id), series.pack())
+    now, kept_s = time.time(), STATION_STEPS * STATION_STEP_S
+    for at, amount in amounts:
+        if now - kept_s < int(at) < now + STATION_STEP_S:
+            name = keys.station_flow(station.key, int(at) // STATION_STEP_S)
+            pipe.incrby(name, amount)
+            pipe.expire(name, kept_s + STATION_STEP_S)
 
 
 def _fields(entry: Mapping[Any, str | bytes]) -> dict[Any, Any]:
@@ -312,24 +361,33 @@ def _fields(entry: Mapping[Any, str | bytes]) -> dict[Any, Any]:
 
 def _summary_of_moves(changes: Changes) -> list[dict[str, object]]:
     """Describe the files that changed their state, a line for each new state, for those who watch."""
-    groups: dict[FileState, list[bytes]] = {}
-    for path, (_, now) in changes.moves.items():
-        if now is not None:
-            groups.setdefault(now, []).append(path)
-    return [
-        {
-            "state": state,
-            "files": len(paths),
-            "bytes": sum(changes.files[path].size for path in paths),
-            "paths": [path.decode("utf-8", "replace") for path in paths[:_SHOWN]],
-            "detail": next((detail for path in paths if (detail := _why(changes, path))), ""),
-        }
-        for state, paths in groups.items()
-    ]
+    groups: dict[FileState, list[Shift]] = {}
+    for shift in changes.shifts:
+        then, now = shift.states
+        if now is not None and then != now:
+            groups.setdefault(now, []).append(shift)
+    found: list[dict[str, object]] = []
+    for state, shifts in groups.items():
+        paths = [path for shift in shifts for path in shift.paths]
+        found.append(
+            {
+                "state": state,
+                "files": len(paths),
+                "bytes": sum(shift.bytes_now for shift in shifts),
+                "paths": [path.decode("utf-8", "replace") for path in paths[:_SHOWN]],
+                "detail": _why(changes, paths),
+            }
+        )
+    return found
 
 
-def _why(changes: Changes, path: bytes) -> str:
-    failure, remarks = changes.failures.get(path), changes.remarks.get(path)
-    if remarks is not None and remarks.refused is not None:
-        return remarks.refused[2]
-    return failure.detail if failure is not None else ""
+def _why(changes: Changes, paths: Iterable[bytes]) -> str:
+    """Return the first reason that is told of these files, "" where there is none."""
+    if changes.failures or changes.remarks:
+        for path in paths:
+            failure, remarks = changes.failures.get(path), changes.remarks.get(path)
+            if remarks is not None and remarks.refused is not None:
+                return remarks.refused[2]
+            if failure is not None and failure.detail:
+                return failure.detail
+    return ""
