@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from datauploader.contracts.envelope import Event, encode
 from datauploader.contracts.model import EventData
 from datauploader.contracts.uploads import UploadOpened
 from datauploader.messaging.dispatcher import Dispatcher
-from datauploader.messaging.port import Consumer, Delivery, Handler
+from datauploader.messaging.port import Consumer, Delivery, Handler, Together
 from datauploader.messaging.rabbit import RabbitBus
 from datauploader.messaging.topology import EVENTS, Queue, harvester_queue
 from datauploader.reliability import Outbox, Store, inbox, outbox
@@ -88,9 +88,9 @@ def in_a_window(bus: RabbitBus, many: Events) -> None:
         future.result(120)
 
 
-def attached(bus: RabbitBus, queue: Queue, handler: Handler) -> Consumer:
+def attached(bus: RabbitBus, queue: Queue, handler: Handler, together: Together | None = None) -> Consumer:
     """Consume, and return when the broker delivers."""
-    consumer = bus.consume(queue, handler, prefetch=500)
+    consumer = bus.consume(queue, handler, together=together, prefetch=500)
     while not bus.health().ok:
         time.sleep(0.01)
     return consumer
@@ -104,13 +104,13 @@ def consume(bus: RabbitBus, path: Path, expected: Events) -> float:
     dispatcher = Dispatcher(store, Outbox(store, bus.publish), "bench")
     dispatcher.on(UploadOpened, lambda _unit, event: handled.append(event.id))
 
-    def handler(delivery: Delivery) -> None:
-        dispatcher(delivery)
+    def together(deliveries: Sequence[Delivery]) -> None:
+        dispatcher.handle_all(deliveries)
         if len(handled) == len(expected):
             done.set()
 
     began = time.perf_counter()
-    consumer = attached(bus, QUEUE, handler)
+    consumer = attached(bus, QUEUE, lambda delivery: together([delivery]), together)
     if not done.wait(600):
         raise SystemExit(f"{len(handled)} of {len(expected)} events came")
     taken = time.perf_counter() - began

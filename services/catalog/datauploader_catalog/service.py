@@ -117,7 +117,9 @@ class CatalogService:
             lost=lambda _host: self._in_turn(self._miss),
         )
         self._consumers.append(
-            self._bus.consume(catalog_queue(), self._hear, workers=2, prefetch=64, ownership=ownership)
+            self._bus.consume(
+                catalog_queue(), self._hear, together=self._hear_all, workers=2, prefetch=64, ownership=ownership
+            )
         )
 
     def stop(self, deadline_s: float) -> None:
@@ -164,8 +166,12 @@ class CatalogService:
         return CatalogCondition(troubles=bounded(self._troubles()), waiting=bounded(dict.fromkeys(waiting)))
 
     def _hear(self, delivery: Delivery) -> None:
-        self._requesters.check_requester(delivery)
-        self._dispatcher(delivery)
+        self._hear_all([delivery])
+
+    def _hear_all(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._requesters.check_requester(delivery)
+        self._dispatcher.handle_all(deliveries)
 
     def _in_turn(self, step: Callable[[], None]) -> None:
         def turn() -> None:

@@ -39,6 +39,40 @@ def test_what_is_no_event_is_parked_with_its_reason(engine, bus, queue, consume,
 
 
 @pytest.mark.fault("F24")
+def test_a_bad_message_among_those_that_are_handled_together_is_parked_alone(
+    bus, queue, consume, recorder, new_event, parked_when, eventually
+):
+    """The others are handled in order, each once, and nothing comes again afterwards."""
+    consume(bus, queue, recorder()).stop(5)
+    events = [new_event() for _ in range(60)]
+    for future in [bus.publish(event) for event in events]:
+        future.result(10)
+    bad, handled = events[30].id, []
+
+    def alone(delivery):
+        if delivery.event.id == bad:
+            raise Park("not this one")
+        handled.append(delivery.event.id)
+
+    def together(deliveries):
+        if any(delivery.event.id == bad for delivery in deliveries):
+            raise Park("one of them")
+        handled.extend(delivery.event.id for delivery in deliveries)
+
+    consumer = consume(bus, queue, alone, together=together, prefetch=20)
+    (message,) = parked_when()
+    assert (message.id, message.reason) == (bad, "not this one")
+    eventually(lambda: len(handled) == len(events) - 1, "all others are handled")
+    consumer.stop(5)
+    assert handled == [event.id for event in events if event.id != bad]
+    last, again = new_event(), recorder()
+    consume(bus, queue, again)
+    bus.publish(last).result(10)
+    again.wait_for(1)
+    assert again.ids == [last.id]
+
+
+@pytest.mark.fault("F24")
 @pytest.mark.attack("S25")
 @pytest.mark.parametrize(
     "body",

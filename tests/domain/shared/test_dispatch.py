@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from datauploader.contracts import UploadOpened
-from datauploader.errors import Retry
+from datauploader.errors import Park, Retry
 from datauploader.messaging import Delivery, Dispatcher
 from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader_testing import builders
@@ -31,6 +31,35 @@ def test_a_repeated_event_is_handled_once_unless_its_handler_answers_repetitions
     for _ in range(3):
         dispatcher(Delivery(EVENT))
     assert calls == [False, True, True][:times]
+
+
+@pytest.mark.fault("F26")
+def test_deliveries_that_are_handled_together_are_kept_together_or_not_at_all(store) -> None:
+    """Where one of them cannot be handled, no trace of the others is left, and they may be handled one by one."""
+    events = [builders.event(UploadOpened(upload_id=f"u-{number:08}")) for number in range(3)]
+    calls: list[str] = []
+    woken: list[None] = []
+    bad = {events[1].data.upload_id}
+
+    def handler(_unit, event) -> None:
+        if event.data.upload_id in bad:
+            raise Park("not this one")
+        calls.append(event.data.upload_id)
+
+    dispatcher = Dispatcher(store, Outbox(store, lambda _: Future()), "test")
+    dispatcher.on(UploadOpened, handler)
+    dispatcher.after_commit(lambda: woken.append(None))
+    deliveries = [Delivery(event) for event in events]
+    with pytest.raises(Park):
+        dispatcher.handle_all(deliveries)
+    with store.reading() as db:
+        assert db.execute("SELECT count(*) FROM inbox").fetchone()[0] == 0
+    bad.clear()
+    calls.clear()
+    dispatcher.handle_all([*deliveries, deliveries[0]])
+    dispatcher(deliveries[2])
+    assert calls == [event.data.upload_id for event in events]
+    assert len(woken) == 1
 
 
 def test_ids_that_nobody_will_deliver_again_are_forgotten_as_events_come(store) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -76,28 +76,35 @@ class Dispatcher:
 
     def __call__(self, delivery: Delivery) -> None:
         """Handle one delivery; exceptions are the engine's to turn into a verdict."""
-        event = delivery.event
-        registration = self._handlers.get(type(event.data))
-        if registration is None:
+        self.handle_all([delivery])
+
+    def handle_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Handle deliveries in one transaction, in order: all of them or, where one raises anything, none."""
+        events = [delivery.event for delivery in deliveries if type(delivery.event.data) in self._handlers]
+        if not events:
             return
-        with structlog.contextvars.bound_contextvars(
-            event=event.data.name, event_id=event.id, upload_id=event.data.upload_id, trace_id=event.trace_id
-        ):
-            try:
-                with self._store.transaction() as db:
-                    if (now := time.monotonic()) >= self._forget_at:
-                        self._forget_at = now + FORGET_S
-                        Inbox.forget_old(db)
-                    seen = not Inbox.first_time(db, event.id)
-                    if seen and not registration.redeliver:
-                        log.debug("duplicate_event_ignored")
-                        return
-                    registration.call(UnitOfWork(db, self._service, event, seen), event)
-                    crash_point("inbox.handled")
-            except sqlite3.OperationalError as error:  # a full disk is no fault of the message
-                raise Retry(
-                    f"the state file cannot be written ({error}): free space on its disk", DISK_PAUSE
-                ) from error
+        try:
+            with self._store.transaction() as db:
+                if (now := time.monotonic()) >= self._forget_at:
+                    self._forget_at = now + FORGET_S
+                    Inbox.forget_old(db)
+                handled = [self._handle(db, event) for event in events]
+        except sqlite3.OperationalError as error:  # a full disk is no fault of the message
+            raise Retry(f"the state file cannot be written ({error}): free space on its disk", DISK_PAUSE) from error
+        if any(handled):
             crash_point("inbox.committed")
             for wake in self._after:
                 wake()
+
+    def _handle(self, db: sqlite3.Connection, event: Event[EventData]) -> bool:
+        registration = self._handlers[type(event.data)]
+        with structlog.contextvars.bound_contextvars(
+            event=event.data.name, event_id=event.id, upload_id=event.data.upload_id, trace_id=event.trace_id
+        ):
+            seen = not Inbox.first_time(db, event.id)
+            if seen and not registration.redeliver:
+                log.debug("duplicate_event_ignored")
+                return False
+            registration.call(UnitOfWork(db, self._service, event, seen), event)
+            crash_point("inbox.handled")
+            return True

@@ -29,6 +29,11 @@ class Delivery:
 
 Handler = Callable[[Delivery], None]
 """Returns: done. Raises Park: for a person. Raises Retry: again later. Anything else: again, within the limit."""
+Together = Callable[[Sequence[Delivery]], None]
+"""Does for several deliveries what the handler does for each; where it raises anything, each goes to the handler alone.
+
+So what it has done until then must be undone, or do no harm when it is done again.
+"""
 
 A = TypeVar("A", bound=WireModel)
 Answerer = Callable[[Question], WireModel]
@@ -130,10 +135,12 @@ class Bus(Protocol):
         """
 
     def consume(
-        self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,
-        on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        self, queue: Queue, handler: Handler, *, together: Together | None = None, workers: int = 1,
+        prefetch: int = 32, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
         """Deliver the queue's events to the handler, in `workers` threads, until stopped.
+
+        What has come by the time that a thread is free may be given to `together` at once, in order.
 
         `on_new` is called, and must not wait, when the queue was not there before: whatever was said until then is
         in the log alone. That is so at first, and when somebody has deleted the queue. With an `ownership` nothing is

@@ -1,7 +1,7 @@
 """The settlement of a delivery whose handler has ended: one rule for every engine."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +9,7 @@ import structlog
 
 from datauploader.contracts.envelope import decode
 from datauploader.errors import ContractError, Misdirected, Park, Retry
-from datauploader.messaging.port import Delivery, Handler
+from datauploader.messaging.port import Delivery, Handler, Together
 from datauploader.messaging.provenance import Check, unchecked
 from datauploader.messaging.topology import DELIVERY_LIMIT, MOST_RETRIES, RETRY_DELAYS_S, delay_for_attempt
 
@@ -32,6 +32,44 @@ class Settlement:
 DONE = Settlement("done")
 _LONGEST_WAIT_S = 10.0
 """Seconds between two attempts at one entry of the log, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message as it came to a consumer."""
+
+    body: bytes
+    attempt: int
+    failures: int
+    check: Check = unchecked
+    sender: str = ""
+
+    def read(self) -> Delivery:
+        """Decode and check it."""
+        event = decode(self.body)
+        self.check(event)
+        return Delivery(event, self.attempt, sender=self.sender)
+
+
+def handle_all(
+    arrivals: Sequence[Arrival], handler: Handler, together: Together | None, *,
+    delays: tuple[float, ...] = RETRY_DELAYS_S,
+) -> list[Settlement]:  # fmt: skip
+    """Give what came together to `together`; where anything keeps it from that, each to the handler alone."""
+    if together is not None and len(arrivals) > 1:
+        try:
+            together([arrival.read() for arrival in arrivals])
+        except Exception as error:  # noqa: BLE001 - the dispatch boundary: who it was, and why, shows one by one
+            log.debug("messages_handled_one_by_one", messages=len(arrivals), reason=f"{type(error).__name__}: {error}")
+        else:
+            return [DONE] * len(arrivals)
+    return [
+        handle(
+            one.body, handler, attempt=one.attempt, failures=one.failures, delays=delays, check=one.check,
+            sender=one.sender,
+        )
+        for one in arrivals
+    ]  # fmt: skip
 
 
 def handle(

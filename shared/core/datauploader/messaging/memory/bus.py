@@ -36,6 +36,7 @@ from datauploader.messaging.port import (
     QueueState,
     Start,
     StationAnswerer,
+    Together,
     told_by_key,
 )
 from datauploader.messaging.settlement import handle, identify, read_entry
@@ -238,8 +239,9 @@ class MemoryBus(Bus):
 
     @override
     def consume(
-        self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,
-        on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        self, queue: Queue, handler: Handler, *, together: Together | None = None,
+        workers: int = 1, prefetch: int = 32, on_new: Callable[[], None] | None = None,
+        ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
         """Deliver to the handler; in one process nobody else has a state, so an `ownership` is held at once."""
         if self.broker.declare(queue) and on_new is not None:

@@ -28,6 +28,7 @@ from datauploader.messaging.port import (
     QueueState,
     Start,
     StationAnswerer,
+    Together,
     told_by_key,
 )
 from datauploader.messaging.rabbit.connection import AmqpAddress, BrokerConnection
@@ -103,12 +104,12 @@ class RabbitBus(Bus):
 
     @override
     def consume(
-        self, queue: Queue, handler: Handler, *, workers: int = 1, prefetch: int = 32,
-        on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        self, queue: Queue, handler: Handler, *, together: Together | None = None, workers: int = 1,
+        prefetch: int = 32, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
         source = QueueSource(
-            queue, handler, connection=self._in, publisher=self._publisher, tuning=self._tuning, declare=self._declare,
-            speakers=self._speakers, prefetch=prefetch, on_new=on_new, ownership=ownership,
+            queue, handler, together, connection=self._in, publisher=self._publisher, tuning=self._tuning,
+            declare=self._declare, speakers=self._speakers, prefetch=prefetch, on_new=on_new, ownership=ownership,
         )  # fmt: skip
         subscription = self._subscribe(source, workers)
         self._retries = [one for one in self._retries if not one[0].stopping.is_set()]

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -90,6 +91,10 @@ class Channel:
         self._raw: PikaChannel | None = None
         self._connection = connection
         self._got: Callable[..., None] | None = None
+        self._unsettled: dict[int, None] = {}
+        """Deliveries of the consumer without a verdict, in order."""
+        self._done: list[int] = []
+        """Deliveries whose acknowledgement is due."""
         self.ended: asyncio.Future[BaseException] = self._loop.create_future()
         """Done with the reason when the channel, or the consumer on it, is no more."""
 
@@ -170,12 +175,18 @@ class Channel:
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Have a queue's messages delivered."""
+
+        def deliver(_: object, method: Any, properties: BasicProperties, body: bytes) -> None:
+            if not auto_ack:
+                self._unsettled[method.delivery_tag] = None
+            on_message(method, properties, body)
+
         self.raw.add_on_cancel_callback(lambda _: self._end(BrokerUnreachable(f"the queue {queue} was deleted")))
         await self._step(
             f"consume {queue}",
             lambda done: self.raw.basic_consume(
-                queue, lambda _, method, properties, body: on_message(method, properties, body), auto_ack=auto_ack,
-                exclusive=exclusive, consumer_tag=tag, arguments=dict(arguments or {}), callback=done,
+                queue, deliver, auto_ack=auto_ack, exclusive=exclusive, consumer_tag=tag,
+                arguments=dict(arguments or {}), callback=done,
             ),
         )  # fmt: skip
 
@@ -216,11 +227,33 @@ class Channel:
 
     def ack(self, tag: int) -> None:
         """Say that a delivery is dealt with; a lost channel makes this void, and the broker delivers again."""
+        self._unsettled.pop(tag, None)
         if self.is_open:
             self._now("acknowledge", lambda: self.raw.basic_ack(tag))
 
+    def ack_soon(self, tag: int) -> None:
+        """Say so with others that are dealt with in the same turn of the thread that owns the channel."""
+        if not self._done:
+            self._loop.call_soon(self._ack_done)
+        self._done.append(tag)
+
+    def _ack_done(self) -> None:
+        """Acknowledge what is done: all that nothing unsettled came before in one, the rest one by one."""
+        done, self._done = self._done, []
+        for tag in done:
+            self._unsettled.pop(tag, None)
+        first = next(iter(self._unsettled), None)
+        together = [tag for tag in done if first is None or tag < first]
+        with suppress(MessagingError):  # a lost channel: the broker delivers again
+            if together and self.is_open:
+                last = max(together)
+                self._now("acknowledge", lambda: self.raw.basic_ack(last, multiple=True))
+            for tag in set(done).difference(together):
+                self.ack(tag)
+
     def requeue(self, tag: int, *, up_to: bool = False) -> None:
         """Give a delivery back (with all before it, where said) through no fault of its own."""
+        self._unsettled.pop(tag, None)
         if self.is_open:
             self._now("give back", lambda: self.raw.basic_nack(tag, multiple=up_to, requeue=True))
 

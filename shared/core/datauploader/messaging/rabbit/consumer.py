@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from pika.spec import BasicProperties
 
 from datauploader.errors import MessagingError, Unroutable
 from datauploader.messaging.blueprint import Blueprint, QueueSpec, consumed, shared_topology
-from datauploader.messaging.port import Handler, Ownership
+from datauploader.messaging.port import Handler, Ownership, Together
 from datauploader.messaging.provenance import from_queue
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.claims import ClaimedQueue
@@ -24,7 +24,7 @@ from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.subscription import Received, Settle
 from datauploader.messaging.rabbit.topology import establish, missing_parts
 from datauploader.messaging.rights import Speakers
-from datauploader.messaging.settlement import Settlement, handle, identify
+from datauploader.messaging.settlement import Arrival, Settlement, handle_all, identify
 from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name, retry_queue_names
 from datauploader.runtime.crash_points import crash_point
 
@@ -39,11 +39,13 @@ class QueueSource:
     """A queue, its handler, and where the verdicts go."""
 
     def __init__(
-        self, queue: Queue, handler: Handler, *, connection: BrokerConnection, publisher: Publisher, tuning: Tuning,
-        declare: bool, speakers: Speakers, prefetch: int, on_new: Callable[[], None] | None = None,
-        ownership: Ownership | None = None,
+        self, queue: Queue, handler: Handler, together: Together | None = None, *, connection: BrokerConnection,
+        publisher: Publisher, tuning: Tuning, declare: bool, speakers: Speakers, prefetch: int,
+        on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> None:  # fmt: skip
-        self._queue, self._handler, self._connection, self._publisher = queue, handler, connection, publisher
+        self._queue, self._handler, self._together = queue, handler, together
+        self._connection, self._publisher = connection, publisher
+        self.most = prefetch if together is not None else 1
         self._tuning, self._declare, self._prefetch = tuning, declare, prefetch
         self._on_new, self._missed = on_new, False
         self.awaited = DelayedRetries()
@@ -76,30 +78,32 @@ class QueueSource:
         if self._claim is not None:
             await self._claim.renew_claim()
 
-    def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
-        """Call the handler, and turn its verdict into what the broker must be told."""
+    def work(self, received: Sequence[Received], stopping: threading.Event) -> list[Settle]:  # noqa: ARG002 - one handler call is not interrupted
+        """Call the handler, and turn its verdicts into what the broker must be told."""
+        arrivals = [self._arrival(one) for one in received]
+        verdicts = handle_all(arrivals, self._handler, self._together, delays=self._tuning.retry_delays_s)
+        return [self._settle(*each) for each in zip(received, verdicts, arrivals, strict=True)]
+
+    def _arrival(self, received: Received) -> Arrival:
         self.awaited.note_back(received.body)
         crashes = count(received.properties, "x-delivery-count")
-        attempt = count(received.properties, ATTEMPT, 1) + crashes
-        failures = count(received.properties, FAILURES)
-        verdict = handle(
+        return Arrival(
             received.body,
-            self._handler,
-            attempt=attempt,
-            failures=failures,
-            delays=self._tuning.retry_delays_s,
+            attempt=count(received.properties, ATTEMPT, 1) + crashes,
+            failures=count(received.properties, FAILURES),
             check=from_queue(self._queue, received.came, self._speakers, self._retry_queues),
             sender=_sender(received),
         )
 
+    def _settle(self, received: Received, verdict: Settlement, arrival: Arrival) -> Settle:
         def settle() -> Awaitable[None] | None:
             if not received.channel.is_open:
                 log.info("late_settlement_dropped", queue=self._queue.name, verdict=verdict.what)
                 return None
             if verdict.what == "done":
-                received.channel.ack(received.tag)
+                received.channel.ack_soon(received.tag)
                 return None
-            return self._move(received, verdict, attempt)
+            return self._move(received, verdict, arrival.attempt)
 
         return settle
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +133,8 @@ def check_foreign_exchange(url: str, exchange: str, *, patience_s: float = 10.0)
 class _ForeignSource:
     """The queue as a source of deliveries."""
 
+    most = 1
+
     def __init__(
         self,
         binding: ForeignBinding,
@@ -168,8 +170,11 @@ class _ForeignSource:
         finally:
             channel.close()
 
-    def work(self, received: Received, stopping: threading.Event) -> Settle:
+    def work(self, received: Sequence[Received], stopping: threading.Event) -> list[Settle]:
         """Handle a message as often as that fails; only what was handled is acknowledged."""
+        return [self._handle(one, stopping) for one in received]
+
+    def _handle(self, received: Received, stopping: threading.Event) -> Settle:
         message = _read(received)
         while not stopping.is_set() and received.channel.is_open:
             try:

@@ -5,7 +5,7 @@ import json
 import secrets
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -239,6 +239,8 @@ def _read_answer(body: bytes, answer: type[A]) -> A:
 class RpcServerSource:
     """An RPC server's source, the questions to one service; askers see whether anybody consumes the queue."""
 
+    most = 1
+
     def __init__(
         self, queue: str, bound: str, answerer: Callable[[Question, str], WireModel], *, connection: BrokerConnection,
         publisher: Publisher, tuning: Tuning, speakers: Speakers, user: str, declare: bool, workers: int,
@@ -262,8 +264,11 @@ class RpcServerSource:
         """Make the queue again, and bind it."""
         await establish(self._connection, asked(self._queue, self._bound), declare=self._declare)
 
-    def work(self, received: Received, stopping: threading.Event) -> Settle:  # noqa: ARG002 - one handler call is not interrupted
+    def work(self, received: Sequence[Received], stopping: threading.Event) -> list[Settle]:  # noqa: ARG002 - one handler call is not interrupted
         """Find the answer, and send it to whoever asked; what nobody had the right to ask stays without one."""
+        return [self._answer(one) for one in received]
+
+    def _answer(self, received: Received) -> Settle:
         if reason := self._forged(received):
             log.warning("question_ignored", queue=self._queue, key=received.came.key[:200], reason=reason)
             return lambda: received.channel.ack(received.tag)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +33,8 @@ to its end when nothing came for the second, or it grows all the time."""
 class StreamSource:
     """The stream as a source of deliveries, and how far its handler has come."""
 
+    most = 1
+
     def __init__(
         self, start: Start, handler: Handler, *, connection: BrokerConnection, tuning: Tuning, declare: bool,
         speakers: Speakers, at_end: Callable[[], None] | None = None,
@@ -59,8 +61,11 @@ class StreamSource:
     async def heal(self) -> None:
         """Nothing of the log belongs to its reader."""
 
-    def work(self, received: Received, stopping: threading.Event) -> Settle:
-        """Handle one entry, as often as the handler asks for; the broker begins at a chunk, so skip what is before."""
+    def work(self, received: Sequence[Received], stopping: threading.Event) -> list[Settle]:
+        """Handle an entry, as often as the handler asks for; the broker begins at a chunk, so skip what is before."""
+        return [self._read(one, stopping) for one in received]
+
+    def _read(self, received: Received, stopping: threading.Event) -> Settle:
         offset = _offset(received.properties)
         if offset >= self._end:
             self._tell()

@@ -4,10 +4,11 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 import structlog
@@ -50,6 +51,9 @@ Settle = Callable[[], Awaitable[None] | None]
 class Source(Protocol):
     """What makes one consumer different from another."""
 
+    most: int
+    """Messages that it works on together, at most."""
+
     async def attach(
         self, channel: Channel, on_message: Callable[[Any, BasicProperties, bytes], None], tag: str
     ) -> None:
@@ -58,28 +62,40 @@ class Source(Protocol):
     async def heal(self) -> None:
         """Put right what somebody may have deleted."""
 
-    def work(self, received: Received, stopping: threading.Event) -> Settle:
-        """Do the work for a message, in a worker's thread, and return what is left for the owner's."""
+    def work(self, received: Sequence[Received], stopping: threading.Event) -> list[Settle]:
+        """Do the work for messages, in a worker's thread, and return what is left of each for the owner's."""
 
 
 class HandlerThreads:
-    """A pool of handler threads, fixed in number, that take jobs in order; one that hangs does not keep the process."""
+    """A pool of handler threads, fixed in number, that take messages in order; none that hangs keeps the process."""
 
-    def __init__(self, count: int, name: str) -> None:
-        """Start the threads."""
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._count = count
+    def __init__(self, count: int, name: str, work: Callable[[list[Received]], None], most: int) -> None:
+        """Start the threads: each gives what waits, up to `most` messages, to `work`, which deals with exceptions."""
+        self._jobs: SimpleQueue[Received | None] = SimpleQueue()
+        self._count, self._most = count, most
 
-        def work() -> None:
-            while (job := self._jobs.get()) is not None:
-                job()
+        def repeat() -> None:
+            while batch := self._take():
+                work(batch)
 
         for number in range(count):
-            WorkerThread(work, name=f"{name}.{number}").start()
+            WorkerThread(repeat, name=f"{name}.{number}").start()
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Have a thread do this when those before it are begun; the job deals with its own exceptions."""
-        self._jobs.put(job)
+    def submit(self, message: Received) -> None:
+        """Have a thread take this when those before it are begun."""
+        self._jobs.put(message)
+
+    def _take(self) -> list[Received]:
+        """Wait for a message; return it with those behind it, or nothing when the thread is to end."""
+        batch: list[Received] = []
+        with suppress(Empty):
+            while len(batch) < self._most:
+                if (message := self._jobs.get(block=not batch)) is None:
+                    if batch:
+                        self._jobs.put(None)
+                    break
+                batch.append(message)
+        return batch
 
     def end(self) -> None:
         """Let the threads end when they have done what was submitted; do not wait for them."""
@@ -108,7 +124,7 @@ class Subscription:
             tuning,
             tag,
         )
-        self._workers = HandlerThreads(workers, tag)
+        self._workers = HandlerThreads(workers, tag, self._work, source.most)
         self._channel: Channel | None = None
         self._task: asyncio.Task[None] | None = None
         self._settled: deque[Settle | None] = deque()
@@ -159,7 +175,7 @@ class Subscription:
             received = Received(channel, method.delivery_tag, properties, body, path, bool(method.redelivered))
             self._pending += 1
             self._idle.clear()
-            self._workers.submit(lambda: self._work(received))
+            self._workers.submit(received)
 
         try:
             await self._source.attach(channel, take, self._tag)
@@ -170,10 +186,11 @@ class Subscription:
         finally:
             channel.close()
 
-    def _work(self, received: Received) -> None:
+    def _work(self, received: list[Received]) -> None:
         """Run in a worker's thread; a message of a lost channel is not begun, the broker delivers it again."""
-        stale = self.stopping.is_set() or not received.channel.is_open
-        self._settled.append(None if stale else self._source.work(received, self.stopping))
+        begun = [one for one in received if one.channel.is_open and not self.stopping.is_set()]
+        settled = self._source.work(begun, self.stopping) if begun else []
+        self._settled.extend([*settled, *[None] * (len(received) - len(begun))])
         if not self._woken:
             self._woken = True
             self._event_loop.call(self._settle_all)
