@@ -1,7 +1,7 @@
 """What the catalog remembers: wanted datasets, the files that belong to them, and what is still to be told."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -271,23 +271,30 @@ class DatafileTable:
 
     def add_stored(self, upload_id: str, files: Iterable[StoredFile]) -> list[StoredFile]:
         """Remember stored versions, the newest of each path; return those that are registered already."""
-        known: list[StoredFile] = []
+        newest: dict[bytes, StoredFile] = {}
         for stored in files:
-            file = stored.file
-            row = self._db.execute(
-                "SELECT revision, sha256, stored, registered FROM datafiles WHERE upload_id = ? AND path = ?",
-                (upload_id, file.raw),
-            ).fetchone()
+            path = stored.file.raw
+            if path not in newest or stored.file.revision >= newest[path].file.revision:
+                newest[path] = stored
+        held = self._rows(upload_id, list(newest))
+        known: list[StoredFile] = []
+        fresh: list[tuple[object, ...]] = []
+        for path, stored in newest.items():
+            row, file = held.get(path), stored.file
             if row and row["registered"] and StoredFile.model_validate_json(row["stored"]).file.key == file.key:
                 if row["registered"] != objections.SET_ASIDE:
                     known.append(stored)
             elif row is None or file.revision >= row["revision"]:
                 document = stored.model_dump_json(exclude_none=True)
-                self._db.execute(
-                    "INSERT OR REPLACE INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0)",
-                    (upload_id, file.raw, file.revision, file.size, file.sha256, document),
-                )
+                fresh.append((upload_id, path, file.revision, file.size, file.sha256, document))
+        self._db.executemany("INSERT OR REPLACE INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0)", fresh)
         return known
+
+    def _rows(self, upload_id: str, paths: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
+        """Return what is held of these paths, which are as many as an event has at most."""
+        marks = ",".join("?" * len(paths))
+        query = f"SELECT path, revision, stored, registered FROM datafiles WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608 - only question marks
+        return {row["path"]: row for row in self._db.execute(query, (upload_id, *paths))}
 
     def drop_strangers(self, event: Event[UploadRequested]) -> None:
         """Forget what was said to be stored before the request was here, and lies where the upload does not go."""
@@ -360,8 +367,8 @@ class SealTable:
     def complete_manifest(self, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:
         """Return the seal when the registered files are exactly those of the manifest, or what is missing for that."""
         seal: sqlite3.Row | None = self._db.execute("SELECT * FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
-        held = "SELECT count(*) FROM datafiles WHERE upload_id = ?"
-        if seal is None or self._db.execute(held, (upload_id,)).fetchone()[0] != seal["files"]:
+        held = "SELECT count(*), total(registered = 1) FROM datafiles WHERE upload_id = ?"
+        if seal is None or tuple(self._db.execute(held, (upload_id,)).fetchone()) != (seal["files"], seal["files"]):
             return "incomplete"
         rows = self._db.execute(
             "SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)

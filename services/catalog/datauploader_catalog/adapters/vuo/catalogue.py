@@ -38,6 +38,7 @@ from datauploader_catalog.adapters.vuo.contents import read_contents
 from datauploader_catalog.adapters.vuo.wire import VuoWire
 from datauploader_catalog.settings import VuoSettings
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _SESSION = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
@@ -124,9 +125,8 @@ class VuoCatalogue:
         """Send the datafiles as JSON, in as many requests as the settings' limits ask for (assumed)."""
         limits = self._settings
         rows = (
-            json.dumps(
-                {"path": d.path, "location": d.location, "size": d.size, "sha256": d.checksum, "mtime_ns": d.mtime_ns},
-                separators=(",", ":"),
+            _COMPACT.encode(
+                {"path": d.path, "location": d.location, "size": d.size, "sha256": d.checksum, "mtime_ns": d.mtime_ns}
             )
             for d in datafiles
         )
