@@ -6,7 +6,8 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -29,6 +30,8 @@ HANDSHAKE_S = 10
 """Seconds until a connection that is not open yet counts as failed."""
 JITTER = 0.5
 _LOOK_S = 0.02
+_MOST_HELD = 256 * 1024
+"""Bytes that are kept to be sent in one call."""
 _GOODBYE_S = 0.4
 """Seconds for each of the two ways of leaving: with the broker's help, and without."""
 
@@ -94,10 +97,33 @@ async def keep(attempt: Callable[[], Awaitable[None]], note: Callable[[Messaging
 
 
 class _Connection(AsyncioConnection):  # type: ignore[misc]  # pika has no types
-    """pika's connection, but that the three frames of a message leave in one system call: a fifth of its time."""
+    """pika's connection, but that the three frames of a message leave in one system call, and many small messages too.
+
+    Such a call takes a fifth of the time of a message.
+    """
+
+    _held: list[bytes] | None = None
+    _held_bytes = 0
+
+    def hold(self) -> None:
+        """Keep what is to be sent, up to a bound, until `release`; other frames wait in their turn behind it."""
+        self._held = []
+
+    def release(self) -> None:
+        """Send what was kept, unless the connection is lost."""
+        frames, self._held, self._held_bytes = self._held, None, 0
+        if frames and not self.is_closed:
+            super()._output_marshaled_frames([b"".join(frames)])
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        super()._output_marshaled_frames([b"".join(marshaled_frames)])
+        if self._held is None:
+            super()._output_marshaled_frames([b"".join(marshaled_frames)])
+            return
+        self._held += marshaled_frames
+        self._held_bytes += sum(map(len, marshaled_frames))
+        if self._held_bytes > _MOST_HELD:
+            self.release()
+            self.hold()
 
 
 class BrokerConnection:
@@ -105,7 +131,7 @@ class BrokerConnection:
 
     def __init__(self, address: AmqpAddress, purpose: str, owner: EventLoopThread, tuning: Tuning) -> None:
         self._address, self._purpose, self._event_loop, self._tuning = address, purpose, owner, tuning
-        self._connection: AsyncioConnection | None = None
+        self._connection: _Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._open = asyncio.Event()
         self._confused: asyncio.Future[BaseException] | None = None
@@ -141,6 +167,25 @@ class BrokerConnection:
         while self._connection is None:
             await self._open.wait()
         return await Channel.open(self._connection)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Let what is sent within leave together.
+
+        Raises:
+            MessagingError: the connection was lost meanwhile.
+        """
+        if (connection := self._connection) is None:
+            yield
+            return
+        connection.hold()
+        try:
+            yield
+        finally:
+            try:
+                connection.release()
+            except PIKA_ERRORS as error:
+                raise explain_connection(error, user=self._address.user, place=self._address.place) from error
 
     async def reach(self, patience_s: float) -> None:
         """Wait for the connection, but not longer than this, and not while the broker says no.

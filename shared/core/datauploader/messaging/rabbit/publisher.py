@@ -183,8 +183,9 @@ class Publisher:
             try:
                 unsure = self._queue_cache.unsure({name for message in batch for name in message.required})
                 absent = await self._queue_cache.missing(unsure)
-                for message in batch:
-                    self._dispatch(channel, message, absent)
+                with self._connection.batch():
+                    for message in batch:
+                        self._dispatch(channel, message, absent)
             except MessagingError as error:
                 self._fail(batch, _unknown(error))
                 raise
