@@ -29,7 +29,8 @@ class Browser:
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         if origin not in self._sites:
-            self._sites[origin] = httpx.Client(base_url=origin, timeout=10, trust_env=False)
+            # Plain HTTP on loopback: without `verify` each would load the machine's certificates first.
+            self._sites[origin] = httpx.Client(base_url=origin, timeout=10, trust_env=False, verify=False)
         return self._sites[origin]
 
     def get(self, url: str) -> httpx.Response:

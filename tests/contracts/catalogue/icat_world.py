@@ -40,7 +40,7 @@ def running_icat() -> Iterator[IcatDouble]:
 def make_icat(running_icat: IcatDouble) -> Iterator[Callable[..., IcatWorld]]:
     """Give a maker of adapters to the double as if it were new, by settings; short time limits make faults quick."""
     with contextlib.ExitStack() as opened:
-        oracle = opened.enter_context(httpx.Client(base_url=running_icat.url, trust_env=False))
+        oracle = opened.enter_context(httpx.Client(base_url=running_icat.url, trust_env=False, verify=False))
         oracle.delete("/_double/state").raise_for_status()
 
         def make(**settings: Any) -> IcatWorld:

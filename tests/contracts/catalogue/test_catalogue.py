@@ -288,6 +288,7 @@ def test_the_page_of_a_dataset_has_an_address(world) -> None:
     assert world.catalogue.dataset_url("7/../1?x#y").endswith("/datasets/7%2F..%2F1%3Fx%23y")
 
 
+@pytest.mark.usefixtures("at_once")
 def test_health_is_told(world) -> None:
     """Healthy until the catalogue is away."""
     world.catalogue.probe_catalogue()
@@ -297,9 +298,21 @@ def test_health_is_told(world) -> None:
 
 
 @pytest.mark.fault("F44")
-@pytest.mark.parametrize("kind", ["unavailable", "timeout", "unreadable", "lost"])
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("kind", ["unavailable", "unreadable", "lost"])
 def test_nothing_is_created_while_existence_is_unknown(world, kind: str) -> None:
-    """An error, silence or gibberish on the look-up is not absence."""
+    """An error or gibberish on the look-up is not absence."""
+    creates_nothing(world, kind)
+
+
+@pytest.mark.fault("F44")
+def test_nothing_is_created_while_the_look_up_is_not_answered(world) -> None:
+    """Nor is silence."""
+    creates_nothing(world, "timeout")
+
+
+def creates_nothing(world, kind: str) -> None:
+    """Check that a failure of this kind on every look-up has nothing made, and another try is worth it."""
     for operation in ("find_dataset", "find_investigation"):
         world.fail(operation, kind, ALWAYS)
     before = world.investigations()

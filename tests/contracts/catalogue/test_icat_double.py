@@ -35,7 +35,7 @@ class Rest:
     """Speaks to the double's REST interface without any client."""
 
     def __init__(self, url: str, account: Account = ROOT) -> None:
-        self.http = httpx.Client(base_url=f"{url}/icat/", trust_env=False)
+        self.http = httpx.Client(base_url=f"{url}/icat/", trust_env=False, verify=False)
         credentials = [{"username": account.name}, {"password": account.password}]
         form = {"json": json.dumps({"plugin": "simple", "credentials": credentials})}
         self.session = self.http.post("session", data=form).json()["sessionId"]

@@ -12,6 +12,10 @@ from datauploader_catalog.settings import CatalogSettings
 
 if url := os.environ.get("CATALOGUE_URL", ""):
 
+    @pytest.fixture(scope="session", autouse=True)
+    def one_authority() -> None:
+        """Trust those that this machine trusts."""
+
     def test_what_the_service_relies_on_holds_at_this_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
         """With the settings of CATALOGUE_CONFIG, in CATALOGUE_INVESTIGATION, for CATALOGUE_USER or _SESSION."""
         monkeypatch.setenv(CONFIG_VARIABLE, os.environ["CATALOGUE_CONFIG"])

@@ -41,7 +41,7 @@ def pyscicat(scicat_double) -> OldClient:
 @pytest.fixture
 def http(scicat_double) -> Any:
     """Give a plain connection that is signed in as the service."""
-    with httpx.Client(base_url=scicat_double.url, trust_env=False) as client:
+    with httpx.Client(base_url=scicat_double.url, trust_env=False, verify=False) as client:
         answer = client.post("/api/v3/auth/login", json={"username": SERVICE, "password": PASSWORD})
         assert answer.status_code == 201
         assert {"access_token", "id", "expires_in", "ttl", "created", "userId", "user"} <= answer.json().keys()

@@ -142,7 +142,8 @@ class Door:
 
     def client(self, **headers: str) -> httpx.Client:
         """Return a browser or a program."""
-        client = httpx.Client(base_url=self.url, headers={"Origin": self.url, **headers}, timeout=10, trust_env=False)
+        said = {"Origin": self.url, **headers}
+        client = httpx.Client(base_url=self.url, headers=said, timeout=10, trust_env=False, verify=False)
         self._clients.append(client)
         return client
 
