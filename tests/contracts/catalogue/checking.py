@@ -1,7 +1,9 @@
 """What the tests of the check have in common: how a world is checked, and rights that a check needs."""
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from datauploader.plugins.catalogue.inspection import CheckRequest, Finding, Mark
@@ -9,6 +11,18 @@ from datauploader_catalog.conformance.check import check_catalogue
 
 ANNA, OPEN, NAME = "1101", "20260101", "datauploader-check-t"
 ALWAYS = 1_000_000
+
+
+@pytest.fixture(name="vuo")
+def patient_vuo(make_vuo: Callable[..., Any]) -> Any:
+    """Give VUO's adapter with time for an answer: a check takes a slow one for none."""
+    return make_vuo(timeout=10.0)
+
+
+@pytest.fixture(name="icat")
+def patient_icat(make_icat: Callable[..., Any]) -> Any:
+    """Give ICAT's adapter likewise."""
+    return make_icat(timeout=10.0)
 
 
 def checked(world: Any, *, write: bool = True, session: str | None = "sandbox-session-anna") -> dict[str, Finding]:

@@ -22,23 +22,11 @@ from datauploader_catalog.conformance.check import LEAVES_NOTHING, check_catalog
 from datauploader_catalog.conformance.reading import REACHED, READING
 from datauploader_catalog.conformance.writing import WRITING
 
-from .checking import ALWAYS, ANNA, NAME, OPEN, checked, failed, let_delete
+from .checking import ALWAYS, ANNA, NAME, OPEN, checked, failed, let_delete, patient_icat, patient_vuo  # noqa: F401 - two fixtures
 
 PAGE = Path(__file__).parents[3] / "docs" / "catalogues" / "README.md"
 COLUMNS = ["memory", "vuo", "scicat-v3", "scicat-v4", "icat", "folder"]
 NO_ROW = "—"
-
-
-@pytest.fixture
-def vuo(make_vuo: Callable[..., Any]) -> Any:
-    """Give VUO's adapter with time for an answer: a check takes a slow one for none."""
-    return make_vuo(timeout=10.0)
-
-
-@pytest.fixture
-def icat(make_icat: Callable[..., Any]) -> Any:
-    """Give ICAT's adapter likewise."""
-    return make_icat(timeout=10.0)
 
 
 def test_the_page_shows_what_the_check_finds_on_each_catalogue(world, request: pytest.FixtureRequest) -> None:

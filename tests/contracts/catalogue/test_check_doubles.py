@@ -1,7 +1,6 @@
 """The check on the doubles of VUO, SciCat and ICAT with each known misbehaviour: the right sentence fails."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,19 +10,7 @@ from datauploader_catalog.conformance.check import LEAVES_NOTHING
 from datauploader_catalog.conformance.reading import REACHED, READING
 from datauploader_catalog.conformance.writing import WRITING
 
-from .checking import ALWAYS, NAME, OPEN, checked, failed, groups, let_delete
-
-
-@pytest.fixture
-def vuo(make_vuo: Callable[..., Any]) -> Any:
-    """Give VUO's adapter with time for an answer: a check takes a slow one for none."""
-    return make_vuo(timeout=10.0)
-
-
-@pytest.fixture
-def icat(make_icat: Callable[..., Any]) -> Any:
-    """Give ICAT's adapter likewise."""
-    return make_icat(timeout=10.0)
+from .checking import ALWAYS, NAME, OPEN, checked, failed, groups, let_delete, patient_icat, patient_vuo  # noqa: F401 - two fixtures
 
 
 def test_a_wrong_secret_of_vuo_is_not_trusted(make_vuo) -> None:
