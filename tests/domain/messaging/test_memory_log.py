@@ -192,8 +192,8 @@ def test_only_the_latest_count_and_report_are_kept(open_log, clock: Clock) -> No
     assert json.loads(bodies(log)[-1])["data"]["files"] == 8
 
 
-def test_the_view_of_a_completed_dataset_needs_no_announcements(open_log) -> None:
-    """The receipts say all of it: what is drawn from the log after a start is what was drawn before."""
+def test_the_view_of_a_completed_dataset_needs_announcements_for_its_times_alone(open_log) -> None:
+    """The receipts say all else: what is drawn from the log after a start is what was drawn before, but for times."""
     log = open_log()
     say(log, *life("upload-0001"))
     before = drawn(bodies(log))

@@ -28,6 +28,7 @@ from datauploader_catalog import objections
 from datauploader_catalog.audits import AwaitedAudits
 from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.objections import Objections
+from datauploader_client import gateway_client
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_gateway.events import pending_requests
 from datauploader_gateway.events.pending_requests import PendingDescriptions, PendingRequests
@@ -37,6 +38,7 @@ from datauploader_testing import builders
 from datauploader_testing.builders import HERE
 from datauploader_testing.waiting import eventually
 from datauploader_transfer import ledger as transfer_ledger
+from datauploader_transfer import provenance
 from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.audits import PendingAudits
 from datauploader_transfer.failure_policy import FailurePolicy
@@ -45,6 +47,7 @@ from datauploader_transfer.ports import Outcome, State, Whose
 from datauploader_transfer.provenance import ConflictOrigin, ProvenanceCheck
 from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
 from datauploader_transfer.settings import TransferSettings
+from datauploader_watcher.background import ledger_recovery
 from datauploader_watcher.background.ledger_recovery import LedgerRecovery
 from datauploader_watcher.background.local_cleanup import LocalCleanup
 from datauploader_watcher.domain.receipts import next_reminder_s
@@ -85,7 +88,7 @@ def test_chance_takes_away_a_part_of_a_wait_at_most() -> None:
 
 
 class Clock:
-    """Both of the process's clocks; they move when a test says so."""
+    """A clock that moves when a test says so."""
 
     def __init__(self) -> None:
         """Begin somewhere."""
@@ -308,9 +311,10 @@ class Turns:
         return self.clock.now > self.end
 
 
-def test_the_watcher_asks_the_catalog_again_after_a_second_up_to_a_minute(clock, monkeypatch) -> None:
+def test_the_watcher_asks_the_catalog_again_after_a_second_up_to_a_minute(monkeypatch) -> None:
     """What there is of an upload."""
-    monkeypatch.setattr(time, "monotonic", clock)
+    clock = Clock()
+    monkeypatch.setattr(ledger_recovery, "time", SimpleNamespace(monotonic=clock))
     asked: list[float] = []
 
     class Unheard(LedgerRecovery):
@@ -404,9 +408,10 @@ def test_an_audit_that_cannot_be_done_is_tried_again_after_a_second_up_to_ten_mi
     assert waits(one, "audits", fail, 12) == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
 
 
-def test_transfer_asks_the_catalog_again_after_a_second_up_to_a_minute(clock, store, monkeypatch) -> None:
+def test_transfer_asks_the_catalog_again_after_a_second_up_to_a_minute(store, monkeypatch) -> None:
     """Whose an object is."""
-    monkeypatch.setattr(time, "monotonic", clock)
+    clock = Clock()
+    monkeypatch.setattr(provenance, "time", SimpleNamespace(monotonic=clock))
     asked: list[float] = []
 
     class Silent(ProvenanceCheck):
@@ -424,7 +429,7 @@ def test_transfer_asks_the_catalog_again_after_a_second_up_to_a_minute(clock, st
 def test_a_program_follows_events_again_after_a_moment_up_to_ten_seconds(monkeypatch) -> None:
     """The gateway is away; an event that comes begins the waits anew."""
     slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(gateway_client, "time", SimpleNamespace(monotonic=time.monotonic, sleep=slept.append))
     calls = itertools.count(1)
 
     def answer(_: httpx.Request) -> httpx.Response:
