@@ -123,7 +123,7 @@ def drawn(log: list[bytes]) -> dict[bytes, object]:
     for body in log:
         writer.apply(decode(body))
     files = client.hgetall(keys.files("upload-0001"))
-    known = {path: replace(FileFacts.unpack(packed), times=NEVER) for path, packed in files.items()}
+    known = {path: FileFacts.unpack(packed)._replace(times=NEVER) for path, packed in files.items()}
     found = {b"head": client.hgetall(keys.upload("upload-0001")), b"files": known}
     client.close()
     return found

@@ -178,4 +178,4 @@ def test_a_look_at_what_was_read_does_not_wait_for_all_reading(tmp_path):
         bench.hashers.hash(1, bench.disk, [HashRequest(b"read", bench.stamp("read"), digests)])
     assert bench.wait("new299").digests == digests._replace(md5=bench.of("new299").digests.md5)
     bench.hashers.stop(5)
-    assert [outcome.path for outcome in bench.outcomes][0] == b"read"
+    assert bench.outcomes[0].path == b"read"
