@@ -80,6 +80,31 @@ SCHEMA = Schema(
         audits.TABLES,
         objections.TABLES,
         "CREATE INDEX uploads_dataset ON uploads (dataset_id) WHERE dataset_id <> ''",
+        # Counting the rows of an upload at each look took longer the more there were. No row is replaced by `INSERT OR
+        # REPLACE`: SQLite calls no trigger for what that removes.
+        """
+        CREATE TABLE datafile_counts (
+            upload_id TEXT PRIMARY KEY,
+            files INTEGER NOT NULL,
+            registered INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        INSERT INTO datafile_counts
+            SELECT upload_id, count(*), total(registered = 1) FROM datafiles GROUP BY upload_id;
+        CREATE TRIGGER datafiles_added AFTER INSERT ON datafiles BEGIN
+            INSERT INTO datafile_counts VALUES (new.upload_id, 1, new.registered = 1)
+            ON CONFLICT (upload_id) DO UPDATE
+            SET files = files + 1, registered = registered + excluded.registered;
+        END;
+        CREATE TRIGGER datafiles_removed AFTER DELETE ON datafiles BEGIN
+            UPDATE datafile_counts SET files = files - 1, registered = registered - (old.registered = 1)
+            WHERE upload_id = old.upload_id;
+        END;
+        CREATE TRIGGER datafiles_changed AFTER UPDATE OF registered ON datafiles
+        WHEN (old.registered = 1) <> (new.registered = 1) BEGIN
+            UPDATE datafile_counts SET registered = registered + (new.registered = 1) - (old.registered = 1)
+            WHERE upload_id = new.upload_id;
+        END;
+        """,
     ),
 )
 
@@ -212,9 +237,11 @@ class WantedDatasets:
                 SELECT upload_id FROM uploads INDEXED BY uploads_open WHERE state IN ('wanted', 'ensured') AND (
                     state = 'wanted' OR EXISTS (
                         SELECT 1 FROM seals s WHERE s.upload_id = uploads.upload_id
-                        AND (
-                            SELECT count(*) = s.files AND total(d.registered <> 1) = 0 FROM datafiles d
-                            WHERE d.upload_id = s.upload_id
+                        AND s.files = coalesce(
+                            (SELECT files FROM datafile_counts c WHERE c.upload_id = s.upload_id), 0
+                        )
+                        AND s.files = coalesce(
+                            (SELECT registered FROM datafile_counts c WHERE c.upload_id = s.upload_id), 0
                         )
                         AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.upload_id = s.upload_id AND c.cancelled = 1)
                         AND NOT EXISTS (
@@ -287,7 +314,12 @@ class DatafileTable:
             elif row is None or file.revision >= row["revision"]:
                 document = stored.model_dump_json(exclude_none=True)
                 fresh.append((upload_id, path, file.revision, file.size, file.sha256, document))
-        self._db.executemany("INSERT OR REPLACE INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0)", fresh)
+        query = (
+            "INSERT INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (upload_id, path) DO UPDATE SET"
+            " revision = excluded.revision, size = excluded.size, sha256 = excluded.sha256, stored = excluded.stored,"
+            " registered = 0"
+        )
+        self._db.executemany(query, fresh)
         return known
 
     def _rows(self, upload_id: str, paths: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
@@ -367,8 +399,9 @@ class SealTable:
     def complete_manifest(self, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:
         """Return the seal when the registered files are exactly those of the manifest, or what is missing for that."""
         seal: sqlite3.Row | None = self._db.execute("SELECT * FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
-        held = "SELECT count(*), total(registered = 1) FROM datafiles WHERE upload_id = ?"
-        if seal is None or tuple(self._db.execute(held, (upload_id,)).fetchone()) != (seal["files"], seal["files"]):
+        held = "SELECT files, registered FROM datafile_counts WHERE upload_id = ?"
+        counts = self._db.execute(held, (upload_id,)).fetchone() or (0, 0)
+        if seal is None or tuple(counts) != (seal["files"], seal["files"]):
             return "incomplete"
         rows = self._db.execute(
             "SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)

@@ -63,3 +63,49 @@ def test_finding_what_is_due_does_not_go_through_what_is_finished(store: Store) 
         assert found is not None
         assert found.upload_id == "open-0001"
         assert effort(db, lambda: (datasets.next_upload(10, ()), datasets.next_attempt_due(10))) < alone + 100
+
+
+def test_looking_at_a_dataset_that_is_not_whole_yet_does_not_count_its_files(store: Store) -> None:
+    """It is sealed long before its last file is stored, and looked at whenever some of them are."""
+
+    def look() -> object:
+        return WantedDatasets(db).next_upload(10, ()), SealTable(db).complete_manifest("open-0001")
+
+    with store.transaction() as db:
+        WantedDatasets(db).add_upload(event(upload_requested("open-0001")))
+        db.execute("UPDATE uploads SET state = 'ensured'")
+        SealTable(db).add_seal(event(upload_sealed(FILES, "open-0001")))
+        efforts = []
+        for some in (FILES[:1], FILES[1:199]):
+            stored = file_stored(*some, upload_id="open-0001").files
+            DatafileTable(db).add_stored("open-0001", stored)
+            DatafileTable(db).mark_registered("open-0001", stored)
+            efforts.append(effort(db, look))
+        assert efforts[1] < efforts[0] + 50
+        assert look() == (None, "incomplete")
+
+
+def test_the_count_of_files_follows_whatever_becomes_of_them(store: Store) -> None:
+    """A newer version is no second file, and waits again; one that is set aside is none that the catalogue has."""
+    old, other = file_version("a.h5", revision=1), file_version("b.h5", revision=1)
+    new = file_version("a.h5", b"new", revision=2)
+
+    def counts() -> tuple[int, int]:
+        return tuple(db.execute("SELECT files, registered FROM datafile_counts").fetchone())
+
+    with store.transaction() as db:
+        table = DatafileTable(db)
+        seen = []
+        for version in (old, other, new):
+            (stored,) = file_stored(version, upload_id="open-0001").files
+            table.add_stored("open-0001", [stored])
+            seen.append(counts())
+            table.mark_registered("open-0001", [stored])
+            seen.append(counts())
+        table.set_datafile_aside("open-0001", stored)
+        seen.append(counts())
+        table.mark_registered("open-0001", [stored])
+        seen.append(counts())
+        db.execute("DELETE FROM datafiles WHERE path = ?", (other.raw,))
+        seen.append(counts())
+    assert seen == [(1, 0), (1, 1), (2, 1), (2, 2), (2, 1), (2, 2), (2, 1), (2, 2), (1, 1)]
