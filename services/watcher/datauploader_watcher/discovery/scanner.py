@@ -14,6 +14,7 @@ from datauploader.reliability import Store
 from datauploader_watcher.adapters.disk import Page, RootDisk, changed_ns, explain, lstat_or_error, stamp_of
 from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, Readable, RootGone, Vanished
 from datauploader_watcher.domain.selection import NOT_RECORDED, Omission, Selection, unrecorded
+from datauploader_watcher.domain.stability import Candidate
 from datauploader_watcher.domain.versions import SIGNED, Stamp, join
 from datauploader_watcher.errors import FolderError, PathMissing, RootLost
 from datauploader_watcher.ledger.files import FileTable, KnownRow
@@ -51,7 +52,7 @@ class Scanner(Iterator[list[Finding]]):
         *,
         deep: bool,
         entered: Container[bytes] = (),
-        pending: Container[bytes] = (),
+        pending: Mapping[bytes, Candidate] | None = None,
         again: Collection[bytes] = (),
         earlier: EarlierFiles | None = None,
     ) -> None:
@@ -71,7 +72,7 @@ class Scanner(Iterator[list[Finding]]):
         """
         self._disk, self._store, self._upload, self._selection = disk, store, upload, selection
         self._stack = list(starts)
-        self._deep, self._entered, self._pending = deep, entered, pending
+        self._deep, self._entered, self._pending = deep, entered, {} if pending is None else pending
         self._again, self._earlier = again, earlier
         self._doubtful: set[bytes] = set()
         self._findings: list[Finding] = []
@@ -138,7 +139,7 @@ class Scanner(Iterator[list[Finding]]):
         news: list[tuple[int, bytes]] = []
         lost: list[bytes] = []
         prefix = folder + b"/" if folder else b""
-        get = known.get
+        get, pending, again = known.get, self._pending, self._again
         for name, seen in zip(page.names, page.looks, strict=True):
             row = get(name)
             if isinstance(seen, OSError):
@@ -153,11 +154,18 @@ class Scanner(Iterator[list[Finding]]):
                 and row[3] == seen.st_ino & SIGNED
                 and row[4] != "gone"
                 and (row[6] == seen.st_ctime_ns or not row[6])
-                and not (self._again and prefix + name in self._again)
+                and not (again and prefix + name in again)
             ):
                 # known as it is: the way of almost every file, a million times
                 if not row[6] and (changed := changed_ns(seen)):
                     news.append((changed, name))
+            elif (
+                row is None
+                and (waits := pending.get(prefix + name)) is not None
+                and waits.stamp == stamp_of(seen)
+                and not (again and prefix + name in again)
+            ):
+                pass  # found before, and waits as it is: the way of all files of an upload that was just opened
             elif (finding := self._one(prefix + name, seen, row)) is not None:
                 self._findings.append(finding)
         if lost and not self._lost:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from datauploader.contracts.files import FileVersion
-from datauploader.contracts.model import bounded_ns
+from datauploader.contracts.model import LATEST_NS, bounded_ns
 
 SIGNED = 0x7FFF_FFFF_FFFF_FFFF
 
@@ -32,6 +32,8 @@ def stamp(size: int, mtime_ns: int, inode: int, ctime_ns: int = 0) -> Stamp:
 
     NTFS and FUSE use all 64 bits of the inode; ext4, XFS and file servers deliver years that no such column holds.
     """
+    if size <= SIGNED and 0 <= inode <= SIGNED and abs(mtime_ns) <= LATEST_NS and abs(ctime_ns) <= LATEST_NS:
+        return Stamp(size, mtime_ns, inode, ctime_ns)  # as almost every one is
     return Stamp(min(size, SIGNED), bounded_ns(mtime_ns), inode & SIGNED, bounded_ns(ctime_ns))
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from datauploader.contracts.files import FileVersion
 from datauploader.contracts.model import LATEST_NS
@@ -14,9 +15,8 @@ KnownRow = tuple[bytes, int, int, int, str, str | None, int]
 """Name, size, mtime_ns, inode, state, reason, ctime_ns: what a scan compares with the disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A row of the table `files`: one version, as much of it as is needed to speak of it."""
+class FileRow(NamedTuple):
+    """A row of the table `files`: one version, as much of it as is needed to speak of it. A tuple, for speed."""
 
     folder: int
     name: bytes
@@ -339,8 +339,9 @@ def _stamp(row: sqlite3.Row) -> Stamp:
 
 
 def new_row(
-    folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int, *, as_is: bool = False
-) -> FileRow:
+    folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int, *, writer: bool = False,
+    as_is: bool = False,
+) -> FileRow:  # fmt: skip
     """Build the row of a version that was just found finished."""
     made = version(path, seen.size, seen.mtime_ns, digests, revision, as_is=as_is)
-    return FileRow(folder, name, path, "ready", 0, seen, made, digests, as_is=as_is)
+    return FileRow(folder, name, path, "ready", 0, seen, made, digests, writer=writer, as_is=as_is)

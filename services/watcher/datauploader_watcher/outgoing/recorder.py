@@ -3,7 +3,6 @@
 import sqlite3
 import stat
 from collections.abc import Iterable
-from dataclasses import replace
 
 import structlog
 
@@ -114,9 +113,10 @@ class Recorder:
             self._files.restamp(folder, name, outcome.asked, writer=outcome.writer)
         elif isinstance(verdict, NewVersion):
             row = new_row(
-                folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, as_is=as_is
+                folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, writer=outcome.writer,
+                as_is=as_is,
             )  # fmt: skip
-            fresh.append(replace(row, writer=outcome.writer))
+            fresh.append(row)
         else:
             self._files.ready_again(folder, name, outcome.asked, writer=outcome.writer, as_is=as_is)
             session.note_versions(waiting=True)

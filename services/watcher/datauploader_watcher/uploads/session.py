@@ -350,7 +350,7 @@ class UploadSession:
     def _scan(self, starts: list[Start], *, deep: bool) -> Scanner:
         return Scanner(
             self.disk, self._store, self.upload.number, self.selection, starts, deep=deep, entered=self.rescans,
-            pending=self.stability, again=self._touched, earlier=self._earlier,
+            pending=self.stability.unfinished, again=self._touched, earlier=self._earlier,
         )  # fmt: skip
 
     def _advance(self, scan: Scanner) -> bool:
