@@ -1,7 +1,8 @@
 """What the receipts change in the ledger: only forward, only of the version that they name."""
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from datauploader.contracts.files import FileVersion
 from datauploader_watcher.domain.receipts import moves
@@ -16,9 +17,8 @@ MOST_ANNOUNCEMENTS = 8
 """Announcements of one version after which a failure is no longer looked into here, but left to a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileReceipt:
-    """A receipt for one file version: what came back of it."""
+class FileReceipt(NamedTuple):
+    """A receipt for one file version: what came back of it. A tuple, because each file has two."""
 
     file: FileVersion
     state: str
@@ -36,6 +36,29 @@ class FileReceipts:
     def __init__(self, db: sqlite3.Connection) -> None:
         """Take the caller's transaction."""
         self._db = db
+
+    def apply_receipts(self, upload: int, receipts: Iterable[FileReceipt], *, adopt: bool = False) -> None:
+        """Move all versions that an event is about, as `apply_receipt` does: those that are as expected at once."""
+        cursor = self._db.cursor()
+        cursor.row_factory = None
+        query = "SELECT state, revision, sha256, attempts FROM files WHERE folder = ? AND name = ?"
+        folders: dict[bytes, int] = {}
+        found: dict[tuple[int, bytes], tuple[str, FileReceipt]] = {}
+        for receipt in receipts:
+            directory, name = split(receipt.file.raw)
+            folder = folders.get(directory) or FileTable(self._db).folder(upload, directory)
+            if folder is not None:
+                folders[directory] = folder
+                row = cursor.execute(query, (folder, name)).fetchone()
+                as_known = row is not None and row[2] == bytes.fromhex(receipt.file.sha256)
+                if as_known and row[1] == receipt.file.revision and (folder, name) not in found:
+                    if state := _next_state(receipt, row[0], row[3]):
+                        found[folder, name] = state, receipt
+                    continue
+            self._move(found)
+            found.clear()
+            self.apply_receipt(upload, receipt, adopt=adopt)
+        self._move(found)
 
     def apply_receipt(self, upload: int, receipt: FileReceipt, *, adopt: bool = False) -> bool:
         """Move the version that the receipt is for; False where it is older, or further on already.
@@ -61,15 +84,21 @@ class FileReceipts:
             return False
         if row["sha256"].hex() != receipt.file.sha256:
             return False
-        state = "failed" if receipt.state == "suspect" and row["attempts"] >= MOST_ANNOUNCEMENTS else receipt.state
-        if not moves(row["state"], state):
-            return False
-        self._db.execute(
+        state = _next_state(receipt, row["state"], row["attempts"])
+        if state:
+            self._move({(row["folder"], name): (state, receipt)})
+        return bool(state)
+
+    def _move(self, found: Mapping[tuple[int, bytes], tuple[str, FileReceipt]]) -> None:
+        """Move rows, each given by folder and name, to the state that its receipt takes it to."""
+        self._db.executemany(
             """UPDATE files SET state = ?, object = coalesce(?, object), reason = ?, detail = ?, due_at = ?
             WHERE folder = ? AND name = ?""",
-            (state, receipt.object, receipt.reason, receipt.detail, receipt.due_at, row["folder"], name),
+            [
+                (state, receipt.object, receipt.reason, receipt.detail, receipt.due_at, *place)
+                for place, (state, receipt) in found.items()
+            ],
         )
-        return True
 
     def _adopt(self, upload: int, receipt: FileReceipt) -> bool:
         """Take over a version that is on the storage, with its proof."""
@@ -99,3 +128,9 @@ class FileReceipts:
                 AND revision = ? AND state = 'announced'""",
             (reason, detail, due_at, upload, directory, name, file.revision),
         )
+
+
+def _next_state(receipt: FileReceipt, now: str, attempts: int) -> str:
+    """Return the state that a receipt takes its version to, "" where it leaves it as it is."""
+    state = "failed" if receipt.state == "suspect" and attempts >= MOST_ANNOUNCEMENTS else receipt.state
+    return state if moves(now, state) else ""
