@@ -44,18 +44,39 @@ class Turn:
 
 
 def read_options(
-    work: str, about: str | None, storages: Sequence[Kind], *, files: int, size: int, quick: tuple[int, int] = (5, 2000)
+    work: str,
+    about: str | None,
+    storages: Sequence[Kind],
+    *,
+    files: int,
+    size: int,
+    rounds: int = 5,
+    quick: tuple[int, int] = (5, 2000),
+    more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> argparse.Namespace:
-    """Read the command line; `quick` holds number and size of the files of a quick run."""
+    """Read the command line.
+
+    Args:
+        work: the name of the benchmark.
+        about: its docstring.
+        storages: those that it can be run on.
+        files: how many there are unless something else is asked for, as are `size` and `rounds`.
+        size: bytes of each file.
+        rounds: turns of each party.
+        quick: number and size of the files of a quick run.
+        more: options of this benchmark alone, each with the arguments of `add_argument`.
+    """
     parser = argparse.ArgumentParser(prog=f"./dev bench {work}", description=about)
     parser.add_argument("--files", type=int, default=files, help="how many files (%(default)s)")
     parser.add_argument("--size", type=int, default=size, help="bytes of each file (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each party (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each party (%(default)s)")
     parser.add_argument("--broker", choices=("memory", "rabbitmq"), default="rabbitmq", help="%(default)s")
     parser.add_argument("--quick", action="store_true", help="one round of tiny files on the memory broker")
     if len(storages) > 1:
         only = "only this one; may be repeated"
         parser.add_argument("--storage", action="append", dest="storages", choices=storages, help=only)
+    for option, arguments in (more or {}).items():
+        parser.add_argument(option, **arguments)
     parser.set_defaults(work=work)
     if parser.parse_known_args()[0].quick:
         parser.set_defaults(files=quick[0], size=quick[1], rounds=1, broker="memory")
@@ -177,12 +198,17 @@ def table(storage: str, found: Mapping[str, Any]) -> str:
 def write(folder: Path, files: int, size: int) -> str:
     """Write the files, one hundred to a folder; return a digest of all names and contents."""
     for number in range(files):
-        path = folder / f"scan{number // 1000:03}" / f"part{number // 100 % 10}" / f"frame{number:06}.bin"
+        path = folder / name_of(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             for begin in range(0, size, BLOCK):
                 file.write(os.urandom(min(BLOCK, size - begin)))
     return tree(folder)
+
+
+def name_of(number: int) -> str:
+    """Name a file, one hundred to a folder and ten folders to the next one."""
+    return f"scan{number // 1000:03}/part{number // 100 % 10}/frame{number:06}.bin"
 
 
 def tree(folder: Path) -> str:

@@ -75,13 +75,21 @@ def datauploader(facility: Facility) -> Party:
         if not counts.verified.files == counts.catalogued.files == files:
             raise SystemExit(f"{OURS} did not verify and catalogue all {files} files of {name}: {counts}")
 
-    broker = "in one process, broker in memory"
-    if "rabbitmq" in facility.servers:
-        overview = facility.servers["rabbitmq"].management.get("overview")
-        broker = f"each service a process, RabbitMQ {overview['rabbitmq_version']}"
+    return Party(OURS, our_release(), f"batch, verified, {how_it_runs(facility)}", bring)
+
+
+def our_release() -> str:
+    """Say which release of ours this is, and which commit."""
     commit = said(("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"))
-    release = f"{version('ceric-datauploader-core')} {commit}".strip()
-    return Party(OURS, release, f"batch, verified, {broker}", bring)
+    return f"{version('ceric-datauploader-core')} {commit}".strip()
+
+
+def how_it_runs(facility: Facility) -> str:
+    """Say how our services run, and on which broker."""
+    if "rabbitmq" not in facility.servers:
+        return "in one process, broker in memory"
+    overview = facility.servers["rabbitmq"].management.get("overview")
+    return f"each service a process, RabbitMQ {overview['rabbitmq_version']}"
 
 
 def rclone(source: Path, address: StorageAddress, config: Path, *flags: str, check: bool = True) -> Party:

@@ -51,6 +51,8 @@ ON_DEMAND = {
     "rsvg-convert": "librsvg2-bin",
     "icotool": "icoutils",
     "rsync": "rsync",
+    "lsyncd": "lsyncd",
+    "syncthing": "syncthing",
 }
 """Others, which the tasks for Windows and the benchmarks alone need."""
 BENCHED = {
@@ -58,6 +60,9 @@ BENCHED = {
     "p2": ("apache2",),
     "p3": ("sshd", "rsync"),
     "p4": ("apache2", "sshd", "smbd", "rsync"),
+    "p5": ("lsyncd", "rsync", "syncthing"),
+    "p6": ("lsyncd", "rsync", "syncthing"),
+    "p7": ("rsync",),
 }
 """What the benchmarks compare with and store at, beside rclone."""
 WINE = ("wine", "x86_64-w64-mingw32-ld")

@@ -1,10 +1,12 @@
 """Benchmarks compare what is stored, byte for byte, and print every figure; a quick run shows that, and no times."""
 
+import contextlib
 import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,8 @@ BENCH = Path(__file__).parents[2] / "bench"
 COPIES = ["DataUploader", "rclone copy and check", "rclone copy transfers 8 and check"]
 OPTIONAL = {"rsync and checksums", "s5cmd alone"}
 """They take part where their program is there."""
+WATCHERS = {"lsyncd without delay", "Syncthing"}
+"""Likewise."""
 
 
 def quick_run(name: str, *options: str) -> tuple[dict[str, Any], str]:
@@ -64,6 +68,77 @@ def test_a_quick_run_compares_every_result_and_prints_every_figure(
             assert {"this process", "its programs", "rclone rcd"} <= set(one["processor_s"])
     for absent in figures["missing"]:
         assert f"left out: {absent}" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "more"),
+    [
+        ("p5", ("--alone",), []),
+        pytest.param("p5", (), ["watchdog and rclone"], marks=pytest.mark.campaign),
+        pytest.param("p6", (), ["watchdog and rclone", "DataUploader, batch"], marks=pytest.mark.campaign),
+    ],
+)
+def test_whoever_watches_a_folder_is_timed_and_compared(name: str, options: tuple[str, ...], more: list[str]) -> None:
+    """Ours brings every file; of each party there are its times, what it has lost, its version and settings."""
+    figures, printed = quick_run(name, *options)
+    assert (figures["work"], figures["rounds"], figures["broker"]) == (name, 1, "memory")
+    found = figures["parties"]
+    assert set(found) - WATCHERS == {"DataUploader", *more}
+    for party, one in found.items():
+        assert f"round 1: {party} " in printed
+        assert f"\n- {party} {one['version']}: {one['settings']}\n" in printed
+        assert one["files"] == figures["files"] > 0
+        assert one["processor_s"]
+    assert found["DataUploader"]["lost"] == 0
+    if name == "p5":  # the least that a station waits after a close
+        took, there = found["DataUploader"]["took"], found["DataUploader"]["at_the_goal"]
+        assert figures["waited_s"] <= took["least_s"] <= took["p50_s"] <= took["p99_s"] <= took["greatest_s"]
+        assert there["p50_s"] <= took["p50_s"]
+    assert figures["goals"]
+    for absent in figures["missing"]:
+        assert f"left out: {absent}" in printed
+
+
+@pytest.mark.campaign
+@pytest.mark.rabbitmq
+def test_a_watcher_that_starts_again_on_known_files_is_timed() -> None:
+    """It announces nothing, or the benchmark would have ended; whoever looks through the same tree is beside it."""
+    figures, printed = quick_run("p7")
+    assert figures["files"] == 500
+    assert set(figures["parties"]) - {"rsync -n"} == {"DataUploader", "find -printf", "rclone check"}
+    ours = figures["parties"]["DataUploader"]
+    (parts,) = ours["parts"]
+    assert max(parts.values()) == ours["median_s"]
+    assert f"\n| DataUploader | {ours['median_s']:.2f} s |" in printed
+    assert 0 < ours["memory_mb"] < 200
+
+
+def test_a_watcher_that_stores_another_byte_ends_the_benchmark(bench, tmp_path: Path) -> None:
+    """What has arrived is compared byte for byte; what has not is counted."""
+    watching = bench("watching")
+    goal = tmp_path / "goal"
+
+    def party(content: Callable[[bytes], bytes], lost: str) -> Any:
+        @contextlib.contextmanager
+        def watch(source: Path) -> Iterator[Any]:
+            def arrived(name: str, size: int) -> float | None:
+                if (source / name).exists() and not name.endswith(lost):
+                    (goal / name).parent.mkdir(parents=True, exist_ok=True)
+                    (goal / name).write_bytes(content((source / name).read_bytes()))
+                return watching.complete(goal, name, size)
+
+            yield watching.Watching(goal, arrived)
+
+        return watching.Watcher("somebody", "1", "", watch, idle_s=0.2)
+
+    writing = watching.Writing(3, 10)
+    with ThreadPoolExecutor(1) as writer:
+        turn = watching.take_turn(party(bytes, "2.bin"), tmp_path / "first", writing, writer, 60)
+        assert (len(turn.closed), len(turn.arrived), turn.lost) == (3, 2, 1)
+        assert all(turn.there[name] == at for name, at in turn.arrived.items())
+        careless = party(lambda content: content[:-1] + b"?" if len(content) == 10 else content, "nothing")
+        with pytest.raises(SystemExit, match="does not hold what somebody should have brought"):
+            watching.take_turn(careless, tmp_path / "second", writing, writer, 60)
 
 
 def test_a_result_that_is_not_the_source_ends_the_benchmark(bench, tmp_path: Path) -> None:
