@@ -45,9 +45,8 @@ def read_live_options(work: str, about: str | None, **defaults: Any) -> argparse
         "--patience": {"type": float, "default": 300.0, "help": "seconds after which a turn is ended (%(default)g)"},
     }
     options = read_options(work, about, ["local"], more=more, **defaults)
-    options.beside = (
-        () if options.alone else options.beside or [name for name in BESIDE if not (options.quick and name == LSYNCD)]
-    )
+    everybody = [name for name in BESIDE if not (options.quick and name == LSYNCD)]
+    options.beside = [] if options.alone else options.beside or everybody
     return options
 
 
