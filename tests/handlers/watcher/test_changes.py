@@ -220,6 +220,24 @@ def test_a_file_that_was_written_and_closed_waits_for_a_quarter_of_the_period(wo
     assert time.monotonic() - began < 6
 
 
+@pytest.mark.posix  # events of closing
+def test_a_file_that_was_seen_while_it_was_written_waits_no_longer_once_it_is_closed(world):
+    """The close comes before the look that finds its last bytes: that look begins no whole period anew."""
+    world.start()
+    world.request("sync", quiet_period_s=8)
+    world.wait_until(lambda: world.watcher.status.entries == 0 and world.upload_state() == "open")
+    world.write("first.dat")
+    world.wait_announced("first.dat", within_s=30)  # its folder is watched from now on
+    world.forget()
+    with (world.root / "second.dat").open("wb", buffering=0) as file:
+        file.write(b"half")
+        world.wait_until(lambda: any(said.settling for said in world.events(UploadScanned)), "it was seen half")
+        file.write(b" and half")
+        began = time.monotonic()
+    world.wait_announced("second.dat")
+    assert time.monotonic() - began < 6
+
+
 def catalogued(world, content: bytes, **request: object):
     """Bring a sync upload of one file to where its only version is in the catalogue; return path and version."""
     path = world.write("a.dat", content)

@@ -85,7 +85,7 @@ class UploadSession:
         self.changed_at, self._counted_at, self.entries = clock.monotonic(), clock.monotonic() - COUNT_S, 0
         self.rescans = RescanQueue(sources, clock)
         self._closed: set[bytes] = set()
-        """Files that were closed before they were first looked at."""
+        """Files that were closed since the last look at them."""
         self._touched: set[bytes] = set()
         """Files that somebody has written to: they are read again, whatever a look at them says."""
         self.closing = ClosingState(clock.monotonic())
@@ -155,13 +155,14 @@ class UploadSession:
         """Have a path looked at soon, because something says that it has changed."""
         if not self.rescans.mark(path, folder=folder) or folder:
             return
-        if self.stability.mark_written(path):
-            if closed:
-                self.stability.closed(path, self._clock.monotonic())
-            return
-        self._touched.add(path)
-        if closed:  # written and closed before the first look at it
+        if closed:  # the look that follows may be the first one, or find it changed since the last one
             self._closed.add(path)
+        else:
+            self._closed.discard(path)
+        if not self.stability.mark_written(path):
+            self._touched.add(path)
+        elif closed:
+            self.stability.closed(path, self._clock.monotonic())
 
     def take_choices(self, choices: dict[bytes, RestlessChoice]) -> None:
         """Take over what was chosen for files that go on changing."""
