@@ -1,9 +1,9 @@
-"""What the benchmarks of uploads share: parties take turns, results are compared byte for byte, figures are printed.
+"""What the benchmarks share: options, files, uploads, medians and their spread, and the figures as the last line.
 
-A benchmark is a set of storages. On each, a whole facility is started, and DataUploader and the others bring the same
-files there, each in its turn, in as many rounds as are asked for. A turn counts when what is stored then is the source,
-byte for byte, read past every service. One JSON object is the last line of the output; the tables before it are for
-`bench/RESULTS.md`.
+P1 to P4 are sets of storages (`compare`). On each, a whole facility is started, and DataUploader and the others bring
+the same files there, each in its turn, in as many rounds as are asked for. A turn counts when what is stored then is
+the source, byte for byte, read past every service.
+One JSON object is the last line of every output; the tables before it are for `bench/RESULTS.md`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parties import FOLDER, OURS, Party, gather, server_version
+from parties import FOLDER, OURS, Party, gather, our_release, server_version
 from processor import processor_seconds
 
 from datauploader.runtime import logging
@@ -41,6 +41,41 @@ class Turn:
     """How many were stored and compared."""
     processor: dict[str, float]
     """The processor seconds of each process meanwhile."""
+
+
+def options_of(
+    work: str, about: str | None, *, rounds: int = 5, broker: bool = True, **numbers: tuple[float, str]
+) -> argparse.ArgumentParser:
+    """Begin the command line of a benchmark; `read` ends it.
+
+    Args:
+        work: its name.
+        about: what `--help` says of it.
+        rounds: how often each party has its turn; 0: it does not work in rounds.
+        broker: whether the broker may be chosen.
+        numbers: the options that are numbers, each with its default and what it means.
+    """
+    parser = argparse.ArgumentParser(prog=f"./dev bench {work}", description=about)
+    parser.set_defaults(work=work)
+    if rounds:
+        numbers["rounds"] = (rounds, "turns of each party")
+    for name, (default, meaning) in numbers.items():
+        flag, kind = f"--{name.replace('_', '-')}", type(default)
+        parser.add_argument(flag, type=kind, default=default, help=f"{meaning} (%(default)s)")
+    if broker:
+        parser.add_argument("--broker", choices=("memory", "rabbitmq"), default="rabbitmq", help="%(default)s")
+    parser.add_argument("--quick", action="store_true", help="a small run, one round, whose times say nothing")
+    return parser
+
+
+def read(parser: argparse.ArgumentParser, **quick: Any) -> argparse.Namespace:
+    """Read the command line; `quick` holds the options of a quick run, beside one round and the broker in memory."""
+    options = parser.parse_args()
+    if options.quick:
+        usual = {name: value for name, value in (("rounds", 1), ("broker", "memory")) if name in options}
+        parser.set_defaults(**usual, **quick)
+        options = parser.parse_args()
+    return options
 
 
 def read_options(
@@ -66,23 +101,51 @@ def read_options(
         quick: number and size of the files of a quick run.
         more: options of this benchmark alone, each with the arguments of `add_argument`.
     """
-    parser = argparse.ArgumentParser(prog=f"./dev bench {work}", description=about)
-    parser.add_argument("--files", type=int, default=files, help="how many files (%(default)s)")
-    parser.add_argument("--size", type=int, default=size, help="bytes of each file (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each party (%(default)s)")
-    parser.add_argument("--broker", choices=("memory", "rabbitmq"), default="rabbitmq", help="%(default)s")
-    parser.add_argument("--quick", action="store_true", help="one round of tiny files on the memory broker")
+    numbers = {"files": (files, "how many files"), "size": (size, "bytes of each file")}
+    parser = options_of(work, about, rounds=rounds, **numbers)
     if len(storages) > 1:
         only = "only this one; may be repeated"
         parser.add_argument("--storage", action="append", dest="storages", choices=storages, help=only)
     for option, arguments in (more or {}).items():
         parser.add_argument(option, **arguments)
-    parser.set_defaults(work=work)
-    if parser.parse_known_args()[0].quick:
-        parser.set_defaults(files=quick[0], size=quick[1], rounds=1, broker="memory")
-    options = parser.parse_args()
+    options = read(parser, files=quick[0], size=quick[1])
     options.storages = getattr(options, "storages", None) or storages
     return options
+
+
+def finish(options: argparse.Namespace, **found: Any) -> None:
+    """Print the figures, with the options and versions, as one JSON object: the last line."""
+    here = {"release": our_release(), "python": platform.python_version(), "cores": os.cpu_count()}
+    print(f"\n{json.dumps({**vars(options), **here, **found}, default=str)}")
+
+
+def spread(values: Sequence[float], unit: str = "s") -> dict[str, Any]:
+    """Return the median, the least and the greatest, and all of some values."""
+    digits = None if min(values) >= 100 else 2
+    return {
+        "unit": unit,
+        "median": round(statistics.median(values), digits),
+        "least": round(min(values), digits),
+        "greatest": round(max(values), digits),
+        "all": [round(value, digits) for value in values],
+    }
+
+
+def text_of(found: Mapping[str, Any]) -> str:
+    """Write a spread for a table: the median, and least and greatest."""
+    return f"{found['median']} {found['unit']} | {found['least']} to {found['greatest']}"
+
+
+def show(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print spreads as a table of Markdown."""
+    print("\n| | Median | Spread |\n|---|---|---|")
+    for name, one in found.items():
+        print(f"| {name} | {text_of(one)} |")
+
+
+def processor_since(before: Mapping[str, float]) -> dict[str, float]:
+    """Return the processor seconds of each process since `processor_seconds` was asked."""
+    return {name: round(used - before.get(name, 0), 2) for name, used in processor_seconds().items()}
 
 
 def compare(options: argparse.Namespace, *, alone: bool = False, keep: bool = True) -> int:
@@ -110,22 +173,11 @@ def compare(options: argparse.Namespace, *, alone: bool = False, keep: bool = Tr
                 missing.append(f"{storage}: {absence}")
             else:
                 storages[storage] = {"server": server_version(storage), "parties": figures(parties, turns)}
-    result = {
-        "work": options.work,
-        "files": options.files,
-        "size": options.size,
-        "rounds": options.rounds,
-        "broker": options.broker,
-        "storages": storages,
-        "missing": missing,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-    }
     for why in missing:
         print(f"left out: {why}")
     for storage, found in storages.items():
         print(f"\n{table(storage, found)}")
-    print(f"\n{json.dumps(result)}")
+    finish(options, storages=storages, missing=missing)
     return 0 if storages else 1
 
 
@@ -141,7 +193,7 @@ def take_turns(
             before, began = processor_seconds(), time.monotonic()
             party.bring(stored[party].name)
             seconds = time.monotonic() - began
-            used = {name: used - before[name] for name, used in processor_seconds().items()}
+            used = processor_since(before)
             if tree(stored[party]) != digest:
                 raise SystemExit(f"{stored[party]} does not hold what {party.name} should have brought there")
             size = sum(path.stat().st_size for path in stored[party].rglob("*") if path.is_file())
@@ -158,19 +210,20 @@ def figures(parties: Sequence[Party], turns: Mapping[str, Sequence[Turn]]) -> di
     found = {}
     for party in parties:
         took = [turn.seconds for turn in turns[party.name]]
-        ratios = [ours.seconds / theirs for ours, theirs in zip(turns[OURS], took, strict=True)]
+        seconds = spread(took)
+        ratio = spread([ours.seconds / theirs for ours, theirs in zip(turns[OURS], took, strict=True)], "times")
         names = sorted({name for turn in turns[party.name] for name in turn.processor})
         used = {name: statistics.median(turn.processor.get(name, 0) for turn in turns[party.name]) for name in names}
         found[party.name] = {
             "version": party.version,
             "settings": party.settings,
             "bytes": statistics.median(turn.bytes for turn in turns[party.name]),
-            "median_s": round(statistics.median(took), 2),
-            "spread_s": [round(min(took), 2), round(max(took), 2)],
-            "seconds": [round(seconds, 2) for seconds in took],
-            "ratio": round(statistics.median(ratios), 2),
-            "ratio_spread": [round(min(ratios), 2), round(max(ratios), 2)],
-            "ratios": [round(ratio, 2) for ratio in ratios],
+            "median_s": seconds["median"],
+            "spread_s": [seconds["least"], seconds["greatest"]],
+            "seconds": seconds["all"],
+            "ratio": ratio["median"],
+            "ratio_spread": [ratio["least"], ratio["greatest"]],
+            "ratios": ratio["all"],
             "processor_s": {name: round(seconds, 2) for name, seconds in used.items()},
         }
     return found
@@ -186,29 +239,34 @@ def table(storage: str, found: Mapping[str, Any]) -> str:
     for name, one in found["parties"].items():
         (low, high), (least, most) = one["spread_s"], one["ratio_spread"]
         ratio = "| |" if name == OURS else f"{one['ratio']:.2f} | {least:.2f} to {most:.2f} |"
-        busy = ", ".join(
-            f"{process} {seconds:.1f} s" for process, seconds in one["processor_s"].items() if seconds > 0.1
+        lines.append(
+            f"| {name} | {one['median_s']:.2f} s | {low:.2f} to {high:.2f} s | {ratio} {busy(one['processor_s'])} |"
         )
-        lines.append(f"| {name} | {one['median_s']:.2f} s | {low:.2f} to {high:.2f} s | {ratio} {busy} |")
     lines.append("")
     lines += [f"- {name} {one['version']}: {one['settings']}" for name, one in found["parties"].items()]
     return "\n".join(lines)
 
 
-def write(folder: Path, files: int, size: int) -> str:
-    """Write the files, one hundred to a folder; return a digest of all names and contents."""
+def busy(processor: Mapping[str, float]) -> str:
+    """Write the processor seconds of those that took more than a tenth."""
+    return ", ".join(f"{process} {seconds:.1f} s" for process, seconds in processor.items() if seconds > 0.1)
+
+
+def write(folder: Path, files: int, size: int, *, flat: bool = False) -> str:
+    """Write the files, one hundred to a folder unless `flat`; return a digest of all names and contents."""
     for number in range(files):
-        path = folder / name_of(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = folder / name_of(number, flat=flat)
+        if number % 100 == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             for begin in range(0, size, BLOCK):
                 file.write(os.urandom(min(BLOCK, size - begin)))
     return tree(folder)
 
 
-def name_of(number: int) -> str:
-    """Name a file, one hundred to a folder and ten folders to the next one."""
-    return f"scan{number // 1000:03}/part{number // 100 % 10}/frame{number:06}.bin"
+def name_of(number: int, *, flat: bool = False) -> str:
+    """Name a file, one hundred to a folder and ten folders to the next one; or all in one folder."""
+    return f"frame{number:06}.bin" if flat else f"scan{number // 1000:03}/part{number // 100 % 10}/frame{number:06}.bin"
 
 
 def tree(folder: Path) -> str:

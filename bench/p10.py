@@ -10,7 +10,6 @@ import asyncio
 import http.client
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -19,8 +18,14 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from measuring import finish, options_of, processor_since, read, show, spread, write
+from parties import arrangement
+from processor import processor_seconds
+
+from datauploader.runtime import logging
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.run import Run
 
@@ -31,39 +36,42 @@ _MESSAGE, _END = b'data: <div class="headline', b"event: end"
 
 def main() -> int:
     """Run the rounds and print the figures."""
-    parser = argparse.ArgumentParser(prog="./dev bench p10", description=__doc__)
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=20_000)
-    parser.add_argument("--streams", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--watch", nargs=2, metavar=("URL", "TOKEN"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser = options_of(
+        "p10",
+        __doc__,
+        rounds=3,
+        files=(10_000, "how many files"),
+        size=(20_000, "bytes of each file"),
+        streams=(500, "open streams"),
+    )
+    parser.add_argument("--watch", nargs=2, help=argparse.SUPPRESS)
+    options = read(parser, files=5, size=2000, streams=3)
     if options.watch:
         return asyncio.run(watch(*options.watch, options.streams))
+    del options.watch
+    logging.configure("bench", level="WARNING")
+    turns: dict[str, list[dict[str, Any]]] = {"alone": [], "watched": []}
     with tempfile.TemporaryDirectory(prefix="datauploader-bench-") as folder:
         source = Path(folder, "source")
         write(source, options.files, options.size)
-        alone, watched = [], []
-        settings = {"gateway": {"streams_per_person": options.streams + 10}}
-        with Facility(broker="rabbitmq", watched=Path(folder, "watched"), settings=settings) as facility:
+        most = {"gateway": {"streams_per_person": options.streams + 10}}
+        with Facility(broker=options.broker, watched=Path(folder, "watched"), settings=most) as facility:
             run = Run(facility, Path(folder, "no ledger"))
             for number in range(options.rounds):
-                alone.append(upload(run, source, f"alone {number + 1}", 0))
-                watched.append(upload(run, source, f"watched {number + 1}", options.streams))
-                print(f"round {number + 1}: alone {alone[-1]}, watched {watched[-1]}", flush=True)
-    print(json.dumps(result(alone, watched) | {"files": options.files, "streams": options.streams}))
+                for name, streams in (("alone", 0), ("watched", options.streams)):
+                    turns[name].append(upload(run, source, f"{name} {number + 1}", streams))
+                    print(f"round {number + 1}, {name}: {turns[name][-1]}", flush=True)
+            settings = arrangement(facility)
+    found = {f"{name}, seconds": spread([one["seconds"] for one in some]) for name, some in turns.items()}
+    found |= {f"{name}, status p99": spread([one["p99_ms"] for one in some], "ms") for name, some in turns.items()}
+    pairs = zip(turns["alone"], turns["watched"], strict=True)
+    found["slower"] = spread([watched["seconds"] / alone["seconds"] for alone, watched in pairs], "times")
+    show(found)
+    finish(options, **found, **turns, settings=settings)
     return 0
 
 
-def write(source: Path, files: int, size: int) -> None:
-    """Write the files, a hundred to a folder."""
-    for number in range(files):
-        path = source / f"{number // 100:03d}" / f"{number:06d}.dat"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(number.to_bytes(8, "big") + os.urandom(size - 8))
-
-
-def upload(run: Run, source: Path, name: str, streams: int) -> dict[str, float]:
+def upload(run: Run, source: Path, name: str, streams: int) -> dict[str, Any]:
     """Upload everything, watched by so many; return the seconds it took and how long the status took, in ms."""
     folder = run.facility.watched / name
     folder.mkdir()
@@ -71,10 +79,10 @@ def upload(run: Run, source: Path, name: str, streams: int) -> dict[str, float]:
     run.opened(upload_id)
     watchers = begin_to_watch(run, upload_id, streams) if streams else None
     shutil.copytree(source, folder / "files", copy_function=os.link)
-    began = time.monotonic()
+    before, began = processor_seconds(), time.monotonic()
     run.control(upload_id, "close")
     times = ask(run, upload_id)
-    taken = time.monotonic() - began
+    taken, used = time.monotonic() - began, processor_since(before)
     if watchers is not None:
         said = json.loads(watchers.communicate(timeout=60)[0])
         size = said["bytes"] / 1e6
@@ -82,7 +90,7 @@ def upload(run: Run, source: Path, name: str, streams: int) -> dict[str, float]:
     ranks = statistics.quantiles(times, n=100)
     return {
         "seconds": round(taken, 2), "asked": len(times), "p50_ms": round(ranks[49], 1), "p99_ms": round(ranks[98], 1),
-        "worst_ms": round(max(times), 1),
+        "worst_ms": round(max(times), 1), "processor_s": used,
     }  # fmt: skip
 
 
@@ -153,20 +161,6 @@ async def watch(url: str, token: str, streams: int) -> int:
     await everybody
     print(json.dumps(seen))
     return 0
-
-
-def result(alone: list[dict[str, float]], watched: list[dict[str, float]]) -> dict[str, object]:
-    """Put the figures into one object."""
-    slower = [with_them["seconds"] / without["seconds"] for without, with_them in zip(alone, watched, strict=True)]
-    return {
-        "alone_s": [one["seconds"] for one in alone],
-        "watched_s": [one["seconds"] for one in watched],
-        "slower": round(statistics.median(slower), 2),
-        "alone_p99_ms": [one["p99_ms"] for one in alone],
-        "watched_p99_ms": [one["p99_ms"] for one in watched],
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-    }
 
 
 if __name__ == "__main__":

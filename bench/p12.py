@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,14 +20,19 @@ from pathlib import Path
 import h5py
 import httpx
 import pika
+from measuring import finish, options_of, processor_since, read, show, spread, write
+from parties import arrangement, proved
+from processor import processor_seconds
 
+from datauploader.runtime import logging
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.facility import Facility
 from datauploader_sandbox.run import Run
 from datauploader_testing.servers.ports import free_port
-from datauploader_testing.waiting import eventually
 
 RCLONE = Path(sys.executable).with_name("rclone")
+MOST = 1.2
+"""Times as long as without."""
 FAR_S = 10_413_792_000
 """The year 2300, in seconds since 1970."""
 
@@ -166,11 +170,16 @@ def untrusted(folder: Path) -> Iterator[dict[str, object]]:
 
 def main() -> int:
     """Measure, print what is shown and the ratio; return 1 where the ratio is above the bound."""
-    parser = argparse.ArgumentParser(prog="./dev bench p12", description=__doc__)
-    parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    parser = options_of(
+        "p12",
+        __doc__,
+        broker=False,
+        files=(2000, "how many files"),
+        size=(2000, "bytes of each file"),
+        minutes=(10.0, "how long the bad things go on"),
+    )
+    options = read(parser, files=5, minutes=0.1)
+    logging.configure("bench", level="WARNING")
     with tempfile.TemporaryDirectory(prefix="datauploader-bench-") as name:
         folder = Path(name)
         data = folder / "data"
@@ -180,26 +189,26 @@ def main() -> int:
         ) as facility:  # fmt: skip
             run = Run(facility, folder / "no ledger")
             bad = BadThings(run, data, threading.Event())
-            warm = timed(run, data, "warm", options.files)
-            print(f"warm: {warm:.2f} s", flush=True)
-            without = [timed(run, data, f"before{n}", options.files) for n in range(options.rounds)]
-            began = time.monotonic()
+            print(f"warm: {timed(run, data, 'warm', options):.2f} s", flush=True)
+            without = [timed(run, data, f"before{n}", options) for n in range(options.rounds)]
+            processor, began = processor_seconds(), time.monotonic()
             bad.begin()
             beside = []
             for n in range(options.rounds):
                 wait_until(began + 60 * options.minutes * n / options.rounds)
-                beside.append(timed(run, data, f"beside{n}", options.files))
+                beside.append(timed(run, data, f"beside{n}", options))
                 print(f"beside, after {time.monotonic() - began:.0f} s: {beside[-1]:.2f} s", flush=True)
             wait_until(began + 60 * options.minutes)
-            print(json.dumps(bad.shown(), indent=1, default=str), flush=True)
+            used, shown, settings = processor_since(processor), bad.shown(), arrangement(facility)
+            print(json.dumps(shown, indent=1, default=str), flush=True)
             bad.end()
-            without += [timed(run, data, f"after{n}", options.files) for n in range(options.rounds)]
-    ratio = statistics.median(beside) / statistics.median(without)
-    print(json.dumps({
-        "files": options.files, "minutes": options.minutes, "without_s": [round(s, 2) for s in without],
-        "beside_s": [round(s, 2) for s in beside], "ratio": round(ratio, 2),
-    }))  # fmt: skip
-    return 0 if ratio <= 1.2 else 1
+            without += [timed(run, data, f"after{n}", options) for n in range(options.rounds)]
+    found = {"without": spread(without), "beside": spread(beside)}
+    ratio = round(found["beside"]["median"] / found["without"]["median"], 2)
+    show(found)
+    print(f"\nRatio {ratio}; {settings}.")
+    finish(options, ratio=ratio, **found, processor_s=used, shown=shown, settings=settings)
+    return 0 if options.quick or ratio <= MOST else 1
 
 
 def wait_until(moment: float) -> None:
@@ -207,17 +216,13 @@ def wait_until(moment: float) -> None:
     time.sleep(max(0.0, moment - time.monotonic()))
 
 
-def timed(run: Run, data: Path, name: str, files: int) -> float:
+def timed(run: Run, data: Path, name: str, options: argparse.Namespace) -> float:
     """Write files, upload them, and return the seconds from the request to the complete dataset."""
     folder = data / name
-    for number in range(files):
-        path = folder / f"d{number // 100:02}" / f"f{number:05}.dat"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.urandom(2000))
+    write(folder, options.files, options.size)
     began = time.monotonic()
-    upload = run.request(name, mode="batch", path=str(folder.resolve()), quiet_period_s=0.5, remote="store")
-    with GatewayClient(run.facility.url, run.token) as gateway:
-        eventually(lambda: gateway.upload(upload).state == "completed", within_s=600, every_s=0.05, what=name)
+    path = str(folder.resolve())
+    proved(run, run.request(name, "batch", path=path, quiet_period_s=0.5, remote="store"), options.files)
     return time.monotonic() - began
 
 

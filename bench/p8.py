@@ -4,11 +4,6 @@ The parties take turns on one broker with the same bodies. Consuming is measured
 through the dispatcher, its id is committed to SQLite, then it is acknowledged.
 """
 
-import argparse
-import json
-import os
-import platform
-import statistics
 import sys
 import tempfile
 import threading
@@ -18,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pika
+from measuring import finish, options_of, processor_since, read, show, spread
+from processor import processor_seconds
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import Event, encode
@@ -28,7 +25,8 @@ from datauploader.messaging.port import Consumer, Delivery, Handler, Together
 from datauploader.messaging.rabbit import RabbitBus
 from datauploader.messaging.topology import EVENTS, Queue, harvester_queue
 from datauploader.reliability import Outbox, Store, inbox, outbox
-from datauploader_testing.servers import RabbitServer
+from datauploader.runtime import logging
+from datauploader_testing.servers import BrokerAddress, RabbitServer
 
 QUEUE = harvester_queue("bench", ["#"])
 Events = list[Event[EventData]]
@@ -36,25 +34,37 @@ Events = list[Event[EventData]]
 
 def main() -> int:
     """Run the rounds and print the figures; end with a sentence when an event was lost or doubled."""
-    parser = argparse.ArgumentParser(prog="./dev bench p8", description=__doc__)
-    parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--one-by-one", type=int, default=2_000, help="messages of the other party, which is slow")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    parser = options_of(
+        "p8",
+        __doc__,
+        broker=False,
+        events=(100_000, "events that we publish and consume"),
+        one_by_one=(2_000, "messages of the other party, which is slow"),
+    )
+    options = read(parser, events=200, one_by_one=20)
+    logging.configure("bench", level="WARNING")
     theirs, ours, consumed = [], [], []
     with RabbitServer() as server, tempfile.TemporaryDirectory(prefix="datauploader-bench-") as folder:
         bus = RabbitBus(server.address.url, name="bench p8")
         attached(bus, QUEUE, lambda _: None).stop()
+        before = processor_seconds()
         for number in range(options.rounds):
             few, many = events(options.one_by_one), events(options.events)
-            theirs.append(len(few) / seconds(lambda few=few: one_by_one(server.address.url, few)))
+            theirs.append(len(few) / seconds(lambda few=few: one_by_one(server.address, few)))
             ours.append(len(many) / seconds(lambda many=many: in_a_window(bus, many)))
             consumed.append(consume(bus, Path(folder, f"{number}.sqlite"), few + many))
-            print(
-                f"round {number + 1}: {theirs[-1]:.0f}/s, {ours[-1]:.0f}/s, consumed {consumed[-1]:.0f}/s", flush=True
-            )
+            print(f"round {number + 1}: {theirs[-1]:.0f}, {ours[-1]:.0f}, consumed {consumed[-1]:.0f}", flush=True)
+        used = processor_since(before)
+        versions = {"pika": version("pika"), "rabbitmq": server.management.get("overview")["rabbitmq_version"]}
         bus.close()
-    print(json.dumps(result(theirs, ours, consumed) | {"events": options.events}))
+    found = {
+        "one by one": spread(theirs, "a second"),
+        "published": spread(ours, "a second"),
+        "consumed": spread(consumed, "a second"),
+        "ratio": spread([mine / other for mine, other in zip(ours, theirs, strict=True)], "times"),
+    }
+    show(found)
+    finish(options, **found, processor_s=used, versions=versions)
     return 0
 
 
@@ -71,13 +81,13 @@ def seconds(step: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def one_by_one(url: str, few: Events) -> None:
+def one_by_one(address: BrokerAddress, few: Events) -> None:
     """Publish as pika's examples do: a BlockingConnection that waits for each confirm."""
-    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection = pika.BlockingConnection(pika.URLParameters(address.url))
     channel = connection.channel()
     channel.confirm_delivery()
     for event in few:
-        properties = pika.BasicProperties(delivery_mode=2, message_id=event.id)
+        properties = pika.BasicProperties(delivery_mode=2, message_id=event.id, user_id=address.user)
         channel.basic_publish(EVENTS, event.routing_key, encode(event), properties, mandatory=True)
     connection.close()
 
@@ -118,21 +128,6 @@ def consume(bus: RabbitBus, path: Path, expected: Events) -> float:
     if sorted(handled) != sorted(event.id for event in expected):
         raise SystemExit("events were lost or doubled")
     return len(expected) / taken
-
-
-def result(theirs: list[float], ours: list[float], consumed: list[float]) -> dict[str, object]:
-    """Put the figures into one object."""
-    return {
-        "one_by_one_per_s": round(statistics.median(theirs)),
-        "published_per_s": round(statistics.median(ours)),
-        "published_spread": [round(min(ours)), round(max(ours))],
-        "ratio": round(statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True)), 1),
-        "consumed_per_s": round(statistics.median(consumed)),
-        "consumed_spread": [round(min(consumed)), round(max(consumed))],
-        "pika": version("pika"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-    }
 
 
 if __name__ == "__main__":

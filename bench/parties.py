@@ -71,21 +71,26 @@ def datauploader(facility: Facility) -> Party:
     files = sum(path.is_file() for path in facility.watched.rglob("*"))
 
     def bring(name: str) -> None:
-        counts = run.completed(run.request(name, "batch"), within_s=3600).counts
-        if not counts.verified.files == counts.catalogued.files == files:
-            raise SystemExit(f"{OURS} did not verify and catalogue all {files} files of {name}: {counts}")
+        proved(run, run.request(name, "batch"), files)
 
-    return Party(OURS, our_release(), f"batch, verified, {how_it_runs(facility)}", bring)
+    return Party(OURS, our_release(), f"batch, verified, {arrangement(facility)}", bring)
+
+
+def proved(run: Run, upload_id: str, files: int) -> None:
+    """Wait for the complete dataset; end the benchmark where not all files are verified and catalogued."""
+    counts = run.completed(upload_id, within_s=3600).counts
+    if not counts.verified.files == counts.catalogued.files == files:
+        raise SystemExit(f"{OURS} did not verify and catalogue all {files} files of {upload_id}: {counts}")
 
 
 def our_release() -> str:
-    """Say which release of ours this is, and which commit."""
+    """Return our version, with the commit where it is known."""
     commit = said(("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"))
     return f"{version('ceric-datauploader-core')} {commit}".strip()
 
 
-def how_it_runs(facility: Facility) -> str:
-    """Say how our services run, and on which broker."""
+def arrangement(facility: Facility) -> str:
+    """Say how the services run, and with which servers."""
     if "rabbitmq" not in facility.servers:
         return "in one process, broker in memory"
     overview = facility.servers["rabbitmq"].management.get("overview")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from parties import FOLDER, OURS, end, how_it_runs, our_release, said
+from parties import FOLDER, OURS, arrangement, end, our_release, said
 from watching import Watcher, Watching, complete
 
 from datauploader.contracts.files import FileStored
@@ -84,7 +84,7 @@ def datauploader(facility: Facility, quiet_s: float, mode: Literal["sync", "batc
             with GatewayClient(facility.url, run.token) as gateway:
                 notes["steps"] = [step.model_dump() for step in gateway.timing(upload).steps]
 
-    settings = f"{mode}, quiet period {quiet_s:g} s, verified, {how_it_runs(facility)}"
+    settings = f"{mode}, quiet period {quiet_s:g} s, verified, {arrangement(facility)}"
     return Watcher(OURS if mode == "sync" else BATCH, our_release(), settings, watch, batch=mode == "batch")
 
 

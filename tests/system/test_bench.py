@@ -141,6 +141,41 @@ def test_a_watcher_that_stores_another_byte_ends_the_benchmark(bench, tmp_path: 
             watching.take_turn(careless, tmp_path / "second", writing, writer, 60)
 
 
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["p8", "p9", "p10", "p11", "p12"])
+def test_a_quick_run_of_every_other_benchmark_comes_to_its_end_and_says_its_figures(name: str) -> None:
+    """The last line holds the options, our release, and the processor seconds of each process somewhere."""
+    figures, printed = quick_run(name)
+    assert (figures["work"], figures["quick"]) == (name, True)
+    assert {"release", "python", "cores"} <= set(figures)
+    assert "'this process': " in printed or '"this process": ' in printed
+    assert "\n| " in printed
+
+
+@pytest.mark.campaign
+def test_growth_is_measured_with_all_files_in_one_folder_too() -> None:
+    """Each upload has its seconds for each file, and of every process its memory and open files."""
+    figures, _ = quick_run("p11", "--flat")
+    assert [step["files"] for step in figures["steps"]] == [2, 20, 2]
+    for step in figures["steps"]:
+        assert step["ms_per_file"] > 0
+        assert min(step["memory_mb"].values()) > 0
+        assert step["open_files"]["rclone rcd"] > 0
+        assert {"watcher", "transfer", "catalog", "gateway"} <= set(step["state_complete_mb"])
+        for name, size in step["state_complete_mb"].items():
+            assert step["state_greatest_mb"][name] >= size
+
+
+@pytest.mark.campaign
+def test_many_uploads_are_told_apart_in_the_event_log() -> None:
+    """Each upload has its own moment of the first verified file, and none has one after its dataset was complete."""
+    figures, _ = quick_run("p9")
+    (turn,) = figures["many"]
+    assert len(turn["first_verified_s"]["all"]) == len(turn["complete_s"]["all"]) == 3
+    for first, complete in zip(turn["first_verified_s"]["all"], turn["complete_s"]["all"], strict=True):
+        assert 0 < first < complete
+
+
 def test_a_result_that_is_not_the_source_ends_the_benchmark(bench, tmp_path: Path) -> None:
     """A party that stores one other byte has no figures."""
     measuring, parties = bench("measuring"), bench("parties")
@@ -182,4 +217,5 @@ def test_a_process_is_named_for_its_service_or_program(bench) -> None:
     assert name(["/env/bin/python", "/env/bin/datauploader", "run", "watcher", ""]) == "watcher"
     assert name(["/env/bin/rclone", "rcd", "--rc-addr", ""]) == "rclone rcd"
     assert name(["sshd: /usr/sbin/sshd -D [listener] 0 of 10-200 startups", ""]) == "sshd"
+    assert name(["redis-server 127.0.0.1:6379", ""]) == "Redis"
     assert name(["sh", "-c", "md5sum"]) == ""
