@@ -55,7 +55,7 @@ def main() -> int:
             steps = []
             for number, files in enumerate((*sizes, options.least), 1):
                 steps.append(step(run, f"step-{number}", files, options))
-                print(f"{files} files: {steps[-1]['ms_per_file']} ms each", flush=True)
+                print(f"{files} files: {steps[-1]}", flush=True)
             settings = arrangement(facility)
             if options.broker == "rabbitmq":
                 facility.processes.stop()
