@@ -70,20 +70,14 @@ def test_a_quick_run_compares_every_result_and_prints_every_figure(
         assert f"left out: {absent}" in printed
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "more"),
-    [
-        ("p5", ("--alone",), []),
-        pytest.param("p5", (), ["watchdog and rclone"], marks=pytest.mark.campaign),
-        pytest.param("p6", (), ["watchdog and rclone", "DataUploader, batch"], marks=pytest.mark.campaign),
-    ],
-)
-def test_whoever_watches_a_folder_is_timed_and_compared(name: str, options: tuple[str, ...], more: list[str]) -> None:
+@pytest.mark.campaign
+@pytest.mark.parametrize(("name", "more"), [("p5", []), ("p6", ["DataUploader, batch"])])
+def test_whoever_watches_a_folder_is_timed_and_compared(name: str, more: list[str]) -> None:
     """Ours brings every file; of each party there are its times, what it has lost, its version and settings."""
-    figures, printed = quick_run(name, *options)
+    figures, printed = quick_run(name)
     assert (figures["work"], figures["rounds"], figures["broker"]) == (name, 1, "memory")
     found = figures["parties"]
-    assert set(found) - WATCHERS == {"DataUploader", *more}
+    assert set(found) - WATCHERS == {"DataUploader", "watchdog and rclone", *more}
     for party, one in found.items():
         assert f"round 1: {party} " in printed
         assert f"\n- {party} {one['version']}: {one['settings']}\n" in printed
