@@ -340,11 +340,11 @@ class DatafileTable:
                 key = event.data.upload_id, row["path"]
                 self._db.execute("DELETE FROM datafiles WHERE upload_id = ? AND path = ?", key)
 
-    def known_files(self, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool]]:
-        """Go through stored versions in order of their paths, and whether each is registered."""
+    def known_files(self, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool, int]]:
+        """Go through stored versions in order of their paths, whether each is registered, and its length as JSON."""
         query = "SELECT stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
         for row in self._db.execute(query, (upload_id, after, most)):
-            yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1
+            yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1, len(row["stored"])
 
     def wanted_files(self, upload_id: str, most: int) -> list[StoredFile]:
         """Return stored versions that the catalogue does not know yet."""

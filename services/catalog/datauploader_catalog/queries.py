@@ -221,12 +221,12 @@ class StationQueries:
             }
             items: list[KnownDatafile] = []
             filled = 0
-            for stored, registered in found:
+            for stored, registered, length in found:
                 if len(items) == question.limit or filled > PAGE_BYTES:
                     said["next"] = base64.b64encode(items[-1].stored.file.raw).decode()
                     break
                 items.append(KnownDatafile(stored=stored, registered=registered))
-                filled += len(stored.model_dump_json(exclude_none=True))
+                filled += length
             return Datafiles(items=tuple(items)).model_copy(update=said)
 
 

@@ -33,11 +33,11 @@ class Item:
 
     `source` and `target` are text as `os.fsdecode` gives it, so that any bytes survive (surrogateescape).
     No part of `source` is a link: one that has become a link since is never followed.
-    `target` lies below the remote's base. `digests` maps algorithm to lower-case hex: always sha256 and
-    md5, maybe sha1. `replaces` holds the hex digests (any algorithm) of what this upload wrote at the target
-    before, or began to write: replacing one of those is no conflict. `keeps` holds those that another upload needs:
-    what has one of them is no leftover, even if it is the beginning of this file. With `as_is` the file's first `size`
-    bytes are the version, whatever follows them by now.
+    `target` lies below the remote's base. `digests` maps algorithm to lower-case hex: always sha256, md5 where the
+    storage may be asked for it, maybe sha1. `replaces` holds the hex digests (any algorithm) of what this upload wrote
+    at the target before, or began to write: replacing one of those is no conflict. `keeps` holds those that another
+    upload needs: what has one of them is no leftover, even if it is the beginning of this file. With `as_is` the file's
+    first `size` bytes are the version, whatever follows them by now.
     """
 
     key: str

@@ -90,7 +90,9 @@ class CopyBatch:
         self._look_for_lost([i for i, outcome in self._settled.items() if outcome.state in _MOVED_AWAY])
         told = []
         for i in range(len(self._items)):
-            outcome = replace(self._settled[i], unproved=i in self._unproved)
+            outcome = self._settled[i]
+            if i in self._unproved:
+                outcome = replace(outcome, unproved=True)
             if i in self._left and outcome.state not in (State.VERIFIED, State.UNVERIFIED):
                 outcome = replace(outcome, digest=self._left[i].digest)  # it was left at its target
             told.append(outcome)
