@@ -30,7 +30,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer.attempt import BatchAttempt
 from datauploader_transfer.domain.outcomes import failed as not_sent
 from datauploader_transfer.domain.outcomes import source_silent
-from datauploader_transfer.domain.plan import LARGE, large_or_small
+from datauploader_transfer.domain.plan import LARGE, fair_share, large_or_small
 from datauploader_transfer.errors import BadRemote, TransferError
 from datauploader_transfer.failure_policy import STORED, FailurePolicy
 from datauploader_transfer.ledger import InterruptedWrites, Job, JobTable, UploadRoute, UploadRoutes, mover_target
@@ -154,7 +154,7 @@ class TransferWorker:
                     table = JobTable(db)
                     waiting, later = table.movable_uploads(now), table.next_job_due(now)
                 for upload_id in sorted(waiting, key=lambda u: self._turns.get(u, 0.0)):
-                    if taken := self._take_from(upload_id, now):
+                    if taken := self._take_from(upload_id, now, len(waiting)):
                         return taken
                 silent = now + LOOK_AGAIN_S if waiting else None  # of an upload whose drive owes an answer
                 times = [t for t in (later, self.breaker.next_end(now), silent) if t is not None]
@@ -171,10 +171,11 @@ class TransferWorker:
             with self._store.transaction() as db:
                 JobTable(db).cap_job_waits(latest)
 
-    def _take_from(self, upload_id: str, now: float) -> tuple[UploadRoute, list[Job]] | None:
+    def _take_from(self, upload_id: str, now: float, waiting: int) -> tuple[UploadRoute, list[Job]] | None:
         with self._store.reading() as db:
             upload = UploadRoutes(db).find_route(upload_id)
-        most = self.breaker.admits(upload.remote, now, self._settings.batch_files)
+        most = fair_share(self._settings.batch_files, len(self._threads), waiting)
+        most = self.breaker.admits(upload.remote, now, most)
         if not most or self._hang_guard.silent(upload.root):
             return None
         jobs: list[Job] = []

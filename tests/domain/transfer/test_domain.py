@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datauploader_transfer.domain.failures import TABLE, classify
 from datauploader_transfer.domain.names import checked_target, needs_bytes, place, standard_path
-from datauploader_transfer.domain.plan import BatchLimits, large_or_small, split_batches
+from datauploader_transfer.domain.plan import BatchLimits, fair_share, large_or_small, split_batches
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget
@@ -208,6 +208,13 @@ def test_small_files_travel_by_count_and_bytes_and_large_ones_apart():
 def test_a_mover_is_left_for_small_files_and_one_for_large_ones(movers, sending, after_large, takes):
     """Neither waits for the other: a file of 500 GB may take hours, and a stream of small ones has no end."""
     assert large_or_small(movers, sending, after_large=after_large) == takes
+
+
+@pytest.mark.parametrize(("uploads", "files"), [(1, 500), (4, 500), (8, 250), (20, 100), (1000, 64)])
+def test_the_more_uploads_wait_the_sooner_each_has_its_turn(uploads, files):
+    """Twenty uploads of 500 files each had been one turn each: the last one saw nothing until the end."""
+    assert fair_share(500, 4, uploads) == files
+    assert fair_share(10, 4, uploads) == 10
 
 
 def test_versions_of_one_target_never_travel_together():

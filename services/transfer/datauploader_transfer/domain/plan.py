@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datauploader_transfer.domain.names import place
 from datauploader_transfer.ports import Item
 
-__all__ = ["LARGE", "BatchLimits", "large_or_small", "split_batches"]
+__all__ = ["LARGE", "BatchLimits", "fair_share", "large_or_small", "split_batches"]
 
 LARGE = 64 * 1024**2
 """Bytes from which on a file is a large one: its sending takes longer than what stands around it."""
+LEAST_FILES = 64
+"""Files of a batch however many uploads wait: of fewer, what stands around a call costs more than the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,15 @@ def _cut(items: Sequence[Item], most: int, size: int | None) -> Iterator[list[It
         total += item.size
     if batch:
         yield batch
+
+
+def fair_share(most: int, movers: int, uploads: int) -> int:
+    """Return how many files one upload may send at a time while so many wait.
+
+    Uploads take turns. The more there are, the smaller the batches, so that each has its first file stored soon; but
+    not below what one call is worth.
+    """
+    return most if uploads <= movers else min(most, max(LEAST_FILES, most * movers // uploads))
 
 
 def large_or_small(movers: int, sending: int, *, after_large: bool) -> tuple[bool, ...]:
