@@ -176,8 +176,7 @@ def test_values_are_taken_for_what_they_are(tmp_path) -> None:
     judge = ParameterValidator()
     given = {
         "whole": np.int64(5), "truth": np.bool_(True), "small": np.float32(0.5), "text": np.str_("x"), "bytes": b"x",
-        "nan": float("nan"), "inf": np.float64("inf"), "array": np.zeros(3), "none": None,
-        "date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "vast": 10**400, "long": "x" * 5000,
+        "nan": float("nan"), "inf": np.float64("inf"), "none": None, "object": {}, "vast": 10**400, "long": "x" * 5000,
     }  # fmt: skip
     taken = [one for name, value in given.items() if (one := judge.validate_parameter((name, value))) is not None]
     kept = {one.name: one.value for one in taken}
@@ -191,15 +190,43 @@ def test_values_are_taken_for_what_they_are(tmp_path) -> None:
     for name in (
         "nan is not a finite number",
         "inf is",
-        "array is no text, number or truth",
-        "none",
-        "date",
+        "object is no text, number or truth",
+        "none is empty",
         "vast",
         "long",
     ):
         assert name in said
     assert "pydantic" not in said
     assert "1 to 200 characters" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC), "2026-01-02T03:04:05+00:00"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+        (np.datetime64("2026-01-02T03:04:05.000000007"), "2026-01-02T03:04:05.000000007"),
+        (np.array(["2026-01-02", "2026-01-03"], dtype="M8[D]"), "2026-01-02, 2026-01-03"),
+        (np.array([1, 2]), "1, 2"),
+        (np.array([0.5, float("nan")]), "0.5, nan"),
+        (np.array([5]), 5),
+        ([np.int64(1), np.bool_(True), b"x", dt.date(2026, 1, 2)], "1, true, x, 2026-01-02"),
+        ((0.1,), 0.1),
+        (np.datetime64("NaT"), "the value of a is not a date"),
+        (np.zeros(1001), "the value of a is an array of 1001 values, of which at most 1000 are taken"),
+        ([1] * 1001, "the value of a is an array of 1001 values, of which 1 to 1000 are taken"),
+        ([], "the value of a is an array of 0 values, of which 1 to 1000 are taken"),
+        (np.zeros((2, 2)), "the value of a is an array with a value of type list"),
+        ([1, None], "one of the array that is the value of a is empty"),
+    ],
+    ids=str,
+)
+def test_dates_and_arrays_have_one_form(value, form) -> None:
+    """ISO 8601 and a list with commas, the same from every harvester; what has none is said in our words."""
+    judge = ParameterValidator()
+    found = judge.validate_parameter(("a", value))
+    assert form == (found.value if found else judge.problems()[0])
+    assert not found or type(found.value) is type(form)
 
 
 @pytest.mark.fault("F62")

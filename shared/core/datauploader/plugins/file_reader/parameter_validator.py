@@ -1,11 +1,16 @@
 """What of a reader's findings may travel: real values of a bounded size; of all else a person is told the name."""
 
+import datetime as dt
+from typing import Any
+
 from pydantic import ValidationError
 
 from datauploader.contracts.datasets import Parameter
 
 MOST_PARAMETERS = 500
 """Parameters that are taken of one file."""
+MOST_VALUES = 1000
+"""Values of one array."""
 LONGEST_TEXT = 4000
 """Characters of a text value; what is longer is shortened."""
 _LARGEST_BITS = 1024
@@ -33,9 +38,9 @@ class ParameterValidator:
                 case Parameter():
                     one = found
                 case (name, value):
-                    one = Parameter.model_validate({"name": name, "value": value})
+                    one = Parameter.model_validate({"name": name, "value": plain(name, value)})
                 case (name, value, units):
-                    one = Parameter.model_validate({"name": name, "value": value, "units": units})
+                    one = Parameter.model_validate({"name": name, "value": plain(name, value), "units": units})
                 case _:
                     kind = type(found).__name__
                     self._wrong.append(f"a reader yields parameters, not something of type {kind}")
@@ -64,6 +69,55 @@ class ParameterValidator:
         if self._large:
             said.append(f"left out, because these numbers are too large: {', '.join(self._large)}")
         return said
+
+
+def plain(name: object, value: Any) -> Any:
+    """Give dates and arrays the form in which they travel: ISO 8601, and a list with commas; leave others as they are.
+
+    Raises:
+        ValueError: it has none; says of which parameter, and why.
+    """
+    which = f"the value of {str(name)[:200]}"
+    if getattr(value, "shape", None) and hasattr(value, "tolist"):  # an array of numpy
+        if value.size > MOST_VALUES:
+            raise ValueError(f"{which} is an array of {value.size} values, of which at most {MOST_VALUES} are taken")
+        value = value.astype(str).tolist() if _is_time(value) else value.tolist()
+    if not isinstance(value, list | tuple):
+        return _moment(which, value)
+    if not value or len(value) > MOST_VALUES:
+        raise ValueError(f"{which} is an array of {len(value)} values, of which 1 to {MOST_VALUES} are taken")
+    if len(value) == 1:
+        return plain(name, value[0])
+    return ", ".join(_element(which, one) for one in value)
+
+
+def _element(which: str, one: Any) -> str:
+    one = _moment(f"one of the array that is {which}", one)
+    if getattr(one, "shape", None) == () and hasattr(one, "item"):  # a scalar of numpy
+        one = one.item()
+    if isinstance(one, bytes):
+        one = one.decode("utf-8", "replace")
+    if isinstance(one, bool):
+        return str(one).lower()
+    if not isinstance(one, str | int | float):
+        raise ValueError(f"{which} is an array with a value of type {type(one).__name__}")  # noqa: TRY004 - as pydantic
+    return str(one)
+
+
+def _moment(which: str, value: Any) -> Any:
+    """Write a date as text; leave anything else as it is."""
+    if value is None:
+        raise ValueError(f"{which} is empty")
+    if not isinstance(value, dt.date) and not _is_time(value):  # a datetime is a date as well
+        return value
+    text = str(value) if _is_time(value) else value.isoformat()
+    if text == "NaT":
+        raise ValueError(f"{which} is not a date")
+    return text
+
+
+def _is_time(value: object) -> bool:
+    return getattr(getattr(value, "dtype", None), "kind", "") == "M"
 
 
 def why_not(error: ValidationError) -> str:
