@@ -1,9 +1,11 @@
 """The command `harvest`: try a harvester on files here, and on what the event log says was stored before."""
 
 import json
+import uuid
 
 import h5py
 import pytest
+from pydantic import SecretStr
 
 from datauploader.contracts import Destination, ExtractedFile
 from datauploader.contracts.envelope import LARGEST, encode
@@ -12,10 +14,10 @@ from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.plugins.file_reader.parameter_validator import ParameterValidator
 from datauploader.plugins.harvester import Kind
 from datauploader.plugins.harvester.extracting import told
+from datauploader.runtime.config import Settings
+from datauploader.runtime.process import Runtime
 from datauploader_testing import builders
 from datauploader_testing.waiting import eventually
-
-URL = "memory://harvest"
 
 
 @pytest.fixture
@@ -31,11 +33,17 @@ def nexus(tmp_path):
 
 
 @pytest.fixture
-def bus(surroundings, tmp_path):
+def url():
+    """Name a broker that is this test's alone."""
+    return f"memory://{uuid.uuid4()}"
+
+
+@pytest.fixture
+def bus(surroundings, tmp_path, url):
     """Connect to the broker that the command line will find, with one file that was stored before."""
-    surroundings.setenv("DATAUPLOADER_BROKER", URL)
+    surroundings.setenv("DATAUPLOADER_BROKER", url)
     surroundings.setenv("DATAUPLOADER_HARVESTERS_MOUNTS", json.dumps({"storage": str(tmp_path / "store")}))
-    bus = connect(URL, name="test")
+    bus = connect(url, name="test")
     yield bus
     bus.close()
 
@@ -62,6 +70,48 @@ def test_a_harvester_is_tried_on_a_file_without_publishing_anything(run, nexus) 
     ran = run("harvest", "try", "nexus-harvester", str(other))
     assert ran.code == 1
     assert "nexus could not read it" in ran.err
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Write a harvester that is a program: it counts the bytes of NeXus files."""
+    folder = tmp_path / "counting"
+    folder.mkdir()
+    (folder / "count.sh").write_text("""#!/bin/sh\nprintf '{"name": "bytes", "value": %d}' "$(wc -c < "$1")"\n""")
+    (folder / "count.sh").chmod(0o755)
+    told = 'name = "counting"\npatterns = ["*.nxs"]\ncommand = ["./count.sh", "{path}"]\n'
+    (folder / "harvester.toml").write_text(told)
+    return str(folder / "harvester.toml")
+
+
+@pytest.mark.posix
+def test_a_program_is_tried_and_run_on_what_was_stored_as_a_plug_in_is(run, extracted, nexus, program) -> None:
+    """Its file stands where the name of one in Python does."""
+    size = nexus.stat().st_size
+    assert f"bytes: {size}" in run("harvest", "try", program, str(nexus)).out
+    ran = run("harvest", "replay", program, "--since", "1h")
+    assert (ran.code, f"bytes: {size}" in ran.out) == (0, True)
+    eventually(lambda: extracted, what="the metadata")
+    assert [event.data.harvester for event in extracted] == ["counting"]
+    missing = run("harvest", "try", program.replace(".toml", "s.toml"), str(nexus))
+    assert missing.code == 2
+    assert "harvesters.toml cannot be read" in missing.err
+
+
+@pytest.mark.posix
+def test_a_program_runs_as_a_service(bus, url, extracted, program, nexus, tmp_path) -> None:
+    """Under its own name, with what every service has."""
+    runtime = Runtime([program], Settings(broker=SecretStr(url), state_dir=tmp_path / "state"))
+    try:
+        runtime.start()
+        assert [service.name for service in runtime.services] == ["counting-harvester"]
+        bus.publish(builders.event(builders.upload_requested())).result(5)
+        bus.publish(builders.event(builders.file_stored(builders.file_version("a.nxs")))).result(5)
+        (event,) = eventually(lambda: extracted, what="the metadata")
+        assert [one.value for one in event.data.files[0].parameters] == [nexus.stat().st_size]
+        assert event.data.files[0].problem == ""
+    finally:
+        runtime.stop()
 
 
 def test_what_was_stored_before_is_read_from_the_event_log(run, extracted) -> None:

@@ -28,7 +28,8 @@ app = typer.Typer(
 )
 
 Name = Annotated[
-    str, typer.Argument(metavar="HARVESTER", help="Name as in `datauploader run`, such as nexus-harvester.")
+    str,
+    typer.Argument(metavar="HARVESTER", help="Name or file as in `datauploader run`: nexus-harvester, harvester.toml."),
 ]
 UNITS_S = {"m": 60, "h": 3600, "d": 86400}
 LOOK_S = 3.0
@@ -102,7 +103,7 @@ def _extractor(kind: Kind) -> Iterator[Extractor]:
 
 
 def _kind(name: str) -> Kind:
-    factory = find(name)
+    _, factory = find(name)
     if not isinstance(factory, Harvester):
         others = [each for each in available() if each != name and each.endswith("harvester")]
         raise BadRequest(f"{safe(name)} is not a harvester", f"Installed here: {', '.join(others) or 'none'}.")

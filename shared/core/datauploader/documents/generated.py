@@ -23,6 +23,7 @@ from datauploader.contracts.questions import QUESTIONS
 from datauploader.contracts.registry import EVENTS, topic
 from datauploader.documents.asyncapi import asyncapi
 from datauploader.messaging.definitions import BrokerUser, definitions
+from datauploader.plugins.file_reader.executable import HarvesterOutput
 from datauploader.runtime.settings_index import settings_classes, variable
 
 GROUP = "datauploader.documents"
@@ -80,12 +81,13 @@ def example_definitions() -> dict[str, Any]:
 
 
 def schemas() -> Iterator[tuple[str, str]]:
-    """Make a JSON Schema for the data of each event, and two for each question: what is asked and what is answered."""
+    """Make a JSON Schema for each event's data, two for each question, and one for what harvesters' programs print."""
     for kind in EVENTS:
         yield _schema(topic(kind), kind)
     for question, answer in QUESTIONS.items():
         yield _schema(f"{question.name}.question", question)
         yield _schema(f"{question.name}.answer", answer)
+    yield _schema("harvester.output", HarvesterOutput)
 
 
 def _schema(name: str, model: type[BaseModel]) -> tuple[str, str]:
@@ -179,6 +181,8 @@ def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in reversed(model.__mro__):
         if not issubclass(kind, BaseModel) or not kind.__module__.startswith("datauploader"):
+            continue
+        if kind.__pydantic_generic_metadata__["args"]:  # made by pydantic of a generic one, and written nowhere
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
         assert isinstance(body, ast.ClassDef)

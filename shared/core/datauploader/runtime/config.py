@@ -43,17 +43,26 @@ def read_section(section: str) -> dict[str, Any]:
     path = os.environ.get(CONFIG_VARIABLE)
     if not path:
         return {}
+    if not Path(path).exists():
+        raise ConfigurationError(f"{CONFIG_VARIABLE} names {path}, which does not exist")
+    document = read_toml(Path(path))
+    if section:
+        return dict(document.get(section, {}))
+    return {key: value for key, value in document.items() if key in Settings.model_fields}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file in TOML.
+
+    Raises:
+        ConfigurationError: it is missing or is no TOML.
+    """
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"{CONFIG_VARIABLE} names {path}, which does not exist") from None
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    if section:
-        return dict(document.get(section, {}))
-    return {key: value for key, value in document.items() if key in Settings.model_fields}
 
 
 class SectionSettings(BaseSettings):

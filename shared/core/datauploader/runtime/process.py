@@ -43,11 +43,11 @@ class Runtime:
         self.services: list[Service] = []
         self._health: HealthServer | None = None
         self._locks: list[FolderLock] = []
-        factories = [(name, find(name)) for name in names]
+        found = [find(name) for name in names]
         try:
             if settings.alone:
-                self._locks += (FolderLock(settings.state_dir, name) for name in names)
-            for name, factory in factories:
+                self._locks += (FolderLock(settings.state_dir, name) for name, _ in found)
+            for name, factory in found:
                 bus = connect(
                     settings.broker.get_secret_value(),
                     name=bus_name(name, settings),
@@ -139,7 +139,8 @@ def run(
         The exit code: 0 after a clean stop, 2 when a setting or a state file is wrong, 5 when the broker refused.
     """
     try:
-        logging.configure(",".join(names), level=settings.log_level, as_json=settings.log_json, file=settings.log_file)
+        who = ",".join(find(name).name if name.endswith(".toml") else name for name in names)
+        logging.configure(who, level=settings.log_level, as_json=settings.log_json, file=settings.log_file)
     except OSError as error:
         raise ConfigurationError(f"log_file {settings.log_file} cannot be written: {error.strerror or error}") from None
     ending = ending or threading.Event()

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from datauploader.errors import ConfigurationError
 from datauploader.messaging.port import Bus
@@ -59,15 +60,26 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in entry_points(group=GROUP)))
 
 
-def find(name: str) -> Factory:
-    """Load the factory of an installed service.
+class Installed(NamedTuple):
+    """A service that can be run here."""
+
+    name: str
+    factory: Factory
+
+
+def find(name: str) -> Installed:
+    """Load the factory of a service: of one that is installed, or of the harvester that a file `….toml` describes.
 
     Raises:
-        ConfigurationError: no distribution installed here offers it.
+        ConfigurationError: no distribution installed here offers it, or something is wrong with the file.
     """
+    if name.endswith(".toml"):
+        from datauploader.plugins.harvester.harvester_file import load_harvester  # noqa: PLC0415 - it needs this module
+
+        harvester = load_harvester(Path(name))
+        return Installed(harvester.kind.service, harvester)
     for entry in entry_points(group=GROUP, name=name):
-        factory: Factory = entry.load()
-        return factory
+        return Installed(name, entry.load())
     raise ConfigurationError(
         f"there is no service {name!r} installed here; there are: {', '.join(available()) or 'none'}"
     )

@@ -23,8 +23,9 @@ from typing import TextIO
 from pydantic import ValidationError
 
 from datauploader.contracts.names import display
-from datauploader.files import nofollow
+from datauploader.files import nofollow, win32
 from datauploader.plugins.file_reader import Reader, passes, readers
+from datauploader.plugins.file_reader.executable import Executable
 from datauploader.plugins.file_reader.parameter_validator import MOST_PARAMETERS, ParameterValidator, why_not
 
 LONGEST = 2000
@@ -34,7 +35,10 @@ LONGEST = 2000
 def main() -> None:
     """Answer each line of questions with lines of what was found, of which the last one says `end`."""
     questions, say = _apart()
-    if sys.argv[1]:  # one function for all files
+    win32.end_together()
+    if sys.argv[1].startswith("{"):
+        known = [Reader(("*",), Executable.model_validate_json(sys.argv[1]).read)]
+    elif sys.argv[1]:  # one function for all files
         module, _, function = sys.argv[1].partition(":")
         known = [Reader(("*",), getattr(importlib.import_module(module), function))]
     else:
@@ -117,7 +121,7 @@ def _opened(root: bytes, path: bytes) -> Iterator[Path]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is not a regular file")
-        mine = Path(f"/proc/self/fd/{descriptor}")
+        mine = Path(f"/proc/{os.getpid()}/fd/{descriptor}")  # which a program that the reader starts can open as well
         if not mine.exists():
             yield Path(os.fsdecode(full))
             return

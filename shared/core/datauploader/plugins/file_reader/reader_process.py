@@ -55,7 +55,8 @@ class ReaderProcess:
         """Start nothing yet.
 
         Args:
-            reader: `module:function`; "" chooses among the installed readers by the files' names.
+            reader: `module:function`, or an `Executable` as JSON; "" chooses among the installed readers by the
+                files' names.
             memory: bytes that it may take.
             answer: bytes that are taken of one answer.
         """

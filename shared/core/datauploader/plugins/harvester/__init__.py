@@ -7,17 +7,20 @@ A harvester's distribution names a factory in the entry-point group `datauploade
 `harvesters/nexus` is the example to begin from.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from datauploader.errors import ConfigurationError
 from datauploader.plugins.file_reader import Read
+from datauploader.plugins.harvester.extracting import Extractor, Reading
 from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind, mounts
 from datauploader.plugins.harvester.service import HarvesterService
 from datauploader.runtime.config import load
 from datauploader.runtime.service import Context
 
-__all__ = ["Harvester", "HarvesterSettings", "Kind", "harvester", "mounts"]
+__all__ = ["Harvester", "HarvesterSettings", "Kind", "Reading", "harvester", "mounts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,14 @@ class Harvester:
     def __call__(self, context: Context) -> HarvesterService:
         """Build the service, without starting anything."""
         return HarvesterService(context, self.kind, load(HarvesterSettings))
+
+    def read(self, path: Path) -> Reading:
+        """Read a file as the service would, in a process of its own with its limits; for tests of what is read."""
+        extractor, real = Extractor(self.kind, load(HarvesterSettings)), path.resolve()
+        try:
+            return extractor.read(os.fsencode(real.parent), os.fsencode(real.name))
+        finally:
+            extractor.close()
 
 
 def harvester(name: str, patterns: Sequence[str], read: Read) -> Harvester:

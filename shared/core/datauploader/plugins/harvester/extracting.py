@@ -107,4 +107,4 @@ def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[
     for number, data in enumerate(facts):
         further = (str(number),) if number else ("nothing",) if not found.parameters else ()
         identity = natural_id(MetadataExtracted, data.upload_id, kind.name, found.file.key, *further)
-        yield event.follow(data, service=f"{kind.name}-harvester", id=identity)
+        yield event.follow(data, service=kind.service, id=identity)

@@ -45,7 +45,12 @@ class Kind:
     name: str
     patterns: tuple[str, ...]
     reader: str
-    """`module:function`, which is called in another process."""
+    """`module:function`, which is called in another process, or an `Executable` as JSON, which is started below it."""
+
+    @property
+    def service(self) -> str:
+        """Name its service."""
+        return f"{self.name}-harvester"
 
     def wants(self, stored: StoredFile) -> bool:
         """Tell whether the file's name is one that this harvester reads, and neither a system's nor a temporary one."""

@@ -85,7 +85,7 @@ class HarvesterService:
 
     def __init__(self, context: Context, kind: Kind, settings: HarvesterSettings) -> None:
         """Open the state; nothing runs before `start`."""
-        self.name = f"{kind.name}-harvester"
+        self.name = kind.service
         self._kind, self._bus = kind, context.bus
         self._mounts = mounts(context.settings, settings)
         path = context.settings.state_dir / f"harvester-{kind.name}.sqlite"
