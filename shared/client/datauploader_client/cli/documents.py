@@ -17,7 +17,7 @@ Tree = Annotated[Path, typer.Argument(metavar="DIR", help="The top of the source
 @app.command()
 def write(tree: Tree) -> None:
     """Write every generated document."""
-    found = documents()
+    found = documents(tree)
     for name, text in found.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)

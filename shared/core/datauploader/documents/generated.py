@@ -30,6 +30,9 @@ GROUP = "datauploader.documents"
 """Entry points of services with documents of their own: callables that return texts by their paths."""
 REFERENCE = "docs/reference"
 SCHEMAS = f"{REFERENCE}/schemas"
+EXAMPLES = "tests/wire/golden"
+"""One example of every event, to which the tests hold each release."""
+_LARGEST_OF_JAVASCRIPT = 2**53 - 1
 _TABLE = ("| Variable | Key | Type | Default | |", "|---|---|---|---|---|")
 _HEAD = """\
 Every setting is an environment variable, or a key in the TOML file that `DATAUPLOADER_CONFIG` names; the environment
@@ -37,11 +40,38 @@ wins. Parts of a setting are written with two underscores, lists and tables as J
 a remote's `secrets`) may stand in a file: `NAME_FILE` says which. `datauploader config check` says what is wrong. This
 page is made from the code.
 """
+_MESSAGES = """\
+# Messages
+
+One full example of every event, as it travels: CloudEvents 1.0 in structured mode, here with line breaks. The routing
+key is the station and the heading, such as `elettra.xrd1.ws01.file.stored.v1`. An optional field may be missing, and a
+field may come that you do not know. [harvesters.md](../harvesters.md#anything-else-in-any-language) says how to listen;
+[asyncapi.json](asyncapi.json) says the same to machines. This page is made from the examples to which each release is
+held.
+
+## Numbers of 64 bits
+
+These fields hold whole numbers that can be beyond 2^53: {large}. So can the value of a parameter. `JSON.parse` of
+JavaScript, and every reader that makes a floating-point number of them, rounds: `1750000000123456789` becomes
+`1750000000123456800`. A rounded time is good enough to look at. When you say something about a file
+(`metadata.extracted`), take its `file` over as it was in `file.stored`: a rounded one is not the version that you read.
+In Node 22 or newer:
+
+```js
+const keep = (key, value, {{source}}) =>
+  typeof value === "number" && !Number.isSafeInteger(value) && /^-?\\d+$/.test(source) ? BigInt(source) : value;
+const say = (key, value) => (typeof value === "bigint" ? JSON.rawJSON(value) : value);
+
+const event = JSON.parse(body, keep);
+const answer = JSON.stringify(event, say);
+```
+"""
 
 
-def documents() -> dict[str, str]:
-    """Make every document; the names are paths below the top of the source tree."""
+def documents(tree: Path) -> dict[str, str]:
+    """Make every document; the names are paths below the top of the source tree, which has the examples of messages."""
     found = {f"{REFERENCE}/asyncapi.json": _json(asyncapi()), f"{REFERENCE}/configuration.md": configuration()}
+    found[f"{REFERENCE}/messages.md"] = messages(tree / EXAMPLES)
     found |= dict(schemas()) | {"deploy/definitions.json": _json(example_definitions())}
     for entry in entry_points(group=GROUP):
         found |= entry.load()()
@@ -50,7 +80,7 @@ def documents() -> dict[str, str]:
 
 def drift(tree: Path) -> list[str]:
     """Name the documents of a source tree that are missing, different, or of something that is no more."""
-    made = documents()
+    made = documents(tree)
     there = {f"{SCHEMAS}/{path.name}" for path in (tree / SCHEMAS).glob("*.json")}
     different = [
         name
@@ -93,6 +123,32 @@ def schemas() -> Iterator[tuple[str, str]]:
 def _schema(name: str, model: type[BaseModel]) -> tuple[str, str]:
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"{SCHEMA_BASE}{name}.json"}
     return f"{SCHEMAS}/{name}.json", _json(dialect | described_schema(model))
+
+
+def messages(examples: Path) -> str:
+    """Write one example of each event, as Markdown."""
+    parts = [_MESSAGES.format(large=", ".join(f"`{name}`" for name in sorted(_large_numbers())))]
+    for kind in EVENTS:
+        name = topic(kind)
+        event = json.loads((examples / f"{name}.json").read_text(encoding="utf-8"))
+        parts.append(
+            f"## {name}\n\n{_first_line(kind)} Its `data`: [{name}.json](schemas/{name}.json)\n\n"
+            f"```json\n{_json(event)}```\n"
+        )
+    return "\n".join(parts)
+
+
+def _large_numbers() -> set[str]:
+    """Name the fields of events whose numbers can be larger than JavaScript keeps."""
+    found = set()
+    for kind in EVENTS:
+        schema = described_schema(kind)
+        for part in (schema, *schema.get("$defs", {}).values()):
+            for name, field in part.get("properties", {}).items():
+                limits = [one.get("maximum", 0) for one in (field, *field.get("anyOf", ()))]
+                if max(limits) > _LARGEST_OF_JAVASCRIPT:
+                    found.add(name)
+    return found
 
 
 def configuration() -> str:
