@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from datauploader.contracts.address import Station
+from datauploader.errors import BadRequest
 from datauploader.messaging.definitions import BrokerUser, definitions
+from datauploader_client.new_harvester import check_name, password_variable
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE.parent / ".env.example"
@@ -39,15 +41,22 @@ def read_env(path: Path) -> dict[str, str]:
     return {name.strip(): value.strip().strip("'") for name, value in pairs}
 
 
-def complete(values: Mapping[str, str], station: str, added: Iterable[str], *, sandbox: bool) -> dict[str, str]:
-    """Fill what is empty: names of the station, the list of stations, secrets."""
+def complete(
+    values: Mapping[str, str], station: str, added: Iterable[str], harvesters: Iterable[str], *, sandbox: bool
+) -> dict[str, str]:
+    """Fill what is empty: names of the station, the lists of stations and harvesters, secrets."""
     done = dict(values)
     words = station.split(".") if station else [done.get(name) or "" for name in ("FACILITY", "BEAMLINE", "STATION")]
     here = Station.parse(".".join(words)).key
     done |= dict(zip(("FACILITY", "BEAMLINE", "STATION"), words, strict=True)) | {"STATION_USER": here}
     known = [here, *json.loads(done.get("STATIONS") or "[]"), *(Station.parse(text).key for text in added)]
     done["STATIONS"] = json.dumps(list(dict.fromkeys(known)), separators=(",", ":"))
-    for name in SECRETS + (SANDBOX_SECRETS if sandbox else ()):
+    kept = [*json.loads(done.get("HARVESTERS") or "[]"), *harvesters]
+    for name in kept:
+        check_name(name)
+    done["HARVESTERS"] = json.dumps(list(dict.fromkeys(kept)), separators=(",", ":"))
+    own = tuple(password_variable(name) for name in kept)  # nexus is there anyway
+    for name in SECRETS + own + (SANDBOX_SECRETS if sandbox else ()):
         done[name] = done.get(name) or secrets.token_urlsafe(32)
     return done
 
@@ -83,6 +92,11 @@ def broker_users(values: Mapping[str, str], stations: Mapping[Station, str]) -> 
         BrokerUser(
             "nexus", "harvester", harvester="nexus", password_hash=password_hash(values["BROKER_NEXUS_PASSWORD"])
         ),
+    ]
+    own += [
+        BrokerUser(name, "harvester", harvester=name, password_hash=password_hash(values[password_variable(name)]))
+        for name in json.loads(values["HARVESTERS"])
+        if name != "nexus"
     ]
     return own + [
         BrokerUser(station.key, "station", station=station, password_hash=password_hash(password))
@@ -132,7 +146,7 @@ def make(options: argparse.Namespace) -> Path:
     """Write everything that is not there yet, and what follows from it; return the folder of the site."""
     known = read_env(options.env)
     station = options.station or (SANDBOX_STATION if options.sandbox and not known.get("STATION") else "")
-    values = complete(known, station, options.add_station, sandbox=options.sandbox)
+    values = complete(known, station, options.add_station, options.add_harvester, sandbox=options.sandbox)
     values |= {"SITE_DIR": str(options.site.resolve())} if options.site else {}
     write(options.env, render(values), 0o600)
     site = HERE.parent / read_env(options.env)["SITE_DIR"]
@@ -165,11 +179,15 @@ def main() -> int:
     )
     parser.add_argument("--station", default="", help="this server's own station, facility.beamline.station")
     parser.add_argument("--add-station", action="append", default=[], help="another station, facility.beamline.station")
+    parser.add_argument("--add-harvester", action="append", default=[], help="another harvester's name, such as spec")
     parser.add_argument("--env", type=Path, default=HERE.parent / ".env")
     parser.add_argument("--site", type=Path, help="the folder of the site (default: what .env says)")
     options = parser.parse_args()
     try:
         site = make(options)
+    except BadRequest as error:
+        sys.stderr.write(f"{error}; {error.hint}\n")
+        return 2
     except ValueError as error:
         reason = str(error).splitlines()[0] if options.station else "no station is named in " + str(options.env)
         sys.stderr.write(f"{reason}; say --station facility.beamline.station, in a-z, 0-9, _ and -\n")

@@ -232,7 +232,7 @@ def compose_test(arguments: Sequence[str]) -> int:
 
 
 def env(arguments: Sequence[str]) -> int:
-    """[--sandbox] [--station F.B.S] [--add-station F.B.S]: write .env and broker users for docker-compose.yml."""
+    """[--sandbox] [--station F.B.S] [--add-station F.B.S] [--add-harvester NAME]: write .env and the broker's users."""
     environment()
     return call(BIN / "python", ROOT / "deploy" / "make_env.py", *arguments)
 

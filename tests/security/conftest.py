@@ -16,8 +16,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str]
     folder = tmp_path_factory.mktemp("deployment")
     script: dict[str, Any] = runpy.run_path(str(ROOT / "deploy" / "make_env.py"))
     options = Namespace(
-        sandbox=True, station="elettra.xrd1.ws01", add_station=["elettra.xrd1.ws02"], env=folder / ".env",
-        site=folder / "site",
+        sandbox=True, station="elettra.xrd1.ws01", add_station=["elettra.xrd1.ws02"], add_harvester=[],
+        env=folder / ".env", site=folder / "site",
     )  # fmt: skip
     script["make"](options)
     return script["read_env"](folder / ".env"), folder / "site"

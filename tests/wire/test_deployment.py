@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts.address import Station
+from datauploader.errors import BadRequest
 from datauploader.messaging.topology import EVENTS, facility_queues
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,9 +31,10 @@ def script():
 def made(script, tmp_path):
     """Run make_env.py for these options, in a folder of its own, and read what it wrote."""
 
-    def make(*, sandbox: bool = True, station: str = HERE, add: tuple[str, ...] = ()):
+    def make(*, sandbox: bool = True, station: str = HERE, add: tuple[str, ...] = (), harvester: tuple[str, ...] = ()):
         env, site = tmp_path / ".env", tmp_path / "site"
-        script["make"](Namespace(sandbox=sandbox, station=station, add_station=list(add), env=env, site=site))
+        added = {"add_station": list(add), "add_harvester": list(harvester)}
+        script["make"](Namespace(sandbox=sandbox, station=station, **added, env=env, site=site))
         return script["read_env"](env), site
 
     return make
@@ -43,7 +45,7 @@ def test_every_variable_of_the_compose_file_is_explained_in_the_example():
     used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE + (ROOT / "deploy" / "compose.tls.yml").read_text("utf-8")))
     explained = set(re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE))
     assert used - {"COMPOSE_PROJECT_NAME"} <= explained
-    assert explained <= used | {"BROKER_PUBLIC_URL"}
+    assert explained <= used | {"BROKER_PUBLIC_URL", "HARVESTERS"}
 
 
 def test_catalogues_to_try_listen_on_this_machine_alone_and_come_with_no_secret():
@@ -112,6 +114,19 @@ def test_each_station_has_a_user_of_its_name_and_its_queues(made):
     assert {queue.name for queue in facility_queues(stations)} <= {queue["name"] for queue in document["queues"]}
 
 
+def test_a_harvester_of_somebody_else_has_a_user_a_queue_and_a_password_that_stay(made):
+    """Whoever adds one writes no definitions by hand, and none goes when the next is added."""
+    first, _ = made(harvester=("spec",))
+    again, site = made(station="", harvester=("x-ray", "spec"))
+    assert json.loads(again["HARVESTERS"]) == ["spec", "x-ray"]
+    assert first["BROKER_SPEC_PASSWORD"] == again["BROKER_SPEC_PASSWORD"] != again["BROKER_X_RAY_PASSWORD"]
+    document = json.loads((site / "definitions.json").read_text("utf-8"))
+    assert {"spec", "x-ray", "nexus"} <= {user["name"] for user in document["users"]}
+    assert {"harvester.spec", "harvester.spec.parked", "harvester.x-ray"} <= {q["name"] for q in document["queues"]}
+    with pytest.raises(BadRequest, match="catalog cannot be the name of a harvester"):
+        made(harvester=("catalog",))
+
+
 @pytest.mark.attack("S13")
 @pytest.mark.parametrize(
     ("user", "key", "allowed"),
@@ -161,7 +176,14 @@ def test_a_station_that_is_none_is_refused_before_anything_is_written(script, tm
     """A mistyped name leaves no half-made site."""
     with pytest.raises(ValueError, match="station"):
         script["make"](
-            Namespace(sandbox=False, station="ws01", add_station=[], env=tmp_path / ".env", site=tmp_path / "site")
+            Namespace(
+                sandbox=False,
+                station="ws01",
+                add_station=[],
+                add_harvester=[],
+                env=tmp_path / ".env",
+                site=tmp_path / "site",
+            )
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -22,6 +22,7 @@ from datauploader_client.cli import screen
 from datauploader_client.cli.broker import connect_broker
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson
+from datauploader_client.new_harvester import broker_definitions, write_harvester
 
 app = typer.Typer(
     help="Metadata harvesters: try one on a file, or run it on files that are already stored.", no_args_is_help=True
@@ -91,6 +92,32 @@ def replay(
     screen.warn(f"{count(files, 'file')} read, {problems} with a problem{', nothing published' if dry_run else ''}.")
     if problems:
         raise typer.Exit(Code.PARTLY if problems < files else Code.FAILED)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What its files are called, such as spec.")],
+    *,
+    command: Annotated[
+        bool, typer.Option("--command", help="A program of any language that prints JSON, instead of Python.")
+    ] = False,
+    into: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder; ./NAME-harvester by default.")] = None,
+) -> None:
+    """Write the folder of a new harvester: it works at once, with tests, an image and what the broker needs."""
+    folder = into or Path(f"{name}-harvester")
+    written = write_harvester(name, folder, command=command)
+    screen.say(f"{folder} has: {', '.join(written)}")
+    screen.say(f"{folder / 'README.md'} says how to go on.")
+
+
+@app.command()
+def broker(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the harvester, without -harvester.")],
+    *,
+    vhost: Annotated[str, typer.Option(help="The virtual host.")] = "/",
+) -> None:
+    """Print what a broker needs for a harvester: rights, queues and bindings, for `rabbitmqctl import_definitions`."""
+    typer.echo(broker_definitions(name, vhost), nl=False)
 
 
 @contextmanager

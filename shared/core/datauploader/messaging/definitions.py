@@ -19,7 +19,7 @@ from datauploader.messaging.topology import (
     retry_name,
 )
 
-__all__ = ["BrokerUser", "definitions"]
+__all__ = ["BrokerUser", "definitions", "harvester_definitions"]
 
 Document = dict[str, Any]
 
@@ -78,6 +78,20 @@ def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *
             for binding in blueprint.bindings
         ],
     }  # fmt: skip
+
+
+def harvester_definitions(user: BrokerUser, *, vhost: str = "/") -> Document:
+    """Write what one harvester needs beside what a broker has; an import of it adds, and takes nothing away.
+
+    The user itself is not in it, because its password is the administrator's.
+    """
+    whole, own = definitions((), [user], vhost=vhost), {queue.name for queue in consumed(user.queue).queues}
+    return {
+        "permissions": whole["permissions"],
+        "topic_permissions": whole["topic_permissions"],
+        "queues": [queue for queue in whole["queues"] if queue["name"] in own],
+        "bindings": [binding for binding in whole["bindings"] if binding["destination"] in own],
+    }
 
 
 def _user(user: BrokerUser) -> Document:
