@@ -177,3 +177,5 @@ def _show(path: str, reading: Reading, *, json: bool) -> None:
         screen.say(f"  {safe(parameter.name)}: {safe(str(parameter.value))} {safe(parameter.units or '')}".rstrip())
     if reading.problem:
         screen.warn(f"  {safe(reading.problem)}")
+    elif not reading.parameters:
+        screen.say("  nothing found")

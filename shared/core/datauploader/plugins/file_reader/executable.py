@@ -81,7 +81,10 @@ class Executable(BaseModel):
             except OSError as error:
                 return f"{path.name} of its program cannot be read: {error.strerror}"
             if found != wanted:
-                return f"{path.name} is not the file that was configured: its SHA-256 is {found}, not {wanted}"
+                return (
+                    f"{path.name} is not the file that was configured: its SHA-256 is {found}, not {wanted}; "
+                    f"put the right file there, or configure this one"
+                )
             self._seen[path] = state
         return ""
 
@@ -128,25 +131,25 @@ class Executable(BaseModel):
         the end is known at the end of the output alone.
         """
         problems: list[str] = []
-        rest: list[bytes] = []
+        rest = bytearray()
         room = LONGEST_OUTPUT
         while line := out.readline(room + 1):
             room -= len(line)
             if room < 0:
                 raise ValueError(f"its program {self._name} has printed more than {LONGEST_OUTPUT // 1024**2} MiB")
             if rest:
-                rest.append(line)
+                rest += line
                 continue
             try:
                 values = list(_values(line))
             except (ValueError, RecursionError):
-                rest.append(line)
+                rest += line
             else:
                 yield from _found(values, problems)
         try:
-            yield from _found(_values(b"".join(rest)), problems)
+            yield from _found(_values(bytes(rest)), problems)
         except (ValueError, RecursionError) as error:
-            shown = _printable(rest[0][:240])[:60]
+            shown = _printable(bytes(rest[:240]).partition(b"\n")[0])[:60]
             problems.append(f"its program {self._name} printed what is not JSON: {error}, in {shown!r}")
         return "; ".join(problems)
 

@@ -84,10 +84,10 @@ def plain(name: object, value: Any) -> Any:
         value = value.astype(str).tolist() if _is_time(value) else value.tolist()
     if not isinstance(value, list | tuple):
         return _moment(which, value)
-    if not value or len(value) > MOST_VALUES:
-        raise ValueError(f"{which} is an array of {len(value)} values, of which 1 to {MOST_VALUES} are taken")
-    if len(value) == 1:
-        return plain(name, value[0])
+    if len(value) > MOST_VALUES:
+        raise ValueError(f"{which} is an array of {len(value)} values, of which at most {MOST_VALUES} are taken")
+    if len(value) < 2:  # noqa: PLR2004 - an array with one value is that value
+        return plain(name, value[0] if value else None)
     return ", ".join(_element(which, one) for one in value)
 
 
