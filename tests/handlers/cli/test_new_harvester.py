@@ -43,7 +43,7 @@ def call(*command: str | Path, cwd: Path, path: Path | None = None) -> subproces
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    packages = os.pathsep.join(filter(None, (str(path or ""), os.environ.get("PYTHONPATH"))))
+    packages = os.pathsep.join(filter(None, (str(path or ""), *os.environ.get("PYTHONPATH", "").split(os.pathsep))))
     environment = os.environ | programs | {"PYTHONPATH": packages}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
@@ -63,6 +63,24 @@ def test_a_new_package_is_green_at_once_and_can_be_installed(new, tmp_path) -> N
     assert "temperature: 293.5 K" in tried.stdout, tried.stderr
     style = call(sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "120", folder, cwd=folder)
     assert style.returncode == 0, style.stdout
+
+
+def test_a_package_that_is_not_installed_is_told_so(new) -> None:
+    """Not that the file were damaged: the process that reads does not look into the folder where a test is run."""
+    tests = call(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=new())
+    assert "its reader spec_harvester:read cannot be loaded: No module named 'spec_harvester'" in tests.stdout
+
+
+def test_an_entry_point_that_leads_nowhere_is_told_with_what_to_do(run, tmp_path, monkeypatch) -> None:
+    """A package of an author's is easily installed without its code."""
+    about = tmp_path / "broken_harvester-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-harvester\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[datauploader.services]\nbroken-harvester = broken:create\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ran = run("run", "broken-harvester")
+    assert ran.code == 2
+    assert "cannot be loaded from broken:create: No module named 'broken'; install its package again" in ran.err
 
 
 def test_a_new_program_is_green_at_once(new) -> None:

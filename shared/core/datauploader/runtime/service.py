@@ -71,7 +71,7 @@ def find(name: str) -> Installed:
     """Load the factory of a service: of one that is installed, or of the harvester that a file `….toml` describes.
 
     Raises:
-        ConfigurationError: no distribution installed here offers it, or something is wrong with the file.
+        ConfigurationError: no distribution installed here offers it, or something is wrong with its package or file.
     """
     if name.endswith(".toml"):
         from datauploader.plugins.harvester.harvester_file import load_harvester  # noqa: PLC0415 - it needs this module
@@ -79,7 +79,13 @@ def find(name: str) -> Installed:
         harvester = load_harvester(Path(name))
         return Installed(harvester.kind.service, harvester)
     for entry in entry_points(group=GROUP, name=name):
-        return Installed(name, entry.load())
+        try:
+            return Installed(name, entry.load())
+        except (ImportError, AttributeError, SyntaxError) as error:
+            raise ConfigurationError(
+                f"the service {name} cannot be loaded from {entry.value}: {error}; install its package again, and "
+                f"where it is your own, look whether its pyproject.toml names this module"
+            ) from error
     raise ConfigurationError(
         f"there is no service {name!r} installed here; there are: {', '.join(available()) or 'none'}"
     )

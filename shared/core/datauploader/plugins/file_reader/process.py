@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from pydantic import ValidationError
 
 from datauploader.contracts.names import display
 from datauploader.files import nofollow, win32
-from datauploader.plugins.file_reader import Reader, passes, readers
+from datauploader.plugins.file_reader import Found, Read, Reader, passes, readers
 from datauploader.plugins.file_reader.executable import Executable
 from datauploader.plugins.file_reader.parameter_validator import MOST_PARAMETERS, ParameterValidator, why_not
 
@@ -39,8 +39,7 @@ def main() -> None:
     if sys.argv[1].startswith("{"):
         known = [Reader(("*",), Executable.model_validate_json(sys.argv[1]).read)]
     elif sys.argv[1]:  # one function for all files
-        module, _, function = sys.argv[1].partition(":")
-        known = [Reader(("*",), getattr(importlib.import_module(module), function))]
+        known = [Reader(("*",), _function(sys.argv[1]))]
     else:
         known = readers()
     _limit(int(sys.argv[2]))
@@ -56,6 +55,20 @@ def main() -> None:
                 _read(os.fsencode(asked["root"]), path, reader, say)
         _within(0)
         say(end=True)
+
+
+def _function(name: str) -> Read:
+    """Load `module:function`; where it is not installed, give one that says so at each file."""
+    module, _, function = name.partition(":")
+    try:
+        return cast("Read", getattr(importlib.import_module(module), function))
+    except (ImportError, AttributeError, SyntaxError) as error:
+        why = OSError(errno.EAGAIN, f"its reader {name} cannot be loaded: {error}; install its package")
+
+        def cannot(_: Path) -> Iterator[Found]:
+            raise why
+
+        return cannot
 
 
 class _Saying:
