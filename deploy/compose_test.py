@@ -46,9 +46,11 @@ class Compose:
         self.project = f"datauploader-test-{os.getpid()}"
         self._env = folder / "env"
         ports = ("AMQP_PORT", "MANAGEMENT_PORT", "GATEWAY_PORT", "VUO_PORT")
-        self._env.write_text("".join(f"{name}=0\n" for name in ports), encoding="utf-8")
-        make = [sys.executable, str(ROOT / "deploy" / "make_env.py"), "--sandbox", "--station", "sandbox.xrd1.ws01"]
-        _run([*make, "--env", str(self._env), "--site", str(folder / "site")], 60)
+        own = {"SITE_DIR": str(folder / "site"), "FRONT_SUBNET": f"172.31.{os.getpid() % 250}.0/24"}
+        lines = [f"{name}=0\n" for name in ports] + [f"{name}={value}\n" for name, value in own.items()]
+        self._env.write_text("".join(lines), encoding="utf-8")
+        make = [str(Path(sys.executable).with_name("datauploader")), "admin", "--folder", str(ROOT)]
+        _run([*make, "--env", str(self._env), "install", "--sandbox"], 60)
 
     def __call__(self, *arguments: str, within_s: float = 60.0) -> str:
         """Run one command of Compose and return what it printed.

@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from make_env import read_env, render, write
+from datauploader_client.admin.files import read_env, render_env, write_file
 
 IMAGES = {
     "RABBITMQ_IMAGE": "rabbitmq:4-management",
     "REDIS_IMAGE": "redis:8",
     "PYTHON_IMAGE": "python:3.13-slim",
+    "CADDY_IMAGE": "caddy:2",
 }
 """The variables of docker-compose.yml, and what they stand for where they are empty."""
 
@@ -44,14 +45,16 @@ def main(env: Path) -> int:
     """Pin every image, or none."""
     values = read_env(env)
     if not values:
-        print(f"there is no {env}; ./dev env writes it", file=sys.stderr)
+        print(f"there is no {env}; ./install writes it", file=sys.stderr)
         return 2
     try:
-        found = {name: pinned(image) for name, image in IMAGES.items()}
+        without = () if "tls" in values.get("COMPOSE_PROFILES", "") else ("CADDY_IMAGE",)
+        found = {name: pinned(image) for name, image in IMAGES.items() if name not in without}
     except Unpinned as error:
         print(error, file=sys.stderr)
         return 1
-    write(env, render(values | found), 0o600)
+    template = Path(__file__).resolve().parent.parent / ".env.example"
+    write_file(env, render_env(template.read_text(encoding="utf-8"), values | found), 0o600)
     for name, image in found.items():
         print(f"{name}={image}")
     print("docker compose up -d --build starts these; run this again after the next docker compose pull")

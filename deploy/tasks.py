@@ -42,6 +42,7 @@ PACKAGES = {
     "fusermount3": "fuse3",
     "faketime": "faketime",
     "chromium": "chromium",
+    "caddy": "caddy",
 }
 """Programs that the tests start, and Debian's packages that hold them."""
 ON_DEMAND = {
@@ -232,9 +233,9 @@ def compose_test(arguments: Sequence[str]) -> int:
 
 
 def env(arguments: Sequence[str]) -> int:
-    """[--sandbox] [--station F.B.S] [--add-station F.B.S] [--add-harvester NAME]: write .env and the broker's users."""
+    """[--sandbox] [OPTIONS]: write .env and the site for docker-compose.yml, as ./install does with Docker alone."""
     environment()
-    return call(BIN / "python", ROOT / "deploy" / "make_env.py", *arguments)
+    return call(BIN / "datauploader", "admin", "install", "--yes", *arguments)
 
 
 def pin_images(_arguments: Sequence[str]) -> int:

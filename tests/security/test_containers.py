@@ -104,7 +104,7 @@ def test_the_broker_lets_nobody_in_without_a_name() -> None:
 def test_no_user_has_a_password_that_anybody_could_know(deployment: tuple[dict[str, str], Path]) -> None:
     """No guest, no user without a hash, no two alike, and in the files of the repository none at all."""
     _, site = deployment
-    users = json.loads((site / "definitions.json").read_text())["users"]
+    users = json.loads((site / "broker" / "definitions.json").read_text())["users"]
     hashes = [user["password_hash"] for user in users]
     assert "guest" not in {user["name"] for user in users}
     assert all(hashes)

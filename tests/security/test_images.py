@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from datauploader_client.admin.site import SANDBOX_SECRETS, SECRETS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 LOOK: dict[str, Any] = runpy.run_path(str(ROOT / "deploy" / "image_secrets.py"))
 CANARY = "canary-4f1e6a90"
 PLANTED = (
-    ".env", ".env.old", ".git/config", "deploy/site/definitions.json", "deploy/site/stations/a.env", "accounts.toml",
+    ".env", ".env.old", ".git/config", "deploy/site/broker/definitions.json", "deploy/site/stations/a.env",
+    "accounts.toml",
     "var/state/gateway.sqlite", "services/gateway/.env", "services/gateway/accounts.toml", "services/gateway/var/x",
     "services/catalog/datauploader_catalog/tls.key", "shared/core/datauploader/broker.pem", "shared/.pypirc",
     "services/transfer/datauploader_transfer/.rclone.conf", "sandbox/state.sqlite-wal", "harvesters/nexus/station.env",
@@ -118,8 +121,7 @@ def test_a_secret_in_the_history_is_found_and_a_strange_packing_is_no_absence() 
 
 
 def test_the_secrets_that_are_looked_for_are_those_of_a_deployment(deployment: tuple[dict[str, str], Path]) -> None:
-    """Every secret that make_env.py writes, and no name that stands everywhere."""
+    """Every secret that is written into .env, and no name that stands everywhere."""
     values, site = deployment
-    made = runpy.run_path(str(ROOT / "deploy" / "make_env.py"))
-    assert LOOK["secrets_of"](site.parent / ".env").keys() == {*made["SECRETS"], *made["SANDBOX_SECRETS"]}
-    assert all(values[name] for name in made["SECRETS"])
+    assert LOOK["secrets_of"](site.parent / ".env").keys() == {*SECRETS, *SANDBOX_SECRETS}
+    assert all(values[name] for name in SECRETS)

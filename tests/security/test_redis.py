@@ -39,7 +39,9 @@ FORBIDDEN = (
 def server(deployment: tuple[dict[str, str], Path]) -> Iterator[RedisServer]:
     """Run a Redis with the rules of the deployment; the one of the tests keeps a user of its own."""
     _, site = deployment
-    rules = [line for line in (site / "redis.acl").read_text().splitlines() if not line.startswith("user default")]
+    rules = [
+        line for line in (site / "redis" / "users.acl").read_text().splitlines() if not line.startswith("user default")
+    ]
     with RedisServer(settings="\n".join(rules)) as running:
         yield running
 
@@ -81,4 +83,4 @@ def test_nobody_else_gets_in(server: RedisServer, deployment: tuple[dict[str, st
     assert health.ping()
     with pytest.raises(redis.exceptions.NoPermissionError):
         health.get("datauploader:x")
-    assert "user default off" in (site / "redis.acl").read_text()
+    assert "user default off" in (site / "redis" / "users.acl").read_text()

@@ -2,11 +2,9 @@
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 import tomllib
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,10 @@ import pytest
 from datauploader.contracts.address import Station
 from datauploader.errors import BadRequest
 from datauploader.messaging.topology import EVENTS, facility_queues
+from datauploader_client.admin.files import read_env
+from datauploader_client.admin.install import Answers, install
+from datauploader_client.admin.registering import Registering
+from datauploader_client.admin.site import read_site
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -21,31 +23,26 @@ EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 HERE, ELSEWHERE = "elettra.xrd1.ws01", "elettra.xrd1.ws02"
 
 
-@pytest.fixture(scope="module")
-def script():
-    """The functions of make_env.py."""
-    return runpy.run_path(str(ROOT / "deploy" / "make_env.py"))
-
-
 @pytest.fixture
-def made(script, tmp_path):
-    """Run make_env.py for these options, in a folder of its own, and read what it wrote."""
+def made(tmp_path):
+    """Install in a folder of its own, add stations, and read what was written."""
 
-    def make(*, sandbox: bool = True, station: str = HERE, add: tuple[str, ...] = (), harvester: tuple[str, ...] = ()):
-        env, site = tmp_path / ".env", tmp_path / "site"
-        added = {"add_station": list(add), "add_harvester": list(harvester)}
-        script["make"](Namespace(sandbox=sandbox, station=station, **added, env=env, site=site))
-        return script["read_env"](env), site
+    def make(*, sandbox: bool = True, station: str = HERE, add: tuple[str, ...] = ()):
+        site = read_site(ROOT, tmp_path / ".env").with_values(SITE_DIR=str(tmp_path / "site"))
+        site = install(site, Answers(station=station, sandbox=sandbox))
+        for name in add:
+            site = Registering(site, None).add_station(name)
+        return read_env(tmp_path / ".env"), site.folder
 
     return make
 
 
 def test_every_variable_of_the_compose_file_is_explained_in_the_example():
     """Who reads .env.example has seen everything that can be set."""
-    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE + (ROOT / "deploy" / "compose.tls.yml").read_text("utf-8")))
+    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
     explained = set(re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE))
     assert used - {"COMPOSE_PROJECT_NAME"} <= explained
-    assert explained <= used | {"BROKER_PUBLIC_URL", "HARVESTERS"}
+    assert explained <= used | {"BROKER_PUBLIC_URL", "BROKER_ADMINISTRATOR_PASSWORD", "COMPOSE_PROFILES"}
 
 
 def test_catalogues_to_try_listen_on_this_machine_alone_and_come_with_no_secret():
@@ -63,7 +60,7 @@ def test_catalogues_to_try_listen_on_this_machine_alone_and_come_with_no_secret(
 def test_the_example_holds_no_secret():
     """Nobody runs with a password that is in the repository."""
     secrets = re.findall(r"^(\w*(?:PASSWORD|SECRET\w*))=(.*)$", EXAMPLE, re.MULTILINE)
-    assert len(secrets) == 10
+    assert len(secrets) == 11
     assert all(not value for _, value in secrets), secrets
 
 
@@ -78,14 +75,12 @@ def test_secrets_differ_and_stay_when_it_runs_again(made):
     """A second run changes no password, or every service would be locked out; the provider's secret is none of ours."""
     first, _ = made()
     assert first["OIDC_CLIENT_SECRET"] == ""
-    second, _ = made(station="", add=(ELSEWHERE,))
+    second, site = made(station="", add=(ELSEWHERE,))
     secrets = [value for name, value in first.items() if name.endswith(("PASSWORD", "SECRET", "SECRET_KEY")) and value]
-    assert len(set(secrets)) == 9
+    assert len(set(secrets)) == 10
     assert min(map(len, secrets)) >= 40
-    assert {name: second[name] for name in first if name != "STATIONS"} == {
-        name: value for name, value in first.items() if name != "STATIONS"
-    }
-    assert json.loads(second["STATIONS"]) == [HERE, ELSEWHERE]
+    assert second == first
+    assert json.loads((site / "config" / "registrations.json").read_text("utf-8"))["stations"] == [HERE, ELSEWHERE]
 
 
 def test_a_real_facility_gets_no_invented_secret_of_others(made):
@@ -105,26 +100,13 @@ def test_no_file_is_readable_by_others_on_the_host(made):
 
 def test_each_station_has_a_user_of_its_name_and_its_queues(made):
     """The broker knows a station before its machine is switched on."""
-    values, site = made(add=(ELSEWHERE,))
-    document = json.loads((site / "definitions.json").read_text("utf-8"))
+    _, site = made(add=(ELSEWHERE,))
+    document = json.loads((site / "broker" / "definitions.json").read_text("utf-8"))
     assert {user["name"] for user in document["users"]} == {
-        "catalog", "gateway", "operations", "operator", "nexus", HERE, ELSEWHERE,
+        "catalog", "gateway", "operations", "operator", "administrator", "nexus", HERE, ELSEWHERE,
     }  # fmt: skip
-    stations = [Station.parse(text) for text in json.loads(values["STATIONS"])]
+    stations = [Station.parse(text) for text in (HERE, ELSEWHERE)]
     assert {queue.name for queue in facility_queues(stations)} <= {queue["name"] for queue in document["queues"]}
-
-
-def test_a_harvester_of_somebody_else_has_a_user_a_queue_and_a_password_that_stay(made):
-    """Whoever adds one writes no definitions by hand, and none goes when the next is added."""
-    first, _ = made(harvester=("spec",))
-    again, site = made(station="", harvester=("x-ray", "spec"))
-    assert json.loads(again["HARVESTERS"]) == ["spec", "x-ray"]
-    assert first["BROKER_SPEC_PASSWORD"] == again["BROKER_SPEC_PASSWORD"] != again["BROKER_X_RAY_PASSWORD"]
-    document = json.loads((site / "definitions.json").read_text("utf-8"))
-    assert {"spec", "x-ray", "nexus"} <= {user["name"] for user in document["users"]}
-    assert {"harvester.spec", "harvester.spec.parked", "harvester.x-ray"} <= {q["name"] for q in document["queues"]}
-    with pytest.raises(BadRequest, match="catalog cannot be the name of a harvester"):
-        made(harvester=("catalog",))
 
 
 @pytest.mark.attack("S13")
@@ -149,7 +131,7 @@ def test_a_harvester_of_somebody_else_has_a_user_a_queue_and_a_password_that_sta
 def test_each_user_may_say_what_its_services_say_and_nothing_else(made, user, key, allowed):
     """The broker would refuse a heartbeat as well as a forgery."""
     _, site = made()
-    document = json.loads((site / "definitions.json").read_text("utf-8"))
+    document = json.loads((site / "broker" / "definitions.json").read_text("utf-8"))
     rules = [rule for rule in document["topic_permissions"] if rule["exchange"] == EVENTS and rule["user"] == user]
     assert [bool(re.search(rule["write"], key)) for rule in rules] == [allowed]
 
@@ -167,24 +149,15 @@ def test_a_station_elsewhere_finds_its_password_in_its_own_file(made):
 def test_a_changed_configuration_is_kept(made):
     """Whoever edited the site's configuration finds it as it was."""
     _, site = made()
-    (site / "datauploader.toml").write_text("# mine\n", encoding="utf-8")
+    (site / "config" / "datauploader.toml").write_text("# mine\n", encoding="utf-8")
     made()
-    assert (site / "datauploader.toml").read_text("utf-8") == "# mine\n"
+    assert (site / "config" / "datauploader.toml").read_text("utf-8") == "# mine\n"
 
 
-def test_a_station_that_is_none_is_refused_before_anything_is_written(script, tmp_path):
+def test_a_station_that_is_none_is_refused_before_anything_is_written(made, tmp_path):
     """A mistyped name leaves no half-made site."""
-    with pytest.raises(ValueError, match="station"):
-        script["make"](
-            Namespace(
-                sandbox=False,
-                station="ws01",
-                add_station=[],
-                add_harvester=[],
-                env=tmp_path / ".env",
-                site=tmp_path / "site",
-            )
-        )
+    with pytest.raises(BadRequest, match="station"):
+        made(station="ws01")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -227,4 +200,5 @@ def test_images_are_pinned_to_what_is_installed_or_not_at_all(made, tmp_path, mo
     }  # fmt: skip
     assert now == before | pinned
     defaults = dict(re.findall(r"\$\{([A-Z]+_IMAGE):-([^}]+)\}", COMPOSE))
-    assert {name: value.partition("@")[0] for name, value in pinned.items()} == defaults
+    without_tls = {name: image for name, image in defaults.items() if name != "CADDY_IMAGE"}
+    assert {name: value.partition("@")[0] for name, value in pinned.items()} == without_tls

@@ -16,6 +16,7 @@ from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.runtime.config import load
+from datauploader.runtime.registrations import Live
 from datauploader.runtime.service import Check, Context
 from datauploader_gateway import application, redis_client
 from datauploader_gateway.application import Running
@@ -117,6 +118,11 @@ class GatewayService:
                 "address that their browsers use, such as https://upload.facility.eu"
             )
         self._context, self._settings = context, settings
+        common = context.settings
+        self._stations = Live(lambda: common.all_stations)  # registrations change while the gateway runs
+        self._station_keys = Live(lambda: [station.key for station in common.all_stations])
+        self._harvesters = Live(lambda: tuple(dict.fromkeys((*settings.harvesters, *common.registered.harvesters))))
+        self._removed = Live(lambda: common.registered.removed)
         redis_url = settings.redis.get_secret_value()
         self._redis = redis_client.connect(redis_url)
         self._accounts = Accounts(settings.accounts)
@@ -228,7 +234,7 @@ class GatewayService:
         )  # fmt: skip
         monitor: StreamSessionMonitor[Caller] = StreamSessionMonitor()
         self._loop = asyncio.get_running_loop()
-        self._live = LiveStreams(client, reader, [station.key for station in context.settings.all_stations])
+        self._live = LiveStreams(client, reader, self._station_keys)
         self._post = MailSender(
             self._triggers,
             SmtpQueue(self._store, settings.mail),
@@ -236,8 +242,9 @@ class GatewayService:
             Addresses(client, self._accounts, settings.mail, kept_s=settings.kept_days * _DAY_S),
             reader,
             settings.mail,
-            stations=[station.key for station in context.settings.all_stations],
+            stations=self._station_keys,
             link=settings.public_url or self.url,
+            removed=self._removed,
         )
         authentication = Authentication(sessions, self._accounts, provider, settings)
         foundation = _Foundation(
@@ -257,7 +264,7 @@ class GatewayService:
         commands = publisher.CommandPublisher(
             self._store, self._outbox, self._pending_requests, self._signer, self._writer
         )
-        stations = StationDirectory(on.reader, context.settings.all_stations)
+        stations = StationDirectory(on.reader, self._stations, self._removed)
         rights = StationRights(on.questions, settings)
         requests = UploadRequests(
             stations, rights, on.questions, on.reader, commands, on.audit, self._metadata, settings,
@@ -275,9 +282,7 @@ class GatewayService:
             sign_in, settings,
         )  # fmt: skip
         health = Health(context.bus, on.client, on.reader, self._status, on.questions, commands, on.provider)
-        dead_letters = DeadLetterAdmin(
-            context.bus, self._operations, context.settings.all_stations, settings.harvesters
-        )
+        dead_letters = DeadLetterAdmin(context.bus, self._operations, self._stations, self._harvesters)
         links = Links(broker=settings.broker_page, grafana=settings.grafana_page)
         return (
             Site(own_origins(settings, self._web.port), settings.secure),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -31,9 +31,13 @@ def broker_definitions(name: str, vhost: str) -> str:
     return json.dumps(harvester_definitions(user, vhost=vhost), indent=2) + "\n"
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that no harvester can have, because a user, a queue and a package are called by it."""
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name) or name in get_args(Role):
+def check_name(name: str, *, reserved: Collection[str] = ()) -> None:
+    """Refuse a name that no harvester can have, because a user, a queue and a package are called by it.
+
+    Raises:
+        BadRequest: it is not written so, or is a service's or one of the `reserved` ones.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name) or name in {*get_args(Role), *reserved}:
         raise BadRequest(
             f"{safe(name)} cannot be the name of a harvester",
             "Write small letters, digits, - and _, a letter first, such as spec; not what a service is called.",
@@ -52,7 +56,7 @@ def write_harvester(name: str, folder: Path, *, command: bool) -> list[str]:
     service, module = f"{name}-harvester", f"{name}_harvester".replace("-", "_")
     words = {
         "NAME": name, "SERVICE": service, "MODULE": module, "VERSION": version("ceric-datauploader-core"),
-        "RUN": "harvester.toml" if command else service, "PASSWORD": password_variable(name),
+        "RUN": "harvester.toml" if command else service,
     }  # fmt: skip
     found: dict[str, str] = {}
     for kind in ("command" if command else "python", "common"):
@@ -68,11 +72,6 @@ def write_harvester(name: str, folder: Path, *, command: bool) -> list[str]:
         if target.suffix in _EXECUTABLE:
             target.chmod(0o755)
     return sorted(found)
-
-
-def password_variable(name: str) -> str:
-    """Name the variable of .env that holds the password of a harvester's user; `./dev env` writes it."""
-    return f"BROKER_{name.replace('-', '_').upper()}_PASSWORD"
 
 
 def _templates(folder: Traversable, above: str = "") -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from datauploader.contracts.questions import CatalogCondition
 from datauploader.contracts.stations import Disk, Root
 from datauploader.errors import Park
 from datauploader.messaging.topology import catalog_queue
+from datauploader.runtime.registrations import Registrations
 from datauploader_testing.servers.ports import free_port
 from datauploader_testing.waiting import eventually
 
@@ -273,3 +274,41 @@ def test_what_keeps_the_catalog_from_its_work_is_told_to_operators_and_to_the_pr
     ready = facility.client().get("/health/ready")
     assert ready.status_code == 503
     assert [check["detail"] for check in ready.json()["checks"] if not check["ok"]] == [stuck]
+
+
+def test_registrations_count_while_the_gateway_runs(facility: Any, scene: Any, tmp_path: Any) -> None:
+    """A station that is added is shown at once with its queues; one that is removed is not, though it has reported."""
+    path = tmp_path / "registrations.json"
+    names = {"stations": [HERE, THERE], "harvesters": ["spec"]}
+    path.write_text(Registrations.model_validate(names).model_dump_json())
+    facility.common.registrations = path
+    facility.say(scene.report(), Station.parse(THERE))
+    eventually(lambda: THERE in shown(facility), what="the report of a station")
+    assert "harvester.spec" in queues_shown(facility)
+
+    added = "elettra.xrd2.ws09"
+    other = {"stations": [HERE, added], "removed": [THERE]}
+    draft = tmp_path / "draft"
+    draft.write_text(Registrations.model_validate(other).model_dump_json())
+    draft.replace(path)
+    own = facility.common.here.key  # under which the gateway itself reports
+    assert shown(facility) - {own} == {HERE, added}
+    eventually(lambda: f"watcher.{added}" in queues_shown(facility), what="the queues of the station")
+    queues = queues_shown(facility)
+    assert f"watcher.{THERE}" not in queues
+    assert "harvester.spec" not in queues
+    answer = facility.client("otto").get("/api/v1/stations").json()
+    assert {station["station"] for station in answer["items"]} - {own} == {HERE, added}
+
+    path.write_text("{")
+    assert shown(facility) - {own} == {HERE, added}
+
+
+def shown(facility: Any) -> set[str]:
+    """Name the stations that an operator sees."""
+    return {station["station"] for station in seen(facility)["stations"]}
+
+
+def queues_shown(facility: Any) -> set[str]:
+    """Name the queues that an operator sees."""
+    return {queue["name"] for queue in seen(facility)["queues"]}

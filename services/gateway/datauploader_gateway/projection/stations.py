@@ -12,14 +12,16 @@ from datauploader_gateway.projection.reader import ViewReader
 class StationDirectory:
     """Knows the stations by their names, and how they are."""
 
-    def __init__(self, reader: ViewReader, configured: Sequence[Station]) -> None:
-        """Read through `reader`; these are there even if they have never reported."""
+    def __init__(self, reader: ViewReader, configured: Sequence[Station], removed: Sequence[str] = ()) -> None:
+        """Read through `reader`; those configured are there even if they never reported, those removed are not."""
         self._reader = reader
-        self.configured = tuple(configured)
+        self._configured, self._removed = configured, removed
 
     async def all_status(self) -> list[StationStatus]:
         """Return how all of them are as the view knows it, harvesters included, which report as stations do."""
-        return await self._reader.stations([station.key for station in self.configured], datetime.now(UTC))
+        removed = set(self._removed)
+        found = await self._reader.stations([station.key for station in self._configured], datetime.now(UTC))
+        return [status for status in found if status.station not in removed]
 
     async def known(self) -> list[StationStatus]:
         """Return all stations as the view knows them, without the harvesters."""

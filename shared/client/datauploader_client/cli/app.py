@@ -10,6 +10,7 @@ from datauploader.errors import DataUploaderError
 from datauploader.runtime import logging
 from datauploader_client.cli import (
     account,
+    admin,
     backup,
     catalogue,
     checks,
@@ -45,6 +46,7 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(harvest.app, name="harvest")
 app.add_typer(topology.app, name="topology")
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(admin.app, name="admin")
 app.add_typer(documents.app, name="documents", hidden=True)
 for group in (checks, run, backup, desktop):
     app.add_typer(group.app)

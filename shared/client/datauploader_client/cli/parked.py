@@ -38,8 +38,9 @@ HARVESTER = "harvester."
 
 
 def _queues(settings: Settings, only: str) -> list[Queue]:
-    """Choose queues: AMQP knows no list of them, so of the harvesters it is those that are installed here."""
-    names = (name.removesuffix("-harvester") for name in available() if name.endswith("-harvester"))
+    """Choose queues: AMQP knows no list of them, so of the harvesters it is those registered or installed here."""
+    installed = (name.removesuffix("-harvester") for name in available() if name.endswith("-harvester"))
+    names = dict.fromkeys((*settings.registered.harvesters, *installed))
     known = [*facility_queues(settings.all_stations), *(harvester_queue(name, ()) for name in names), astray_queue()]
     if only.startswith(HARVESTER):
         return [harvester_queue(only.removeprefix(HARVESTER), ())]

@@ -94,13 +94,17 @@ def harvester_definitions(user: BrokerUser, *, vhost: str = "/") -> Document:
     }
 
 
+_TAGS = {"operator": ["monitoring"], "administrator": ["administrator"]}
+"""What users may see and do over the management API; all others nothing."""
+
+
 def _user(user: BrokerUser) -> Document:
     bounded = user.role not in ("operator", "catalog", "gateway")
     return {
         "name": user.name,
         "password_hash": user.password_hash,
         "hashing_algorithm": "rabbit_password_hashing_sha256",
-        "tags": ["monitoring"] if user.role == "operator" else [],
+        "tags": _TAGS.get(user.role, []),
         "limits": {"max-connections": _MOST_CONNECTIONS, "max-channels": _MOST_CHANNELS} if bounded else {},
     }
 
@@ -114,6 +118,8 @@ def _permission(user: BrokerUser, vhost: str) -> Document:
     """
     if user.role == "operator":
         return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": ANYTHING, "read": ANYTHING}
+    if user.role == "administrator":  # to make users and queues, to see whether one is empty, to delete it
+        return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": NOBODY, "read": ANYTHING}
     if user.role == "operations":  # to look, give back and drop; neither to make or delete a queue, nor to speak
         return {
             "user": user.name, "vhost": vhost, "configure": NOBODY, "write": f"^{re.escape(_WAY_BACK)}$",
@@ -137,7 +143,7 @@ def _any_of(*patterns: str) -> str:
 
 def _topic_permissions(user: BrokerUser, vhost: str) -> list[Document]:
     """Say which keys a user may publish with and bind to, on each exchange."""
-    if user.role == "operator":
+    if user.role in ("operator", "administrator"):
         return []
     if user.role == "operations":
         names = rf"^(catalog\.work|gateway\.view|(watcher|transfer)\.{THREE_WORDS}|harvester\.[^.]+)$"

@@ -16,7 +16,7 @@ from datauploader.contracts.registry import topic
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.messaging.topology import Queue, harvester_queue
 
-Role = Literal["station", "catalog", "gateway", "harvester", "operations", "operator"]
+Role = Literal["station", "catalog", "gateway", "harvester", "operations", "operator", "administrator"]
 
 NOBODY, ANYTHING = "^$", ".*"
 THREE_WORDS = r"[^.]+\.[^.]+\.[^.]+"
@@ -88,7 +88,7 @@ class Rights:
 
 @lru_cache(maxsize=4096)
 def rights(user: BrokerUser) -> Rights:
-    """Say what a user may; `operations` is no service, and says nothing."""
+    """Say what a user may; `operations` and `administrator` are no services, and say nothing."""
     if user.role == "station":
         assert user.station is not None, f"the broker user {user.name} needs a station"
         key = re.escape(user.station.key)

@@ -13,6 +13,7 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.model import Word
 from datauploader.days import TimeZone
 from datauploader.errors import ConfigurationError
+from datauploader.runtime.registrations import Registrations, registrations_file
 from datauploader.runtime.secret_files import Environment
 
 CONFIG_VARIABLE = "DATAUPLOADER_CONFIG"
@@ -93,6 +94,9 @@ class Settings(SectionSettings):
     """This machine's own address; the gateway and the catalog serve all stations."""
     stations: tuple[str, ...] = ()
     """All stations of the facility as `facility.beamline.station`, for the topology; empty: this one."""
+    registrations: Path | None = None
+    """File with the facility's stations and harvesters, which `datauploader admin` writes; it counts instead of
+    `stations`, and a change of it counts at once."""
     timezone: TimeZone = ""
     """The facility's time zone, such as `Europe/Rome`: it says which day it is, for names with `{date}` and for today's
     investigations; empty: this machine's, which is UTC in a container."""
@@ -129,8 +133,18 @@ class Settings(SectionSettings):
 
     @property
     def all_stations(self) -> tuple[Station, ...]:
-        """Every station that the topology serves."""
-        return tuple(Station.parse(text) for text in self.stations) or (self.here,)
+        """Every station that the topology serves, as it is now."""
+        stations = self.stations if self.registrations is None else self.registered.stations
+        return tuple(Station.parse(text) for text in stations) or (self.here,)
+
+    @property
+    def registered(self) -> Registrations:
+        """What the file of registrations says now; nothing where there is none.
+
+        Raises:
+            ConfigurationError: the file has been missing or wrong from the beginning.
+        """
+        return Registrations() if self.registrations is None else registrations_file(self.registrations).now()
 
 
 class ClientSettings(SectionSettings):

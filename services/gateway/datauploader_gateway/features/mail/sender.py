@@ -36,12 +36,12 @@ class MailSender:
 
     def __init__(
         self, triggers: MailTriggers, door: SmtpQueue, letters: MailTemplates, addresses: Addresses, reader: ViewReader,
-        settings: MailSettings, *, stations: Sequence[str], link: str,
+        settings: MailSettings, *, stations: Sequence[str], link: str, removed: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """Tell of uploads under the address `link`."""
+        """Tell of uploads under the address `link`, and of no station that was removed."""
         self.addresses = addresses
         self._triggers, self._door, self._templates, self._reader = triggers, door, letters, reader
-        self._settings, self._stations, self._link = settings, stations, link
+        self._settings, self._stations, self._removed, self._link = settings, stations, removed, link
         self._task: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._silence_at = 0.0
@@ -133,7 +133,8 @@ class MailSender:
         now = datetime.now(UTC)
         border = now - timedelta(seconds=self._settings.silent_after_s)
         found = await self._reader.stations(self._stations, now)
-        return [s for s in found if s.silent and s.last_report and datetime.fromisoformat(s.last_report) < border]
+        silent = [s for s in found if s.silent and s.station not in self._removed]
+        return [s for s in silent if s.last_report and datetime.fromisoformat(s.last_report) < border]
 
     async def _open(self, index: str, station: str) -> list[Upload]:
         def keep(upload: Upload) -> bool:

@@ -29,11 +29,15 @@ class DeadLetterAdmin:
     ) -> None:
         """Know the queues of these stations and harvesters; without `operations` parked messages are only counted."""
         self._bus, self._operations = bus, operations
-        self.queues = (
-            *facility_queues(stations), *(harvester_queue(name, ()) for name in harvesters), astray_queue(),
-        )  # fmt: skip
+        self._stations, self._harvesters = stations, harvesters
         self._lock = asyncio.Lock()
         self._states: tuple[float, list[QueueBody]] = (float("-inf"), [])
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """The queues of all stations and harvesters that are known now."""
+        harvesters = (harvester_queue(name, ()) for name in self._harvesters)
+        return (*facility_queues(self._stations), *harvesters, astray_queue())
 
     @property
     def reaches_parked(self) -> bool:
@@ -96,7 +100,8 @@ class DeadLetterAdmin:
         return number
 
     def _count(self) -> list[QueueBody]:
-        found = self._bus.queues([name for queue in self.queues for name in (queue.name, queue.parked)])
+        queues = self.queues
+        found = self._bus.queues([name for queue in queues for name in (queue.name, queue.parked)])
         return [
             QueueBody(
                 name=own.name, there=own.there or own.name == ASTRAY, waiting=own.waiting, consumers=own.consumers,

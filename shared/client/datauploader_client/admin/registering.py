@@ -1,0 +1,179 @@
+"""Add, remove and rotate: what belongs to a station or harvester, in the files and at the running broker.
+
+The order is always the same: see that the broker lets us in, write the files, load the definitions, then close or
+delete what belongs to the one who is changed, by name. So an interrupted change is completed by running it again.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from datauploader.contracts.address import Station
+from datauploader.errors import BadRequest
+from datauploader.messaging.blueprint import consumed, facility
+from datauploader.messaging.topology import harvester_queue
+from datauploader_client.admin.management import BrokerManagement
+from datauploader_client.admin.site import OWN_USERS, Site, alone, write_site
+from datauploader_client.new_harvester import check_name
+
+_RESERVED = {*OWN_USERS, "guest", "anonymous"} - {"nexus"}
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Somebody who signs in at the broker."""
+
+    name: str
+    kind: str
+    """`station`, `harvester` or `server`."""
+    file: str
+    """Where the file is that its computer needs; "" where it needs none."""
+    connections: int | None
+    """How many it has open; None: the broker was not asked."""
+
+
+class Registering:
+    """Changes one site, and the broker that runs with it."""
+
+    def __init__(self, site: Site, broker: BrokerManagement | None) -> None:
+        """Change this site; without a broker only its files, which the broker loads when it starts."""
+        self._site, self._broker = site, broker
+
+    def apply(self) -> None:
+        """Write all files anew from what is registered, and load the definitions."""
+        self._change(self._site)
+
+    def add_station(self, text: str) -> Site:
+        """Register a station; one that is registered already stays as it is.
+
+        Raises:
+            BadRequest: this is no name of a station.
+        """
+        name = _station(text)
+        known = self._site.registrations
+        removed = tuple(one for one in known.removed if one != name)
+        return self._change(
+            self._site.registering(stations=tuple(dict.fromkeys((*known.stations, name))), removed=removed)
+        )
+
+    def add_harvester(self, name: str, *, within: bool = False) -> Site:
+        """Register a harvester; `within`: it runs in a container beside the broker.
+
+        Raises:
+            BadRequest: this is no name of a harvester.
+        """
+        check_name(name, reserved=_RESERVED)
+        known = self._site.registrations
+        removed = tuple(one for one in known.removed if one != self._address(name))
+        site = self._site.registering(harvesters=tuple(dict.fromkeys((*known.harvesters, name))), removed=removed)
+        return self._change(site, within=(name,) if within else ())
+
+    def remove(self, name: str, *, with_messages: bool = False) -> list[str]:
+        """Remove a station or harvester: its user, its connections, its file, its queues; again where it is removed.
+
+        Returns:
+            The queues that were left because messages wait in them.
+
+        Raises:
+            BadRequest: it is not registered, or is this server's own.
+        """
+        known = self._site.registrations
+        key = name if "." in name else self._address(name)
+        if name == self._site.here or name in OWN_USERS.keys() - known.harvesters:
+            raise BadRequest(f"{name} belongs to this server and cannot be removed", "docs/deployment.md says why.")
+        if name not in (*known.stations, *known.harvesters) and key not in known.removed:
+            listed = ", ".join((*known.stations, *known.harvesters)) or "none"
+            raise BadRequest(f"{name} is not registered", f"Registered are: {listed}.")
+        broker = self._required()
+        site = self._site.registering(
+            stations=tuple(one for one in known.stations if one != name),
+            harvesters=tuple(one for one in known.harvesters if one != name),
+            removed=tuple(dict.fromkeys((*known.removed, key))),
+        )
+        self._change(site)
+        if name in OWN_USERS:  # the account of nexus belongs to the compose file
+            return []
+        site.file_of(name).unlink(missing_ok=True)
+        broker.delete_user(name)
+        broker.close_connections(name, "removed by the administrator")
+        left = []
+        for queue in _queues(name):
+            if not broker.has_queue(queue):
+                continue
+            if not with_messages and broker.holds_messages(queue):
+                left.append(queue)
+            else:
+                broker.delete_queue(queue)
+        return left
+
+    def rotate(self, name: str) -> Site:
+        """Give a user a new password, and close the connections that were opened with the former one.
+
+        Raises:
+            BadRequest: there is no such user.
+        """
+        known = self._site.registrations
+        users = [*known.stations, *known.harvesters, *(one for one in OWN_USERS if one not in known.harvesters)]
+        if name not in users:
+            raise BadRequest(f"{name} is not registered", f"Registered are: {', '.join(users)}.")
+        site = self._change(self._site, passwords={name: secrets.token_urlsafe(32)})
+        if self._broker is not None:
+            self._broker.close_connections(name, "the administrator has changed the password")
+        return site
+
+    def listed(self) -> list[Registration]:
+        """List who signs in at the broker, with their open connections where it is asked."""
+        known, site = self._site.registrations, self._site
+        own = [Registration(name, "server", "", self._open(name)) for name in OWN_USERS if name not in known.harvesters]
+        kinds = [*((name, "station") for name in known.stations), *((name, "harvester") for name in known.harvesters)]
+        return [
+            Registration(
+                name, kind, "" if name in (site.here, *OWN_USERS) else str(site.file_of(name)), self._open(name)
+            )
+            for name, kind in kinds
+        ] + own  # fmt: skip
+
+    def _open(self, name: str) -> int | None:
+        return None if self._broker is None else len(self._broker.connections(name))
+
+    def _change(self, site: Site, *, passwords: dict[str, str] | None = None, within: Sequence[str] = ()) -> Site:
+        with alone(site):
+            if self._broker is not None:
+                self._broker.check()
+            site, document = write_site(site, passwords, within=within)
+            if self._broker is not None:
+                self._broker.load(document)
+            self._site = site
+            return site
+
+    def _required(self) -> BrokerManagement:
+        if self._broker is None:
+            raise BadRequest(
+                "removing needs the running broker, which would go on to know the user",
+                "Start it, and leave --offline out.",
+            )
+        return self._broker
+
+    def _address(self, harvester: str) -> str:
+        return Station.of_harvester(self._site.values.get("FACILITY") or "facility", harvester).key
+
+
+def _station(text: str) -> str:
+    try:
+        station = Station.parse(text)
+    except ValueError as error:
+        raise BadRequest(
+            f"{text!r} cannot name a station: {str(error).splitlines()[0]}",
+            "Write facility.beamline.station, each word of a-z, 0-9, _ and -.",
+        ) from None
+    if station.is_harvester:
+        raise BadRequest("no beamline is called harvester", "A harvester is added by: add-harvester NAME")
+    return station.key
+
+
+def _queues(name: str) -> list[str]:
+    """Name the queues that are a station's or a harvester's alone."""
+    if "." not in name:
+        return [queue.name for queue in consumed(harvester_queue(name, ())).queues]
+    shared = {queue.name for queue in facility([]).queues}
+    return [queue.name for queue in facility([Station.parse(name)]).queues if queue.name not in shared]
