@@ -121,16 +121,18 @@ def _values(site: Site, answers: Answers) -> dict[str, str]:
 
 
 def _addresses(answers: Answers, known: Mapping[str, str]) -> dict[str, str]:
-    host, tls = answers.host, answers.tls or "acme"
+    host, before = answers.host, known.get("CERTIFICATES") or ("none" if known.get("PUBLIC_HOST") else "acme")
+    tls = answers.tls or before
     if urlsplit(f"https://{host}").hostname != host.lower() or not re.fullmatch(r"[A-Za-z0-9.-]+", host):
         raise BadRequest(f"{host!r} is not the name of a host", "Write it like upload.facility.eu, without https://.")
     if tls not in TLS:
         raise BadRequest(f"certificates come from {', '.join(TLS)}, not from {tls!r}")
     front = ipaddress.ip_network(known.get("FRONT_SUBNET") or FRONT)
     inside = tls != "none"
+    profiles = [one for one in known.get("COMPOSE_PROFILES", "").split(",") if one not in ("", "tls")]
     return {
         "PUBLIC_URL": f"https://{host}", "PUBLIC_HOST": host, "BROKER_PUBLIC_URL": f"amqps://{host}:5671",
-        "CERTIFICATES": tls if inside else "", "COMPOSE_PROFILES": "tls" if inside else "",
+        "CERTIFICATES": tls if inside else "", "COMPOSE_PROFILES": ",".join([*profiles, *(["tls"] if inside else [])]),
         # who stands in front: Caddy, which has this address, or a proxy of this machine, which comes from the first
         "TRUSTED_PROXIES": json.dumps([str(front[2 if inside else 1])]),
         "CADDY_ADDRESS": str(front[2]), "AMQPS_BIND": "0.0.0.0" if inside else "",  # noqa: S104

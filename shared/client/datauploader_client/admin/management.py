@@ -117,8 +117,8 @@ class BrokerManagement:
 
 
 _ONCE = (
-    "load its account once: docker compose exec rabbitmq rabbitmqctl import_definitions "
-    "/etc/rabbitmq/site/definitions.json"
+    "load its account once: ./admin apply --offline, then docker compose exec -T rabbitmq rabbitmqctl "
+    "import_definitions < deploy/site/broker/definitions.json"
 )
 
 

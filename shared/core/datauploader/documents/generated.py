@@ -97,7 +97,7 @@ def _json(document: dict[str, Any]) -> str:
 def example_definitions() -> dict[str, Any]:
     """Make a broker's definitions for one station and one user of each role, to read and to compare with.
 
-    A real broker's are made for its own stations and passwords: `./dev env` or `datauploader topology export`.
+    A real broker's are made for its own stations and passwords: `./install` or `datauploader topology export`.
     """
     station = Station(facility="facility", beamline="beamline", station="station")
     users = (
