@@ -67,8 +67,12 @@ BENCHED = {
 }
 """What the benchmarks compare with and store at, beside rclone."""
 WINE = ("wine", "x86_64-w64-mingw32-ld")
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Most tests wait for something, so two files of them at once take little more than half the time."""
+PYTEST = (
+    *(BIN / "python", "-m", "pytest", "-q", "--durations", "15"),
+    *("--dist", "loadfile", "--no-loadscope-reorder"),  # whole files at once: the tests of a file share servers
+)
+AT_ONCE = ("-n", "3")
+"""Most tests wait for something, so three files of them keep two cores busy. Those of faults time things: two."""
 SOURCES = ["shared", "services", "sandbox", "harvesters", "catalogues", "tests", "bench", "deploy"]
 
 
@@ -113,7 +117,7 @@ def test(arguments: Sequence[str]) -> int:
         "import rules": call(BIN / "lint-imports", "--no-cache"),
         "types": types.wait(),
         "known vulnerabilities": audit(()),
-        "tests": call(BIN / "python", "-m", "pytest", *SIDE_BY_SIDE, "-q", "--timeout", "300", "--durations", "15"),
+        "tests": call(*PYTEST, *AT_ONCE, "--timeout", "300"),
     }
     failed = [name for name, code in results.items() if code]
     print(f"{'failed: ' + ', '.join(failed) if failed else 'all is well'} ({time.monotonic() - began:.0f} s)")
@@ -129,8 +133,7 @@ def faults(arguments: Sequence[str]) -> int:
     options += [argument for argument in arguments if argument != "--quick"]
     if not arguments:
         options += ["--fault-report=docs/faults.md"]  # with a space, pytest takes a page that is there for tests
-    pytest = [BIN / "python", "-m", "pytest", *SIDE_BY_SIDE, "-q", "--timeout", "3600", "--durations", "15"]
-    return call(*pytest, *options)
+    return call(*PYTEST, "-n", "2", "--timeout", "3600", *options)
 
 
 def audit(_arguments: Sequence[str]) -> int:
