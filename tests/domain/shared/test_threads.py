@@ -24,6 +24,7 @@ SHORT = {
     "shared/core/datauploader/messaging/memory/bus.py": "the timer of the broker in this process",
     "shared/core/datauploader/messaging/rabbit/event_loop.py": "looks up an address; the bus tells when its loop ends",
     "shared/core/datauploader/reliability/hang_guard.py": "asks a drive that may never answer",
+    "shared/core/datauploader/plugins/file_reader/executable.py": "reads a program's standard error to its end",
     "shared/core/datauploader/winservice.py": "answers Windows, which ends the process when it does not",
 }
 """Modules with threads that are no `WorkerThread`, and why that is right."""
