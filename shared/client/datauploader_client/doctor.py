@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from datauploader.errors import DataUploaderError, GatewayError, MessagingError
 from datauploader.runtime import version_floors
 from datauploader.runtime.config import Settings
-from datauploader.runtime.service import Check, available
+from datauploader.runtime.installed import available
+from datauploader.runtime.service import Check
 from datauploader_client.gateway_client import GatewayClient
 
 GROUP = "datauploader.doctor"

@@ -16,7 +16,7 @@ from datauploader.messaging import Bus, Delivery, Start
 from datauploader.plugins.harvester import Harvester, HarvesterSettings, Kind, mounts
 from datauploader.plugins.harvester.extracting import Extractor, Reading, told
 from datauploader.runtime.config import load
-from datauploader.runtime.service import available, find
+from datauploader.runtime.installed import available, find
 from datauploader.wording import count, safe
 from datauploader_client.cli import screen
 from datauploader_client.cli.broker import connect_broker

@@ -12,7 +12,7 @@ from datauploader.messaging import Bus, ParkedMessage
 from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
 from datauploader.runtime import logging
 from datauploader.runtime.config import Settings
-from datauploader.runtime.service import available
+from datauploader.runtime.installed import available
 from datauploader.wording import count, local, safe
 from datauploader_client.cli import screen
 from datauploader_client.cli.broker import connect_broker, operator_name

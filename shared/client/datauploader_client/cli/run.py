@@ -8,8 +8,8 @@ import typer
 from datauploader.errors import BadRequest
 from datauploader.runtime import crash_points
 from datauploader.runtime.config import Settings, load
+from datauploader.runtime.installed import available, find
 from datauploader.runtime.process import run as run_services
-from datauploader.runtime.service import available, find
 from datauploader_client.cli import screen
 from datauploader_client.cli.options import AsJson
 

@@ -18,7 +18,8 @@ from datauploader.reliability import FolderLock, worker
 from datauploader.runtime import logging
 from datauploader.runtime.config import Settings
 from datauploader.runtime.health import HealthServer
-from datauploader.runtime.service import Check, Context, Service, find
+from datauploader.runtime.installed import find
+from datauploader.runtime.service import Check, Context, Service
 
 log = structlog.get_logger()
 

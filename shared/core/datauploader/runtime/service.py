@@ -2,15 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from datauploader.errors import ConfigurationError
 from datauploader.messaging.port import Bus
 from datauploader.runtime.config import Settings
-
-GROUP = "datauploader.services"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,39 +48,3 @@ class Factory(Protocol):
 
     def __call__(self, context: Context) -> Service:
         """Read the service's own settings and build it, without starting anything."""
-
-
-def available() -> tuple[str, ...]:
-    """Name the services that are installed here, plug-ins included."""
-    return tuple(sorted(entry.name for entry in entry_points(group=GROUP)))
-
-
-class Installed(NamedTuple):
-    """A service that can be run here."""
-
-    name: str
-    factory: Factory
-
-
-def find(name: str) -> Installed:
-    """Load the factory of a service: of one that is installed, or of the harvester that a file `….toml` describes.
-
-    Raises:
-        ConfigurationError: no distribution installed here offers it, or something is wrong with its package or file.
-    """
-    if name.endswith(".toml"):
-        from datauploader.plugins.harvester.harvester_file import load_harvester  # noqa: PLC0415 - it needs this module
-
-        harvester = load_harvester(Path(name))
-        return Installed(harvester.kind.service, harvester)
-    for entry in entry_points(group=GROUP, name=name):
-        try:
-            return Installed(name, entry.load())
-        except (ImportError, AttributeError, SyntaxError) as error:
-            raise ConfigurationError(
-                f"the service {name} cannot be loaded from {entry.value}: {error}; install its package again, and "
-                f"where it is your own, look whether its pyproject.toml names this module"
-            ) from error
-    raise ConfigurationError(
-        f"there is no service {name!r} installed here; there are: {', '.join(available()) or 'none'}"
-    )
