@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from datauploader_sandbox.detector import Detector, Plan
+from datauploader_testing.waiting import eventually
 
 NEXUS = "DATAUPLOADER_TEST_NEXUS"
 """Names the folder with real instrument files."""
@@ -38,8 +39,9 @@ def test_real_instrument_files_arrive_with_their_metadata(start) -> None:
     (dataset,) = run.catalogue()["datasets"]
     stored = {(file["path"], file["sha256"]) for file in dataset["datafiles"]}
     assert stored == {(str(p.relative_to(folder)), hashlib.sha256(p.read_bytes()).hexdigest()) for p in files}
-    titles = run.parameters("run", "title", at_least=4)
-    assert "vanadium at 6AA and 300K" in titles
+    eventually(
+        lambda: "vanadium at 6AA and 300K" in run.parameters("run", "title", at_least=4), within_s=30, what="its title"
+    )
 
 
 @pytest.mark.campaign

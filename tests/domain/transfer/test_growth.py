@@ -103,3 +103,13 @@ def test_an_upload_is_remembered_without_the_files_that_it_began_with(store: Sto
     add(store, "open-0001", *FILES, stored=False)
     with store.reading() as db:
         assert len(UploadRoutes(db).find_route("open-0001").cause) < 2000
+
+
+def test_a_version_that_a_newer_one_has_overtaken_is_not_noted_as_stored(store: Store) -> None:
+    """The newer one waits, and nobody is told that the older one is what the storage should hold."""
+    old, new = file_version("a.h5", revision=1), file_version("a.h5", b"new", revision=2)
+    add(store, "open-0001", old, stored=False)
+    add(store, "open-0001", new, stored=False)
+    with store.transaction() as db:
+        assert JobTable(db).mark_stored("open-0001", file_stored(old, upload_id="open-0001").files) == []
+        assert JobTable(db).has_files_waiting("open-0001")
