@@ -82,6 +82,7 @@ FAULTS = {
     "F62": "a file that a harvester cannot bear",
     "F63": "messages whose queue does not exist",
     "F64": "a file that never rests",
+    "F65": "one of several movers fails",
 }
 """The numbers of the campaign's table, and their names."""
 _PAGE = """\

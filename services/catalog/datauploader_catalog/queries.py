@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from datauploader import days
 from datauploader.contracts import Station
-from datauploader.contracts.model import WireModel
+from datauploader.contracts.model import Question, WireModel
 from datauploader.contracts.names import check_location
 from datauploader.contracts.questions import (
     CatalogCondition,
@@ -29,7 +29,6 @@ from datauploader.contracts.questions import (
     ListInvestigations,
     LookAtDataset,
     MayUpload,
-    Question,
     SignInAtCatalogue,
     UploadRight,
     WhoIs,

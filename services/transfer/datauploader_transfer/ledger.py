@@ -169,14 +169,20 @@ class JobTable:
         query = f"SELECT path, revision, state, stored FROM jobs WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608
         return {bytes(row["path"]): row for row in self._db.execute(query, (upload_id, *paths))}
 
-    def requeue_interrupted(self) -> None:
-        """After a start, what was being moved waits again: the destination will tell how far it came."""
-        rows = self._db.execute(
-            "SELECT remote, location, path FROM jobs JOIN uploads USING (upload_id) WHERE jobs.state = 'moving'"
-        )
-        for row in rows.fetchall():
-            InterruptedWrites(self._db).note_cut(row["remote"], [mover_target(row["location"], row["path"])])
-        self._db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'moving'")
+    def interrupted(self) -> list[tuple[str, bytes]]:
+        """Return what was being moved when a former run ended: upload and path."""
+        rows = self._db.execute("SELECT upload_id, path FROM jobs WHERE state = 'moving'")
+        return [(row["upload_id"], row["path"]) for row in rows]
+
+    def requeue_interrupted(self, jobs: Iterable[tuple[str, bytes]]) -> None:
+        """Have that wait again which a former run was moving: the destination will tell how far it came."""
+        for upload_id, path in jobs:
+            route = UploadRoutes(self._db).find_route(upload_id)
+            InterruptedWrites(self._db).note_cut(route.remote, [mover_target(route.location, path)])
+            self._db.execute(
+                "UPDATE jobs SET state = 'waiting' WHERE upload_id = ? AND path = ? AND state = 'moving'",
+                (upload_id, path),
+            )
 
     def retry_jobs(self, upload_id: str, paths: Sequence[bytes] = ()) -> None:
         """Have what failed, or waits for another attempt, moved at once: all of an upload, or these paths alone."""

@@ -184,6 +184,9 @@ class MemoryMover:
         """Remember the limit; see the port."""
         self.bytes_per_s = bytes_per_s
 
+    def interrupt(self) -> None:
+        """Do nothing: no program of its own writes; see the port."""
+
     def close(self) -> None:
         """Stop moving."""
         self.closed = True

@@ -249,5 +249,8 @@ class Mover(Protocol):
     def limit_bandwidth(self, bytes_per_s: int | None) -> None:
         """Limit the bandwidth of everything that moves; None lifts the limit."""
 
+    def interrupt(self) -> None:
+        """End by force whatever writes now, at once; afterwards the mover can be used again."""
+
     def close(self) -> None:
         """Stop what runs and free everything."""

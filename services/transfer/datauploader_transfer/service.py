@@ -6,10 +6,11 @@ from functools import partial
 
 from datauploader.contracts import Station
 from datauploader.contracts.files import MOST_FILES
-from datauploader.contracts.model import WireModel
+from datauploader.contracts.model import Question, WireModel
+from datauploader.contracts.moves import BeginMoves, EndMoves, RenewMoves, TakeMoves
 from datauploader.contracts.names import escape, unescape
 from datauploader.contracts.previews import DestinationContent, HeldObject
-from datauploader.contracts.questions import HashStored, LookAtDestination, Question, StoredHash
+from datauploader.contracts.questions import HashStored, LookAtDestination, StoredHash
 from datauploader.errors import ConfigurationError, QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.claim import StationClaim
@@ -22,6 +23,7 @@ from datauploader_transfer import handlers, ledger
 from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.errors import TransferError
+from datauploader_transfer.leases import MoverLeases
 from datauploader_transfer.ledger import object_path
 from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import FolderContents, Mover
@@ -58,6 +60,7 @@ class TransferService:
             self._store, self._outbox, mover, settings, here, ProvenanceCheck(self._store, context.bus)
         )
         self._auditor = Auditor(self._store, self._outbox, mover, context.bus, self._worker.moving)
+        self._leases = MoverLeases(settings.movers_elsewhere, settings.lease_s, self._worker.employ)
         self._claims = {
             station: StationClaim(transfer_queue(station), self._store.identity) for station in self._stations
         }
@@ -111,15 +114,18 @@ class TransferService:
             Check(f"remote {remote}", ok=False, detail=sentence)
             for remote, sentence in self._worker.breaker.problems().items()
         ]
+        movers = [Check("movers", ok=False, detail=sentence) for sentence in self._leases.problems()]
         names = [Check("name", ok=False, detail=one.problem) for one in self._claims.values() if one.problem]
         outbox_check = Check("outbox", not self._outbox.problem, self._outbox.problem)
-        return (*names, *remotes, self._guard.health_check(), outbox_check)
+        return (*names, *remotes, *movers, self._guard.health_check(), outbox_check)
 
     def _answer(self, claim: StationClaim, question: Question) -> WireModel:
         if claim.problem:
             raise QuestionRefused("two-computers", claim.problem)
         try:
             match question:
+                case TakeMoves() | BeginMoves() | RenewMoves() | EndMoves():
+                    return self._leases.answer(question)
                 case HashStored():
                     target = os.fsdecode(unescape(question.object))
                     found = self._mover.hash_stored(question.remote, target, question.algorithms)

@@ -25,6 +25,13 @@ class TransferSettings(SectionSettings):
     """Where other stations' folders are mounted here."""
     movers: int = Field(default=4, ge=1, le=32)
     """Batches that move at the same time. All but one may be of large files: a small one never waits for them."""
+    movers_elsewhere: int = Field(default=0, ge=0, le=64)
+    """Batches that other processes may move besides, on this machine or others: `datauploader run mover` with the
+    station's own account asks for them. Each such process asks for `movers` batches, and four processes find a queue
+    for their answers. 0: transfer moves everything itself."""
+    lease_s: float = Field(default=15.0, gt=0, le=600)
+    """Seconds that a batch is lent to such a process without a word from it; then others move it. A process that is not
+    answered stops after two fifths of that, by force after three fifths."""
     batch_files: int = Field(default=500, ge=1, le=5000)
     """Most files in one batch."""
     batch_bytes: int = Field(default=512 * 1024 * 1024, ge=1)

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from datauploader.contracts.model import WireModel
-from datauploader.contracts.questions import ListFolder, PreviewUpload, Question, ReadValues
+from datauploader.contracts.model import Question, WireModel
+from datauploader.contracts.questions import ListFolder, PreviewUpload, ReadValues
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.claim import StationClaim

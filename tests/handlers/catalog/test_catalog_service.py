@@ -36,7 +36,7 @@ from datauploader.contracts import (
     UploadRequested,
     UploadSealed,
 )
-from datauploader.contracts.model import WireModel, microseconds
+from datauploader.contracts.model import Question, WireModel, microseconds
 from datauploader.contracts.questions import (
     Heard,
     Identity,
@@ -44,7 +44,6 @@ from datauploader.contracts.questions import (
     LastHeard,
     ListInvestigations,
     MayUpload,
-    Question,
     UploadRight,
     WhoIs,
 )

@@ -23,12 +23,12 @@ from datauploader.contracts import (
     StationReported,
     UploadControlled,
 )
+from datauploader.contracts.model import Question
 from datauploader.contracts.questions import (
     CreateInvestigation,
     Investigations,
     InvestigationSummary,
     ListInvestigations,
-    Question,
 )
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect

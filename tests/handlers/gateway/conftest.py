@@ -28,6 +28,7 @@ from datauploader.contracts import (
     UploadOpened,
     UploadSealed,
 )
+from datauploader.contracts.model import Question
 from datauploader.contracts.questions import (
     CatalogCondition,
     CreateInvestigation,
@@ -42,7 +43,6 @@ from datauploader.contracts.questions import (
     ListInvestigations,
     LookAtDataset,
     MayUpload,
-    Question,
     SignInAtCatalogue,
     UploadRight,
     WhoIs,

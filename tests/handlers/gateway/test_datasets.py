@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from datauploader.contracts import UploadCancelled, UploadOpened, UploadRequested
+from datauploader.contracts.model import Question
 from datauploader.contracts.previews import DestinationContent, Preview
-from datauploader.contracts.questions import DatasetHolder, DatasetState, LookAtDestination, PreviewUpload, Question
+from datauploader.contracts.questions import DatasetHolder, DatasetState, LookAtDestination, PreviewUpload
 from datauploader.errors import QuestionRefused
 from datauploader_testing.waiting import eventually
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from datauploader.contracts import Parameter
+from datauploader.contracts.model import Question
 from datauploader.contracts.previews import (
     DestinationContent,
     FoundValue,
@@ -19,7 +20,7 @@ from datauploader.contracts.previews import (
     Overlap,
     Preview,
 )
-from datauploader.contracts.questions import Folder, FolderEntry, ListFolder, LookAtDestination, PreviewUpload, Question
+from datauploader.contracts.questions import Folder, FolderEntry, ListFolder, LookAtDestination, PreviewUpload
 from datauploader_gateway.features.new_upload.drafting import further
 from datauploader_testing.waiting import eventually
 

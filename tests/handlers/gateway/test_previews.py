@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from datauploader.contracts import DatasetSpec, Destination, Parameter, TransferProgressed, UploadRequested
+from datauploader.contracts.model import Question
 from datauploader.contracts.previews import (
     DestinationContent,
     FoundValue,
@@ -22,7 +23,6 @@ from datauploader.contracts.questions import (
     ListFolder,
     LookAtDestination,
     PreviewUpload,
-    Question,
     ReadValues,
 )
 from datauploader.errors import QuestionRefused

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from datauploader.contracts.model import Question
 from datauploader.contracts.questions import (
     Folder,
     FolderEntry,
@@ -11,7 +12,6 @@ from datauploader.contracts.questions import (
     InvestigationSummary,
     ListFolder,
     ListInvestigations,
-    Question,
 )
 
 pytestmark = pytest.mark.attack("S8")

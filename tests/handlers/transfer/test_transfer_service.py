@@ -27,7 +27,7 @@ from datauploader.contracts import (
     UploadControlled,
 )
 from datauploader.contracts.files import FailedFile, StoredFile
-from datauploader.contracts.model import microseconds
+from datauploader.contracts.model import Question, microseconds
 from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import (
     Datafiles,
@@ -35,7 +35,6 @@ from datauploader.contracts.questions import (
     KnownDatafile,
     ListDatafiles,
     LookAtDestination,
-    Question,
     StoredHash,
 )
 from datauploader.errors import QuestionRefused

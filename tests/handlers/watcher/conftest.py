@@ -28,8 +28,9 @@ from datauploader.contracts import (
     UploadRequested,
     UploadSealed,
 )
+from datauploader.contracts.model import Question
 from datauploader.contracts.paths import FilePath
-from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question
+from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles
 from datauploader.messaging.memory.bus import MemoryBroker
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue
 from datauploader.runtime.config import Settings

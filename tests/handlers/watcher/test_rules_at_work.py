@@ -16,7 +16,8 @@ from datauploader.contracts import (
     UploadRequested,
     UploadSealed,
 )
-from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, Question, StoredHash
+from datauploader.contracts.model import Question
+from datauploader.contracts.questions import Datafiles, KnownDatafile, ListDatafiles, StoredHash
 from datauploader.errors import ConfigurationError
 
 from .conftest import HERE

@@ -4,8 +4,8 @@ import redis
 import structlog
 
 from datauploader.contracts import Event, Station, UploadControlled, UploadRequested, decode
-from datauploader.contracts.model import WireModel
-from datauploader.contracts.questions import Heard, LastHeard, Question, Remembered, RememberUpload
+from datauploader.contracts.model import Question, WireModel
+from datauploader.contracts.questions import Heard, LastHeard, Remembered, RememberUpload
 from datauploader.errors import ContractError, QuestionRefused
 from datauploader.reliability import Outbox, Store
 from datauploader_gateway.events.heard_sequences import CATALOG, HeardSequences

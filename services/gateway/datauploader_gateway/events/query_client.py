@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from datauploader.contracts import Station, UploadRequested
+from datauploader.contracts.model import Question
 from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview
 from datauploader.contracts.questions import (
     CatalogCondition,
@@ -21,7 +22,6 @@ from datauploader.contracts.questions import (
     LookAtDestination,
     MayUpload,
     PreviewUpload,
-    Question,
     ReadValues,
     SignInAtCatalogue,
     UploadRight,

@@ -1,10 +1,8 @@
 """The mover over rclone: batches of files through one long-lived process, each proved afterwards."""
 
-import contextlib
 import os
 import secrets
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from datauploader_transfer.domain.plan import BatchLimits, split_batches
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import tuning_for
 from datauploader_transfer.errors import BadRemote, BadTarget, RcloneGone, RcloneRefused, TransferError
+from datauploader_transfer.object_locks import ObjectLocks
 from datauploader_transfer.ports import (
     UNPROVED,
     Begin,
@@ -44,7 +43,7 @@ from datauploader_transfer.rclone.source_file import BY_NUMBER
 from datauploader_transfer.rclone.stall_detector import StallDetector
 from datauploader_transfer.rclone.sweeping import sweep
 
-__all__ = ["ObjectLocks", "RcloneMover", "RcloneSettings"]
+__all__ = ["RcloneMover", "RcloneSettings"]
 
 log = structlog.get_logger()
 
@@ -68,28 +67,6 @@ class RcloneSettings:
     stall_s: float = _STALL_S
     batches: BatchLimits = field(default_factory=BatchLimits)
     bytes_per_s: int | None = None
-
-
-class ObjectLocks:
-    """Lock objects, to keep two moves from writing the same one at the same time."""
-
-    def __init__(self) -> None:
-        self._held: set[tuple[str, str]] = set()
-        self._changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def holding(self, remote: str, targets: Iterable[str]) -> Iterator[None]:
-        """Wait until none of the objects is held by somebody else, then hold them all."""
-        wanted = {(remote, target) for target in targets}
-        with self._changed:
-            self._changed.wait_for(lambda: self._held.isdisjoint(wanted))
-            self._held |= wanted
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._held -= wanted
-                self._changed.notify_all()
 
 
 class RcloneMover:
@@ -212,6 +189,10 @@ class RcloneMover:
         """Limit the bandwidth, now and after a restart of rclone; see the port."""
         self._bytes_per_s = bytes_per_s
         self._rpc.call("core/bwlimit", rate=_rate(bytes_per_s))
+
+    def interrupt(self) -> None:
+        """Kill rclone, which is started again; see the port."""
+        self._daemon.restart(self._daemon.generation)
 
     def close(self) -> None:
         """Stop what runs and end rclone."""

@@ -57,6 +57,13 @@ class EventData(WireModel):
     """The upload that the event is about, or "" where it is about a station as a whole."""
 
 
+class Question(WireModel):
+    """A request that is answered before its deadline or not at all; `contracts.questions` has each, with its answer."""
+
+    name: ClassVar[str]
+    """`<service>.<what>`; the service word is the one who answers."""
+
+
 def microseconds(moment: datetime) -> int:
     """Return a time as microseconds since 1970, the unit in which sequence numbers begin."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

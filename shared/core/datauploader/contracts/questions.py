@@ -6,17 +6,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from datauploader.contracts.files import MOST_FILES, StoredFile
-from datauploader.contracts.model import Nanoseconds, Sentence, UploadId, WireModel, Word
+from datauploader.contracts.model import Nanoseconds, Question, Sentence, UploadId, WireModel, Word
+from datauploader.contracts.moves import BeginMoves, EndMoves, Lent, Moves, RenewMoves, TakeMoves
 from datauploader.contracts.names import Location, Name, RelativePath
 from datauploader.contracts.previews import DestinationContent, FoundValues, HeldObject, Preview
 from datauploader.contracts.uploads import UploadRequested
-
-
-class Question(WireModel):
-    """A request that is answered before its deadline or not at all; `Answer` is the model of what comes back."""
-
-    name: ClassVar[str]
-    """`<service>.<what>`; the service word is the one who answers."""
 
 
 class Identity(WireModel):
@@ -373,4 +367,8 @@ QUESTIONS: dict[type[Question], type[WireModel]] = {
     ReadValues: FoundValues,
     LookAtDestination: DestinationContent,
     HashStored: StoredHash,
+    TakeMoves: Moves,
+    BeginMoves: Lent,
+    RenewMoves: Lent,
+    EndMoves: Lent,
 }

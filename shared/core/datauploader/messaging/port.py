@@ -8,8 +8,7 @@ from typing import Protocol, TypeVar
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import EncodedEvent, Event
-from datauploader.contracts.model import EventData, WireModel
-from datauploader.contracts.questions import Question
+from datauploader.contracts.model import EventData, Question, WireModel
 from datauploader.errors import MessagingError
 from datauploader.messaging.topology import Queue
 

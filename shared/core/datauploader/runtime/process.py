@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 COLLECT_AT = (5_000, 20, 200)
 """When Python looks for garbage in rings: each look at everything stopped a gateway with 500 streams for 0.9 s."""
+WITHOUT_STATE = ("mover",)
+"""Services that keep nothing, so that any number of them may run in one place."""
 STOP_S = 9.0
 """Seconds that all services of a process have together to stop; an init system waits ten."""
 
@@ -47,7 +49,7 @@ class Runtime:
         found = [find(name) for name in names]
         try:
             if settings.alone:
-                self._locks += (FolderLock(settings.state_dir, name) for name, _ in found)
+                self._locks += (FolderLock(settings.state_dir, name) for name, _ in found if name not in WITHOUT_STATE)
             for name, factory in found:
                 bus = connect(
                     settings.broker.get_secret_value(),

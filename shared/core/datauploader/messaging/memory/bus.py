@@ -19,8 +19,8 @@ from typing_extensions import override
 
 from datauploader.contracts.address import Station, matches
 from datauploader.contracts.envelope import EncodedEvent, Event
-from datauploader.contracts.model import EventData, WireModel
-from datauploader.contracts.questions import QUESTIONS, Question
+from datauploader.contracts.model import EventData, Question, WireModel
+from datauploader.contracts.questions import QUESTIONS
 from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
 from datauploader.messaging.memory.log import Entry, MemoryLog
 from datauploader.messaging.memory.worker_loop import WorkerLoop

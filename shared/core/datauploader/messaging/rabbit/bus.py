@@ -14,8 +14,7 @@ from typing_extensions import override
 
 from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import EncodedEvent, Event
-from datauploader.contracts.model import EventData, WireModel
-from datauploader.contracts.questions import Question
+from datauploader.contracts.model import EventData, Question, WireModel
 from datauploader.errors import ConfigurationError, MessagingError
 from datauploader.messaging.port import (
     Answerer,

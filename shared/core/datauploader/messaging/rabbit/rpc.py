@@ -16,9 +16,8 @@ from pika.spec import BasicProperties
 from pydantic import ValidationError
 
 from datauploader.contracts.address import Station, matches
-from datauploader.contracts.model import WireModel
+from datauploader.contracts.model import Question, WireModel
 from datauploader.contracts.questions import QUESTIONS as KINDS
-from datauploader.contracts.questions import Question
 from datauploader.errors import BrokerRefused, MessagingError, NoAnswer, QuestionRefused, Unroutable
 from datauploader.messaging.blueprint import asked, shared_topology
 from datauploader.messaging.rabbit.channel import FORBIDDEN, NOT_FOUND, Channel, ChannelRefused
