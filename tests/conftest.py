@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 pytest_plugins = ["datauploader_testing.plugin", "datauploader_sandbox.campaign", "datauploader_sandbox.attacks"]
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # how busy a machine is says nothing about an example
+hypothesis.settings.load_profile("untimed")
 
 LONGEST_FIRST = ("system", "browser", "security", "contracts", "handlers")
 """Rings whose files take long: none of them is begun at the end, when other workers have nothing left to do."""

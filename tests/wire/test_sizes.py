@@ -134,7 +134,7 @@ def test_many_of_the_longest_paths_are_cut(raw: bytes) -> None:
         assert sum(len(fact.files) for fact in facts if type(fact) is kind) == 60
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.binary(min_size=1, max_size=250).filter(lambda b: b"/" not in b and b"\0" not in b and b.strip(b".")),

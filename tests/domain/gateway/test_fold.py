@@ -245,7 +245,7 @@ HISTORIES = st.lists(st.tuples(st.integers(0, 6), SAID, NUMBERS), max_size=12).m
 
 
 @pytest.mark.fault("F26")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(HISTORIES, st.randoms(use_true_random=False))
 def test_any_order_and_any_repetition_of_events_gives_the_same_view(
     history: list[Event[EventData]], chance: random.Random
@@ -262,7 +262,7 @@ def test_any_order_and_any_repetition_of_events_gives_the_same_view(
 
 
 @pytest.mark.fault("F26")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(HISTORIES, st.lists(st.integers(1, 6), min_size=1, max_size=13))
 def test_events_that_are_folded_together_give_the_same_view_as_one_after_the_other(
     history: list[Event[EventData]], sizes: list[int]
@@ -279,7 +279,7 @@ def test_events_that_are_folded_together_give_the_same_view_as_one_after_the_oth
     assert alone.shown() == together.shown()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(HISTORIES)
 def test_counts_are_what_the_files_are(history: list[Event[EventData]]) -> None:
     """The running counts equal a count of all files made afterwards."""
