@@ -25,6 +25,7 @@ from datauploader.plugins.catalogue import port
 from datauploader.plugins.catalogue.batches import attempt, send_apart
 from datauploader.plugins.catalogue.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader.reliability import Outbox, Store
+from datauploader.runtime import metrics
 from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog.ledger import DatafileTable, WantedDataset
 from datauploader_catalog.metadata import PendingMetadata, PendingMetadataTable
@@ -132,6 +133,7 @@ class DatasetContents:
             self._say(db, request, dataset_id, refusals)
         crash_point("catalog.registered-noted")
         self._outbox.wake()
+        metrics.note_files("catalogued", "ok", (stored.file.size for stored in batch))
 
     def _refused(
         self, request: Event[EventData], dataset_id: str, stored: StoredFile, error: CatalogError, since: float
@@ -148,6 +150,7 @@ class DatasetContents:
             if Objections(db).note_objection(subject, error, self._grace, since):
                 self._say(db, request, dataset_id, [refusal])
         self._outbox.wake()
+        metrics.FILES.labels("catalogued", "refused").inc()
 
     def _attached(
         self, request: Event[EventData], dataset_id: str, row: PendingMetadata, error: CatalogError | None

@@ -16,6 +16,7 @@ from datauploader.contracts.names import escape
 from datauploader.files import nofollow
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader.runtime import metrics
 from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer.attempt import BatchAttempt
 from datauploader_transfer.domain.names import place
@@ -34,6 +35,8 @@ from datauploader_transfer.roots import SourceRoots, Unmapped
 from datauploader_transfer.settings import TransferSettings
 
 log = structlog.get_logger()
+
+metrics.begin(metrics.RCLONE_ERRORS, *((state.value,) for state in State if state not in STORED))
 
 OnMoved = Callable[[str, int], None]
 """Hears of bytes that were moved more, by upload."""
@@ -203,6 +206,9 @@ class BatchMover:
                 Outbox.put(db, attempt.cause.follow(failure, service="transfer"))
         crash_point("transfer.settled")
         self._outbox.wake()
+        for state in ("verified", "unverified"):
+            metrics.note_files("stored", state, (one.file.size for one in stored if one.state == state))
+        metrics.note_failures(outcome.state.value for outcome in told if outcome.state not in STORED)
 
     def _fail(
         self,

@@ -17,6 +17,7 @@ from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import transfer_queue
 from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.reliability.stale_state import StaleStateGuard
+from datauploader.runtime import metrics
 from datauploader.runtime.config import Settings, load
 from datauploader.runtime.service import Check, Context
 from datauploader_transfer import handlers, ledger
@@ -189,6 +190,8 @@ def create(context: Context) -> TransferService:
     """
     settings = load(TransferSettings)
     try:
+        for remote in parse_remotes(context.settings.remotes).values():
+            metrics.PROCESS.certificates.add(f"remote {remote.name}", remote.url, remote.ca_file)
         mover = connect(context.settings, settings)
     except TransferError as error:
         raise ConfigurationError(str(error)) from error

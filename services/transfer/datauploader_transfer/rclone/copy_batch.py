@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
+from datauploader.runtime import metrics
 from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer.domain import outcomes
 from datauploader_transfer.domain.failures import NOTHING_READ
@@ -176,8 +177,9 @@ class CopyBatch:
         group = self._storage.new_group()
         some = at_once()
         answers: dict[int, Answer] = {}
-        for start in range(0, len(waiting), some):
-            answers |= self._send(waiting[start : start + some], group)
+        with metrics.BATCH_SECONDS.labels("copy").time():
+            for start in range(0, len(waiting), some):
+                answers |= self._send(waiting[start : start + some], group)
         crash_point("transfer.copied")
         for i, answer in answers.items():
             if "error" in answer:
@@ -186,7 +188,8 @@ class CopyBatch:
                 if fault and i in self._replace:
                     self._removed(self._sent_as(i).target)
                 self._settle(i, fault or outcomes.failed(item, error))
-        self._prove([i for i, answer in answers.items() if "error" not in answer], group, last=last)
+        with metrics.BATCH_SECONDS.labels("verify").time():
+            self._prove([i for i, answer in answers.items() if "error" not in answer], group, last=last)
 
     def _send(self, chosen: Sequence[int], group: str) -> dict[int, Answer]:
         """Have some files copied, each from what is held open of it; settle those that cannot be opened."""

@@ -9,6 +9,7 @@ from datauploader.contracts.files import FileLeftOut, FileReady, FileVersion, Le
 from datauploader.contracts.model import EventData
 from datauploader.contracts.names import display, pack
 from datauploader.reliability import Outbox
+from datauploader.runtime import metrics
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.ledger.files import FileRow
 from datauploader_watcher.ledger.uploads import UploadRow
@@ -42,6 +43,8 @@ def say_ready(db: sqlite3.Connection, upload: UploadRow, root: bytes, rows: Sequ
         events += 1
         say(db, upload, data, *keys)
         crash_point("watcher.announcing")
+    for outcome, again in (("new", False), ("again", True)):
+        metrics.note_files("announced", outcome, (row.version.size for row in rows if bool(row.attempts) == again))
     return events
 
 

@@ -264,6 +264,14 @@ def peek(body: bytes) -> tuple[type[EventData] | None, str]:
         return None, ""
 
 
+def said_at(body: bytes) -> datetime | None:
+    """Return when what `encode` wrote was said, without reading its data; None where that cannot be told."""
+    try:
+        return datetime.fromisoformat(json.loads(body.partition(_DATA)[0] + b"}")["time"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
 def _too_large(body: bytes) -> str:
     return f"the body has {len(body)} bytes; at most {LARGEST_ACCEPTED} are accepted"
 

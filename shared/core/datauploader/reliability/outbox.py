@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import structlog
 
-from datauploader.contracts.envelope import LARGEST_ACCEPTED, EncodedEvent, Event, Mark, encode, peek
+from datauploader.contracts.envelope import LARGEST_ACCEPTED, EncodedEvent, Event, Mark, encode, peek, said_at
 from datauploader.contracts.model import EventData
 from datauploader.errors import BrokerRefused, ContractError, MessagingError, UnknownEvent
 from datauploader.reliability import sequence
 from datauploader.reliability.store import Schema, Store
 from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime import metrics
 from datauploader.runtime.crash_points import crash_point
 
 log = structlog.get_logger()
@@ -101,6 +102,18 @@ class Outbox:
         with self._store.reading() as db:
             return int(db.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
+    def backlog(self) -> tuple[int, float]:
+        """Count what waits, and the seconds since the oldest of it was said; only the file's first row is read."""
+        try:
+            with self._store.reading() as db:
+                row = db.execute(
+                    "SELECT body, (SELECT count(*) FROM outbox) AS n FROM outbox ORDER BY id LIMIT 1"
+                ).fetchone()
+        except sqlite3.DatabaseError:  # a full or damaged disk, which a check tells of
+            return 0, 0.0
+        said = row and said_at(row["body"])
+        return (row["n"] if row else 0), max(0.0, time.time() - said.timestamp()) if said else 0.0
+
     @staticmethod
     def said(store: Store) -> int:
         """Return the number of the latest event that this file ever decided to send."""
@@ -110,6 +123,8 @@ class Outbox:
 
     def start(self) -> None:
         """Begin to send what is there, what a former run left included."""
+        if self._store.path is not None:
+            metrics.PROCESS.watch_backlog(self._store.path.stem, self)
         self._thread.start()
 
     def wake(self) -> None:
@@ -120,6 +135,8 @@ class Outbox:
 
     def stop(self, deadline_s: float = 5.0) -> None:
         """Send what can be sent before the deadline; the rest stays in the table."""
+        if self._store.path is not None:
+            metrics.PROCESS.forget_backlog(self._store.path.stem, self)
         with self._change:
             self._give_up_at = time.monotonic() + deadline_s
             self._change.notify()

@@ -15,7 +15,7 @@ from datauploader.files import win32
 from datauploader.messaging import connect
 from datauploader.messaging.port import Bus
 from datauploader.reliability import FolderLock, worker
-from datauploader.runtime import logging
+from datauploader.runtime import logging, metrics
 from datauploader.runtime.config import Settings
 from datauploader.runtime.health import HealthServer
 from datauploader.runtime.installed import find
@@ -65,6 +65,8 @@ class Runtime:
 
     def start(self) -> None:
         """Start every service; if one cannot, stop the others and say why."""
+        metrics.PROCESS.watch_checks(self._told)
+        metrics.PROCESS.certificates.add("broker", self._settings.broker.get_secret_value())
         if self._settings.health_port is not None:
             self._health = HealthServer(self._settings.health_host, self._settings.health_port, self.checks)
             self._health.start()
@@ -89,6 +91,14 @@ class Runtime:
         said = "; ".join(worker.problems(since=self._began_at))
         return [*found, Check("threads", not said, said)]
 
+    def _told(self) -> list[tuple[str, str, bool]]:
+        """Tell each check by its service and its name; those of the process as a whole have no service."""
+        parts = (
+            (check.name.rpartition(".") if "." not in check.name else check.name.partition("."), check)
+            for check in self.checks()
+        )
+        return [(service, name, check.ok) for (service, _, name), check in parts]
+
     def stop(self, within_s: float = STOP_S) -> None:
         """Stop all services at once, then their connections; never longer than `within_s`."""
         end = time.monotonic() + within_s
@@ -108,6 +118,7 @@ class Runtime:
             bus.close(max(0.1, (end - time.monotonic()) / 2))
         if self._health is not None:
             self._health.stop()
+        metrics.PROCESS.watch_checks(tuple)
         self._unlock()
         log.info("service_stopped")
 

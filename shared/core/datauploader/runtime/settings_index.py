@@ -5,10 +5,11 @@ from importlib.metadata import entry_points
 
 from datauploader.plugins.harvester import HarvesterSettings
 from datauploader.runtime.config import CONFIG_VARIABLE, ClientSettings, SectionSettings, Settings
+from datauploader.runtime.metrics import COMMIT
 from datauploader.runtime.secret_files import secret_of
 
 GROUP = "datauploader.settings"
-_OTHERS = {CONFIG_VARIABLE, "DATAUPLOADER_DEBUG"}
+_OTHERS = {CONFIG_VARIABLE, COMMIT, "DATAUPLOADER_DEBUG"}
 
 
 def settings_classes() -> dict[str, type[SectionSettings]]:

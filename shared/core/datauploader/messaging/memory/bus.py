@@ -41,6 +41,7 @@ from datauploader.messaging.port import (
 )
 from datauploader.messaging.settlement import handle, identify, read_entry
 from datauploader.messaging.topology import RETRY_DELAYS_S, Queue, facility_queues, question_key, stations_key
+from datauploader.runtime import metrics
 
 log = structlog.get_logger()
 
@@ -251,7 +252,9 @@ class MemoryBus(Bus):
 
         def deliver(message: _Message) -> None:
             attempt, failures, delays = message.attempt, message.failures, self.broker.retry_delays_s
+            began = time.perf_counter()
             verdict = handle(message.body, handler, attempt=attempt, failures=failures, delays=delays)
+            metrics.note_handled(queue.name, (verdict.what,), time.perf_counter() - began)
             if verdict.what == "park":
                 self.broker.park(queue.name, message, verdict.reason)
             elif verdict.what == "again":

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from datauploader.messaging.rabbit.topology import establish, missing_parts
 from datauploader.messaging.rights import Speakers
 from datauploader.messaging.settlement import Arrival, Settlement, handle_all, identify
 from datauploader.messaging.topology import EVENTS, PARKED, Queue, retry_name, retry_queue_names
+from datauploader.runtime import metrics
 from datauploader.runtime.crash_points import crash_point
 
 log = structlog.get_logger()
@@ -81,7 +83,9 @@ class QueueSource:
     def work(self, received: Sequence[Received], stopping: threading.Event) -> list[Settle]:  # noqa: ARG002 - one handler call is not interrupted
         """Call the handler, and turn its verdicts into what the broker must be told."""
         arrivals = [self._arrival(one) for one in received]
+        began = time.perf_counter()
         verdicts = handle_all(arrivals, self._handler, self._together, delays=self._tuning.retry_delays_s)
+        metrics.note_handled(self._queue.name, (verdict.what for verdict in verdicts), time.perf_counter() - began)
         return [self._settle(*each) for each in zip(received, verdicts, arrivals, strict=True)]
 
     def _arrival(self, received: Received) -> Arrival:

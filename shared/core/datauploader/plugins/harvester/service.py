@@ -29,6 +29,7 @@ from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.reliability.hang_guard import HangGuard
 from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime import metrics
 from datauploader.runtime.service import Check, Context
 
 log = structlog.get_logger()
@@ -213,6 +214,7 @@ class HarvesterService:
         while not self._settled(one, reading, facts):
             if self._stopping:
                 return
+        metrics.note_files("read", "failed" if reading.problem else "ok", (stored.file.size,))
 
     def _stumble(self, error: Exception) -> None:
         sentence = str(error) or type(error).__name__
