@@ -4,10 +4,12 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from datauploader.errors import ConfigurationError
@@ -15,6 +17,7 @@ from datauploader.messaging import Bus, Consumer, connect
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.runtime import metrics
 from datauploader.runtime.config import load
 from datauploader.runtime.registrations import Live
 from datauploader.runtime.service import Check, Context
@@ -66,6 +69,7 @@ from datauploader_gateway.projection import projection_version
 from datauploader_gateway.projection.live import LiveStreams
 from datauploader_gateway.projection.projection_status import ProjectionStatus
 from datauploader_gateway.projection.reader import ViewReader
+from datauploader_gateway.projection.station_metrics import StationCollector
 from datauploader_gateway.projection.stations import StationDirectory
 from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_gateway.settings import SERVICE, GatewaySettings
@@ -161,6 +165,7 @@ class GatewayService:
             on_old_redis=self._revocations.apply,
             when_whole=DatasetRecheck(self._redis, self._store, self._outbox, every).request_due,
         )
+        self._station_metrics = StationCollector(self._redis, self._station_keys, self._removed)
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()
         app = application.build(settings, self._running)
@@ -177,6 +182,8 @@ class GatewayService:
     def start(self) -> None:
         """Take events in, send what waits, listen."""
         sys.setswitchinterval(_SWITCH_S)
+        REGISTRY.register(self._station_metrics)
+        metrics.PROCESS.certificates.add("gateway", self._settings.public_url)
         self._event_consumer.start()
         self._outbox.start()
         desk = GatewayQueries(
@@ -192,6 +199,8 @@ class GatewayService:
     def stop(self, deadline_s: float) -> None:
         """End streams and requests, then the view, then the outbox; what was accepted is kept for the next start."""
         end = time.monotonic() + deadline_s
+        with suppress(KeyError):  # it was never started
+            REGISTRY.unregister(self._station_metrics)
         if self._live is not None and self._loop is not None and self._web.alive:
             self._loop.call_soon_threadsafe(self._live.close)
         self._web.stop(deadline_s * 0.6)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import redis
 import structlog
 
-from datauploader.contracts import Event, EventData
+from datauploader.contracts import Event, EventData, StationReported
 from datauploader.errors import Retry
 from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.port import Bus, Consumer, Delivery, Start
@@ -228,5 +228,7 @@ class EventConsumer:
                 self._sequences.note(event)
             except sqlite3.OperationalError as error:
                 raise Retry(f"the state file cannot be written: {error}", timedelta(seconds=10)) from error
+            if live and isinstance(event.data, StationReported):
+                metrics.ACTIVITY.note_clock(event.station.key, time.time() - event.time.timestamp())
             metrics.FOLD_SECONDS.observe(each)
             metrics.FOLDED.labels(event.data.name).inc()

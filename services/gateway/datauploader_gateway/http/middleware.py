@@ -74,13 +74,14 @@ class _Answer:
     def __init__(self, scope: Scope, send: Send, *, secure: bool) -> None:
         self._scope, self._send, self._secure = scope, send, secure
         self._status = 500
-        self.begun = False
+        self.begun = self._streams = False
         self._began = time.monotonic()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status, self.begun = message["status"], True
             headers = MutableHeaders(scope=message)
+            self._streams = headers.get("Content-Type", "").startswith("text/event-stream")
             headers["Content-Security-Policy"] = _CSP
             headers["X-Content-Type-Options"] = "nosniff"
             headers["X-Frame-Options"] = "DENY"
@@ -97,4 +98,5 @@ class _Answer:
         """Count the request under its route."""
         route = getattr(self._scope.get("route"), "path", "unknown")
         metrics.REQUESTS.labels(self._scope["method"], route, self._status).inc()
-        metrics.SECONDS.labels(route).observe(time.monotonic() - self._began)
+        if not self._streams:  # they last as long as somebody looks
+            metrics.SECONDS.labels(route).observe(time.monotonic() - self._began)

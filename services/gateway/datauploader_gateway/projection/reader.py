@@ -46,6 +46,22 @@ class LeftOutItem(BaseModel):
 Keep = Callable[[Upload], bool]
 
 
+def statuses(said: Mapping[Any, Any], known: Sequence[str], now: datetime) -> list[StationStatus]:
+    """Return every station that is known or has reported, from the latest reports as the view keeps them."""
+    reports: dict[str, list[ServiceReport]] = {key: [] for key in known}
+    for field, report in said.items():
+        reports.setdefault(text(field).partition("|")[0], []).append(_report(json.loads(report), now))
+    found: list[StationStatus] = []
+    for key, told in sorted(reports.items()):
+        services = tuple(sorted(told, key=lambda report: report.service))
+        watchers = [report for report in services if report.service == WATCHER]
+        judged = watchers if watchers or key in known else services
+        silent = all(report.silent for report in judged)
+        last = max((report.time for report in judged), default=None)
+        found.append(StationStatus(station=key, silent=silent, last_report=last, services=services))
+    return found
+
+
 class ViewReader:
     """Looks things up in the view, without ever writing to it."""
 
@@ -170,19 +186,7 @@ class ViewReader:
 
     async def stations(self, known: Sequence[str], now: datetime) -> list[StationStatus]:
         """Return every station that is configured or has reported."""
-        reports: dict[str, list[ServiceReport]] = {key: [] for key in known}
-        for field, said in (await self._redis.hgetall(keys.STATIONS)).items():
-            station = text(field).partition("|")[0]
-            reports.setdefault(station, []).append(_report(json.loads(said), now))
-        found: list[StationStatus] = []
-        for key, told in sorted(reports.items()):
-            services = tuple(sorted(told, key=lambda report: report.service))
-            watchers = [report for report in services if report.service == WATCHER]
-            judged = watchers if watchers or key in known else services
-            silent = all(report.silent for report in judged)
-            last = max((report.time for report in judged), default=None)
-            found.append(StationStatus(station=key, silent=silent, last_report=last, services=services))
-        return found
+        return statuses(await self._redis.hgetall(keys.STATIONS), known, now)
 
     async def flow(self, upload_id: str) -> Flow:
         """Return how much of an upload moved when."""

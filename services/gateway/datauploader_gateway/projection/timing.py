@@ -122,11 +122,12 @@ def _within(counts: Mapping[int, int], files: float) -> float:
     for number, count in counts.items():
         files -= count
         if files <= 0:
-            return _upper_s(number)
+            return upper_s(number)
     return 0.0
 
 
-def _upper_s(number: int) -> float:
+def upper_s(number: int) -> float:
+    """Return the longest time of a bucket, in seconds."""
     if number <= _LEAST:
         return _HUNDREDTH_S if number == _LEAST else 0.0
     octave, part = divmod(number - _LEAST - 1, _EACH)

@@ -24,6 +24,7 @@ from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.files import FileState
 from datauploader.errors import Park
 from datauploader.runtime.crash_points import crash_point
+from datauploader_gateway.metrics import ACTIVITY
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
@@ -42,7 +43,7 @@ from datauploader_gateway.projection.fold import (
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.shifts import Shift
-from datauploader_gateway.projection.timing import until_shown
+from datauploader_gateway.projection.timing import STEPS, until_shown, upper_s
 from datauploader_gateway.redis_client import MemoryReserve, raw
 
 SILENT_INTERVALS = 3
@@ -115,9 +116,9 @@ class ViewWriter:
             if home != "here":
                 pipe.hset(keys.upload(upload_id), _HOME, events[0].station.key)
             _write(pipe, upload_id, total)
-            for (step, bucket), number in _timing(total, steps, live=live).items():
-                if number:
-                    pipe.hincrby(keys.timing(upload_id), f"{step}:{bucket}", number)
+            timing = _timing(total, steps, live=live)
+            for (step, bucket), number in timing.items():
+                pipe.hincrby(keys.timing(upload_id), f"{step}:{bucket}", number)
             _write_flow(pipe, upload_id, events[0].station, flow)
             for event, _ in steps:
                 if isinstance(event.data, UploadRequested):
@@ -129,6 +130,9 @@ class ViewWriter:
             crash_point("gateway.folding")
             self._commit(pipe)
         crash_point("gateway.folded")
+        if live:
+            told = [(STEPS[step], upper_s(bucket), number) for (step, bucket), number in timing.items()]
+            ACTIVITY.note(events[0].station.key, total.counts, told)
         return True
 
     def _describe(self, key: str, event: Event[EventData]) -> bool:
@@ -302,7 +306,7 @@ def _timing(total: Changes, steps: Sequence[Step], *, live: bool) -> Counter[tup
     for event, changes in steps if live else ():
         if (shown := changes.counts["catalogued.files"]) > 0:
             timing[until_shown(event.time, datetime.now(UTC))] += shown
-    return timing
+    return Counter({key: number for key, number in timing.items() if number})
 
 
 def _tell(pipe: Pipeline, upload_id: str, total: Changes, steps: Sequence[Step]) -> None:

@@ -1,5 +1,6 @@
 """What operators and staff see of the facility, what operators do about parked messages, and probes for machines."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -107,4 +108,4 @@ async def metrics(request: Request, site: UseSite, authentication: UseAuthentica
             raise NotSignedIn("counters are for operators and for callers on the gateway's own machine")
         if who.user.role != "operator":
             raise NotAllowed("counters are for operators", hint="Ask an operator.")
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
