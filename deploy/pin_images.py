@@ -12,8 +12,16 @@ IMAGES = {
     "REDIS_IMAGE": "redis:8",
     "PYTHON_IMAGE": "python:3.13-slim",
     "CADDY_IMAGE": "caddy:2",
+    "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.0",
+    "ALERTMANAGER_IMAGE": "prom/alertmanager:v0.28.1",
+    "GRAFANA_IMAGE": "grafana/grafana:12.1.0",
 }
 """The variables of docker-compose.yml, and what they stand for where they are empty."""
+PROFILES = {
+    "tls": ("CADDY_IMAGE",),
+    "monitoring": ("PROMETHEUS_IMAGE", "ALERTMANAGER_IMAGE", "GRAFANA_IMAGE"),
+}
+"""Images that a profile alone needs."""
 
 
 class Unpinned(Exception):
@@ -33,7 +41,7 @@ def pinned(image: str) -> str:
     if asked.returncode:
         raise Unpinned(f"{image} is not here; run: docker pull {image}")
     digests = json.loads(asked.stdout)[0].get("RepoDigests") or []
-    name = image.partition(":")[0]
+    name = image.partition(":")[0].rpartition("/")[2]
     for digest in digests:
         repository, at, value = digest.partition("@")
         if at and repository.rpartition("/")[2] == name:
@@ -48,7 +56,8 @@ def main(env: Path) -> int:
         print(f"there is no {env}; ./install writes it", file=sys.stderr)
         return 2
     try:
-        without = () if "tls" in values.get("COMPOSE_PROFILES", "") else ("CADDY_IMAGE",)
+        profiles = values.get("COMPOSE_PROFILES", "").split(",")
+        without = {name for profile, names in PROFILES.items() if profile not in profiles for name in names}
         found = {name: pinned(image) for name, image in IMAGES.items() if name not in without}
     except Unpinned as error:
         print(error, file=sys.stderr)

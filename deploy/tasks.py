@@ -43,6 +43,8 @@ PACKAGES = {
     "faketime": "faketime",
     "chromium": "chromium",
     "caddy": "caddy",
+    "promtool": "prometheus",
+    "amtool": "prometheus-alertmanager",
 }
 """Programs that the tests start, and Debian's packages that hold them."""
 ON_DEMAND = {

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -60,7 +61,7 @@ def test_catalogues_to_try_listen_on_this_machine_alone_and_come_with_no_secret(
 def test_the_example_holds_no_secret():
     """Nobody runs with a password that is in the repository."""
     secrets = re.findall(r"^(\w*(?:PASSWORD|SECRET\w*))=(.*)$", EXAMPLE, re.MULTILINE)
-    assert len(secrets) == 11
+    assert len(secrets) == 12
     assert all(not value for _, value in secrets), secrets
 
 
@@ -77,7 +78,7 @@ def test_secrets_differ_and_stay_when_it_runs_again(made):
     assert first["OIDC_CLIENT_SECRET"] == ""
     second, site = made(station="", add=(ELSEWHERE,))
     secrets = [value for name, value in first.items() if name.endswith(("PASSWORD", "SECRET", "SECRET_KEY")) and value]
-    assert len(set(secrets)) == 10
+    assert len(set(secrets)) == 11
     assert min(map(len, secrets)) >= 40
     assert second == first
     assert json.loads((site / "config" / "registrations.json").read_text("utf-8"))["stations"] == [HERE, ELSEWHERE]
@@ -200,5 +201,6 @@ def test_images_are_pinned_to_what_is_installed_or_not_at_all(made, tmp_path, mo
     }  # fmt: skip
     assert now == before | pinned
     defaults = dict(re.findall(r"\$\{([A-Z]+_IMAGE):-([^}]+)\}", COMPOSE))
-    without_tls = {name: image for name, image in defaults.items() if name != "CADDY_IMAGE"}
-    assert {name: value.partition("@")[0] for name, value in pinned.items()} == without_tls
+    without_profiles = {name: image for name, image in defaults.items() if name in pinned}
+    assert {name: value.partition("@")[0] for name, value in pinned.items()} == without_profiles
+    assert defaults == runpy.run_path(str(ROOT / "deploy" / "pin_images.py"))["IMAGES"], "both name every image"

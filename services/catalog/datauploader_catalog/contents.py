@@ -33,6 +33,7 @@ from datauploader_catalog.objections import UNSURE, GracePeriod, Objections, Sub
 
 log = structlog.get_logger()
 
+metrics.begin(metrics.FILES, ("catalogued", "ok"), ("catalogued", "refused"))
 BATCH = 2000
 """Datafiles that are registered in one step; the adapter may split them further."""
 RENAME = "Rename the file and upload it again; or ask the user office to accept it, then press Retry."

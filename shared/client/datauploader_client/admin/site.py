@@ -34,7 +34,7 @@ OWN_USERS: Mapping[str, tuple[Role, str]] = {
     "nexus": ("harvester", "BROKER_NEXUS_PASSWORD"),
 }
 """Broker users of the server itself, and the lines of .env with their passwords."""
-SECRETS = (*(line for _, line in OWN_USERS.values()), "BROKER_STATION_PASSWORD", "REDIS_PASSWORD")
+SECRETS = (*(line for _, line in OWN_USERS.values()), "BROKER_STATION_PASSWORD", "REDIS_PASSWORD", "GRAFANA_PASSWORD")
 SANDBOX_SECRETS = ("VUO_SECRET", "ARCHIVE_SECRET_KEY")
 """Secrets that a real facility gets from others, and only the sandbox makes."""
 CONFIG, ACCOUNTS_FILE = "config/datauploader.toml", "accounts/accounts.toml"
@@ -46,7 +46,7 @@ _FORMER = {
 """Where files lay in sites of the release before, and where they lie now."""
 CA = "ca.crt"
 """The certificate of the facility's own authority, as it is called everywhere."""
-_FOLDERS = ("config", "accounts", "broker", "redis", "certificates", "stations", "harvesters")
+_FOLDERS = ("config", "accounts", "broker", "redis", "certificates", "stations", "harvesters", "monitoring")
 _WITHIN = "amqp://rabbitmq:5672"
 """The broker's address for a harvester that runs beside it."""
 
