@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from datauploader.errors import DataUploaderError, GatewayError, MessagingError
+from datauploader.messaging.nodes import urls_of_nodes
 from datauploader.runtime import version_floors
 from datauploader.runtime.config import Settings
 from datauploader.runtime.installed import available
@@ -82,9 +83,9 @@ def _broker(settings: Settings) -> Iterator[Check]:
     if url.startswith("memory:"):
         yield Check("broker", ok=True, detail="memory://, inside the process of the services")
         return
-    reach = _reach("broker", url)
-    yield reach
-    if not reach.ok:
+    reaches = [_reach("broker", one) for one in urls_of_nodes(url)]
+    yield from reaches
+    if not any(reach.ok for reach in reaches):
         return
     from datauploader.messaging.rabbit.administration import check_topology, server_version  # noqa: PLC0415 - needs one
 

@@ -101,7 +101,9 @@ class Settings(SectionSettings):
     """The facility's time zone, such as `Europe/Rome`: it says which day it is, for names with `{date}` and for today's
     investigations; empty: this machine's, which is UTC in a container."""
     broker: SecretStr = SecretStr("memory://")
-    """`amqp://user:password@host/vhost`, `amqps://…` or `memory://`."""
+    """`amqp://user:password@host/vhost`, `amqps://…` or `memory://`. Nodes of a cluster stand with commas between:
+    `amqps://user:password@a.facility.eu:5671,b.facility.eu:5671/vhost`. Whichever answers is used, and its certificate
+    must bear its own name. One name that DNS resolves to several addresses works as well."""
     broker_users: dict[str, str] = Field(default_factory=dict)
     """Users at the broker whose name does not say which service they are, such as
     `{"ws01": "station:elettra.xrd1.ws01"}`; also `catalog`, `gateway`, `harvester:NAME`, and `operator`, who may say

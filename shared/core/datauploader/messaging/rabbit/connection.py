@@ -1,6 +1,7 @@
 """A connection to the broker that comes back by itself: where it leads, and what keeps it alive."""
 
 import asyncio
+import itertools
 import os
 import random
 import socket
@@ -16,6 +17,7 @@ import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from datauploader.errors import BrokerRefused, BrokerUnreachable, ConfigurationError, MessagingError
+from datauploader.messaging.nodes import urls_of_nodes
 from datauploader.messaging.rabbit.channel import PIKA_ERRORS, Channel, explain_connection, settle
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
 from datauploader.messaging.rabbit.options import Tuning
@@ -37,7 +39,11 @@ _GOODBYE_S = 0.4
 
 
 class AmqpAddress:
-    """An AMQP address, a broker's URL, read once; it never shows its password."""
+    """An AMQP address, a broker's URL, read once; it never shows its password.
+
+    It may name several nodes of one broker, with commas between: `amqps://user:password@a:5671,b:5671/vhost`. Each
+    attempt to connect takes the next one, in an order of this process' own, so that not all services are at one node.
+    """
 
     def __init__(self, url: str, name: str) -> None:
         """Read the URL; pika's query parameters (`heartbeat=…`) and `cafile=…` are understood.
@@ -48,33 +54,49 @@ class AmqpAddress:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         self._cafile = query.pop("cafile", None)  # pika does not know it
-        self._url = urlunsplit(parts._replace(query=urlencode(query))) if self._cafile else url
+        self._own_heartbeat = "heartbeat" in query
+        parts = parts._replace(query=urlencode(query)) if self._cafile else parts
         self.name = name
-        first = self.parameters("")
-        self.user: str = first.credentials.username
-        self.place = f"{first.host}:{first.port}, virtual host {first.virtual_host!r}"
+        urls = urls_of_nodes(urlunsplit(parts))
+        nodes = [self._read(one) for one in urls]
+        self.user: str = nodes[0].credentials.username
+        self.place = f"{', '.join(map(_node, nodes))}, virtual host {nodes[0].virtual_host!r}"
+        random.shuffle(urls)
+        self._turns = itertools.cycle(urls)
 
-    def parameters(self, purpose: str) -> pika.URLParameters:
-        """Build pika's parameters for one connection, named for a reader of the management page."""
+    def parameters(self, purpose: str) -> tuple[pika.URLParameters, str]:
+        """Return pika's parameters for one connection to the next node, named for a reader of the management page.
+
+        Beside them, where that node is.
+        """
+        node = self._read(next(self._turns))
+        node.client_properties = {
+            "connection_name": f"{self.name} ({socket.gethostname()}, {os.getpid()}) {purpose}",
+            "product": "DataUploader",
+        }
+        return node, f"{_node(node)}, virtual host {node.virtual_host!r}"
+
+    def _read(self, url: str) -> pika.URLParameters:
         try:
-            parameters = pika.URLParameters(self._url)
+            parameters = pika.URLParameters(url)
             if (given := parameters.ssl_options) is not None:  # pika alone would not say which name to expect
                 context = ssl.create_default_context(cafile=self._cafile) if self._cafile else given.context
                 parameters.ssl_options = pika.SSLOptions(context, given.server_hostname or parameters.host)
         except (ValueError, TypeError, OSError) as error:
             raise ConfigurationError(
                 f"the broker address cannot be read ({type(error).__name__}); write amqps://user:password@host/vhost, "
-                "with every / : @ ? # % of user, password and vhost percent-encoded; a cafile must exist"
+                "with every / : @ ? # % of user, password and vhost percent-encoded, a comma between several hosts; "
+                "a cafile must exist"
             ) from None
-        if "heartbeat" not in self._url:
+        if not self._own_heartbeat:
             parameters.heartbeat = HEARTBEAT_S
         parameters.socket_timeout, parameters.stack_timeout = CONNECT_S, HANDSHAKE_S
         parameters.connection_attempts = 1
-        parameters.client_properties = {
-            "connection_name": f"{self.name} ({socket.gethostname()}, {os.getpid()}) {purpose}",
-            "product": "DataUploader",
-        }
         return parameters
+
+
+def _node(parameters: pika.URLParameters) -> str:
+    return f"{parameters.host}:{parameters.port}"
 
 
 async def keep(attempt: Callable[[], Awaitable[None]], note: Callable[[MessagingError], None], tuning: Tuning) -> None:
@@ -218,8 +240,9 @@ class BrokerConnection:
         opened: asyncio.Future[None] = loop.create_future()
         gone: asyncio.Future[BaseException] = loop.create_future()
         self._confused = loop.create_future()
+        parameters, place = self._address.parameters(self._purpose)
         connection = _Connection(
-            self._address.parameters(self._purpose),
+            parameters,
             on_open_callback=lambda _: settle(opened, None),
             on_open_error_callback=lambda _, error: settle(gone, error),
             on_close_callback=lambda _, error: settle(gone, error),
@@ -234,11 +257,11 @@ class BrokerConnection:
                 connection.add_on_connection_unblocked_callback(lambda *_: self._block(""))
                 self._connection, self.problem = connection, None
                 self._open.set()
-                log.info("broker_connected", broker=self._address.place, connection=self._purpose)
+                log.info("broker_connected", broker=place, connection=self._purpose)
                 self._changed()
                 await _first(gone, self._confused)
             error = gone.result() if gone.done() else self._confused.result()
-            raise explain_connection(error, user=self._address.user, place=self._address.place)
+            raise explain_connection(error, user=self._address.user, place=place)
         finally:
             self._connection, self._confused, self.blocked = None, None, ""
             self._open.clear()
