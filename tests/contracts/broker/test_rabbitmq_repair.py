@@ -10,8 +10,11 @@ from datauploader.contracts.envelope import encode
 from datauploader.contracts.questions import MayUpload, UploadRight
 from datauploader.contracts.uploads import UploadSealed
 from datauploader.errors import BrokerUnreachable, Park, Unroutable
-from datauploader.messaging.port import Start
-from datauploader.messaging.topology import EVENTS, LOG, astray_queue, catalog_queue, retry_name
+from datauploader.messaging.port import Ownership, Start
+from datauploader.messaging.rabbit import apply_topology
+from datauploader.messaging.topology import EVENTS, LOG, asked_queue, astray_queue, catalog_queue, retry_name
+
+from .conftest import QUICK
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -50,6 +53,36 @@ def test_a_deleted_queue_is_made_again(bus, queue, management, vhost, consume, r
     eventually(lambda: bus.health().ok, "the queue is made again")
     bus.publish(new_event()).result(5)
     handler.wait_for(1)
+
+
+def test_queues_that_a_former_release_made_on_one_node_serve_until_they_are_made_anew(
+    rabbit, management, vhost, recorder, eventually
+):
+    """Claims, questions and answers were classic queues; work goes on beside `topology apply`."""
+    own = catalog_queue()
+    former = {
+        own.claim: {"x-max-length": 1},
+        asked_queue("catalog", None): {"x-message-ttl": 60_000, "x-max-length": 10_000},
+    }
+    for name, arguments in former.items():
+        management.put("queues", vhost, name, body={"durable": True, "arguments": arguments})
+    held, tuning = threading.Event(), replace(QUICK, heal_s=0.2)
+    catalog, asker = rabbit.bus("catalog x", tuning=tuning), rabbit.bus("gateway x", tuning=tuning)
+    catalog.answer("catalog", lambda _: UploadRight(allowed=True))
+    catalog.consume(own, recorder(), ownership=Ownership("1", held.set, lambda _: None))
+    right = MayUpload(user_id="ada", investigation="20260001")
+    assert held.wait(15)
+    eventually(lambda: asker.ask(right, UploadRight).exception(10) is None, "the former queue is answered")
+    apply_topology(rabbit.address.url, [])
+    kinds = {found["name"]: found["type"] for found in management.queues(vhost)}
+    assert all(kinds[name] == "quorum" for name in former)
+    eventually(lambda: asker.ask(right, UploadRight).exception(10) is None, "the new queue is answered")
+    eventually(lambda: _waits(management, vhost, own.claim), "the claim is said again")
+
+
+def _waits(management, vhost, queue):
+    path = ("queues", vhost, queue, "get")
+    return management.post(*path, body={"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"})
 
 
 @pytest.mark.fault("F22")

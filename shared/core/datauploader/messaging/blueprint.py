@@ -46,6 +46,7 @@ _MOST_QUESTIONS = 10_000
 EXCHANGE_ARGUMENTS: Mapping[str, Arguments] = {BACK: {"alternate-exchange": ASTRAY}}
 """What no binding takes back goes astray, and stops nobody: a retry queue waits for a queue that takes its messages."""
 
+_KEPT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": NEVER_DROPPED}
 _SAFE = {"x-overflow": "reject-publish", "x-dead-letter-strategy": "at-least-once"}
 """Dead-lettering that waits until the next queue has confirmed; it exists only together with reject-publish."""
 
@@ -56,6 +57,8 @@ class QueueSpec:
 
     name: str
     arguments: Arguments = field(default_factory=dict)
+    brief: bool = False
+    """Nobody misses what it holds: one of this name with other arguments is used as it is, or made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +150,18 @@ def consumed(queue: Queue) -> Blueprint:
 
 def claim(queue: Queue) -> Blueprint:
     """Describe where it is kept which state consumes a queue: the latest claim alone stays there."""
-    return Blueprint(queues=(QueueSpec(queue.claim, {"x-max-length": 1}),), bindings=(_by_name(CLAIMS, queue.claim),))
+    own = QueueSpec(queue.claim, {**_KEPT, "x-max-length": 1}, brief=True)
+    return Blueprint(queues=(own,), bindings=(_by_name(CLAIMS, queue.claim),))
 
 
 def asked(name: str, key: str) -> Blueprint:
     """Describe a queue of questions, and the keys under which they come."""
-    arguments: Arguments = {"x-message-ttl": QUESTION_TTL_MS, "x-max-length": _MOST_QUESTIONS}
-    return Blueprint(queues=(QueueSpec(name, arguments),), bindings=(Binding(QUESTIONS, name, key),))
+    return Blueprint(queues=(_passing(name),), bindings=(Binding(QUESTIONS, name, key),))
 
 
 def answered(name: str) -> Blueprint:
     """Describe a queue of answers; what an earlier reader has left there is nobody's."""
-    arguments: Arguments = {"x-message-ttl": QUESTION_TTL_MS, "x-max-length": _MOST_QUESTIONS}
-    return Blueprint(queues=(QueueSpec(name, arguments),), bindings=(_by_name(ANSWERS, name),))
+    return Blueprint(queues=(_passing(name),), bindings=(_by_name(ANSWERS, name),))
 
 
 def facility(stations: Iterable[Station], delays: Iterable[float] = RETRY_DELAYS_S) -> Blueprint:
@@ -181,4 +183,15 @@ def _by_name(exchange: str, queue: str) -> Binding:
 
 
 def _kept(name: str) -> QueueSpec:
-    return QueueSpec(name, {"x-queue-type": "quorum", "x-delivery-limit": NEVER_DROPPED})
+    return QueueSpec(name, _KEPT)
+
+
+def _passing(name: str) -> QueueSpec:
+    """Hold questions or answers, on several nodes where there are some: nobody waits for a node that is away."""
+    arguments: Arguments = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": CRASH_LIMIT,
+        "x-message-ttl": QUESTION_TTL_MS,
+        "x-max-length": _MOST_QUESTIONS,
+    }
+    return QueueSpec(name, arguments, brief=True)

@@ -31,6 +31,10 @@ class Management:
         """Create or replace anything, by the words of its path."""
         self._call("PUT", *path, body=body or {}).raise_for_status()
 
+    def post(self, *path: str, body: Mapping[str, Any]) -> Any:
+        """Ask for something to be done, by the words of its path."""
+        return self._call("POST", *path, body=body).raise_for_status().json()
+
     def delete(self, *path: str) -> None:
         """Delete anything, by the words of its path."""
         self._call("DELETE", *path).raise_for_status()

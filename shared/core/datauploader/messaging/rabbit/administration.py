@@ -32,6 +32,7 @@ _WINDOW = 1000
 def apply_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | None = None) -> None:
     """Make every exchange, queue and binding that these stations need; what is there already stays as it is.
 
+    Only queues of questions, answers and claims that a former release has made, on one node each, are made anew.
     Policies and permissions cannot be made over AMQP; they are in definitions.json.
 
     Raises:
@@ -39,7 +40,7 @@ def apply_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | No
     """
     settings = tuning or Tuning()
     wanted = facility(stations, settings.retry_delays_s)
-    _with_link(url, settings, lambda connection: establish(connection, wanted, declare=True))
+    _with_link(url, settings, lambda connection: establish(connection, wanted, declare=True, renew=True))
 
 
 def check_topology(url: str, stations: Iterable[Station], *, tuning: Tuning | None = None) -> list[str]:

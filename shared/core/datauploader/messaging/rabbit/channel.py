@@ -146,6 +146,10 @@ class Channel:
         )
         return int(answer.method.message_count)
 
+    async def delete_queue(self, name: str) -> None:
+        """Remove a queue with its bindings and what is in it."""
+        await self._step(f"delete the queue {name}", lambda done: self.raw.queue_delete(name, callback=done))
+
     async def count(self, queue: str) -> tuple[int, int]:
         """Return how many messages wait in a queue without being delivered yet, and how many consumers it has."""
         answer = await self._step(

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,14 +22,29 @@ from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.topology import QueueCounter, establish
 from datauploader.messaging.topology import CLAIMS, Queue
 
-_PAUSE_S = 0.1
-"""Between two tries to be the one who decides."""
+_PAUSE_S = (0.05, 0.3)
+"""Between two tries to be the one who decides, at random: of two that look at the same moment none is alone."""
+_LATE_S = 0.3
+"""What a claim may need to come from another node of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
     state: str
     host: str
+
+
+class _Delivered:
+    """The claim, when it comes."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Event()
+        self.first: tuple[Any, _Claimed | None] | None = None
+
+    def take(self, method: Any, _properties: BasicProperties, body: bytes) -> None:
+        """Note the claim; a later one is what was just written."""
+        self.first = self.first or (method, _parse(body))
+        self.came.set()
 
 
 class ClaimedQueue:
@@ -88,29 +104,26 @@ class ClaimedQueue:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[tuple[Channel, "tuple[Any, _Claimed | None] | None"]]:
-        """Be the only one who decides: the broker lets one channel alone consume the claim.
+        """Be the only one who decides: alone is who consumes the claim when nobody else does.
 
         Gives the channel and the claim as it was delivered, which goes back when the block ends; None: there is none.
         """
-        delivered: list[tuple[Any, _Claimed | None]] = []
         while True:
-            channel = await self._connection.channel()
+            channel, delivered = await self._connection.channel(), _Delivered()
             try:
                 await channel.prefetch(1)
-                await channel.consume(
-                    self._queue.claim,
-                    lambda method, _properties, body: delivered.append((method, _parse(body))),
-                    "claim",
-                    exclusive=True,
-                )
-                break
-            except ChannelRefused as refusal:
+                await channel.consume(self._queue.claim, delivered.take, "claim", exclusive=True)
+                if (await channel.count(self._queue.claim))[1] == 1:  # none: the queue has no leader just now
+                    break
+            except ChannelRefused as refusal:  # queues of former releases are given to one channel at a time
                 if refusal.code != FORBIDDEN or "exclusive" not in str(refusal):
                     raise
-                await asyncio.sleep(_PAUSE_S)
+            channel.close()
+            await asyncio.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - hides nothing
         try:
-            await channel.count(self._queue.claim)  # its answer comes after what was delivered before it
-            yield channel, delivered[0] if delivered else None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(delivered.came.wait(), _LATE_S)
+            yield channel, delivered.first
         finally:
             channel.close()
 
@@ -132,7 +145,9 @@ class ClaimedQueue:
                 raise
         finally:
             channel.close()
-        if found not in (None, self._mine):
+        if found is None:  # somebody decides about it, or an administrator has taken it away
+            await self._claimed(given_up=True)
+        elif found != self._mine:
             self._refuse(found)
 
     def _refuse(self, found: _Claimed | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import secrets
 import threading
 import uuid
@@ -169,22 +170,25 @@ class RpcClient:
             channel.close()
 
     async def _free_queue(self, station: Station) -> Channel:
-        """Take the first of the station's queues that no other process reads.
+        """Take one of the station's queues that no other process reads, whichever it tries first.
 
         Raises:
             BrokerRefused: all are taken, or missing.
         """
-        for name in answer_queues(station):
+        names = answer_queues(station)
+        for name in random.sample(names, len(names)):
             channel = await self._connection.channel()
             try:
                 await channel.consume(name, self._answered, name, auto_ack=True, exclusive=True)
-            except ChannelRefused as refusal:
+                if (await channel.count(name))[1] == 1:  # more: somebody has it; none: it has no leader just now
+                    self._queue = name
+                    return channel
+                last = f"{name} is taken"
+            except ChannelRefused as refusal:  # queues of former releases are given to one channel at a time
                 if refusal.code not in (FORBIDDEN, NOT_FOUND):
                     raise
-                last = refusal
-            else:
-                self._queue = name
-                return channel
+                last = str(refusal)
+            channel.close()
         raise BrokerRefused(f"no queue for answers is free, see docs/operations.md: {last}")
 
     def _answered(self, method: Any, properties: BasicProperties, body: bytes) -> None:

@@ -13,10 +13,11 @@ from datauploader.messaging.rabbit.connection import BrokerConnection
 REMEDY = "run `datauploader topology apply` as a user who may configure the broker"
 
 
-async def establish(connection: BrokerConnection, blueprint: Blueprint, *, declare: bool) -> None:
+async def establish(connection: BrokerConnection, blueprint: Blueprint, *, declare: bool, renew: bool = False) -> None:
     """Make what is missing, or with `declare` False only look.
 
-    A user who may not make everything must find made what is not its own: a harvester makes nothing.
+    A user who may not make everything must find made what is not its own: a harvester makes nothing. With `renew` a
+    brief queue that was made with other arguments is made anew.
 
     Raises:
         BrokerRefused: something is missing or contradicts the blueprint; the sentence says what to run.
@@ -24,7 +25,7 @@ async def establish(connection: BrokerConnection, blueprint: Blueprint, *, decla
     """
     if declare:
         try:
-            await _make(connection, blueprint)
+            await _make(connection, blueprint, renew=renew)
         except ChannelRefused as refusal:
             if refusal.code == CONTRADICTION:
                 raise BrokerRefused(
@@ -72,13 +73,21 @@ async def _missing(connection: BrokerConnection, blueprint: Blueprint) -> dict[s
     return sentences
 
 
-async def _make(connection: BrokerConnection, blueprint: Blueprint) -> None:
+async def _make(connection: BrokerConnection, blueprint: Blueprint, *, renew: bool = False) -> None:
     channel = await connection.channel()
     try:
         for name in blueprint.exchanges:
             await channel.declare_exchange(name, EXCHANGE_ARGUMENTS.get(name))
         for queue in blueprint.queues:
-            await channel.declare_queue(queue.name, queue.arguments, durable=True)
+            try:
+                await channel.declare_queue(queue.name, queue.arguments, durable=True)
+            except ChannelRefused as refusal:
+                if refusal.code != CONTRADICTION or not queue.brief:
+                    raise
+                channel = await connection.channel()
+                if renew:
+                    await channel.delete_queue(queue.name)
+                    await channel.declare_queue(queue.name, queue.arguments, durable=True)
         for binding in blueprint.bindings:
             await channel.bind(binding.queue, binding.exchange, binding.key)
     finally:
