@@ -7,6 +7,7 @@ from datauploader_testing.servers.errors import (
     ServerToolError,
 )
 from datauploader_testing.servers.rabbitmq import BrokerAddress, RabbitServer
+from datauploader_testing.servers.rabbitmq_cluster import RabbitCluster
 from datauploader_testing.servers.redis import RedisAddress, RedisServer
 from datauploader_testing.servers.s3 import S3Server
 from datauploader_testing.servers.sftp import SftpServer
@@ -18,6 +19,7 @@ __all__ = [
     "ApacheWebdavServer",
     "BrokerAddress",
     "MissingProgramError",
+    "RabbitCluster",
     "RabbitServer",
     "RcloneWebdavServer",
     "RedisAddress",

@@ -73,6 +73,28 @@ class BrokerAddress:
         return replace(self, port=port)
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Say which node of which cluster a server is."""
+
+    node: str
+    nodes: tuple[str, ...]
+    cookie: str
+    """Also the administrator's password, which the nodes have in common."""
+    epmd_port: int
+
+    def settings(self) -> list[str]:
+        """Write what finds the other nodes, and what a node does that sees few of them."""
+        peers = [
+            f"cluster_formation.classic_config.nodes.{number} = {node}" for number, node in enumerate(self.nodes, 1)
+        ]
+        return [
+            "cluster_formation.peer_discovery_backend = classic_config", *peers,
+            f"cluster_formation.target_cluster_size_hint = {len(self.nodes)}",
+            "cluster_partition_handling = pause_minority",
+        ]  # fmt: skip
+
+
 class RabbitServer(PrivateServer):
     """A private RabbitMQ node with management, prometheus and streams."""
 
@@ -86,6 +108,7 @@ class RabbitServer(PrivateServer):
         plugins: tuple[str, ...] = PLUGINS,
         settings: str = "",
         schedulers: int = 2,
+        cluster: "Membership | None" = None,
     ) -> None:
         self._scripts = find_rabbitmq_scripts()
         self._epmd = find_program("epmd", install="apt-get install erlang-base")
@@ -95,18 +118,22 @@ class RabbitServer(PrivateServer):
             management_port=free_port(),
             prometheus_port=free_port(),
             user="test",
-            password=secrets.token_hex(12),
+            password=cluster.cookie if cluster else secrets.token_hex(12),
         )
-        self.node = f"datauploader-{secrets.token_hex(4)}@localhost"
-        self._epmd_port, self._distribution_port = free_port(), free_port()
+        self.node = cluster.node if cluster else f"datauploader-{secrets.token_hex(4)}@localhost"
+        self._cluster, self._distribution_port = cluster, free_port()
+        self._epmd_port = cluster.epmd_port if cluster else free_port()
         self._plugins, self._schedulers, self._killed = plugins, schedulers, False
         self._write_configuration(definitions, settings)
 
     def start(self) -> Self:
-        """Start the node, and when it was killed before, make every quorum queue find its leader."""
+        """Start the node, and when it was killed before, make every quorum queue find its leader.
+
+        In a cluster the other members have elected one.
+        """
         super().start()
-        if self._killed:
-            self._killed = False
+        killed, self._killed = self._killed, False
+        if killed and self._cluster is None:
             self._elect_leaders()
         return self
 
@@ -138,7 +165,8 @@ class RabbitServer(PrivateServer):
 
     def _launch(self) -> subprocess.Popen[bytes]:
         env = self._environment()
-        self._spawn(self._epmd, "-port", str(self._epmd_port), "-address", LOOPBACK, env=env)
+        if self._cluster is None:
+            self._spawn(self._epmd, "-port", str(self._epmd_port), "-address", LOOPBACK, env=env)
         self._wait_for(lambda: accepts_connections(self._epmd_port), time.monotonic() + 10)
         return self._spawn(self._scripts / "rabbitmq-server", env=env)
 
@@ -155,7 +183,7 @@ class RabbitServer(PrivateServer):
             log.info("queue_elections_forced", server=self.name, queues=lost)
 
     def _write_configuration(self, definitions: Path | None, settings: str) -> None:
-        self._write(".erlang.cookie", secrets.token_hex(16), mode=0o400)
+        self._write(".erlang.cookie", self._cluster.cookie if self._cluster else secrets.token_hex(16), mode=0o400)
         self._write("environment", "")
         self._write("enabled_plugins", f"[{','.join(self._plugins)}].")
         (self.directory / "conf.d").mkdir()
@@ -173,6 +201,7 @@ class RabbitServer(PrivateServer):
             f"management.tcp.port = {address.management_port}",
             f"prometheus.tcp.ip = {LOOPBACK}",
             f"prometheus.tcp.port = {address.prometheus_port}",
+            *(self._cluster.settings() if self._cluster else ()),
             f"default_user = {address.user}",
             f"default_pass = {address.password}",
             "disk_free_limit.absolute = 1MB",
