@@ -29,6 +29,7 @@ DISTRIBUTIONS = (
     "services/gateway",
     "sandbox",
     "harvesters/nexus",
+    "harvesters/spec",
     "catalogues/folder",
     "deploy/workstation",
     "deploy/desktop",

@@ -1,0 +1,1 @@
+"""Reads the metadata of the files that the program spec writes."""
