@@ -29,6 +29,7 @@ MOST_LINKS = 8
 LARGEST = 64 * 1024
 """Bytes that a value, or the chunk that holds it, may have: deflate makes at most a thousand times as many of them."""
 _FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
+_BEAMS = ("NXmonochromator", "NXbeam")
 MOST_SAID = 10
 """Things left alone in one file that are said by name."""
 _DAMAGE = (KeyError, OSError, RuntimeError, TypeError, ValueError)
@@ -45,10 +46,12 @@ FIELDS = (
     "duration",
 )
 NAMED = {"NXinstrument": "instrument", "NXsample": "sample", "NXuser": "user"}
+BEAM = {"energy": ("energy", "incident_energy"), "wavelength": ("wavelength", "incident_wavelength")}
+"""What is told of the beam, by its names in NXmonochromator, NXbeam and older files."""
 
 
 def read(path: Path) -> Iterator[Parameter]:
-    """Yield title, times, definition, instrument, samples and users of every entry.
+    """Yield title, times, definition, beam, instrument, samples and users of every entry.
 
     Parameters are called `title` or, where a file has several entries, `<entry>/title`.
 
@@ -98,16 +101,37 @@ def _entry(entry: h5py.Group, prefix: str, one: _Look) -> Iterator[Parameter]:
     for wanted in FIELDS:
         yield from _parameter(entry, wanted, prefix + wanted, one)
     inner = list(_groups(entry, one))
+    yield from _beam(inner, prefix, one)
     for kind, word in NAMED.items():
         of_kind = ((name, group) for name, group, its in inner if its == kind)
         for number, (name, group) in enumerate(islice(of_kind, MOST_GROUPS)):
             label = prefix + (word if number == 0 else f"{word}_{number + 1}")
             found = list(_parameter(group, "name", label, one))
             if not found and kind == "NXinstrument":
-                found = [Parameter(name=label, value=name)]
+                found = [Parameter(name=label, value=_attribute(group, "short_name") or name)]
             yield from found
         if next(of_kind, None):
             one.leave(f"{prefix}{word}", f"only the first {MOST_GROUPS} are read")
+
+
+def _beam(inner: list[tuple[str, h5py.Group, str | None]], prefix: str, one: _Look) -> Iterator[Parameter]:
+    """Yield energy and wavelength of the beam, of the first place that has them: definitions differ in it."""
+    places: list[h5py.Group] = []
+    for wanted in ("NXinstrument", "NXsample"):
+        for _, group, kind in [member for member in inner if member[2] == wanted][:MOST_GROUPS]:
+            within = list(_groups(group, one))
+            places += [member for name, member, its in within if its in _BEAMS or name == "monochromator"]
+            places += [group] if kind == "NXsample" else []
+    places += [group for _, group, kind in inner if kind in (*_BEAMS, "NXmonitor")]
+    for label, names in BEAM.items():
+        found = (
+            parameter
+            for place in places
+            for name in names
+            if not isinstance(_member(place, name), h5py.Group | None)
+            for parameter in _parameter(place, name, prefix + label, one)
+        )
+        yield from islice(found, 1)
 
 
 def _groups(parent: h5py.Group, one: _Look) -> Iterator[tuple[str, h5py.Group, str | None]]:

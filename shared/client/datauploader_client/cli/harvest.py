@@ -22,6 +22,7 @@ from datauploader_client.cli import screen
 from datauploader_client.cli.broker import connect_broker
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson
+from datauploader_client.cli.reading_table import chosen, heading, row
 from datauploader_client.new_harvester import broker_definitions, write_harvester
 
 app = typer.Typer(
@@ -40,20 +41,32 @@ LOOK_S = 3.0
 @app.command(name="try")
 def try_(
     name: Name,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", exists=True, dir_okay=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", exists=True, help="Files; of a folder those that it would read.")
+    ],
     *,
     json: AsJson = False,
+    table: Annotated[
+        str, typer.Option(metavar="NAMES", help="A table in Markdown, with these parameters as columns: title,sample.")
+    ] = "",
 ) -> None:
     """Show what a harvester reads from local files; nothing is published."""
-    problems = 0
-    with _extractor(_kind(name)) as extractor:
-        for file in files:
+    problems = tried = 0
+    kind = _kind(name)
+    columns = [word.strip() for word in table.split(",") if word.strip()]
+    if columns:
+        typer.echo("\n".join(heading(columns)))
+    with _extractor(kind) as extractor:
+        for file, shown in chosen(kind, files):
             real = file.resolve()
             reading = extractor.read(os.fsencode(real.parent), os.fsencode(real.name))
-            problems += bool(reading.problem)
-            _show(str(file), reading, json=json)
+            tried, problems = tried + 1, problems + bool(reading.problem)
+            if columns:
+                typer.echo(row(shown, real, reading, columns))
+            else:
+                _show(str(file), reading, json=json)
     if problems:
-        raise typer.Exit(Code.PARTLY if problems < len(files) else Code.FAILED)
+        raise typer.Exit(Code.PARTLY if problems < tried else Code.FAILED)
 
 
 @app.command()

@@ -54,9 +54,11 @@ class Kind:
 
     def wants(self, stored: StoredFile) -> bool:
         """Tell whether the file's name is one that this harvester reads, and neither a system's nor a temporary one."""
-        name = stored.file.path.rsplit("/", 1)[-1].lower()
-        fits = any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
-        return fits and not is_leftover(stored.file.path)
+        return self.fits(stored.file.path.rsplit("/", 1)[-1]) and not is_leftover(stored.file.path)
+
+    def fits(self, name: str) -> bool:
+        """Tell whether a file of this name is for this harvester."""
+        return any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in self.patterns)
 
 
 def mounts(settings: Settings, own: HarvesterSettings) -> dict[str, Path]:
