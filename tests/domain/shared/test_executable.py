@@ -136,6 +136,19 @@ def test_what_a_program_has_started_ends_with_it(run, folder) -> None:
     eventually(lambda: not running(pid), what="the end of what it has started")
 
 
+@pytest.mark.attack("S34")
+@pytest.mark.parametrize("end", ["sleep 300", "exit 0"])
+def test_what_has_left_the_group_of_its_program_ends_with_it_as_well(folder, end) -> None:
+    """A daemon of its own session, without a parent: after the time is over, and after each file."""
+    daemon = f"setsid sh -c 'sleep 301 & echo $! > {folder.place}/pid; echo > {folder.place}/ready; wait' &"
+    kind = folder.write(f"({daemon})\nwhile [ ! -e {folder.place}/ready ]; do sleep 0.01; done\n{end}")
+    name = b"it's; a $(scan).odd"
+    with ReaderProcess(kind.reader) as process:
+        lines = list(process.ask(os.fsencode(folder.place), [name], within_s=2.0 if end == "sleep 300" else 30.0))
+        assert ("took longer than 2 s" in problems(lines)) == (end == "sleep 300")
+        assert not running(int((folder.place / "pid").read_text()))
+
+
 def running(pid: int) -> bool:
     """Tell whether a process runs."""
     try:

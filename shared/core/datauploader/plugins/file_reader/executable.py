@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
 
 from datauploader.contracts.model import Sentence
 from datauploader.plugins.file_reader import Found
+from datauploader.plugins.file_reader.descendants import end_descendants
 from datauploader.plugins.file_reader.parameter_validator import MOST_VALUES
 
 PLACE = "{path}"
@@ -107,6 +108,8 @@ class Executable(BaseModel):
         assert program.stdout is not None
         assert program.stderr is not None
         last_words = _LastWords(program.stderr)
+        ending = threading.Thread(target=_end_with, args=(program,), daemon=True)
+        ending.start()
         try:
             problem = yield from self._printed(program.stdout)
             code = program.wait()
@@ -114,6 +117,7 @@ class Executable(BaseModel):
             program.stdout.close()
             program.kill()
             program.wait()
+            ending.join()  # before it could take the next one for something that was left
         if code:
             problem = problem if code > 0 and problem else self._ended(code, last_words.text())
             raise _later(problem) if code == TRY_AGAIN else ValueError(problem)
@@ -159,6 +163,12 @@ class Executable(BaseModel):
         except ValueError:
             how = f"was ended by signal {-code}"
         return f"its program {self._name} {how}{': ' if words else ''}{words}"
+
+
+def _end_with(program: "subprocess.Popen[bytes]") -> None:
+    """End what a program has left behind when it ends: nobody waits for those who still hold its output."""
+    program.wait()
+    end_descendants(os.getpid())
 
 
 def _later(sentence: str) -> OSError:

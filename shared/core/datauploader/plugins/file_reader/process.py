@@ -25,17 +25,21 @@ from pydantic import ValidationError
 from datauploader.contracts.names import display
 from datauploader.files import nofollow, win32
 from datauploader.plugins.file_reader import Found, Read, Reader, passes, readers
+from datauploader.plugins.file_reader.descendants import adopt_orphans, end_children
 from datauploader.plugins.file_reader.executable import Executable
 from datauploader.plugins.file_reader.parameter_validator import MOST_PARAMETERS, ParameterValidator, why_not
 
 LONGEST = 2000
 """Characters of one sentence."""
+LARGEST_FILE = 1024**3
+"""Bytes of one file that a reader, or a program that it has started, may write."""
 
 
 def main() -> None:
     """Answer each line of questions with lines of what was found, of which the last one says `end`."""
     questions, say = _apart()
     win32.end_together()
+    adopt_orphans()
     if sys.argv[1].startswith("{"):
         known = [Reader(("*",), Executable.model_validate_json(sys.argv[1]).read)]
     elif sys.argv[1]:  # one function for all files
@@ -53,6 +57,7 @@ def main() -> None:
             if reader is not None and say.left > 0:
                 say.left -= 1
                 _read(os.fsencode(asked["root"]), path, reader, say)
+                end_children()
         _within(0)
         say(end=True)
 
@@ -167,6 +172,7 @@ def _limit(memory: int) -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     os.nice(10)

@@ -15,6 +15,8 @@ from typing import Self, TypedDict
 
 import structlog
 
+from datauploader.plugins.file_reader.descendants import end_descendants
+
 log = structlog.get_logger()
 
 MEMORY = 256 * 1024**2
@@ -46,6 +48,8 @@ class Line(TypedDict, total=False):
     end: bool
     ended: bool
     """The process is no more: too slow, too greedy, crashed."""
+    late: bool
+    """The time was over."""
 
 
 class ReaderProcess:
@@ -98,7 +102,8 @@ class ReaderProcess:
             if not whole:
                 how = self._how(process)
                 late = time.monotonic() - begun >= within_s
-                yield {"problem": f"reading it took longer than {within_s:g} s" if late else how, "ended": True}
+                problem = f"reading it took longer than {within_s:g} s" if late else how
+                yield {"problem": problem, "ended": True, "late": late}
         finally:
             alarm.cancel()
             alarm.join()  # it may be about to kill what the next question would be asked
@@ -187,5 +192,7 @@ class ReaderProcess:
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     if sys.platform != "win32" and process.returncode is None:  # until it was waited for, its number is nobody else's
         with suppress(ProcessLookupError, PermissionError):
+            os.kill(process.pid, signal.SIGSTOP)  # it starts nothing more, and takes what is left without a parent
+            end_descendants(process.pid)
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
