@@ -2,10 +2,8 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from importlib.metadata import version
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import get_args
 
@@ -13,11 +11,7 @@ from datauploader.errors import BadRequest
 from datauploader.messaging.definitions import BrokerUser, harvester_definitions
 from datauploader.messaging.rights import Role
 from datauploader.wording import safe
-
-_EXECUTABLE = (".sh",)
-_END = ".tmpl"
-_AFTER = "after.md"
-"""What stands at the end of both READMEs."""
+from datauploader_client.new_package import write_package
 
 
 def broker_definitions(name: str, vhost: str) -> str:
@@ -51,32 +45,10 @@ def write_harvester(name: str, folder: Path, *, command: bool) -> list[str]:
         BadRequest: the name cannot be, or the folder holds something.
     """
     check_name(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadRequest(f"{folder} exists already", "Remove it, or name another folder with --into.")
     service, module = f"{name}-harvester", f"{name}_harvester".replace("-", "_")
     words = {
         "NAME": name, "SERVICE": service, "MODULE": module, "VERSION": version("ceric-datauploader-core"),
         "RUN": "harvester.toml" if command else service,
     }  # fmt: skip
-    found: dict[str, str] = {}
-    for kind in ("command" if command else "python", "common"):
-        for path, text in _templates(files("datauploader_client") / "templates" / kind):
-            place = re.sub("^dot-", ".", path).replace("NAME_harvester", module).replace("NAME", name)
-            found[place] = re.sub("@([A-Z]+)@", lambda hit: words[hit[1]], text)
-    found["README.md"] += found.pop(_AFTER)
-    found["broker.json"] = broker_definitions(name, "/")
-    for path, text in found.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8", newline="\n")
-        if target.suffix in _EXECUTABLE:
-            target.chmod(0o755)
-    return sorted(found)
-
-
-def _templates(folder: Traversable, above: str = "") -> Iterator[tuple[str, str]]:
-    for one in folder.iterdir():
-        if one.is_dir():
-            yield from _templates(one, f"{above}{one.name}/")
-        elif one.name.endswith(_END):
-            yield f"{above}{one.name.removesuffix(_END)}", one.read_text(encoding="utf-8")
+    broker = {"broker.json": broker_definitions(name, "/")}
+    return write_package(folder, ("command" if command else "python", "harvester", "common"), words, also=broker)

@@ -3,16 +3,15 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Annotated
 
 import typer
 
 from datauploader.contracts import Destination, FileStored, UploadRequested
 from datauploader.errors import BadRequest
-from datauploader.messaging import Bus, Delivery, Start
+from datauploader.messaging import Start
 from datauploader.plugins.harvester import Harvester, HarvesterSettings, Kind, mounts
 from datauploader.plugins.harvester.extracting import Extractor, Reading, told
 from datauploader.runtime.config import load
@@ -20,6 +19,7 @@ from datauploader.runtime.installed import available, find
 from datauploader.wording import count, safe
 from datauploader_client.cli import screen
 from datauploader_client.cli.broker import connect_broker
+from datauploader_client.cli.event_log import logged, span
 from datauploader_client.cli.exits import Code
 from datauploader_client.cli.options import AsJson
 from datauploader_client.cli.reading_table import chosen, heading, row
@@ -33,9 +33,6 @@ Name = Annotated[
     str,
     typer.Argument(metavar="HARVESTER", help="Name or file as in `datauploader run`: nexus-harvester, harvester.toml."),
 ]
-UNITS_S = {"m": 60, "h": 3600, "d": 86400}
-LOOK_S = 3.0
-"""How long nothing may come of the event log before it is asked whether it is in trouble."""
 
 
 @app.command(name="try")
@@ -78,16 +75,16 @@ def replay(
     json: AsJson = False,
 ) -> None:
     """Run a harvester on the files stored since a given time, from the broker's event log."""
-    kind, begin = _kind(name), datetime.now(UTC) - _span(since)
+    kind, begin = _kind(name), datetime.now(UTC) - span(since)
     own = load(HarvesterSettings)
     files = problems = 0
     with connect_broker() as (bus, settings), _extractor(kind) as extractor:
         places = mounts(settings, own)
         asked: dict[tuple[str, str], Destination] = {}
-        for delivery in _logged(bus, Start(first=True)):  # in the whole log; the first request of an upload counts
+        for delivery in logged(bus, Start(first=True)):  # in the whole log; the first request of an upload counts
             if isinstance(data := delivery.event.data, UploadRequested):
                 asked.setdefault((data.upload_id, delivery.event.station.key), data.destination)
-        for delivery in _logged(bus, Start(time=begin)):
+        for delivery in logged(bus, Start(time=begin)):
             event = delivery.event
             if not isinstance(event.data, FileStored):
                 continue
@@ -148,36 +145,6 @@ def _kind(name: str) -> Kind:
         others = [each for each in available() if each != name and each.endswith("harvester")]
         raise BadRequest(f"{safe(name)} is not a harvester", f"Installed here: {', '.join(others) or 'none'}.")
     return factory.kind
-
-
-def _span(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if unit not in UNITS_S or not number.isdigit():
-        raise BadRequest(f"--since {safe(text)} is not a time span", "Write a number and m, h or d, such as 7d.")
-    return timedelta(seconds=int(number) * UNITS_S[unit])
-
-
-def _logged(bus: Bus, start: Start) -> Iterator[Delivery]:
-    """Yield what the event log holds from there on, to its end.
-
-    Raises:
-        MessagingError: the log could not be read, or not to its end.
-    """
-    arrived: SimpleQueue[Delivery | None] = SimpleQueue()
-    consumer = bus.replay(start, arrived.put, at_end=lambda: arrived.put(None))
-    try:
-        while True:
-            try:
-                delivery = arrived.get(timeout=LOOK_S)
-            except Empty:
-                if consumer.problem is not None:
-                    raise consumer.problem from None
-                continue
-            if delivery is None:
-                return
-            yield delivery
-    finally:
-        consumer.stop(2)
 
 
 def _show(path: str, reading: Reading, *, json: bool) -> None:
