@@ -512,9 +512,11 @@ def test_metadata_that_are_not_taken_are_counted_and_are_no_trouble() -> None:
         DatasetPartlyRefused(upload_id=ID, metadata="Not taken: 'energy'"),
     )  # fmt: skip
     upload = view.upload()
-    assert upload.counts.metadata_lacks.files == 2
+    assert (upload.counts.metadata_lacks.files, upload.counts.metadata_unread.files) == (2, 1)
+    assert upload.counts.harvested.files == 1
     assert upload.troubles == ()
-    assert [note for note in upload.notes if "2 files" in note]
+    assert [note for note in upload.notes if "1 file not read" in note]
+    assert [note for note in upload.notes if "1 file not accepted" in note]
     assert [note for note in upload.notes if "'energy'" in note]
     known = {path: describe(KnownFile(path, facts, None, view.remarks.get(path))) for path, facts in view.files.items()}
     assert known[b"a"].metadata_problem == "it is no HDF5"
@@ -537,6 +539,21 @@ def test_an_upload_that_the_catalogue_does_not_take_says_since_when_why_and_when
     assert told(SEALED, away.model_copy(update={"needs_person": True, "retry_s": 3600})).upload().needs_person
     well = told(SEALED, away, DatasetDelayed(upload_id=ID)).upload()
     assert (well.delayed, well.troubles) == (False, ())
+
+
+@pytest.mark.fault("F59")
+def test_a_file_that_one_harvester_reads_and_another_does_not_is_counted_until_that_one_reads_it() -> None:
+    """Whichever comes first: who draws pictures of a file does not hide that nobody could read its metadata."""
+    one = version("a")
+    view = told(stored(one), read(one, harvester="thumbnails"), read(one, problem="it is no HDF5"))
+    view.apply(at(8, read(one, harvester="thumbnails")))
+    assert view.upload().counts.metadata_unread.files == 1
+    facts = FileFacts.unpack(view.files[b"a"].pack())
+    assert (facts, len(facts.pack())) == (view.files[b"a"], 64)
+    assert describe(KnownFile(b"a", facts, None, view.remarks[b"a"])).metadata_problem == "it is no HDF5"
+    view.apply(at(9, read(one)))
+    counts = view.upload().counts
+    assert (counts.metadata_unread.files, counts.metadata_lacks.files, counts.harvested.files) == (0, 0, 1)
 
 
 @pytest.mark.fault("F59")

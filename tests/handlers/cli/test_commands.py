@@ -287,5 +287,8 @@ def test_metadata_that_are_not_taken_are_counted_and_said_at_their_file(run, gat
     upload = gateway.uploads["u-0001"]
     upload["counts"]["metadata_lacks"] = {"files": 3, "bytes": 30}
     assert "metadata of 3 files not accepted" in " ".join(run("status", "u-0001").out.split())
+    upload["counts"]["metadata_unread"] = {"files": 2, "bytes": 20}
+    shown = " ".join(run("status", "u-0001").out.split())
+    assert "metadata of 2 files not read, metadata of 1 file not accepted" in shown
     gateway.files = [file("a.nxs", "catalogued", metadata_problem="ORA-12899: too large")]
     assert "Metadata: ORA-12899: too large" in " ".join(run("files", "u-0001").out.split())

@@ -353,4 +353,5 @@ def test_what_is_not_taken_is_shown_at_its_file_and_counted(facility: Any, scene
     page = client.get(f"/uploads/{upload}").text
     assert page.count("value too large for column") >= 2
     assert "Metadata: It is no HDF5 file" in page
-    assert "Metadata not accepted" in page
+    assert "<dt>Metadata not accepted</dt><dd>1</dd>" in page
+    assert "<dt>Metadata not read</dt><dd>1 " in page

@@ -1,7 +1,8 @@
-"""What the view knows about one file: a few bits about its newest version, and its digest, in 63 bytes."""
+"""What the view knows about one file: a few bits about its newest version, and its digest, in 64 bytes."""
 
 import json
 import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +25,7 @@ from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.files import FileState
 from datauploader_gateway.projection.timing import NEVER, Times
 
-UNVERIFIED, VERIFIED, CATALOGUED, RELEASED, FAILED, FINAL, HARVESTED = (1 << bit for bit in range(7))
+UNVERIFIED, VERIFIED, CATALOGUED, RELEASED, FAILED, FINAL, READ_BY_ANY = (1 << bit for bit in range(7))
 STORED = UNVERIFIED | VERIFIED | CATALOGUED
 METHODS = {"backend sha256": 1 << 7, "backend sha1": 1 << 8, "backend md5": 1 << 9, "read back": 1 << 10}
 """How a stored version was verified, as `file.stored` says it."""
@@ -37,13 +38,17 @@ REFUSED = 1 << 13
 UNTAKEN = 1 << 14
 """The catalogue refuses metadata of it."""
 UNREAD = 1 << 15
-"""A harvester could not read it, or not wholly; that another one, or a later try, could (HARVESTED) outlives that."""
+"""A harvester could not read it, or not wholly, and no later try of it could; READ_BY_ANY, which releases before wrote
+when any harvester could, outlives that."""
+_READERS = 16
+"""The bit from which on there is one for each harvester that could read it; of more than eight, some share one."""
 
 _PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
 STATES: tuple[FileState, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
 """In the order in which people want to see them."""
 
 _LAYOUT = struct.Struct("<HQQ32sB3I")
+_HARVESTED = struct.Struct("<HQQ32sB3IB")
 """Redis keeps small uploads compactly as long as no value has more than 64 bytes."""
 _UNTIMED = struct.Struct("<HQQ32s")
 """As releases before the times wrote it, and where no time is known."""
@@ -71,6 +76,9 @@ class FileFacts(NamedTuple):
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
         """Read what `pack` wrote."""
+        if len(packed) == _HARVESTED.size:
+            known = _HARVESTED.unpack(packed)
+            return cls(known[1], known[2], known[3], known[0] | known[8] << _READERS, known[4:8])
         if len(packed) == _LAYOUT.size:
             known = _LAYOUT.unpack(packed)
             return cls(known[1], known[2], known[3], known[0], known[4:])
@@ -80,11 +88,14 @@ class FileFacts(NamedTuple):
 
     def pack(self) -> bytes:
         """Write the facts as compact as a million files want them."""
+        low, readers = self.facts & (1 << _READERS) - 1, self.facts >> _READERS
+        if readers and len(self.digest) != _MARK:
+            return _HARVESTED.pack(low, self.revision, self.size, self.digest, *self.times, readers)
         if len(self.digest) == _MARK:
-            return _SHORT.pack(self.facts, self.revision, self.size, self.digest)
+            return _SHORT.pack(low, self.revision, self.size, self.digest)
         if self.times == NEVER:
-            return _UNTIMED.pack(self.facts, self.revision, self.size, self.digest)
-        return _LAYOUT.pack(self.facts, self.revision, self.size, self.digest, *self.times)
+            return _UNTIMED.pack(low, self.revision, self.size, self.digest)
+        return _LAYOUT.pack(low, self.revision, self.size, self.digest, *self.times)
 
     @property
     def order(self) -> tuple[int, bytes, int]:
@@ -144,9 +155,14 @@ class FileFacts(NamedTuple):
         return bool(self.facts & RELEASED)
 
     @property
+    def unread(self) -> bool:
+        """A harvester could not read it, or not wholly."""
+        return bool(self.facts & UNREAD) and not self.facts & READ_BY_ANY
+
+    @property
     def lacks_metadata(self) -> bool:
         """Metadata of it were not read, or not taken by the catalogue."""
-        return bool(self.facts & UNTAKEN) or (bool(self.facts & UNREAD) and not self.facts & HARVESTED)
+        return bool(self.facts & UNTAKEN) or self.unread
 
     @property
     def state(self) -> FileState:
@@ -191,6 +207,10 @@ def counted(facts: int) -> tuple[str, ...]:
         words.append("released")
     if file.lacks_metadata:
         words.append("metadata_lacks")
+    if file.unread:
+        words.append("metadata_unread")
+    if facts >> _READERS:
+        words.append("harvested")
     return tuple(words)
 
 
@@ -205,12 +225,22 @@ def news(data: EventData) -> Iterable[tuple[FileVersion, int]]:
     if isinstance(data, FileReleased):
         return ((version, RELEASED) for version in data.files)
     if isinstance(data, MetadataExtracted | DatasetPartlyRefused):
-        # what is refused may be taken back, so it is no fact: see `fold`
+        # what is refused or could not be read may be taken back, so it is no fact: see `fold`
         return (
-            (one.file, 0 if isinstance(one, RefusedFile) else UNREAD if one.problem else HARVESTED)
+            (one.file, 0 if isinstance(one, RefusedFile) or one.problem else read_by(_harvester(data)))
             for one in data.files
         )
     return ()
+
+
+@lru_cache(maxsize=64)
+def read_by(harvester: str) -> int:
+    """Return the bit of files that this harvester could read."""
+    return 1 << _READERS + zlib.crc32(harvester.encode()) % 8
+
+
+def _harvester(data: EventData) -> str:
+    return data.harvester if isinstance(data, MetadataExtracted) else ""
 
 
 def _proof(stored: StoredFile) -> int:

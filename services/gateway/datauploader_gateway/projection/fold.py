@@ -49,6 +49,7 @@ from datauploader_gateway.projection.audited import remember
 from datauploader_gateway.projection.facts import (
     LEFT_OUT,
     REFUSED,
+    UNREAD,
     UNTAKEN,
     FileFacts,
     FileFailure,
@@ -238,6 +239,8 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
             _leave_out(changes, before, left, said)
     for version, source, word in remarks_of(data, said):
         _remark(changes, before, version, source, word)
+    if isinstance(data, MetadataExtracted):
+        _take_back(changes, before, data)
     return changes.sum_up(before)
 
 
@@ -347,8 +350,21 @@ def _remark(changes: Changes, before: Before, version: FileVersion, source: str,
     both = known.adding(new) if known is not None else new
     if both != known:
         changes.remarks[path] = both
-    marked = facts.marked(REFUSED, on=both.refused is not None).marked(UNTAKEN, on=bool(both.untaken))
-    _replace(changes, before, path, then, marked)
+    _replace(changes, before, path, then, _marked(facts, both))
+
+
+def _take_back(changes: Changes, before: Before, data: MetadataExtracted) -> None:
+    """Whoever has read a file now may have said before that it could not."""
+    for version in (read.file for read in data.files if not read.problem):
+        then, facts = _newest(changes, before, version)
+        known = changes.remarks.get(version.raw) or before.remarks.get(version.raw)
+        if facts is not None and known is not None and known.order == facts.order:
+            _replace(changes, before, version.raw, then, _marked(facts, known))
+
+
+def _marked(facts: FileFacts, known: Remarks) -> FileFacts:
+    unread = facts.marked(UNREAD, on=bool(known.unread(facts)))
+    return unread.marked(REFUSED, on=known.refused is not None).marked(UNTAKEN, on=bool(known.untaken))
 
 
 def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[int, str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from datauploader.contracts import DatasetPartlyRefused, EventData, FileVersion, MetadataExtracted
-from datauploader_gateway.projection.facts import HARVESTED, FileFacts
+from datauploader_gateway.projection.facts import FileFacts, read_by
 
 Word = tuple[int, str, str, str, bool]
 """Order and id of the event, what it says, what to do, and whether it stays so by itself."""
@@ -44,12 +44,16 @@ class Remarks:
         """What the catalogue says of metadata that it refuses."""
         return [word for source, word in sorted(self.said.items()) if source.startswith(CATALOGUE) and word[2]]
 
+    def unread(self, facts: FileFacts) -> list[Word]:
+        """What harvesters say that could not read it, and could not at any other try."""
+        own = ((source, word) for source, word in sorted(self.said.items()) if " " not in source)
+        return [word for source, word in own if not facts.facts & read_by(source)]
+
     def metadata(self, facts: FileFacts) -> str:
         """Say what is wrong with the metadata of the version that these facts are about, "" where nothing is."""
         if facts.order != self.order or not facts.lacks_metadata:
             return ""
-        unread = [word for source, word in sorted(self.said.items()) if not source.startswith((CATALOGUE, DATAFILE))]
-        words = [*self.untaken, *(unread if not facts.facts & HARVESTED else ())]
+        words = [*self.untaken, *(self.unread(facts) if facts.unread else ())]
         return " ".join(f"{word[2]} {word[3]}".strip() for word in words)
 
     def dump(self) -> str:

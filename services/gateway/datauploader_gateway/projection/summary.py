@@ -120,8 +120,10 @@ def _notes(registers: Registers, numbers: Mapping[str, int]) -> list[str]:
     notes = list(_said(registers, "seal").get("notes", []))
     if detail := _said(registers, "metadata").get("detail", ""):
         notes.append(f"The catalogue did not accept all metadata of the dataset. {detail}")
-    if files := numbers.get("metadata_lacks.files", 0):
-        notes.append(f"Metadata of {files:,} file{'s' * (files != 1)} not accepted; the list of files shows why.")
+    unread = numbers.get("metadata_unread.files", 0)
+    for files, what in ((unread, "read"), (numbers.get("metadata_lacks.files", 0) - unread, "accepted")):
+        if files > 0:
+            notes.append(f"Metadata of {files:,} file{'s' * (files != 1)} not {what}; the list of files shows why.")
     scan, completed = registers.get("scan"), registers.get("completed")
     if scan is not None and completed is not None and scan.time > completed.time:
         notes += scan.data.get("troubles", [])

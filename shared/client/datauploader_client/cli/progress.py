@@ -86,6 +86,8 @@ def _notes(upload: Upload) -> str:
         (upload.left_out, "left out"),
     )
     said = [f"{count(number, 'file')} {words}" for number, words in notes if number]
-    if unread := counts.metadata_lacks.files:
-        said.append(f"metadata of {count(unread, 'file')} not accepted (see: datauploader files {upload.id})")
+    unread = counts.metadata_unread.files
+    lacks = [(unread, "read"), (counts.metadata_lacks.files - unread, "accepted")]
+    if told := [f"metadata of {count(number, 'file')} not {what}" for number, what in lacks if number > 0]:
+        said.append(f"{', '.join(told)} (see: datauploader files {upload.id})")
     return ", ".join(said)

@@ -36,6 +36,10 @@ class Counts(RestModel):
     metadata_lacks: Amount = Field(
         default=Amount(), description="Files whose metadata were not read, or are not taken by the catalogue."
     )
+    metadata_unread: Amount = Field(
+        default=Amount(), description="Files that a harvester could not read, or not wholly."
+    )
+    harvested: Amount = Field(default=Amount(), description="Files that a harvester could read.")
 
 
 class Later(RestModel):
