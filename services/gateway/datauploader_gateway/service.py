@@ -17,6 +17,7 @@ from datauploader.messaging import Bus, Consumer, connect
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.reliability.upkeep import StateUpkeep
 from datauploader.runtime import metrics
 from datauploader.runtime.config import load
 from datauploader.runtime.registrations import Live
@@ -132,6 +133,7 @@ class GatewayService:
         self._accounts = Accounts(settings.accounts)
         self._store = Store(context.settings.state_dir / f"{SERVICE}.sqlite", SCHEMAS)
         self._outbox = Outbox(self._store, context.bus.publish)
+        self._upkeep = StateUpkeep(self._store)
         self._pending_requests = pending_requests.PendingRequests(
             self._store, self._outbox, patience_s=settings.request_patience_s, kept_s=settings.kept_days * _DAY_S
         )
@@ -186,6 +188,7 @@ class GatewayService:
         metrics.PROCESS.certificates.add("gateway", self._settings.public_url)
         self._event_consumer.start()
         self._outbox.start()
+        self._upkeep.start()
         desk = GatewayQueries(
             self._store, self._outbox, self._redis, self._sequences, self._pending_requests, self._signer
         )
@@ -207,6 +210,7 @@ class GatewayService:
         for desk in self._desks:
             desk.stop(0.5)
         self._event_consumer.stop(max(0.1, (end - time.monotonic()) / 2))
+        self._upkeep.stop(max(0.1, (end - time.monotonic()) / 2))
         self._outbox.stop(max(0.1, end - time.monotonic()))
         self._store.close()
         self._redis.close()

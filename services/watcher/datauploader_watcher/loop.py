@@ -140,7 +140,6 @@ class Loop:
             if now >= self._count_at:
                 self._count_at = now + COUNT_WATCHES_S
                 self._watches.count()
-                self._uploads.forget_old()
         of_works = [sentence for session in self._uploads for sentence in (session.away, session.unheard)]
         sentences = (self._trouble, self._watches.short, *of_works, *self._admission.problems, *self._rules.problems)
         troubles = tuple(sentence for sentence in sentences if sentence)

@@ -13,11 +13,13 @@ from datauploader.reliability import Outbox, Store
 from datauploader.reliability.inbox import SCHEMA as INBOX
 from datauploader.reliability.outbox import SCHEMA as OUTBOX
 from datauploader.reliability.stale_state import StaleStateGuard
+from datauploader.reliability.upkeep import StateUpkeep
 from datauploader.runtime.config import load
 from datauploader.runtime.service import Check, Context
 from datauploader_watcher.adapters.disk import OpenDisk
 from datauploader_watcher.adapters.drives import disk_of
 from datauploader_watcher.background.facility_resync import FacilityResync
+from datauploader_watcher.background.forgetting import forgetting
 from datauploader_watcher.background.ledger_recovery import LedgerRecovery
 from datauploader_watcher.background.local_cleanup import LocalCleanup
 from datauploader_watcher.clock import Clock, SystemClock
@@ -99,6 +101,7 @@ class Watcher:
             on_facility=resync,
         )  # fmt: skip
         Handlers(self._loop, self._cleanup, settings).register(self._dispatcher)
+        self._upkeep = StateUpkeep(self.store, forgetting(station_context))
         self._answers = WatcherQueries(station_context)
         self._consumers: list[Consumer] = []
 
@@ -113,6 +116,7 @@ class Watcher:
         self._recovery.start()
         self._reporter.start()
         self._guard.start()
+        self._upkeep.start()
         self._consumers = [
             self._bus.consume(watcher_queue(self._here), self._dispatcher, ownership=self.claim.ownership),
             self._bus.answer(SERVICE, self._answers, station=self._here, workers=4),
@@ -128,6 +132,7 @@ class Watcher:
         for consumer in self._consumers:
             consumer.stop(part(0.25))
         self._guard.stop(part(0.1))
+        self._upkeep.stop(part(0.1))
         self._recovery.stop(part(0.25))
         self._cleanup.stop(part(0.25))
         self._loop.stop(part(0.25))

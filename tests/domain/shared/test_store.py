@@ -1,13 +1,19 @@
 """One state file: all or nothing, migrated in steps, refused when it is from the future, set aside when damaged."""
 
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from datauploader.errors import StateFromTheFuture, StateUnavailable
 from datauploader.reliability import Schema, Store
+from datauploader.reliability.store import LOG_BYTES, RESERVE_PAGES
+from datauploader.reliability.upkeep import StateUpkeep
+from datauploader_testing.waiting import eventually
 
 ONE = Schema("notes", ("CREATE TABLE note (text TEXT NOT NULL);",))
 TWO = Schema("notes", (*ONE.steps, "ALTER TABLE note ADD COLUMN stars INTEGER NOT NULL DEFAULT 1;"))
@@ -291,3 +297,99 @@ def test_a_file_that_somebody_else_holds_is_not_set_aside(tmp_path) -> None:
         other.execute("ROLLBACK")
         second.join(10)
     assert sorted(p.name for p in tmp_path.iterdir() if "damaged" in p.name) == []
+
+
+def fill(store: Store, rows: int = 3000) -> None:
+    """Write some megabytes of notes."""
+    with store.transaction() as db:
+        db.executemany("INSERT INTO note VALUES (?)", [(f"{number:06}" * 300,) for number in range(rows)])
+
+
+def test_a_file_gives_back_what_was_deleted_a_little_at_a_time(tmp_path) -> None:
+    """Its disk has the room again, and nobody waits for all of it at once."""
+    path = tmp_path / "x.sqlite"
+    store = Store(path, [ONE])
+    fill(store)
+    store.checkpoint()
+    full = path.stat().st_size
+    with store.transaction() as db:
+        db.execute("DELETE FROM note WHERE rowid > 10")
+    slices = 1
+    while store.shrink(100):
+        slices += 1
+    assert slices > 5
+    assert path.stat().st_size <= 4096 * (RESERVE_PAGES + 30) < full / 3
+    assert len(texts(store)) == 10
+    store.close()
+
+
+def test_the_log_of_a_file_does_not_stay_as_long_as_its_longest_transaction(tmp_path) -> None:
+    """After one large transaction the next small ones cut it."""
+    store = Store(tmp_path / "x.sqlite", [ONE])
+    fill(store, rows=6000)
+    log = tmp_path / "x.sqlite-wal"
+    long = log.stat().st_size
+    write(store, "a")
+    write(store, "b")
+    assert log.stat().st_size <= LOG_BYTES < long
+    store.close()
+
+
+def old_file(path: Path) -> None:
+    """Make a file as an earlier release made it, which never shrank."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA auto_vacuum=NONE")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE schema (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+        db.execute("CREATE TABLE note (text TEXT NOT NULL)")
+        db.execute("INSERT INTO schema VALUES ('notes', 1)")
+        db.executemany("INSERT INTO note VALUES (?)", [(f"{number:06}" * 300,) for number in range(3000)])
+        db.execute("PRAGMA application_id = 77")
+        db.commit()
+
+
+def test_a_file_of_an_earlier_release_is_written_anew_once_so_that_it_can_shrink(tmp_path) -> None:
+    """It keeps its rows, its identity and what it says of itself."""
+    path = tmp_path / "x.sqlite"
+    old_file(path)
+    store = Store(path, [ONE])
+    assert (store.identity, store.needs_recovery, len(texts(store))) == ("77", False, 3000)
+    with store.transaction() as db:
+        db.execute("DELETE FROM note")
+    while store.shrink():
+        pass
+    assert path.stat().st_size <= 4096 * (RESERVE_PAGES + 10)
+    store.close()
+
+
+def test_a_file_that_cannot_be_written_anew_now_is_used_as_it_is(tmp_path, monkeypatch) -> None:
+    """Its disk has too little room for a second copy; the next start tries again."""
+    path = tmp_path / "x.sqlite"
+    old_file(path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
+    store = Store(path, [ONE])
+    assert len(texts(store)) == 3000
+    assert not store.shrink()
+    store.close()
+    monkeypatch.undo()
+    store = Store(path, [ONE])
+    with store.reading() as db:
+        assert db.execute("PRAGMA auto_vacuum").fetchone()[0] == 2
+    store.close()
+
+
+def test_the_upkeep_of_a_file_does_all_its_slices_and_then_rests(tmp_path) -> None:
+    """Each step is asked until it has nothing more to do."""
+    store = Store(tmp_path / "x.sqlite", [ONE])
+    fill(store, rows=30)
+
+    def drop_some() -> bool:
+        with store.transaction() as db:
+            query = "DELETE FROM note WHERE rowid IN (SELECT rowid FROM note LIMIT 10)"
+            return db.execute(query).rowcount == 10
+
+    upkeep = StateUpkeep(store, drop_some)
+    upkeep.start()
+    eventually(lambda: texts(store) == [])
+    upkeep.stop(5)
+    store.close()

@@ -8,6 +8,7 @@ from datauploader.reliability import Store
 from datauploader_watcher.domain.versions import Digests, Stamp
 from datauploader_watcher.ledger.files import FileTable, new_row
 from datauploader_watcher.ledger.schema import SCHEMA
+from datauploader_watcher.ledger.uploads import UploadTable
 
 DIGESTS = Digests(b"\x01" * 32, b"\x02" * 16)
 
@@ -83,3 +84,38 @@ def test_a_folder_is_read_in_portions_that_together_are_all_of_it(store):
         assert len(first) == 10
         assert len(second) == 15
         assert not set(first) & set(second)
+
+
+def forget_all(db: sqlite3.Connection, before: float = 100.0) -> int:
+    """Forget what may be forgotten, a hundred files at a time; return how many times."""
+    times = 0
+    while (upload := UploadTable(db).find_forgettable(before)) is not None:
+        FileTable(db).forget(upload, 100)
+        times += 1
+    return times
+
+
+def test_the_files_of_an_upload_that_is_over_are_forgotten_some_at_a_time(store):
+    """One folder may have a million; from the first on nobody takes what is left for all of them."""
+    with store.transaction() as db:
+        fill(db, 250)
+        assert forget_all(db) == 0
+        db.execute("UPDATE uploads SET state = 'completed', heard_at = 50")
+        assert FileTable(db).remembered(1)
+        FileTable(db).forget(1, 100)
+        assert not FileTable(db).remembered(1)
+        assert sum(tally.files for tally in FileTable(db).tallies(1).values()) == 150
+        assert forget_all(db) == 2
+        for table in ("files", "folders", "held"):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 0
+
+
+def test_files_whose_local_copies_are_still_to_be_removed_are_not_forgotten(store):
+    """Their drive may be away for longer than files are remembered."""
+    with store.transaction() as db:
+        fill(db, 2)
+        db.execute("UPDATE files SET state = 'releasing'")
+        db.execute("UPDATE uploads SET state = 'completed', heard_at = 50")
+        assert forget_all(db) == 0
+        db.execute("UPDATE files SET state = 'released'")
+        assert forget_all(db) == 1

@@ -221,14 +221,18 @@ class FileTable:
             WHERE state = 'catalogued' AND folder IN (SELECT id FROM folders WHERE upload = ?)"""
         return self._db.execute(query, (upload,)).rowcount
 
-    def forget(self, upload: int, most_folders: int) -> None:
-        """Forget the files of some folders of an upload that is over."""
-        chosen = "SELECT id FROM folders WHERE upload = ? LIMIT ?"
-        rows = self._db.execute(chosen, (upload, most_folders)).fetchall()
-        numbers = [(row["id"],) for row in rows]
-        self._db.executemany("DELETE FROM files WHERE folder = ?", numbers)
-        self._db.executemany("DELETE FROM held WHERE folder = ?", numbers)
-        self._db.executemany("DELETE FROM folders WHERE id = ?", numbers)
+    def forget(self, upload: int, most: int) -> None:
+        """Forget some files of an upload that is over, folder by folder; from the first on it counts as forgotten."""
+        self._db.execute("UPDATE uploads SET forgotten = 1 WHERE id = ?", (upload,))
+        folders = self._db.execute("SELECT id FROM folders WHERE upload = ? LIMIT ?", (upload, most)).fetchall()
+        for (folder,) in folders:
+            names = self._db.execute("SELECT name FROM files WHERE folder = ? LIMIT ?", (folder, most)).fetchall()
+            self._db.executemany("DELETE FROM files WHERE folder = ? AND name = ?", ((folder, one[0]) for one in names))
+            most -= len(names) + 1  # a folder counts as well
+            if most < 0:
+                return
+            self._db.execute("DELETE FROM held WHERE folder = ?", (folder,))
+            self._db.execute("DELETE FROM folders WHERE id = ?", (folder,))
 
     def forget_paths(self, upload: int, paths: Iterable[bytes]) -> None:
         """Forget what was found at these paths of an upload, because others know better what was uploaded of them."""
@@ -276,7 +280,8 @@ class FileTable:
 
     def remembered(self, upload: int) -> bool:
         """Tell whether the files of an upload are still known one by one."""
-        return self._db.execute("SELECT 1 FROM folders WHERE upload = ? LIMIT 1", (upload,)).fetchone() is not None
+        query = "SELECT 1 FROM folders d JOIN uploads u ON u.id = d.upload WHERE u.id = ? AND u.forgotten = 0 LIMIT 1"
+        return self._db.execute(query, (upload,)).fetchone() is not None
 
     def catalogued_as(self, upload: int, path: bytes, sha256: str) -> bool:
         """Tell whether this version of a path is in the catalogue, as far as is known here."""

@@ -164,7 +164,15 @@ ALTER TABLE files ADD COLUMN as_is INTEGER NOT NULL DEFAULT 0;
 """
 """What somebody has chosen for files that do not rest, and which versions were read while a program wrote on."""
 
+_FORGOTTEN = """
+ALTER TABLE uploads ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+"""
+"""Whether its files are being forgotten, some at a time: what is left of them is not all of them."""
+
 SCHEMA = Schema(
     "watcher",
-    (_FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS, _AGREED, _STEERING_BY_NUMBER, _CHOICES),
-)
+    (
+        _FIRST, _SECOND, _THIRD, _FOURTH, _CHANGED, _PLACES, _AFTERWARDS, _AGREED, _STEERING_BY_NUMBER, _CHOICES,
+        _FORGOTTEN,
+    ),
+)  # fmt: skip

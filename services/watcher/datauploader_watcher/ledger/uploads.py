@@ -87,16 +87,20 @@ class UploadTable:
         query = "SELECT * FROM uploads WHERE state IN (?, ?) ORDER BY id DESC LIMIT ?"
         return [_read(row) for row in self._db.execute(query, (*states, most))]
 
-    def forgettable(self, before: float) -> list[int]:
-        """List uploads that were over before a moment and whose files are still remembered one by one."""
-        rows = self._db.execute(
+    def find_forgettable(self, before: float) -> int | None:
+        """Find an upload that was over before a moment and whose files are still remembered one by one.
+
+        None whose local copies are still to be removed, and none whose files a later upload leaves out.
+        """
+        row = self._db.execute(
             """SELECT u.id FROM uploads u WHERE u.state NOT IN ('requested', 'open', 'sealed') AND u.heard_at < ?1
             AND EXISTS (SELECT 1 FROM folders d WHERE d.upload = u.id)
+            AND NOT EXISTS (SELECT 1 FROM tallies t WHERE t.upload = u.id AND t.state = 'releasing' AND t.files > 0)
             AND NOT EXISTS (SELECT 1 FROM earlier e JOIN uploads l ON l.id = e.upload WHERE e.upload_id = u.upload_id
-                AND (l.state IN ('requested', 'open', 'sealed') OR l.heard_at >= ?1))""",
+                AND (l.state IN ('requested', 'open', 'sealed') OR l.heard_at >= ?1)) LIMIT 1""",
             (before,),
-        )
-        return [row["id"] for row in rows]
+        ).fetchone()
+        return row and int(row["id"])
 
     def set_state(self, number: int, state: str) -> None:
         """Move an upload on."""

@@ -37,7 +37,6 @@ from datauploader_watcher.uploads.session import UploadSession
 log = structlog.get_logger()
 
 SUSPECTS_AT_ONCE = 500
-FOLDERS_AT_ONCE = 100
 
 
 class OpenUploads:
@@ -147,15 +146,6 @@ class OpenUploads:
             UploadTable(db).open(session.upload.number, plan.mount, session.upload.closing)
         self._let_go(session.upload.number)
         self.reload()
-
-    def forget_old(self) -> None:
-        """Forget the files of uploads that were over long ago, some folders at a time."""
-        days = max(self._settings.keep_days, self._settings.reopen_days)
-        before = self._clock.now_ns() / 1e9 - days * 86400
-        with self._store.transaction() as db:
-            for number in UploadTable(db).forgettable(before):
-                FileTable(db).forget(number, FOLDERS_AT_ONCE)
-                RestlessChoiceTable(db).forget(number)
 
     def seal(self) -> None:
         """Seal the open uploads that are complete."""

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,14 @@ log = structlog.get_logger()
 
 _WHOLE, _FORGETFUL, _PAST = 0, 1, 2
 """What `user_version` says of a file."""
+_INCREMENTAL = 2
+"""What `auto_vacuum` says of a file that can give single pages back to the disk."""
+LOG_BYTES = 8 * 1024 * 1024
+"""The log of the latest transactions is cut to this size once they are in the file itself."""
+_ROOM = 3
+"""So many times its size must be free on its disk before a file is written anew: the copy, and the log of it."""
+RESERVE_PAGES = 256
+"""Free pages, a megabyte, that stay in a file for what comes next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,22 @@ class Store:
         with self._lock, suppress(sqlite3.DatabaseError):
             self._write.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    def shrink(self, most_pages: int = 500) -> bool:
+        """Give free pages of the file back to the disk, at most so many at a time; return whether there are more.
+
+        Raises:
+            sqlite3.OperationalError: the disk does not take it.
+        """
+        with self._lock:
+            mode = self._write.execute("PRAGMA auto_vacuum").fetchone()[0]
+            spare = int(self._write.execute("PRAGMA freelist_count").fetchone()[0]) - RESERVE_PAGES
+            if spare <= 0 or mode != _INCREMENTAL or self._write.in_transaction:
+                return False
+            # `execute` steps once, which is one page
+            self._write.executescript(f"PRAGMA incremental_vacuum({min(spare, most_pages)})")
+            self._write.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # the file itself shrinks here
+        return spare > most_pages
+
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
         with self._lock, self._read_lock:
@@ -168,6 +193,7 @@ class Store:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)  # noqa: TRY301 - the same end as for what SQLite raises
+            self._make_shrinkable(connection)
             self._write = connection
             self._migrate(schemas)
         except BaseException as error:
@@ -184,13 +210,32 @@ class Store:
         )
         try:
             connection.row_factory = sqlite3.Row
+            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # holds at once in a new file, else once rewritten
             connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA foreign_keys=ON")
         except sqlite3.DatabaseError as error:
             self._give_up(connection, error)
             raise
         return connection
+
+    def _make_shrinkable(self, connection: sqlite3.Connection) -> None:
+        """Write a file of an earlier release anew, once, so that it can shrink from now on; where that fails, later."""
+        if self.path is None or connection.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+            return
+        began, size = time.monotonic(), self.path.stat().st_size
+        if shutil.disk_usage(self.path.parent).free < _ROOM * size:
+            log.warning("state_file_not_rewritten", path=str(self.path), problem="its disk has too little room for it")
+            return
+        try:
+            connection.execute("VACUUM")
+        except sqlite3.OperationalError as error:  # no room for temporary files, or another process uses the file
+            log.warning("state_file_not_rewritten", path=str(self.path), problem=str(error))
+        else:
+            seconds = round(time.monotonic() - began, 3)
+            log.info("state_file_rewritten", path=str(self.path), bytes=size, seconds=seconds)
 
     def _give_up(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """Close a connection; SQLite removes the log of a damaged file then, so that is copied before."""

@@ -28,6 +28,7 @@ from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind, mounts
 from datauploader.reliability import Outbox, Store, inbox, outbox
 from datauploader.reliability.hang_guard import HangGuard
 from datauploader.reliability.heartbeat import Heartbeat
+from datauploader.reliability.upkeep import StateUpkeep
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime import metrics
 from datauploader.runtime.service import Check, Context
@@ -92,6 +93,7 @@ class HarvesterService:
         path = context.settings.state_dir / f"harvester-{kind.name}.sqlite"
         self._store = Store(path, [inbox.SCHEMA, outbox.SCHEMA, file_queue.SCHEMA])
         self._outbox = Outbox(self._store, context.bus.publish)
+        self._upkeep = StateUpkeep(self._store)
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         self._dispatcher.on(UploadRequested, lambda unit, event: file_queue.ask(unit.db, event))
         self._dispatcher.on(FileStored, self._stored)
@@ -113,6 +115,7 @@ class HarvesterService:
     def start(self) -> None:
         """Begin to read."""
         self._outbox.start()
+        self._upkeep.start()
         self._thread.start()
         self._heartbeat.start()
         queue = harvester_queue(self._kind.name, HARVESTERS_HEAR)
@@ -131,6 +134,7 @@ class HarvesterService:
         self._thread.join(deadline_s / 3)
         self._extractor.close()
         self._request_recovery.stop(deadline_s / 6)
+        self._upkeep.stop(deadline_s / 6)
         self._outbox.stop(max(0.0, end - time.monotonic()))
 
     def checks(self) -> Sequence[Check]:
