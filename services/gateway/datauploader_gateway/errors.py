@@ -286,7 +286,10 @@ class SessionsAway(Problem):
     """Redis is away."""
 
     status, word, title = 503, "sessions-away", "Sign-in and status are not available"
-    hint = "Running uploads continue. Try again in a moment; operators find details at /health/ready."
+    hint = (
+        "Running uploads continue. Try again in a moment; operators with a local account find details at "
+        "/operations/direct."
+    )
 
 
 class SessionsFull(SessionsAway):

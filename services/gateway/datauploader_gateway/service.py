@@ -28,6 +28,7 @@ from datauploader_gateway.auth import revocations
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Authentication, Caller
+from datauploader_gateway.auth.direct import DirectAccess
 from datauploader_gateway.auth.oidc.pending_logins import PendingLogins
 from datauploader_gateway.auth.oidc.provider import Provider
 from datauploader_gateway.auth.origin import own_origins
@@ -57,8 +58,9 @@ from datauploader_gateway.features.new_upload.drafts import Drafts
 from datauploader_gateway.features.new_upload.metadata import MetadataForm
 from datauploader_gateway.features.new_upload.previews import UploadPreviews
 from datauploader_gateway.features.new_upload.requests import UploadRequests
+from datauploader_gateway.features.operations.acknowledgements import Acknowledgements
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin
-from datauploader_gateway.features.operations.health import Health
+from datauploader_gateway.features.operations.health import Health, PublicCertificate
 from datauploader_gateway.features.operations.service import Links, OperationsService
 from datauploader_gateway.features.receipts.service import ReceiptService
 from datauploader_gateway.features.sign_in.oidc import OidcSignIn
@@ -294,7 +296,10 @@ class GatewayService:
             on.provider, PendingLogins(on.client), on.throttle, self._accounts, on.sessions, addresses, on.audit,
             sign_in, settings,
         )  # fmt: skip
-        health = Health(context.bus, on.client, on.reader, self._status, on.questions, commands, on.provider)
+        health = Health(
+            context.bus, on.client, on.reader, self._status, on.questions, commands, on.provider,
+            PublicCertificate(settings.public_url),
+        )  # fmt: skip
         dead_letters = DeadLetterAdmin(context.bus, self._operations, self._stations, self._harvesters)
         links = Links(broker=settings.broker_page, grafana=settings.grafana_page)
         return (
@@ -309,7 +314,8 @@ class GatewayService:
             UploadSteering(on.reader, commands, on.audit),
             UploadWatching(on.live, on.monitor, settings.streams_per_person),
             InvestigationService(on.questions, on.reader, descriptions, on.audit, context.settings),
-            OperationsService(stations, health, dead_letters, on.audit, links),
+            OperationsService(stations, health, dead_letters, Acknowledgements(on.client), on.audit, links),
+            DirectAccess(self._accounts, settings),
         )  # fmt: skip
 
 

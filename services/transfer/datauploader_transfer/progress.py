@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from datauploader.contracts import Station, TransferProgressed, decode
+from datauploader.contracts.stations import Storage
 from datauploader.messaging import Bus
 from datauploader.messaging.claim import StationClaim
 from datauploader.reliability import Outbox, Store, worker
@@ -14,6 +15,8 @@ from datauploader_transfer.ledger import JobTable, UploadRoutes
 from datauploader_transfer.worker import TransferWorker
 
 INTERVAL_S = 1.0
+_MOST_STORAGES = 50
+"""A report names no more: it must stay small."""
 
 
 class ProgressReporter:
@@ -21,15 +24,15 @@ class ProgressReporter:
 
     def __init__(
         self, store: Store, worker: TransferWorker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float,
-        claims: Sequence[StationClaim] = (),
+        claims: Sequence[StationClaim] = (), remotes: Collection[str] = (),
     ) -> None:  # fmt: skip
-        """Prepare; nothing runs before `start`."""
+        """Prepare; nothing runs before `start`. `remotes` are the storages that are configured."""
         self._store, self._worker, self._outbox, self._bus = store, worker, outbox, bus
-        self._claims = claims
+        self._claims, self._remotes = claims, remotes
         self._end, self._began_at = threading.Event(), time.monotonic()
         self._heartbeat = Heartbeat(
             bus.publish, outbox, here, "transfer", distribution="ceric-datauploader-transfer",
-            interval_s=report_interval_s, troubles=self._troubles, details=lambda: Details(backlog_files=self._waiting),
+            interval_s=report_interval_s, troubles=self._troubles, details=self._details,
         )  # fmt: skip
         self._waiting = 0
         self._last: dict[str, tuple[float, int]] = {}
@@ -69,7 +72,14 @@ class ProgressReporter:
                 self._bus.publish(self._outbox.numbered(decode(upload.cause).follow(fact, service="transfer")))
             self._active = active
             self._waiting = sum(count for count, _ in backlog.values()) + sum(self._worker.moving().values())
-            self._heartbeat.tick()
+            self._heartbeat.tick(on_change=True)
+
+    def _details(self) -> Details:
+        troubles = self._worker.breaker.problems()
+        storages = (
+            Storage(remote=name, trouble=troubles.get(name, "")) for name in sorted({*self._remotes, *troubles})
+        )
+        return Details(backlog_files=self._waiting, storages=tuple(storages)[:_MOST_STORAGES])
 
     def _troubles(self) -> Iterator[str]:
         yield from (claim.problem for claim in self._claims)

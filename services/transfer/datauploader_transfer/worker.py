@@ -29,7 +29,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-metrics.begin(metrics.RCLONE_ERRORS, *((state.value,) for state in State if state not in STORED))
 LOOK_AGAIN_S = 1.0
 """How often an upload is thought of again that waits and cannot be taken."""
 

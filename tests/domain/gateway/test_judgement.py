@@ -1,9 +1,11 @@
 """What operators are told of queues."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from datauploader.messaging.topology import ASTRAY
-from datauploader_gateway.features.operations.diagnosis import QueueBody, troubles
+from datauploader_gateway.features.operations.diagnosis import QueueBody, Seen, troubles
 
 
 @pytest.mark.fault("F63")
@@ -12,6 +14,7 @@ from datauploader_gateway.features.operations.diagnosis import QueueBody, troubl
 )
 def test_messages_that_went_astray_are_told_with_what_to_do(number: int, words: str) -> None:
     """There is no queue to be missing, and nobody who should consume it."""
-    (trouble,) = troubles([], [], [QueueBody(name=ASTRAY, there=True, waiting=0, consumers=0, parked=number)])
+    queue = QueueBody(name=ASTRAY, there=True, waiting=0, consumers=0, parked=number)
+    (trouble,) = troubles(Seen(queues=[queue]), datetime.now(UTC))
     assert (trouble.what, trouble.about) == (words, "parked")
     assert "Create the queue again, then replay" in trouble.detail

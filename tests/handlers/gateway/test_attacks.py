@@ -26,6 +26,7 @@ PUBLIC = {
     ("GET", "/health/live"): "says that the gateway answers",
     ("GET", "/health/ready"): "says which of its parts answer",
     ("GET", "/metrics"): "answers its own machine, and else operators",
+    ("GET", "/operations/direct"): "while Redis is away: asks operators for their local account, see test_direct.py",
     ("GET", "/sign-in"): "the page where one signs in",
     ("POST", "/sign-in"): "signs in",
     ("GET", "/static"): "files of the pages",
@@ -75,6 +76,8 @@ OF_THE_CALLER = {
     ("GET", f"{API}/me/mail"),
     ("PUT", f"{API}/me/mail"),
     ("GET", f"{API}/operations"),
+    ("POST", f"{API}/operations/acknowledgements"),
+    ("DELETE", f"{API}/operations/acknowledgements/{{cause}}"),
     ("GET", f"{API}/operations/parked"),
     ("GET", f"{API}/operations/parked/{{queue}}/{{message_id:path}}"),
     ("POST", f"{API}/operations/parked/{{queue}}/{{message_id:path}}/{{verb}}"),
@@ -126,6 +129,9 @@ PAGES_OF_THE_VISITOR = {
     ("POST", "/new/start"),
     ("GET", "/operations"),
     ("GET", "/operations/now"),
+    ("GET", "/operations/acknowledge"),
+    ("POST", "/operations/acknowledge"),
+    ("POST", "/operations/acknowledge/withdraw"),
     ("GET", "/operations/parked"),
     ("GET", "/operations/parked/{queue}/{message_id:path}"),
     ("POST", "/operations/parked/{queue}/{message_id:path}/{verb}"),
@@ -169,6 +175,7 @@ def filled(path: str, upload_id: str = "u-123456789", token_id: str = "x") -> It
             queue="catalog.work",
             message_id="x",
             verb="drop",
+            cause="broker:broker:away",
         )
 
 

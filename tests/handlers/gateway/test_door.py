@@ -44,6 +44,7 @@ def filled(path: str) -> str:
         "queue": "catalog.work",
         "message_id": "x",
         "verb": "drop",
+        "cause": "broker:broker:away",
     }
     return path.format(**gaps)
 

@@ -84,9 +84,10 @@ def test_what_is_wrong_comes_first_and_in_one_sentence(facility: Any, scene: Any
     assert f"a disk of {HERE} is nearly full" in whats
     assert f"the disk with the state of watcher on {HERE} is nearly full" in whats
     assert f"station {THERE} has never reported" in whats
-    assert f"the queue transfer.{HERE} has no consumer" in whats
+    assert f"transfer of {HERE} is not connected: the queue transfer.{HERE} has no consumer" in whats
     assert "1 message is parked in catalog.work" in whats
-    assert found["summary"].startswith(f"{len(whats)} problems: ")
+    assert found["summary"].startswith(f"{len(found['causes'])} problems: ")
+    assert len(whats) == sum(1 + len(cause["consequences"]) for cause in found["causes"])
     assert not found["well"]
     service = next(s for s in found["stations"] if s["station"] == HERE)["services"][0]
     assert (service["scanned_entries"], service["overflows"], service["age_s"] < 60) == (77, 2, True)
@@ -312,3 +313,24 @@ def shown(facility: Any) -> set[str]:
 def queues_shown(facility: Any) -> set[str]:
     """Name the queues that an operator sees."""
     return {queue["name"] for queue in seen(facility)["queues"]}
+
+
+@pytest.mark.attack("S31")
+def test_a_cause_is_acknowledged_with_a_sentence_by_operators_alone(facility: Any) -> None:
+    """It stays on the page with name and time, without being called new; taking that back tells of it again."""
+    key = f"station:{THERE}:away"
+    said = {"cause": key, "sentence": "Otto sets it up on Monday.", "hours": 24}
+    for name in ("anna", "stella"):
+        assert facility.client(name).post("/api/v1/operations/acknowledgements", json=said).status_code == 403
+    client = facility.client("otto")
+    assert client.post("/api/v1/operations/acknowledgements", json=said | {"cause": "x"}).status_code == 404
+    assert client.post("/api/v1/operations/acknowledgements", json=said).status_code == 204
+    known = {cause["key"]: cause["acknowledged"] for cause in seen(facility)["causes"]}[key]
+    assert (known["by"], known["sentence"]) == ("otto", "Otto sets it up on Monday.")
+    assert "1 acknowledged problem." in seen(facility)["summary"]
+    assert "Otto sets it up on Monday." in client.get("/operations").text
+    assert [one["cause"] for one in audited(facility) if one["what"] == "problem acknowledged"] == [key]
+
+    assert client.delete(f"/api/v1/operations/acknowledgements/{key}").status_code == 204
+    assert client.delete(f"/api/v1/operations/acknowledgements/{key}").status_code == 404
+    assert {cause["key"]: cause["acknowledged"] for cause in seen(facility)["causes"]}[key] is None

@@ -27,7 +27,7 @@ from datauploader.contracts.questions import (
     UploadRight,
     WhoIs,
 )
-from datauploader.errors import MessagingError, QuestionRefused
+from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
 from datauploader.messaging.port import A, Bus
 from datauploader_gateway.errors import (
     CatalogueAway,
@@ -42,7 +42,7 @@ from datauploader_gateway.errors import (
     WrongCredentials,
 )
 
-_REMEMBERED_S = 10.0
+_REMEMBERED_S = 5.0
 """How long the answer to whether the catalogue answers is believed."""
 _PATIENCE_S = 1.0
 """How long a page waits for the words that a catalogue is known by."""
@@ -69,6 +69,8 @@ class QueryClient:
         self._timeout_s = timeout_s
         self._work_s = min(timeout_s * _SHARE, _LONGEST_S)
         self._catalogue: tuple[float, str] = (float("-inf"), "")
+        self.catalog_answers = True
+        """Whether the catalog service answered when it was last asked how the catalogue is."""
         self._status: tuple[float, CatalogCondition] = (float("-inf"), CatalogCondition(about=_UNKNOWN))
 
     async def who_is(self, vuo_session: str) -> Identity:
@@ -217,12 +219,13 @@ class QueryClient:
         """Say what is wrong with the catalogue, "" when it answers; asks at most every ten seconds."""
         asked, trouble = self._catalogue
         if time.monotonic() - asked > _REMEMBERED_S:
+            self.catalog_answers = True
             try:
                 await self._ask(WhoIs(session="-"), Identity, None)
             except QuestionRefused as refused:
                 trouble = str(refused) if refused.code in ("unavailable", "internal") else ""
             except MessagingError as error:
-                trouble = str(error)
+                trouble, self.catalog_answers = str(error), not isinstance(error, NoAnswer | Unroutable)
             else:
                 trouble = ""
             self._catalogue = (time.monotonic(), trouble)

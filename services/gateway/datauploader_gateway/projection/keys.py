@@ -22,6 +22,8 @@ AUDIT = f"{PREFIX}audit"
 REFUSED = f"{PREFIX}audit:refused"
 """Whom nobody let in (stream): strangers can make many of these, which must not push out what people did."""
 
+ACKNOWLEDGED = f"{PREFIX}acknowledged"
+"""What operators have said of what is wrong, by its cause (hash)."""
 MAIL_ADDRESSES = f"{PREFIX}mail:addresses"
 """What the identity provider says are people's mail addresses (hash)."""
 MAIL_OFF = f"{PREFIX}mail:off"

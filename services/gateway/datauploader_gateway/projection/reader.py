@@ -30,6 +30,8 @@ from datauploader_gateway.redis_client import raw, text
 
 WATCHER = "watcher"
 """The service whose reports say whether a station speaks: it alone knows what was written there."""
+FACILITY_SERVICES = ("catalog", "gateway")
+"""Services that report under the name of the server that they run on, and say nothing of a station of that name."""
 _CHUNK = 200
 _DESCRIBING = ("request", "dataset", "completed", "described", "annotated")
 
@@ -55,8 +57,9 @@ def statuses(said: Mapping[Any, Any], known: Sequence[str], now: datetime) -> li
     for key, told in sorted(reports.items()):
         services = tuple(sorted(told, key=lambda report: report.service))
         watchers = [report for report in services if report.service == WATCHER]
-        judged = watchers if watchers or key in known else services
-        silent = all(report.silent for report in judged)
+        own = [report for report in services if report.service not in FACILITY_SERVICES]
+        judged = watchers if watchers or key in known else own
+        silent = all(report.silent for report in judged) and bool(judged or key in known)
         last = max((report.time for report in judged), default=None)
         found.append(StationStatus(station=key, silent=silent, last_report=last, services=services))
     return found

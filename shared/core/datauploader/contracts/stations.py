@@ -23,6 +23,15 @@ class Disk(WireModel):
     total_bytes: int = Field(ge=0)
 
 
+class Storage(WireModel):
+    """A storage as the service that moves files to it has last found it."""
+
+    remote: str
+    """Its name in the configuration."""
+    trouble: str = ""
+    """A sentence: why it takes no files; "" when it does, or when nothing was to be moved."""
+
+
 class StationReported(EventData):
     """One service of the station is alive, and this is how it is."""
 
@@ -48,6 +57,8 @@ class StationReported(EventData):
     """Directory entries looked at since the start."""
     overflows: int = Field(default=0, ge=0)
     """How often the operating system lost file-system events."""
+    storages: tuple[Storage, ...] = ()
+    """The storages that the service moves files to."""
     forgetful: bool = False
     """The service has lost its state, or never had any: whoever asked something of it must say so again."""
     interval_s: float = Field(gt=0)

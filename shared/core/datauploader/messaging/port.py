@@ -63,6 +63,10 @@ class BusHealth:
     """Published events that the broker has not confirmed yet."""
     blocked: bool = False
     """The broker has asked publishers to wait (memory or disk alarm)."""
+    connected: bool = True
+    """There is a connection, whatever else is wrong."""
+    certificate_until: datetime | None = None
+    """When the certificate ends that the broker showed; None without TLS, and before the first connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import structlog
 
 from datauploader.contracts import Event, EventData, Station, StationReported
 from datauploader.contracts.batching import bounded
-from datauploader.contracts.stations import Disk, Root
+from datauploader.contracts.stations import Disk, Root, Storage
 from datauploader.errors import MessagingError
 from datauploader.reliability import Outbox
 from datauploader.reliability.worker import WorkerThread
@@ -27,6 +27,7 @@ class Details(TypedDict, total=False):
 
     roots: tuple[Root, ...]
     state_disk: Disk | None
+    storages: tuple[Storage, ...]
     backlog_files: int
     backlog_bytes: int
     oldest_pending_s: float

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from datauploader.contracts.rest.health import Ready
 from datauploader_gateway.errors import NotAllowed, NotSignedIn
@@ -28,6 +28,7 @@ probes = APIRouter(tags=["health"])
 
 UseOperations = Annotated[OperationsService, use(OperationsService)]
 QueueName = Annotated[str, Path(pattern=r"^[a-z0-9_.-]{1,250}$")]
+CauseKey = Annotated[str, Path(max_length=500)]
 MessageId = Annotated[str, Path(pattern=r"^[\x21-\x7e]{1,200}$")]
 
 
@@ -47,6 +48,29 @@ class Settled(BaseModel):
 async def show_operations(who: SignedIn, operations: UseOperations) -> Operations:
     """Say what is wrong, and how everything is; staff see the stations of their beamlines."""
     return await operations.overview(who)
+
+
+class Acknowledgement(BaseModel):
+    """What an operator says of a cause that is known."""
+
+    cause: str = Field(max_length=500, description="The `key` of the cause.")
+    sentence: str = Field(min_length=1, max_length=500, description="Who does what about it.")
+    hours: float = Field(gt=0, le=30 * 24, description="For how long it need not be told of again.")
+
+
+@router.post("/acknowledgements", status_code=204, responses=documented(401, 403, 404, 422, 503), summary="Acknowledge")
+async def acknowledge(said: Acknowledgement, who: SignedIn, operations: UseOperations) -> None:
+    """Say that a cause is known, and what is done about it; for operators, and audited."""
+    await operations.acknowledge(who, said.cause, said.sentence, said.hours)
+
+
+@router.delete(
+    "/acknowledgements/{cause}", status_code=204, responses=documented(401, 403, 404, 422, 503),
+    summary="Withdraw an acknowledgement",
+)  # fmt: skip
+async def withdraw(cause: CauseKey, who: SignedIn, operations: UseOperations) -> None:
+    """Have a cause told of again; for operators, and audited."""
+    await operations.withdraw(who, cause)
 
 
 @router.get("/parked", responses=documented(401, 403, 503), summary="Parked messages")

@@ -34,7 +34,7 @@ class DeadLetterAdmin:
         self._states: tuple[float, list[QueueBody]] = (float("-inf"), [])
 
     @property
-    def queues(self) -> tuple[Queue, ...]:
+    def topology(self) -> tuple[Queue, ...]:
         """The queues of all stations and harvesters that are known now."""
         harvesters = (harvester_queue(name, ()) for name in self._harvesters)
         return (*facility_queues(self._stations), *harvesters, astray_queue())
@@ -66,7 +66,7 @@ class DeadLetterAdmin:
         """
         bus = self._reach()
         filled = {state.name for state in await self.queue_states() if state.parked}
-        queues = [queue for queue in self.queues if queue.name in filled]
+        queues = [queue for queue in self.topology if queue.name in filled]
         async with self._lock:
             found = await self._asked(lambda: [(q, message) for q in queues for message in bus.parked(q)])
         return sorted(found, key=lambda each: each[1].time)[:MOST_PARKED]
@@ -100,7 +100,7 @@ class DeadLetterAdmin:
         return number
 
     def _count(self) -> list[QueueBody]:
-        queues = self.queues
+        queues = self.topology
         found = self._bus.queues([name for queue in queues for name in (queue.name, queue.parked)])
         return [
             QueueBody(
@@ -112,7 +112,7 @@ class DeadLetterAdmin:
         ]  # fmt: skip
 
     def _queue(self, name: str) -> Queue:
-        for queue in self.queues:
+        for queue in self.topology:
             if queue.name == name:
                 return queue
         raise NotFound(f"there is no queue {name!r}", hint="GET /api/v1/operations lists them.")

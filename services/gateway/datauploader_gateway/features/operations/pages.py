@@ -3,14 +3,15 @@
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
+from datauploader_gateway.auth.direct import CHALLENGE, DirectAccess
 from datauploader_gateway.errors import BrokerAway
 from datauploader_gateway.features.operations.dead_letters import Verb
 from datauploader_gateway.features.operations.service import Operations, OperationsService, Parked
-from datauploader_gateway.http.dependencies import use
+from datauploader_gateway.http.dependencies import address_of, use
 from datauploader_gateway.http.rendering import asks_for_part, page, part
 from datauploader_gateway.http.visitor import Visitor
 
@@ -19,6 +20,7 @@ router = APIRouter(prefix="/operations", include_in_schema=False)
 FEW_QUEUES = 12
 """So many are all shown."""
 QueueName = Annotated[str, Path(pattern=r"^[a-z0-9_.-]{1,250}$")]
+CauseKey = Annotated[str, Query(max_length=500)]
 MessageId = Annotated[str, Path(pattern=r"^[\x21-\x7e]{1,200}$")]
 
 
@@ -51,7 +53,49 @@ async def now(
     """Show the polled part again; tell the page when the list of parked messages is not what is there any more."""
     found = await operations.overview(who)
     headers = {"HX-Trigger": "parked"} if found.parked_in_reach and _parked_count(found) != seen else None
-    return part(request, "parts/operations.html", headers=headers, **_sorted(found, all_queues=all_queues))
+    context = _sorted(found, all_queues=all_queues)
+    return part(request, "parts/operations.html", headers=headers, who=who.user, **context)
+
+
+@router.get("/direct")
+async def direct(
+    request: Request, operations: UseOperations, access: Annotated[DirectAccess, use(DirectAccess)]
+) -> Response:
+    """Show operators with a local account what can be seen while Redis, and so every session, is away; nothing else.
+
+    While Redis answers there is nothing here: whoever comes is sent to the page itself, which asks for a session.
+    """
+    if await operations.redis_answers():
+        return RedirectResponse("/operations", 303)
+    if await access.admit(request.headers.get("authorization", ""), address_of(request)) is None:
+        return page(request, "direct-refused.html", status=401, headers=CHALLENGE)
+    return page(request, "direct.html", who=None, **_sorted(await operations.without_redis(), all_queues=False))
+
+
+@router.get("/acknowledge")
+async def acknowledge_form(request: Request, who: Visitor, operations: UseOperations, cause: CauseKey) -> Response:
+    """Ask what is done about a cause, and until when."""
+    found = next((each for each in (await operations.overview(who)).causes if each.key == cause), None)
+    if found is None:
+        return RedirectResponse("/operations", 303)
+    return page(request, "acknowledge.html", who=who, cause=found)
+
+
+@router.post("/acknowledge")
+async def acknowledge(
+    who: Visitor, operations: UseOperations, cause: Annotated[str, Form(max_length=500)],
+    sentence: Annotated[str, Form(min_length=1, max_length=500)], hours: Annotated[float, Form(gt=0, le=720)],
+) -> Response:  # fmt: skip
+    """Keep that, and show the page."""
+    await operations.acknowledge(who, cause, sentence, hours)
+    return RedirectResponse("/operations", 303)
+
+
+@router.post("/acknowledge/withdraw")
+async def withdraw(who: Visitor, operations: UseOperations, cause: Annotated[str, Form(max_length=500)]) -> Response:
+    """Have a cause told of again."""
+    await operations.withdraw(who, cause)
+    return RedirectResponse("/operations", 303)
 
 
 @router.get("/parked")
@@ -94,7 +138,9 @@ def _parked_count(found: Operations) -> int:
 
 def _sorted(found: Operations, *, all_queues: bool) -> dict[str, Any]:
     """Put what is wrong before what is well."""
-    red = {(trouble.about, trouble.name) for trouble in found.troubles}
+    # the catalog reports under its server's name, and is no station
+    own = [one for one in found.troubles if one.about != "station" or one.kind != "service"]
+    red = {(trouble.about, trouble.name) for trouble in own}
     stations = sorted(found.stations, key=lambda each: ("station", each.station) not in red)
     queues = sorted(found.queues, key=lambda each: not {("queue", each.name), ("parked", each.name)} & red)
     if not all_queues and len(queues) > FEW_QUEUES:

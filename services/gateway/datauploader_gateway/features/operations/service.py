@@ -1,20 +1,36 @@
-"""What operators see of the facility, gathered for one person, and what they do about parked messages."""
+"""What operators see of the whole facility, gathered for one person, and what they do about parked messages."""
 
 import asyncio
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from pydantic import BaseModel
 
+from datauploader.contracts.address import Station
 from datauploader.contracts.rest.health import CheckBody
 from datauploader.contracts.rest.stations import StationStatus
 from datauploader.messaging import ParkedMessage
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
-from datauploader_gateway.errors import BrokerAway, NotAllowed
+from datauploader_gateway.errors import BrokerAway, NotAllowed, NotFound
+from datauploader_gateway.features.operations.acknowledgements import Acknowledgements
+from datauploader_gateway.features.operations.causes import (
+    Acknowledged,
+    Cause,
+    Part,
+    acknowledge,
+    causes,
+    identity,
+    parts,
+    summary,
+)
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin, Verb
-from datauploader_gateway.features.operations.diagnosis import QueueBody, Trouble, summary, troubles
+from datauploader_gateway.features.operations.diagnosis import Kind, QueueBody, Seen, Trouble, owner, troubles
 from datauploader_gateway.features.operations.health import Health
+from datauploader_gateway.projection.projection_status import ago
+from datauploader_gateway.projection.reader import FACILITY_SERVICES
 from datauploader_gateway.projection.stations import StationDirectory
 
 EXCERPT = 400
@@ -36,7 +52,14 @@ class Operations(BaseModel):
     well: bool
     summary: str
     """One sentence: how many things are wrong, and what."""
+    seen: datetime
+    """When this was looked at."""
+    causes: list[Cause]
+    """What is wrong by itself, each with what follows from it."""
+    parts: list[Part]
+    """Everything that the facility consists of, what is wrong first."""
     troubles: list[Trouble]
+    """The same as in `causes`, one by one."""
     stations: list[StationStatus]
     checks: list[CheckBody]
     queues: list[QueueBody]
@@ -73,10 +96,16 @@ class OperationsService:
     """Looks at the whole facility, and settles parked messages."""
 
     def __init__(
-        self, stations: StationDirectory, health: Health, board: DeadLetterAdmin, audit: AuditLog, links: Links
-    ) -> None:
+        self, stations: StationDirectory, health: Health, board: DeadLetterAdmin, known: Acknowledgements,
+        audit: AuditLog, links: Links,
+    ) -> None:  # fmt: skip
         """Look at these; `links` are shown to operators."""
+        self._known_causes = known
         self._stations, self._health, self._board, self._audit, self._links = stations, health, board, audit, links
+        self._since: dict[str, datetime] = {}
+        """Since when each cause has been seen."""
+        self._known: dict[tuple[Kind, str], datetime] = {}
+        """When something was known last of each part."""
 
     async def overview(self, who: Caller) -> Operations:
         """Look at everything that this person may see.
@@ -89,18 +118,75 @@ class OperationsService:
             raise NotAllowed("operations are for operators and beamline staff", hint="Ask an operator.")
         stations = await self._stations.all_status()
         if user.role == "operator":
-            checks, queues = await asyncio.gather(self._health.checks(), self._queues())
-            found, (states, problem) = [*checks], queues
-            if problem:
-                found.append(CheckBody(name="queues", ok=False, detail=problem))
-            links = self._links
-        else:
-            stations = [each for each in stations if each.station.rpartition(".")[0] in user.beamlines]
-            found, states, links = [], [], Links()
-        wrong = troubles(found, stations, states)
+            return await self._facility(stations, await self._known_causes.known())
+        stations = [each for each in stations if each.station.rpartition(".")[0] in user.beamlines]
+        return self._judged(Seen(stations=stations), Links(), {}, in_reach=False)
+
+    async def acknowledge(self, who: Caller, key: str, sentence: str, hours: float) -> None:
+        """Say of a cause that it is known, and what is done; it is told of again when it changes or the time is over.
+
+        Raises:
+            NotAllowed: they are no operator.
+            NotFound: there is no such cause now.
+        """
+        await self._require_operator(who, "acknowledge a problem", cause=key)
+        cause = next((each for each in (await self.overview(who)).causes if each.key == key), None)
+        if cause is None:
+            raise NotFound("this problem is over, or has changed", hint="Look at /operations again.")
+        about = {"cause": key, "sentence": sentence, "hours": f"{hours:g}"}
+        await self._audit.record("problem acknowledged", who=who.user.id, address=who.address, **about)
+        now = datetime.now(UTC)
+        said = Acknowledged(
+            by=who.user.name or who.user.id, sentence=sentence, at=now, until=now + timedelta(hours=hours),
+            what=identity(cause),
+        )  # fmt: skip
+        await self._known_causes.keep(key, said)
+
+    async def withdraw(self, who: Caller, key: str) -> None:
+        """Take back what was said of a cause: it is told of again.
+
+        Raises:
+            NotAllowed: they are no operator.
+            NotFound: nobody has acknowledged it.
+        """
+        await self._require_operator(who, "withdraw an acknowledgement", cause=key)
+        if not await self._known_causes.forget(key):
+            raise NotFound("nobody has acknowledged this problem", hint="Look at /operations again.")
+        about = {"cause": key}
+        await self._audit.record("acknowledgement withdrawn", who=who.user.id, address=who.address, **about)
+
+    async def redis_answers(self) -> bool:
+        """Tell whether sessions can be looked up."""
+        return await self._health.redis_answers()
+
+    async def without_redis(self) -> Operations:
+        """Look at everything that can be seen while Redis does not answer; whoever asks must have been let in."""
+        return await self._facility([], {})
+
+    async def _facility(self, stations: Sequence[StationStatus], known: Mapping[str, Acknowledged]) -> Operations:
+        seen, (queues, problem) = await asyncio.gather(self._health.look(), self._queues())
+        checks = [*seen.checks, *([CheckBody(name="queues", ok=False, detail=problem)] if problem else [])]
+        seen = replace(seen, checks=checks, stations=stations, queues=queues)
+        return self._judged(seen, self._links, known, in_reach=self._board.reaches_parked)
+
+    def _judged(self, seen: Seen, links: Links, known: Mapping[str, Acknowledged], *, in_reach: bool) -> Operations:
+        now = datetime.now(UTC)
+        wrong = troubles(seen, now)
+        found = causes(wrong)
+        if in_reach or seen.checks:  # staff see a part of it, which says nothing about the rest
+            self._since = {cause.key: self._since.get(cause.key, now) for cause in found}
+        for cause in found:
+            cause.since = self._since.get(cause.key)
+        acknowledge(found, known, now)
+        rows = parts(_known(seen, [owner(queue.name) for queue in self._board.topology]), found)
+        for row in rows:
+            if row.health != "unknown":
+                self._known[row.kind, row.name] = now
+            row.since = self._known.get((row.kind, row.name)) if row.health == "unknown" else None
         return Operations(
-            well=not wrong, summary=summary(wrong), troubles=wrong, stations=stations, checks=found, queues=states,
-            parked_in_reach=user.role == "operator" and self._board.reaches_parked, links=links,
+            well=all(cause.acknowledged for cause in found), summary=summary(found), seen=now, causes=found, parts=rows,
+            troubles=wrong, stations=list(seen.stations), checks=list(seen.checks), queues=list(seen.queues),
+            parked_in_reach=in_reach, links=links,
         )  # fmt: skip
 
     async def parked_messages(self, who: Caller) -> list[Parked]:
@@ -144,3 +230,37 @@ class OperationsService:
             return await self._board.queue_states(), ""
         except BrokerAway as error:
             return [], error.detail
+
+
+_OF_CHECKS: dict[str, tuple[Kind, str, str]] = {
+    "broker": ("broker", "broker", "connected"),
+    "redis": ("redis", "redis", "answers"),
+    "catalogue": ("catalogue", "catalogue", "answers"),
+    "identity provider": ("identity provider", "identity provider", "answers"),
+    "outbox": ("service", "gateway", "works"),
+    "catalog service": ("service", "catalog", "answers"),
+}
+
+
+def _known(seen: Seen, consumers: Sequence[tuple[Kind, str]]) -> list[tuple[Kind, str, str]]:
+    """List the parts that there are, each with what is to be said of it when nothing is wrong."""
+    found: dict[tuple[Kind, str], str] = {}
+    for check in seen.checks:
+        if check.name in _OF_CHECKS:
+            kind, name, well = _OF_CHECKS[check.name]
+            found[kind, name] = well
+    for status in seen.stations:
+        station = Station.parse(status.station)
+        own = [service for service in status.services if service.service not in FACILITY_SERVICES]
+        if own or status.silent:
+            heard = f"last report {ago(min(service.age_s for service in own))} ago" if own else ""
+            one: tuple[Kind, str] = ("harvester", station.station) if station.is_harvester else ("station", station.key)
+            found[one] = heard
+        for service in own:
+            for storage in service.storages:
+                found.setdefault(("storage", storage.remote), "accepts files, as far as its stations know")
+    if seen.checks:
+        for kind, name in consumers:
+            if kind in ("station", "harvester"):
+                found.setdefault((kind, name), "connected")
+    return [(kind, name, well) for (kind, name), well in found.items()]

@@ -26,6 +26,37 @@ document.addEventListener("htmx:response:error", (event) => remember(event.targe
 document.addEventListener("htmx:after:request", () => interrupted(unbegun.size > 0));
 document.addEventListener("htmx:before:request", () => document.getElementById("notice").replaceChildren());
 
+// What was well when it was seen last is not well now: without an answer nothing is known, and nothing stays green.
+const operations = document.getElementById("operations");
+let seen = operations && new Date(operations.dataset.seen);
+
+function known(yes) {
+  document.getElementById("stale").hidden = yes;
+  operations.classList.toggle("stale", !yes);
+  if (yes) return;
+  const since = document.getElementById("stale-since");
+  since.dateTime = seen.toISOString();
+  localise(document.getElementById("stale"));
+  for (const tag of operations.querySelectorAll(".tag")) {
+    tag.className = "tag";
+    tag.textContent = "not known";
+  }
+}
+
+if (operations) {
+  for (const failure of ["htmx:error", "htmx:response:error"])
+    document.addEventListener(failure, (event) => { if (event.target === operations) known(false); });
+  document.addEventListener("htmx:after:request", (event) => {
+    if (event.target !== operations || event.detail.ctx.response.status >= 400) return;
+    seen = new Date();
+    known(true);
+  });
+}
+// Whoever has opened the consequences of something keeps them open while the page is drawn anew.
+document.addEventListener("htmx:before:morph:attr", (event) => {
+  if (event.detail.attrName === "open") event.preventDefault();
+});
+
 // A computer that slept, or changed its network, holds a connection on which nothing will ever come.
 function connectAnew() {
   for (const element of document.querySelectorAll("[hx-sse\\:connect]")) element._htmx?.sse?.reader?.cancel();

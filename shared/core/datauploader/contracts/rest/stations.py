@@ -1,7 +1,7 @@
 """Stations in REST: what runs on them, and how it is."""
 
 from datauploader.contracts.rest.model import Needed, RestModel
-from datauploader.contracts.stations import Disk, Root
+from datauploader.contracts.stations import Disk, Root, Storage
 
 
 class ServiceReport(RestModel):
@@ -19,6 +19,8 @@ class ServiceReport(RestModel):
     troubles: tuple[str, ...]
     roots: tuple[Root, ...]
     state_disk: Disk | None
+    storages: tuple[Storage, ...] = ()
+    """The storages that this service moves files to, and what is wrong with each."""
     backlog_files: int
     backlog_bytes: int
     oldest_pending_s: float
@@ -31,8 +33,8 @@ class ServiceReport(RestModel):
 class StationStatus(RestModel):
     """A station as far as it has been heard of; silent when its watcher has missed three reports.
 
-    A station that is not configured, and has no watcher, is judged by all of its services. `last_report` is by those
-    that it is judged by.
+    A station that is not configured, and has no watcher, is judged by all of its services but the catalog and the
+    gateway, which report under the name of their server. `last_report` is by those that it is judged by.
     """
 
     station: Needed[str]

@@ -305,7 +305,9 @@ class MemoryBus(Bus):
         key = question_key(service, station)
         answerer = next((one for bound, one in list(self.broker.answerers.items()) if matches(bound, key)), None)
         if answerer is None:
-            result.set_exception(NoAnswer(f"{service} is not running, so nobody answers {question.name}"))
+            result.set_exception(
+                NoAnswer(f"{service} is not connected to the broker, so nobody answers {question.name}")
+            )
             return result
         timer = threading.Timer(
             timeout_s, _fail, (result, NoAnswer(f"{service} did not answer {question.name} within {timeout_s:g} s"))

@@ -174,6 +174,8 @@ class RabbitBus(Bus):
             detail=detail or self._publisher.log_problem,
             unconfirmed=self._publisher.unconfirmed,
             blocked=bool(self._out.blocked),
+            connected=self._out.problem is None and (self._in.problem is None or not self._in.used),
+            certificate_until=self._out.certificate_until,
         )
 
     @override

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -162,6 +163,8 @@ class BrokerConnection:
         """Why there is no connection; None while there is one."""
         self.blocked = ""
         """The broker's reason for asking publishers to wait; "" while it does not."""
+        self.certificate_until: datetime | None = None
+        """When the certificate ends that the broker has shown last."""
         owner.on_unexpected(self._drop)
 
     @property
@@ -256,6 +259,7 @@ class BrokerConnection:
                 )
                 connection.add_on_connection_unblocked_callback(lambda *_: self._block(""))
                 self._connection, self.problem = connection, None
+                self.certificate_until = _certificate_end(connection)
                 self._open.set()
                 log.info("broker_connected", broker=place, connection=self._purpose)
                 self._changed()
@@ -290,6 +294,14 @@ class BrokerConnection:
             return False
         settle(self._confused, error)
         return True
+
+
+def _certificate_end(connection: AsyncioConnection) -> datetime | None:
+    """Return when the certificate ends that the other side has shown and that was verified; None without TLS."""
+    shown = connection._transport  # noqa: SLF001 - pika does not hand its socket out otherwise
+    sock = getattr(shown, "_sock", None)
+    ends = (sock.getpeercert() or {}).get("notAfter") if isinstance(sock, ssl.SSLSocket) else None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC) if ends else None
 
 
 async def _first(*futures: "asyncio.Future[Any]") -> None:

@@ -135,7 +135,9 @@ class RpcClient:
                 await asyncio.wrap_future(self._publisher.send(message).future)
                 await pending.over.wait()
         except Unroutable:
-            pending.fail(NoAnswer(f"{pending.service} is not running, so nobody answers {pending.question.name}"))
+            pending.fail(
+                NoAnswer(f"{pending.service} is not connected to the broker, so nobody answers {pending.question.name}")
+            )
         except MessagingError as error:
             pending.fail(NoAnswer(f"{pending.question.name} could not be asked: {error}"))
         except TimeoutError:
