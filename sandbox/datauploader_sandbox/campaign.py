@@ -83,6 +83,7 @@ FAULTS = {
     "F63": "messages whose queue does not exist",
     "F64": "a file that never rests",
     "F65": "one of several movers fails",
+    "F66": "one release up and down again",
 }
 """The numbers of the campaign's table, and their names."""
 _PAGE = """\

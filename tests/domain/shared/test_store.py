@@ -1,9 +1,11 @@
 """One state file: all or nothing, migrated in steps, refused when it is from the future, set aside when damaged."""
 
+import re
 import shutil
 import sqlite3
 import threading
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +19,18 @@ from datauploader_testing.waiting import eventually
 
 ONE = Schema("notes", ("CREATE TABLE note (text TEXT NOT NULL);",))
 TWO = Schema("notes", (*ONE.steps, "ALTER TABLE note ADD COLUMN stars INTEGER NOT NULL DEFAULT 1;"))
+
+
+KEPT_IN = (
+    "datauploader.messaging.memory.log", "datauploader.plugins.harvester.file_queue", "datauploader.reliability.inbox",
+    "datauploader.reliability.outbox", "datauploader_catalog.claims", "datauploader_catalog.description_queue",
+    "datauploader_catalog.ledger", "datauploader_catalog.proposals", "datauploader_gateway.auth.revocations",
+    "datauploader_gateway.events.heard_sequences", "datauploader_gateway.events.pending_requests",
+    "datauploader_gateway.events.publisher", "datauploader_gateway.features.mail.triggers",
+    "datauploader_gateway.projection.projection_version", "datauploader_transfer.ledger",
+    "datauploader_watcher.ledger.schema",
+)  # fmt: skip
+SCHEMAS = [import_module(name).SCHEMA for name in KEPT_IN]
 
 
 class Accident(Exception):
@@ -151,6 +165,40 @@ def test_a_file_with_tables_of_a_newer_release_is_refused_as_well(tmp_path) -> N
     Store(path, [ONE, Schema("drafts", ("CREATE TABLE draft (text TEXT NOT NULL);",))]).close()
     with pytest.raises(StateFromTheFuture, match="drafts 1"):
         Store(path, [ONE])
+
+
+def test_a_release_uses_a_file_to_which_a_newer_one_has_only_added(tmp_path) -> None:
+    """One version up, down and up again: every row is there, and no step runs twice."""
+    path = tmp_path / "x.sqlite"
+    added = Schema("notes", (*ONE.steps, "CREATE TABLE star (note INTEGER NOT NULL);"), serves=1)
+    drafts = Schema("drafts", ("CREATE TABLE draft (text TEXT NOT NULL);",), serves=0)
+    for number, schemas in enumerate(([ONE], [added, drafts], [ONE], [added, drafts])):
+        store = Store(path, schemas)
+        write(store, str(number))
+        store.close()
+    last = Store(path, [added, drafts])
+    assert texts(last) == ["0", "1", "2", "3"]
+    last.close()
+
+
+def test_a_release_that_is_two_behind_is_refused_where_only_the_last_was_served(tmp_path) -> None:
+    """Each step says for itself whom it serves, and the last one counts."""
+    path = tmp_path / "x.sqlite"
+    Store(path, [Schema("notes", (*TWO.steps, "CREATE TABLE other (x INTEGER);"), serves=len(TWO.steps))]).close()
+    Store(path, [TWO]).close()
+    with pytest.raises(StateFromTheFuture):
+        Store(path, [ONE])
+
+
+ADDING = re.compile(r"CREATE (TABLE|INDEX|UNIQUE INDEX|TRIGGER|VIEW) ")
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.component)
+def test_what_serves_an_older_release_only_adds(schema) -> None:
+    """A step that changes or fills what was there is one that every release must know."""
+    for step in schema.steps[len(schema.steps) if schema.serves is None else schema.serves :]:
+        for statement in step.split(";\n"):
+            assert not statement.strip() or ADDING.match(statement.strip()), statement
 
 
 def test_a_file_that_cannot_be_opened_is_a_sentence(tmp_path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from datauploader_gateway.projection import keys
+from datauploader_gateway.projection import keys, view_format
 from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.fault("F53")
@@ -142,3 +142,23 @@ def test_a_full_redis_is_called_full_and_what_is_shown_is_called_old(
 
 def _sign_in(facility: Any, scene: Any) -> Any:
     return facility.client().post("/api/v1/session", json=scene.credentials("bruno"))
+
+
+@pytest.mark.parametrize("later", [True, False], ids=["a later release", "an earlier release"])
+def test_a_view_that_another_release_wrote_is_read_or_built_again(facility: Any, scene: Any, later: bool) -> None:
+    """What a later one wrote may be unreadable and is removed; an earlier one's is kept. People stay signed in."""
+    anna, redis = facility.client("anna"), facility.redis()
+    upload_id = anna.post("/api/v1/uploads", json=scene.wish()).json()["id"]
+    for data in scene.life_of(upload_id, 3):
+        facility.say(data)
+    completed(anna, upload_id)
+    facility.gateway.stop(5)
+    redis.set(keys.FORMAT, view_format.NUMBER + (1 if later else -1))
+    redis.hset(keys.files(upload_id), b"of another release", b"\xff\xffwhat nobody here can read")
+    facility.gateway = facility._gateway()
+    facility.gateway.start()
+    facility.whole()
+    anna.base_url, anna.headers["Origin"] = facility.gateway.url, facility.gateway.url
+    completed(anna, upload_id)
+    assert bool(redis.hexists(keys.files(upload_id), b"of another release")) is not later
+    assert int(redis.get(keys.FORMAT)) == view_format.NUMBER

@@ -22,7 +22,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway import metrics, redis_client
 from datauploader_gateway.events.heard_sequences import HeardSequences
 from datauploader_gateway.events.pending_requests import PendingRequests
-from datauploader_gateway.projection import keys
+from datauploader_gateway.projection import keys, view_format
 from datauploader_gateway.projection.projection_status import READING, ProjectionStatus
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.writer import ViewWriter
@@ -117,6 +117,7 @@ class EventConsumer:
         self._reserve.require_room(now=True)
         before = self._version.highest  # whether it can be written: a full Redis is read without a complaint
         self._version.made(before, int(self._redis.incr(keys.COMMITS)))
+        view_format.claim(self._redis)
         self._consume()
         self._compare()
         if self._missed.is_set():

@@ -3,6 +3,8 @@
 PREFIX = "datauploader:"
 MARKER = f"{PREFIX}view:2"
 """Says that the view is whole; missing after a flush, and where an older release has left out what this one keeps."""
+FORMAT = f"{PREFIX}view:format"
+"""By which release's rules the view was written last (number); see `view_format`."""
 BUILDING = f"{PREFIX}view:building"
 """Which rebuild is under way; missing after a flush in the middle of it."""
 COMMITS = f"{PREFIX}view:commits"

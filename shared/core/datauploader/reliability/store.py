@@ -36,6 +36,10 @@ class Schema:
 
     component: str
     steps: tuple[str, ...]
+    serves: int | None = None
+    """A release that knows the first so many steps can use a file on which all were run: the later ones only add
+    tables, indexes and triggers, and what it writes is right without them. A column is none of these: who inserts a row
+    without naming columns fails. None: all steps must be known."""
 
 
 class Store:
@@ -255,9 +259,11 @@ class Store:
         with self.transaction() as db:
             db.execute("CREATE TABLE IF NOT EXISTS schema (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
             versions: dict[str, int] = dict(db.execute("SELECT component, version FROM schema").fetchall())
+            db.execute("CREATE TABLE IF NOT EXISTS schema_serves (component TEXT PRIMARY KEY, steps INTEGER NOT NULL)")
+            served: dict[str, int] = dict(db.execute("SELECT component, steps FROM schema_serves").fetchall())
             known = {schema.component: len(schema.steps) for schema in schemas}
             for component, version in versions.items():
-                if version > known.get(component, 0):
+                if version > known.get(component, 0) and served.get(component, version) > known.get(component, 0):
                     raise StateFromTheFuture(
                         f"{self.path} was written by a newer release (schema {component} {version}, this release knows "
                         f"{known.get(component, 'none')}): install that release again, or move the file away to start "
@@ -274,10 +280,11 @@ class Store:
                 for step in schema.steps[versions.get(schema.component, 0) :]:
                     for statement in _statements(step):
                         db.execute(statement)
-                db.execute(
-                    "INSERT INTO schema VALUES (?, ?) ON CONFLICT (component) DO UPDATE SET version = excluded.version",
-                    (schema.component, len(schema.steps)),
-                )
+                steps = len(schema.steps)
+                if steps >= versions.get(schema.component, 0):  # else a newer release has run more
+                    serves = steps if schema.serves is None else schema.serves
+                    db.execute("INSERT OR REPLACE INTO schema VALUES (?, ?)", (schema.component, steps))
+                    db.execute("INSERT OR REPLACE INTO schema_serves VALUES (?, ?)", (schema.component, serves))
 
 
 def _statements(script: str) -> Iterator[str]:
