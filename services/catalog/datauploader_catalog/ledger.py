@@ -1,9 +1,13 @@
 """What the catalog remembers: wanted datasets, the files that belong to them, and what is still to be told."""
 
+import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any, Literal
 
 import structlog
 
@@ -18,95 +22,11 @@ from datauploader.contracts import (
     encode,
 )
 from datauploader.contracts.uploads import manifest_digest
-from datauploader.reliability import Schema
-from datauploader_catalog import audits, objections
+from datauploader_catalog import objections
+from datauploader_catalog.compaction import CompactedDatafiles
 from datauploader_catalog.objections import Objections
 
 log = structlog.get_logger()
-
-SCHEMA = Schema(
-    "catalog",
-    (
-        """
-        CREATE TABLE uploads (
-            upload_id TEXT PRIMARY KEY,
-            request BLOB NOT NULL,             -- the encoded upload.requested
-            state TEXT NOT NULL,               -- wanted, ensured, completed, refused
-            dataset_id TEXT NOT NULL DEFAULT '',
-            attempts INTEGER NOT NULL DEFAULT 0,
-            due REAL NOT NULL DEFAULT 0,       -- seconds since 1970; not to be tried before
-            trouble TEXT NOT NULL DEFAULT ''
-        );
-        CREATE TABLE seals (
-            upload_id TEXT PRIMARY KEY,
-            files INTEGER NOT NULL,
-            bytes INTEGER NOT NULL,
-            manifest_sha256 TEXT NOT NULL,
-            time TEXT NOT NULL
-        );
-        CREATE TABLE datafiles (
-            upload_id TEXT NOT NULL,
-            path BLOB NOT NULL,
-            revision INTEGER NOT NULL,
-            size INTEGER NOT NULL,
-            sha256 TEXT NOT NULL,
-            stored TEXT NOT NULL,              -- the StoredFile as JSON
-            registered INTEGER NOT NULL,       -- 0 or 1
-            PRIMARY KEY (upload_id, path)
-        ) WITHOUT ROWID;
-        CREATE INDEX datafiles_wanted ON datafiles (upload_id) WHERE registered = 0;
-        CREATE TABLE parameters (
-            id INTEGER PRIMARY KEY,
-            upload_id TEXT NOT NULL,
-            path BLOB NOT NULL,                -- the datafile
-            parameters TEXT NOT NULL           -- a JSON array of Parameter
-        );
-        CREATE INDEX parameters_upload ON parameters (upload_id);
-        """,
-        """
-        CREATE TABLE homes (
-            upload_id TEXT PRIMARY KEY,
-            station TEXT NOT NULL              -- the only one that may speak about the upload
-        ) WITHOUT ROWID;
-        """,
-        """
-        CREATE INDEX uploads_open ON uploads (state) WHERE state IN ('wanted', 'ensured');
-        CREATE INDEX uploads_later ON uploads (due) WHERE due > 0;
-        """,
-        """
-        ALTER TABLE seals ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
-        UPDATE seals SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
-        """,
-        audits.TABLES,
-        objections.TABLES,
-        "CREATE INDEX uploads_dataset ON uploads (dataset_id) WHERE dataset_id <> ''",
-        # Counting the rows of an upload at each look took longer the more there were. No row is replaced by `INSERT OR
-        # REPLACE`: SQLite calls no trigger for what that removes.
-        """
-        CREATE TABLE datafile_counts (
-            upload_id TEXT PRIMARY KEY,
-            files INTEGER NOT NULL,
-            registered INTEGER NOT NULL
-        ) WITHOUT ROWID;
-        INSERT INTO datafile_counts
-            SELECT upload_id, count(*), total(registered = 1) FROM datafiles GROUP BY upload_id;
-        CREATE TRIGGER datafiles_added AFTER INSERT ON datafiles BEGIN
-            INSERT INTO datafile_counts VALUES (new.upload_id, 1, new.registered = 1)
-            ON CONFLICT (upload_id) DO UPDATE
-            SET files = files + 1, registered = registered + excluded.registered;
-        END;
-        CREATE TRIGGER datafiles_removed AFTER DELETE ON datafiles BEGIN
-            UPDATE datafile_counts SET files = files - 1, registered = registered - (old.registered = 1)
-            WHERE upload_id = old.upload_id;
-        END;
-        CREATE TRIGGER datafiles_changed AFTER UPDATE OF registered ON datafiles
-        WHEN (old.registered = 1) <> (new.registered = 1) BEGIN
-            UPDATE datafile_counts SET registered = registered + (new.registered = 1) - (old.registered = 1)
-            WHERE upload_id = new.upload_id;
-        END;
-        """,
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +93,8 @@ class WantedDatasets:
 
     def add_upload(self, event: Event[UploadRequested]) -> bool:
         """Remember that this dataset is wanted; a repeated request changes nothing. Return whether it is the first."""
-        query = "INSERT OR IGNORE INTO uploads (upload_id, request, state) VALUES (?, ?, 'wanted')"
-        return self._db.execute(query, (event.data.upload_id, encode(event))).rowcount == 1
+        query = "INSERT OR IGNORE INTO uploads (upload_id, request, state, touched) VALUES (?, ?, 'wanted', ?)"
+        return self._db.execute(query, (event.data.upload_id, encode(event), time.time())).rowcount == 1
 
     def is_requested(self, upload_id: str) -> bool:
         """Tell whether the request of an upload is here."""
@@ -290,11 +210,11 @@ class WantedDatasets:
 
 
 class DatafileTable:
-    """The table `datafiles`, inside the caller's transaction."""
+    """The table `datafiles`, inside the caller's transaction, with what is compacted of it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         """Take the caller's transaction."""
-        self._db = db
+        self._db, self._compacted = db, CompactedDatafiles(db)
 
     def add_stored(self, upload_id: str, files: Iterable[StoredFile]) -> list[StoredFile]:
         """Remember stored versions, the newest of each path; return those that are registered already."""
@@ -305,7 +225,7 @@ class DatafileTable:
                 newest[path] = stored
         held = self._rows(upload_id, list(newest))
         known: list[StoredFile] = []
-        fresh: list[tuple[object, ...]] = []
+        fresh: dict[bytes, tuple[object, ...]] = {}
         for path, stored in newest.items():
             row, file = held.get(path), stored.file
             if row and row["registered"] and StoredFile.model_validate_json(row["stored"]).file.key == file.key:
@@ -313,20 +233,23 @@ class DatafileTable:
                     known.append(stored)
             elif row is None or file.revision >= row["revision"]:
                 document = stored.model_dump_json(exclude_none=True)
-                fresh.append((upload_id, path, file.revision, file.size, file.sha256, document))
+                fresh[path] = (upload_id, path, file.revision, file.size, file.sha256, document)
+        if fresh:
+            self._compacted.thaw_files(upload_id, fresh)
         query = (
             "INSERT INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (upload_id, path) DO UPDATE SET"
             " revision = excluded.revision, size = excluded.size, sha256 = excluded.sha256, stored = excluded.stored,"
             " registered = 0"
         )
-        self._db.executemany(query, fresh)
+        self._db.executemany(query, fresh.values())
         return known
 
-    def _rows(self, upload_id: str, paths: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
+    def _rows(self, upload_id: str, paths: Sequence[bytes]) -> Mapping[bytes, Mapping[str, Any] | sqlite3.Row]:
         """Return what is held of these paths, which are as many as an event has at most."""
         marks = ",".join("?" * len(paths))
         query = f"SELECT path, revision, stored, registered FROM datafiles WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608 - only question marks
-        return {row["path"]: row for row in self._db.execute(query, (upload_id, *paths))}
+        rows = {row["path"]: row for row in self._db.execute(query, (upload_id, *paths))}
+        return self._compacted.find_rows(upload_id, paths) | rows
 
     def drop_strangers(self, event: Event[UploadRequested]) -> None:
         """Forget what was said to be stored before the request was here, and lies where the upload does not go."""
@@ -342,8 +265,10 @@ class DatafileTable:
 
     def known_files(self, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool, int]]:
         """Go through stored versions in order of their paths, whether each is registered, and its length as JSON."""
-        query = "SELECT stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
-        for row in self._db.execute(query, (upload_id, after, most)):
+        query = "SELECT path, stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
+        rows = self._db.execute(query, (upload_id, after, most))
+        both = heapq.merge(rows, self._compacted.rows_after(upload_id, after), key=itemgetter("path"))
+        for row in islice(both, most):
             yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1, len(row["stored"])
 
     def wanted_files(self, upload_id: str, most: int) -> list[StoredFile]:
@@ -403,12 +328,15 @@ class SealTable:
         counts = self._db.execute(held, (upload_id,)).fetchone() or (0, 0)
         if seal is None or tuple(counts) != (seal["files"], seal["files"]):
             return "incomplete"
-        rows = self._db.execute(
-            "SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?", (upload_id,)
-        ).fetchall()
-        if len(rows) != seal["files"] or not all(row["registered"] == 1 for row in rows):
+        query = "SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?"
+        rows = self._db.execute(query, (upload_id,)).fetchall()
+        if not all(row["registered"] == 1 for row in rows):
             return "incomplete"
-        digest = manifest_digest((bytes(row["path"]), row["sha256"]) for row in rows)
+        compacted = CompactedDatafiles(self._db).rows_after(upload_id, b"")
+        lines = [(bytes(row["path"]), row["sha256"]) for row in chain(rows, compacted)]
+        if len(lines) != seal["files"]:
+            return "incomplete"
+        digest = manifest_digest(lines)
         return seal if digest == seal["manifest_sha256"] else "differs"
 
 

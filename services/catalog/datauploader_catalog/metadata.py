@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datauploader.contracts import FileVersion, Parameter, StoredFile
+from datauploader_catalog.compaction import CompactedDatafiles
 from datauploader_catalog.objections import Subject
 
 
@@ -38,6 +39,8 @@ class PendingMetadataTable:
         self, upload_id: str, file: FileVersion | None, parameters: Sequence[Parameter], harvester: str = ""
     ) -> None:
         """Remember what a harvester read in a file or, without a file, what was asked for with the dataset."""
+        if file is not None:
+            CompactedDatafiles(self._db).thaw_files(upload_id, [file.raw])
         document = json.dumps([parameter.model_dump() for parameter in parameters])
         self._db.execute(
             "INSERT INTO parameters (upload_id, path, parameters, harvester) VALUES (?, ?, ?, ?)",

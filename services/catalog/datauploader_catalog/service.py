@@ -19,14 +19,17 @@ from datauploader.messaging.catch_up import CatchUp
 from datauploader.messaging.topology import catalog_queue
 from datauploader.plugins.catalogue.port import Catalogue
 from datauploader.reliability import Inbox, Outbox, Store, inbox, outbox
+from datauploader.reliability.blocks import compaction
 from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.reliability.stale_state import StaleStateGuard
+from datauploader.reliability.upkeep import StateUpkeep
 from datauploader.runtime.config import load
 from datauploader.runtime.crash_points import crash_point
 from datauploader.runtime.service import Check, Context
-from datauploader_catalog import claims, description_queue, handlers, ledger, proposals
+from datauploader_catalog import claims, description_queue, handlers, proposals, schema
 from datauploader_catalog.adapters import connect
 from datauploader_catalog.claims import DatasetClaims
+from datauploader_catalog.compaction import compact_some
 from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.description_sync import DescriptionSync
 from datauploader_catalog.membership import UserOfficeMembership
@@ -54,7 +57,7 @@ class CatalogService:
         path = context.settings.state_dir / "catalog.sqlite"
         self._bus = context.bus
         self._store = Store(path, [
-            inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA, proposals.SCHEMA,
+            inbox.SCHEMA, outbox.SCHEMA, schema.SCHEMA, description_queue.SCHEMA, claims.SCHEMA, proposals.SCHEMA,
         ])  # fmt: skip
         self._office: UserOfficeListener | None = None
         if settings.useroffice is not None:
@@ -75,6 +78,7 @@ class CatalogService:
             catalogue, settings.storage_prefix, may_create=settings.create_investigations, store=self._store,
             condition=self._condition, today=partial(days.today, context.settings.timezone),
         )  # fmt: skip
+        self._upkeep = StateUpkeep(self._store, compaction(self._store, settings.compact_days, compact_some))
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher)
         self._dispatcher.after_commit(self._worker.wake)
@@ -110,6 +114,7 @@ class CatalogService:
                 since = min(latest, datetime.now(UTC)) - MARGIN  # its clock may have been ahead, and put right
                 self._read(Start(time=since), lambda: None, again=False)
         self._outbox.start()
+        self._upkeep.start()
         self._heartbeat.start()
         ownership = Ownership(
             self._store.identity,
@@ -132,6 +137,7 @@ class CatalogService:
             self._office.stop(deadline_s / 4)
         self._worker.stop(deadline_s / 4)
         self._descriptions.stop(deadline_s / 4)
+        self._upkeep.stop(deadline_s / 8)
         self._outbox.stop(deadline_s / 4)
         self._catalogue.close()
         self._store.checkpoint()

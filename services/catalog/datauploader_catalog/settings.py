@@ -290,6 +290,9 @@ class CatalogSettings(SectionSettings):
     patience_s: float = Field(default=180, gt=0)
     """How long the catalogue may be away, or fail at something, until people and operators are told; also how long an
     error that nobody knows is tried again as one that passes."""
+    compact_days: float = Field(default=7.0, gt=0)
+    """So many days after an upload has ended its files are kept compressed instead of in a row each; nothing is
+    forgotten, and whatever is asked about them later is answered as before."""
     report_interval_s: float = Field(default=30.0, gt=0)
     """How often the catalog service says that it is alive, and what keeps it from its work."""
     audit: bool = True

@@ -28,6 +28,7 @@ from datauploader.plugins.catalogue.errors import (
     ValueRefused,
 )
 from datauploader.reliability import Outbox, Store
+from datauploader.reliability.blocks import TouchedUploads
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog import audits
@@ -306,6 +307,7 @@ class CatalogWorker:
         with self._store.transaction() as db:
             db.execute("UPDATE uploads SET state = 'completed' WHERE upload_id = ?", (upload.upload_id,))
             DatasetClaims(db).set_claim_state(upload.upload_id, "complete")
+            TouchedUploads(db).touch_upload(upload.upload_id)
             self._say(db, request, fact, seal["manifest_sha256"])
         crash_point("catalog.completed-noted")
         self._outbox.wake()

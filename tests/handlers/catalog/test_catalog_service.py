@@ -56,7 +56,7 @@ from datauploader.plugins.catalogue.port import CatalogueInvestigation, Catalogu
 from datauploader.reliability import Store, inbox, outbox
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
-from datauploader_catalog import claims, description_queue, ledger, proposals
+from datauploader_catalog import claims, description_queue, proposals, schema
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.ledger import WantedDatasets
 from datauploader_catalog.service import CatalogService
@@ -191,7 +191,7 @@ def test_the_second_seal_counts_when_the_clock_of_the_first_was_ahead(world: Wor
 def test_an_upload_that_was_put_off_with_the_clock_ahead_goes_on_when_the_clock_is_put_right(world: World) -> None:
     """It does not wait longer for its next attempt than the longest pause."""
     world.stop()
-    schemas = [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA, claims.SCHEMA, proposals.SCHEMA]
+    schemas = [inbox.SCHEMA, outbox.SCHEMA, schema.SCHEMA, description_queue.SCHEMA, claims.SCHEMA, proposals.SCHEMA]
     state = Store(world.folder / "catalog.sqlite", schemas)
     with state.transaction() as db:
         WantedDatasets(db).add_upload(Event(data=requested(), station=HERE, service="test"))
@@ -455,7 +455,7 @@ def test_a_death_while_the_log_is_heard_is_made_up_for_by_the_next_start(world: 
     world.stop()
     for path in world.folder.glob("catalog.sqlite*"):
         path.unlink()
-    Store(world.folder / "catalog.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA]).close()
+    Store(world.folder / "catalog.sqlite", [inbox.SCHEMA, outbox.SCHEMA, schema.SCHEMA]).close()
     world.start()
     world.say(sealed(file))
     world.await_(DatasetCompleted)

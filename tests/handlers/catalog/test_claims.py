@@ -26,7 +26,7 @@ from datauploader.contracts.questions import Datafiles, DatasetState, ListDatafi
 from datauploader.errors import QuestionRefused
 from datauploader.plugins.catalogue.port import CatalogueUser, NewDataset
 from datauploader.reliability import Store, inbox, outbox
-from datauploader_catalog import claims, ledger
+from datauploader_catalog import claims, schema
 from datauploader_catalog.adapters.memory import Fault
 from datauploader_catalog.queries import CatalogQueries
 from datauploader_testing.waiting import eventually
@@ -242,7 +242,7 @@ def test_a_catalog_that_has_lost_its_state_knows_again_whose_dataset_is_whose(wo
 
 def test_a_catalog_that_is_still_reading_says_nothing_of_a_dataset(world: World) -> None:
     """Its answer would be that the name is free."""
-    forgetful = Store(world.folder / "new.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA, claims.SCHEMA])
+    forgetful = Store(world.folder / "new.sqlite", [inbox.SCHEMA, outbox.SCHEMA, schema.SCHEMA, claims.SCHEMA])
     answers = CatalogQueries(world.catalogue, "", may_create=False, store=forgetful)
     with pytest.raises(QuestionRefused) as away:
         answers(LookAtDataset(investigation="20260101", dataset="run1", user_id=ANNA))
@@ -277,7 +277,7 @@ def test_the_datasets_of_an_earlier_release_belong_to_their_uploads(world: World
     world.stop()
     for path in world.folder.glob("catalog.sqlite*"):
         path.unlink()
-    old = Store(world.folder / "catalog.sqlite", [inbox.SCHEMA, outbox.SCHEMA, ledger.SCHEMA])
+    old = Store(world.folder / "catalog.sqlite", [inbox.SCHEMA, outbox.SCHEMA, schema.SCHEMA])
     with old.transaction() as db:
         for name, state in (("run1", "completed"), ("run2", "ensured")):
             event = Event(data=wish(f"upload-{name}", name=name), station=HERE, service="gateway")

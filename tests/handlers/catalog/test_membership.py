@@ -28,7 +28,7 @@ from datauploader.plugins.catalogue.port import (
     NewInvestigation,
 )
 from datauploader.reliability import Store
-from datauploader_catalog import ledger, proposals
+from datauploader_catalog import proposals, schema
 from datauploader_catalog.adapters.memory import Fault, MemoryCatalogue
 from datauploader_catalog.adapters.vuo.catalogue import VuoCatalogue
 from datauploader_catalog.membership import UserOfficeMembership
@@ -49,7 +49,7 @@ class World:
     """A catalogue with two investigations that knows nobody, and what the user office has said."""
 
     def __init__(self, **more: Any) -> None:
-        self.store = Store(None, [ledger.SCHEMA, proposals.SCHEMA])
+        self.store = Store(None, [schema.SCHEMA, proposals.SCHEMA])
         self.settings = UserOfficeSettings.model_validate({"url": URL, **more})
         self.listener = UserOfficeListener(self.store, self.settings)
         self.catalogue = MemoryCatalogue()

@@ -18,7 +18,7 @@ from datauploader.contracts import (
 from datauploader.contracts.questions import Datafiles, ListDatafiles, MayUpload
 from datauploader.errors import QuestionRefused
 from datauploader.reliability import Store
-from datauploader_catalog import claims, ledger
+from datauploader_catalog import claims, schema
 from datauploader_catalog.ledger import DatafileTable, OwningStations, WantedDatasets
 from datauploader_catalog.queries import PAGE_BYTES, StationQueries
 
@@ -33,7 +33,7 @@ REQUEST = UploadRequested(
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """The catalog's state, in which the upload belongs to HERE."""
-    made = Store(tmp_path / "catalog.sqlite", [ledger.SCHEMA, claims.SCHEMA])
+    made = Store(tmp_path / "catalog.sqlite", [schema.SCHEMA, claims.SCHEMA])
     made.mark_recovered()
     with made.transaction() as db:
         event = Event(data=REQUEST, station=HERE, service="gateway")
@@ -114,7 +114,7 @@ def test_a_station_is_told_nothing_of_the_uploads_of_another(store: Store) -> No
 def test_a_catalog_that_has_forgotten_itself_says_so_instead_of_nothing(tmp_path: Path) -> None:
     """Else a manifest would be made of what is left."""
     with pytest.raises(QuestionRefused) as refusal:
-        ask(Store(tmp_path / "catalog.sqlite", [ledger.SCHEMA, claims.SCHEMA]), ListDatafiles(upload_id=UPLOAD))
+        ask(Store(tmp_path / "catalog.sqlite", [schema.SCHEMA, claims.SCHEMA]), ListDatafiles(upload_id=UPLOAD))
     assert refusal.value.code == "unavailable"
 
 

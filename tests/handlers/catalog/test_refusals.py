@@ -27,7 +27,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.questions import CatalogCondition, HowIsTheCatalog
 from datauploader.reliability import Store, inbox
-from datauploader_catalog import description_queue, ledger
+from datauploader_catalog import description_queue, schema
 from datauploader_catalog.adapters.memory import Fault
 from datauploader_catalog.description_queue import DescriptionQueue
 from datauploader_catalog.ledger import WantedDatasets
@@ -203,7 +203,7 @@ def test_a_retry_does_not_bring_back_what_was_asked_for_before_somebody_describe
 
 def test_what_was_asked_for_with_a_dataset_is_told_before_what_was_said_later() -> None:
     """Else the older metadata would replace the newer ones; what fails for longer keeps no description waiting."""
-    store = Store(None, [inbox.SCHEMA, ledger.SCHEMA, description_queue.SCHEMA])
+    store = Store(None, [inbox.SCHEMA, schema.SCHEMA, description_queue.SCHEMA])
     with store.transaction() as db:
         WantedDatasets(db).add_upload(Event(data=requested(), station=HERE, service="test"))
         db.execute("UPDATE uploads SET state = 'ensured', dataset_id = '1'")

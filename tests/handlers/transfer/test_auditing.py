@@ -44,7 +44,8 @@ ANNA = Person(id="1101", name="Anna")
 class World:
     """A transfer service, what a catalog would have of its upload, and everybody who hears what it says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, long_ago: bool) -> None:
+        self.long_ago = long_ago
         self.source, self.state = folder / "source", folder / "state"
         self.source.mkdir()
         self.storage = MemoryStorage()
@@ -104,6 +105,11 @@ class World:
         self.say(FileReady(upload_id=UPLOAD, root=str(self.source), destination=DESTINATION, files=tuple(versions)))
         stored = eventually(lambda: self.all(FileStored)[before:], what="the files are stored")
         self.catalogued |= {one.file.raw: one for event in stored for one in event.files}
+        if self.long_ago:
+            with self.service._store.transaction() as db:
+                db.execute("UPDATE uploads SET touched = touched - 30 * 86400")
+            while self.service._upkeep.tidy():
+                pass
 
     def all(self, kind):
         """Return the events of a kind that were heard."""
@@ -129,13 +135,17 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch) -> Iterator[World]:
     """A running transfer service that does not wait long before it looks twice."""
     monkeypatch.setattr(auditing, "AGAIN_S", 0.1)
-    made = World(tmp_path)
+    made = World(tmp_path, long_ago=getattr(request, "param", False))
     yield made
     made.stop()
     made.outside.close()
+
+
+LONG_AGO = pytest.mark.parametrize("world", [False, True], ids=["lately", "long ago"], indirect=True)
+"""Files were stored lately, or so long ago that their rows are compacted."""
 
 
 def kinds(report: AuditReported) -> dict[str, tuple[str, ...]]:
@@ -148,6 +158,7 @@ def hashes(report: AuditReported) -> dict[str, int]:
     return {one.algorithm: one.files for one in report.hashes}
 
 
+@LONG_AGO
 def test_where_all_is_well_nothing_differs_and_the_report_says_what_was_compared(world) -> None:
     """Names, sizes and the storage's own hash, of exactly the manifest that was asked about."""
     world.store(a=b"1", b=b"22")
@@ -214,6 +225,7 @@ def test_a_change_of_the_same_size_without_hashes_is_found_by_reading_alone(worl
     assert (kinds(report), report.read) == ({"altered": ("a",)}, 1)
 
 
+@LONG_AGO
 def test_what_we_wrote_and_nobody_wants_any_more_is_ours_and_does_not_block(world) -> None:
     """Its source was renamed or deleted between copy and receipt."""
     world.store(a=b"1", renamed=b"22")
@@ -327,6 +339,7 @@ def test_an_audit_that_was_cut_off_is_begun_again_at_the_next_start(world) -> No
     assert world.reports(2)[1].well
 
 
+@LONG_AGO
 def test_a_retry_sends_what_is_missing_or_cut_again_and_the_next_audit_waits_for_it(world) -> None:
     """From the station's disk, where it still is."""
     world.store(gone=b"1", cut=b"22")
@@ -343,6 +356,7 @@ def test_a_retry_sends_what_is_missing_or_cut_again_and_the_next_audit_waits_for
     assert world.storage.objects[f"{LOCATION}/cut"] == b"22"
 
 
+@LONG_AGO
 def test_a_retry_does_not_write_over_what_was_altered(world) -> None:
     """Whose bytes these are nobody knows: a person must look."""
     world.store(a=b"AAAA")

@@ -14,10 +14,11 @@ from datauploader.contracts.previews import DestinationContent, HeldObject
 from datauploader.contracts.questions import KnownDatafile, LookAtDestination
 from datauploader.reliability import Schema, Store
 from datauploader_testing.waiting import eventually
-from datauploader_transfer import ledger
+from datauploader_transfer import schema
 from datauploader_transfer.domain.leftovers import beside
 from datauploader_transfer.ledger import InterruptedWrites, JobTable
 from datauploader_transfer.owners import ObjectOwners
+from datauploader_transfer.ports import UNPROVED
 
 from .test_transfer_service import HERE, UPLOAD, World
 
@@ -25,10 +26,11 @@ OTHER = "upload-0002"
 OBJECT = "20260101/run1/a"
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A running transfer service."""
+@pytest.fixture(params=[False, True], ids=["lately", "long ago"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A running transfer service; what `store` has stored was stored lately, or so long ago that it is compacted."""
     made = World(tmp_path)
+    made.long_ago = request.param
     yield made
     made.stop()
     made.outside.close()
@@ -40,6 +42,11 @@ def store(world: World, content: bytes, *, upload_id: str = UPLOAD, continues: t
     file = world.write("a", content)
     world.announce(file, upload_id=upload_id, continues=continues)
     world.stored(before + 1)
+    if world.long_ago:
+        eventually(lambda: not world.service._worker.moving(), what="the mover has let go of it")
+        world.compact()
+        with world.service._store.reading() as db:
+            assert not db.execute("SELECT 1 FROM owners WHERE digests <> ?", (UNPROVED,)).fetchall()
     return file
 
 
@@ -276,7 +283,7 @@ def test_a_version_that_is_on_the_storage_is_stored_whatever_became_of_its_sourc
 
 def earlier_steps() -> tuple[str, ...]:
     """Return the schema as it was before objects had owners."""
-    return tuple(itertools.takewhile(lambda step: "CREATE TABLE owners" not in step, ledger.SCHEMA.steps))
+    return tuple(itertools.takewhile(lambda step: "CREATE TABLE owners" not in step, schema.SCHEMA.steps))
 
 
 @pytest.mark.fault("F47")
@@ -291,7 +298,7 @@ def test_an_older_ledger_gives_what_was_written_to_the_uploads_whose_place_it_is
             "INSERT INTO uploads (upload_id, cause, root, remote, location) VALUES (?, x'', x'', 'store', ?)", uploads
         )
         db.executemany("INSERT INTO written VALUES ('store', ?, ?)", [(name, "ab" * 16) for name in objects])
-        for step in ledger.SCHEMA.steps[len(earlier_steps()) :]:
+        for step in schema.SCHEMA.steps[len(earlier_steps()) :]:
             db.executescript(step)
         may = {
             upload: [
@@ -315,6 +322,6 @@ def test_a_ledger_of_an_earlier_release_knows_the_former_version(tmp_path: Path)
         )
         stored = f'{{"file":{{"sha256":"{sha256}","md5":"{md5}"}},"object":"run/a"}}'
         db.execute("INSERT INTO jobs VALUES ('u1', x'61', 1, 3, '', 'stored', 0, 0, ?, '')", (stored,))
-    later = Store(tmp_path / "transfer.sqlite", [ledger.SCHEMA])
+    later = Store(tmp_path / "transfer.sqlite", [schema.SCHEMA])
     with closing(later), later.reading() as db:
         assert ObjectOwners(db).find_former_version("store", "run/a", {"u1"}, md5) == sha256

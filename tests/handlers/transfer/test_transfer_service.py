@@ -132,6 +132,13 @@ class World:
         """Publish an event as another service would."""
         self.outside.publish(Event(data=data, station=HERE, service="test")).result(5)
 
+    def compact(self) -> None:
+        """Let a month pass, and the upkeep of the state file do its work."""
+        with self.service._store.transaction() as db:
+            db.execute("UPDATE uploads SET touched = touched - 30 * 86400")
+        while self.service._upkeep.tidy():
+            pass
+
     def control(self, action: str) -> None:
         """Steer the upload."""
         self.say(UploadControlled.model_validate({"upload_id": UPLOAD, "action": action, "requested_by": {"id": "1"}}))

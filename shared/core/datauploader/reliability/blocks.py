@@ -6,9 +6,13 @@ into a block, which holds all that the row held in a seventh of the bytes, and i
 
 import json
 import sqlite3
+import time
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from datauploader.reliability.store import Store
 
 TABLE = """
 CREATE TABLE blocks (
@@ -20,10 +24,17 @@ CREATE TABLE blocks (
 );
 CREATE UNIQUE INDEX blocks_first ON blocks (upload_id, first);
 """
+TOUCHED = """
+ALTER TABLE uploads ADD COLUMN touched REAL;  -- when its files were heard of last; NULL: all are in blocks
+UPDATE uploads SET touched = CAST(strftime('%s', 'now') AS REAL);
+CREATE INDEX uploads_touched ON uploads (touched) WHERE touched IS NOT NULL;
+"""
+"""What a ledger's table `uploads` needs besides."""
+DAY_S = 86400.0
 BLOCK_FILES = 500
 """Files in a block at most; also the rows that one transaction of a compaction touches."""
 
-Known = Mapping[str, object]
+Known = Mapping[str, Any]
 """What is known of a file, as JSON can hold it."""
 Entry = tuple[bytes, Known]
 """The path of a file and what is known of it."""
@@ -96,6 +107,44 @@ class FileBlocks:
             if some := [path for path in wanted[begin:end] if path <= row["last"]]:
                 yield row, some
             end = begin
+
+
+class TouchedUploads:
+    """The column `touched` of the table `uploads`, inside the caller's transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Take the caller's transaction."""
+        self._db = db
+
+    def touch_upload(self, upload_id: str) -> None:
+        """Note that something is done with the files of an upload: they are left in peace for a while."""
+        self._db.execute("UPDATE uploads SET touched = ? WHERE upload_id = ?", (time.time(), upload_id))
+
+    def mark_compacted(self, upload_id: str) -> None:
+        """Note that every file of an upload that may be in a block is in one."""
+        self._db.execute("UPDATE uploads SET touched = NULL WHERE upload_id = ?", (upload_id,))
+
+    def cap_touched(self, now: float) -> None:
+        """Let nothing have been touched in the future, by a clock that has been put right since."""
+        self._db.execute("UPDATE uploads SET touched = ?1 WHERE touched IS NOT NULL AND touched > ?1", (now,))
+
+
+def compaction(store: Store, days: float, compact: Callable[[sqlite3.Connection, float], bool]) -> Callable[[], bool]:
+    """Return a step that compacts some files of uploads that were left in peace for so long; see `StateUpkeep`.
+
+    Args:
+        store: the ledger.
+        days: for how long.
+        compact: compacts some files of an upload that was touched before a moment; returns whether it found any.
+    """
+
+    def step() -> bool:
+        now = time.time()
+        with store.transaction() as db:
+            TouchedUploads(db).cap_touched(now)
+            return compact(db, now - days * DAY_S)
+
+    return step
 
 
 def _entries(content: bytes) -> Iterator[Entry]:
