@@ -52,6 +52,7 @@ class Facility:
         self,
         *,
         broker: Broker = "memory",
+        broker_nodes: int = 1,
         watched: Path | None = None,
         folder: Path | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -66,6 +67,7 @@ class Facility:
         Args:
             broker: `memory` runs all services in this process; `rabbitmq` starts a private RabbitMQ and Redis,
                 and each service as a process of its own.
+            broker_nodes: of how many nodes that RabbitMQ is made, each of which can be killed alone.
             watched: an existing folder that may be uploaded; None: a new one.
             folder: where all files of the facility are kept; None: a temporary one, removed at the end.
             settings: what to change in the configuration, table by table.
@@ -81,7 +83,7 @@ class Facility:
         self.storage = self.folder / "storage"
         """The directory with what is stored, whatever serves it."""
         self._kind: Kind = storage
-        self.broker = broker
+        self.broker, self._broker_nodes = broker, broker_nodes
         self.services = tuple(services)
         self.url = ""
         self.broker_address = self.redis_address = ""
@@ -173,12 +175,15 @@ class Facility:
         if self.broker == "memory":
             here = f"memory://{secrets.token_hex(4)}"  # not what an earlier facility of this process has left
             return {"broker": here, "redis": here}
-        from datauploader_testing.servers import RabbitServer, RedisServer  # noqa: PLC0415 - memory:// needs neither
+        from datauploader_testing import servers  # noqa: PLC0415 - memory:// needs none
 
-        for server in (RabbitServer(), RedisServer(appendonly=True)):
+        nodes = self._broker_nodes
+        rabbitmq = servers.RabbitServer() if nodes == 1 else servers.RabbitCluster(size=nodes)
+        for server in (rabbitmq, servers.RedisServer(appendonly=True)):
             self._servers.append(server)
             server.start()
-        return {"broker": self.servers["rabbitmq"].address.url, "redis": self.servers["redis"].address.url}
+        broker = rabbitmq.url if isinstance(rabbitmq, servers.RabbitCluster) else rabbitmq.address.url
+        return {"broker": broker, "redis": self.servers["redis"].address.url}
 
     def _start_storage(self) -> dict[str, Any]:
         """Start the server of the storage, if it has one; return the definition of the remote."""

@@ -153,7 +153,11 @@ class RabbitServer(PrivateServer):
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node and return what it printed."""
-        return run_tool([self._scripts / "rabbitmqctl", "--quiet", *arguments], env=self._environment())
+        return self.tool("rabbitmqctl", *arguments)
+
+    def tool(self, name: str, *arguments: str) -> str:
+        """Run one of the node's tools, such as rabbitmq-queues, and return what it printed."""
+        return run_tool([self._scripts / name, "--quiet", *arguments], env=self._environment())
 
     def set_disk_alarm(self, on: bool = True) -> None:
         """Make the node believe that its disk is nearly full and block publishers; or let it recover."""

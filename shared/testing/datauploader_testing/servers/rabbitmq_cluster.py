@@ -40,8 +40,9 @@ class RabbitCluster:
 
     name: ClassVar[str] = "rabbitmq"
 
-    def __init__(self, *, definitions: Path | None = None, size: int = 3) -> None:
-        """Write the configuration of the nodes; none runs yet."""
+    def __init__(self, *, definitions: Path | None = None, size: int = 3, joining: bool = True) -> None:
+        """Write the configuration of the nodes; none runs yet. Without `joining` only the first one is started."""
+        self._joining = joining
         self._epmd = _PortMapper()
         cookie, word = secrets.token_hex(16), secrets.token_hex(3)
         names = tuple(f"datauploader-{word}-{letter}@localhost" for letter in "abcde"[:size])
@@ -67,11 +68,10 @@ class RabbitCluster:
         return first.url.replace(f"{first.host}:{first.port}", f"{first.host}:{first.port}{more}")
 
     def start(self) -> Self:
-        """Start the first node, then the others together, which join it; 9 s on two free cores."""
+        """Start the nodes together; one of them is first, and the others join it."""
         self._epmd.start()
-        self.nodes[0].start()
         with ThreadPoolExecutor(len(self.nodes)) as pool:
-            list(pool.map(RabbitServer.start, self.nodes[1:]))
+            list(pool.map(RabbitServer.start, self.nodes if self._joining else self.nodes[:1]))
         return self
 
     def of(self, node: str) -> RabbitServer:
@@ -84,7 +84,8 @@ class RabbitCluster:
 
     def leader(self, queue: str, vhost: str = "/") -> RabbitServer:
         """Return the node that leads a queue or a stream."""
-        return self.of(self.alive().management.get("queues", vhost, queue)["leader"])
+        found = self.alive().management.get("queues", vhost, queue)
+        return self.of(found.get("leader") or found["node"])
 
     def close(self) -> None:
         """End the nodes and remove their directories."""

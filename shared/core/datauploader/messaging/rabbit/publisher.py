@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 _SWEEP_S = 0.2
 _LOOK_S = 0.01
+_RENEW_FIRST_S, _RENEW_MOST_S = 1.0, 60.0
+"""How old a channel must be to be given up because the broker does not take a message; at first, and in the end."""
 
 
 class QueueExistenceCache:
@@ -68,6 +70,8 @@ class Publisher:
         self._inbox: deque[Outgoing] = deque()
         self._outstanding: dict[int, Outgoing] = {}
         self._sequence = 0
+        self._opened = self._refused = 0.0
+        self._renew_s = _RENEW_FIRST_S
         self._channel: Channel | None = None
         self._loose: Channel | None = None
         self._stir = asyncio.Event()
@@ -134,10 +138,10 @@ class Publisher:
             self._channel = channel = await self._connection.channel()
             await establish(self._connection, shared_topology(self._tuning.retry_delays_s), declare=self._declare)
             await self._establish_log()
-            await channel.confirm(self._on_confirm, self._on_return)
+            await channel.confirm(lambda method: self._on_confirm(channel, method), self._on_return)
             channel.ended.add_done_callback(lambda _: self._stir.set())
             self._queue_cache.forget_queue()
-            self._sequence, self._problem, self._loose = 0, None, None
+            self._sequence, self._problem, self._loose, self._opened = 0, None, None, time.monotonic()
             while True:
                 self._stirred = False
                 await self._pump(channel)
@@ -210,7 +214,9 @@ class Publisher:
         self._outstanding[self._sequence] = message
         channel.publish(message.exchange, message.key, message.body, message.properties, mandatory=True)
 
-    def _on_confirm(self, method: Any) -> None:
+    def _on_confirm(self, channel: Channel, method: Any) -> None:
+        if channel is not self._channel:  # one that was given up counts for itself
+            return
         tags = [method.delivery_tag]
         if method.multiple:
             tags = []
@@ -229,8 +235,22 @@ class Publisher:
                 message.failed(
                     BrokerRefused(f"the broker did not take {message.key}: a queue is at its limit or unavailable")
                 )
+                self._renew_channel()
         if self._inbox:
             self._stir.set()
+
+    def _renew_channel(self) -> None:
+        """Begin anew on another channel, the more seldom the longer it does not help.
+
+        A channel that was opened while the members of the log elected a leader never finds it, and takes nothing more.
+        """
+        now = time.monotonic()
+        if now - self._refused > _RENEW_MOST_S:
+            self._renew_s = _RENEW_FIRST_S
+        self._refused = now
+        if self._channel is not None and now - self._opened > self._renew_s:
+            self._renew_s = min(2 * self._renew_s, _RENEW_MOST_S)
+            self._channel.give_up(BrokerUnreachable("the broker takes nothing from this channel"))
 
     def _on_return(self, method: Any, properties: Any, _body: bytes) -> None:
         """Mark the message that came back; its confirm follows."""
