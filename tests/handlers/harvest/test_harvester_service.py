@@ -1,5 +1,7 @@
 """A harvester's service with its real process of readers, on the memory engine: what it reads, awaits, gives up."""
 
+import dataclasses
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.plugins.harvester import HarvesterSettings, Kind
 from datauploader.plugins.harvester import file_queue as ledger
-from datauploader.plugins.harvester.service import HarvesterService, RequestRecovery
+from datauploader.plugins.harvester.service import FIRST_LOOK_S, HarvesterService, RequestRecovery
 from datauploader.reliability import Store
 from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
@@ -70,10 +72,11 @@ class World:
         """Say something about it."""
         self.outside.publish(builders.event(data)).result(5)
 
-    def stored(self, name: str, body: str = "pass") -> None:
+    def stored(self, name: str, body: str = "pass", **upload: str) -> None:
         """Store a file that says what is to become of its reader."""
         (self.place / name).write_text(body)
-        self.say(builders.file_stored(builders.file_version(name, body.encode())))
+        stored = builders.file_stored(builders.file_version(name, body.encode()))
+        self.say(stored.model_copy(update=upload))
 
     def told(self, name: str) -> MetadataExtracted:
         """Wait for what is said about a file."""
@@ -170,6 +173,46 @@ def test_a_file_that_ends_its_reader_is_given_up_after_two_tries(world: World) -
     assert world.waiting("bad.odd") is None
 
 
+@pytest.mark.attack("S34")
+def test_files_that_take_long_keep_nobody_waiting(world: World) -> None:
+    """They are left to another process, and of an upload that has one all others come later than everybody else's."""
+    for number in range(20):
+        world.stored(f"endless-{number}.odd", "time.sleep(600)")
+    eventually(lambda: world.trouble() == "" and world.waiting("endless-19.odd"), what="the queue")
+    world.say(builders.upload_requested().model_copy(update={"upload_id": "up-other"}))
+    began = time.monotonic()
+    world.stored("good.odd", upload_id="up-other")
+    world.stored("later.odd", "time.sleep(6)", upload_id="up-other")
+    assert found(world.told("good.odd")) == ["begun", "done"]
+    assert time.monotonic() - began < FIRST_LOOK_S + 2
+    with world.service._store.reading() as db:
+        behind = eventually(lambda: db.execute("SELECT stored FROM wanted WHERE slow = 1").fetchall(), what="the slow")
+        assert "endless-0.odd" in behind[0]["stored"]
+
+
+@pytest.mark.fault("F62")
+def test_a_file_that_takes_longer_than_a_first_look_is_read_to_its_end(world: World) -> None:
+    """Nothing is said of the first look."""
+    world.stored("long.odd", f"time.sleep({FIRST_LOOK_S + 0.5})")
+    told = eventually(lambda: world.of("long.odd"), within_s=20, what="what the long one says")[0]
+    assert (found(told), told.files[0].problem) == (["begun", "done"], "")
+    assert len(world.of("long.odd")) == 1
+
+
+@pytest.mark.fault("F62")
+def test_of_slow_files_the_upload_with_the_fewest_is_read_first(tmp_path: Path) -> None:
+    """And of the others, who has no slow file at all."""
+    store = Store(tmp_path / "state.sqlite", [ledger.SCHEMA])
+    with store.transaction() as db:
+        for name, upload in (("a", "many"), ("b", "many"), ("c", "many"), ("d", "one"), ("e", "none")):
+            event = builders.event(builders.file_stored(builders.file_version(name)))
+            data = event.data.model_copy(update={"upload_id": upload})
+            ledger.add(db, dataclasses.replace(event, data=data), data.files)
+        db.execute("UPDATE wanted SET slow = 1 WHERE id IN (1, 2, 4)")  # a and b of many, d
+        order = [ledger.begin(db, time.time(), slow=slow) for slow in (False, False, True, True)]
+    assert [one and json.loads(one.stored)["file"]["path"] for one in order] == ["e", "c", "d", "a"]
+
+
 @pytest.mark.fault("F62")
 def test_an_error_of_the_file_itself_is_final_at_once(world: World) -> None:
     """With all that was found before it."""
@@ -238,7 +281,7 @@ def test_a_thread_that_is_dead_is_no_health(world: World) -> None:
     """Whatever has ended it."""
     assert world.trouble() == ""
 
-    def ending() -> None:
+    def ending(_: object) -> None:
         raise SystemExit
 
     world.service._step = ending

@@ -20,7 +20,7 @@ from datauploader.plugins.file_reader.descendants import end_descendants
 log = structlog.get_logger()
 
 MEMORY = 256 * 1024**2
-"""Bytes that a reader's process may take; a container of ours has twice as many."""
+"""Bytes that a reader's process may take; a harvester has two of them."""
 LONGEST_ANSWER = 512 * 1024
 """Bytes that are taken of the answer to one question, unless told otherwise."""
 MOST_USES = 1000

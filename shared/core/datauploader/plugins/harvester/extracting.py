@@ -44,6 +44,8 @@ class Reading:
     """The storage is the trouble: the file is read again later."""
     ended: bool = False
     """The process that reads did not survive it."""
+    late: bool = False
+    """Its time was over."""
     opened: bool = True
     """The storage has given the file out."""
 
@@ -55,9 +57,9 @@ class Reading:
 class Extractor:
     """Reads files in a process of their own, one after the other."""
 
-    def __init__(self, kind: Kind, settings: HarvesterSettings) -> None:
-        """Start nothing yet."""
-        self._kind, self._within_s = kind, settings.seconds
+    def __init__(self, kind: Kind, settings: HarvesterSettings, *, within_s: float | None = None) -> None:
+        """Start nothing yet; a file may take `within_s`, or what the settings say."""
+        self._kind, self._within_s = kind, settings.seconds if within_s is None else within_s
         self._process = ReaderProcess(kind.reader, memory=settings.memory, answer=LONGEST_ANSWER)
         self.interrupt, self.close = self._process.interrupt, self._process.close
 
@@ -76,7 +78,7 @@ class Extractor:
         """Read one file below a folder."""
         parameters: list[Parameter] = []
         problems: list[str] = []
-        passes = ended = opened = False
+        passes = ended = late = opened = False
         for line in self._process.ask(root, (path,), within_s=self._within_s):
             if "parameter" in line and len(parameters) < MOST_PARAMETERS:
                 with suppress(ValidationError):  # what reads hostile files may say anything
@@ -91,9 +93,10 @@ class Extractor:
             opened = opened or "opened" in line
             passes = passes or line.get("passes", False)
             ended = ended or line.get("ended", False)
+            late = late or line.get("late", False)
         what = "all of it" if parameters else "it"
         problem = f"{self._kind.name} could not read {what}: {'; '.join(problems)}" if problems else ""
-        return Reading(tuple(parameters), problem, passes=passes, ended=ended, opened=opened)
+        return Reading(tuple(parameters), problem, passes=passes, ended=ended, late=late, opened=opened)
 
 
 def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[Event[EventData]]:

@@ -30,8 +30,30 @@ SCHEMA = Schema(
             PRIMARY KEY (upload_id, station)
         ) WITHOUT ROWID;
         """,
+        """
+        ALTER TABLE wanted ADD COLUMN upload TEXT NOT NULL DEFAULT '';
+        ALTER TABLE wanted ADD COLUMN slow INTEGER NOT NULL DEFAULT 0;    -- 1: not read within a first look
+        DROP INDEX wanted_due;
+        CREATE INDEX wanted_due ON wanted (slow, due, id);
+        """,
     ),
 )
+_OTHERS_FIRST = (
+    """
+    SELECT * FROM wanted WHERE slow = 0 AND due <= :now AND upload NOT IN (SELECT upload FROM wanted WHERE slow = 1)
+    ORDER BY due, id LIMIT 1
+    """,
+    "SELECT * FROM wanted WHERE slow = 0 AND due <= :now ORDER BY due, id LIMIT 1",
+)
+"""Files of an upload that has slow ones come after those of all others."""
+_SLOW = (
+    """
+    SELECT * FROM wanted WHERE slow = 1 AND due <= :now AND upload = (
+        SELECT upload FROM wanted WHERE slow = 1 AND due <= :now GROUP BY upload ORDER BY count(*), min(id) LIMIT 1
+    ) ORDER BY due, id LIMIT 1
+    """,
+)
+"""Of slow files, those of the upload that has the fewest come first."""
 MOST_TRIES = 2
 """Times that a file is begun which ends what reads it."""
 LONGEST_PAUSE_S = 3600.0
@@ -59,15 +81,16 @@ def add(db: sqlite3.Connection, event: Event[FileStored], files: Iterable[Stored
     """Remember files that were stored."""
     cause, remote, now = encode(event), event.data.destination.remote, time.time()
     db.executemany(
-        "INSERT INTO wanted (cause, stored, remote, since) VALUES (?, ?, ?, ?)",
-        [(cause, one.model_dump_json(), remote, now) for one in files],
+        "INSERT INTO wanted (cause, stored, remote, since, upload) VALUES (?, ?, ?, ?, ?)",
+        [(cause, one.model_dump_json(), remote, now, event.data.upload_id) for one in files],
     )
 
 
-def begin(db: sqlite3.Connection, now: float) -> QueuedFile | None:
+def begin(db: sqlite3.Connection, now: float, *, slow: bool) -> QueuedFile | None:
     """Take the next file that is due, and count the try: should it end us, that is known afterwards."""
     db.execute("UPDATE wanted SET due = ? WHERE due > ?", (now, now + LONGEST_PAUSE_S))  # by a clock that was ahead
-    row = db.execute("SELECT * FROM wanted WHERE due <= ? ORDER BY due, id LIMIT 1", (now,)).fetchone()
+    found = (db.execute(query, {"now": now}).fetchone() for query in (_SLOW if slow else _OTHERS_FIRST))
+    row = next(filter(None, found), None)
     if row is None:
         return None
     tries = row["tries"] + 1
@@ -75,9 +98,9 @@ def begin(db: sqlite3.Connection, now: float) -> QueuedFile | None:
     return QueuedFile(row["id"], row["cause"], row["stored"], row["remote"], tries, row["waits"])
 
 
-def due_in(db: sqlite3.Connection, now: float) -> float:
+def due_in(db: sqlite3.Connection, now: float, *, slow: bool) -> float:
     """Return in how many seconds the next file is due; LONGEST_PAUSE_S where none waits."""
-    (due,) = db.execute("SELECT min(due) FROM wanted").fetchone()
+    (due,) = db.execute("SELECT min(due) FROM wanted WHERE slow = ?", (slow,)).fetchone()
     if due is None:
         return LONGEST_PAUSE_S
     return max(0.0, due - now) if due <= now + LONGEST_PAUSE_S else 0.0
@@ -97,6 +120,13 @@ def wait(db: sqlite3.Connection, wanted: QueuedFile, now: float, trouble: str, *
     )
     if whole_remote:
         db.execute("UPDATE wanted SET due = max(due, ?) WHERE remote = ?", (due, wanted.remote))
+
+
+def put_behind(db: sqlite3.Connection, wanted: QueuedFile, *, whole_remote: bool) -> None:
+    """Leave a file to who has time; with `whole_remote` all others of its storage, too, which does not answer."""
+    db.execute("UPDATE wanted SET slow = 1, tries = tries - 1, due = 0 WHERE id = ?", (wanted.id,))
+    if whole_remote:
+        db.execute("UPDATE wanted SET slow = 1 WHERE remote = ?", (wanted.remote,))
 
 
 def note(db: sqlite3.Connection, wanted: QueuedFile, trouble: str) -> None:

@@ -27,7 +27,7 @@ class HarvesterSettings(SectionSettings):
     seconds: float = Field(default=60.0, gt=0, le=3600)
     """How long one file may be read; then what was read until there is kept."""
     memory_mb: int = Field(default=MEMORY // _MEBI, ge=96, le=65536)
-    """MiB that the process that reads may take; a container needs about 150 more."""
+    """MiB that each of the two processes that read may take; a container needs twice that and about 150 more."""
 
     report_interval_s: float = Field(default=30.0, gt=0)
     """How often a harvester says that it is alive, and what keeps it from its work."""

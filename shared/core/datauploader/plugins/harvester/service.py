@@ -1,4 +1,4 @@
-"""The service of a harvester: hears of stored files, has them read one after the other, says what they say."""
+"""The service of a harvester: hears of stored files, has them read, says what they say."""
 
 import sqlite3
 import threading
@@ -39,6 +39,8 @@ LATE_S = 900.0
 """A file that waits for so long is told."""
 EVERY_S = 3600.0
 """The log is read at most so often: any station can speak of an upload that nobody has asked for."""
+FIRST_LOOK_S = 5.0
+"""A file that takes longer is read by somebody else, so that the others need not wait for it."""
 _LOOK_S = 30.0
 _STUMBLE_S = 1.0
 
@@ -82,6 +84,19 @@ class RequestRecovery:
                 file_queue.ask(db, delivery.event)
 
 
+class _Lane:
+    """Reads one file after the other, in a process of its own: quickly, or those that need longer."""
+
+    def __init__(self, kind: Kind, settings: HarvesterSettings, run: "Callable[[_Lane], None]", *, slow: bool) -> None:
+        self.slow = slow
+        self.within_s = settings.seconds if slow else min(settings.seconds, FIRST_LOOK_S)
+        self.gives_up = self.within_s == settings.seconds
+        """Nobody has more time for a file."""
+        self.extractor = Extractor(kind, settings, within_s=self.within_s)
+        self.thread = WorkerThread(lambda: run(self), name=f"{kind.service}{'-slow' if slow else ''}")
+        self.problem = ""
+
+
 class HarvesterService:
     """Reads files when they are stored and publishes what they say."""
 
@@ -98,14 +113,12 @@ class HarvesterService:
         self._dispatcher.on(UploadRequested, lambda unit, event: file_queue.ask(unit.db, event))
         self._dispatcher.on(FileStored, self._stored)
         self._dispatcher.after_commit(self._wake)
-        self._extractor = Extractor(kind, settings)
+        self._lanes = [_Lane(kind, settings, self._run, slow=slow) for slow in (False, True)]
         self._hang_guard = HangGuard()
         self._change = threading.Condition()
         self._stopping = False
-        self._problem = ""
         self._consumer: Consumer | None = None
         self._request_recovery = RequestRecovery(context.bus, self._store)
-        self._thread = WorkerThread(self._run, name=self.name)
         self._heartbeat = Heartbeat(
             context.bus.publish, self._outbox, Station.of_harvester(context.settings.facility, kind.name), self.name,
             distribution="ceric-datauploader-core", interval_s=settings.report_interval_s,
@@ -116,7 +129,8 @@ class HarvesterService:
         """Begin to read."""
         self._outbox.start()
         self._upkeep.start()
-        self._thread.start()
+        for lane in self._lanes:
+            lane.thread.start()
         self._heartbeat.start()
         queue = harvester_queue(self._kind.name, HARVESTERS_HEAR)
         self._consumer = self._bus.consume(queue, self._dispatcher, workers=1, prefetch=16)
@@ -129,10 +143,12 @@ class HarvesterService:
             self._consumer.stop(deadline_s / 3)
         with self._change:
             self._stopping = True
-            self._change.notify()
-        self._extractor.interrupt()
-        self._thread.join(deadline_s / 3)
-        self._extractor.close()
+            self._change.notify_all()
+        for lane in self._lanes:
+            lane.extractor.interrupt()
+        for lane in self._lanes:
+            lane.thread.join(deadline_s / 6)
+            lane.extractor.close()
         self._request_recovery.stop(deadline_s / 6)
         self._upkeep.stop(deadline_s / 6)
         self._outbox.stop(max(0.0, end - time.monotonic()))
@@ -154,7 +170,7 @@ class HarvesterService:
             return False
 
     def _reader_trouble(self) -> str:
-        if trouble := self._thread.problem or self._problem:
+        if trouble := next(filter(None, (lane.thread.problem or lane.problem for lane in self._lanes)), ""):
             return trouble
         with self._store.reading() as db:
             files, since, why = file_queue.waiting(db)
@@ -182,29 +198,30 @@ class HarvesterService:
 
     def _wake(self) -> None:
         with self._change:
-            self._change.notify()
+            self._change.notify_all()
 
-    def _run(self) -> None:
+    def _run(self, lane: _Lane) -> None:
         while not self._stopping:
             try:
-                self._step()
+                self._step(lane)
             except Exception as error:  # noqa: BLE001 - the boundary of the thread, which must outlive all that it does
-                self._stumble(error)
+                self._stumble(lane, error)
             else:
-                self._problem = ""
+                lane.problem = ""
 
-    def _step(self) -> None:
-        self._request_recovery.run_due()
+    def _step(self, lane: _Lane) -> None:
+        if not lane.slow:
+            self._request_recovery.run_due()
         with self._change:
             if self._stopping:
                 return
             with self._store.reading() as db:
-                pause = file_queue.due_in(db, time.time())
+                pause = file_queue.due_in(db, time.time(), slow=lane.slow)
             if pause > 0:
                 self._change.wait(min(pause, _LOOK_S))
                 return
         with self._store.transaction() as db:
-            one = file_queue.begin(db, time.time())  # which counts the try
+            one = file_queue.begin(db, time.time(), slow=lane.slow)  # which counts the try
         if one is None:
             return
         event, stored = decode(one.cause), StoredFile.model_validate_json(one.stored)
@@ -213,30 +230,34 @@ class HarvesterService:
                 problem=f"{self._kind.name} could not read it: the service crashed twice while reading it"
             )
         else:
-            reading = self._extractor.stored(self._mounts, event, stored)
+            reading = lane.extractor.stored(self._mounts, event, stored)
         facts = tuple(told(self._kind, event, reading.found(stored.file)))
-        while not self._settled(one, reading, facts):
+        while not self._settled(lane, one, reading, facts):
             if self._stopping:
                 return
         metrics.note_files("read", "failed" if reading.problem else "ok", (stored.file.size,))
 
-    def _stumble(self, error: Exception) -> None:
+    def _stumble(self, lane: _Lane, error: Exception) -> None:
         sentence = str(error) or type(error).__name__
         if isinstance(error, sqlite3.DatabaseError):
             sentence = f"the state file cannot be used ({error}): free space on its disk; it continues automatically"
-        if self._problem != sentence:
+        if lane.problem != sentence:
             log.error("harvester_failed", problem=sentence, exc_info=error)
-        self._problem = sentence
+        lane.problem = sentence
         with self._change:
             self._change.wait_for(lambda: self._stopping, _STUMBLE_S)
 
-    def _settled(self, one: file_queue.QueuedFile, reading: Reading, facts: Sequence[Event[EventData]]) -> bool:
+    def _settled(
+        self, lane: _Lane, one: file_queue.QueuedFile, reading: Reading, facts: Sequence[Event[EventData]]
+    ) -> bool:
         """Keep what became of a file: told, to be read again, or given up; a full disk does not lose what was read."""
         silent = reading.ended and not reading.opened
         try:
             with self._store.transaction() as db:
                 if reading.ended and self._stopping:
                     file_queue.take_back(db, one)
+                elif reading.late and not lane.gives_up:
+                    file_queue.put_behind(db, one, whole_remote=silent)
                 elif (reading.passes or silent) and one.waits + 1 < file_queue.MOST_WAITS:
                     file_queue.wait(db, one, time.time(), reading.problem, whole_remote=silent)
                 elif reading.ended and not silent and one.tries < file_queue.MOST_TRIES:
@@ -246,7 +267,8 @@ class HarvesterService:
                     for fact in facts:
                         Outbox.put(db, fact)
         except sqlite3.DatabaseError as error:
-            self._stumble(error)
+            self._stumble(lane, error)
             return False
         self._outbox.wake()
+        self._wake()
         return True
