@@ -10,6 +10,7 @@ import httpx
 
 from datauploader.contracts.rest.uploads import Upload
 from datauploader.contracts.uploads import Action
+from datauploader.errors import GatewayUnreachable
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.detector.ledger import Ledger
 from datauploader_sandbox.facility import STATION, Facility
@@ -35,7 +36,7 @@ class Run:
         httpx.delete(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
 
     def request(self, dataset: str = "run", mode: str = "sync", **more: Any) -> str:
-        """Ask for an upload of the watched folder; return its id."""
+        """Ask for an upload of the watched folder, as often as a service is still starting; return its id."""
         wanted = {
             "investigation": "20260101",
             "dataset": {"name": dataset},
@@ -46,7 +47,14 @@ class Run:
             **more,
         }
         with GatewayClient(self.facility.url, self.token) as gateway:
-            return gateway.request_upload(wanted, key=dataset).id
+
+            def ask() -> str:
+                try:
+                    return gateway.request_upload(wanted, key=dataset).id
+                except GatewayUnreachable:
+                    return ""
+
+            return eventually(ask, within_s=30, every_s=0.5, what="the upload is taken")
 
     def wrote(self, name: str) -> None:
         """Enter into the ledger what a file of the watched folder holds now."""
