@@ -30,6 +30,7 @@ from datauploader.plugins.catalogue.errors import (
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.blocks import TouchedUploads
 from datauploader.reliability.worker import WorkerThread
+from datauploader.runtime import tracing
 from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog import audits
 from datauploader_catalog.audits import AwaitedAudits
@@ -178,7 +179,8 @@ class CatalogWorker:
         request: Event[EventData] | None = None
         try:
             request = decode(upload.request)
-            self._tell(request, upload)
+            with tracing.working("catalog tells the catalogue", request.traceparent, upload_id=upload.upload_id):
+                self._tell(request, upload)
         except CatalogueRefused as error:
             assert request is not None, "the catalogue is asked only for what was read"
             self._refused(request, error)

@@ -10,13 +10,23 @@ from functools import partial
 
 import structlog
 
-from datauploader.contracts import Destination, FailedFile, FileFailed, Station, StoredFile, decode, receipts
+from datauploader.contracts import (
+    Destination,
+    Event,
+    EventData,
+    FailedFile,
+    FileFailed,
+    Station,
+    StoredFile,
+    decode,
+    receipts,
+)
 from datauploader.contracts.batching import split
 from datauploader.contracts.names import escape
 from datauploader.files import nofollow
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
-from datauploader.runtime import metrics
+from datauploader.runtime import metrics, tracing
 from datauploader.runtime.crash_points import crash_point
 from datauploader_transfer.attempt import BatchAttempt
 from datauploader_transfer.domain.names import place
@@ -67,6 +77,12 @@ class BatchMover:
     def move(self, upload: UploadRoute, jobs: Sequence[Job], elsewhere: LeasedMover | None = None) -> list[bytes]:
         """Move a batch, here or through a mover elsewhere, and settle it; return the paths that one could not store."""
         cause = decode(upload.cause)
+        with tracing.working("transfer moves", cause.traceparent, upload_id=upload.upload_id, files=str(len(jobs))):
+            return self._move(upload, cause, jobs, elsewhere)
+
+    def _move(
+        self, upload: UploadRoute, cause: Event[EventData], jobs: Sequence[Job], elsewhere: LeasedMover | None
+    ) -> list[bytes]:
         attempt = BatchAttempt(upload, cause, {job.file.key: job for job in jobs}, self._sweep(upload.remote))
         items, refused = self._items(attempt)
         seen = 0

@@ -88,12 +88,16 @@ def test_when_an_event_was_said_is_read_without_its_data() -> None:
 
 def test_checks_and_the_release_are_told() -> None:
     """Which release runs where, and what is wrong with it, are seen in one place."""
-    metrics.PROCESS.watch_checks(lambda: [("catalog", "broker", False), ("", "threads", True)])
+
+    def checks() -> list[tuple[str, str, bool]]:
+        return [("catalog", "broker", False), ("", "threads", True)]
+
+    metrics.PROCESS.watch_checks(checks)
     try:
         assert value("datauploader_check_ok", service="catalog", check="broker") == 0
         assert value("datauploader_check_ok", service="", check="threads") == 1
     finally:
-        metrics.PROCESS.watch_checks(tuple)
+        metrics.PROCESS.forget_checks(checks)
     told = generate_latest().decode()
     assert "datauploader_build_info{" in told
     assert "_created" not in told, "a second series for each counter, which nobody reads"

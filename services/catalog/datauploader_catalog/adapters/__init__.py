@@ -9,7 +9,7 @@ from typing import Any
 from datauploader.errors import ConfigurationError
 from datauploader.plugins.catalogue.errors import CatalogError, CatalogueRefused, CatalogueUnavailable, NotYetThere
 from datauploader.plugins.catalogue.port import Catalogue
-from datauploader.runtime import metrics
+from datauploader.runtime import metrics, tracing
 from datauploader_catalog.adapters.icat.catalogue import IcatCatalogue
 from datauploader_catalog.adapters.memory import MemoryCatalogue
 from datauploader_catalog.adapters.scicat.catalogue import ScicatCatalogue
@@ -72,7 +72,8 @@ def _timed(name: str, procedure: Callable[..., Any]) -> Callable[..., Any]:
     def timed(*arguments: Any, **named: Any) -> Any:
         began, outcome = time.perf_counter(), "error"
         try:
-            answer = procedure(*arguments, **named)
+            with tracing.calling(f"catalogue {name}"):
+                answer = procedure(*arguments, **named)
             outcome = "ok"
         except CatalogError as error:
             outcome = next((word for kind, word in _OUTCOMES if isinstance(error, kind)), outcome)

@@ -2,12 +2,14 @@
 
 import re
 import time
+from contextlib import nullcontext
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from datauploader.contracts.envelope import new_traceparent
+from datauploader.contracts.envelope import child_of, new_traceparent
+from datauploader.runtime import tracing
 from datauploader_gateway import metrics
 from datauploader_gateway.errors import TooLarge
 from datauploader_gateway.http.problems import of_error
@@ -15,6 +17,8 @@ from datauploader_gateway.http.trace import trace_id
 
 LARGEST_BODY = 1024 * 1024
 """Bytes that a request may carry."""
+_LOOKS = ("GET", "HEAD", "OPTIONS")
+"""Methods that ask for nothing to be done: pages look every few seconds, and no trace is made of that."""
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
@@ -37,9 +41,16 @@ class RequestMiddleware:
             return
         headers = Headers(scope=scope)
         said = headers.get("traceparent", "")
-        scope.setdefault("state", {})["traceparent"] = said if _TRACEPARENT.fullmatch(said) else new_traceparent()
+        parent = said if _TRACEPARENT.fullmatch(said) else ""
+        own = child_of(parent) if parent else new_traceparent()
+        scope.setdefault("state", {})["traceparent"] = own
         answer = _Answer(scope, send, secure=self._secure)
-        with structlog.contextvars.bound_contextvars(trace_id=trace_id(scope)):
+        traced = (
+            nullcontext()
+            if scope["method"] in _LOOKS
+            else tracing.answering(f"gateway answers {scope['method']}", own, parent)
+        )
+        with structlog.contextvars.bound_contextvars(trace_id=trace_id(scope)), traced:
             try:
                 length = headers.get("content-length", "0")
                 if not length.isdigit() or int(length) > LARGEST_BODY:

@@ -43,6 +43,12 @@ def new_traceparent() -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
+def child_of(traceparent: str) -> str:
+    """Go on with a trace under a new id."""
+    head, trace_id, _, flags = traceparent.split("-")
+    return f"{head}-{trace_id}-{secrets.token_hex(8)}-{flags}"
+
+
 def natural_id(kind: type[EventData], *parts: str) -> str:
     """Derive an event id from what the event is about, so that the same fact always has the same id."""
     return str(uuid.uuid5(_NAMESPACE, "\0".join((type_name(kind), *parts))))
@@ -76,6 +82,8 @@ class Event(Generic[D_co]):
     """Set while it is sent from a state file's outbox; belongs to the sending, not to the fact."""
     sequence: int | None = None
     """Drawn by the state file of the one who says it, so that later ones are greater whatever the clock does."""
+    parent: str = field(default="", compare=False, repr=False)
+    """The trace context of the event that has caused this one, known to the one who says it alone."""
 
     def __post_init__(self) -> None:
         if not (_ID.fullmatch(self.id) and _WORD.fullmatch(self.service)):
@@ -100,7 +108,6 @@ class Event(Generic[D_co]):
 
     def follow(self, data: EventData, *, service: str, id: str | None = None) -> "Event[EventData]":  # noqa: A002 - the envelope's own word
         """Build an event that this one caused: same station, same trace, same correlation."""
-        parent = self.traceparent.split("-")
         return Event(
             data=data,
             station=self.station,
@@ -108,7 +115,8 @@ class Event(Generic[D_co]):
             id=id or str(uuid.uuid4()),
             correlation_id=self.correlation_id or self.id,
             causation_id=self.id,
-            traceparent=f"{parent[0]}-{parent[1]}-{secrets.token_hex(8)}-{parent[3]}",
+            traceparent=child_of(self.traceparent),
+            parent=self.traceparent,
         )
 
 

@@ -14,6 +14,7 @@ from datauploader.contracts.model import EventData
 from datauploader.errors import Retry
 from datauploader.messaging.port import Delivery
 from datauploader.reliability import Inbox, Outbox, Store
+from datauploader.runtime import tracing
 from datauploader.runtime.crash_points import crash_point
 
 log = structlog.get_logger()
@@ -98,8 +99,10 @@ class Dispatcher:
 
     def _handle(self, db: sqlite3.Connection, event: Event[EventData]) -> bool:
         registration = self._handlers[type(event.data)]
-        with structlog.contextvars.bound_contextvars(
-            event=event.data.name, event_id=event.id, upload_id=event.data.upload_id, trace_id=event.trace_id
+        about = {"event_id": event.id, "upload_id": event.data.upload_id}
+        with (
+            structlog.contextvars.bound_contextvars(event=event.data.name, trace_id=event.trace_id, **about),
+            tracing.working(f"{self._service} handles {event.data.name}", event.traceparent, **about),
         ):
             seen = not Inbox.first_time(db, event.id)
             if seen and not registration.redeliver:

@@ -17,7 +17,7 @@ from datauploader.errors import BrokerRefused, ContractError, MessagingError, Un
 from datauploader.reliability import sequence
 from datauploader.reliability.store import Schema, Store
 from datauploader.reliability.worker import WorkerThread
-from datauploader.runtime import metrics
+from datauploader.runtime import metrics, tracing
 from datauploader.runtime.crash_points import crash_point
 
 log = structlog.get_logger()
@@ -82,6 +82,10 @@ class Outbox:
                 f"at most {LARGEST_ACCEPTED} are taken: say it in several events"
             )
         db.execute("INSERT INTO outbox (event_id, body) VALUES (?, ?)", (numbered.id, body))
+        tracing.said(
+            f"{event.service} says {event.data.name}", event.traceparent, event.parent, event_id=numbered.id,
+            upload_id=event.data.upload_id, station=event.station.key,
+        )  # fmt: skip
         return numbered
 
     def numbered(self, event: Event[EventData]) -> Event[EventData]:

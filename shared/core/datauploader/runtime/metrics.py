@@ -101,13 +101,20 @@ class ProcessCollector(Collector):
     def __init__(self) -> None:
         """Know nothing yet."""
         self._lock = threading.Lock()
-        self._checks: Checks = tuple
+        self._checks: list[Checks] = []
         self._backlogs: dict[str, Backlog] = {}
         self.certificates = CertificateWatch()
 
     def watch_checks(self, checks: Checks) -> None:
-        """Tell these checks in place of any before."""
-        self._checks = checks
+        """Tell these checks."""
+        with self._lock:
+            self._checks.append(checks)
+
+    def forget_checks(self, checks: Checks) -> None:
+        """Tell them no longer: their services stop."""
+        with self._lock:
+            if checks in self._checks:
+                self._checks.remove(checks)
 
     def watch_backlog(self, service: str, backlog: Backlog) -> None:
         """Tell what a service has not been able to send."""
@@ -135,7 +142,9 @@ class ProcessCollector(Collector):
         check = GaugeMetricFamily(
             "datauploader_check_ok", "1 where a thing that a service depends on is well", labels=["service", "check"]
         )
-        for service, name, ok in self._checks():
+        with self._lock:
+            watched = list(self._checks)
+        for service, name, ok in dict.fromkeys(one for checks in watched for one in checks()):
             check.add_metric((service, name), float(ok))
         yield check
         yield from self._outboxes()

@@ -15,7 +15,7 @@ from datauploader.files import win32
 from datauploader.messaging import connect
 from datauploader.messaging.port import Bus
 from datauploader.reliability import FolderLock, worker
-from datauploader.runtime import logging, metrics
+from datauploader.runtime import logging, metrics, tracing
 from datauploader.runtime.config import Settings
 from datauploader.runtime.health import HealthServer
 from datauploader.runtime.installed import find
@@ -65,6 +65,7 @@ class Runtime:
 
     def start(self) -> None:
         """Start every service; if one cannot, stop the others and say why."""
+        tracing.start(",".join(service.name for service in self.services))
         metrics.PROCESS.watch_checks(self._told)
         metrics.PROCESS.certificates.add("broker", self._settings.broker.get_secret_value())
         if self._settings.health_port is not None:
@@ -118,7 +119,8 @@ class Runtime:
             bus.close(max(0.1, (end - time.monotonic()) / 2))
         if self._health is not None:
             self._health.stop()
-        metrics.PROCESS.watch_checks(tuple)
+        metrics.PROCESS.forget_checks(self._told)
+        tracing.stop()
         self._unlock()
         log.info("service_stopped")
 
