@@ -14,13 +14,14 @@ from redis.asyncio import Redis
 
 from datauploader.errors import ConfigurationError
 from datauploader.messaging import Bus, Consumer, connect
+from datauploader.messaging.topology import Queue, consumer_queue, harvester_queue
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
 from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.reliability.upkeep import StateUpkeep
 from datauploader.runtime import metrics
 from datauploader.runtime.config import load
-from datauploader.runtime.registrations import Live
+from datauploader.runtime.registrations import Live, Registrations
 from datauploader.runtime.service import Check, Context
 from datauploader_gateway import application, redis_client
 from datauploader_gateway.application import Running
@@ -128,7 +129,7 @@ class GatewayService:
         common = context.settings
         self._stations = Live(lambda: common.all_stations)  # registrations change while the gateway runs
         self._station_keys = Live(lambda: [station.key for station in common.all_stations])
-        self._harvesters = Live(lambda: tuple(dict.fromkeys((*settings.harvesters, *common.registered.harvesters))))
+        self._plug_ins = Live(lambda: _plug_in_queues(settings, common.registered))
         self._removed = Live(lambda: common.registered.removed)
         redis_url = settings.redis.get_secret_value()
         self._redis = redis_client.connect(redis_url)
@@ -300,7 +301,7 @@ class GatewayService:
             context.bus, on.client, on.reader, self._status, on.questions, commands, on.provider,
             PublicCertificate(settings.public_url),
         )  # fmt: skip
-        dead_letters = DeadLetterAdmin(context.bus, self._operations, self._stations, self._harvesters)
+        dead_letters = DeadLetterAdmin(context.bus, self._operations, self._stations, self._plug_ins)
         links = Links(broker=settings.broker_page, grafana=settings.grafana_page)
         return (
             Site(own_origins(settings, self._web.port), settings.secure),
@@ -322,3 +323,12 @@ class GatewayService:
 def create(context: Context) -> GatewayService:
     """Read the settings and build the service; the entry point `gateway` of `datauploader.services`."""
     return GatewayService(context, load(GatewaySettings))
+
+
+def _plug_in_queues(settings: GatewaySettings, registered: Registrations) -> tuple[Queue, ...]:
+    """Name the queues of the harvesters and consumers that are configured or registered."""
+    consumers = (*settings.consumers, *(one.name for one in registered.consumers))
+    return (
+        *(harvester_queue(name, ()) for name in dict.fromkeys((*settings.harvesters, *registered.harvesters))),
+        *(consumer_queue(name) for name in dict.fromkeys(consumers)),
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from datauploader.errors import BadRequest
-from datauploader.messaging.definitions import BrokerUser, harvester_definitions
+from datauploader.messaging.definitions import BrokerUser, plug_in_definitions
 from datauploader.messaging.rights import Role
 from datauploader.wording import safe
 from datauploader_client.new_package import write_package
@@ -20,20 +20,20 @@ def broker_definitions(name: str, vhost: str) -> str:
     Raises:
         BadRequest: no harvester can have this name.
     """
-    check_name(name)
+    check_name(name, "harvester")
     user = BrokerUser(name, "harvester", harvester=name)
-    return json.dumps(harvester_definitions(user, vhost=vhost), indent=2) + "\n"
+    return json.dumps(plug_in_definitions(user, vhost=vhost), indent=2) + "\n"
 
 
-def check_name(name: str, *, reserved: Collection[str] = ()) -> None:
-    """Refuse a name that no harvester can have, because a user, a queue and a package are called by it.
+def check_name(name: str, kind: str, *, reserved: Collection[str] = ()) -> None:
+    """Refuse a name that no plug-in of this kind can have, because a user, a queue and a package are called by it.
 
     Raises:
         BadRequest: it is not written so, or is a service's or one of the `reserved` ones.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name) or name in {*get_args(Role), *reserved}:
         raise BadRequest(
-            f"{safe(name)} cannot be the name of a harvester",
+            f"{safe(name)} cannot be the name of a {kind}",
             "Write small letters, digits, - and _, a letter first, such as spec; not what a service is called.",
         )
 
@@ -44,7 +44,7 @@ def write_harvester(name: str, folder: Path, *, command: bool) -> list[str]:
     Raises:
         BadRequest: the name cannot be, or the folder holds something.
     """
-    check_name(name)
+    check_name(name, "harvester")
     service, module = f"{name}-harvester", f"{name}_harvester".replace("-", "_")
     words = {
         "NAME": name, "SERVICE": service, "MODULE": module, "VERSION": version("ceric-datauploader-core"),

@@ -26,6 +26,7 @@ from datauploader.messaging.topology import (
     RETRY_DELAYS_S,
     Queue,
     astray_queue,
+    consumer_queue,
     facility_queues,
     harvester_queue,
     retry_name,
@@ -42,7 +43,9 @@ USERS = (
     BrokerUser("catalog", "catalog", password_hash=password_hash(PASSWORD)),
     BrokerUser("gateway", "gateway", password_hash=password_hash(PASSWORD)),
     BrokerUser("nexus", "harvester", harvester="nexus", hears=("#",), password_hash=password_hash(PASSWORD)),
+    BrokerUser.of_consumer("notifier", ["dataset.completed.v1"], password_hash=password_hash(PASSWORD)),
     BrokerUser("operations", "operations", password_hash=password_hash(PASSWORD)),
+    BrokerUser("operator", "operator", password_hash=password_hash(PASSWORD)),
 )
 NAMED = {"ws01": f"station:{STATIONS[0].key}", "ws02": f"station:{STATIONS[1].key}"}
 NAMED["former"] = NAMED["ws01"]
@@ -213,7 +216,7 @@ def nothing_stays(empty: Callable[..., None]) -> Iterator[None]:
     """Empty all queues of the second broker's two stations afterwards, because it serves other tests too."""
     yield
     stations = [Station.parse(f"elettra.xrd1.ws0{number}") for number in (1, 2)]
-    queues = [*facility_queues(stations), harvester_queue("nexus", ())]
+    queues = [*facility_queues(stations), harvester_queue("nexus", ()), consumer_queue("notifier")]
     empty(*(name for queue in queues for name in (queue.name, queue.parked)), astray_queue().parked)
 
 

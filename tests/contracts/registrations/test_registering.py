@@ -9,7 +9,7 @@ import pika
 import pytest
 from pika.exceptions import AMQPError
 
-from datauploader.errors import BadRequest, BrokerRefused, BrokerUnreachable
+from datauploader.errors import BadRequest, BrokerRefused, BrokerUnreachable, ConfigurationError
 from datauploader_client.admin.files import read_env
 from datauploader_client.admin.install import Answers, install
 from datauploader_client.admin.management import BrokerManagement
@@ -49,7 +49,7 @@ class Server:
     def password(self, name: str) -> str:
         """Read a password as the one does who gets the file."""
         kept = read_env(self.site.file_of(name))
-        return kept.get("STATION_PASSWORD") or kept["HARVESTER_PASSWORD"]
+        return next(word for line, word in kept.items() if line.endswith("_PASSWORD"))
 
     @contextmanager
     def registering(self) -> Iterator[Registering]:
@@ -79,7 +79,7 @@ def here(installed: tuple[RabbitServer, Path]) -> Iterator[Server]:
     yield server
     with server.registering() as registering:
         known = server.site.registrations
-        for name in (*known.stations[1:], *known.harvesters):
+        for name in (*known.stations[1:], *known.harvesters, *(one.account for one in known.consumers)):
             registering.remove(name, with_messages=True)
 
 
@@ -125,6 +125,49 @@ def test_a_harvester_that_was_added_has_its_queue(here: Server) -> None:
         with pytest.raises(AMQPError, match="ACCESS_REFUSED"):
             connection.channel().queue_declare("harvester.spec.more")
     assert f"@{'broker.example.org'}:5671" in here.site.file_of("spec").read_text()
+
+
+def test_a_consumer_gets_the_events_that_it_was_registered_for_and_no_former_ones(here: Server) -> None:
+    """It may neither make nor bind anything; other events replace the former ones, with the same password."""
+    with here.registering() as registering:
+        registering.add_consumer("spec", ["dataset.completed.v1", "dataset.refused.v1"])
+    word = here.password("consumer.spec")
+    assert "DATAUPLOADER_CONSUMERS_EVENTS=dataset.completed.v1,dataset.refused.v1\n" in (
+        here.site.file_of("consumer.spec").read_text()
+    )
+    with here.registering() as registering:
+        registering.add_consumer("spec", ["dataset.refused.v1", "file.stored.v1"])
+    bound = {
+        one["routing_key"]
+        for one in here.server.management.get("queues", "/", "consumer.spec", "bindings")
+        if one["source"] == "datauploader.events"
+    }
+    assert bound == {"*.*.*.dataset.refused.v1", "*.*.*.file.stored.v1"}
+    with here.sign_in("consumer.spec", word) as connection:
+        assert connection.channel().queue_declare("consumer.spec", passive=True)
+        with pytest.raises(AMQPError, match="ACCESS_REFUSED"):
+            connection.channel().queue_bind("consumer.spec", "datauploader.events", "#")
+        with pytest.raises(AMQPError, match="ACCESS_REFUSED"):
+            connection.channel().basic_get("datauploader.log")
+    with here.registering() as registering, pytest.raises(ConfigurationError, match=r"did you mean file\.stored\.v1"):
+        registering.add_consumer("spec", ["file.store.v1"])
+
+
+def test_a_consumer_and_a_harvester_of_one_name_are_two(here: Server) -> None:
+    """Removing one leaves the other; the removed one can be added again."""
+    add(here, "spec")
+    with here.registering() as registering:
+        registering.add_consumer("spec", ["file.stored.v1"])
+        assert registering.remove("consumer.spec") == []
+    assert not [name for name in here.queues() if name.startswith("consumer.spec")]
+    assert not here.site.file_of("consumer.spec").exists()
+    assert "elettra.consumer.spec" in here.site.registrations.removed
+    with here.sign_in("spec", here.password("spec")) as connection:
+        assert connection.channel().queue_declare("harvester.spec", passive=True)
+    with here.registering() as registering:
+        registering.add_consumer("spec", ["file.stored.v1"])
+    assert "elettra.consumer.spec" not in here.site.registrations.removed
+    here.sign_in("consumer.spec", here.password("consumer.spec")).close()
 
 
 @pytest.mark.attack("S14")
@@ -232,7 +275,9 @@ def test_no_password_is_printed(here: Server, capfd: pytest.CaptureFixture[str])
     """The commands say where a password stands, never what it is."""
     place = ["admin", "--folder", str(ROOT), "--env", str(here.folder / ".env")]
     place += ["--management", here.server.address.management_url]
-    for command in (["add-station", ADDED], ["add-harvester", "spec"], ["rotate", ADDED], ["list"], ["apply"]):
+    commands = [["add-station", ADDED], ["add-harvester", "spec"]]
+    commands.append(["add-consumer", "spec", "--events", "file.stored.v1"])
+    for command in (*commands, ["rotate", ADDED], ["rotate", "consumer.spec"], ["list"], ["apply"]):
         assert main([*place, *command]) == 0
     words = {here.password(ADDED), here.password("spec"), *(v for k, v in here.site.values.items() if "PASSWORD" in k)}
     assert main([*place, "remove-station", ADDED]) == 0

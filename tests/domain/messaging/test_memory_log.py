@@ -12,8 +12,8 @@ from datauploader.contracts import Event, EventData, StationReported, UploadScan
 from datauploader.contracts.envelope import EncodedEvent
 from datauploader.errors import BrokerUnreachable
 from datauploader.messaging.memory import log
-from datauploader.messaging.memory.bus import MemoryBroker, log_file_of
-from datauploader.messaging.memory.log import MemoryLog
+from datauploader.messaging.memory.bus import MemoryBroker
+from datauploader.messaging.memory.log import MemoryLog, log_file_of
 from datauploader_gateway import redis_client
 from datauploader_gateway.projection import keys
 from datauploader_gateway.projection.facts import FileFacts

@@ -280,12 +280,13 @@ def test_what_keeps_the_catalog_from_its_work_is_told_to_operators_and_to_the_pr
 def test_registrations_count_while_the_gateway_runs(facility: Any, scene: Any, tmp_path: Any) -> None:
     """A station that is added is shown at once with its queues; one that is removed is not, though it has reported."""
     path = tmp_path / "registrations.json"
-    names = {"stations": [HERE, THERE], "harvesters": ["spec"]}
+    chat = {"name": "chat", "events": ["dataset.completed.v1"]}
+    names = {"stations": [HERE, THERE], "harvesters": ["spec"], "consumers": [chat]}
     path.write_text(Registrations.model_validate(names).model_dump_json())
     facility.common.registrations = path
     facility.say(scene.report(), Station.parse(THERE))
     eventually(lambda: THERE in shown(facility), what="the report of a station")
-    assert "harvester.spec" in queues_shown(facility)
+    assert {"harvester.spec", "consumer.chat"} <= queues_shown(facility)
 
     added = "elettra.xrd2.ws09"
     other = {"stations": [HERE, added], "removed": [THERE]}
@@ -297,7 +298,7 @@ def test_registrations_count_while_the_gateway_runs(facility: Any, scene: Any, t
     eventually(lambda: f"watcher.{added}" in queues_shown(facility), what="the queues of the station")
     queues = queues_shown(facility)
     assert f"watcher.{THERE}" not in queues
-    assert "harvester.spec" not in queues
+    assert not {"harvester.spec", "consumer.chat"} & queues
     answer = facility.client("otto").get("/api/v1/stations").json()
     assert {station["station"] for station in answer["items"]} - {own} == {HERE, added}
 

@@ -18,14 +18,14 @@ class StationDirectory:
         self._configured, self._removed = configured, removed
 
     async def all_status(self) -> list[StationStatus]:
-        """Return how all of them are as the view knows it, harvesters included, which report as stations do."""
+        """Return how all of them are as the view knows it, with the plug-ins, which report as stations do."""
         removed = set(self._removed)
         found = await self._reader.stations([station.key for station in self._configured], datetime.now(UTC))
         return [status for status in found if status.station not in removed]
 
     async def known(self) -> list[StationStatus]:
-        """Return all stations as the view knows them, without the harvesters."""
-        return [status for status in await self.all_status() if not Station.parse(status.station).is_harvester]
+        """Return all stations as the view knows them, without harvesters and consumers."""
+        return [status for status in await self.all_status() if not Station.parse(status.station).is_plug_in]
 
     async def find(self, text: str) -> Station:
         """Return the station of this name.

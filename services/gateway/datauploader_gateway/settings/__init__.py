@@ -91,6 +91,8 @@ class GatewaySettings(SectionSettings):
     """Address of the broker with an account that may read and give back parked messages; "": they are only counted."""
     harvesters: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}$")], ...] = ()
     """Harvesters whose queues operators see, such as `nexus`."""
+    consumers: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}$")], ...] = ()
+    """Other consumers whose queues operators see, such as `notifier`; registered ones are seen anyway."""
     broker_page: str = ""
     """The broker's management page, for operators to go on to; "": no link."""
     grafana_page: str = ""

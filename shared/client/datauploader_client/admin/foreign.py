@@ -11,10 +11,12 @@ _OUR_EXCHANGES, _OUR_POLICIES, _OUR_VHOST = "datauploader.", "datauploader-", "/
 
 def with_foreign(made: dict[str, Any], former: Mapping[str, Any], *, users: Collection[str]) -> dict[str, Any]:
     """Add to new definitions what the former ones have that is none of ours; `users` are ours, present and removed."""
+    harvesters = {f"harvester.{name}" for name in users}
+    consumers = {name for name in users if name.startswith("consumer.")}
 
     def our_queue(name: str) -> bool:
-        owner = name.removeprefix("harvester.").removesuffix(".parked")
-        return name.startswith(_OUR_QUEUES) or (name.startswith("harvester.") and owner in users)
+        owner = name.removesuffix(".parked")  # a consumer's user is called as its queue is
+        return name.startswith(_OUR_QUEUES) or owner in consumers or owner in harvesters
 
     ours: Mapping[str, Callable[[Entry], bool]] = {
         "vhosts": lambda one: one["name"] == _OUR_VHOST,

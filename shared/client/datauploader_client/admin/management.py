@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -91,6 +91,14 @@ class BrokerManagement:
         """Tell whether a message waits in this queue at this moment; the counts of the API are some seconds old."""
         look = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto", "truncate": 1}
         return bool(self._ask("POST", "queues", "/", queue, "get", body=look).json())
+
+    def keep_bindings(self, queue: str, exchange: str, keys: Collection[str]) -> None:
+        """Remove what else this exchange gives to this queue: loading definitions takes nothing away."""
+        path = ("bindings", "/", "e", exchange, "q", queue)
+        answer = self._ask("GET", *path, missing=True)
+        for binding in () if answer.status_code == _NOT_FOUND else answer.json():
+            if binding["routing_key"] not in keys:
+                self._ask("DELETE", *path, binding["properties_key"], missing=True)
 
     def delete_queue(self, name: str) -> None:
         """Delete this queue with what is in it."""

@@ -1,4 +1,4 @@
-"""Add, remove and rotate: what belongs to a station or harvester, in the files and at the running broker.
+"""Add, remove and rotate: what belongs to a station or plug-in, in the files and at the running broker.
 
 The order is always the same: see that the broker lets us in, write the files, load the definitions, then close or
 delete what belongs to the one who is changed, by name. So an interrupted change is completed by running it again.
@@ -8,12 +8,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datauploader.contracts.address import Station
+from datauploader.contracts.address import CONSUMER, Station
+from datauploader.contracts.registry import topic
 from datauploader.errors import BadRequest
 from datauploader.messaging.blueprint import consumed, facility
-from datauploader.messaging.topology import harvester_queue
+from datauploader.messaging.rights import BrokerUser
+from datauploader.messaging.topology import EVENTS, consumer_queue, harvester_queue
+from datauploader.plugins.consumer import event_kind
+from datauploader.runtime.registrations import RegisteredConsumer
 from datauploader_client.admin.management import BrokerManagement
-from datauploader_client.admin.site import OWN_USERS, Site, alone, write_site
+from datauploader_client.admin.site import OWN_USERS, Site, alone, is_consumer, write_site
 from datauploader_client.new_harvester import check_name
 
 _RESERVED = {*OWN_USERS, "guest", "anonymous"} - {"nexus"}
@@ -25,7 +29,7 @@ class Registration:
 
     name: str
     kind: str
-    """`station`, `harvester` or `server`."""
+    """`station`, `harvester`, `consumer` or `server`."""
     file: str
     """Where the file is that its computer needs; "" where it needs none."""
     connections: int | None
@@ -62,14 +66,36 @@ class Registering:
         Raises:
             BadRequest: this is no name of a harvester.
         """
-        check_name(name, reserved=_RESERVED)
+        check_name(name, "harvester", reserved=_RESERVED)
         known = self._site.registrations
         removed = tuple(one for one in known.removed if one != self._address(name))
         site = self._site.registering(harvesters=tuple(dict.fromkeys((*known.harvesters, name))), removed=removed)
         return self._change(site, within=(name,) if within else ())
 
+    def add_consumer(self, name: str, events: Sequence[str], *, reads_log: bool = False, within: bool = False) -> Site:
+        """Register a consumer, or change which events one gets that is registered.
+
+        Raises:
+            BadRequest: this is no name of a consumer.
+            ConfigurationError: one of the events does not exist.
+        """
+        check_name(name, "consumer")
+        kinds = tuple(dict.fromkeys(topic(event_kind(one)) for one in events))
+        new, known = RegisteredConsumer(name=name, events=kinds, reads_log=reads_log), self._site.registrations
+        site = self._site.registering(
+            consumers=(*(one for one in known.consumers if one.name != name), new),
+            removed=tuple(one for one in known.removed if one != self._address(new.account)),
+        )
+        site = self._change(site, within=(new.account,) if within else ())
+        if self._broker is not None:
+            queue = BrokerUser.of_consumer(name, kinds).queue
+            self._broker.keep_bindings(queue.name, EVENTS, queue.bindings)
+            if not reads_log and any(one.reads_log for one in known.consumers if one.name == name):
+                self._broker.close_connections(new.account, "the administrator has changed what it may hear")
+        return site
+
     def remove(self, name: str, *, with_messages: bool = False) -> list[str]:
-        """Remove a station or harvester: its user, its connections, its file, its queues; again where it is removed.
+        """Remove a station or plug-in: its user, its connections, its file, its queues; again where it is removed.
 
         Returns:
             The queues that were left because messages wait in them.
@@ -78,16 +104,17 @@ class Registering:
             BadRequest: it is not registered, or is this server's own.
         """
         known = self._site.registrations
-        key = name if "." in name else self._address(name)
+        key = self._address(name)
         if name == self._site.here or name in OWN_USERS.keys() - known.harvesters:
             raise BadRequest(f"{name} belongs to this server and cannot be removed", "docs/deployment.md says why.")
-        if name not in (*known.stations, *known.harvesters) and key not in known.removed:
-            listed = ", ".join((*known.stations, *known.harvesters)) or "none"
+        if name not in known.accounts and key not in known.removed:
+            listed = ", ".join(known.accounts) or "none"
             raise BadRequest(f"{name} is not registered", f"Registered are: {listed}.")
         broker = self._required()
         site = self._site.registering(
             stations=tuple(one for one in known.stations if one != name),
             harvesters=tuple(one for one in known.harvesters if one != name),
+            consumers=tuple(one for one in known.consumers if one.account != name),
             removed=tuple(dict.fromkeys((*known.removed, key))),
         )
         self._change(site)
@@ -113,7 +140,7 @@ class Registering:
             BadRequest: there is no such user.
         """
         known = self._site.registrations
-        users = [*known.stations, *known.harvesters, *(one for one in OWN_USERS if one not in known.harvesters)]
+        users = [*known.accounts, *(one for one in OWN_USERS if one not in known.harvesters)]
         if name not in users:
             raise BadRequest(f"{name} is not registered", f"Registered are: {', '.join(users)}.")
         site = self._change(self._site, passwords={name: secrets.token_urlsafe(32)})
@@ -125,7 +152,9 @@ class Registering:
         """List who signs in at the broker, with their open connections where it is asked."""
         known, site = self._site.registrations, self._site
         own = [Registration(name, "server", "", self._open(name)) for name in OWN_USERS if name not in known.harvesters]
-        kinds = [*((name, "station") for name in known.stations), *((name, "harvester") for name in known.harvesters)]
+        kinds = [(name, "station") for name in known.stations]
+        kinds += [(name, "harvester") for name in known.harvesters]
+        kinds += [(one.account, "consumer") for one in known.consumers]
         return [
             Registration(
                 name, kind, "" if name in (site.here, *OWN_USERS) else str(site.file_of(name)), self._open(name)
@@ -154,8 +183,12 @@ class Registering:
             )
         return self._broker
 
-    def _address(self, harvester: str) -> str:
-        return Station.of_harvester(self._site.values.get("FACILITY") or "facility", harvester).key
+    def _address(self, name: str) -> str:
+        """Return the three words under which a broker's user reports how it is."""
+        facility = self._site.values.get("FACILITY") or "facility"
+        if is_consumer(name):
+            return Station.of_consumer(facility, name.removeprefix(f"{CONSUMER}.")).key
+        return name if "." in name else Station.of_harvester(facility, name).key
 
 
 def _station(text: str) -> str:
@@ -166,14 +199,15 @@ def _station(text: str) -> str:
             f"{text!r} cannot name a station: {str(error).splitlines()[0]}",
             "Write facility.beamline.station, each word of a-z, 0-9, _ and -.",
         ) from None
-    if station.is_harvester:
-        raise BadRequest("no beamline is called harvester", "A harvester is added by: add-harvester NAME")
+    if station.is_plug_in:
+        raise BadRequest(f"no beamline is called {station.beamline}", f"It is added by: add-{station.beamline} NAME")
     return station.key
 
 
 def _queues(name: str) -> list[str]:
-    """Name the queues that are a station's or a harvester's alone."""
-    if "." not in name:
-        return [queue.name for queue in consumed(harvester_queue(name, ())).queues]
+    """Name the queues that are a station's or a plug-in's alone."""
+    if is_consumer(name) or "." not in name:
+        own = consumer_queue(name.removeprefix(f"{CONSUMER}.")) if is_consumer(name) else harvester_queue(name, ())
+        return [queue.name for queue in consumed(own).queues]
     shared = {queue.name for queue in facility([]).queues}
     return [queue.name for queue in facility([Station.parse(name)]).queues if queue.name not in shared]

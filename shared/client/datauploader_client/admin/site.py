@@ -9,13 +9,13 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datauploader.contracts.address import Station
+from datauploader.contracts.address import CONSUMER, Station
 from datauploader.errors import ConfigurationError, StateInUse
 from datauploader.messaging.definitions import BrokerUser, definitions
 from datauploader.messaging.rights import Role
@@ -46,9 +46,19 @@ _FORMER = {
 """Where files lay in sites of the release before, and where they lie now."""
 CA = "ca.crt"
 """The certificate of the facility's own authority, as it is called everywhere."""
-_FOLDERS = ("config", "accounts", "broker", "redis", "certificates", "stations", "harvesters", "monitoring")
+_FOLDERS = (
+    "config", "accounts", "broker", "redis", "certificates", "stations", "harvesters", "consumers", "monitoring",
+)  # fmt: skip
 _WITHIN = "amqp://rabbitmq:5672"
-"""The broker's address for a harvester that runs beside it."""
+"""The broker's address for a plug-in that runs beside it."""
+
+
+_CONSUMERS = f"{CONSUMER}."
+
+
+def is_consumer(name: str) -> bool:
+    """Tell whether an account at the broker is a consumer's."""
+    return name.startswith(_CONSUMERS) and name.count(".") == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +88,16 @@ class Site:
         return self.folder / "config" / PurePosixPath(name).name if name else None
 
     def file_of(self, name: str) -> Path:
-        """Return the file that a station, or a harvester, elsewhere needs."""
+        """Return the file that a station or a plug-in elsewhere needs."""
+        if is_consumer(name):
+            return self.folder / "consumers" / f"{name.removeprefix(_CONSUMERS)}.env"
         return self.folder / ("stations" if "." in name else "harvesters") / f"{name}.env"
 
     def with_values(self, **values: str) -> "Site":
         """Return the same with other lines of .env."""
         return replace(self, values=dict(self.values) | values)
 
-    def registering(self, **lists: tuple[str, ...]) -> "Site":
+    def registering(self, **lists: Sequence[object]) -> "Site":
         """Return the same with other registrations."""
         return replace(self, registrations=self.registrations.model_copy(update=lists))
 
@@ -115,7 +127,7 @@ def write_site(
     """Write everything that follows from these values and registrations; return them completed, and the definitions.
 
     What is there already stays: secrets, and what somebody has added to the definitions. `passwords` are new ones; the
-    harvesters `within` run in containers beside the broker.
+    plug-ins `within` run in containers beside the broker.
 
     Raises:
         ConfigurationError: something cannot be written.
@@ -135,7 +147,7 @@ def write_site(
     document = _definitions(site, words)
     write_file(site.folder / DEFINITIONS, json.dumps(document, indent=1) + "\n", 0o644)
     write_file(site.folder / REDIS_RULES, redis_rules(site.values["REDIS_PASSWORD"]), 0o644)
-    for name in (*site.registrations.stations, *site.registrations.harvesters):
+    for name in site.registrations.accounts:
         if name not in (site.here, *OWN_USERS):
             inside = name in within or f"@{_WITHIN.partition('://')[2]}/" in _read(site.file_of(name))
             write_file(site.file_of(name), file_text(site, name, words[name], within=inside), 0o600)
@@ -181,11 +193,18 @@ def alone(site: Site) -> Iterator[None]:
 
 
 def file_text(site: Site, name: str, password: str, *, within: bool = False) -> str:
-    """Write the environment of a station or harvester elsewhere; its machine needs nothing else that is secret."""
+    """Write the environment of a station or plug-in elsewhere; its machine needs nothing else that is secret."""
     scheme, _, place = (_WITHIN if within else site.values["BROKER_PUBLIC_URL"]).partition("://")
     trusted = "" if within or site.ca_file is None or "cafile=" in place else "?cafile=/etc/datauploader/ca.crt"
     address, _, query = place.partition("?")
     broker = f"{scheme}://{name}:{password}@{address.rstrip('/')}/%2F{f'?{query}' if query else trusted}"
+    if is_consumer(name):
+        (own,) = [one for one in site.registrations.consumers if one.account == name]
+        return (
+            f"# The consumer {own.name}: the environment of its process, mode 0600.\n"
+            f"DATAUPLOADER_FACILITY={site.values['FACILITY']}\nDATAUPLOADER_BROKER={broker}\n"
+            f"DATAUPLOADER_CONSUMERS_EVENTS={','.join(own.events)}\nCONSUMER_PASSWORD={password}\n"
+        )
     if "." in name:
         station = Station.parse(name)
         words = (station.facility, station.beamline, station.station)
@@ -226,9 +245,9 @@ def _passwords(site: Site) -> dict[str, str]:
     own = {name: site.values[line] for name, (_, line) in OWN_USERS.items()}
     own |= {site.here: site.values["BROKER_STATION_PASSWORD"]} if site.here else {}
     found = {}
-    for name in (*site.registrations.stations, *site.registrations.harvesters):
+    for name in site.registrations.accounts:
         kept = read_env(site.file_of(name))
-        word = kept.get("STATION_PASSWORD") or kept.get("HARVESTER_PASSWORD")
+        word = kept.get("STATION_PASSWORD") or kept.get("HARVESTER_PASSWORD") or kept.get("CONSUMER_PASSWORD")
         found[name] = word or secrets.token_urlsafe(32)
     return found | own
 
@@ -252,11 +271,25 @@ def _definitions(site: Site, passwords: Mapping[str, str]) -> dict[str, Any]:
     users = [user(name, role) for name, (role, _) in OWN_USERS.items()]
     users += [user(station.key, "station", station=station) for station in stations]
     users += [user(name, "harvester") for name in site.registrations.harvesters if name not in OWN_USERS]
+    users += [
+        BrokerUser.of_consumer(
+            one.name, one.events, reads_log=one.reads_log,
+            password_hash=password_hash(passwords[one.account], hashes.get(one.account, "")),
+        )
+        for one in site.registrations.consumers
+    ]  # fmt: skip
     gone = [Station.parse(name) for name in site.registrations.removed]
     return with_foreign(
         definitions(stations, users), former,
-        users={one.name for one in users} | {one.station if one.is_harvester else one.key for one in gone},
+        users={one.name for one in users} | set(map(_account, gone)),
     )  # fmt: skip
+
+
+def _account(gone: Station) -> str:
+    """Return the broker's user of what was registered under this address."""
+    if not gone.is_plug_in:
+        return gone.key
+    return f"{_CONSUMERS}{gone.station}" if gone.beamline == CONSUMER else gone.station
 
 
 def _read(path: Path) -> str:

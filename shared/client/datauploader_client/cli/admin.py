@@ -1,4 +1,4 @@
-"""Commands for whoever runs a facility's server: add and remove stations and harvesters, change passwords."""
+"""Commands for whoever runs a facility's server: add and remove stations and plug-ins, change passwords."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from datauploader.contracts.address import CONSUMER
 from datauploader.errors import BadRequest, ConfigurationError
 from datauploader.wording import count
 from datauploader_client.admin import accounts
@@ -29,7 +30,7 @@ app = typer.Typer(no_args_is_help=True)
 OfflineOption = Annotated[
     bool, typer.Option("--offline", help="Write the files only; the broker loads them when it starts.")
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A station, facility.beamline.station, or a harvester.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A station, facility.beamline.station, or a plug-in.")]
 MessagesOption = Annotated[
     bool, typer.Option("--with-messages", help="Delete its queues even if messages are waiting in them.")
 ]
@@ -64,7 +65,7 @@ def choose(
         ),
     ] = "",
 ) -> None:
-    """Administer a facility's server: stations, harvesters, passwords."""
+    """Administer a facility's server: stations, harvesters, consumers, passwords."""
     context.obj = Place(folder.resolve(), env.resolve() if env else None, management)
 
 
@@ -225,6 +226,31 @@ def add_harvester(
 
 
 @app.command()
+def add_consumer(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The consumer, such as notifier.")],
+    *,
+    events: Annotated[
+        str, typer.Option(help="The events that it gets, separated by commas, such as dataset.completed.v1.")
+    ],
+    log: Annotated[
+        bool, typer.Option("--log", help="It may read the event log as well, in which all events of 30 days are.")
+    ] = False,
+    offline: OfflineOption = False,
+    beside: Annotated[
+        bool, typer.Option("--beside-broker", help="It runs in a container of this server's Compose project.")
+    ] = False,
+) -> None:
+    """Register a consumer, or change its events: its account and queue at the broker, and the file for its process."""
+    kinds = [one.strip() for one in events.split(",") if one.strip()]
+    if not kinds:
+        raise BadRequest("--events names no event", "Write some, such as dataset.completed.v1,dataset.refused.v1.")
+    with _registering(context, offline=offline) as registering:
+        site = registering.add_consumer(name, kinds, reads_log=log, within=beside)
+    _tell(site, f"{CONSUMER}.{name}", "is registered", offline=offline)
+
+
+@app.command()
 def remove_station(context: typer.Context, name: Name, *, with_messages: MessagesOption = False) -> None:
     """Remove a station: its account, connections, file, and the queues in which nothing waits."""
     with _registering(context, offline=False) as registering:
@@ -244,10 +270,18 @@ def remove_harvester(context: typer.Context, name: Name, *, with_messages: Messa
 
 
 @app.command()
+def remove_consumer(context: typer.Context, name: Name, *, with_messages: MessagesOption = False) -> None:
+    """Remove a consumer: its account, connections, file, and the queues in which nothing waits."""
+    account = f"{CONSUMER}.{name.removeprefix(f'{CONSUMER}.')}"
+    remove_station(context, account, with_messages=with_messages)
+
+
+@app.command()
 def rotate(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A station, a harvester, or a service of the server, such as catalog.")
+        str,
+        typer.Argument(metavar="NAME", help="A station, a harvester, consumer.NAME, or a service, such as catalog."),
     ],
     *,
     offline: OfflineOption = False,
@@ -281,7 +315,7 @@ def _tell(site: Site, name: str, what: str, *, offline: bool) -> None:
     screen.say(f"{name} {what}." + (" The broker learns of it when it starts." if offline else ""))
     path = site.file_of(name)
     if path.exists():
-        files = [str(path), *([str(path.parent / CA)] if "." in name and site.ca_file else [])]
+        files = [str(path), *([str(path.parent / CA)] if path.parent.name == "stations" and site.ca_file else [])]
         where = " and ".join(os.path.relpath(one, site.root) for one in files)
         screen.say(f"Bring {where} to its computer ({count(len(files), 'file')}, docs/deployment.md says where to).")
     else:

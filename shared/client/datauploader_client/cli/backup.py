@@ -11,7 +11,7 @@ import typer
 
 from datauploader.errors import BackupError, BadRequest
 from datauploader.messaging import Bus
-from datauploader.messaging.memory.bus import log_file_of
+from datauploader.messaging.memory.log import log_file_of
 from datauploader.runtime import backup as backups
 from datauploader.runtime.config import Settings, load
 from datauploader.wording import count

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from datauploader.errors import ConfigurationError
 from datauploader.messaging import Bus, connect
-from datauploader.messaging.memory.bus import log_file_of
+from datauploader.messaging.memory.log import log_file_of
 from datauploader.runtime.config import Settings, load
 
 

@@ -9,7 +9,14 @@ import typer
 
 from datauploader.errors import BadRequest, BrokerRefused
 from datauploader.messaging import Bus, ParkedMessage
-from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
+from datauploader.messaging.topology import (
+    ASTRAY,
+    Queue,
+    astray_queue,
+    consumer_queue,
+    facility_queues,
+    harvester_queue,
+)
 from datauploader.runtime import logging
 from datauploader.runtime.config import Settings
 from datauploader.runtime.installed import available
@@ -30,20 +37,23 @@ OneQueue = Annotated[
     typer.Option(
         "--queue",
         "-q",
-        help="Only this queue, such as catalog.work; harvester.NAME for a harvester that is not installed here.",
+        help="Only this queue, such as catalog.work; harvester.NAME or consumer.NAME for one not installed here.",
     ),
 ]
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids as `parked list` shows them.")]
-HARVESTER = "harvester."
+PLUG_INS = ("harvester.", "consumer.")
 
 
 def _queues(settings: Settings, only: str) -> list[Queue]:
-    """Choose queues: AMQP knows no list of them, so of the harvesters it is those registered or installed here."""
-    installed = (name.removesuffix("-harvester") for name in available() if name.endswith("-harvester"))
-    names = dict.fromkeys((*settings.registered.harvesters, *installed))
-    known = [*facility_queues(settings.all_stations), *(harvester_queue(name, ()) for name in names), astray_queue()]
-    if only.startswith(HARVESTER):
-        return [harvester_queue(only.removeprefix(HARVESTER), ())]
+    """Choose queues: AMQP knows no list of them, so of the plug-ins it is those registered or installed here."""
+    registered = settings.registered
+    names = dict.fromkeys((*registered.harvesters, *_installed("-harvester")))
+    plug_ins = [harvester_queue(name, ()) for name in names]
+    names = dict.fromkeys((*(one.name for one in registered.consumers), *_installed("-consumer")))
+    plug_ins += [consumer_queue(name) for name in names]
+    known = [*facility_queues(settings.all_stations), *plug_ins, astray_queue()]
+    if only.startswith(PLUG_INS):
+        return [Queue(only, ())]
     if not only:
         return known
     chosen = [queue for queue in known if queue.name == only]
@@ -52,19 +62,23 @@ def _queues(settings: Settings, only: str) -> list[Queue]:
     return chosen
 
 
+def _installed(ending: str) -> list[str]:
+    return [name.removesuffix(ending) for name in available() if name.endswith(ending)]
+
+
 def _find(bus: Bus, settings: Settings, only: str) -> list[tuple[Queue, ParkedMessage]]:
     return [(queue, message) for queue in _queues(settings, only) for message in _parked(bus, queue, only)]
 
 
 def _parked(bus: Bus, queue: Queue, only: str) -> Sequence[ParkedMessage]:
-    """Look into a queue; one of a harvester that does not run at this facility holds nothing, unless it was named.
+    """Look into a queue; one of a plug-in that does not run at this facility holds nothing, unless it was named.
 
     Nor is there anything astray on a broker whose definitions are of a former release.
     """
     try:
         return bus.parked(queue)
     except BrokerRefused:
-        if only or not queue.name.startswith((HARVESTER, ASTRAY)):
+        if only or not queue.name.startswith((*PLUG_INS, ASTRAY)):
             raise
         return ()
 

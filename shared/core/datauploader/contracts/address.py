@@ -4,7 +4,8 @@ from typing import Self
 
 from datauploader.contracts.model import WireModel, Word
 
-HARVESTER = "harvester"
+HARVESTER, CONSUMER = "harvester", "consumer"
+"""No beamline is called so: under these words those report how they are who are no workstation."""
 
 
 class Station(WireModel):
@@ -28,13 +29,18 @@ class Station(WireModel):
 
     @classmethod
     def of_harvester(cls, facility: str, name: str) -> Self:
-        """Return the address under which a harvester says how it is: no beamline is called `harvester`."""
+        """Return the address under which a harvester says how it is."""
         return cls(facility=facility, beamline=HARVESTER, station=name)
 
+    @classmethod
+    def of_consumer(cls, facility: str, name: str) -> Self:
+        """Return the address under which a consumer says how it is."""
+        return cls(facility=facility, beamline=CONSUMER, station=name)
+
     @property
-    def is_harvester(self) -> bool:
-        """This is no workstation."""
-        return self.beamline == HARVESTER
+    def is_plug_in(self) -> bool:
+        """This is a harvester or a consumer, and no workstation."""
+        return self.beamline in (HARVESTER, CONSUMER)
 
     @property
     def key(self) -> str:

@@ -19,7 +19,7 @@ from datauploader.messaging.topology import (
     retry_name,
 )
 
-__all__ = ["BrokerUser", "definitions", "harvester_definitions"]
+__all__ = ["BrokerUser", "definitions", "plug_in_definitions"]
 
 Document = dict[str, Any]
 
@@ -31,18 +31,21 @@ _MOST_CONNECTIONS, _MOST_CHANNELS = 40, 400
 _SPARE_QUEUES, _SPARE_CONNECTIONS = 1000, 200
 """Of the virtual host, beyond what its users need."""
 
+_UNUSED: Document = {"expires": 30 * 24 * 3600 * 1000}
+"""A queue that nobody reads for 30 days goes, so that an abandoned plug-in does not fill the broker."""
 _POLICIES: tuple[tuple[str, str, Document], ...] = (
     ("log", f"^{re.escape(LOG)}$", {"max-age": "30D"}),
     ("work", r"^(catalog\.work|(watcher|transfer)\..+)(?<!\.parked)$", {"max-length": 1_000_000}),
-    ("harvesters", r"^harvester\..+(?<!\.parked)$", {"expires": 30 * 24 * 3600 * 1000}),
+    ("harvesters", r"^harvester\..+(?<!\.parked)$", _UNUSED),
+    ("consumers", r"^consumer\..+(?<!\.parked)$", _UNUSED),
 )
 """What an operator may want to change without deleting a queue; limits can only lower the arguments'."""
 
 
 def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *, vhost: str = "/") -> Document:
     """Write the whole document for these stations and users; users without a password hash get their rights only."""
-    harvesters = [consumed(user.queue) for user in users if user.role == "harvester"]
-    blueprint = sum(harvesters, facility(stations))
+    plug_ins = [consumed(user.queue) for user in users if user.role in ("harvester", "consumer")]
+    blueprint = sum(plug_ins, facility(stations))
     shape = {"vhost": vhost, "durable": True, "auto_delete": False}
     # what all users together can make, whatever their rights
     most = {
@@ -80,8 +83,8 @@ def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *
     }  # fmt: skip
 
 
-def harvester_definitions(user: BrokerUser, *, vhost: str = "/") -> Document:
-    """Write what one harvester needs beside what a broker has; an import of it adds, and takes nothing away.
+def plug_in_definitions(user: BrokerUser, *, vhost: str = "/") -> Document:
+    """Write what one plug-in needs beside what a broker has; an import of it adds, and takes nothing away.
 
     The user itself is not in it, because its password is the administrator's.
     """
@@ -114,7 +117,7 @@ def _permission(user: BrokerUser, vhost: str) -> Document:
 
     Never the default exchange, which reaches every queue by its name, past all topic permissions. Who may make a queue
     gives it what arguments he likes; who may read an exchange binds to it what he may write to. So those who run
-    elsewhere, stations and harvesters, may do neither.
+    elsewhere, stations and plug-ins, may do neither.
     """
     if user.role == "operator":
         return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": ANYTHING, "read": ANYTHING}
@@ -146,7 +149,7 @@ def _topic_permissions(user: BrokerUser, vhost: str) -> list[Document]:
     if user.role in ("operator", "administrator"):
         return []
     if user.role == "operations":
-        names = rf"^(catalog\.work|gateway\.view|(watcher|transfer)\.{THREE_WORDS}|harvester\.[^.]+)$"
+        names = rf"^(catalog\.work|gateway\.view|(watcher|transfer)\.{THREE_WORDS}|(harvester|consumer)\.[^.]+)$"
         rows = {_WAY_BACK: (names, NOBODY)}
     else:
         rows = _keys(rights(user))

@@ -189,6 +189,12 @@ class Bus(Protocol):
     def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
         """Put parked messages back into their queue; each is delivered once more. Returns how many."""
 
+    def redeliver(self, queue: Queue, logged: Delivery) -> "Future[None]":
+        """Put an entry of the event log into this queue alone, on the way of retries; it is handled like any other.
+
+        The future ends as that of `publish`. A queue that is not there has it set aside as astray.
+        """
+
     def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:
         """Remove parked messages for good. Returns how many."""
 

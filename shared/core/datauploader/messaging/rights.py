@@ -5,18 +5,21 @@ exchanges, alternate exchanges, bindings between exchanges, CC and BCC). So a re
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, Self, cast, get_args
 
-from datauploader.contracts.address import HARVESTER, Station
+from datauploader.contracts.address import CONSUMER, HARVESTER, Station
 from datauploader.contracts.files import FileStored
 from datauploader.contracts.registry import topic
 from datauploader.contracts.uploads import UploadRequested
-from datauploader.messaging.topology import Queue, harvester_queue
+from datauploader.messaging.topology import Queue, consumer_queue, harvester_queue
 
-Role = Literal["station", "catalog", "gateway", "harvester", "operations", "operator", "administrator"]
+Role = Literal["station", "catalog", "gateway", "harvester", "consumer", "operations", "operator", "administrator"]
+
+_WHICH = ("station", "harvester")
+"""Roles that say which one."""
 
 NOBODY, ANYTHING = "^$", ".*"
 THREE_WORDS = r"[^.]+\.[^.]+\.[^.]+"
@@ -37,26 +40,38 @@ class BrokerUser:
     harvester: str = ""
     """For the role `harvester`: the name of its queue, without `harvester.`."""
     hears: tuple[str, ...] = HARVESTERS_HEAR
-    """For the role `harvester`: the topics that its queue is bound to."""
+    """For the roles `harvester` and `consumer`: the topics that its queue is bound to."""
+    reads_log: bool = False
+    """For the role `consumer`: it may read the event log, in which every topic is."""
     password_hash: str = ""
     """What `rabbitmqctl hash_password` prints; "" leaves the user to the administrator."""
 
     @classmethod
     def parse(cls, name: str, role: str) -> Self:
-        """Read `station:facility.beamline.station`, `harvester:NAME`, or another role alone.
+        """Read `station:facility.beamline.station`, `harvester:NAME`, `consumer:EVENT,EVENT`, or another role alone.
 
         Raises:
             ValueError: it is none.
         """
         kind, _, which = role.partition(":")
-        if not name or kind not in get_args(Role) or (kind in ("station", "harvester")) != bool(which):
+        if kind == "consumer" and which and _is_consumers(name):
+            return cls.of_consumer(name.removeprefix(f"{CONSUMER}."), which.split(","))
+        if not name or kind not in get_args(Role) or (kind in _WHICH) != bool(which) or kind == "consumer":
             raise ValueError(f"{name}:{role} is not a user of the broker; write it like ws01:station:elettra.xrd1.ws01")
         station = Station.parse(which) if kind == "station" else None
         return cls(name, cast("Role", kind), station, which if kind == "harvester" else "")
 
+    @classmethod
+    def of_consumer(cls, name: str, kinds: Iterable[str], *, reads_log: bool = False, password_hash: str = "") -> Self:
+        """Make a consumer's user: its queue hears events of these kinds from everywhere, such as `file.stored.v1`."""
+        hears = tuple(f"*.*.*.{kind}" for kind in kinds)
+        return cls(f"{CONSUMER}.{name}", "consumer", hears=hears, reads_log=reads_log, password_hash=password_hash)
+
     @property
     def queue(self) -> Queue:
-        """A harvester's queue."""
+        """A harvester's or a consumer's queue."""
+        if self.role == "consumer":
+            return consumer_queue(self.name.removeprefix(f"{CONSUMER}."), self.hears)
         return harvester_queue(self.harvester or self.name, self.hears)
 
     @property
@@ -102,12 +117,8 @@ def rights(user: BrokerUser) -> Rights:
             claims=_whole(rf"(watcher|transfer)\.{key}\.claim"),
             reads_log=False,
         )
-    if user.role == "harvester":
-        name = re.escape(user.harvester or user.name)
-        return Rights(
-            _whole(rf"harvester\.{name}"),
-            says=rf"^({THREE_WORDS}\.metadata|[^.]+\.{HARVESTER}\.{name}\.station\.reported)\.",
-        )
+    if user.role in ("harvester", "consumer"):
+        return _plug_in_rights(user)
     own_answers = rf"answers\.{re.escape(user.name)}\.[0-9a-f]+"
     if user.role == "catalog":
         return Rights(
@@ -137,10 +148,25 @@ def rights(user: BrokerUser) -> Rights:
     return Rights(NOBODY)
 
 
+def _plug_in_rights(user: BrokerUser) -> Rights:
+    name = re.escape(user.queue.name.partition(".")[2])
+    if user.role == "harvester":
+        says = rf"^({THREE_WORDS}\.metadata|[^.]+\.{HARVESTER}\.{name}\.station\.reported)\."
+        return Rights(_whole(rf"harvester\.{name}"), says=says)
+    says = rf"^[^.]+\.{CONSUMER}\.{name}\.station\.reported\."
+    return Rights(_whole(rf"{CONSUMER}\.{name}"), says=says, reads_log=user.reads_log)
+
+
+def _is_consumers(name: str) -> bool:
+    return bool(re.fullmatch(rf"{CONSUMER}\.[^.]+", name))
+
+
 @lru_cache(maxsize=4096)
 def _by_name(name: str) -> BrokerUser:
     if name in ("catalog", "gateway"):
         return BrokerUser.parse(name, name)
+    if _is_consumers(name):
+        return BrokerUser(name, "consumer")
     try:
         return BrokerUser(name, "station", Station.parse(name.replace("/", "")))
     except ValueError:
@@ -154,7 +180,8 @@ def _whole(alternatives: str) -> str:
 class Speakers:
     """Which broker user is which service: by its name, unless the facility says otherwise.
 
-    `catalog` and `gateway` are those services, three words are the station of that name, anything else is a harvester.
+    `catalog` and `gateway` are those services, three words are the station of that name, `consumer.NAME` is that
+    consumer, anything else is a harvester.
     One's own user is believed whatever it says: on a broker with one user for all, that is everybody.
     """
 

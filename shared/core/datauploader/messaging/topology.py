@@ -131,8 +131,13 @@ def transfer_queue(station: Station) -> Queue:
 
 
 def harvester_queue(name: str, bindings: Iterable[str]) -> Queue:
-    """A queue for a consumer of somebody else's; nobody waits for it."""
+    """A harvester's queue; nobody waits for it."""
     return Queue(f"harvester.{name}", tuple(bindings))
+
+
+def consumer_queue(name: str, bindings: Iterable[str] = ()) -> Queue:
+    """A queue for a consumer that is no harvester; its account at the broker has the same name."""
+    return Queue(f"consumer.{name}", tuple(bindings))
 
 
 def astray_queue() -> Queue:

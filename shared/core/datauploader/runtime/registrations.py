@@ -1,4 +1,4 @@
-"""Which stations and harvesters a facility has: a file that `datauploader admin` writes, read again when it changes."""
+"""Which stations and plug-ins a facility has: a file that `datauploader admin` writes, read again when it changes."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar, overload
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from datauploader.contracts.address import Station
+from datauploader.contracts.address import CONSUMER, Station
 from datauploader.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -23,6 +23,23 @@ StationKey = Annotated[str, AfterValidator(_key)]
 HarvesterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,63}$")]
 
 
+class RegisteredConsumer(BaseModel):
+    """A consumer that is no harvester, and what it may hear."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: HarvesterName
+    events: tuple[str, ...]
+    """Kinds of events, such as `dataset.completed.v1`."""
+    reads_log: bool = False
+    """It may read the event log, in which all events are."""
+
+    @property
+    def account(self) -> str:
+        """Its user at the broker, which its queue is called after."""
+        return f"{CONSUMER}.{self.name}"
+
+
 class Registrations(BaseModel):
     """What stands in the file."""
 
@@ -30,8 +47,15 @@ class Registrations(BaseModel):
 
     stations: tuple[StationKey, ...] = ()
     harvesters: tuple[HarvesterName, ...] = ()
+    consumers: tuple[RegisteredConsumer, ...] = ()
     removed: tuple[StationKey, ...] = ()
-    """Stations, and harvesters as `facility.harvester.name`, that were removed: what they reported is not shown."""
+    """Stations, and plug-ins as `facility.harvester.name` or `facility.consumer.name`, that were removed: what they
+    reported is not shown."""
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The broker users of all that are registered."""
+        return (*self.stations, *self.harvesters, *(one.account for one in self.consumers))
 
 
 class RegistrationsFile:

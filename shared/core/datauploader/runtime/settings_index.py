@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
+from datauploader.plugins.consumer import ConsumerSettings
 from datauploader.plugins.harvester import HarvesterSettings
 from datauploader.runtime.config import CONFIG_VARIABLE, ClientSettings, SectionSettings, Settings
 from datauploader.runtime.metrics import COMMIT
@@ -13,11 +14,12 @@ _OTHERS = {CONFIG_VARIABLE, COMMIT, "DATAUPLOADER_DEBUG"}
 
 
 def settings_classes() -> dict[str, type[SectionSettings]]:
-    """Find every settings class: what all share, the command line's, the harvesters', then each service's by name."""
+    """Find every settings class: what all share, the command line's, the plug-ins', then each service's by name."""
     found: dict[str, type[SectionSettings]] = {
         "common": Settings,
         "client": ClientSettings,
         "harvesters": HarvesterSettings,
+        "consumers": ConsumerSettings,
     }
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         found[entry.name] = entry.load()

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from datauploader.contracts import Station
 from datauploader.errors import MessagingError
 from datauploader.messaging import Bus, ParkedMessage
-from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues, harvester_queue
+from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues
 from datauploader_gateway.errors import BrokerAway, NotFound, ParkedOutOfReach
 from datauploader_gateway.features.operations.diagnosis import QueueBody
 
@@ -25,19 +25,18 @@ class DeadLetterAdmin:
     """Administers dead letters: queues are seen with the gateway's account, parked messages with an operator's."""
 
     def __init__(
-        self, bus: Bus, operations: Bus | None, stations: Sequence[Station], harvesters: Sequence[str]
+        self, bus: Bus, operations: Bus | None, stations: Sequence[Station], plug_ins: Sequence[Queue]
     ) -> None:
-        """Know the queues of these stations and harvesters; without `operations` parked messages are only counted."""
+        """Know the queues of these stations and of plug-ins; without `operations` parked messages are only counted."""
         self._bus, self._operations = bus, operations
-        self._stations, self._harvesters = stations, harvesters
+        self._stations, self._plug_ins = stations, plug_ins
         self._lock = asyncio.Lock()
         self._states: tuple[float, list[QueueBody]] = (float("-inf"), [])
 
     @property
     def topology(self) -> tuple[Queue, ...]:
-        """The queues of all stations and harvesters that are known now."""
-        harvesters = (harvester_queue(name, ()) for name in self._harvesters)
-        return (*facility_queues(self._stations), *harvesters, astray_queue())
+        """The queues of all stations and plug-ins that are known now."""
+        return (*facility_queues(self._stations), *self._plug_ins, astray_queue())
 
     @property
     def reaches_parked(self) -> bool:

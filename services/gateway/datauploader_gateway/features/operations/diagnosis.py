@@ -175,8 +175,8 @@ def _of_reports(status: StationStatus) -> Iterator[Trouble]:
     station = Station.parse(status.station)
     of_facility = [service for service in status.services if service.service in FACILITY_SERVICES]
     own = [service for service in status.services if service.service not in FACILITY_SERVICES]
-    kind: Kind = "harvester" if station.is_harvester else "station"
-    name = station.station if station.is_harvester else status.station
+    kind: Kind = "harvester" if station.is_plug_in else "station"
+    name = station.station if station.is_plug_in else status.station
     for service in of_facility:
         if service.silent:
             what = f"{service.service} of {status.station} has not reported for {ago(service.age_s)}"

@@ -254,7 +254,7 @@ def _known(seen: Seen, consumers: Sequence[tuple[Kind, str]]) -> list[tuple[Kind
         own = [service for service in status.services if service.service not in FACILITY_SERVICES]
         if own or status.silent:
             heard = f"last report {ago(min(service.age_s for service in own))} ago" if own else ""
-            one: tuple[Kind, str] = ("harvester", station.station) if station.is_harvester else ("station", station.key)
+            one: tuple[Kind, str] = ("harvester", station.station) if station.is_plug_in else ("station", station.key)
             found[one] = heard
         for service in own:
             for storage in service.storages:

@@ -18,11 +18,11 @@ import structlog
 from typing_extensions import override
 
 from datauploader.contracts.address import Station, matches
-from datauploader.contracts.envelope import EncodedEvent, Event
+from datauploader.contracts.envelope import EncodedEvent, Event, encode
 from datauploader.contracts.model import EventData, Question, WireModel
 from datauploader.contracts.questions import QUESTIONS
 from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
-from datauploader.messaging.memory.log import Entry, MemoryLog
+from datauploader.messaging.memory.log import Entry, MemoryLog, log_file_of
 from datauploader.messaging.memory.worker_loop import WorkerLoop
 from datauploader.messaging.port import (
     A,
@@ -30,6 +30,7 @@ from datauploader.messaging.port import (
     Bus,
     BusHealth,
     Consumer,
+    Delivery,
     Handler,
     Ownership,
     ParkedMessage,
@@ -207,12 +208,6 @@ class MemoryBroker:
                 self.changed.wait(self._later[0][0] - now if self._later else None)
 
 
-def log_file_of(url: str) -> Path | None:
-    """Return the file that `memory:///absolute/path` names for the log; plain `memory://` keeps none."""
-    place = url.removeprefix("memory://")
-    return Path(place) if Path(place).is_absolute() else None
-
-
 class MemoryBus(Bus):
     """One service's connection to the broker of its process."""
 
@@ -240,9 +235,8 @@ class MemoryBus(Bus):
 
     @override
     def consume(
-        self, queue: Queue, handler: Handler, *, together: Together | None = None,
-        workers: int = 1, prefetch: int = 32, on_new: Callable[[], None] | None = None,
-        ownership: Ownership | None = None,
+        self, queue: Queue, handler: Handler, *, together: Together | None = None, workers: int = 1,
+        prefetch: int = 32, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
         """Deliver to the handler; in one process nobody else has a state, so an `ownership` is held at once."""
         if self.broker.declare(queue) and on_new is not None:
@@ -361,10 +355,16 @@ class MemoryBus(Bus):
 
     @override
     def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
-        taken = self.broker.take_parked(queue.name, ids)
-        for message in taken:
+        for message in (taken := self.broker.take_parked(queue.name, ids)):
             self.broker.put_message(queue.name, _Message(message.body))
         return len(taken)
+
+    @override
+    def redeliver(self, queue: Queue, logged: Delivery) -> "Future[None]":
+        future: Future[None] = Future()
+        self.broker.put_later(queue.name, _Message(encode(logged.event)), self.broker.retry_delays_s[0])
+        future.set_result(None)
+        return future
 
     @override
     def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:

@@ -176,3 +176,9 @@ def _lines(path: Path) -> Iterator[tuple[float, EncodedEvent]]:
                 yield datetime.fromisoformat(moment).timestamp(), event
             except (ValueError, TypeError, ContractError):  # the last line of a process that was killed, or damage
                 log.warning("event_log_line_unreadable", path=str(path))
+
+
+def log_file_of(url: str) -> Path | None:
+    """Return the file that `memory:///absolute/path` names for the log; plain `memory://` keeps none."""
+    place = url.removeprefix("memory://")
+    return Path(place) if Path(place).is_absolute() else None

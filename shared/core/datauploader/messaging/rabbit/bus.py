@@ -21,6 +21,7 @@ from datauploader.messaging.port import (
     Bus,
     BusHealth,
     Consumer,
+    Delivery,
     Handler,
     Ownership,
     ParkedMessage,
@@ -34,7 +35,7 @@ from datauploader.messaging.rabbit.connection import AmqpAddress, BrokerConnecti
 from datauploader.messaging.rabbit.consumer import QueueSource
 from datauploader.messaging.rabbit.dead_letters import DeadLetterQueues, DelayedRetries
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
-from datauploader.messaging.rabbit.message import outgoing
+from datauploader.messaging.rabbit.message import outgoing, redelivered
 from datauploader.messaging.rabbit.options import Tuning
 from datauploader.messaging.rabbit.publisher import Publisher
 from datauploader.messaging.rabbit.rpc import RpcClient, RpcServerSource
@@ -155,6 +156,10 @@ class RabbitBus(Bus):
     @override
     def replay_parked(self, queue: Queue, ids: Sequence[str]) -> int:
         return self._event_loop.wait(self._parked.replay(queue, frozenset(ids)), _PARKED_S)
+
+    @override
+    def redeliver(self, queue: Queue, logged: Delivery) -> "Future[None]":
+        return self._publisher.send(redelivered(queue, logged, self._tuning.retry_delays_s[0])).future
 
     @override
     def drop_parked(self, queue: Queue, ids: Sequence[str]) -> int:

@@ -185,9 +185,7 @@ def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, r
     if queue.name == ASTRAY:
         reason = "the queue that it was to go back to after a delay no longer exists"
     else:
-        deliveries = count(properties, "x-delivery-count")
-        crashed = f"delivered {deliveries} times or more without a verdict: its consumer crashed"
-        reason = str(headers.get("x-reason", crashed))
+        reason = str(headers.get("x-reason", _without_reason(properties)))
     try:
         parked_at = datetime.fromisoformat(str(headers["x-parked-at"]))
     except (KeyError, ValueError):  # the broker has parked it by itself
@@ -204,6 +202,15 @@ def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, r
         replayable=not problem and (first_hand or not headers.get(FORGED, False)),
     )
     return _Held(method.delivery_tag, properties, message, first_hand)
+
+
+def _without_reason(properties: BasicProperties) -> str:
+    """Say why the broker has parked a message, of which its consumer has said nothing."""
+    headers = properties.headers or {}
+    if (headers.get("x-death") or [{}])[0].get("reason") == "rejected":
+        return "its consumer refused it (a reject or nack without requeue) and gave no reason"
+    deliveries = count(properties, "x-delivery-count")
+    return f"delivered {deliveries} times or more without a verdict: its consumer crashed"
 
 
 def _problem(queue: Queue, how: DeliveryPath, retry_queues: Collection[str]) -> str:

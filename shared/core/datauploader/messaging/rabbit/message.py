@@ -15,8 +15,9 @@ from datauploader.contracts.envelope import CONTENT_TYPE, EncodedEvent
 from datauploader.contracts.model import EventData
 from datauploader.contracts.registry import type_name
 from datauploader.errors import MessagingError
+from datauploader.messaging.port import Delivery
 from datauploader.messaging.provenance import DeliveryPath, way
-from datauploader.messaging.topology import EVENTS, facility_queues
+from datauploader.messaging.topology import EVENTS, Queue, facility_queues, retry_name
 
 ATTEMPT, FAILURES, FORGED, SAID_BY = "x-attempt", "x-failures", "x-forged", "x-said-by"
 _LARGEST_COUNT = 1_000_000
@@ -74,6 +75,13 @@ def outgoing(event: EncodedEvent, user: str) -> Outgoing:
     )
     required = () if kind.lossy else required_queues(kind, event.station)
     return Outgoing(EVENTS, event.routing_key, event.body, properties, required, lossy=kind.lossy)
+
+
+def redelivered(queue: Queue, logged: Delivery, delay_s: float) -> Outgoing:
+    """Write an entry of the log as a message that comes to this queue alone, after the shortest delay of retries."""
+    encoded = EncodedEvent.of(logged.event)
+    properties = forwarded(outgoing(encoded, "").properties, {SAID_BY: logged.sender})
+    return Outgoing(retry_name(delay_s), queue.name, encoded.body, properties)
 
 
 def came(method: Any, properties: BasicProperties) -> DeliveryPath:
