@@ -35,7 +35,7 @@ def write_package(
         for path, text in _templates(files("datauploader_client") / "templates" / kind):
             place = re.sub("^dot-", ".", path).replace("MODULE", words["MODULE"]).replace("NAME", words["NAME"])
             found[place] = re.sub("@([A-Z]+)@", lambda hit: words[hit[1]], text)
-    found["README.md"] += found.pop(_AFTER)
+    found["README.md"] += found.pop(_AFTER, "")
     found |= also
     for path, text in found.items():
         target = folder / path

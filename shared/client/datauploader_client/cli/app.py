@@ -14,6 +14,7 @@ from datauploader_client.cli import (
     backup,
     catalogue,
     checks,
+    consumer,
     desktop,
     documents,
     harvest,
@@ -44,6 +45,7 @@ for group in (account, investigations, request, uploads, watch, verify):
 app.add_typer(stations.app, name="station")
 app.add_typer(parked.app, name="parked")
 app.add_typer(harvest.app, name="harvest")
+app.add_typer(consumer.app, name="consumer")
 app.add_typer(topology.app, name="topology")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(admin.app, name="admin")

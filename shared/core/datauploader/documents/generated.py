@@ -32,6 +32,8 @@ REFERENCE = "docs/reference"
 SCHEMAS = f"{REFERENCE}/schemas"
 EXAMPLES = "tests/wire/golden"
 """One example of every event, to which the tests hold each release."""
+PACKED_EXAMPLES = "shared/core/datauploader/documents/examples.json"
+"""The same for those who have no source tree: `datauploader consumer try` hands them to a consumer."""
 _LARGEST_OF_JAVASCRIPT = 2**53 - 1
 _TABLE = ("| Variable | Key | Type | Default | |", "|---|---|---|---|---|")
 _HEAD = """\
@@ -72,6 +74,7 @@ def documents(tree: Path) -> dict[str, str]:
     """Make every document; the names are paths below the top of the source tree, which has the examples of messages."""
     found = {f"{REFERENCE}/asyncapi.json": _json(asyncapi()), f"{REFERENCE}/configuration.md": configuration()}
     found[f"{REFERENCE}/messages.md"] = messages(tree / EXAMPLES)
+    found[PACKED_EXAMPLES] = _json(dict(_examples(tree / EXAMPLES)))
     found |= dict(schemas()) | {"deploy/definitions.json": _json(example_definitions())}
     for entry in entry_points(group=GROUP):
         found |= entry.load()()
@@ -125,12 +128,18 @@ def _schema(name: str, model: type[BaseModel]) -> tuple[str, str]:
     return f"{SCHEMAS}/{name}.json", _json(dialect | described_schema(model))
 
 
+def _examples(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for kind in EVENTS:
+        yield topic(kind), json.loads((folder / f"{topic(kind)}.json").read_text(encoding="utf-8"))
+
+
 def messages(examples: Path) -> str:
     """Write one example of each event, as Markdown."""
     parts = [_MESSAGES.format(large=", ".join(f"`{name}`" for name in sorted(_large_numbers())))]
+    events = dict(_examples(examples))
     for kind in EVENTS:
         name = topic(kind)
-        event = json.loads((examples / f"{name}.json").read_text(encoding="utf-8"))
+        event = events[name]
         parts.append(
             f"## {name}\n\n{_first_line(kind)} Its `data`: [{name}.json](schemas/{name}.json)\n\n"
             f"```json\n{_json(event)}```\n"
