@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("services/*", "harvesters/*", "catalogues/*", "shared", "shared/*")
+FOLDERS = ("services/*", "harvesters/*", "consumers/*", "catalogues/*", "shared", "shared/*")
 LEFT_OUT = ("datauploader.testing", "datauploader_testing")
 SMALL = 60
 """Fewer lines than this make a small file."""

@@ -31,6 +31,8 @@ DISTRIBUTIONS = (
     "sandbox",
     "harvesters/nexus",
     "harvesters/spec",
+    "consumers/notifier",
+    "consumers/converter",
     "catalogues/folder",
     "deploy/workstation",
     "deploy/desktop",
@@ -77,7 +79,7 @@ PYTEST = (
 )
 AT_ONCE = ("-n", "3")
 """Most tests wait for something, so three files of them keep two cores busy. Those of faults time things: two."""
-SOURCES = ["shared", "services", "sandbox", "harvesters", "catalogues", "tests", "bench", "deploy"]
+SOURCES = ["shared", "services", "sandbox", "harvesters", "consumers", "catalogues", "tests", "bench", "deploy"]
 
 
 ADVISORIES = ("api.osv.dev", 443)

@@ -166,7 +166,7 @@ def test_a_station_that_is_none_is_refused_before_anything_is_written(made, tmp_
 def test_the_configuration_files_are_toml_with_known_tables(name):
     """A table that no service reads would be a setting without effect."""
     document = tomllib.loads((ROOT / "deploy" / name).read_text("utf-8"))
-    assert set(document) <= {"remotes", "watcher", "catalog", "gateway", "transfer", "harvesters"}
+    assert set(document) <= {"remotes", "watcher", "catalog", "gateway", "transfer", "harvesters", "consumers"}
 
 
 DOCKER = """#!/bin/sh

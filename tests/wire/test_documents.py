@@ -127,7 +127,7 @@ def test_every_path_that_a_document_names_is_there(name: str) -> None:
 def test_every_file_that_the_protections_name_is_there() -> None:
     """They say the end of a path; whoever takes the protecting line away must find it."""
     named = set(re.findall(r"`([a-z_/]+\.py)`", (TREE / "docs/protections.md").read_text("utf-8")))
-    folders = ("shared", "services", "harvesters")
+    folders = ("shared", "services", "harvesters", "consumers")
     sources = [path.relative_to(TREE).as_posix() for folder in folders for path in (TREE / folder).rglob("*.py")]
     assert len(named) > 50
     assert sorted(name for name in named if not any(source.endswith(name) for source in sources)) == []

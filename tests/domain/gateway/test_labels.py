@@ -41,7 +41,7 @@ def labels(templates: tuple[str, ...]) -> set[str]:
 
 def hints() -> Iterator[tuple[str, str]]:
     """Yield every file with a label that it tells people to press."""
-    for folder in ("services", "shared", "harvesters"):
+    for folder in ("services", "shared", "harvesters", "consumers"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix not in (".py", ".html", ".txt") or not path.is_file() or path.parent.name == "cli":
                 continue

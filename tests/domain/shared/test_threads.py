@@ -33,7 +33,7 @@ SHORT = {
 def test_every_thread_that_must_live_on_is_a_worker_thread() -> None:
     """A plain one would end in silence."""
     plain = set()
-    for top in ("shared", "services", "harvesters"):
+    for top in ("shared", "services", "harvesters", "consumers"):
         for path in (ROOT / top).rglob("*.py"):
             if "testing" in path.parts or path.name == "worker.py":
                 continue
