@@ -193,12 +193,19 @@ def docs(arguments: Sequence[str]) -> int:
     return call(BIN / "datauploader", "documents", *(arguments or ("write", ROOT)))
 
 
+def site(_arguments: Sequence[str]) -> int:
+    """Build the help from docs/, which the gateway serves under /help."""
+    environment()
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    return call(BIN / "python", "-m", "mkdocs", "build", "--strict", "-q", "-f", ROOT / "deploy/help/mkdocs.yml")
+
+
 def wheels(arguments: Sequence[str]) -> int:
     """[FOLDER]: build a wheel of every distribution into FOLDER, `dist` by default."""
     environment()
     folder = Path(*(arguments or ("dist",))).absolute()
     shutil.rmtree(folder, ignore_errors=True)
-    code = call(BIN / "python", ROOT / "deploy" / "wheels.py", folder)
+    code = site(()) or call(BIN / "python", ROOT / "deploy" / "wheels.py", folder)
     if not code:
         say(f"{folder} has them; install one with: pip install --find-links {folder} ceric-datauploader-workstation")
     return code
@@ -265,7 +272,7 @@ def windows_installer(arguments: Sequence[str]) -> int:
     """[--python ZIP] [--sign COMMAND] [--out FILE]: build the installer for Windows, on Debian."""
     environment()
     debian("makensis", "rsvg-convert", "icotool")
-    return call(BIN / "python", ROOT / "deploy" / "windows_installer.py", *arguments)
+    return site(()) or call(BIN / "python", ROOT / "deploy" / "windows_installer.py", *arguments)
 
 
 def environment() -> None:
@@ -401,6 +408,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "lint": lint,
     "lock": lock,
     "docs": docs,
+    "site": site,
     "version": version,
     "wheels": wheels,
     "house": house,

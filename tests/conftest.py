@@ -1,6 +1,9 @@
 """What every ring of tests shares: the private servers, the books of faults and of attacks, and their order."""
 
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,3 +38,15 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SSL_CERT_FILE", str(file))
         yield
+
+
+@pytest.fixture(scope="session")
+def help_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The help as `./dev site` builds it from docs/, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("help")
+    configuration = Path(__file__).parents[1] / "deploy" / "help" / "mkdocs.yml"
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", configuration, "-d", folder]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(build, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return folder

@@ -22,7 +22,7 @@ PLANTED = (
     "var/state/gateway.sqlite", "services/gateway/.env", "services/gateway/accounts.toml", "services/gateway/var/x",
     "services/catalog/datauploader_catalog/tls.key", "shared/core/datauploader/broker.pem", "shared/.pypirc",
     "services/transfer/datauploader_transfer/.rclone.conf", "sandbox/state.sqlite-wal", "harvesters/nexus/station.env",
-    "services/watcher/run.log", "docs/notes.md", "tests/security/test_images.py", "datauploader.toml",
+    "services/watcher/run.log", "docs/notes.txt", "tests/security/test_images.py", "datauploader.toml",
 )  # fmt: skip
 """Where secrets lie about in the working folder of somebody who deploys, or should not but do."""
 
@@ -60,19 +60,22 @@ def test_what_the_images_are_made_of_is_sent(rules: list[str]) -> None:
         "shared/client/datauploader_client/cli/app.py",
         "deploy/install.sh",
         "sandbox/pyproject.toml",
+        "docs/operations.md",
+        "docs/screenshots/now.png",
+        "deploy/help/mkdocs.yml",
     ):
         assert (ROOT / path).is_file()
         assert not ignored(path, rules)
 
 
 def test_final_images_copy_nothing_from_the_working_folder() -> None:
-    """Only the environment that an earlier stage has installed; whole folders enter where wheels are made, no more."""
+    """Only the environment that an earlier stage has installed; whole folders enter where wheels and help are made."""
     stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
     for stage in stages:
         copies = re.findall(r"^(?:COPY|ADD) (.+)$", stage, re.MULTILINE)
         if stage.startswith("base AS") or stage.split("\n")[0].endswith("AS base"):
             assert all(re.fullmatch(r"--from=[a-z-]+-env /opt/datauploader /opt/datauploader", one) for one in copies)
-        elif not stage.split("\n")[0].endswith("AS wheels"):
+        elif not stage.split("\n")[0].endswith(("AS wheels", "AS help")):
             assert all(
                 re.fullmatch(r"\S*(pyproject\.toml|requirements\.lock)( deploy/\S+)* \S+", one) for one in copies
             )

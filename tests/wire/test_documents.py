@@ -133,14 +133,6 @@ def test_every_file_that_the_protections_name_is_there() -> None:
     assert sorted(name for name in named if not any(source.endswith(name) for source in sources)) == []
 
 
-@pytest.mark.parametrize("name", HELD)
-def test_every_link_of_a_document_leads_to_a_file(name: str) -> None:
-    """Links within the tree are relative, so that they work wherever it is read."""
-    text = (TREE / name).read_text("utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
-    assert [link for link in links if not (TREE / name).parent.joinpath(link).exists()] == []
-
-
 def test_what_developers_are_sent_to_look_for_is_there() -> None:
     """A name "of" a file stands in it, and a task of `./dev` is one."""
     text = " ".join((TREE / "docs" / "developing.md").read_text("utf-8").split())

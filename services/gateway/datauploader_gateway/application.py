@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from redis.asyncio import Redis
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.oidc.provider import Provider
@@ -39,6 +39,7 @@ from datauploader_gateway.features.sign_in import pages as sign_in_pages
 from datauploader_gateway.features.uploads import api as uploads_api
 from datauploader_gateway.features.uploads import pages as uploads_pages
 from datauploader_gateway.http import problems, rendering, visitor
+from datauploader_gateway.http.help_pages import HelpPages
 from datauploader_gateway.http.middleware import RequestMiddleware
 from datauploader_gateway.projection.live import LiveStreams
 from datauploader_gateway.settings import GatewaySettings
@@ -141,10 +142,15 @@ def build(settings: GatewaySettings, make: Callable[[], Running]) -> GatewayApp:
     for router in _PAGES:
         app.include_router(router)
     app.mount("/static", StaticFiles(packages=[(rendering.__package__, "static")]), name="static")
+    app.mount("/help", HelpPages(), name="help")
 
     async def openapi_document(_request: Request) -> JSONResponse:
         return JSONResponse(app.openapi())
 
+    async def to_help(_request: Request) -> RedirectResponse:
+        return RedirectResponse("/help/")
+
+    app.add_route("/help", to_help, include_in_schema=False)
     app.add_route(f"{API}/openapi.json", openapi_document, include_in_schema=False)
     problems.install(app)
     app.add_exception_handler(visitor.MustSignInError, visitor.send_to_sign_in)

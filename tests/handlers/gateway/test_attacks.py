@@ -30,6 +30,7 @@ PUBLIC = {
     ("GET", "/sign-in"): "the page where one signs in",
     ("POST", "/sign-in"): "signs in",
     ("GET", "/static"): "files of the pages",
+    ("GET", "/help"): "the documents, which say nothing of a facility",
     ("GET", "/desktop/open"): "on a desktop: takes a link, once",
     ("GET", "/desktop"): "on a desktop: for who came through its link",
     ("POST", "/desktop/folder"): "likewise",

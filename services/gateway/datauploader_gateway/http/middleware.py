@@ -24,6 +24,8 @@ _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+_HELP_CSP = _CSP.replace("img-src 'self'", "img-src 'self' data:")
+"""The theme of the help keeps its icons within its style."""
 
 
 class RequestMiddleware:
@@ -93,14 +95,16 @@ class _Answer:
             self._status, self.begun = message["status"], True
             headers = MutableHeaders(scope=message)
             self._streams = headers.get("Content-Type", "").startswith("text/event-stream")
-            headers["Content-Security-Policy"] = _CSP
+            path = self._scope["path"]
+            of_help = path.startswith("/help/")
+            headers["Content-Security-Policy"] = _HELP_CSP if of_help else _CSP
             headers["X-Content-Type-Options"] = "nosniff"
             headers["X-Frame-Options"] = "DENY"
             headers["Referrer-Policy"] = "same-origin"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
-            if not self._scope["path"].startswith("/static/"):
-                headers["Cache-Control"] = "no-store"
+            if not path.startswith("/static/"):
+                headers["Cache-Control"] = "no-cache" if of_help else "no-store"
             if self._secure:
                 headers["Strict-Transport-Security"] = "max-age=63072000"
         await self._send(message)

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from importlib.metadata import entry_points
 from operator import or_
@@ -42,6 +42,14 @@ wins. Parts of a setting are written with two underscores, lists and tables as J
 a remote's `secrets`) may stand in a file: `NAME_FILE` says which. `datauploader config check` says what is wrong. This
 page is made from the code.
 """
+_SCHEMAS = """\
+# Schemas of messages
+
+JSON Schemas (2020-12) of what travels: the data of each event, each question with its answer, and what the program of a
+harvester prints. [messages.md](../messages.md) shows an example of every event. This page is made from the code.
+
+| Schema | |
+|---|---|"""
 _MESSAGES = """\
 # Messages
 
@@ -75,7 +83,8 @@ def documents(tree: Path) -> dict[str, str]:
     found = {f"{REFERENCE}/asyncapi.json": _json(asyncapi()), f"{REFERENCE}/configuration.md": configuration()}
     found[f"{REFERENCE}/messages.md"] = messages(tree / EXAMPLES)
     found[PACKED_EXAMPLES] = _json(dict(_examples(tree / EXAMPLES)))
-    found |= dict(schemas()) | {"deploy/definitions.json": _json(example_definitions())}
+    found |= (made := dict(schemas()))
+    found |= {f"{SCHEMAS}/README.md": schema_index(made), "deploy/definitions.json": _json(example_definitions())}
     for entry in entry_points(group=GROUP):
         found |= entry.load()()
     return found
@@ -121,6 +130,15 @@ def schemas() -> Iterator[tuple[str, str]]:
         yield _schema(f"{question.name}.question", question)
         yield _schema(f"{question.name}.answer", answer)
     yield _schema("harvester.output", HarvesterOutput)
+
+
+def schema_index(found: Mapping[str, str]) -> str:
+    """List the schemas, as Markdown."""
+    rows = []
+    for path, text in sorted(found.items()):
+        name = path.rsplit("/", 1)[1]
+        rows.append(f"| [{name}]({name}) | {json.loads(text).get('description', '').splitlines()[0]} |")
+    return "\n".join([_SCHEMAS, *rows, ""])
 
 
 def _schema(name: str, model: type[BaseModel]) -> tuple[str, str]:
