@@ -275,6 +275,13 @@ class TooManyAttempts(Problem):
     hint = "Wait, then try again."
 
 
+class GroupBusy(Problem):
+    """A group of parked messages is being settled already."""
+
+    status, word, title = 409, "group-busy", "Another group is being settled"
+    hint = "Wait until it is done: the list of parked messages shows how far it is."
+
+
 class TooManyStreams(Problem):
     """One person watches as much as many people would."""
 

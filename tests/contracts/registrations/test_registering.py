@@ -284,3 +284,13 @@ def test_no_password_is_printed(here: Server, capfd: pytest.CaptureFixture[str])
     said = "".join(capfd.readouterr())
     assert f"site/stations/{ADDED}.env" in said
     assert not [word for word in words if word in said]
+
+
+def test_feature_flags_that_the_next_release_needs_are_named(here: Server) -> None:
+    """On a new broker all stable ones are enabled; what is asked for is what RabbitMQ says."""
+    flags = here.server.ctl("list_feature_flags", "name", "state", "stability")
+    stable = [line.split() for line in flags.splitlines() if line.endswith("stable")]
+    with here.registering() as registering:
+        named = registering.disabled_feature_flags()
+    assert stable
+    assert named == sorted(name for name, state, stability in stable if (state, stability) == ("disabled", "stable"))

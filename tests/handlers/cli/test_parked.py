@@ -122,3 +122,25 @@ def test_nothing_parked_is_fine_and_an_unknown_id_is_not(run, bus) -> None:
     assert run("parked", "show", "x").code == 2
     assert run("parked", "drop", "x", "--yes").code == 1
     assert run("parked", "list", "--queue", "nonsense").code == 2
+
+
+def test_all_messages_of_one_reason_are_settled_together(run, bus) -> None:
+    """`groups` names one of them, and `--like` it takes the whole group."""
+    queue, seen = catalog_queue(), []
+
+    def handler(delivery) -> None:
+        seen.append(delivery.event.id)
+        if seen.count(delivery.event.id) == 1:
+            raise Park(f"the dataset {len(seen)} is gone" if len(seen) < 4 else "this is not a dataset")
+
+    bus.consume(watcher_queue(builders.HERE), lambda _: None)
+    bus.consume(queue, handler)
+    for _ in range(4):
+        bus.publish(builders.event(builders.upload_requested())).result(5)
+    eventually(lambda: len(bus.parked(queue)) == 4, what="all are parked")
+    largest, other = (json.loads(line) for line in run("parked", "groups", "--json").out.splitlines())
+    assert (largest["messages"], largest["reason"], other["messages"]) == (3, "the dataset 1 is gone", 1)
+    assert "3 messages replayed." in run("parked", "replay", "--like", largest["like"]).out
+    eventually(lambda: len(seen) == 7, what="three are handled again")
+    assert "1 message dropped." in run("parked", "drop", "--like", other["like"], "--yes").out
+    assert run("parked", "replay").code == 2

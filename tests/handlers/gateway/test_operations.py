@@ -251,15 +251,15 @@ def test_a_catalog_that_is_silent_is_told_to_operators(facility: Any, scene: Any
     interval_s = 0.1 if state == "ok" else 60
     facility.say(scene.report("catalog", interval_s=interval_s, state=state), scene.STATION)
 
+    words = "has not reported for" if state == "ok" else "was stopped"
+
     def told() -> list[Any]:
-        return [
-            one for one in seen(facility)["troubles"] if one["what"].startswith(f"catalog of {HERE} has not reported")
-        ]
+        return [one for one in seen(facility)["troubles"] if one["what"].startswith(f"catalog of {HERE} {words}")]
 
     (trouble,) = eventually(told, what="the silence is told")
     assert "reach the broker" in trouble["detail"]
     page = facility.client("otto").get("/operations").text
-    assert f"atalog of {HERE} has not reported for" in page
+    assert f"atalog of {HERE} {words}" in page
     facility.say(scene.report("catalog", interval_s=60), scene.STATION)
     eventually(lambda: not told(), what="it speaks again")
 
@@ -335,3 +335,39 @@ def test_a_cause_is_acknowledged_with_a_sentence_by_operators_alone(facility: An
     assert client.delete(f"/api/v1/operations/acknowledgements/{key}").status_code == 204
     assert client.delete(f"/api/v1/operations/acknowledgements/{key}").status_code == 404
     assert {cause["key"]: cause["acknowledged"] for cause in seen(facility)["causes"]}[key] is None
+
+
+@pytest.mark.attack("S31")
+def test_a_whole_group_of_parked_messages_is_replayed_in_the_background(facility: Any, scene: Any) -> None:
+    """All of one reason, beyond what a list shows; for operators alone, recorded, and with its progress."""
+    well, seen_ids = threading.Event(), []
+
+    def handle(delivery: Any) -> None:
+        seen_ids.append(delivery.event.id)
+        if not well.is_set():
+            raise Park(f"file {len(seen_ids)} has no dataset")
+
+    facility.bus.consume(catalog_queue(), handle)
+    for number in range(600):
+        data = scene.life_of(f"u-group{number:05}", 1)[3]
+        facility.say(data)
+    eventually(lambda: len(facility.bus.parked(catalog_queue())) == 600, what="all are parked")
+    client = facility.client("otto")
+    eventually(lambda: client.get("/api/v1/operations/parked-groups").json()["items"], what="the count is seen")
+    found = client.get("/api/v1/operations/parked-groups").json()
+    (item,) = found["items"]
+    assert (item["messages"], item["replayable"], len(item["examples"]), found["unread"]) == (600, 600, 20, 0)
+    named = {"queue": "catalog.work", "reason": item["reason"]}
+    for name in ("anna", "stella"):
+        refused = facility.client(name).post("/api/v1/operations/parked-groups/drop", json=named)
+        assert refused.status_code == 403
+    page = client.get("/operations").text
+    assert "600 messages in catalog.work" in page
+    well.set()
+    assert client.post("/api/v1/operations/parked-groups/replay", json=named | {"reason": "x"}).status_code == 404
+    assert client.post("/api/v1/operations/parked-groups/replay", json=named).json()["messages"] == 600
+    eventually(lambda: client.get("/api/v1/operations/parked-groups").json()["job"]["over"], what="it is done")
+    assert client.get("/api/v1/operations/parked-groups").json()["job"]["done"] == 600
+    assert not facility.bus.parked(catalog_queue())
+    what = "group of parked messages: replay"
+    assert {one["queue"] for one in audited(facility) if one["what"] == what} == {"catalog.work"}

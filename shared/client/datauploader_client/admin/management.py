@@ -83,6 +83,11 @@ class BrokerManagement:
             time.sleep(_LOOK_S)  # the broker says a moment later that they are gone
         return len(closed)
 
+    def disabled_feature_flags(self) -> list[str]:
+        """Name the stable feature flags that are not enabled: the next release may not start without them."""
+        flags = self._ask("GET", "feature-flags").json()
+        return sorted(one["name"] for one in flags if one["stability"] == "stable" and one["state"] != "enabled")
+
     def has_queue(self, name: str) -> bool:
         """Tell whether this queue is there."""
         return self._ask("GET", "queues", "/", name, missing=True).status_code != _NOT_FOUND

@@ -47,6 +47,10 @@ class Registering:
         """Write all files anew from what is registered, and load the definitions."""
         self._change(self._site)
 
+    def disabled_feature_flags(self) -> list[str]:
+        """Name the broker's stable feature flags that its next release may miss; none without a broker."""
+        return self._broker.disabled_feature_flags() if self._broker is not None else []
+
     def add_station(self, text: str) -> Site:
         """Register a station; one that is registered already stays as it is.
 

@@ -176,6 +176,12 @@ def apply(context: typer.Context, *, offline: OfflineOption = False) -> None:
     """Write all files anew from .env and the registrations, and load the broker's definitions; after an upgrade."""
     with _registering(context, offline=offline) as registering:
         registering.apply()
+        flags = registering.disabled_feature_flags()
+    if flags:
+        screen.warn(
+            f"RabbitMQ has feature flags that are not enabled ({', '.join(flags)}). Before its next upgrade: "
+            "docker compose exec rabbitmq rabbitmqctl enable_feature_flag all"
+        )
     screen.say("Everything is written." if offline else "Everything is written, and the broker has it.")
 
 

@@ -9,6 +9,7 @@ import typer
 
 from datauploader.errors import BadRequest, BrokerRefused
 from datauploader.messaging import Bus, ParkedMessage
+from datauploader.messaging.parked_groups import group
 from datauploader.messaging.topology import (
     ASTRAY,
     Queue,
@@ -40,8 +41,18 @@ OneQueue = Annotated[
         help="Only this queue, such as catalog.work; harvester.NAME or consumer.NAME for one not installed here.",
     ),
 ]
-Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids as `parked list` shows them.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help="Ids as `parked list` shows them.")]
+Like = Annotated[
+    str,
+    typer.Option(
+        "--like",
+        metavar="ID",
+        help="All messages of the same queue and reason as this one.",
+    ),
+]
 PLUG_INS = ("harvester.", "consumer.")
+PORTION = 200
+"""Messages that are settled, and logged, together."""
 
 
 def _queues(settings: Settings, only: str) -> list[Queue]:
@@ -112,6 +123,24 @@ def _document(message: ParkedMessage) -> dict[str, object]:
 
 
 @app.command()
+def groups(*, queue: OneQueue = "", json: AsJson = False) -> None:
+    """List parked messages by queue and reason, the most first; with --json, one JSON object per line."""
+    with connect_broker() as (bus, settings):
+        found = group((q.name, message) for q, message in _find(bus, settings, queue))
+    if json:
+        for one in found:
+            screen.as_json(
+                {"queue": one.queue, "reason": one.reason, "messages": len(one.ids), "replayable": one.replayable,
+                 "like": one.ids[0]}
+            )  # fmt: skip
+    elif found:
+        rows = [(str(len(one.ids)), one.queue, local(one.examples[0].time), one.ids[0], one.reason) for one in found]
+        screen.table(("Messages", "Queue", "Oldest", "Its id", "Reason"), rows, right=("Messages",))
+    else:
+        screen.warn("No messages are parked.")
+
+
+@app.command()
 def show(id: Annotated[str, typer.Argument(metavar="ID")], *, queue: OneQueue = "", json: AsJson = False) -> None:  # noqa: A002 - the message's own word
     """Show one parked message with its whole body."""
     with connect_broker() as (bus, settings):
@@ -136,20 +165,28 @@ def show(id: Annotated[str, typer.Argument(metavar="ID")], *, queue: OneQueue = 
 
 
 @app.command()
-def replay(ids: Ids, *, queue: OneQueue = "", json: AsJson = False) -> None:
+def replay(ids: Ids = None, *, like: Like = "", queue: OneQueue = "", json: AsJson = False) -> None:
     """Put parked messages back into their queues; each is handled again. Fix the cause first."""
-    _settle(ids, queue, "replayed", json=json)
+    _settle(_chosen(ids, like), like, queue, "replayed", json=json)
 
 
 @app.command()
-def drop(ids: Ids, *, queue: OneQueue = "", yes: Yes = False, json: AsJson = False) -> None:
+def drop(ids: Ids = None, *, like: Like = "", queue: OneQueue = "", yes: Yes = False, json: AsJson = False) -> None:
     """Delete parked messages permanently. Asks first."""
-    if not yes and not typer.confirm(f"Delete {count(len(set(ids)), 'message')} permanently?", err=True):
+    chosen = _chosen(ids, like)
+    what = count(len(set(chosen)), "message") if not like else f"all messages with the queue and reason of {safe(like)}"
+    if not yes and not typer.confirm(f"Delete {what} permanently?", err=True):
         raise typer.Exit(Code.FAILED)
-    _settle(ids, queue, "dropped", json=json)
+    _settle(chosen, like, queue, "dropped", json=json)
 
 
-def _settle(ids: list[str], only: str, verb: str, *, json: bool) -> None:
+def _chosen(ids: list[str] | None, like: str) -> list[str]:
+    if bool(ids) == bool(like):
+        raise BadRequest("name either ids, or one id with --like", "`datauploader parked groups` lists them by reason.")
+    return ids or [like]
+
+
+def _settle(ids: list[str], like: str, only: str, verb: str, *, json: bool) -> None:
     done, missing = 0, set(ids)
     with connect_broker() as (bus, settings):
         logging.configure("cli", as_json=settings.log_json)
@@ -158,12 +195,18 @@ def _settle(ids: list[str], only: str, verb: str, *, json: bool) -> None:
             here = sorted({message.id for message in parked} & set(ids))
             if not here:
                 continue
-            number = bus.replay_parked(queue, here) if verb == "replayed" else bus.drop_parked(queue, here)
-            log.info(
-                "parked_messages_settled", verb=verb, queue=queue.name, ids=here, messages=number, by=operator_name()
-            )
             missing -= set(here)
-            done += number
+            if like:
+                groups = group((queue.name, message) for message in parked)
+                here = sorted({ident for one in groups if like in one.ids for ident in one.ids})
+            for first in range(0, len(here), PORTION):
+                portion = here[first : first + PORTION]
+                number = bus.replay_parked(queue, portion) if verb == "replayed" else bus.drop_parked(queue, portion)
+                log.info(
+                    "parked_messages_settled", verb=verb, queue=queue.name, ids=portion, messages=number,
+                    by=operator_name(),
+                )  # fmt: skip
+                done += number
     if json:
         screen.as_json({verb: done, "not_found": sorted(missing)})
     else:

@@ -11,7 +11,7 @@ from datauploader.contracts.rest.health import Ready
 from datauploader_gateway.errors import NotAllowed, NotSignedIn
 from datauploader_gateway.features.operations.dead_letters import Verb
 from datauploader_gateway.features.operations.health import Health
-from datauploader_gateway.features.operations.service import Operations, OperationsService, Parked
+from datauploader_gateway.features.operations.service import Groups, Job, Operations, OperationsService, Parked
 from datauploader_gateway.http.dependencies import (
     SignedIn,
     UseAuthentication,
@@ -77,6 +77,28 @@ async def withdraw(cause: CauseKey, who: SignedIn, operations: UseOperations) ->
 async def list_parked(who: SignedIn, operations: UseOperations) -> ParkedMessages:
     """List up to 500 messages with the reason and the beginning of each; for operators."""
     return ParkedMessages(items=await operations.parked_messages(who))
+
+
+class GroupNamed(BaseModel):
+    """Names a group, as the list of groups does."""
+
+    queue: str = Field(pattern=r"^[a-z0-9_.-]{1,250}$")
+    reason: str = Field(max_length=2000, description="The reason of any message of the group.")
+
+
+@router.get("/parked-groups", responses=documented(401, 403, 503), summary="Parked messages by reason")
+async def list_groups(who: SignedIn, operations: UseOperations) -> Groups:
+    """List what is parked by queue and reason, with examples, and how far the last replay of a group is."""
+    return await operations.parked_groups(who)
+
+
+@router.post(
+    "/parked-groups/{verb}", status_code=202, responses=documented(401, 403, 404, 409, 422, 503),
+    summary="Replay or drop a group",
+)  # fmt: skip
+async def settle_group(verb: Verb, named: GroupNamed, who: SignedIn, operations: UseOperations) -> Job:
+    """Begin to give back, or to remove for good, every message of a group; for operators, and audited."""
+    return await operations.settle_group(who, verb, named.queue, named.reason)
 
 
 @router.get(

@@ -3,15 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 from datauploader.contracts import Station
 from datauploader.errors import MessagingError
 from datauploader.messaging import Bus, ParkedMessage
+from datauploader.messaging.parked_groups import ParkedGroup, group, shape
 from datauploader.messaging.topology import ASTRAY, Queue, astray_queue, facility_queues
-from datauploader_gateway.errors import BrokerAway, NotFound, ParkedOutOfReach
+from datauploader_gateway.errors import BrokerAway, GroupBusy, NotFound, ParkedOutOfReach
 from datauploader_gateway.features.operations.diagnosis import QueueBody
 
+PORTION = 200
+"""Messages of a group that are settled in one go; in between others are served."""
 FRESH_S = 2.0
 """So long an answer of the broker's is shown to everybody who asks."""
 MOST_PARKED = 500
@@ -19,6 +24,20 @@ MOST_PARKED = 500
 
 Verb = Literal["replay", "drop"]
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class GroupJob:
+    """All messages of a group on their way back or out: how far that is."""
+
+    verb: Verb
+    queue: str
+    reason: str
+    messages: int
+    by: str
+    done: int = 0
+    problem: str = ""
+    over: bool = False
 
 
 class DeadLetterAdmin:
@@ -32,6 +51,10 @@ class DeadLetterAdmin:
         self._stations, self._plug_ins = stations, plug_ins
         self._lock = asyncio.Lock()
         self._states: tuple[float, list[QueueBody]] = (float("-inf"), [])
+        self._groups: tuple[dict[str, int], list[ParkedGroup]] = ({}, [])
+        self._running: asyncio.Task[None] | None = None
+        self.job: GroupJob | None = None
+        """The last group that was settled, or is being settled."""
 
     @property
     def topology(self) -> tuple[Queue, ...]:
@@ -63,12 +86,62 @@ class DeadLetterAdmin:
             ParkedOutOfReach: the gateway has no account for that.
             BrokerAway: the broker did not answer.
         """
+        return sorted(await self._all_parked(), key=lambda each: each[1].time)[:MOST_PARKED]
+
+    async def groups(self) -> tuple[list[ParkedGroup], int]:
+        """Return what is parked by queue and reason, and how many messages lie behind those that can be read at once.
+
+        They are read again when their numbers have changed.
+
+        Raises:
+            ParkedOutOfReach: the gateway has no account for that.
+            BrokerAway: the broker did not answer.
+        """
+        self._reach()
+        numbers = {state.name: state.parked for state in await self.queue_states()}
+        if numbers != self._groups[0]:
+            found = await self._all_parked()
+            self._groups = numbers, group((queue.name, message) for queue, message in found)
+        read = sum(len(one.ids) for one in self._groups[1])
+        return self._groups[1], max(0, sum(numbers.values()) - read)
+
+    async def settle_group(self, verb: Verb, queue_name: str, reason: str, by: str) -> GroupJob:
+        """Begin to give back, or to remove, all messages of this queue with a reason of this shape; return at once.
+
+        Raises:
+            NotFound: there is no such group.
+            GroupBusy: another group is being settled.
+        """
+        if self._running is not None and not self._running.done():
+            raise GroupBusy("another group of parked messages is being settled")
+        queue, like = self._queue(queue_name), shape(reason)
+        found = [one for one in (await self.groups())[0] if (one.queue, shape(one.reason)) == (queue.name, like)]
+        if not found:
+            raise _not_parked(queue_name, f"the reason {reason[:200]!r}")
+        self.job = GroupJob(verb, queue.name, found[0].reason, len(found[0].ids), by)
+        self._running = asyncio.create_task(self._settle(self.job, queue, list(dict.fromkeys(found[0].ids))))
+        return self.job
+
+    async def _settle(self, job: GroupJob, queue: Queue, ids: list[str]) -> None:
+        bus = self._reach()
+        step = bus.replay_parked if job.verb == "replay" else bus.drop_parked
+        try:
+            for first in range(0, len(ids), PORTION):
+                portion = ids[first : first + PORTION]
+                async with self._lock:
+                    job.done += await self._asked(partial(step, queue, portion))
+        except BrokerAway as error:
+            job.problem = error.detail
+        finally:
+            job.over = True
+            self._states, self._groups = (float("-inf"), []), ({}, [])
+
+    async def _all_parked(self) -> list[tuple[Queue, ParkedMessage]]:
         bus = self._reach()
         filled = {state.name for state in await self.queue_states() if state.parked}
         queues = [queue for queue in self.topology if queue.name in filled]
         async with self._lock:
-            found = await self._asked(lambda: [(q, message) for q in queues for message in bus.parked(q)])
-        return sorted(found, key=lambda each: each[1].time)[:MOST_PARKED]
+            return await self._asked(lambda: [(q, message) for q in queues for message in bus.parked(q)])
 
     async def read_message(self, queue_name: str, message_id: str) -> ParkedMessage:
         """Read one parked message.

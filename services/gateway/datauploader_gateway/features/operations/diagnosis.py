@@ -179,7 +179,7 @@ def _of_reports(status: StationStatus) -> Iterator[Trouble]:
     name = station.station if station.is_plug_in else status.station
     for service in of_facility:
         if service.silent:
-            what = f"{service.service} of {status.station} has not reported for {ago(service.age_s)}"
+            what = _unheard(f"{service.service} of {status.station}", service)
             yield Trouble(
                 about="station", name=status.station, what=what, detail=_LOOK_AT_IT, kind="service",
                 part=service.service, sign="away",
@@ -194,7 +194,7 @@ def _of_reports(status: StationStatus) -> Iterator[Trouble]:
         )  # fmt: skip
     for service in own:
         if service.silent and not status.silent:
-            what = f"{service.service} of {status.station} has not reported for {ago(service.age_s)}"
+            what = _unheard(f"{service.service} of {status.station}", service)
             yield Trouble(
                 about="station", name=status.station, what=what, detail=_LOOK_AT_IT, kind=kind, part=name,
                 sign=service.service,
@@ -210,6 +210,10 @@ def _silence(station: str, services: Sequence[ServiceReport]) -> str:
     last = min(watchers or services, key=lambda service: service.age_s)
     alone = bool(watchers) and any(not service.silent for service in services)
     who = f"the watcher of {station}" if alone else f"station {station}"
+    return _unheard(who, last)
+
+
+def _unheard(who: str, last: ServiceReport) -> str:
     since = ago(last.age_s)
     return f"{who} was stopped {since} ago" if last.state == "stopping" else f"{who} has not reported for {since}"
 

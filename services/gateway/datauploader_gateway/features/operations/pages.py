@@ -10,7 +10,7 @@ from starlette.responses import Response
 from datauploader_gateway.auth.direct import CHALLENGE, DirectAccess
 from datauploader_gateway.errors import BrokerAway
 from datauploader_gateway.features.operations.dead_letters import Verb
-from datauploader_gateway.features.operations.service import Operations, OperationsService, Parked
+from datauploader_gateway.features.operations.service import Operations, OperationsService
 from datauploader_gateway.http.dependencies import address_of, use
 from datauploader_gateway.http.rendering import asks_for_part, page, part
 from datauploader_gateway.http.visitor import Visitor
@@ -33,12 +33,12 @@ async def show(request: Request, who: Visitor, operations: UseOperations, *, all
     """Show everything that the visitor may see."""
     found = await operations.overview(who)
     seen = _parked_count(found)
-    messages: list[Parked] = []
+    groups = None
     if found.parked_in_reach and seen:
         with suppress(BrokerAway):  # the top of the page says so
-            messages = await operations.parked_messages(who)
+            groups = await operations.parked_groups(who)
     context = _sorted(found, all_queues=all_queues)
-    return page(request, "operations.html", who=who, parked=messages, seen=seen, **context)
+    return page(request, "operations.html", who=who, groups=groups, seen=seen, **context)
 
 
 @router.get("/now")
@@ -104,6 +104,16 @@ async def parked(request: Request, who: Visitor, operations: UseOperations) -> R
     return await _list(request, who, operations)
 
 
+@router.post("/parked-groups/{verb}")
+async def settle_group(
+    request: Request, verb: Verb, who: Visitor, operations: UseOperations,
+    queue: Annotated[str, Form(pattern=r"^[a-z0-9_.-]{1,250}$")], reason: Annotated[str, Form(max_length=2000)],
+) -> Response:  # fmt: skip
+    """Begin to replay or drop a whole group, and show what is parked then."""
+    await operations.settle_group(who, verb, queue, reason)
+    return await _list(request, who, operations)
+
+
 @router.get("/parked/{queue}/{message_id:path}")
 async def one(
     request: Request, queue: QueueName, message_id: MessageId, who: Visitor, operations: UseOperations
@@ -127,9 +137,9 @@ async def settle(
 async def _list(request: Request, who: Visitor, operations: OperationsService) -> Response:
     if not asks_for_part(request):
         return RedirectResponse("/operations#parked", 303)
-    items = await operations.parked_messages(who)
+    groups = await operations.parked_groups(who)
     found = await operations.overview(who)
-    return part(request, "parts/parked.html", parked=items, seen=_parked_count(found))
+    return part(request, "parts/parked.html", groups=groups, seen=_parked_count(found))
 
 
 def _parked_count(found: Operations) -> int:

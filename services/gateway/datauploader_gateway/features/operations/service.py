@@ -26,7 +26,7 @@ from datauploader_gateway.features.operations.causes import (
     parts,
     summary,
 )
-from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin, Verb
+from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin, GroupJob, Verb
 from datauploader_gateway.features.operations.diagnosis import Kind, QueueBody, Seen, Trouble, owner, troubles
 from datauploader_gateway.features.operations.health import Health
 from datauploader_gateway.projection.projection_status import ago
@@ -90,6 +90,41 @@ class Parked(BaseModel):
             id=message.id, queue=queue, reason=message.reason[:2000], time=message.time, attempts=message.attempts,
             replayable=message.replayable, trace_id=message.trace_id, body=text, body_bytes=len(message.body),
         )  # fmt: skip
+
+
+class Group(BaseModel):
+    """Parked messages of one queue with the same reason but for numbers, names and paths."""
+
+    queue: str
+    reason: str
+    """That of the oldest one."""
+    messages: int
+    replayable: int
+    oldest: datetime
+    examples: list[Parked]
+    """The oldest ones."""
+
+
+class Job(BaseModel):
+    """A group that is replayed or dropped, and how far that is."""
+
+    verb: Verb
+    queue: str
+    reason: str
+    messages: int
+    done: int
+    over: bool
+    problem: str
+    """Why it could not be done to the end; what is left stays parked."""
+
+
+class Groups(BaseModel):
+    """What is parked, the largest group first."""
+
+    items: list[Group]
+    unread: int
+    """Messages that lie behind those that can be read at once: they are shown when these are settled."""
+    job: Job | None
 
 
 class OperationsService:
@@ -198,6 +233,36 @@ class OperationsService:
         await self._require_operator(who, "read parked messages")
         return [Parked.of(queue.name, message, EXCERPT) for queue, message in await self._board.parked()]
 
+    async def parked_groups(self, who: Caller) -> Groups:
+        """List what is parked by queue and reason.
+
+        Raises:
+            NotAllowed: they are no operator.
+        """
+        await self._require_operator(who, "read parked messages")
+        found, unread = await self._board.groups()
+        items = [
+            Group(
+                queue=one.queue, reason=one.reason[:2000], messages=len(one.ids), replayable=one.replayable,
+                oldest=one.examples[0].time, examples=[Parked.of(one.queue, each, EXCERPT) for each in one.examples],
+            )
+            for one in found
+        ]  # fmt: skip
+        return Groups(items=items, unread=unread, job=_job(self._board.job) if self._board.job else None)
+
+    async def settle_group(self, who: Caller, verb: Verb, queue: str, reason: str) -> Job:
+        """Begin to replay or drop a whole group; who did so is recorded before it is done, and when they may not.
+
+        Raises:
+            NotAllowed: they are no operator.
+            NotFound: there is no such group.
+            GroupBusy: another group is being settled.
+        """
+        about = {"queue": queue, "reason": reason[:500]}
+        await self._require_operator(who, f"{verb} a group of parked messages", **about)
+        await self._audit.record(f"group of parked messages: {verb}", who=who.user.id, address=who.address, **about)
+        return _job(await self._board.settle_group(verb, queue, reason, who.user.id))
+
     async def parked_message(self, who: Caller, queue: str, message_id: str) -> Parked:
         """Show one parked message with its body.
 
@@ -230,6 +295,13 @@ class OperationsService:
             return await self._board.queue_states(), ""
         except BrokerAway as error:
             return [], error.detail
+
+
+def _job(job: GroupJob) -> Job:
+    return Job(
+        verb=job.verb, queue=job.queue, reason=job.reason[:2000], messages=job.messages, done=job.done, over=job.over,
+        problem=job.problem,
+    )  # fmt: skip
 
 
 _OF_CHECKS: dict[str, tuple[Kind, str, str]] = {

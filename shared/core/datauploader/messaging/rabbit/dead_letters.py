@@ -6,6 +6,8 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +29,10 @@ from datauploader.messaging.topology import ASTRAY, BACK, EVENTS, PARKED, Queue,
 MOST = 5000
 MOST_BYTES = 64 * 1024 * 1024
 """Bounds of what one look at a parked queue brings into memory."""
+_PORTION = 500
+"""Messages that are held on one channel."""
+_NEXT_S = 0.1
+"""So long the next one of them is waited for."""
 _GRACE_S = 5.0
 """What the broker and this service may take beyond twice the delay."""
 _FORGOTTEN_S = 3600.0
@@ -91,6 +97,7 @@ def _digest(body: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
+    channel: Channel
     tag: int
     properties: BasicProperties
     message: ParkedMessage
@@ -104,12 +111,44 @@ class DeadLetterQueues:
     def __init__(self, connection: BrokerConnection, publisher: Publisher, tuning: Tuning) -> None:
         self._connection, self._publisher, self._tuning = connection, publisher, tuning
 
+    async def _hold(self, queue: Queue, channels: list[Channel]) -> list[_Held]:
+        """Take what lies there, up to the bounds, in portions: one message at a time would take seconds."""
+        retry_queues = retry_queue_names(self._tuning.retry_delays_s)
+        held: list[_Held] = []
+
+        def keep(channel: Channel, method: Any, properties: BasicProperties, body: bytes) -> None:
+            held.append(_read(queue, channel, method, properties, body, retry_queues))
+
+        first = await self._connection.channel()
+        channels.append(first)
+        while len(held) < MOST and sum(len(one.message.body) for one in held) < MOST_BYTES:
+            if (got := await first.get(queue.parked)) is None:  # the only answer that says that there is no more
+                break
+            keep(first, *got)
+            channel = await self._connection.channel()
+            channels.append(channel)
+            await self._portion(queue, channel, keep)
+        return sorted(held, key=lambda one: one.message.time)  # what was given back comes in any order
+
+    async def _portion(self, queue: Queue, channel: Channel, keep: Callable[..., None]) -> None:
+        """Have a portion of a queue delivered at once; less where there is less, or where the next one takes long."""
+        got: asyncio.Queue[tuple[Any, BasicProperties, bytes]] = asyncio.Queue()
+        await channel.prefetch(_PORTION)
+        await channel.consume(queue.parked, lambda *message: got.put_nowait(message), "parked")
+        with suppress(TimeoutError):
+            for _ in range(_PORTION):
+                keep(channel, *await asyncio.wait_for(got.get(), _NEXT_S))
+        await channel.cancel("parked")
+        while not got.empty():
+            keep(channel, *got.get_nowait())
+
     async def list(self, queue: Queue) -> tuple[ParkedMessage, ...]:
         """List them, oldest first."""
         found: list[ParkedMessage] = []
 
-        async def look(_channel: Channel, held: _Held) -> None:
+        async def look(held: _Held) -> bool:
             found.append(held.message)
+            return False
 
         await self._each(queue, look)
         return tuple(found)
@@ -117,63 +156,67 @@ class DeadLetterQueues:
     async def replay(self, queue: Queue, ids: Collection[str]) -> int:
         """Put some back into their queue, by way of the shortest retry delay: no further right is needed for that."""
         way = retry_name(self._tuning.retry_delays_s[0])
+        sent: list[tuple[_Held, Future[None]]] = []
 
-        async def give_back(channel: Channel, held: _Held) -> None:
+        async def give_back(held: _Held) -> bool:
+            if held.message.id not in ids or not held.message.replayable:
+                return False
             properties = forwarded(held.properties, {SAID_BY: sender(held.properties, first_hand=held.first_hand)})
             message = self._publisher.send(Outgoing(way, held.message.queue, held.message.body, properties))
-            await asyncio.wrap_future(message.future)
-            channel.ack(held.tag)
+            sent.append((held, message.future))
+            return True
 
-        return await self._chosen(queue, ids, give_back, only=lambda message: message.replayable)
+        async def confirmed() -> None:
+            """Acknowledge each when the broker has it in the other queue; what is not confirmed stays parked."""
+            for held, future in sent:
+                await asyncio.wrap_future(future)
+                held.channel.ack(held.tag)
+
+        await self._each(queue, give_back, confirmed)
+        return len(sent)
 
     async def drop(self, queue: Queue, ids: Collection[str]) -> int:
         """Remove some for good."""
+        dropped = 0
 
-        async def remove(channel: Channel, held: _Held) -> None:
-            channel.ack(held.tag)
+        async def remove(held: _Held) -> bool:
+            nonlocal dropped
+            if held.message.id not in ids:
+                return False
+            held.channel.ack(held.tag)
+            dropped += 1
+            return True
 
-        return await self._chosen(queue, ids, remove)
+        await self._each(queue, remove)
+        return dropped
 
-    async def _chosen(
+    async def _each(
         self,
         queue: Queue,
-        ids: Collection[str],
-        step: Callable[[Channel, _Held], Coroutine[Any, Any, None]],
-        *,
-        only: Callable[[ParkedMessage], bool] = lambda _: True,
-    ) -> int:
-        chosen = 0
-
-        async def choose(channel: Channel, held: _Held) -> None:
-            nonlocal chosen
-            if held.message.id in ids and only(held.message):
-                await step(channel, held)
-                chosen += 1
-
-        await self._each(queue, choose)
-        return chosen
-
-    async def _each(self, queue: Queue, step: Callable[[Channel, _Held], Coroutine[Any, Any, None]]) -> None:
-        """Hold all messages, do something with each, and give back in their order those that are still held."""
+        step: Callable[[_Held], Coroutine[Any, Any, bool]],
+        end: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        """Hold all messages, do something with each, the oldest first, and give back those that it did not take."""
         await self._connection.reach(self._tuning.patience_s)
-        channel = await self._connection.channel()
+        channels: list[Channel] = []
         try:
-            retry_queues = retry_queue_names(self._tuning.retry_delays_s)
-            held: list[_Held] = []
-            size = 0
-            while len(held) < MOST and size < MOST_BYTES and (got := await channel.get(queue.parked)) is not None:
-                method, properties, body = got
-                size += len(body)
-                held.append(_read(queue, method, properties, body, retry_queues))
-            for one in held:
-                await step(channel, one)
-            if held:
-                channel.requeue(held[-1].tag, up_to=True)
+            kept: dict[Channel, int] = {}
+            for held in await self._hold(queue, channels):
+                if not await step(held):
+                    kept[held.channel] = max(held.tag, kept.get(held.channel, 0))
+            if end is not None:
+                await end()
+            for channel, last in kept.items():  # what was settled before it is not given back
+                channel.requeue(last, up_to=True)
+                await channel.prefetch(1)  # answered after that: whoever looks next finds them
         finally:
-            channel.close()
+            for channel in channels:
+                channel.close()
 
 
-def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, retry_queues: Collection[str]) -> _Held:
+def _read(
+    queue: Queue, channel: Channel, method: Any, properties: BasicProperties, body: bytes, retry_queues: Collection[str]
+) -> _Held:
     """Read a parked message; one that came in another way than ours was put here by somebody who has no right to."""
     headers = properties.headers or {}
     event_id, trace_id = identify(body)
@@ -201,7 +244,7 @@ def _read(queue: Queue, method: Any, properties: BasicProperties, body: bytes, r
         attempts=count(properties, "x-attempts"),
         replayable=not problem and (first_hand or not headers.get(FORGED, False)),
     )
-    return _Held(method.delivery_tag, properties, message, first_hand)
+    return _Held(channel, method.delivery_tag, properties, message, first_hand)
 
 
 def _without_reason(properties: BasicProperties) -> str:
