@@ -19,6 +19,7 @@ from datauploader.contracts import (
     MetadataExtracted,
     Parameter,
     Person,
+    Picture,
     RefusedFile,
     StationReported,
     StoredFile,
@@ -33,6 +34,7 @@ from datauploader.contracts.batching import ENVELOPE, bounded, split
 from datauploader.contracts.envelope import LARGEST, LARGEST_ACCEPTED, Event
 from datauploader.contracts.names import display, escape, pack
 from datauploader.contracts.paths import FilePath
+from datauploader.contracts.pictures import LARGEST_PICTURE, MOST_PICTURES
 from datauploader.contracts.registry import EVENTS
 from datauploader_testing import builders
 
@@ -71,6 +73,8 @@ def everything(raws) -> list:
     omitted = [
         LeftOutFile(path=display(raw), path_b64=pack(raw), reason="excluded", detail="\x01" * 2000) for raw in raws
     ]
+    jpeg = b"\xff\xd8\xff\xc0\0\x0b\x08\1\0\1\0" + bytes(LARGEST_PICTURE - 13) + b"\xff\xd9"
+    pictures = [Picture.of(jpeg, "\x01" * 120)] * MOST_PICTURES
     found = [Parameter(name="\x01" * 200, value="\x01" * 4000, units="\x01" * 60) for _ in range(50)]
     up = builders.UPLOAD
 
@@ -81,6 +85,10 @@ def everything(raws) -> list:
 
     def extracted(some: tuple[Parameter, ...]) -> MetadataExtracted:
         one = ExtractedFile(file=files[0], parameters=some, problem="\x01" * 2000)
+        return MetadataExtracted(upload_id=up, harvester="nexus", files=(one,))
+
+    def pictured(some: tuple[Picture, ...]) -> MetadataExtracted:
+        one = ExtractedFile(file=files[0], pictures=some, problem="\x01" * 2000)
         return MetadataExtracted(upload_id=up, harvester="nexus", files=(one,))
 
     def retried(some: tuple[FilePath, ...]) -> UploadControlled:
@@ -95,6 +103,7 @@ def everything(raws) -> list:
         *split(files, lambda some: FileReleased(upload_id=up, files=some)),
         *split([FilePath(path=one.path, path_b64=one.path_b64) for one in files], retried),
         *split(found, extracted),
+        *split(pictures, pictured),
         *split(untaken, lambda some: DatasetPartlyRefused(upload_id=up, dataset_id="42", files=some)),
     ]
 
@@ -128,7 +137,8 @@ def test_many_of_the_longest_paths_are_cut(raw: bytes) -> None:
     """Nothing above 64 KiB with more than one item in it, and nothing is left out."""
     facts = everything([b"%04d/" % number + raw[:4000] for number in range(60)])
     for fact in facts:
-        items = fact.files[0].parameters if isinstance(fact, MetadataExtracted) else fact.files
+        read = fact.files[0] if isinstance(fact, MetadataExtracted) else None
+        items = read.parameters or read.pictures if read else fact.files
         assert length(fact) <= LARGEST or len(items) == 1
     for kind in {type(fact) for fact in facts} - {MetadataExtracted}:
         assert sum(len(fact.files) for fact in facts if type(fact) is kind) == 60

@@ -28,6 +28,8 @@ from datauploader_gateway.features.investigations import pages as investigations
 from datauploader_gateway.features.mail import api as mail_api
 from datauploader_gateway.features.mail import pages as mail_pages
 from datauploader_gateway.features.mail.sender import MailSender
+from datauploader_gateway.features.metadata import api as metadata_api
+from datauploader_gateway.features.metadata import pages as metadata_pages
 from datauploader_gateway.features.new_upload import api as new_upload_api
 from datauploader_gateway.features.new_upload import pages as new_upload_pages
 from datauploader_gateway.features.operations import api as operations_api
@@ -57,6 +59,7 @@ _REST = (
     new_upload_api.router,
     mail_api.router,
     receipts_api.router,
+    metadata_api.router,
     audit_trail_api.router,
     uploads_api.throughput,
     descriptions_api.router,
@@ -69,6 +72,7 @@ _REST = (
 _PAGES = (
     sign_in_pages.router,
     receipts_pages.router,
+    metadata_pages.router,
     mail_pages.router,
     audit_trail_pages.router,
     new_upload_pages.router,

@@ -70,6 +70,7 @@ from datauploader_gateway.features.uploads.service import UploadSteering, Upload
 from datauploader_gateway.http.dependencies import Site
 from datauploader_gateway.http.server import WebServer
 from datauploader_gateway.projection import projection_version
+from datauploader_gateway.projection.harvest_reader import HarvestReader
 from datauploader_gateway.projection.live import LiveStreams
 from datauploader_gateway.projection.projection_status import ProjectionStatus
 from datauploader_gateway.projection.reader import ViewReader
@@ -308,7 +309,7 @@ class GatewayService:
             on.questions,
             on.reader, self._status, on.audit, self._metadata, Drafts(on.client), stations, rights, requests, previews,
             drafting, descriptions, sign_in, oidc, health,
-            ReceiptService(on.reader),
+            ReceiptService(on.reader), HarvestReader(on.client),
             AuditTrail(on.audit, on.reader),
             StorageAudits(on.reader, commands, on.audit),
             MailService(addresses, on.audit, on=settings.mail.on),

@@ -31,6 +31,7 @@ from datauploader.contracts import (
     FileVersion,
     LeftOutFile,
     MetadataExtracted,
+    Parameter,
     Person,
     RefusedFile,
     Station,
@@ -58,6 +59,7 @@ from datauploader_gateway.projection.fold import (
     wanted,
     wanted_by_all,
 )
+from datauploader_gateway.projection.harvest import MOST_FILES, MOST_IN_FILE, FirstFiles, Harvest, What
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.summary import summarise
 
@@ -119,9 +121,11 @@ def refused(*files: FileVersion, what: str = "datafile", detail: str = "ORA-1289
     return DatasetPartlyRefused(upload_id=ID, files=tuple(RefusedFile.model_validate(one) for one in words))
 
 
-def read(*files: FileVersion, problem: str = "", harvester: str = "nexus") -> MetadataExtracted:
+def read(
+    *files: FileVersion, problem: str = "", harvester: str = "nexus", values: tuple[Parameter, ...] = ()
+) -> MetadataExtracted:
     """Say what a harvester has read in versions, or why it could not."""
-    items = tuple(ExtractedFile(file=one, problem=problem) for one in files)
+    items = tuple(ExtractedFile(file=one, parameters=values, problem=problem) for one in files)
     return MetadataExtracted(upload_id=ID, harvester=harvester, files=items)
 
 
@@ -134,6 +138,7 @@ class Memory:
     failures: dict[bytes, FileFailure] = field(default_factory=dict)
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
     remarks: dict[bytes, Remarks] = field(default_factory=dict)
+    harvests: dict[What, dict[bytes, Harvest]] = field(default_factory=lambda: {"values": {}, "pictures": {}})
     counts: Counter[str] = field(default_factory=Counter)
     timing: Counter[tuple[int, int]] = field(default_factory=Counter)
 
@@ -152,6 +157,10 @@ class Memory:
             {k: self.failures[k] for k in want.failures if k in self.failures},
             {k: self.left_out[k] for k in want.left_out if k in self.left_out},
             {k: self.remarks[k] for k in want.remarks if k in self.remarks},
+            {
+                w: FirstFiles(tuple(sorted(h)), {k: h[k] for k in want.harvests if k in h})
+                for w, h in self.harvests.items()
+            },
         )
 
     def _write(self, changes: Changes) -> bool:
@@ -159,6 +168,11 @@ class Memory:
         self.files |= changes.files
         self.left_out |= changes.left_out
         self.remarks |= {path: Remarks.load(word.dump()) for path, word in changes.remarks.items()}
+        for what, first in changes.harvests.items():
+            kept = self.harvests[what] | {
+                p: Harvest.load(h.dump()) for p, h in first.known.items() if p in first.changed
+            }
+            self.harvests[what] = {path: words for path, words in kept.items() if path in first.paths}
         for path, word in changes.failures.items():
             if word is None:
                 self.failures.pop(path, None)
@@ -174,7 +188,11 @@ class Memory:
             path: (f.order, f.size, f.state, f.proof, f.released, self._told(path, f)) for path, f in self.files.items()
         }
         left = {path: (word.reason, word.detail) for path, word in self.left_out.items() if not word.returned}
-        return summarise(ID, self.registers, self.counts), files, left, +self.counts, +self.timing
+        read = {
+            what: {path: words.said for path, words in kept.items() if words.order == self.files[path].order}
+            for what, kept in self.harvests.items()
+        }
+        return summarise(ID, self.registers, self.counts), files, left, +self.counts, +self.timing, read
 
     def upload(self) -> Upload:
         """Return the summary."""
@@ -210,10 +228,13 @@ SAID = st.one_of(
         st.sampled_from(("", "one", "two")),
     ),
     st.builds(
-        lambda f, p, h: read(*f, problem=p, harvester=h),
+        lambda f, p, h, v: read(*f, problem=p, harvester=h, values=v),
         SOME,
         st.sampled_from(("", "no HDF5")),
         st.sampled_from(("nexus", "spec")),
+        st.sampled_from(
+            ((), *((Parameter(name=n, value=v),) for n, v in (("title", "one"), ("title", 2), ("run", 3))))
+        ),
     ),
     st.builds(lambda d: DatasetDelayed(upload_id=ID, detail=d, since=START), st.sampled_from(("", "away"))),
     st.builds(
@@ -539,6 +560,24 @@ def test_an_upload_that_the_catalogue_does_not_take_says_since_when_why_and_when
     assert told(SEALED, away.model_copy(update={"needs_person": True, "retry_s": 3600})).upload().needs_person
     well = told(SEALED, away, DatasetDelayed(upload_id=ID)).upload()
     assert (well.delayed, well.troubles) == (False, ())
+
+
+def test_of_very_many_files_the_values_of_the_first_by_path_are_kept_whatever_the_order() -> None:
+    """A view of a million files has room for some; which, must not depend on what was heard first."""
+    files = [version(f"{number:04}.h5") for number in range(MOST_FILES["values"] + 20)]
+    many = tuple(Parameter(name=f"n{number:03}", value=number) for number in range(MOST_IN_FILE["values"] + 50))
+    chance = random.Random(1)
+    for _ in range(3):
+        chance.shuffle(files)
+        view = Memory()
+        view.apply(at(0, requested()))
+        view.apply_all([at(number, read(one, values=many)) for number, one in enumerate(files[:60])])
+        for number, one in enumerate(files[60:], 60):
+            view.apply(at(number, read(one, values=many)))
+        kept = view.harvests["values"]
+        assert sorted(kept) == [f"{number:04}.h5".encode() for number in range(MOST_FILES["values"])]
+        assert {len(words.said) for words in kept.values()} == {MOST_IN_FILE["values"] + 1}
+    assert view.upload().counts.harvested.files == len(files)
 
 
 @pytest.mark.fault("F59")

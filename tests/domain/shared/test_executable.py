@@ -1,5 +1,6 @@
 """Programs of any language as readers: what they print is taken, and how they end is said at the file."""
 
+import base64
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from datauploader.plugins.harvester.harvester_file import load_harvester
 from datauploader_testing.waiting import eventually
 
 pytestmark = pytest.mark.posix
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\2\0\0\0\2\x08\0\0\0\0" + b"\0\0\0\0IEND\xaeB`\x82"
+"""As much of a picture as is looked at: two pixels by two."""
 TOLD = 'name = "odd"\npatterns = ["*.ODD"]\ncommand = ["./program.sh", "{path}"]\n'
 
 
@@ -111,6 +114,20 @@ def test_what_was_printed_before_a_program_fails_is_kept_with_a_sentence(run, bo
 
 
 @pytest.mark.fault("F62")
+def test_a_program_prints_pictures_in_base64_and_what_is_none_is_said(run) -> None:
+    """Each that is whole and small enough, up to four; the rest is taken all the same."""
+    wrong = '{"picture": "AAAA", "title": "b"} {"picture": "no base64"} {"name": "n", "value": 1}'
+    good = json.dumps({"picture": base64.b64encode(PNG).decode(), "title": "frame 1"})
+    lines = run(f"printf '%s\\n' '{wrong}' '{good}' '{good}' '{good}' '{good}' '{good}'")
+    pictures = [line["picture"] for line in lines if "picture" in line]
+    assert [(one["title"], one["media_type"], one["width"]) for one in pictures] == [("frame 1", "image/png", 2)] * 4
+    assert values(lines) == {"n": 1}
+    said = "; ".join(line["problem"] for line in lines if "problem" in line)
+    assert "its picture 'b' is not taken: it is no whole PNG, JPEG or WebP" in said
+    assert "a picture that its program printed is not base64" in said
+    assert "only the first 4 pictures are taken" in said
+
+
 def test_a_program_that_finds_the_storage_away_has_the_file_read_again(run) -> None:
     """It says so by the exit code that mail programs say it with."""
     lines = run("echo 'not mounted yet' >&2; exit 75")
@@ -219,6 +236,8 @@ def test_patterns_are_compared_in_small_letters(folder) -> None:
     [
         ({"name": "a", "value": 1, "units": "K"}, True),
         ([{"name": "a", "value": [1, "x"]}, {"problem": "half"}], True),
+        ({"picture": "AAAA", "title": "frame 1"}, True),
+        ({"picture": 1}, False),
         ({"name": "a"}, False),
         ({"name": "a", "value": {"b": 1}}, False),
         ([[1]], False),

@@ -47,6 +47,8 @@ OF_ONE_UPLOAD = {
     ("GET", f"{UPLOAD}/dataset"),
     ("PATCH", f"{UPLOAD}/dataset"),
     ("GET", f"{UPLOAD}/receipt"),
+    ("GET", f"{UPLOAD}/metadata"),
+    ("GET", f"{UPLOAD}/pictures/{{sha256}}"),
     ("GET", f"{UPLOAD}/receipt/manifest-sha256.txt"),
     ("GET", f"{UPLOAD}/receipt/ro-crate-metadata.json"),
     ("GET", f"{UPLOAD}/throughput"),
@@ -104,6 +106,8 @@ PAGES_OF_ONE_UPLOAD = {
     ("GET", f"{PAGE}/dataset/description"),
     ("POST", f"{PAGE}/dataset/description"),
     ("GET", f"{PAGE}/receipt"),
+    ("GET", f"{PAGE}/metadata"),
+    ("GET", f"{PAGE}/pictures"),
     ("GET", f"{PAGE}/throughput"),
     ("GET", f"{PAGE}/timing"),
     ("POST", f"{PAGE}/mail"),
@@ -180,6 +184,7 @@ def filled(path: str, upload_id: str = "u-123456789", token_id: str = "x") -> It
             message_id="x",
             verb="drop",
             cause="broker:broker:away",
+            sha256="0" * 64,
         )
 
 

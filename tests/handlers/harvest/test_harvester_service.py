@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import textwrap
 import time
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from datauploader.contracts import Destination, Event, EventData, MetadataExtracted
+from datauploader.contracts.envelope import LARGEST, encode
+from datauploader.contracts.pictures import MOST_OF_UPLOAD
 from datauploader.messaging import connect
 from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.plugins.harvester import HarvesterSettings, Kind
@@ -214,6 +217,34 @@ def test_of_slow_files_the_upload_with_the_fewest_is_read_first(tmp_path: Path) 
 
 
 @pytest.mark.fault("F62")
+def test_pictures_are_sent_apart_from_values_and_of_an_upload_no_more_than_are_kept(world: World) -> None:
+    """So that an event stays small, and the log of a facility holds more than pictures."""
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\2\0\0\0\2\x08\0\0\0\0"
+    body = f"""
+from datauploader.plugins.harvester import QuickLook
+for number in range(3):
+    yield QuickLook({head!r} + bytes(20_000) + b"\\0\\0\\0\\0IEND\\xaeB`\\x82", f"frame {{number}}")
+"""
+    plug_in = PLUG_IN.replace("    exec(path.read_text())\n", textwrap.indent(body, "    "))
+    (world.folder / "site" / "odd.py").write_text(plug_in)
+    world.start()
+    world.asked()
+    for number in range(MOST_OF_UPLOAD // 3 + 1):
+        world.stored(f"{number}.odd", str(number))
+        world.told(f"{number}.odd")
+    last = f"{number}.odd"
+    eventually(lambda: not world.waiting(last), what="all are read")
+    facts = [fact for fact in (event.data for event in world.heard) if isinstance(fact, MetadataExtracted)]
+    drawn = [picture for fact in facts for picture in fact.files[0].pictures]
+    assert len(drawn) == MOST_OF_UPLOAD, facts[0].files[0].problem
+    assert [picture.title for fact in world.of("0.odd") for picture in fact.files[0].pictures] == [
+        "frame 0", "frame 1", "frame 2"
+    ]  # fmt: skip
+    assert all(len(encode(event)) <= LARGEST for event in world.heard)
+    assert len(world.of("0.odd")) == 3, "one of values, two of pictures"
+    assert [len(fact.files[0].parameters) for fact in world.of(last)] == [2]
+
+
 def test_an_error_of_the_file_itself_is_final_at_once(world: World) -> None:
     """With all that was found before it."""
     world.stored("half.odd", "raise ValueError('the second half is damaged')")

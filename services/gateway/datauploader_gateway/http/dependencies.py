@@ -9,6 +9,7 @@ from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.auth.authentication import Authentication, Caller
 from datauploader_gateway.auth.origin import check_origin, is_visit
 from datauploader_gateway.errors import NotFound, NotSignedIn
+from datauploader_gateway.projection.harvest_reader import HarvestReader
 from datauploader_gateway.projection.reader import ViewReader
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ def use(kind: type[T]) -> Any:
 UseSite = Annotated[Site, use(Site)]
 UseAuthentication = Annotated[Authentication, use(Authentication)]
 UseReader = Annotated[ViewReader, use(ViewReader)]
+UseHarvests = Annotated[HarvestReader, use(HarvestReader)]
 UploadIdInPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
 

@@ -56,6 +56,7 @@ from datauploader_gateway.projection.facts import (
     LeftOut,
     news,
 )
+from datauploader_gateway.projection.harvest import FirstFiles, What, harvests_of
 from datauploader_gateway.projection.remarks import Remarks, Word, remarks_of
 from datauploader_gateway.projection.shifts import Shift, counts_between, shifts_between, timing_between
 from datauploader_gateway.projection.timing import Heard
@@ -130,6 +131,7 @@ class Before:
     """None: an older version's failure that no longer matters."""
     left_out: dict[bytes, LeftOut] = field(default_factory=dict)
     remarks: dict[bytes, Remarks] = field(default_factory=dict)
+    harvests: dict[What, FirstFiles] = field(default_factory=dict)
 
     def update(self, other: "Before") -> None:
         """Put what is known later over it."""
@@ -138,6 +140,7 @@ class Before:
         self.failures.update(other.failures)
         self.left_out.update(other.left_out)
         self.remarks.update(other.remarks)
+        self.harvests.update(other.harvests)
 
 
 @dataclass(slots=True)
@@ -164,7 +167,7 @@ class Changes(Before):
         return self
 
     def __bool__(self) -> bool:
-        return bool(self.registers or self.files or self.failures or self.left_out or self.remarks)
+        return bool(self.registers or self.files or self.failures or self.left_out or self.remarks or self.harvests)
 
 
 Step = tuple[Event[EventData], Changes]
@@ -180,6 +183,7 @@ class FoldInput:
     failures: tuple[bytes, ...] = ()
     left_out: tuple[bytes, ...] = ()
     remarks: tuple[bytes, ...] = ()
+    harvests: tuple[bytes, ...] = ()
     returned: bool = False
     """What was left out and has come back matters as well."""
 
@@ -195,7 +199,8 @@ def wanted_by_all(events: Iterable[Event[EventData]]) -> FoldInput:
     return FoldInput(
         _union(want.registers for want in each), _union(want.files for want in each),
         _union(want.failures for want in each), _union(want.left_out for want in each),
-        _union(want.remarks for want in each), any(want.returned for want in each),
+        _union(want.remarks for want in each), _union(want.harvests for want in each),
+        any(want.returned for want in each),
     )  # fmt: skip
 
 
@@ -215,7 +220,8 @@ def wanted(event: Event[EventData]) -> FoldInput:
         return FoldInput(registers, files=paths, left_out=paths, returned=True)
     if isinstance(data, DatasetPartlyRefused | MetadataExtracted):
         paths = tuple(one.file.raw for one in data.files)
-        return FoldInput(registers, files=paths, left_out=paths, remarks=paths)
+        read = paths if isinstance(data, MetadataExtracted) else ()
+        return FoldInput(registers, files=paths, left_out=paths, remarks=paths, harvests=read)
     paths = tuple(version.raw for version, _ in news(data))
     return FoldInput(registers, files=paths, left_out=paths)
 
@@ -241,6 +247,7 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
         _remark(changes, before, version, source, word)
     if isinstance(data, MetadataExtracted):
         _take_back(changes, before, data)
+        _keep(changes, before, data, said)
     return changes.sum_up(before)
 
 
@@ -365,6 +372,14 @@ def _take_back(changes: Changes, before: Before, data: MetadataExtracted) -> Non
 def _marked(facts: FileFacts, known: Remarks) -> FileFacts:
     unread = facts.marked(UNREAD, on=bool(known.unread(facts)))
     return unread.marked(REFUSED, on=known.refused is not None).marked(UNTAKEN, on=bool(known.untaken))
+
+
+def _keep(changes: Changes, before: Before, data: MetadataExtracted, said: tuple[int, str]) -> None:
+    for found in harvests_of(data, said):
+        _, facts = _newest(changes, before, found.file)
+        kept = changes.harvests.get(found.what) or before.harvests.get(found.what) or FirstFiles()
+        if facts is not None and (now := kept.adding(found, facts.order)) is not kept:
+            changes.harvests[found.what] = now
 
 
 def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[int, str]) -> None:

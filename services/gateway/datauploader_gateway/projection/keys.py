@@ -1,7 +1,7 @@
 """The names of everything that the gateway keeps in Redis; all begin with one prefix, for the access rules."""
 
 PREFIX = "datauploader:"
-MARKER = f"{PREFIX}view:2"
+MARKER = f"{PREFIX}view:3"
 """Says that the view is whole; missing after a flush, and where an older release has left out what this one keeps."""
 FORMAT = f"{PREFIX}view:format"
 """By which release's rules the view was written last (number); see `view_format`."""
@@ -59,6 +59,25 @@ def failures(upload_id: str) -> str:
 def remarks(upload_id: str) -> str:
     """What the catalogue does not take of a file, and what could not be read in it, by path (hash)."""
     return f"{PREFIX}remarks:{upload_id}"
+
+
+def values(upload_id: str) -> str:
+    """What harvesters have read in the first files, by path (hash)."""
+    return f"{PREFIX}values:{upload_id}"
+
+
+def pictures(upload_id: str) -> str:
+    """Which pictures there are of the first files, by path (hash)."""
+    return f"{PREFIX}pictures:{upload_id}"
+
+
+PICTURES = f"{PREFIX}pictures"
+"""The digests of all pictures, by when they were last said (sorted set)."""
+
+
+def picture(digest: str) -> str:
+    """One picture, by its SHA-256 (string)."""
+    return f"{PREFIX}picture:{digest}"
 
 
 def left_out(upload_id: str) -> str:

@@ -3,26 +3,26 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from datauploader.contracts import DatasetPartlyRefused, EventData, FileVersion, MetadataExtracted
 from datauploader_gateway.projection.facts import FileFacts, read_by
 
-Word = tuple[int, str, str, str, bool]
+Word = tuple[Any, ...]
 """Order and id of the event, what it says, what to do, and whether it stays so by itself."""
 DATAFILE, CATALOGUE = " datafile", "catalogue "
 """Sources: the catalogue about a file, and (before a harvester's name) about what that harvester has read; no harvester
 has a space in its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remarks:
-    """The latest words on what the catalogue does not take of a version, and on what could not be read in it."""
+@dataclass(frozen=True)
+class VersionWords:
+    """The latest words on one version of a file, each from a source; words begin with order and id of their event."""
 
     order: tuple[int, bytes, int]
     """The version that they are about."""
-    said: Mapping[str, Word]
-    """By source: `DATAFILE`, `CATALOGUE` with a harvester's name, or a harvester's name alone."""
+    said: Mapping[str, tuple[Any, ...]]
+    """By source."""
 
     def adding(self, other: Self) -> Self:
         """Put the words of two together; what is said of a newer version stands alone."""
@@ -32,6 +32,24 @@ class Remarks:
         for source, word in other.said.items():
             words[source] = max(words.get(source, word), word)
         return replace(self, said=words)
+
+    def dump(self) -> str:
+        """Write it as JSON."""
+        revision, mark, size = self.order
+        return json.dumps([revision, mark.hex(), size, self.said])
+
+    @classmethod
+    def load(cls, text: str | bytes) -> Self:
+        """Read what `dump` wrote."""
+        revision, mark, size, said = json.loads(text)
+        return cls((revision, bytes.fromhex(mark), size), {source: tuple(word) for source, word in said.items()})
+
+
+class Remarks(VersionWords):
+    """The latest words on what the catalogue does not take of a version, and on what could not be read in it.
+
+    Sources are `DATAFILE`, `CATALOGUE` with a harvester's name, or a harvester's name alone.
+    """
 
     @property
     def refused(self) -> Word | None:
@@ -55,17 +73,6 @@ class Remarks:
             return ""
         words = [*self.untaken, *(self.unread(facts) if facts.unread else ())]
         return " ".join(f"{word[2]} {word[3]}".strip() for word in words)
-
-    def dump(self) -> str:
-        """Write it as JSON."""
-        revision, mark, size = self.order
-        return json.dumps([revision, mark.hex(), size, self.said])
-
-    @classmethod
-    def load(cls, text: str | bytes) -> Self:
-        """Read what `dump` wrote."""
-        revision, mark, size, said = json.loads(text)
-        return cls((revision, bytes.fromhex(mark), size), {source: tuple(word) for source, word in said.items()})
 
 
 def remarks_of(data: EventData, said: tuple[int, str]) -> Iterable[tuple[FileVersion, str, Word]]:

@@ -40,6 +40,7 @@ from datauploader_gateway.projection.fold import (
     wanted,
     wanted_by_all,
 )
+from datauploader_gateway.projection.harvest_store import late_pictures, read_harvests, write_harvests, write_pictures
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.shifts import Shift
@@ -51,7 +52,9 @@ SILENT_INTERVALS = 3
 KEPT_LIVE = 1000
 """Entries of one upload that a browser which was away can catch up on."""
 KEPT_ALL_LIVE = 10_000
-_WATCHED = (keys.upload, keys.files, keys.failures, keys.left_out, keys.remarks, keys.flow)
+_WATCHED = (
+    keys.upload, keys.files, keys.failures, keys.left_out, keys.remarks, keys.flow, keys.values, keys.pictures,
+)  # fmt: skip
 """What is read before it is written."""
 _SHOWN = 10
 """Paths that a live message names."""
@@ -110,12 +113,14 @@ class ViewWriter:
             if not steps:
                 return False
             flow = _flow(pipe, upload_id, before.registers.get("speed"), steps)
+            late = late_pictures(pipe, total.harvests)
             pipe.multi()
             if home == "another's":
                 pipe.delete(*_names(upload_id))
             if home != "here":
                 pipe.hset(keys.upload(upload_id), _HOME, events[0].station.key)
             _write(pipe, upload_id, total)
+            write_pictures(pipe, [event for event, _ in steps], late, self._kept_s)
             timing = _timing(total, steps, live=live)
             for (step, bucket), number in timing.items():
                 pipe.hincrby(keys.timing(upload_id), f"{step}:{bucket}", number)
@@ -244,6 +249,7 @@ def _read(pipe: Pipeline, upload_id: str, want: FoldInput, head: Mapping[str, by
         failures={p: FileFailure.load(v) for p, v in _lookup(pipe, keys.failures(upload_id), want.failures)},
         left_out={p: LeftOut.load(v) for p, v in _lookup(pipe, keys.left_out(upload_id), left_out)},
         remarks={p: Remarks.load(v) for p, v in _lookup(pipe, keys.remarks(upload_id), want.remarks)},
+        harvests=read_harvests(pipe, upload_id, want.harvests),
     )
 
 
@@ -271,6 +277,7 @@ def _write(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
     if changes.remarks:
         said = {path: word.dump().encode() for path, word in changes.remarks.items()}
         pipe.hset(keys.remarks(upload_id), mapping=_fields(said))
+    write_harvests(pipe, upload_id, changes.harvests)
     _write_left_out(pipe, upload_id, changes)
 
 
@@ -391,7 +398,7 @@ def _why(changes: Changes, paths: Iterable[bytes]) -> str:
         for path in paths:
             failure, remarks = changes.failures.get(path), changes.remarks.get(path)
             if remarks is not None and remarks.refused is not None:
-                return remarks.refused[2]
+                return str(remarks.refused[2])
             if failure is not None and failure.detail:
                 return failure.detail
     return ""

@@ -1,6 +1,7 @@
 """Commands for harvesters and those who write them: try one on a file, run one over what was stored before."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,13 +11,14 @@ from typing import Annotated
 import typer
 
 from datauploader.contracts import Destination, FileStored, UploadRequested
+from datauploader.contracts.pictures import MOST_OF_UPLOAD
 from datauploader.errors import BadRequest
 from datauploader.messaging import Start
 from datauploader.plugins.harvester import Harvester, HarvesterSettings, Kind, mounts
 from datauploader.plugins.harvester.extracting import Extractor, Reading, told
 from datauploader.runtime.config import load
 from datauploader.runtime.installed import available, find
-from datauploader.wording import count, safe
+from datauploader.wording import count, safe, size
 from datauploader_client.cli import screen
 from datauploader_client.cli.broker import connect_broker
 from datauploader_client.cli.event_log import logged, span
@@ -42,6 +44,9 @@ def try_(
         list[Path], typer.Argument(metavar="FILE…", exists=True, help="Files; of a folder those that it would read.")
     ],
     *,
+    pictures: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write the pictures of the files there.")
+    ] = None,
     json: AsJson = False,
     table: Annotated[
         str, typer.Option(metavar="NAMES", help="A table in Markdown, with these parameters as columns: title,sample.")
@@ -62,6 +67,8 @@ def try_(
                 typer.echo(row(shown, real, reading, columns))
             else:
                 _show(str(file), reading, json=json)
+            if pictures is not None:
+                _write(pictures, file.name, reading)
     if problems:
         raise typer.Exit(Code.PARTLY if problems < tried else Code.FAILED)
 
@@ -81,6 +88,7 @@ def replay(
     with connect_broker() as (bus, settings), _extractor(kind) as extractor:
         places = mounts(settings, own)
         asked: dict[tuple[str, str], Destination] = {}
+        sent: Counter[str] = Counter()
         for delivery in logged(bus, Start(first=True)):  # in the whole log; the first request of an upload counts
             if isinstance(data := delivery.event.data, UploadRequested):
                 asked.setdefault((data.upload_id, delivery.event.station.key), data.destination)
@@ -97,7 +105,11 @@ def replay(
                 reading = Reading(problem=strange) if strange else extractor.stored(places, event, stored)
                 files, problems = files + 1, problems + bool(reading.problem)
                 _show(stored.file.path, reading, json=json)
-                for fact in () if dry_run or strange else told(kind, event, reading.found(stored.file)):
+                if dry_run or strange:
+                    continue
+                reading = reading.with_room(MOST_OF_UPLOAD - sent[event.data.upload_id])
+                sent[event.data.upload_id] += len(reading.pictures)
+                for fact in told(kind, event, reading.found(stored.file)):
                     bus.publish(fact).result(30)
     screen.warn(f"{count(files, 'file')} read, {problems} with a problem{', nothing published' if dry_run else ''}.")
     if problems:
@@ -150,12 +162,22 @@ def _kind(name: str) -> Kind:
 def _show(path: str, reading: Reading, *, json: bool) -> None:
     if json:
         found = [parameter.model_dump(exclude_none=True) for parameter in reading.parameters]
-        screen.as_json({"path": path, "parameters": found, "problem": reading.problem})
+        drawn = [picture.model_dump() for picture in reading.pictures]
+        screen.as_json({"path": path, "parameters": found, "problem": reading.problem, "pictures": drawn})
         return
     screen.say(safe(path))
     for parameter in reading.parameters:
         screen.say(f"  {safe(parameter.name)}: {safe(str(parameter.value))} {safe(parameter.units or '')}".rstrip())
+    for picture in reading.pictures:
+        what = f"{picture.media_type}, {picture.width} x {picture.height}, {size(len(picture.content))}"
+        screen.say(f"  picture {safe(picture.title)} ({what})")
     if reading.problem:
         screen.warn(f"  {safe(reading.problem)}")
-    elif not reading.parameters:
+    elif not reading.parameters and not reading.pictures:
         screen.say("  nothing found")
+
+
+def _write(folder: Path, name: str, reading: Reading) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(reading.pictures, 1):
+        (folder / f"{name}-{number}.{picture.media_type.removeprefix('image/')}").write_bytes(picture.content)

@@ -34,6 +34,7 @@ from datauploader.contracts.files import (
 )
 from datauploader.contracts.metadata import ExtractedFile, MetadataExtracted
 from datauploader.contracts.model import EventData
+from datauploader.contracts.pictures import Picture
 from datauploader.contracts.stations import StationReported
 from datauploader.contracts.transfers import MovingFile, TransferProgressed
 from datauploader.contracts.uploads import (
@@ -80,6 +81,7 @@ __all__ = [
     "MovingFile",
     "Parameter",
     "Person",
+    "Picture",
     "RefusedFile",
     "Station",
     "StationReported",

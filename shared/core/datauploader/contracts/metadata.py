@@ -1,4 +1,4 @@
-"""What harvesters say: metadata that they read in a stored file."""
+"""What harvesters say: metadata that they read in a stored file, and pictures of it."""
 
 from typing import ClassVar
 
@@ -7,6 +7,7 @@ from pydantic import Field
 from datauploader.contracts.datasets import Parameter
 from datauploader.contracts.files import FileVersion
 from datauploader.contracts.model import EventData, Sentence, UploadId, WireModel
+from datauploader.contracts.pictures import MOST_PICTURES, Picture
 
 
 class ExtractedFile(WireModel):
@@ -16,6 +17,8 @@ class ExtractedFile(WireModel):
     parameters: tuple[Parameter, ...] = Field(default=(), max_length=500)
     problem: Sentence = ""
     """Why nothing, or not everything, could be read."""
+    pictures: tuple[Picture, ...] = Field(default=(), max_length=MOST_PICTURES)
+    """For people to look at; no part of the metadata, and nothing that is sealed."""
 
 
 class MetadataExtracted(EventData):

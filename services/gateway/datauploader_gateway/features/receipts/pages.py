@@ -12,7 +12,7 @@ from starlette.responses import Response
 from datauploader_gateway.features.mail.service import MailService
 from datauploader_gateway.features.receipts import crate, manifest
 from datauploader_gateway.features.receipts.service import ReceiptService
-from datauploader_gateway.http.dependencies import UseReader, use
+from datauploader_gateway.http.dependencies import UseHarvests, UseReader, use
 from datauploader_gateway.http.rendering import asks_for_part, page, part
 from datauploader_gateway.http.visitor import UploadOnPage, Visitor
 from datauploader_gateway.projection.files import describe
@@ -39,6 +39,7 @@ async def receipt_page(
     receipts: Annotated[ReceiptService, use(ReceiptService)],
     mail: Annotated[MailService, use(MailService)],
     reader: UseReader,
+    harvests: UseHarvests,
     after: After = "",
 ) -> Response:
     """Show what is proven of an upload, and how anybody can check it."""
@@ -59,5 +60,5 @@ async def receipt_page(
         told = {"address": person.address, "on": await mail.wanted_about(upload), "any": person.on}
     return page(request, "receipt.html", who=who, receipt=await receipts.receipt(upload), ways=WAYS,
         doi=doi, downloads=(manifest.NAME, crate.NAME), left_out=left_out, more_left_out=more,
-        mail=told, **context,
+        mail=told, harvest=await harvests.files(upload), **context,
     )  # fmt: skip

@@ -27,8 +27,18 @@ _PASSES = frozenset(
 _IN_WORDS = re.compile(r"errno = (\d+)")
 """How HDF5 says which error of the system was the cause, where h5py has not made it the exception's own."""
 
-Found = Parameter | tuple[str, object] | tuple[str, object, str]
-"""What a reader yields: a parameter, or name, value and units of one that is judged here."""
+
+@dataclass(frozen=True, slots=True)
+class QuickLook:
+    """A small picture of what is in a file, for people: PNG, JPEG or WebP, which is judged here."""
+
+    data: bytes
+    title: str = ""
+    """What is seen, such as `frame 12 of 25`."""
+
+
+Found = Parameter | QuickLook | tuple[str, object] | tuple[str, object, str]
+"""What a reader yields: a parameter, or name, value and units of one that is judged here; or a picture."""
 Read = Callable[[Path], Iterable[Found]]
 """Reads one file; raises OSError or ValueError with a sentence when it cannot."""
 

@@ -3,6 +3,7 @@
 It runs below the process that reads, so its time, its memory, its environment and its end are those of any reader.
 """
 
+import base64
 import errno
 import hashlib
 import json
@@ -19,7 +20,8 @@ from typing import IO, Annotated, cast
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
 
 from datauploader.contracts.model import Sentence
-from datauploader.plugins.file_reader import Found
+from datauploader.contracts.pictures import LONGEST_BASE64, LONGEST_TITLE
+from datauploader.plugins.file_reader import Found, QuickLook
 from datauploader.plugins.file_reader.descendants import end_descendants
 from datauploader.plugins.file_reader.parameter_validator import MOST_VALUES
 
@@ -51,7 +53,19 @@ class PrintedProblem(BaseModel):
     problem: Sentence
 
 
-class HarvesterOutput(RootModel[PrintedParameter | PrintedProblem | list[PrintedParameter | PrintedProblem]]):
+class PrintedPicture(BaseModel):
+    """A small picture of what is in the file, for people."""
+
+    picture: str = Field(max_length=LONGEST_BASE64, json_schema_extra={"contentEncoding": "base64"})
+    """A PNG, JPEG or WebP of at most 32 KiB, with sides of at most 1,024 pixels, in base64."""
+    title: str = Field(default="", max_length=LONGEST_TITLE)
+    """What is seen, such as `frame 12 of 25`."""
+
+
+Printed = PrintedParameter | PrintedPicture | PrintedProblem
+
+
+class HarvesterOutput(RootModel[Printed | list[Printed]]):
     """One of the JSON values that a harvester's program prints, one after the other."""
 
 
@@ -189,15 +203,26 @@ def _values(printed: bytes) -> Iterator[object]:
 
 
 def _found(values: Iterator[object] | list[object], problems: list[str]) -> Iterator[Found]:
-    """Yield the parameters among values, and note the problems; what is neither is judged as any reader's."""
+    """Yield parameters and pictures among values, and note problems; what is neither is judged as any reader's."""
     for value in values:
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, dict) and "problem" in one:
                 problems.append(str(one["problem"]))
             elif isinstance(one, dict) and "name" in one:
                 yield one["name"], one.get("value"), one.get("units") or ""
+            elif isinstance(one, dict) and "picture" in one:
+                yield from _picture(one, problems)
             else:
                 yield cast("Found", one)  # which it is not, as the validator says
+
+
+def _picture(said: dict[str, object], problems: list[str]) -> Iterator[QuickLook]:
+    try:
+        data = base64.b64decode(str(said["picture"]), validate=True)
+    except ValueError:
+        problems.append("a picture that its program printed is not base64")
+    else:
+        yield QuickLook(data, str(said.get("title") or ""))
 
 
 class _LastWords:

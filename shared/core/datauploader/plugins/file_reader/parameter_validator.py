@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from datauploader.contracts.datasets import Parameter
+from datauploader.contracts.pictures import MOST_PICTURES, Picture
+from datauploader.plugins.file_reader import QuickLook
 
 MOST_PARAMETERS = 500
 """Parameters that are taken of one file."""
@@ -30,6 +32,7 @@ class ParameterValidator:
         self._short: list[str] = []
         self._large: list[str] = []
         self._wrong: list[str] = []
+        self._pictures = 0
 
     def validate_parameter(self, found: object) -> Parameter | None:
         """Return the parameter as it may travel; None where it is none, which `problems` then says."""
@@ -59,9 +62,21 @@ class ParameterValidator:
             return None
         return one
 
+    def validate_picture(self, found: QuickLook) -> Picture | None:
+        """Return the picture as it may travel; None where it is none or one too many, which `problems` then says."""
+        try:
+            picture = Picture.of(bytes(found.data), str(found.title))
+        except (TypeError, ValueError) as error:  # of pydantic as well
+            self._wrong.append(f"its picture {str(found.title)[:60]!r} is not taken: {error}")
+            return None
+        self._pictures += 1
+        return picture if self._pictures <= MOST_PICTURES else None
+
     def problems(self) -> list[str]:
         """Say what was not taken as it was found."""
         said = self._wrong[:_MOST_SENTENCES]
+        if self._pictures > MOST_PICTURES:
+            said.append(f"only the first {MOST_PICTURES} pictures are taken")
         if more := len(self._wrong) - len(said):
             said.append(f"{more} more are no values")
         if self._short:

@@ -16,7 +16,6 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -24,7 +23,7 @@ from pydantic import ValidationError
 
 from datauploader.contracts.names import display
 from datauploader.files import nofollow, win32
-from datauploader.plugins.file_reader import Found, Read, Reader, passes, readers
+from datauploader.plugins.file_reader import Found, QuickLook, Read, Reader, passes, readers
 from datauploader.plugins.file_reader.descendants import adopt_orphans, end_children
 from datauploader.plugins.file_reader.executable import Executable
 from datauploader.plugins.file_reader.parameter_validator import MOST_PARAMETERS, ParameterValidator, why_not
@@ -83,6 +82,8 @@ class _Saying:
         self._out = out
         self.left = 0
         """Files that may still be read."""
+        self.pictures = bool(sys.argv[1])
+        """Whether they are asked for: before an upload they are not."""
 
     def __call__(self, **line: object) -> None:
         self._out.write(json.dumps(line) + "\n")
@@ -96,12 +97,18 @@ def _read(root: bytes, path: bytes, reader: Reader, say: _Saying) -> None:
         with _opened(root, path) as place:
             shown = str(place)
             say(opened=source)
-            found = iter(reader.read(place))
-            for one in islice(found, MOST_PARAMETERS):
+            room = MOST_PARAMETERS
+            for one in reader.read(place):
+                if isinstance(one, QuickLook):
+                    if say.pictures and (picture := judge.validate_picture(one)) is not None:
+                        say(picture=picture.model_dump(mode="json"), source=source)
+                    continue
+                if room == 0:
+                    say(problem=f"only the first {MOST_PARAMETERS} parameters are taken", source=source)
+                    break
+                room -= 1
                 if (parameter := judge.validate_parameter(one)) is not None:
                     say(parameter=parameter.model_dump(mode="json"), source=source)
-            if next(found, None) is not None:
-                say(problem=f"only the first {MOST_PARAMETERS} parameters are taken", source=source)
     except Exception as error:  # noqa: BLE001 - a reader is somebody else's code
         failed = True
         sentence = _sentence(error).replace(shown, source) if shown else _sentence(error)

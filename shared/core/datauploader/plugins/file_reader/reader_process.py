@@ -39,6 +39,7 @@ class Line(TypedDict, total=False):
 
     opened: str
     parameter: dict[str, object]
+    picture: dict[str, object]
     problem: str
     source: str
     passes: bool

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datauploader.errors import ConfigurationError
-from datauploader.plugins.file_reader import Read
+from datauploader.plugins.file_reader import QuickLook, Read
 from datauploader.plugins.harvester.extracting import Extractor, Reading
 from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind, mounts
 from datauploader.plugins.harvester.service import HarvesterService
 from datauploader.runtime.config import load
 from datauploader.runtime.service import Context
 
-__all__ = ["Harvester", "HarvesterSettings", "Kind", "Reading", "harvester", "mounts"]
+__all__ = ["Harvester", "HarvesterSettings", "Kind", "QuickLook", "Reading", "harvester", "mounts"]
 
 
 @dataclass(frozen=True, slots=True)

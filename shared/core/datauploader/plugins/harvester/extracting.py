@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -17,11 +17,13 @@ from datauploader.contracts import (
     FileVersion,
     MetadataExtracted,
     Parameter,
+    Picture,
     StoredFile,
 )
 from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.names import unescape
+from datauploader.contracts.pictures import MOST_PICTURES
 from datauploader.plugins.file_reader.parameter_validator import MOST_PARAMETERS
 from datauploader.plugins.file_reader.reader_process import ReaderProcess
 from datauploader.plugins.harvester.kinds import HarvesterSettings, Kind
@@ -38,6 +40,7 @@ class Reading:
     """How one attempt at a file went."""
 
     parameters: tuple[Parameter, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     problem: str = ""
     """Why that is not everything, in sentences; "" when it is."""
     passes: bool = False
@@ -51,7 +54,12 @@ class Reading:
 
     def found(self, file: FileVersion) -> ExtractedFile:
         """Return what is told of it."""
-        return ExtractedFile(file=file, parameters=self.parameters, problem=self.problem[:_LONGEST_PROBLEM])
+        problem = self.problem[:_LONGEST_PROBLEM]
+        return ExtractedFile(file=file, parameters=self.parameters, problem=problem, pictures=self.pictures)
+
+    def with_room(self, pictures: int) -> "Reading":
+        """Return the same with so many pictures at most: of a whole upload only the first are sent."""
+        return replace(self, pictures=self.pictures[: max(0, pictures)])
 
 
 class Extractor:
@@ -77,12 +85,16 @@ class Extractor:
     def read(self, root: bytes, path: bytes) -> Reading:
         """Read one file below a folder."""
         parameters: list[Parameter] = []
+        pictures: list[Picture] = []
         problems: list[str] = []
         passes = ended = late = opened = False
         for line in self._process.ask(root, (path,), within_s=self._within_s):
             if "parameter" in line and len(parameters) < MOST_PARAMETERS:
                 with suppress(ValidationError):  # what reads hostile files may say anything
                     parameters.append(Parameter.model_validate(line["parameter"]))
+            if "picture" in line and len(pictures) < MOST_PICTURES:
+                with suppress(ValidationError):
+                    pictures.append(Picture.model_validate(line["picture"]))
             if "problem" in line:
                 problems.append(line["problem"])
                 shown = path.decode("utf-8", "replace")
@@ -94,20 +106,27 @@ class Extractor:
             passes = passes or line.get("passes", False)
             ended = ended or line.get("ended", False)
             late = late or line.get("late", False)
-        what = "all of it" if parameters else "it"
+        what = "all of it" if parameters or pictures else "it"
         problem = f"{self._kind.name} could not read {what}: {'; '.join(problems)}" if problems else ""
-        return Reading(tuple(parameters), problem, passes=passes, ended=ended, late=late, opened=opened)
+        return Reading(
+            tuple(parameters), tuple(pictures), problem, passes=passes, ended=ended, late=late, opened=opened
+        )  # fmt: skip
 
 
 def told(kind: Kind, event: Event[EventData], found: ExtractedFile) -> Iterator[Event[EventData]]:
-    """Yield what there is to publish of one file: its parameters in as many events as they need."""
+    """Yield what there is to publish of one file: its parameters and pictures in as many events as they need."""
 
-    def fact(parameters: tuple[Parameter, ...]) -> MetadataExtracted:
-        one = found.model_copy(update={"parameters": parameters})
+    def fact(parameters: tuple[Parameter, ...], pictures: tuple[Picture, ...] = ()) -> MetadataExtracted:
+        one = found.model_copy(update={"parameters": parameters, "pictures": pictures})
         return MetadataExtracted(upload_id=event.data.upload_id, harvester=kind.name, files=(one,))
 
-    facts = split(found.parameters, fact) if found.parameters else iter((fact(()),))
-    for number, data in enumerate(facts):
-        further = (str(number),) if number else ("nothing",) if not found.parameters else ()
+    def follow(data: MetadataExtracted, *further: str) -> Event[EventData]:
         identity = natural_id(MetadataExtracted, data.upload_id, kind.name, found.file.key, *further)
-        yield event.follow(data, service=kind.service, id=identity)
+        return event.follow(data, service=kind.service, id=identity)
+
+    for number, data in enumerate(split(found.parameters, fact)):
+        yield follow(data, *((str(number),) if number else ()))
+    for number, data in enumerate(split(found.pictures, lambda some: fact((), some))):
+        yield follow(data, "pictures", str(number))
+    if not found.parameters and not found.pictures:
+        yield follow(fact(()), "nothing")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datauploader.contracts import Destination, Event, EventData, FileStored, StoredFile, UploadRequested, encode
+from datauploader.contracts.pictures import MOST_OF_UPLOAD
 from datauploader.reliability import Schema
 from datauploader.reliability.backoff import Backoff
 
@@ -36,6 +37,7 @@ SCHEMA = Schema(
         DROP INDEX wanted_due;
         CREATE INDEX wanted_due ON wanted (slow, due, id);
         """,
+        "CREATE TABLE pictured (upload_id TEXT PRIMARY KEY, pictures INTEGER NOT NULL) WITHOUT ROWID;",
     ),
 )
 _OTHERS_FIRST = (
@@ -137,6 +139,20 @@ def note(db: sqlite3.Connection, wanted: QueuedFile, trouble: str) -> None:
 def take_back(db: sqlite3.Connection, wanted: QueuedFile) -> None:
     """Count a try no more: we have ended it ourselves."""
     db.execute("UPDATE wanted SET tries = tries - 1, due = 0 WHERE id = ?", (wanted.id,))
+
+
+def picture_room(db: sqlite3.Connection, upload_id: str) -> int:
+    """Return how many pictures may still be sent of an upload."""
+    row = db.execute("SELECT pictures FROM pictured WHERE upload_id = ?", (upload_id,)).fetchone()
+    return MOST_OF_UPLOAD - (row["pictures"] if row else 0)
+
+
+def count_pictures(db: sqlite3.Connection, upload_id: str, pictures: int) -> None:
+    """Remember that so many more were sent."""
+    db.execute(
+        "INSERT INTO pictured VALUES (?, ?) ON CONFLICT (upload_id) DO UPDATE SET pictures = pictures + ?",
+        (upload_id, pictures, pictures),
+    )
 
 
 def waiting(db: sqlite3.Connection) -> tuple[int, float, str]:

@@ -231,6 +231,9 @@ class HarvesterService:
             )
         else:
             reading = lane.extractor.stored(self._mounts, event, stored)
+            if reading.pictures:
+                with self._store.reading() as db:
+                    reading = reading.with_room(file_queue.picture_room(db, event.data.upload_id))
         facts = tuple(told(self._kind, event, reading.found(stored.file)))
         while not self._settled(lane, one, reading, facts):
             if self._stopping:
@@ -266,6 +269,8 @@ class HarvesterService:
                     file_queue.forget(db, one)
                     for fact in facts:
                         Outbox.put(db, fact)
+                    if facts and reading.pictures:
+                        file_queue.count_pictures(db, facts[0].data.upload_id, len(reading.pictures))
         except sqlite3.DatabaseError as error:
             self._stumble(lane, error)
             return False
