@@ -31,6 +31,7 @@ DISTRIBUTIONS = (
     "sandbox",
     "harvesters/nexus",
     "harvesters/spec",
+    "harvesters/thumbnails",
     "consumers/notifier",
     "consumers/converter",
     "catalogues/folder",

@@ -71,6 +71,10 @@ PAGES = (
     Shown(
         "receipt", f"/uploads/{GREEK}/receipt", "What is proven of every file, with its checksums.", phone=True
     ),
+    Shown(
+        "read-in-files", f"/uploads/{GREEK}/metadata",
+        "What harvesters have read in the files, with who has read it, and their small pictures.", phone=True,
+    ),
     Shown("left-out", f"/uploads/{LONG}/left-out", "Files in the folder that are not uploaded, with the reason."),
     Shown(
         "new-upload", "/new", "Select folders of the station, exclude files, name the dataset.",
@@ -91,6 +95,8 @@ def furnish(scenery: Scenery, *, thousands: int = 30) -> None:
     """Put uploads of every kind into a facility's view."""
     _many(scenery, thousands * 1000)
     scenery.complete(scenery.upload(GREEK, GREEK_NAME, files=3, stored=3), 3)
+    for number in range(3):
+        scenery.read(GREEK, number, problem="sample: it is damaged" if number == 2 else "")
     scenery.upload(LONG, LONG_NAME, mode="batch", files=3, stored=1)
     scenery.leave_out(
         LONG,

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datauploader.contracts import (
     CataloguedFile,
     DatasetCompleted,
@@ -10,6 +13,7 @@ from datauploader.contracts import (
     Destination,
     Event,
     EventData,
+    ExtractedFile,
     FailedFile,
     FileCatalogued,
     FileFailed,
@@ -18,7 +22,10 @@ from datauploader.contracts import (
     FileStored,
     FileVersion,
     LeftOutFile,
+    MetadataExtracted,
     MovingFile,
+    Parameter,
+    Picture,
     Station,
     StoredFile,
     TransferProgressed,
@@ -31,6 +38,7 @@ from datauploader.contracts.files import MOST_FILES
 from datauploader.contracts.uploads import Mode, Person, manifest_digest
 from datauploader_gateway import redis_client
 from datauploader_gateway.projection.writer import ViewWriter
+from datauploader_harvester_thumbnails.drawing import draw_image
 from datauploader_sandbox.browser.site import PEOPLE
 
 HERE = Station(facility="sandbox", beamline="xrd1", station="ws02")
@@ -99,6 +107,21 @@ class Scenery:
         failed = FailedFile(file=file, reason=reason, detail=detail, hint=hint, final=final)
         self.say(FileFailed(upload_id=upload_id, files=(failed,)))
 
+    def read(self, upload_id: str, number: int, problem: str = "") -> None:
+        """Let harvesters read one file, and draw what it is like."""
+        (file,) = versions(1, number)
+        found = (
+            Parameter(name="title", value="LaB6, after annealing"), Parameter(name="energy", value=12.398, units="keV"),
+            Parameter(name="exposure", value=0.5, units="s"), Parameter(name="temperature", value=293.5 + number),
+        )  # fmt: skip
+        said = ExtractedFile(file=file, parameters=found, problem=problem)
+        picture = Picture.of(draw_image(rings(number)), f"page {number + 1} of 25")
+        drawn = ExtractedFile(file=file, pictures=(picture,))
+        self.say(
+            MetadataExtracted(upload_id=upload_id, harvester="nexus", files=(said,)),
+            MetadataExtracted(upload_id=upload_id, harvester="thumbnails", files=(drawn,)),
+        )
+
     def leave_out(self, upload_id: str, *left_out: tuple[str, str, str]) -> None:
         """Leave files out: path, word and sentence."""
         files = tuple(LeftOutFile(path=path, reason=word, detail=said) for path, word, said in left_out)
@@ -122,6 +145,19 @@ class Scenery:
                 url="https://vuo.facility.eu/datasets/d1",
             )
         )  # fmt: skip
+
+
+def rings(number: int) -> NDArray[np.float64]:
+    """Make a powder's rings, as a detector sees them."""
+    y, x = np.mgrid[-200:200, -240:240]
+    radius = np.hypot(x + 20 * number, y - 30)
+    found: NDArray[np.float64] = (
+        np.random.default_rng(number).poisson(40 + 400 * np.exp(-radius / 90), radius.shape).astype(np.float64)
+    )
+    for ring in (60, 95, 130, 150, 190, 230):
+        found += 900 * np.exp(-(((radius - ring - 4 * number) / 2.5) ** 2))
+    found[195:205, :] = np.nan
+    return found
 
 
 def destination(dataset: str) -> Destination:

@@ -15,7 +15,7 @@ from datauploader.contracts.rest.uploads import Upload
 from datauploader.runtime import logging
 from datauploader_client.gateway_client import GatewayClient
 from datauploader_sandbox.catalogues import System
-from datauploader_sandbox.facility import STATION, Facility
+from datauploader_sandbox.facility import SERVICES, STATION, Facility
 from datauploader_sandbox.processes import PROGRAM
 
 INVESTIGATION = "20260101"
@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     tell = _silent if options.json else _tell
     tell(f"Starting a facility on this machine ({options.broker}, {options.catalogue}) …")
-    with Facility(broker=options.broker, watched=folder, catalogue=options.catalogue) as facility:
+    services = (*SERVICES, "thumbnails-harvester")
+    with Facility(broker=options.broker, watched=folder, catalogue=options.catalogue, services=services) as facility:
         tell(f"  gateway     {facility.url}   (sign in with {facility.catalogue.sign_in_hint})")
         tell(f"  catalogue   {facility.catalogue.url or facility.folder / 'catalogue'}")
         if options.broker == "rabbitmq":
