@@ -109,18 +109,8 @@ def test_its_container_is_as_confined_as_ours(folder: Path) -> None:
     """Same limits, a user of its own at the broker, and all that it mounts only to be read."""
     ours = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]["nexus-harvester"]
     service = yaml.safe_load((folder / "compose.yml").read_text("utf-8"))["services"]["log-book-consumer"]
-    confined = {
-        "read_only",
-        "user",
-        "cap_drop",
-        "security_opt",
-        "pids_limit",
-        "ulimits",
-        "tmpfs",
-        "networks",
-        "logging",
-    }
-    assert {key: service[key] for key in confined} == {key: ours[key] for key in confined}
+    names = {"read_only", "user", "cap_drop", "security_opt", "pids_limit", "ulimits", "tmpfs", "networks", "logging"}
+    assert {key: service[key] for key in names} == {key: ours[key] for key in names}
     assert all(mount.endswith(":ro") for mount in service["volumes"] if not mount.startswith("log-book-consumer:"))
     assert service["env_file"] == "${SITE_DIR}/consumers/log-book.env"
     explained = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from datauploader.contracts.address import Station
+from datauploader.contracts.address import CONSUMER, Station
 from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, facility
 from datauploader.messaging.rights import ANYTHING, NOBODY, THREE_WORDS, BrokerUser, Rights, rights
 from datauploader.messaging.topology import (
@@ -122,7 +122,8 @@ def _permission(user: BrokerUser, vhost: str) -> Document:
     if user.role == "operator":
         return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": ANYTHING, "read": ANYTHING}
     if user.role == "administrator":  # to make users and queues, to see whether one is empty, to delete it
-        return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": NOBODY, "read": ANYTHING}
+        consumers = rf"^{CONSUMER}\.[^.]+$"  # to take a binding away, the broker asks for the right to write to its queue
+        return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": consumers, "read": ANYTHING}
     if user.role == "operations":  # to look, give back and drop; neither to make or delete a queue, nor to speak
         return {
             "user": user.name, "vhost": vhost, "configure": NOBODY, "write": f"^{re.escape(_WAY_BACK)}$",
