@@ -17,7 +17,7 @@ from datauploader.errors import ConfigurationError
 from datauploader.runtime.config import Settings, load
 from datauploader.runtime.logging import is_secret
 from datauploader.runtime.service import Check
-from datauploader.runtime.settings_index import settings_classes
+from datauploader.runtime.settings_index import settings_in_use
 
 LINES = 2000
 """The last lines of the log that are told."""
@@ -35,7 +35,7 @@ def write_report(path: Path, checks: Sequence[Check]) -> None:
     """
     shown: dict[str, Any] = {}
     secrets: set[str] = set()
-    for name, kind in settings_classes().items():
+    for name, kind in settings_in_use().items():
         try:
             loaded = load(kind)
         except ConfigurationError as error:

@@ -61,7 +61,7 @@ def test_an_answerer_that_fails_tells_no_details(engine, answering):
 def test_a_question_to_a_service_that_is_not_running_fails_at_once(engine):
     """Nobody waits for the deadline to learn that."""
     bus = engine.bus("gateway x")
-    with pytest.raises(NoAnswer, match="catalog is not running"):
+    with pytest.raises(NoAnswer, match="catalog is not connected to the broker"):
         bus.ask(QUESTION, UploadRight, timeout_s=30).result(10)
 
 
@@ -71,7 +71,7 @@ def test_a_question_to_a_service_that_has_stopped_fails_at_once(engine, answerin
     bus = engine.bus("gateway x")
     bus.ask(QUESTION, UploadRight).result(10)
     consumer.stop(5)
-    with pytest.raises(NoAnswer, match="catalog is not running"):
+    with pytest.raises(NoAnswer, match="catalog is not connected to the broker"):
         bus.ask(QUESTION, UploadRight, timeout_s=30).result(10)
 
 

@@ -223,6 +223,17 @@ def test_version_names_what_is_installed(run) -> None:
     assert told["ceric-datauploader-watcher"] == installed("ceric-datauploader-watcher")
 
 
+def test_a_plug_in_that_is_installed_and_not_set_up_is_no_trouble(run, surroundings) -> None:
+    """Once one of its settings is made, those that it cannot do without are asked for."""
+    ran = run("config", "check", "--json")
+    assert ran.code == 0
+    assert not {"notifier", "converter"} & {check["name"] for check in json.loads(ran.out)["checks"]}
+    surroundings.setenv("DATAUPLOADER_CONVERTER_SECONDS", "60")
+    ran = run("config", "check")
+    assert ran.code == 2
+    assert "DATAUPLOADER_CONVERTER_COMMAND" in ran.out
+
+
 def test_config_check_finds_wrong_and_unread_settings(run, surroundings) -> None:
     """Wrong is exit code 2; a variable that nobody reads is shown."""
     assert run("config", "check").code == 0

@@ -20,7 +20,7 @@ from datauploader.reliability import FolderLock
 from datauploader.runtime import logging
 from datauploader.runtime.config import CONFIG_VARIABLE, Settings, load
 from datauploader.runtime.process import Runtime
-from datauploader.runtime.settings_index import settings_classes
+from datauploader.runtime.settings_index import settings_in_use
 from datauploader_gateway.desktop.one_time_login import new_link
 from datauploader_gateway.desktop.pages import DOOR
 from datauploader_gateway.desktop.place import DesktopFolder
@@ -175,7 +175,7 @@ class Desktop:
             except OSError:
                 port = 0  # somebody has it: any other
         os.environ["DATAUPLOADER_GATEWAY_PORT"] = str(port)
-        for kind in settings_classes().values():  # all of them before anything is built
+        for kind in settings_in_use().values():  # all of them before anything is built
             load(kind)
         settings = load(Settings)
         runtime = Runtime(SERVICES, settings, end=self._ending.set)

@@ -12,7 +12,7 @@ from rich.text import Text
 from datauploader.errors import BadRequest, ConfigurationError
 from datauploader.runtime.config import ClientSettings, Settings, load
 from datauploader.runtime.service import Check
-from datauploader.runtime.settings_index import settings_classes, unknown_variables
+from datauploader.runtime.settings_index import settings_in_use, unknown_variables
 from datauploader.wording import safe
 from datauploader_client.cli import screen
 from datauploader_client.cli.credentials import read_login
@@ -36,7 +36,7 @@ def check(*, json: AsJson = False) -> None:
 
 
 def _configuration() -> Iterator[Check]:
-    for name, kind in settings_classes().items():
+    for name, kind in settings_in_use().items():
         try:
             load(kind)
         except ConfigurationError as error:

@@ -122,7 +122,7 @@ def _permission(user: BrokerUser, vhost: str) -> Document:
     if user.role == "operator":
         return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": ANYTHING, "read": ANYTHING}
     if user.role == "administrator":  # to make users and queues, to see whether one is empty, to delete it
-        consumers = rf"^{CONSUMER}\.[^.]+$"  # to take a binding away, the broker asks for the right to write to its queue
+        consumers = rf"^{CONSUMER}\.[^.]+$"  # to take a binding away needs the right to write to its queue
         return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": consumers, "read": ANYTHING}
     if user.role == "operations":  # to look, give back and drop; neither to make or delete a queue, nor to speak
         return {

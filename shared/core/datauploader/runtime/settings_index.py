@@ -1,11 +1,13 @@
 """All settings classes of what is installed: the entry points of the group `datauploader.settings`."""
 
+import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
+from datauploader.errors import ConfigurationError
 from datauploader.plugins.consumer import ConsumerSettings
 from datauploader.plugins.harvester import HarvesterSettings
-from datauploader.runtime.config import CONFIG_VARIABLE, ClientSettings, SectionSettings, Settings
+from datauploader.runtime.config import CONFIG_VARIABLE, ClientSettings, SectionSettings, Settings, read_section
 from datauploader.runtime.metrics import COMMIT
 from datauploader.runtime.secret_files import secret_of
 
@@ -24,6 +26,23 @@ def settings_classes() -> dict[str, type[SectionSettings]]:
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         found[entry.name] = entry.load()
     return found
+
+
+def settings_in_use() -> dict[str, type[SectionSettings]]:
+    """Find the settings classes that count: of a plug-in that cannot do without a setting, only once one is set."""
+    return {
+        name: kind
+        for name, kind in settings_classes().items()
+        if _is_set(kind) or not any(field.is_required() for field in kind.model_fields.values())
+    }
+
+
+def _is_set(kind: type[SectionSettings]) -> bool:
+    prefix = variable(kind, "")
+    try:
+        return any(name.upper().startswith(prefix) for name in os.environ) or bool(read_section(kind.section))
+    except ConfigurationError:
+        return True  # whoever loads it says what is wrong with the file
 
 
 def variable(kind: type[SectionSettings], field: str) -> str:
