@@ -143,6 +143,14 @@ def faults(arguments: Sequence[str]) -> int:
     return call(*PYTEST, "-n", "2", "--timeout", "3600", *options)
 
 
+def causes(arguments: Sequence[str]) -> int:
+    """[WORD…]: measure how soon the operations page names the cause of faults, and write docs/causes.md."""
+    environment()
+    debian(*PACKAGES)
+    page = ROOT / "docs" / "causes.md"
+    return call(BIN / "python", "-m", "datauploader_sandbox.causes", *arguments, "--write", page)
+
+
 def audit(_arguments: Sequence[str]) -> int:
     """Ask OSV for known vulnerabilities of everything that is locked, where it can be reached."""
     environment()
@@ -398,6 +406,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "test": test,
     "faults": faults,
+    "causes": causes,
     "audit": audit,
     "up": up,
     "env": env,

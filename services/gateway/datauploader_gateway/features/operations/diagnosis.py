@@ -189,8 +189,9 @@ def _of_reports(status: StationStatus) -> Iterator[Trouble]:
     if status.silent:
         alone = any(not service.silent for service in own)
         yield Trouble(
-            about="station", name=status.station, what=_silence(status.station, own), detail=_LOOK, kind=kind,
-            part=name, sign=WATCHER if alone else AWAY,
+            about="station", name=status.station, what=_silence(f"{kind} {name}", status.station, own),
+            detail=_LOOK_AT_IT if kind == "harvester" else _LOOK, kind=kind, part=name,
+            sign=WATCHER if alone else AWAY,
         )  # fmt: skip
     for service in own:
         if service.silent and not status.silent:
@@ -203,13 +204,13 @@ def _of_reports(status: StationStatus) -> Iterator[Trouble]:
             yield from _of_service(status.station, service, kind, name)
 
 
-def _silence(station: str, services: Sequence[ServiceReport]) -> str:
+def _silence(whole: str, station: str, services: Sequence[ServiceReport]) -> str:
     if not services:
-        return f"station {station} has never reported"
+        return f"{whole} has never reported"
     watchers = [service for service in services if service.service == WATCHER]
     last = min(watchers or services, key=lambda service: service.age_s)
     alone = bool(watchers) and any(not service.silent for service in services)
-    who = f"the watcher of {station}" if alone else f"station {station}"
+    who = f"the watcher of {station}" if alone else whole
     return _unheard(who, last)
 
 

@@ -1,0 +1,23 @@
+"""The operations page names the cause of each fault soon, and it alone, in a facility of real processes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from datauploader_sandbox.causes import FAULTS, Fault, Scene, scene
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Give a facility that all faults happen to, one after the other."""
+    with scene(tmp_path_factory.mktemp("causes")) as running:
+        yield running
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_the_page_names_the_cause_of_a_fault_within_15_seconds_and_nothing_else(here: Scene, fault: Fault) -> None:
+    """A station that only hangs is missed after three reports, half a minute."""
+    found = here.measure(fault)
+    assert found.seconds <= fault.within_s, found
+    assert found.causes == 1, found
