@@ -33,6 +33,7 @@ WITHOUT = ("h5py", "numpy", "tifffile", "playwright", "axe-playwright-python")
 TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
 IGNORED = {
     "tests/domain/shared/test_reading.py": "numpy ends this Wine: it lacks a function of its C library",
+    "tests/domain/shared/test_thumbnails.py": "needs h5py, and that needs numpy",
     "tests/domain/shared/test_threads.py": "runs a whole facility, which needs numpy",
     "tests/handlers/watcher/test_values.py": "needs h5py, and that needs numpy",
 }

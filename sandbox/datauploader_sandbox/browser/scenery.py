@@ -151,9 +151,8 @@ def rings(number: int) -> NDArray[np.float64]:
     """Make a powder's rings, as a detector sees them."""
     y, x = np.mgrid[-200:200, -240:240]
     radius = np.hypot(x + 20 * number, y - 30)
-    found: NDArray[np.float64] = (
-        np.random.default_rng(number).poisson(40 + 400 * np.exp(-radius / 90), radius.shape).astype(np.float64)
-    )
+    found: NDArray[np.float64] = 40 + 400 * np.exp(-radius / 90)
+    found += np.random.default_rng(number).normal(0, 8, radius.shape)
     for ring in (60, 95, 130, 150, 190, 230):
         found += 900 * np.exp(-(((radius - ring - 4 * number) / 2.5) ** 2))
     found[195:205, :] = np.nan

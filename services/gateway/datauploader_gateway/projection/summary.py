@@ -120,7 +120,7 @@ def _notes(registers: Registers, numbers: Mapping[str, int]) -> list[str]:
     notes = list(_said(registers, "seal").get("notes", []))
     if detail := _said(registers, "metadata").get("detail", ""):
         notes.append(f"The catalogue did not accept all metadata of the dataset. {detail}")
-    unread = numbers.get("metadata_unread.files", 0)
+    unread = max(0, numbers.get("metadata_unread.files", 0))
     for files, what in ((unread, "read"), (numbers.get("metadata_lacks.files", 0) - unread, "accepted")):
         if files > 0:
             notes.append(f"Metadata of {files:,} file{'s' * (files != 1)} not {what}; the list of files shows why.")
@@ -170,7 +170,8 @@ def _ended(registers: Registers, state: UploadState) -> str | None:
 def _counts(registers: Registers, numbers: Mapping[str, int]) -> Counts:
     said = _said(registers, "seal", "scan")
     amounts = {
-        word: Amount(files=numbers.get(f"{word}.files", 0), bytes=numbers.get(f"{word}.bytes", 0))
+        # what a former release did not count, and is taken away now, leaves less than nothing
+        word: Amount(files=max(0, numbers.get(f"{word}.files", 0)), bytes=max(0, numbers.get(f"{word}.bytes", 0)))
         for word in Counts.model_fields
     }
     ready = amounts["ready"]
