@@ -90,9 +90,10 @@ class ClaimedQueue:
             method, found = delivered or (None, None)
             if found == self._mine:
                 return True
-            if found is not None and (await self._counter.queue_state(self._queue.name)).consumers:
+            used = (await self._counter.queue_state(self._queue.name)).consumers
+            if found is not None and used:
                 self._refuse(found)
-            if found is not None and not given_up:
+            if not given_up and (found is not None or used):  # a claim of somebody who consumes may be late to come
                 return False
             if method is not None:
                 channel.ack(method.delivery_tag)
