@@ -274,7 +274,8 @@ class DatafileTable:
     def wanted_files(self, upload_id: str, most: int) -> list[StoredFile]:
         """Return stored versions that the catalogue does not know yet."""
         rows = self._db.execute(
-            "SELECT stored FROM datafiles WHERE upload_id = ? AND registered = 0 LIMIT ?", (upload_id, most)
+            "SELECT stored FROM datafiles INDEXED BY datafiles_wanted WHERE upload_id = ? AND registered = 0 LIMIT ?",
+            (upload_id, most),
         ).fetchall()
         return [StoredFile.model_validate_json(row["stored"]) for row in rows]
 

@@ -109,3 +109,19 @@ def test_the_count_of_files_follows_whatever_becomes_of_them(store: Store) -> No
         db.execute("DELETE FROM datafiles WHERE path = ?", (other.raw,))
         seen.append(counts())
     assert seen == [(1, 0), (1, 1), (2, 1), (2, 2), (2, 1), (2, 2), (2, 1), (2, 2), (1, 1)]
+
+
+def test_what_is_to_be_registered_next_is_found_without_going_through_what_is_registered(store: Store) -> None:
+    """Of a million files the last batch is found as soon as the first."""
+    late = file_version("late.h5")
+    efforts = []
+    with store.transaction() as db:
+        table = DatafileTable(db)
+        for some in (FILES[:1], FILES[1:]):
+            stored = file_stored(*some, upload_id="open-0001").files
+            table.add_stored("open-0001", stored)
+            table.mark_registered("open-0001", stored)
+            table.add_stored("open-0001", file_stored(late, upload_id="open-0001").files)
+            assert [one.file for one in table.wanted_files("open-0001", 10)] == [late]
+            efforts.append(effort(db, lambda: table.wanted_files("open-0001", 10)))
+    assert efforts[1] < efforts[0] + 50
