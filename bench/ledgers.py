@@ -1,8 +1,8 @@
 """Ledgers: what each service keeps of a million files, written through the ledger itself, without the services around.
 
 For each service the processor milliseconds of a file while the first thousand, ten thousand … come, in events of 500
-files; then how long compacting or forgetting them takes, and the size of the state file before and after. `--view` fills the view
-in Redis instead and asks for the first and the last page of files.
+files; then how long compacting or forgetting them takes, and the size of the state file before and after. `--view`
+fills the view in Redis instead, and asks for the first, a middle and the last page of files.
 """
 
 import argparse
