@@ -13,7 +13,9 @@ import pytest
 
 pytest_plugins = ["datauploader_testing.plugin", "datauploader_sandbox.campaign", "datauploader_sandbox.attacks"]
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # how busy a machine is says nothing about an example
+hypothesis.settings.register_profile(  # how busy a machine is says nothing about an example
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("untimed")
 
 LONGEST_FIRST = ("system", "browser", "security", "contracts", "handlers")
