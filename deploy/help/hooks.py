@@ -23,6 +23,8 @@ ELSEWHERE = {
 UNUSED = ("404.html", "sitemap.xml", "sitemap.xml.gz", "assets/javascripts/lunr")
 """The gateway has its own page for what is not there; the search speaks English."""
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+MARK = re.compile(r"(?m)^ *<!-- (?:not )?run: .*? -->\n")
+"""Says for the tests which of them runs the commands above (`tests/wire/test_commands.py`)."""
 MARKER = re.compile(r"(?:[-*+]|\d+\.) +")
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 CANONICAL = re.compile(r'<link rel="canonical"[^>]*>')
@@ -59,7 +61,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Have a page read as it does in the repository."""
     if page.file.src_uri.startswith(("adr/", "project/")):
         page.meta["search"] = {"boost": 0.3}  # whoever searches wants to do something, mostly
-    return relinked(relisted(markdown), page.file.src_uri)
+    return relinked(relisted(MARK.sub("", markdown)), page.file.src_uri)
 
 
 def relinked(text: str, name: str) -> str:
