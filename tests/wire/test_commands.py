@@ -20,7 +20,7 @@ TREE = Path(__file__).parents[2]
 DOCUMENTS = [
     path.relative_to(TREE).as_posix()
     for path in (*sorted((TREE / "docs").rglob("*.md")), TREE / "README.md", TREE / "CONTRIBUTING.md")
-    if path.parent.name not in ("adr", "reference", "schemas")
+    if path.parent.name not in ("adr", "reference", "schemas") and "node_modules" not in path.parts
 ]
 BLOCK = re.compile(r"(?ms)^ *```(?:sh|bash|console|bat|powershell)\n(.*?)^ *```\n(?:\s*<!-- (.*?) -->)?")
 TASKS = {*runpy.run_path(str(TREE / "deploy" / "tasks.py"))["TASKS"], "help"}

@@ -16,8 +16,9 @@ TREE = Path(__file__).parents[2]
 DOCS = TREE / "docs"
 MKDOCS = TREE / "deploy" / "help" / "mkdocs.yml"
 HOOKS: dict[str, Any] = runpy.run_path(str(TREE / "deploy" / "help" / "hooks.py"))
+PAGES = [path for path in sorted(DOCS.rglob("*.md")) if "node_modules" not in path.parts]
 DOCUMENTS = [
-    *(path.relative_to(TREE).as_posix() for path in sorted(DOCS.rglob("*.md"))),
+    *(path.relative_to(TREE).as_posix() for path in PAGES),
     *("README.md", *HOOKS["ELSEWHERE"]),
 ]
 COUNTED = ("li", "ul", "ol", "table", "td", "th", "h1", "h2", "h3", "pre", "a")
@@ -35,7 +36,9 @@ def test_every_page_of_docs_has_its_place_in_the_help() -> None:
     """Whoever writes a page says where people find it."""
     nav = yaml.safe_load(MKDOCS.read_text("utf-8").partition("\nnav:\n")[2].partition("\ntheme:")[0])
     listed = list(in_order(HOOKS["expanded"](nav, DOCS)))
-    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} | set(HOOKS["ELSEWHERE"].values())
+    pages = {
+        path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "node_modules" not in path.parts
+    } | set(HOOKS["ELSEWHERE"].values())
     said = "give it a line under `nav` in deploy/help/mkdocs.yml, and a name of a few words"
     assert sorted(pages - set(listed)) == [], f"these pages are not in the help: {said}"
     assert sorted(set(listed) - pages) == [], "the help lists pages that are not there: take their lines out"

@@ -20,6 +20,8 @@ SHORT = {
     "services/gateway/datauploader_gateway/http/server.py": "health asks whether it is alive",
     "services/transfer/datauploader_transfer/rclone/die_with_parent.py": "ends rclone when this process is gone",
     "shared/core/datauploader/runtime/process.py": "stops a service",
+    "shared/core/datauploader/runtime/certificates.py": "one look at certificates, and the next one begins another",
+    "shared/core/datauploader/runtime/otlp.py": "sends the last traces at the end, and is not waited for long",
     "shared/core/datauploader/runtime/health.py": "who asks for health gets no answer where it has ended",
     "shared/core/datauploader/messaging/memory/bus.py": "the timer of the broker in this process",
     "shared/core/datauploader/messaging/rabbit/event_loop.py": "looks up an address; the bus tells when its loop ends",

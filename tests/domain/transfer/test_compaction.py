@@ -164,7 +164,7 @@ def test_counting_what_waits_and_a_start_and_a_trial_take_as_long_with_many_file
         one = {"most_files": 1, "most_bytes": 10**9, "busy": ()}
         return [
             effort(db, table.backlog),
-            effort(db, table.requeue_interrupted),
+            effort(db, lambda: table.requeue_interrupted(table.interrupted())),
             effort(db, lambda: table.take_jobs(UPLOADS[0], 10, **one)),
         ]
 
@@ -175,7 +175,7 @@ def test_counting_what_waits_and_a_start_and_a_trial_take_as_long_with_many_file
         ready(store, UPLOADS[1], *files[1::2])
         with store.transaction() as db:
             efforts.append(look(db))
-            JobTable(db).requeue_interrupted()
+            JobTable(db).requeue_interrupted(JobTable(db).interrupted())
             assert JobTable(db).backlog() == {UPLOADS[0]: (end // 2, "open"), UPLOADS[1]: (end // 2, "open")}
     assert all(many < few + 60 for few, many in zip(*efforts, strict=True)), efforts
 

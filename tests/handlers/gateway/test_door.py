@@ -45,6 +45,7 @@ def filled(path: str) -> str:
         "message_id": "x",
         "verb": "drop",
         "cause": "broker:broker:away",
+        "sha256": "0" * 64,
     }
     return path.format(**gaps)
 

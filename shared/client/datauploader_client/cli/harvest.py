@@ -163,7 +163,8 @@ def _show(path: str, reading: Reading, *, json: bool) -> None:
     if json:
         found = [parameter.model_dump(exclude_none=True) for parameter in reading.parameters]
         drawn = [picture.model_dump() for picture in reading.pictures]
-        screen.as_json({"path": path, "parameters": found, "problem": reading.problem, "pictures": drawn})
+        more = {"pictures": drawn} if drawn else {}
+        screen.as_json({"path": path, "parameters": found, "problem": reading.problem} | more)
         return
     screen.say(safe(path))
     for parameter in reading.parameters:
