@@ -36,9 +36,7 @@ def test_every_page_of_docs_has_its_place_in_the_help() -> None:
     """Whoever writes a page says where people find it."""
     nav = yaml.safe_load(MKDOCS.read_text("utf-8").partition("\nnav:\n")[2].partition("\ntheme:")[0])
     listed = list(in_order(HOOKS["expanded"](nav, DOCS)))
-    pages = {
-        path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "node_modules" not in path.parts
-    } | set(HOOKS["ELSEWHERE"].values())
+    pages = {path.relative_to(DOCS).as_posix() for path in PAGES} | set(HOOKS["ELSEWHERE"].values())
     said = "give it a line under `nav` in deploy/help/mkdocs.yml, and a name of a few words"
     assert sorted(pages - set(listed)) == [], f"these pages are not in the help: {said}"
     assert sorted(set(listed) - pages) == [], "the help lists pages that are not there: take their lines out"
