@@ -34,13 +34,12 @@ TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
 IGNORED = {
     "tests/domain/shared/test_reading.py": "numpy ends this Wine: it lacks a function of its C library",
     "tests/domain/shared/test_thumbnails.py": "needs h5py, and that needs numpy",
-    "tests/domain/shared/test_threads.py": "runs a whole facility, which needs numpy",
     "tests/handlers/watcher/test_values.py": "needs h5py, and that needs numpy",
 }
 """What is not collected under Wine, and why; tests that show what only other systems have carry the mark `posix`."""
 TESTS = (
     "tests/domain/watcher", "tests/domain/shared", "tests/domain/messaging", "tests/domain/transfer",
-    "tests/handlers/watcher", "tests/windows",
+    "tests/handlers/watcher", "tests/handlers/transfer", "tests/windows",
 )  # fmt: skip
 LEFT_OUT = [f"--ignore={name}" for name in IGNORED]
 OPTIONS = (

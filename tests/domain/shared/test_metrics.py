@@ -134,6 +134,7 @@ def shown(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     thread.join()
 
 
+@pytest.mark.posix  # openssl, which makes the certificate
 def test_a_certificate_tells_its_end(shown: tuple[int, Path]) -> None:
     """Who renews it is warned before it ends; one that is not trusted is told as not valid."""
     port, certificate = shown
@@ -150,6 +151,7 @@ def test_a_certificate_tells_its_end(shown: tuple[int, Path]) -> None:
     assert {endpoint for _, endpoint in samples} == {"broker", "gateway"}
 
 
+@pytest.mark.posix  # openssl, which makes the certificate
 def test_an_endpoint_that_is_away_keeps_what_was_seen(shown: tuple[int, Path]) -> None:
     """A server that is restarted does not look as if it had no certificate."""
     port, certificate = shown

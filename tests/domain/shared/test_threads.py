@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import datauploader
 from datauploader.reliability import worker
 from datauploader.reliability.worker import WorkerThread
 from datauploader_testing.waiting import eventually
 
-ROOT = Path(datauploader.__file__).parents[3]
+ROOT = Path(__file__).parents[3]
 SHORT = {
     "services/catalog/datauploader_catalog/service.py": "ends a reading of the log, and waits for nobody",
     "services/gateway/datauploader_gateway/desktop/run.py": "opens the browser",

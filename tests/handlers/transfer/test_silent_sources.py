@@ -12,6 +12,7 @@ from .test_transfer_service import World
 
 
 @pytest.mark.fault("F8")
+@pytest.mark.posix  # mounts
 def test_files_of_a_drive_that_hangs_keep_no_other_waiting_and_are_sent_when_it_is_back(tmp_path) -> None:
     """Five uploads from a frozen network drive, more than there are movers, and one from this machine's disk."""
     with NetworkDrive(tmp_path / "source" / "drive", tmp_path / "server") as drive:

@@ -217,6 +217,7 @@ def test_a_storage_without_hashes_is_read_back(world: World) -> None:
     assert [s.state for s in world.stored(2)] == ["verified", "unverified"]
 
 
+@pytest.mark.posix  # names of any bytes
 def test_any_name_survives(world: World) -> None:
     """A name that is no UTF-8 is stored under its own bytes and told as text that can be read back."""
     world.announce(world.write(b"n\xffme", b"data"), world.write("Ελλάς/\nx", b"data"))
@@ -409,6 +410,7 @@ def _unproved(world: World) -> list[tuple[str]]:
         return db.execute("SELECT object FROM owners WHERE digests = 'unproved'").fetchall()
 
 
+@pytest.mark.posix  # where a station's folder is mounted
 @pytest.mark.parametrize(
     ("root", "expected"),
     [("D:\\data\\run1", "/mnt/ws02/run1/a"), ("d:/DATA/Run1", "/mnt/ws02/Run1/a"), ("D:\\other", None)],
@@ -425,6 +427,7 @@ def test_a_stations_folder_is_found_where_it_is_mounted(root: str, expected: str
 
 
 @pytest.mark.attack("S30")
+@pytest.mark.posix  # links, which Wine does not have
 def test_a_station_has_files_moved_from_its_roots_alone(tmp_path: Path) -> None:
     """Whoever holds its password could name any folder; a root may be a link, and dots lead nowhere."""
     real, link = tmp_path / "data", tmp_path / "link"

@@ -10,12 +10,14 @@ Bytes that are not UTF-8 stay what they are (surrogateescape); JSON cannot carry
 of rclone's rc can, and `needs_bytes` tells the two apart.
 """
 
+import posixpath
 import re
+from collections.abc import Iterable
 
 from datauploader.contracts.names import same_look
 from datauploader_transfer.errors import BadTarget
 
-__all__ = ["checked_target", "needs_bytes", "place", "plain_path", "standard_path"]
+__all__ = ["checked_target", "common_folder", "needs_bytes", "place", "plain_path", "standard_path"]
 
 _QUOTE = "\u201b"
 _SPECIAL = re.compile("[\x00-\x1f\x7f\u201b\u2400-\u241f\u2421\uff0f\uff0e]")
@@ -66,6 +68,11 @@ def checked_target(target: str) -> str:
             f"{target!r} would not stay below the remote's base. Give a relative path without '.', '..' or empty parts."
         )
     return target
+
+
+def common_folder(targets: Iterable[str]) -> str:
+    """Return the deepest folder that holds all targets, "" for the remote's base; the same on every system."""
+    return posixpath.commonpath([target.rpartition("/")[0] for target in targets])
 
 
 def place(target: str) -> str:

@@ -9,11 +9,11 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datauploader_transfer.domain.names import needs_bytes, standard_path
+from datauploader_transfer.domain.names import common_folder, needs_bytes, standard_path
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import StorageTuning
 from datauploader_transfer.ports import Item
@@ -68,7 +68,7 @@ class BulkCalls:
 
     def _how(self, targets: Sequence[str], *, crowded: bool) -> tuple[str, str, dict[str, Any]]:
         """Return the fs of a call, the folder that it stands for, and how rclone finds the objects below it."""
-        folder = _common_folder(targets) if self._tuning.lists else ""
+        folder = common_folder(targets) if self._tuning.lists else ""
         at_once = self._tuning.in_parallel
         config = {"NoTraverse": crowded or not self._tuning.lists, "Transfers": at_once, "Checkers": at_once}
         return self._remote.below(folder), folder, config
@@ -77,11 +77,6 @@ class BulkCalls:
 def _fits(target: str) -> bool:
     """Tell whether an object's name is the same for us, for rclone, on the local disk and in a list of names."""
     return not needs_bytes(target) and standard_path(target) == target
-
-
-def _common_folder(targets: Iterable[str]) -> str:
-    """Return the deepest folder that holds all targets, "" for the remote's base."""
-    return os.path.commonpath([target.rpartition("/")[0] for target in targets])
 
 
 @contextlib.contextmanager
