@@ -60,9 +60,7 @@ def refused(world: World) -> FailedFile:
 
 def forget(world: World, *, log: bool) -> None:
     """Lose the state file; and what the event log could tell of it, where that may not be read."""
-    world.stop()
-    for path in world.state.glob("transfer.sqlite*"):
-        path.unlink()
+    world.lose_state()
     world.start()
     if not log:
         eventually(lambda: not world.service._store.needs_recovery, what="the log is read to its end")
