@@ -34,6 +34,7 @@ DISTRIBUTIONS = (
     "harvesters/thumbnails",
     "consumers/notifier",
     "consumers/converter",
+    "consumers/ro_crate",
     "catalogues/folder",
     "deploy/workstation",
     "deploy/desktop",

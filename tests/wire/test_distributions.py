@@ -26,7 +26,7 @@ COMMON = ("readme", "requires-python", "license", "license-files", "authors", "k
 
 def test_every_distribution_says_the_same_of_the_product():
     """Whoever changes an address or an author changes it everywhere."""
-    assert len(PROJECTS) == 16
+    assert len(PROJECTS) == 17
     for folder, project in PROJECTS.items():
         for key in COMMON:
             assert project[key] == PROJECTS[ROOT / "shared" / "core"][key], f"{folder.name}: {key}"

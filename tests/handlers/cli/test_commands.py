@@ -227,7 +227,7 @@ def test_a_plug_in_that_is_installed_and_not_set_up_is_no_trouble(run, surroundi
     """Once one of its settings is made, those that it cannot do without are asked for."""
     ran = run("config", "check", "--json")
     assert ran.code == 0
-    assert not {"notifier", "converter"} & {check["name"] for check in json.loads(ran.out)["checks"]}
+    assert not {"notifier", "converter", "ro_crate"} & {check["name"] for check in json.loads(ran.out)["checks"]}
     surroundings.setenv("DATAUPLOADER_CONVERTER_SECONDS", "60")
     ran = run("config", "check")
     assert ran.code == 2

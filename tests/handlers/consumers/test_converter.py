@@ -25,8 +25,11 @@ def python(code: str, *words: str, **settings: object) -> ConverterSettings:
     return ConverterSettings(command=(sys.executable, "-c", escaped, *words), **settings)
 
 
-def test_the_command_gets_what_it_asks_for_and_its_output_is_logged(tmp_path: Path) -> None:
+def test_the_command_gets_what_it_asks_for_and_its_output_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is started in its folder, and sees no setting of ours."""
+    monkeypatch.setenv("DATAUPLOADER_BROKER", "amqp://consumer.converter:s3cr3t@broker/x")
     code = (
         "import os, sys; print(*sys.argv[1:]); print(os.getcwd(), file=sys.stderr)\n"
         "print([name for name in os.environ if name.startswith('DATAUPLOADER_')])"

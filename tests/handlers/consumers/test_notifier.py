@@ -87,6 +87,7 @@ def test_the_chat_is_told_what_is_complete_and_what_was_refused(chat: Chat) -> N
         ((429, {"Retry-After": "540"}, b""), "again", 600, "HTTP status 429"),
         ((429, {"Retry-After": "DATE"}, b""), "again", 600, "HTTP status 429"),
         ((503, {"Retry-After": "99999999999"}, b""), "again", 600, "HTTP status 503"),
+        ((503, {"Retry-After": "9" * 400}, b""), "again", 600, "HTTP status 503"),
         ((503, {"Retry-After": "soon"}, b""), "again", 60, "HTTP status 503"),
         ((404, {}, b"no such\nhook"), "park", 0, "refuses the message (HTTP status 404: no such hook)"),
         ((400, {}, b"x" * 5000), "park", 0, "refuses the message (HTTP status 400: x"),
