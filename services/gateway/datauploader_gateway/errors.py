@@ -1,6 +1,7 @@
 """The problems that the gateway answers with, in one tree; each is one `type` of RFC 9457.
 
 DataUploaderError
+├── AnotherServes                                  keeps this gateway from serving
 ├── Forged                                         told to the log alone
 ├── ManifestChanged                                breaks an answer off
 └── Problem
@@ -49,6 +50,10 @@ class Problem(DataUploaderError):
     def more(self) -> Mapping[str, str]:
         """What the answer says beside that, by the names of its fields."""
         return {}
+
+
+class AnotherServes(DataUploaderError):
+    """Another gateway serves; this one stands by."""
 
 
 class Forged(DataUploaderError):

@@ -42,6 +42,7 @@ from datauploader_gateway.events import heard_sequences, pending_requests, publi
 from datauploader_gateway.events.consumer import EventConsumer
 from datauploader_gateway.events.queries import GatewayQueries
 from datauploader_gateway.events.query_client import QueryClient
+from datauploader_gateway.events.serving import ServingLease
 from datauploader_gateway.events.signing import Signer
 from datauploader_gateway.features.audit_trail.service import AuditTrail
 from datauploader_gateway.features.audits.service import DatasetRecheck, StorageAudits
@@ -156,6 +157,8 @@ class GatewayService:
             troubles=lambda: (self._status.trouble,),
         )  # fmt: skip
         every = None if settings.audit_every is None else timedelta(days=settings.audit_every)
+        self._lease = ServingLease(self._redis, self._store)
+        self._lease.on_change = self._answer_stations
         self._event_consumer = EventConsumer(
             context.bus,
             self._redis,
@@ -163,6 +166,7 @@ class GatewayService:
             self._store,
             self._pending_requests,
             self._sequences,
+            self._lease,
             heartbeat=self._heartbeat,
             interval_s=settings.watch_interval_s,
             commits=counted,
@@ -193,13 +197,7 @@ class GatewayService:
         self._event_consumer.start()
         self._outbox.start()
         self._upkeep.start()
-        desk = GatewayQueries(
-            self._store, self._outbox, self._redis, self._sequences, self._pending_requests, self._signer
-        )
-        self._desks = [
-            self._context.bus.answer_stations(SERVICE, desk),
-            self._context.bus.answer(SERVICE, desk.of_facility),
-        ]
+        self._answer_stations()
         self._web.start()
         log.info("gateway_listens", url=self.url)
 
@@ -211,9 +209,9 @@ class GatewayService:
         if self._live is not None and self._loop is not None and self._web.alive:
             self._loop.call_soon_threadsafe(self._live.close)
         self._web.stop(deadline_s * 0.6)
+        self._event_consumer.stop(max(0.1, (end - time.monotonic()) / 2))
         for desk in self._desks:
             desk.stop(0.5)
-        self._event_consumer.stop(max(0.1, (end - time.monotonic()) / 2))
         self._upkeep.stop(max(0.1, (end - time.monotonic()) / 2))
         self._outbox.stop(max(0.1, end - time.monotonic()))
         self._store.close()
@@ -229,6 +227,21 @@ class GatewayService:
             Check("outbox", not self._outbox.problem, self._outbox.problem),
             Check("mail", True, self._post.trouble if self._post else ""),  # mail that waits stops nothing else
         )
+
+    def _answer_stations(self) -> None:
+        """Answer stations while this gateway serves; one that stands by knows too little."""
+        if self._lease.rival:
+            for desk in self._desks:
+                desk.stop(0.5)
+            self._desks = []
+        elif not self._desks:
+            queries = GatewayQueries(
+                self._store, self._outbox, self._redis, self._sequences, self._pending_requests, self._signer
+            )
+            self._desks = [
+                self._context.bus.answer_stations(SERVICE, queries),
+                self._context.bus.answer(SERVICE, queries.of_facility),
+            ]
 
     def _operations_bus(self) -> Bus | None:
         """Sign in at the broker as somebody who may settle parked messages; in one process everybody may."""
@@ -254,7 +267,7 @@ class GatewayService:
         self._live = LiveStreams(client, reader, self._station_keys)
         self._post = MailSender(
             self._triggers,
-            SmtpQueue(self._store, settings.mail),
+            SmtpQueue(self._store, settings.mail, self._redis, kept_s=settings.kept_days * _DAY_S),
             self._templates,
             Addresses(client, self._accounts, settings.mail, kept_s=settings.kept_days * _DAY_S),
             reader,
@@ -262,6 +275,7 @@ class GatewayService:
             stations=self._station_keys,
             link=settings.public_url or self.url,
             removed=self._removed,
+            serves=lambda: not self._lease.rival,
         )
         authentication = Authentication(sessions, self._accounts, provider, settings)
         foundation = _Foundation(
@@ -317,7 +331,7 @@ class GatewayService:
             UploadWatching(on.live, on.monitor, settings.streams_per_person),
             InvestigationService(on.questions, on.reader, descriptions, on.audit, context.settings),
             OperationsService(stations, health, dead_letters, Acknowledgements(on.client), on.audit, links),
-            DirectAccess(self._accounts, settings),
+            DirectAccess(self._accounts, settings), self._lease,
         )  # fmt: skip
 
 

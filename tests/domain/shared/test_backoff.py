@@ -30,6 +30,7 @@ from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.objections import Objections
 from datauploader_client import gateway_client
 from datauploader_client.gateway_client import GatewayClient
+from datauploader_gateway import redis_client
 from datauploader_gateway.events import pending_requests
 from datauploader_gateway.events.pending_requests import PendingDescriptions, PendingRequests
 from datauploader_gateway.features.mail import smtp_queue, triggers
@@ -235,7 +236,7 @@ def test_a_letter_is_tried_again_after_a_minute_up_to_an_hour(clock, store) -> N
                 " VALUES (?, 'a', 's', 'b', ?, 0)",
                 ("m", NOW),
             )
-        door = smtp_queue.SmtpQueue(one, settings)
+        door = smtp_queue.SmtpQueue(one, settings, redis_client.connect("memory://backoff"), kept_s=0)
         assert waits(one, "letters", lambda: door.send_due(lambda: False), 8) == TO_AN_HOUR
 
 

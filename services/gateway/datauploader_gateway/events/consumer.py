@@ -20,8 +20,10 @@ from datauploader.reliability.heartbeat import Heartbeat
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway import metrics, redis_client
+from datauploader_gateway.errors import AnotherServes
 from datauploader_gateway.events.heard_sequences import HeardSequences
 from datauploader_gateway.events.pending_requests import PendingRequests
+from datauploader_gateway.events.serving import ServingLease
 from datauploader_gateway.projection import keys, view_format
 from datauploader_gateway.projection.projection_status import READING, ProjectionStatus
 from datauploader_gateway.projection.projection_version import ProjectionVersion
@@ -41,7 +43,7 @@ class EventConsumer:
 
     def __init__(
         self, bus: Bus, client: redis.Redis, writer: ViewWriter, store: Store, pending_requests: PendingRequests,
-        numbers: HeardSequences, *, heartbeat: Heartbeat, interval_s: float,
+        numbers: HeardSequences, lease: ServingLease, *, heartbeat: Heartbeat, interval_s: float,
         commits: ProjectionVersion, condition: ProjectionStatus, on_event: Callable[[Event[EventData]], object],
         on_old_redis: Callable[[redis.Redis], None], when_whole: Callable[[], None],
     ) -> None:  # fmt: skip
@@ -58,7 +60,7 @@ class EventConsumer:
         self._caught_up = False
         """The latest minutes of the log were read once more after the start."""
         self._bus, self._redis, self._writer = bus, client, writer
-        self._store, self._pending_requests, self._sequences = store, pending_requests, numbers
+        self._store, self._pending_requests, self._sequences, self._lease = store, pending_requests, numbers, lease
         self._heartbeat, self._interval_s = heartbeat, interval_s
         self._ending = threading.Event()
         self._missed = threading.Event()
@@ -74,8 +76,15 @@ class EventConsumer:
         return self._status.trouble
 
     def start(self) -> None:
-        """Begin; the queue exists when this returns."""
-        self._consume()
+        """Begin; the queue exists when this returns, unless another gateway serves."""
+        try:
+            self._lease.renew()
+        except AnotherServes as standby:
+            self._status.set_problem(str(standby))
+        except redis.RedisError:
+            self._consume()  # as long as nobody knows better
+        else:
+            self._consume()
         self._thread.start()
 
     def stop(self, deadline_s: float) -> None:
@@ -87,6 +96,8 @@ class EventConsumer:
         self._abandon_rebuild()
         if self._consumer is not None:
             self._consumer.stop(max(0.0, end - time.monotonic()))
+        with suppress(redis.RedisError):
+            self._lease.release()
         with suppress(sqlite3.DatabaseError):
             self._sequences.write()
         self._keep_at = 0.0
@@ -96,24 +107,32 @@ class EventConsumer:
         while not self._ending.is_set():
             try:
                 self._look()
+            except AnotherServes as standby:
+                self._pause(str(standby))
             except redis.RedisError as error:
                 sentence = redis_client.trouble_of(error)
                 if not self.problem.startswith("Redis"):
                     log.warning("redis_unavailable", problem=f"{sentence} ({error})")
-                self._status.set_problem(sentence)
-                self._abandon_rebuild()
-                if self._consumer is not None:  # events stay in their queue while there is nowhere to put them
-                    self._consumer.stop()
-                    self._consumer = None
+                self._pause(sentence)
             except Exception:  # the thread must outlive whatever happens here
                 log.exception("projection_update_failed")
-            self._heartbeat.tick(on_change=True)
+            if not self._lease.rival:
+                self._heartbeat.tick(on_change=True)
             self._ending.wait(0.1 if self._rebuild else self._interval_s)
+
+    def _pause(self, problem: str) -> None:
+        """Leave events in their queue while there is nowhere to put them, or while another gateway takes them."""
+        self._status.set_problem(problem)
+        self._abandon_rebuild()
+        if self._consumer is not None:
+            self._consumer.stop()
+            self._consumer = None
 
     def _look(self) -> None:
         if (refused := self._refused) is not None:
             self._refused = None
             raise refused
+        self._lease.renew()
         self._reserve.require_room(now=True)
         before = self._version.highest  # whether it can be written: a full Redis is read without a complaint
         self._version.made(before, int(self._redis.incr(keys.COMMITS)))

@@ -11,6 +11,10 @@ COMMITS = f"{PREFIX}view:commits"
 """How often the view was changed: a smaller number than it has shown before says that Redis is older than it was."""
 COMMITTED = f"{PREFIX}view:committed"
 """When the view was changed last, in seconds since 1970."""
+SERVING = f"{PREFIX}serving"
+"""Which gateway serves now, by its state file and its computer; ends soon after that gateway."""
+SERVED = f"{PREFIX}served"
+"""Which gateway has served last."""
 PROBE = f"{PREFIX}probe"
 """Written now and then to see whether anything can be."""
 UPLOADS = f"{PREFIX}uploads"
@@ -30,6 +34,11 @@ MAIL_ADDRESSES = f"{PREFIX}mail:addresses"
 """What the identity provider says are people's mail addresses (hash)."""
 MAIL_OFF = f"{PREFIX}mail:off"
 """People who want no mail (set)."""
+
+
+def mail_sent(message_id: str) -> str:
+    """Say that the mail server has taken a letter, whichever gateway has sent it."""
+    return f"{PREFIX}mail:sent:{message_id}"
 
 
 REQUEST = "r:request"

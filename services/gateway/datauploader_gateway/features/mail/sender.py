@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -37,8 +37,10 @@ class MailSender:
     def __init__(
         self, triggers: MailTriggers, door: SmtpQueue, letters: MailTemplates, addresses: Addresses, reader: ViewReader,
         settings: MailSettings, *, stations: Sequence[str], link: str, removed: Sequence[str] = (),
+        serves: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
-        """Tell of uploads under the address `link`, and of no station that was removed."""
+        """Tell of uploads under the address `link`, and of no station that was removed, while this gateway serves."""
+        self._serves = serves
         self.addresses = addresses
         self._triggers, self._door, self._templates, self._reader = triggers, door, letters, reader
         self._settings, self._stations, self._removed, self._link = settings, stations, removed, link
@@ -74,6 +76,14 @@ class MailSender:
                 await asyncio.wait_for(self._closing.wait(), PAUSE_S)
 
     async def _look(self) -> None:
+        if self._serves():
+            await self._write_due()
+        done = await asyncio.to_thread(self._door.send_due, self._closing.is_set)
+        if done.sent:
+            log.info("mail_sent", letters=done.sent)
+        self.trouble = done.trouble or (self.trouble if self._door.waiting() else "")
+
+    async def _write_due(self) -> None:
         for trigger in self._triggers.due():
             await self._consider(trigger)
         if time.monotonic() >= self._silence_at:
@@ -85,10 +95,6 @@ class MailSender:
                         self._triggers.add(f"{station.station}|{person}", "silent", since)
                     self._seen_silent[station.station] = since
             self._triggers.forget_old()
-        done = await asyncio.to_thread(self._door.send_due, self._closing.is_set)
-        if done.sent:
-            log.info("mail_sent", letters=done.sent)
-        self.trouble = done.trouble or (self.trouble if self._door.waiting() else "")
 
     async def _consider(self, trigger: MailTrigger) -> None:
         if not await self._reader.whole():

@@ -5,21 +5,26 @@ import sqlite3
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
 
+import redis
 import structlog
 
 from datauploader.reliability import Store
 from datauploader.reliability.backoff import Backoff
+from datauploader_gateway.projection import keys
 from datauploader_gateway.settings.mail import MailSettings
 
 log = structlog.get_logger()
 
 LONGEST_PAUSE_S = 3600.0
 _DAY_S = 24 * 3600.0
+_MARGIN_S = 7 * _DAY_S
+"""A letter is remembered so much longer than the upload that it is about."""
 _FOR_GOOD = 500
 """SMTP's answers from here on mean that trying again is of no use (RFC 5321, section 4.2.1)."""
 
@@ -61,9 +66,9 @@ def connect(settings: MailSettings) -> smtplib.SMTP:
 class SmtpQueue:
     """The SMTP queue: sends what is due, one connection for all of it."""
 
-    def __init__(self, store: Store, settings: MailSettings) -> None:
-        """Take letters from this store."""
-        self._store, self._settings = store, settings
+    def __init__(self, store: Store, settings: MailSettings, client: redis.Redis, *, kept_s: float) -> None:
+        """Take letters from this store; what is sent is known in Redis to other gateways for `kept_s` and longer."""
+        self._store, self._settings, self._redis, self._kept_s = store, settings, client, kept_s
         self._backoff = Backoff(first_s=settings.retry_s, longest_s=LONGEST_PAUSE_S)
 
     def waiting(self) -> int:
@@ -95,6 +100,9 @@ class SmtpQueue:
             for row in rows:
                 if stopping():
                     break
+                if self._sent_by_another(row):
+                    self._delete(row)
+                    continue
                 message = EmailMessage(policy=SMTP)
                 message["From"] = self._settings.sender
                 message["To"] = row["address"]
@@ -108,9 +116,19 @@ class SmtpQueue:
                 except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
                     trouble = self._refused(row, error)
                 else:
+                    with suppress(redis.RedisError):
+                        key = keys.mail_sent(row["message_id"])
+                        self._redis.set(key, self._store.identity, ex=int(self._kept_s + _MARGIN_S))
                     self._delete(row)
                     sent += 1
         return DeliveryBatch(sent, trouble)
+
+    def _sent_by_another(self, row: sqlite3.Row) -> bool:
+        """Tell whether a gateway whose work this one has taken over, or that has taken over ours, has sent it."""
+        try:
+            return self._redis.get(keys.mail_sent(row["message_id"])) not in (None, self._store.identity.encode())
+        except redis.RedisError:
+            return False
 
     def _refused(self, row: sqlite3.Row, error: smtplib.SMTPException) -> str:
         code, said = _answer(error)

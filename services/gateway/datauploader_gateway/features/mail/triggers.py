@@ -96,7 +96,7 @@ class MailTriggers:
                 file.final if isinstance(file, FailedFile) else file.what == "datafile" and file.detail
                 for file in data.files
             )  # fmt: skip
-            return any(stays) and self._add_failure(data.upload_id)
+            return any(stays) and self._add_failure(data.upload_id, stamp(event.time))
         happened = _happened(data)
         if happened is None:
             return False
@@ -154,14 +154,14 @@ class MailTriggers:
         with self._store.transaction() as db:
             db.execute("DELETE FROM occasions WHERE since < ?", (time.time() - _KEPT_S,))
 
-    def _add_failure(self, upload_id: str) -> bool:
+    def _add_failure(self, upload_id: str, since: str) -> bool:
         """Begin a happening, unless one goes on: it lasts from the first failed file until there is none."""
         with self._store.transaction() as db:
             query = "SELECT count(*) AS number, min(state) AS first, max(state) AS last FROM occasions"
             row = db.execute(f"{query} WHERE about = ? AND kind = 'failed'", (upload_id,)).fetchone()
             if row["number"] and (row["first"], row["last"]) != ("over", "over"):
                 return False
-            return self.add(upload_id, "failed", str(row["number"]), self._settings.failed_after_s)
+            return self.add(upload_id, "failed", since, self._settings.failed_after_s)
 
     def _set(self, trigger: MailTrigger, state: str, due: float) -> None:
         with self._store.transaction() as db:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from datauploader.contracts.rest.health import Ready
 from datauploader_gateway.errors import NotAllowed, NotSignedIn
+from datauploader_gateway.events.serving import ServingLease
 from datauploader_gateway.features.operations.dead_letters import Verb
 from datauploader_gateway.features.operations.health import Health
 from datauploader_gateway.features.operations.service import Groups, Job, Operations, OperationsService, Parked
@@ -140,6 +141,20 @@ async def ready(response: Response, health: Annotated[Health, use(Health)]) -> R
     ok = all(check.ok for check in checks)
     response.status_code = 200 if ok else 503
     return Ready(ok=ok, checks=checks)
+
+
+class Serving(BaseModel):
+    """Whether this gateway is the one that serves."""
+
+    serving: bool = True
+    detail: str = ""
+
+
+@probes.get("/health/serving", responses={503: {"model": Serving, "description": "It stands by"}}, summary="Serving")
+async def serving(response: Response, lease: Annotated[ServingLease, use(ServingLease)]) -> Serving:
+    """Say whether this gateway serves, or stands by for another one: a proxy sends people to the one that does."""
+    response.status_code = 503 if lease.rival else 200
+    return Serving(serving=not lease.rival, detail=lease.rival)
 
 
 @probes.get(
