@@ -171,7 +171,10 @@ def _structures() -> Iterator[Hostile]:
             )
         },
         **{f"deep-{levels}": partial(_deep, levels=levels) for levels in (100, 5000)},
-        **{f"virtual-{n}": partial(_virtual, source=source) for n, source in enumerate((".", "/dev/zero", "x%b.nxs"))},
+        **{
+            f"virtual-{n}": partial(_virtual, source=source)
+            for n, source in enumerate((".", "/dev/zero", "not-there.nxs"))
+        },
         **{f"wide-{kind}": partial(_wide, kind=kind) for kind in ("NXsample", "NXuser", "NXinstrument", "Nothing")},
         "raw-bytes-of-zero": lambda entry: entry.create_dataset("title", (9,), "S9", external=[("/dev/zero", 0, 81)]),
         "a-group-that-is-its-own": _itself,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -161,10 +161,11 @@ def _kind(name: str) -> Kind:
 
 def _show(path: str, reading: Reading, *, json: bool) -> None:
     if json:
-        found = [parameter.model_dump(exclude_none=True) for parameter in reading.parameters]
-        drawn = [picture.model_dump() for picture in reading.pictures]
-        more = {"pictures": drawn} if drawn else {}
-        screen.as_json({"path": path, "parameters": found, "problem": reading.problem} | more)
+        parameters = [parameter.model_dump(exclude_none=True) for parameter in reading.parameters]
+        found: dict[str, Any] = {"path": path, "parameters": parameters, "problem": reading.problem}
+        if reading.pictures:
+            found["pictures"] = [picture.model_dump() for picture in reading.pictures]
+        screen.as_json(found)
         return
     screen.say(safe(path))
     for parameter in reading.parameters:
