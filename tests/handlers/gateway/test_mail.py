@@ -33,10 +33,12 @@ from datauploader.contracts import (
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.uploads import RestlessFile
 from datauploader.errors import ConfigurationError
+from datauploader.runtime.service import Context
 from datauploader_gateway import redis_client
 from datauploader_gateway.auth.accounts import Accounts
 from datauploader_gateway.features.mail.addresses import Addresses
 from datauploader_gateway.features.mail.mail_templates import MailTemplates
+from datauploader_gateway.service import GatewayService
 from datauploader_gateway.settings.mail import MailSettings, is_address
 from datauploader_testing.servers.ports import free_port
 from datauploader_testing.waiting import eventually
@@ -178,6 +180,28 @@ def test_a_complete_dataset_is_told_once(with_mail: Any, scene: Any, letterbox: 
     facility.again()
     facility.whole()
     facility.bus.publish(said[-1]).result(5)
+    nothing_more(facility, scene, letterbox)
+
+
+def test_a_gateway_that_takes_over_sends_no_letter_again(
+    with_mail: Any, scene: Any, letterbox: Letterbox, tmp_path: Path
+) -> None:
+    """It reads in the event log what the other one has told of, and writes the same letters."""
+    facility = with_mail()
+    folder = tmp_path / "second"
+    folder.mkdir()
+    common = facility.common.model_copy(update={"state_dir": folder})
+    second = GatewayService(Context(common, facility.broker.bus("gateway")), facility.settings)
+    second.start()
+    _, upload = begin(facility, scene)
+    for data in scene.life_of(upload, 1):
+        facility.say(data)
+    letterbox.wait(1)
+    facility.gateway.stop(5)
+    facility.gateway = second
+    facility.whole()
+    with second._store.reading() as db:
+        assert db.execute("SELECT about FROM occasions").fetchone()["about"] == upload
     nothing_more(facility, scene, letterbox)
 
 
