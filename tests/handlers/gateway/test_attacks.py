@@ -25,6 +25,7 @@ PUBLIC = {
     ("GET", f"{API}/openapi.json"): "says nothing about anybody",
     ("GET", "/health/live"): "says that the gateway answers",
     ("GET", "/health/ready"): "says which of its parts answer",
+    ("GET", "/health/serving"): "tells a proxy whether it serves, and on which computer another gateway does",
     ("GET", "/metrics"): "answers its own machine, and else operators",
     ("GET", "/operations/direct"): "while Redis is away: asks operators for their local account, see test_direct.py",
     ("GET", "/sign-in"): "the page where one signs in",

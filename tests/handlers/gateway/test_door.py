@@ -18,6 +18,7 @@ PUBLIC = {
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/health/serving"),
     ("GET", "/metrics"),
     ("GET", "/sign-in"),
 }
@@ -88,7 +89,7 @@ def test_every_error_is_described_as_a_problem(facility: Any) -> None:
         for method, operation in methods.items():
             assert operation["summary"], f"{method} {path}"
             for status, response in operation["responses"].items():
-                if status >= "400" and path != "/health/ready":
+                if status >= "400" and path not in ("/health/ready", "/health/serving"):
                     assert list(response["content"]) == ["application/problem+json"], f"{method} {path} {status}"
     assert "ProblemBody" in document["components"]["schemas"]
     assert "HTTPValidationError" not in json.dumps(document)
