@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 import tomli_w
 
+from datauploader.contracts import Station
+from datauploader.messaging.definitions import definitions
 from datauploader_sandbox import catalogues
 from datauploader_sandbox.processes import InManyProcesses, InOneProcess
 from datauploader_testing.faults import FaultProxy
@@ -61,6 +63,7 @@ class Facility:
         storage: "Kind" = "local",
         catalogue: catalogues.System = "vuo",
         before: Mapping[str, Sequence[str]] | None = None,
+        operations: bool = False,
     ) -> None:
         """Choose how to run it.
 
@@ -76,6 +79,7 @@ class Facility:
             storage: what the files are brought to; `local` is a folder of the facility, all others real servers.
             catalogue: which system's double is the user office.
             before: by service, what stands before it on its command line: `env A=b`, `unshare`; RabbitMQ only.
+            operations: the gateway has an account for parked messages and sign-ins at the broker, RabbitMQ only.
         """
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="datauploader-facility-"))
@@ -93,6 +97,7 @@ class Facility:
         self._servers: list[Any] = []
         self._proxied = tuple(proxied)
         self._before = before
+        self._operations = operations
         self.proxies: dict[str, FaultProxy] = {}
         """What stands before the broker, Redis, the catalogue or the storage, and makes the way bad on demand."""
         self._running: Running | None = None
@@ -178,7 +183,15 @@ class Facility:
         from datauploader_testing import servers  # noqa: PLC0415 - memory:// needs none
 
         nodes = self._broker_nodes
-        rabbitmq = servers.RabbitServer() if nodes == 1 else servers.RabbitCluster(size=nodes)
+        loaded = None
+        if self._operations:
+            loaded = self.folder / "definitions.json"
+            loaded.write_text(json.dumps(definitions([Station.parse(".".join(STATION))])), encoding="utf-8")
+        rabbitmq = (
+            servers.RabbitServer(definitions=loaded)
+            if nodes == 1
+            else servers.RabbitCluster(definitions=loaded, size=nodes)
+        )
         for server in (rabbitmq, servers.RedisServer(appendonly=True)):
             self._servers.append(server)
             server.start()
@@ -214,7 +227,7 @@ class Facility:
 
     def _document(self, addresses: Mapping[str, str], port: int) -> dict[str, Any]:
         facility, beamline, station = STATION
-        document = {
+        document: dict[str, Any] = {
             "facility": facility,
             "beamline": beamline,
             "station": station,
@@ -226,6 +239,8 @@ class Facility:
             "catalog": {"create_investigations": True},
             "gateway": {"port": port, "redis": addresses["redis"]},
         }
+        if self._operations:
+            document["gateway"] |= {"operations_broker": self.broker_address}
         return _merge(document, self.catalogue.tables(addresses["catalogue"]))
 
     def wait(self) -> None:

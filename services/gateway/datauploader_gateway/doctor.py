@@ -19,6 +19,13 @@ def examine(_settings: Settings) -> Iterator[Check]:
     """Ask each that is configured; nobody is signed in and nothing is sent."""
     settings = load(GatewaySettings)
     yield from _redis(settings.redis.get_secret_value())
+    operations = settings.operations_broker.get_secret_value()
+    if operations.startswith("amqp"):
+        from datauploader.messaging.rabbit import check_sign_ins  # noqa: PLC0415 - memory:// runs without pika
+
+        trouble = check_sign_ins(operations)
+        hint = "; without it the page /operations cannot say whom the broker refuses, see docs/operations.md"
+        yield Check("refused sign-ins", ok=not trouble, detail=trouble and trouble + hint)
     if settings.oidc.on:
         trouble = asyncio.run(_provider(settings))
         hint = proxies.hint("gateway.oidc.proxy") if trouble and not settings.oidc.proxy else ""

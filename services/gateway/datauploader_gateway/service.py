@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import REGISTRY
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 
 from datauploader.errors import ConfigurationError
 from datauploader.messaging import Bus, Consumer, connect
+from datauploader.messaging.rights import Speakers
 from datauploader.messaging.topology import Queue, consumer_queue, harvester_queue
 from datauploader.reliability import Outbox, Store
 from datauploader.reliability import outbox as outbox_state
@@ -63,6 +65,7 @@ from datauploader_gateway.features.new_upload.requests import UploadRequests
 from datauploader_gateway.features.operations.acknowledgements import Acknowledgements
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin
 from datauploader_gateway.features.operations.health import Health, PublicCertificate
+from datauploader_gateway.features.operations.refusals import Refusals
 from datauploader_gateway.features.operations.service import Links, OperationsService
 from datauploader_gateway.features.receipts.service import ReceiptService
 from datauploader_gateway.features.sign_in.oidc import OidcSignIn
@@ -79,6 +82,9 @@ from datauploader_gateway.projection.station_metrics import StationCollector
 from datauploader_gateway.projection.stations import StationDirectory
 from datauploader_gateway.projection.writer import ViewWriter
 from datauploader_gateway.settings import SERVICE, GatewaySettings
+
+if TYPE_CHECKING:
+    from datauploader.messaging.rabbit import SignInListener
 
 log = structlog.get_logger()
 
@@ -178,6 +184,9 @@ class GatewayService:
         self._station_metrics = StationCollector(self._redis, self._station_keys, self._removed)
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()
+        self._board = DeadLetterAdmin(context.bus, self._operations, self._stations, self._plug_ins)
+        self._refusals = Refusals(lambda: self._board.topology, Speakers(common.broker_users))
+        self._sign_ins: SignInListener | None = None
         app = application.build(settings, self._running)
         self._web = WebServer(app, settings.host, settings.port, trusted_proxies=settings.trusted_proxies)
         self._desks: list[Consumer] = []
@@ -198,6 +207,7 @@ class GatewayService:
         self._outbox.start()
         self._upkeep.start()
         self._answer_stations()
+        self._listen_to_sign_ins()
         self._web.start()
         log.info("gateway_listens", url=self.url)
 
@@ -212,6 +222,8 @@ class GatewayService:
         self._event_consumer.stop(max(0.1, (end - time.monotonic()) / 2))
         for desk in self._desks:
             desk.stop(0.5)
+        if self._sign_ins is not None:
+            self._sign_ins.stop(0.5)
         self._upkeep.stop(max(0.1, (end - time.monotonic()) / 2))
         self._outbox.stop(max(0.1, end - time.monotonic()))
         self._store.close()
@@ -250,6 +262,15 @@ class GatewayService:
         if url:
             return connect(url, name=f"operations {common.here}", declare=False, users=common.broker_users)
         return self._context.bus if common.broker.get_secret_value().startswith("memory:") else None
+
+    def _listen_to_sign_ins(self) -> None:
+        """Hear whom the broker refuses, with the same account."""
+        url = self._settings.operations_broker.get_secret_value()
+        if url.startswith("amqp"):
+            from datauploader.messaging.rabbit import SignInListener  # noqa: PLC0415 - memory:// runs without pika
+
+            name = f"sign-ins {self._context.settings.here}"
+            self._sign_ins = SignInListener(url, self._refusals.note, name=name)
 
     def _running(self) -> Running:
         """Make what belongs to the event loop; called in it."""
@@ -316,7 +337,6 @@ class GatewayService:
             context.bus, on.client, on.reader, self._status, on.questions, commands, on.provider,
             PublicCertificate(settings.public_url),
         )  # fmt: skip
-        dead_letters = DeadLetterAdmin(context.bus, self._operations, self._stations, self._plug_ins)
         links = Links(broker=settings.broker_page, grafana=settings.grafana_page)
         return (
             Site(own_origins(settings, self._web.port), settings.secure),
@@ -330,7 +350,9 @@ class GatewayService:
             UploadSteering(on.reader, commands, on.audit),
             UploadWatching(on.live, on.monitor, settings.streams_per_person),
             InvestigationService(on.questions, on.reader, descriptions, on.audit, context.settings),
-            OperationsService(stations, health, dead_letters, Acknowledgements(on.client), on.audit, links),
+            OperationsService(
+                stations, health, self._board, Acknowledgements(on.client), self._refusals, on.audit, links
+            ),
             DirectAccess(self._accounts, settings), self._lease,
         )  # fmt: skip
 

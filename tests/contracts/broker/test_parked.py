@@ -94,3 +94,22 @@ def test_a_queue_that_nobody_consumes_shows_what_waits(bus, queue, consume, reco
         lambda: [(one.waiting, one.consumers) for one in bus.queues([queue.name])] == [(2, 0)],
         lambda: f"two wait for nobody: {bus.queues([queue.name])}",
     )
+
+
+def test_a_long_list_is_read_whole_and_in_order_and_settled_to_the_last(
+    bus, queue, consume, recorder, new_event, eventually
+):
+    """Messages are held in portions; those of each that are not settled keep their places."""
+    number = 1100
+    consume(bus, queue, recorder(*(Park(str(n)) for n in range(number))))
+    for future in [bus.publish(new_event()) for _ in range(number)]:
+        future.result(30)
+    eventually(lambda: bus.queues([queue.parked])[0].waiting == number, "all are parked", 60)
+    first = bus.parked(queue)
+    assert sorted(int(message.reason) for message in first) == list(range(number))
+    ids = [message.id for message in first]
+    assert [message.id for message in bus.parked(queue)] == ids
+    assert bus.drop_parked(queue, ids[::2]) == number // 2
+    assert [message.id for message in bus.parked(queue)] == ids[1::2]
+    assert bus.drop_parked(queue, ids) == number // 2
+    assert not bus.parked(queue)

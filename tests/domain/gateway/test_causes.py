@@ -17,7 +17,7 @@ from datauploader_gateway.features.operations.causes import (
     parts,
     summary,
 )
-from datauploader_gateway.features.operations.diagnosis import QueueBody, Seen, troubles
+from datauploader_gateway.features.operations.diagnosis import QueueBody, Refused, Seen, troubles
 
 NOW = datetime(2026, 12, 1, 10, 32, tzinfo=UTC)
 HERE = "elettra.xrd1.ws01"
@@ -94,6 +94,34 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "station not connected": (
         {"queues": queues(f"watcher.{HERE}", f"transfer.{HERE}")},
         f"station:{HERE}:away", f"station {HERE} is not connected to the broker",
+    ),
+    "station refused": (
+        {
+            "queues": queues(f"watcher.{HERE}", f"transfer.{HERE}"),
+            "stations": [station(report(state="stopping", silent=True), silent=True)],
+            "refused": [Refused("station", HERE, (HERE,), 14, 300.0, ("10.0.0.7",))],
+        },
+        f"station:{HERE}:refused", f"station {HERE} signs in at the broker with a wrong password from 10.0.0.7",
+    ),
+    "catalog refused": (
+        {
+            "checks": [bad("catalogue")], "catalog_answers": False, "queues": [*queues("catalog.work")[1:], DEEP],
+            "refused": [Refused("service", "catalog", ("catalog",), 2, 30.0, ("172.30.0.9",))],
+        },
+        "service:catalog:refused", "the catalog service signs in at the broker with a wrong password from 172.30.0.9",
+    ),
+    "harvester refused": (
+        {"queues": queues("harvester.nexus"), "refused": [Refused("harvester", "nexus", ("nexus",), 1, 0.0)]},
+        "harvester:nexus:refused", "the harvester nexus signs in at the broker with a wrong password",
+    ),
+    "somebody guesses": (
+        {"refused": [Refused("broker", "broker", ("guest", "<b>"), 30, 60.0, ("10.0.0.9",))]},
+        "broker:broker:refused",
+        "somebody who says to be 'guest', '<b>' signs in at the broker with a wrong name or password from 10.0.0.9",
+    ),
+    "station hangs": (
+        {"stations": [station(report(age_s=13.5), report("transfer", age_s=14.0))]},
+        f"station:{HERE}:away", f"station {HERE} has not reported for 13 s",
     ),
     "station silent": (
         {"queues": queues(f"watcher.{HERE}", f"transfer.{HERE}"), "stations": [SILENT]},
@@ -208,3 +236,27 @@ def test_an_acknowledged_cause_is_told_of_again_when_it_changes_or_its_time_is_o
     one, two = (found(queues=[QueueBody(name="catalog.work", there=True, waiting=0, consumers=1, parked=n)])
                 for n in (1, 2))  # fmt: skip
     assert identity(one[0]) != identity(two[0])
+
+
+def test_one_service_that_is_late_once_is_not_missed() -> None:
+    """The other one reports, so the computer works."""
+    assert found(stations=[station(report(age_s=14.0), report("transfer", age_s=5.0))]) == []
+    assert found(stations=[station(report(age_s=14.0))]) == []
+
+
+def test_who_works_and_is_refused_elsewhere_hides_nothing() -> None:
+    """Another computer uses the catalog's name: its own troubles are told of as well."""
+    refused = [Refused("service", "catalog", ("catalog",), 2, 30.0)]
+    keys = {cause.key for cause in found(refused=refused, checks=[bad("catalogue")])}
+    assert keys == {"service:catalog:refused", "catalogue:catalogue:away"}
+
+
+def test_an_acknowledged_refusal_stays_so_while_it_goes_on() -> None:
+    """How often and for how long is no change; another address is."""
+    first, later, other = (
+        found(refused=[Refused("station", HERE, (HERE,), times, for_s, hosts)])[0]
+        for times, for_s, hosts in ((1, 0.0, ("a",)), (14, 300.0, ("a",)), (15, 301.0, ("a", "b")))
+    )
+    assert "Refusals: 1 in 0 s." in first.detail
+    assert "Refusals: 14 in 5 minutes." in later.detail
+    assert identity(first) == identity(later) != identity(other)

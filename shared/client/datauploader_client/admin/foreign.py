@@ -3,9 +3,11 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from datauploader.messaging.topology import BROKER_EVENTS, SIGN_INS
+
 Entry = Mapping[str, Any]
 
-_OUR_QUEUES = ("catalog.", "gateway.", "watcher.", "transfer.", "answers.", "datauploader.")
+_OUR_QUEUES = ("catalog.", "gateway.", "watcher.", "transfer.", "answers.", "datauploader.", SIGN_INS)
 _OUR_EXCHANGES, _OUR_POLICIES, _OUR_VHOST = "datauploader.", "datauploader-", "/"
 
 
@@ -25,9 +27,11 @@ def with_foreign(made: dict[str, Any], former: Mapping[str, Any], *, users: Coll
         "permissions": lambda one: one["user"] in users,
         "topic_permissions": lambda one: one["user"] in users,
         "policies": lambda one: one["name"].startswith(_OUR_POLICIES),
-        "exchanges": lambda one: one["name"].startswith(_OUR_EXCHANGES),
+        "exchanges": lambda one: one["name"].startswith((_OUR_EXCHANGES, BROKER_EVENTS)),
         "queues": lambda one: our_queue(one["name"]),
-        "bindings": lambda one: one["source"].startswith(_OUR_EXCHANGES) and our_queue(one["destination"]),
+        "bindings": lambda one: (
+            one["source"].startswith((_OUR_EXCHANGES, BROKER_EVENTS)) and our_queue(one["destination"])
+        ),
     }
     kept = {
         section: [one for one in entries if section not in ours or not ours[section](one)]

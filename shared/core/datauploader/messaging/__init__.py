@@ -14,6 +14,7 @@ from datauploader.messaging.port import (
     Ownership,
     ParkedMessage,
     QueueState,
+    SignIn,
     Start,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "Ownership",
     "ParkedMessage",
     "QueueState",
+    "SignIn",
     "Start",
     "UnitOfWork",
     "connect",

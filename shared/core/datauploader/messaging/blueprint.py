@@ -8,12 +8,16 @@ from datauploader.messaging.topology import (
     ANSWERS,
     ASTRAY,
     BACK,
+    BROKER_EVENTS,
     CLAIMS,
     EVENTS,
+    LET_IN,
     LOG,
     PARKED,
     QUESTIONS,
+    REFUSED,
     RETRY_DELAYS_S,
+    SIGN_INS,
     STATION_SERVICES,
     Queue,
     answer_queues,
@@ -43,6 +47,8 @@ _LOG_SEGMENT_BYTES = 100_000_000
 QUESTION_TTL_MS = 60_000
 """A question that is older has no one waiting for its answer; an answer neither."""
 _MOST_QUESTIONS = 10_000
+_SIGN_IN_TTL_MS, _MOST_SIGN_INS = 300_000, 1000
+"""What is older says nothing of now; and nobody fills the broker by knocking."""
 EXCHANGE_ARGUMENTS: Mapping[str, Arguments] = {BACK: {"alternate-exchange": ASTRAY}}
 """What no binding takes back goes astray, and stops nobody: a retry queue waits for a queue that takes its messages."""
 
@@ -124,6 +130,21 @@ def event_log() -> Blueprint:
         "x-stream-max-segment-size-bytes": _LOG_SEGMENT_BYTES,
     }
     return Blueprint(queues=(QueueSpec(LOG, arguments),), bindings=(Binding(EVENTS, LOG, "#"),))
+
+
+def sign_ins() -> Blueprint:
+    """Describe the queue of sign-ins; apart, because only a broker's definitions may bind it to the broker's events.
+
+    No stream: RabbitMQ 3.10 puts none of its own events into one.
+    """
+    arguments: Arguments = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": CRASH_LIMIT,
+        "x-message-ttl": _SIGN_IN_TTL_MS,
+        "x-max-length": _MOST_SIGN_INS,
+    }
+    bindings = tuple(Binding(BROKER_EVENTS, SIGN_INS, key) for key in (REFUSED, LET_IN))
+    return Blueprint(queues=(QueueSpec(SIGN_INS, arguments),), bindings=bindings)
 
 
 def consumed(queue: Queue) -> Blueprint:

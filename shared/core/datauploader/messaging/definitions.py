@@ -5,17 +5,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datauploader.contracts.address import CONSUMER, Station
-from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, facility
+from datauploader.messaging.blueprint import EXCHANGE_ARGUMENTS, consumed, facility, sign_ins
 from datauploader.messaging.rights import ANYTHING, NOBODY, THREE_WORDS, BrokerUser, Rights, rights
 from datauploader.messaging.topology import (
     ANSWERS,
     BACK,
+    BROKER_EVENTS,
     CLAIMS,
     EVENTS,
     LOG,
     PARKED,
     QUESTIONS,
     RETRY_DELAYS_S,
+    SIGN_INS,
     retry_name,
 )
 
@@ -45,7 +47,7 @@ _POLICIES: tuple[tuple[str, str, Document], ...] = (
 def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *, vhost: str = "/") -> Document:
     """Write the whole document for these stations and users; users without a password hash get their rights only."""
     plug_ins = [consumed(user.queue) for user in users if user.role in ("harvester", "consumer")]
-    blueprint = sum(plug_ins, facility(stations))
+    blueprint = sum(plug_ins, facility(stations)) + sign_ins()
     shape = {"vhost": vhost, "durable": True, "auto_delete": False}
     # what all users together can make, whatever their rights
     most = {
@@ -71,7 +73,8 @@ def definitions(stations: Iterable[Station], users: Sequence[BrokerUser] = (), *
                 "arguments": dict(EXCHANGE_ARGUMENTS.get(name, {})), **shape,
             }
             for name in blueprint.exchanges
-        ],
+        ]
+        + [{"name": BROKER_EVENTS, "type": "topic", "internal": True, "arguments": {}, **shape}],
         "queues": [{"name": queue.name, "arguments": dict(queue.arguments), **shape} for queue in blueprint.queues],
         "bindings": [
             {
@@ -124,10 +127,13 @@ def _permission(user: BrokerUser, vhost: str) -> Document:
     if user.role == "administrator":  # to make users and queues, to see whether one is empty, to delete it
         consumers = rf"^{CONSUMER}\.[^.]+$"  # to take a binding away needs the right to write to its queue
         return {"user": user.name, "vhost": vhost, "configure": ANYTHING, "write": consumers, "read": ANYTHING}
-    if user.role == "operations":  # to look, give back and drop; neither to make or delete a queue, nor to speak
+    if (
+        user.role == "operations"
+    ):  # to look, give back, drop and hear of sign-ins; neither to make or delete a queue, nor to speak
         return {
             "user": user.name, "vhost": vhost, "configure": NOBODY, "write": f"^{re.escape(_WAY_BACK)}$",
-            "read": rf"^(?!{re.escape(PARKED)}$).+\.parked$",  # the queues, not the exchange
+            # the queues, not the exchange
+            "read": rf"^(?!{re.escape(PARKED)}$).+\.parked$|^{re.escape(SIGN_INS)}$",
         }  # fmt: skip
     may = rights(user)
     queues = re.sub(r"\)\$$", r")(\.parked)?$", may.queues)

@@ -112,6 +112,17 @@ class Ownership:
     """The computer that the state belongs to; "" lets several computers share it."""
 
 
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Somebody who signed in at the broker, or tried to."""
+
+    user: str
+    """As that somebody wrote it, bounded; characters that cannot be printed are `?`."""
+    refused: bool
+    host: str = ""
+    """The address that it came from, "" where the broker does not say it."""
+
+
 class Consumer(Protocol):
     """A running subscription."""
 

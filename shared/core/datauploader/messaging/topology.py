@@ -31,6 +31,12 @@ RESTORING = "datauploader.restoring"
 """A topic exchange that leads to the log alone, there while an administrator fills it."""
 LOG = "datauploader.log"
 """The stream that keeps every event for replay."""
+BROKER_EVENTS = "amq.rabbitmq.event"
+"""Where RabbitMQ's plugin `rabbitmq_event_exchange` tells what happens in the broker; no client may publish there."""
+SIGN_INS = "operations.sign-ins"
+"""The queue of who signed in at the broker, and whom it refused."""
+REFUSED, LET_IN = "user.authentication.failure", "user.authentication.success"
+"""The keys of these events."""
 RETURNED = (BACK, "")
 """Exchanges by way of which a retry comes back; the default one from the retry queues of former releases."""
 RETRY_DELAYS_S: tuple[float, ...] = (1, 10, 60, 600)

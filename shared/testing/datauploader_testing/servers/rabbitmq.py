@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 METHOD_FRAME = b"\x01"
-PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
+PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus", "rabbitmq_event_exchange")
 # Where a quorum queue's log lies is written to disk up to 3 s after its declaration (dets' delayed write). RabbitMQ
 # 3.10, killed before that, brings the queue back empty, confirmed messages lost, as a follower that never calls an
 # election and answers nothing for ever. `settle` makes it written now; ELECT_LEADERS wakes such queues up.

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from datauploader_gateway.features.operations.diagnosis import AWAY, KINDS, Kind, Trouble
+from datauploader_gateway.features.operations.diagnosis import AWAY, KINDS, REFUSED, Kind, Trouble
 
 NAMED = 3
 """So many causes are named in the sentence at the top."""
@@ -42,6 +42,7 @@ _BEHIND_THE_BROKER: tuple[Sign, ...] = (
     ("service", "waiting "), ("catalogue", AWAY), ("catalogue", "updates"), ("storage", AWAY), ("station", AWAY),
     ("station", "watcher"), ("station", "transfer"), ("station", "trouble"), ("station", "old file"),
     ("station", "waiting "), ("harvester", AWAY), ("harvester", "trouble"), ("harvester", "waiting "),
+    ("broker", REFUSED), ("service", REFUSED), ("station", REFUSED), ("harvester", REFUSED),
 )  # fmt: skip
 _OTHERS: tuple[Kind, ...] = ("service", "catalogue", "storage", "station", "harvester")
 
@@ -85,6 +86,10 @@ RULES = (
     Rule(("station", "name"), (("station", "trouble"),), same_part=True),
     Rule(("storage", AWAY), (("station", "old file"), ("station", "waiting transfer"), ("station", "trouble"))),
     Rule(("harvester", AWAY), (("harvester", "trouble"), ("harvester", "waiting ")), same_part=True),
+    # last, over what those have folded: a part may work, and another computer be refused under its name
+    Rule(("service", REFUSED), (("service", AWAY), ("service", "view")), same_part=True),
+    Rule(("station", REFUSED), (("station", AWAY), ("station", "watcher"), ("station", "transfer")), same_part=True),
+    Rule(("harvester", REFUSED), (("harvester", AWAY),), same_part=True),
 )  # fmt: skip
 """In the order in which an operator looks for a cause: what an earlier rule has folded is no cause any more."""
 
@@ -181,7 +186,7 @@ def identity(cause: Trouble) -> str:
     text = f"{cause.what} {cause.detail}"
     if cause.about == "parked":
         return text
-    words = (word for word in text.split() if not word.isdigit())
+    words = (word for word in (each.strip(".,;:()") for each in text.split()) if not word.isdigit())
     return " ".join(word for word in words if word not in {"s", *_UNITS, *(f"{unit}s" for unit in _UNITS)})
 
 

@@ -35,6 +35,10 @@ KINDS: tuple[Kind, ...] = (
 
 AWAY = "away"
 """The sign of a part that does not answer, whatever shows that."""
+REFUSED = "refused"
+"""The sign of a part that the broker does not let in."""
+LATE = 1.3
+"""Reports that all services of a station miss at once are missed after so many intervals; those of one after three."""
 
 
 class QueueBody(BaseModel):
@@ -52,7 +56,7 @@ class Trouble(BaseModel):
     """One thing that is wrong: in a few words, and what there is to say about it."""
 
     about: str
-    """`check`, `station`, `queue` or `parked`."""
+    """`check`, `station`, `queue`, `parked` or `sign-in`."""
     name: str
     what: str
     detail: str = ""
@@ -62,6 +66,19 @@ class Trouble(BaseModel):
     """The name of that part."""
     sign: str = ""
     """What is wrong with it, in a word that stays the same while numbers and times change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Sign-ins of a part that the broker has refused; of `broker`, those under names that are nobody's."""
+
+    kind: Kind
+    part: str
+    names: tuple[str, ...]
+    times: int
+    for_s: float
+    """How long ago the first of them was."""
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,7 @@ class Seen:
     catalog_answers: bool = True
     """The catalog service has answered when it was asked last."""
     broker: BusHealth = field(default_factory=lambda: BusHealth(ok=True))
+    refused: Sequence[Refused] = ()
 
 
 def troubles(seen: Seen, now: datetime) -> list[Trouble]:
@@ -88,7 +106,26 @@ def troubles(seen: Seen, now: datetime) -> list[Trouble]:
     found += _of_storages(seen.stations)
     found += [trouble for station in seen.stations for trouble in _of_reports(station)]
     found += [trouble for trouble in of_queues if trouble.about != "parked"]
-    return [*_unconnected(found), *found]
+    return [*map(_of_refused, seen.refused), *_unconnected(found), *found]
+
+
+def _of_refused(refused: Refused) -> Trouble:
+    whence = f" from {', '.join(refused.hosts)}" if refused.hosts else ""
+    if refused.kind == "broker":
+        who, wrong = f"somebody who says to be {', '.join(map(repr, refused.names))}", "wrong name or password"
+        detail = "No part of this facility has such a name: a mistake in a configuration, or somebody who guesses."
+    else:
+        whole = {"station": f"station {refused.part}", "service": f"the {refused.part} service"}
+        who, wrong = whole.get(refused.kind, f"the {refused.kind} {refused.part}"), "wrong password"
+        detail = (
+            f"Bring it the file with the right one, or make a new one: ./admin rotate {refused.names[0]}. "
+            "If it works all the same, somebody else uses its name."
+        )
+    return Trouble(
+        about="sign-in", name=refused.part, what=f"{who} signs in at the broker with a {wrong}{whence}",
+        detail=f"Refusals: {refused.times} in {ago(refused.for_s)}. {detail}",
+        kind=refused.kind, part=refused.part, sign=REFUSED,
+    )  # fmt: skip
 
 
 def _unconnected(found: Sequence[Trouble]) -> Iterator[Trouble]:
@@ -186,6 +223,12 @@ def _of_reports(status: StationStatus) -> Iterator[Trouble]:
             )  # fmt: skip
         else:
             yield from _of_service(status.station, service, "service", service.service)
+    if not status.silent and len(own) > 1 and all(one.age_s > LATE * one.interval_s for one in own):
+        last = min(own, key=lambda one: one.age_s)
+        yield Trouble(
+            about="station", name=status.station, what=_unheard(f"{kind} {name}", last), detail=_LOOK, kind=kind,
+            part=name, sign=AWAY,
+        )  # fmt: skip
     if status.silent:
         alone = any(not service.silent for service in own)
         yield Trouble(

@@ -29,6 +29,7 @@ from datauploader_gateway.features.operations.causes import (
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin, GroupJob, Verb
 from datauploader_gateway.features.operations.diagnosis import Kind, QueueBody, Seen, Trouble, owner, troubles
 from datauploader_gateway.features.operations.health import Health
+from datauploader_gateway.features.operations.refusals import Refusals
 from datauploader_gateway.projection.projection_status import ago
 from datauploader_gateway.projection.reader import FACILITY_SERVICES
 from datauploader_gateway.projection.stations import StationDirectory
@@ -132,10 +133,10 @@ class OperationsService:
 
     def __init__(
         self, stations: StationDirectory, health: Health, board: DeadLetterAdmin, known: Acknowledgements,
-        audit: AuditLog, links: Links,
+        refusals: Refusals, audit: AuditLog, links: Links,
     ) -> None:  # fmt: skip
         """Look at these; `links` are shown to operators."""
-        self._known_causes = known
+        self._known_causes, self._refusals = known, refusals
         self._stations, self._health, self._board, self._audit, self._links = stations, health, board, audit, links
         self._since: dict[str, datetime] = {}
         """Since when each cause has been seen."""
@@ -201,7 +202,7 @@ class OperationsService:
     async def _facility(self, stations: Sequence[StationStatus], known: Mapping[str, Acknowledged]) -> Operations:
         seen, (queues, problem) = await asyncio.gather(self._health.look(), self._queues())
         checks = [*seen.checks, *([CheckBody(name="queues", ok=False, detail=problem)] if problem else [])]
-        seen = replace(seen, checks=checks, stations=stations, queues=queues)
+        seen = replace(seen, checks=checks, stations=stations, queues=queues, refused=self._refusals.current())
         return self._judged(seen, self._links, known, in_reach=self._board.reaches_parked)
 
     def _judged(self, seen: Seen, links: Links, known: Mapping[str, Acknowledged], *, in_reach: bool) -> Operations:

@@ -11,6 +11,7 @@ from datauploader.messaging.rabbit.foreign import (
     check_foreign_exchange,
 )
 from datauploader.messaging.rabbit.options import Tuning
+from datauploader.messaging.rabbit.sign_ins import SignInListener, check_sign_ins
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # everything that it would log is said by us, in sentences
 
@@ -19,8 +20,10 @@ __all__ = [
     "ForeignMessage",
     "ForeignQueue",
     "RabbitBus",
+    "SignInListener",
     "Tuning",
     "apply_topology",
     "check_foreign_exchange",
+    "check_sign_ins",
     "check_topology",
 ]
