@@ -45,7 +45,7 @@ class Compose:
         """Write fresh secrets into this folder; ports are whatever is free on loopback."""
         self.project = f"datauploader-test-{os.getpid()}"
         self._env = folder / "env"
-        ports = ("AMQP_PORT", "MANAGEMENT_PORT", "GATEWAY_PORT", "VUO_PORT")
+        ports = ("AMQP_PORT", "AMQPS_PORT", "MANAGEMENT_PORT", "GATEWAY_PORT", "VUO_PORT")
         own = {"SITE_DIR": str(folder / "site"), "FRONT_SUBNET": f"172.31.{os.getpid() % 250}.0/24"}
         lines = [f"{name}=0\n" for name in ports] + [f"{name}={value}\n" for name, value in own.items()]
         self._env.write_text("".join(lines), encoding="utf-8")

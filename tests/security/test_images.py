@@ -75,7 +75,7 @@ def test_final_images_copy_nothing_from_the_working_folder() -> None:
         copies = re.findall(r"^(?:COPY|ADD) (.+)$", stage, re.MULTILINE)
         if stage.startswith("base AS") or stage.split("\n")[0].endswith("AS base"):
             assert all(re.fullmatch(r"--from=[a-z-]+-env /opt/datauploader /opt/datauploader", one) for one in copies)
-        elif not stage.split("\n")[0].endswith(("AS wheels", "AS help")):
+        elif not stage.split("\n")[0].endswith(("AS wheels", "AS help", "AS dist")):
             assert all(
                 re.fullmatch(r"\S*(pyproject\.toml|requirements\.lock)( deploy/\S+)* \S+", one) for one in copies
             )

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from datauploader.contracts.address import Station
 from datauploader.errors import BadRequest
@@ -43,7 +44,23 @@ def test_every_variable_of_the_compose_file_is_explained_in_the_example():
     used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
     explained = set(re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE))
     assert used - {"COMPOSE_PROJECT_NAME"} <= explained
-    assert explained <= used | {"BROKER_PUBLIC_URL", "BROKER_ADMINISTRATOR_PASSWORD", "COMPOSE_PROFILES"}
+    others = {"BROKER_PUBLIC_URL", "BROKER_ADMINISTRATOR_PASSWORD", "COMPOSE_PROFILES", "STORE_DIR"}
+    assert explained <= used | others
+
+
+def test_a_harvester_of_ones_own_finds_what_the_sandbox_stores(made):
+    """Who tries the product with a harvester need not find out where the storage is."""
+    volume = made()[0]["STORE_DIR"]
+    services = yaml.safe_load(COMPOSE)["services"]
+    base = tomllib.loads((ROOT / "deploy" / "sandbox.toml").read_text("utf-8"))["remotes"]["archive"]["base"]
+    assert f"{volume}:/store/{base}" in services["storage"]["volumes"]
+    assert made(sandbox=False, station="")[0]["STORE_DIR"] == volume, "what is there stays"
+
+
+def test_the_broker_can_read_the_certificates_that_another_user_puts_there():
+    """A folder of mode 0700 kept RabbitMQ from starting with TLS: it is another user, and sees it as a volume."""
+    recipe = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
+    assert re.search(r"^ && install -d -o 10001 -g 10001 -m 0755 .*/tls$", recipe, re.MULTILINE)
 
 
 def test_catalogues_to_try_listen_on_this_machine_alone_and_come_with_no_secret():

@@ -19,6 +19,8 @@ from datauploader_client.admin.site import ACCOUNTS_FILE, CA, CONFIG, SANDBOX_SE
 SANDBOX_STATION = "sandbox.xrd1.ws01"
 AUTHORITY = f"/etc/datauploader/{CA}"
 """Where containers and stations see the certificate of the facility's own authority."""
+SANDBOX_STORE = "storage"
+"""The volume of docker-compose.yml with what the sandbox stores."""
 TLS = ("acme", "files", "none")
 GIVEN_SECRETS = ("VUO_SECRET", "ARCHIVE_SECRET_KEY", "OIDC_CLIENT_SECRET", "ACCOUNT_PASSWORD")
 """Secrets that whoever installs gives: lines of .env, and the first account's password."""
@@ -117,6 +119,7 @@ def _values(site: Site, answers: Answers) -> dict[str, str]:
     found |= {name: word for name, word in given.items() if word}
     if answers.sandbox:
         found |= {name: known.get(name) or secrets.token_urlsafe(32) for name in SANDBOX_SECRETS}
+        found["STORE_DIR"] = known.get("STORE_DIR") or SANDBOX_STORE
     return found
 
 

@@ -228,7 +228,7 @@ def add_harvester(
     """Register a harvester: its account and queue at the broker, and the file with its environment."""
     with _registering(context, offline=offline) as registering:
         site = registering.add_harvester(name, within=beside)
-    _tell(site, name, "is registered", offline=offline)
+    _tell(site, name, "is registered", offline=offline, within=beside)
 
 
 @app.command()
@@ -253,7 +253,7 @@ def add_consumer(
         raise BadRequest("--events names no event", "Write some, such as dataset.completed.v1,dataset.refused.v1.")
     with _registering(context, offline=offline) as registering:
         site = registering.add_consumer(name, kinds, reads_log=log, within=beside)
-    _tell(site, f"{CONSUMER}.{name}", "is registered", offline=offline)
+    _tell(site, f"{CONSUMER}.{name}", "is registered", offline=offline, within=beside)
 
 
 @app.command()
@@ -317,10 +317,14 @@ def certificates(
             return
 
 
-def _tell(site: Site, name: str, what: str, *, offline: bool) -> None:
+def _tell(site: Site, name: str, what: str, *, offline: bool, within: bool = False) -> None:
     screen.say(f"{name} {what}." + (" The broker learns of it when it starts." if offline else ""))
     path = site.file_of(name)
-    if path.exists():
+    if within:
+        screen.say(
+            f"Its container reads {os.path.relpath(path, site.root)}; the README of its folder says how to start it."
+        )
+    elif path.exists():
         files = [str(path), *([str(path.parent / CA)] if path.parent.name == "stations" and site.ca_file else [])]
         where = " and ".join(os.path.relpath(one, site.root) for one in files)
         screen.say(f"Bring {where} to its computer ({count(len(files), 'file')}, docs/deployment.md says where to).")
