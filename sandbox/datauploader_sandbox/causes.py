@@ -333,7 +333,8 @@ FAULTS = (
     Fault("message that nobody can read", "service:catalog:parked-catalog.work", _park, _unpark),
     Fault("certificate of the broker ends in 6 days", "broker:broker:certificate",
           _certificate(6), _restart("gateway")),
-    Fault("certificate of the broker has expired", "broker:broker:away", _certificate(-1), _restart("gateway")),
+    Fault("certificate of the broker has expired", "broker:broker:away", _certificate(-1), _restart("gateway"),
+          within_s=25.0),  # the gateway, which tells of it, starts again meanwhile
     Fault("storage away", "storage:store:away", _storage_away, lambda s: s.facility.proxies["storage"].accept()),
 )  # fmt: skip
 NOT_MADE = (

@@ -96,6 +96,7 @@ def test_a_queue_that_nobody_consumes_shows_what_waits(bus, queue, consume, reco
     )
 
 
+@pytest.mark.campaign
 def test_a_long_list_is_read_whole_and_in_order_and_settled_to_the_last(
     bus, queue, consume, recorder, new_event, eventually
 ):
