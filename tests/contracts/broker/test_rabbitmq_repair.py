@@ -112,7 +112,7 @@ def test_a_required_queue_that_is_deleted_holds_its_events_back(
 
 @pytest.mark.parametrize("name", [LOG, retry_name(0.1)], ids=["log", "retry"])
 def test_what_all_share_is_made_again_with_the_next_connection(
-    rabbit, name, management, vhost, queue, consume, recorder, soon, new_event
+    rabbit, name, management, vhost, queue, consume, recorder, soon, eventually
 ):
     """A restart of any service is enough."""
     consume(rabbit.bus(), queue, recorder())
@@ -120,7 +120,7 @@ def test_what_all_share_is_made_again_with_the_next_connection(
     handler = recorder(soon())
     bus = rabbit.bus("harvester x")
     consume(bus, queue, handler)
-    assert name in [found["name"] for found in management.queues(vhost)]
+    eventually(lambda: name in [found["name"] for found in management.queues(vhost)], "it is made again")
 
 
 @pytest.mark.fault("F25")
