@@ -206,9 +206,10 @@ class DeadLetterQueues:
                     kept[held.channel] = max(held.tag, kept.get(held.channel, 0))
             if end is not None:
                 await end()
-            for channel, last in kept.items():  # what was settled before it is not given back
-                channel.requeue(last, up_to=True)
-                await channel.prefetch(1)  # answered after that: whoever looks next finds them
+            for channel in channels:
+                if channel in kept:  # what was settled before it is not given back
+                    channel.requeue(kept[channel], up_to=True)
+                await channel.prefetch(1)  # answered after all that: whoever looks next finds it so
         finally:
             for channel in channels:
                 channel.close()
