@@ -20,7 +20,6 @@ SCHEMA = {
     },
 }
 Come = Callable[..., Visitor]
-PATIENT_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def come(visitor: Come, site: Site, name: str) -> Page:
     page = visitor("anna", "/new").page
     page.get_by_label("Investigation", exact=True).select_option("20260101")
     page.get_by_label("Station", exact=True).select_option("sandbox.xrd1.ws01")
-    expect(page.get_by_label(f"Choose folder {name}", exact=True)).to_be_visible(timeout=PATIENT_MS)
+    expect(page.get_by_label(f"Choose folder {name}", exact=True)).to_be_visible()
     return page
 
 
@@ -60,11 +59,11 @@ def test_what_is_typed_after_a_tick_reaches_the_catalogue_whole(visitor: Come, s
     energy.press_sequentially("12.4", delay=90)
     assert (sample.input_value(), energy.input_value()) == ("Lysozyme 7", "12.4")
     page.get_by_role("button", name="Review").click()
-    expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible(timeout=PATIENT_MS)
+    expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()
     expect(page.locator("section.review")).to_contain_text("Lysozyme 7")
     expect(page.locator("section.review")).to_contain_text("12.4")
     page.get_by_role("button", name=re.compile("^Start")).click()
-    expect(page.locator("#describe")).to_contain_text("Lysozyme 7", timeout=PATIENT_MS)
+    expect(page.locator("#describe")).to_contain_text("Lysozyme 7")
     expect(page.locator("#describe")).to_contain_text("12.4")
 
 

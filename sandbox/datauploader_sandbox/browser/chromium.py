@@ -3,13 +3,14 @@
 import os
 from typing import Any, Self
 
-from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Playwright, expect, sync_playwright
 
 from datauploader_testing.servers.programs import find_program
 
 DESK, PHONE, NARROW = (1366, 768), (390, 844), (360, 740)
 """Width and height of the screens that people use."""
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
+"""How long a page may take before it counts as silent: other tests, and their brokers, run on the same machine."""
 _ARGUMENTS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--disable-background-networking",
@@ -36,6 +37,7 @@ class Chromium:
     def __enter__(self) -> Self:
         """Start it."""
         self._playwright = sync_playwright().start()
+        expect.set_options(timeout=PATIENCE_MS)
         root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own sandbox refuses to work for root
         self._browser = self._playwright.chromium.launch(
             executable_path=self._program, args=[*_ARGUMENTS, *root], timeout=60_000

@@ -13,7 +13,7 @@ from datauploader_testing.servers import RabbitCluster
 
 from .conftest import STATIONS
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.campaign]
 
 NODES_OF = """
 Count = fun(Q) -> length(maps:get(nodes, amqqueue:get_type_state(Q), [one])) end,
@@ -53,7 +53,6 @@ def test_every_queue_of_the_definitions_is_on_each_node_and_events_do_not_wait_f
             bus.close(5)
 
 
-@pytest.mark.campaign
 def test_a_broker_of_one_node_becomes_three(new_event, eventually):
     """What docs/scaling.md says to run gives every queue its missing members, and no more than that."""
     with RabbitCluster(joining=False) as cluster:

@@ -9,6 +9,7 @@ import socket
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -240,8 +241,8 @@ def _places() -> Iterator[Hostile]:
         os.truncate(path, 2**40)
 
     def bound(path: Path) -> None:
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(path)[-100:] if len(str(path)) < 100 else os.path.relpath(path))
+        with chdir(path.parent), socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path.name)  # the address of a socket has room for 107 bytes
 
     def packed(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
