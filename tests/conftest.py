@@ -1,5 +1,6 @@
 """What every ring of tests shares: the private servers, the books of faults and of attacks, and their order."""
 
+import logging
 import os
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import hypothesis
 import pytest
+import structlog
 
 pytest_plugins = ["datauploader_testing.plugin", "datauploader_sandbox.campaign", "datauploader_sandbox.attacks"]
 
@@ -29,6 +31,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(ring: str) -> int:
     return LONGEST_FIRST.index(ring) if ring in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Leave logging as it was: a command in this process sets its own, and a later test would wait for a line of it."""
+    root = logging.getLogger()
+    handlers, level, kept = root.handlers[:], root.level, structlog.get_config()
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:], root.level = handlers, level
+    structlog.configure(**kept)
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -17,17 +16,6 @@ HOSTILE = (
 SECRET = "canary-in-a-local-variable"
 
 pytestmark = pytest.mark.attack("S22")
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Leave logging as it was."""
-    root = logging.getLogger()
-    handlers, level, kept = root.handlers[:], root.level, structlog.get_config()
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.configure(**kept)
-    structlog.contextvars.clear_contextvars()
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)

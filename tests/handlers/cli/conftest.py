@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import logging
 import os
 import sys
 import threading
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import structlog
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -284,10 +282,4 @@ def run(surroundings, capsys, monkeypatch):
         said = capsys.readouterr()
         return Ran(code, said.out, said.err)
 
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield run
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    return run
