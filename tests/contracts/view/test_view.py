@@ -283,6 +283,25 @@ def test_pages_have_every_file_once(url: str, writer: ViewWriter) -> None:
     assert [f.state for f in seen] == ["failed"] * 5 + ["ready"] * 15 + ["verified"] * 10
 
 
+def test_a_file_that_changes_its_state_while_it_is_listed_comes_once(url: str, writer: ViewWriter) -> None:
+    """Lists of several states are one look: else it is found in both, or in neither."""
+    some = files(0, 40)
+    writer.apply(requested("upload-0001"))
+    writer.apply(ready("upload-0001", some))
+
+    def go_on() -> None:
+        for one in some:
+            stored = StoredFile(file=one, object=f"1/scan/{one.path}", state="verified", method="sha256")
+            writer.apply(said(FileStored(upload_id="upload-0001", destination=THERE, files=(stored,))))
+
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(go_on)
+        while not moving.done():
+            listed, _ = read(url, "files", "upload-0001", STATES, "", 100)
+            assert [one.path for one in sorted(listed, key=lambda one: one.path)] == [one.path for one in some]
+        moving.result()
+
+
 def test_what_is_left_out_and_comes_back_is_not_listed(url: str, writer: ViewWriter) -> None:
     """The latest word counts."""
     upload_id = "u-left-out"

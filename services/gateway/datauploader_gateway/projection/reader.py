@@ -125,14 +125,13 @@ class ViewReader:
     ) -> tuple[list[File], str | None]:
         """Return up to `limit` files in these states, in the order of the states, then of the paths."""
         state, path = unpack_cursor(after)
-        places: list[tuple[FileState, bytes]] = []
-        for current in states[states.index(state) if state in states else 0 :]:
-            start = b"(" + path if current == state else b"-"
-            room = limit + 1 - len(places)
-            found = await self._redis.zrangebylex(keys.in_state(upload_id, current), start, b"+", 0, room)
-            places += [(current, raw(place)) for place in found]
-            if len(places) > limit:
-                break
+        wanted = states[states.index(state) if state in states else 0 :]
+        async with self._redis.pipeline(transaction=True) as pipe:  # else a file that changes its state comes twice
+            for current in wanted:
+                start = b"(" + path if current == state else b"-"
+                pipe.zrangebylex(keys.in_state(upload_id, current), start, b"+", 0, limit + 1)
+            lists = await pipe.execute()
+        places = [(current, raw(path)) for current, found in zip(wanted, lists, strict=True) for path in found]
         more = len(places) > limit
         items = [describe(known) for known in await self._known(upload_id, [path for _, path in places[:limit]])]
         return items, pack_cursor(*places[limit - 1]) if more else None
