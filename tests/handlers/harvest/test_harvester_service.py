@@ -14,6 +14,7 @@ from datauploader.contracts import Destination, Event, EventData, MetadataExtrac
 from datauploader.contracts.envelope import LARGEST, encode
 from datauploader.contracts.pictures import MOST_OF_UPLOAD
 from datauploader.messaging import connect
+from datauploader.messaging.port import Delivery
 from datauploader.messaging.topology import facility_queues, harvester_queue
 from datauploader.plugins.harvester import HarvesterSettings, Kind
 from datauploader.plugins.harvester import file_queue as ledger
@@ -50,7 +51,12 @@ class World:
         for queue in facility_queues([builders.HERE, ELSEWHERE]):
             self.outside.consume(queue, lambda _: None)
         said = harvester_queue("witness", ["#.metadata.extracted.v1"])
-        self.outside.consume(said, lambda delivery: self.heard.append(delivery.event))
+        self.outside.consume(said, self._hear)
+
+    def _hear(self, delivery: Delivery) -> None:
+        """Keep an event once, however often it comes, as every consumer does."""
+        if all(event.id != delivery.event.id for event in self.heard):
+            self.heard.append(delivery.event)
 
     def start(self, *, seconds: float = 30.0, **settings: float) -> HarvesterService:
         """Start the service on its state."""

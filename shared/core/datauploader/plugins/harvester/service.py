@@ -231,11 +231,7 @@ class HarvesterService:
             )
         else:
             reading = lane.extractor.stored(self._mounts, event, stored)
-            if reading.pictures:
-                with self._store.reading() as db:
-                    reading = reading.with_room(file_queue.picture_room(db, event.data.upload_id))
-        facts = tuple(told(self._kind, event, reading.found(stored.file)))
-        while not self._settled(lane, one, reading, facts):
+        while not self._settled(lane, one, event, stored, reading):
             if self._stopping:
                 return
         metrics.note_files("read", "failed" if reading.problem else "ok", (stored.file.size,))
@@ -251,7 +247,7 @@ class HarvesterService:
             self._change.wait_for(lambda: self._stopping, _STUMBLE_S)
 
     def _settled(
-        self, lane: _Lane, one: file_queue.QueuedFile, reading: Reading, facts: Sequence[Event[EventData]]
+        self, lane: _Lane, one: file_queue.QueuedFile, event: Event[EventData], stored: StoredFile, reading: Reading
     ) -> bool:
         """Keep what became of a file: told, to be read again, or given up; a full disk does not lose what was read."""
         silent = reading.ended and not reading.opened
@@ -267,10 +263,12 @@ class HarvesterService:
                     file_queue.note(db, one, reading.problem)
                 else:
                     file_queue.forget(db, one)
-                    for fact in facts:
+                    if reading.pictures:  # here, because both lanes may have read files of one upload at once
+                        upload_id = event.data.upload_id
+                        reading = reading.with_room(file_queue.picture_room(db, upload_id))
+                        file_queue.count_pictures(db, upload_id, len(reading.pictures))
+                    for fact in told(self._kind, event, reading.found(stored.file)):
                         Outbox.put(db, fact)
-                    if facts and reading.pictures:
-                        file_queue.count_pictures(db, facts[0].data.upload_id, len(reading.pictures))
         except sqlite3.DatabaseError as error:
             self._stumble(lane, error)
             return False
