@@ -229,7 +229,7 @@ def test_one_refused_datafile_is_said_at_the_file_and_keeps_the_dataset_open(wor
     known = {one.file.path for event in world.await_(FileCatalogued) for one in event.files}
     assert "e.h5" not in known
     assert not world.catalogue.datasets["1"].complete
-    assert rests(world)
+    eventually(lambda: rests(world), what="the catalog has nothing to do")
     retry(world)
     world.await_(DatasetCompleted)
     assert refusals(world, 2)[1].detail == ""
