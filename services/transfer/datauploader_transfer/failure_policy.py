@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from datauploader_transfer.domain.outcomes import given_up
 from datauploader_transfer.ledger import Job
-from datauploader_transfer.ports import Mover, Outcome, State, Whose
+from datauploader_transfer.ports import Mover, Outcome, State, Whose, asks_for_pause
 from datauploader_transfer.remote_breaker import BACKOFF, LONGEST_PAUSE_S, RemoteCircuitBreaker
 from datauploader_transfer.settings import TransferSettings
 
@@ -49,6 +49,14 @@ class FailurePolicy:
         if any(outcome.state in STORED for outcome in outcomes) or self._breaker.stored_since(remote, began):
             return True
         return self._mover.probe_remote(remote).writable
+
+    def note_asked_pause(self, remote: str, outcomes: Sequence[Outcome], now: float) -> None:
+        """Let a storage rest that has asked for it, before it is decided what becomes of its files."""
+        for outcome in outcomes:
+            if asks_for_pause(outcome):
+                sentence = f"Storage {remote}: {outcome.detail} {outcome.hint}"
+                self._breaker.note_failure(remote, sentence, now, outcome.retry_after_s)
+                return
 
     def decide(self, remote: str, job: Job, outcome: Outcome, now: float, *, takes_others: bool) -> FailureDecision:
         """Decide about one failure; a storage that failed as a whole rests from here on."""

@@ -85,7 +85,8 @@ class BatchMover:
     ) -> list[bytes]:
         attempt = BatchAttempt(upload, cause, {job.file.key: job for job in jobs}, self._sweep(upload.remote))
         items, refused = self._items(attempt)
-        seen = 0
+        outcomes: list[Outcome] = []
+        seen, paused = 0, False
 
         def progress(moved: int) -> None:
             nonlocal seen
@@ -102,12 +103,14 @@ class BatchMover:
             attempt.begun.update(item.key for item in some)
             crash_point("transfer.noted")
 
-        if not items:
-            outcomes = []
-        elif self._source_answers(upload, items):
+        if items and self._breaker.resting(upload.remote, time.time()):
+            paused = True  # the storage has asked for it, or gone away, since the batch was taken
+        elif items and self._source_answers(upload, items):
             move = partial(self._mover.move, upload.remote) if elsewhere is None else partial(elsewhere.move, attempt)
             with self._objects.holding(upload.remote, (place(item.target) for item in items)):
                 outcomes = move(items, on_begin=begin, on_progress=progress, cancel=self._cancel)
+            if elsewhere is None:  # at once: before all is settled others would begin
+                self._policy.note_asked_pause(upload.remote, outcomes, time.time())
         else:
             outcomes = [replace(source_silent(item), unproved=UNPROVED in item.replaces) for item in items]
         crash_point("transfer.verified")
@@ -119,6 +122,9 @@ class BatchMover:
         if unclear:
             attempt.conflicts = self._provenance.classify_conflict(upload, cause.station, attempt.began)
         self._settle(attempt, results)
+        if paused:
+            with self._store.transaction() as db:
+                JobTable(db).requeue_jobs(upload.upload_id, [attempt.jobs[item.key].file for item in items])
         return [job.file.raw for job, outcome in results if elsewhere is not None and outcome.state not in STORED]
 
     def _sweep(self, remote: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ __all__ = [
     "State",
     "Stored",
     "Whose",
+    "asks_for_pause",
 ]
 
 
@@ -109,6 +110,11 @@ class Outcome:
     found: str = ""
     unproved: bool = False
     """Something that we wrote where nothing was may lie at the target, and nobody has hashed it."""
+
+
+def asks_for_pause(outcome: Outcome) -> bool:
+    """Tell whether the storage as a whole wants to be left alone for a while."""
+    return outcome.whose is Whose.REMOTE and bool(outcome.retry_after_s)
 
 
 Begin = Callable[[Sequence[Item], Collection[str]], None]

@@ -364,6 +364,21 @@ def test_the_pause_that_a_storage_asks_for_is_passed_on(files, status):
     assert found.whose is Whose.REMOTE, "else it would be tried with a small file within the pause"
 
 
+@pytest.mark.fault("F32")
+def test_nothing_more_is_begun_of_a_move_whose_storage_asks_for_a_pause(files):
+    """It is sent in several calls; after the refusal of the first the others would be sent within the pause."""
+    with RefusingServer(429, "77") as server:
+        definition = {"type": "webdav", "options": {"url": f"http://127.0.0.1:{server.port}", "vendor": "other"}}
+        with rclone_mover("dav", definition, batches=BatchLimits(files=1)) as mover:
+            found = mover.move("dav", [files.write(name, b"data") for name in ("first", "second", "third")])
+        asked = [request.path for request in server.requests]
+    assert [(one.state, one.retry_after_s, one.untried) for one in found] == [
+        (State.UNREACHABLE, 77.0, False), (State.UNREACHABLE, 77.0, True), (State.UNREACHABLE, 77.0, True),
+    ]  # fmt: skip
+    assert len({one.key for one in found}) == 3
+    assert not [path for path in asked if "second" in path or "third" in path]
+
+
 @pytest.mark.fault("F33")
 def test_a_quota_at_the_storage_is_told_as_a_full_storage(files):
     """WebDAV says 507 where a user's quota is used up."""

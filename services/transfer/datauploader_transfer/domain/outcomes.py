@@ -4,7 +4,7 @@ import errno
 from dataclasses import replace
 
 from datauploader_transfer.domain.failures import NOT_TRIED, NOTHING_READ, classify
-from datauploader_transfer.ports import Item, Outcome, State, Stored, Whose
+from datauploader_transfer.ports import UNPROVED, Item, Outcome, State, Stored, Whose
 
 __all__ = [
     "conflict",
@@ -168,6 +168,11 @@ def failed(item: Item, text: str) -> Outcome:
         untried=text.startswith(NOT_TRIED),
         retry_after_s=failure.retry_after_s,
     )
+
+
+def not_begun(item: Item, other: Outcome) -> Outcome:
+    """Report that the item's turn did not come: its storage wants to be left alone, as another's outcome says."""
+    return replace(other, key=item.key, digest="", untried=True, unproved=UNPROVED in item.replaces)
 
 
 def given_up(outcome: Outcome, tries: int) -> Outcome:

@@ -31,6 +31,7 @@ from datauploader_transfer.ports import (
     State,
     Stored,
     Whose,
+    asks_for_pause,
 )
 from datauploader_transfer.rclone.copy_batch import CopyBatch
 from datauploader_transfer.rclone.counting import ObjectCounter
@@ -112,12 +113,17 @@ class RcloneMover:
                 settled[id(item)] = replace(refusal, unproved=UNPROVED in item.replaces)
         moved = 0
         wanted = [item for item in items if id(item) not in settled]
+        asked: Outcome | None = None
         for batch in split_batches(wanted, self._settings.batches):
+            if asked is not None:  # it would be sent within the pause
+                settled |= {id(item): outcomes.not_begun(item, asked) for item in batch}
+                continue
             detector = self._detector(remote, cancel, on_progress, moved)
             found = self._move_batch(remote, batch, detector, on_begin)
             found = self._ask_for_reasons(remote, batch, found)
             for item, outcome in zip(batch, found, strict=True):
                 settled[id(item)] = outcome
+            asked = next(filter(asks_for_pause, found), None)
             moved += sum(item.size for item in batch)
             if on_progress:
                 on_progress(moved)
