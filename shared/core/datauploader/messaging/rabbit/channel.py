@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -261,6 +261,23 @@ class Channel:
         if self.is_open:
             self._now("give back", lambda: self.raw.basic_nack(tag, multiple=up_to, requeue=True))
 
+    async def settle(self, done: Iterable[int], *, back_up_to: int = 0) -> None:
+        """Acknowledge these deliveries, and give back all others up to a tag; afterwards the channel may be closed.
+
+        Each acknowledgement by itself is a command to the members of a quorum queue. The broker sends it 32 of them,
+        and the others when it has written those; a channel that is closed before loses these others, and what was
+        dealt with is delivered again. In a transaction all are one command.
+
+        Raises:
+            MessagingError: the channel is lost, and so may be what was said.
+        """
+        await self._step("begin a transaction", lambda answered: self.raw.tx_select(callback=answered))
+        for tag in done:
+            self.ack(tag)
+        if back_up_to:
+            self.requeue(back_up_to, up_to=True)
+        await self._step("settle deliveries", lambda answered: self.raw.tx_commit(callback=answered))
+
     async def until_ended(self, timeout_s: float | None = None) -> None:
         """Wait for the channel's end, and raise its reason; return when it has not ended in time.
 
@@ -277,7 +294,11 @@ class Channel:
         self.close()
 
     def close(self) -> None:
-        """End the channel without waiting for it; the broker delivers again what had no verdict."""
+        """End the channel without waiting for it; the broker delivers again what had no verdict.
+
+        Of many verdicts that were given just before it may do so as well, see `settle`; who handles a message twice
+        without harm, as everybody does who writes into an inbox, need not wait for them.
+        """
         if self.is_open:
             self._now("close a channel", self.raw.close)
 

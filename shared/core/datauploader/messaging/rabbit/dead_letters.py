@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from typing import Any
 from pika.spec import BasicProperties
 
 from datauploader.contracts.envelope import decode
-from datauploader.errors import ContractError
+from datauploader.errors import ContractError, MessagingError
 from datauploader.messaging.port import ParkedMessage
 from datauploader.messaging.provenance import DeliveryPath
 from datauploader.messaging.rabbit.channel import Channel
@@ -146,9 +146,8 @@ class DeadLetterQueues:
         """List them, oldest first."""
         found: list[ParkedMessage] = []
 
-        async def look(held: _Held) -> bool:
+        def look(held: _Held) -> None:
             found.append(held.message)
-            return False
 
         await self._each(queue, look)
         return tuple(found)
@@ -156,63 +155,55 @@ class DeadLetterQueues:
     async def replay(self, queue: Queue, ids: Collection[str]) -> int:
         """Put some back into their queue, by way of the shortest retry delay: no further right is needed for that."""
         way = retry_name(self._tuning.retry_delays_s[0])
-        sent: list[tuple[_Held, Future[None]]] = []
 
-        async def give_back(held: _Held) -> bool:
+        def give_back(held: _Held) -> Future[None] | None:
             if held.message.id not in ids or not held.message.replayable:
-                return False
+                return None
             properties = forwarded(held.properties, {SAID_BY: sender(held.properties, first_hand=held.first_hand)})
-            message = self._publisher.send(Outgoing(way, held.message.queue, held.message.body, properties))
-            sent.append((held, message.future))
-            return True
+            return self._publisher.send(Outgoing(way, held.message.queue, held.message.body, properties)).future
 
-        async def confirmed() -> None:
-            """Acknowledge each when the broker has it in the other queue; what is not confirmed stays parked."""
-            for held, future in sent:
-                await asyncio.wrap_future(future)
-                held.channel.ack(held.tag)
-
-        await self._each(queue, give_back, confirmed)
-        return len(sent)
+        return await self._each(queue, give_back)
 
     async def drop(self, queue: Queue, ids: Collection[str]) -> int:
         """Remove some for good."""
-        dropped = 0
+        removed: Future[None] = Future()
+        removed.set_result(None)
+        return await self._each(queue, lambda held: removed if held.message.id in ids else None)
 
-        async def remove(held: _Held) -> bool:
-            nonlocal dropped
-            if held.message.id not in ids:
-                return False
-            held.channel.ack(held.tag)
-            dropped += 1
-            return True
+    async def _each(self, queue: Queue, step: Callable[[_Held], "Future[None] | None"]) -> int:
+        """Hold all messages and do something with each, the oldest first; return how many are parked no more.
 
-        await self._each(queue, remove)
-        return dropped
+        Those are the ones for which the step returned a future that has come to its end; the others are given back.
 
-    async def _each(
-        self,
-        queue: Queue,
-        step: Callable[[_Held], Coroutine[Any, Any, bool]],
-        end: Callable[[], Coroutine[Any, Any, None]] | None = None,
-    ) -> None:
-        """Hold all messages, do something with each, the oldest first, and give back those that it did not take."""
+        Raises:
+            MessagingError: the broker is away, or a step has failed, of which the message stays parked.
+        """
         await self._connection.reach(self._tuning.patience_s)
         channels: list[Channel] = []
+        failures: list[MessagingError] = []
         try:
-            kept: dict[Channel, int] = {}
-            for held in await self._hold(queue, channels):
-                if not await step(held):
-                    kept[held.channel] = max(held.tag, kept.get(held.channel, 0))
-            if end is not None:
-                await end()
-            for channel in channels:
-                if channel in kept:  # what was settled before it is not given back
-                    channel.requeue(kept[channel], up_to=True)
-                await channel.prefetch(1)  # answered after all that: whoever looks next finds it so
+            begun = [(held, step(held)) for held in await self._hold(queue, channels)]
+            done: dict[Channel, list[int]] = {channel: [] for channel in channels}
+            kept = dict.fromkeys(channels, 0)
+            for held, future in begun:
+                if future is not None:
+                    try:
+                        await asyncio.wrap_future(future)
+                    except MessagingError as error:
+                        failures.append(error)
+                    else:
+                        done[held.channel].append(held.tag)
+                        continue
+                kept[held.channel] = max(held.tag, kept[held.channel])
+            for channel in channels:  # what was settled is not given back; and whoever looks next finds the rest
+                if done[channel] or kept[channel]:
+                    await channel.settle(done[channel], back_up_to=kept[channel])
         finally:
             for channel in channels:
                 channel.close()
+        if failures:
+            raise failures[0]
+        return sum(map(len, done.values()))
 
 
 def _read(
