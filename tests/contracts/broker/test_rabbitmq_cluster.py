@@ -20,6 +20,7 @@ Count = fun(Q) -> length(maps:get(nodes, amqqueue:get_type_state(Q), [one])) end
 Ours = [Q || Q <- rabbit_amqqueue:list(), amqqueue:get_exclusive_owner(Q) =:= none],
 rabbit_json:encode(maps:from_list([{element(4, amqqueue:get_name(Q)), Count(Q)} || Q <- Ours])).
 """
+COORDINATORS = "{ok, Members, _} = ra:members({rabbit_stream_coordinator, node()}), length(Members)."
 
 
 def members(cluster) -> dict[str, int]:
@@ -53,8 +54,12 @@ def test_every_queue_of_the_definitions_is_on_each_node_and_events_do_not_wait_f
             bus.close(5)
 
 
-def test_a_broker_of_one_node_becomes_three(new_event, eventually):
-    """What docs/scaling.md says to run gives every queue its missing members, and no more than that."""
+@pytest.mark.fault("F19")
+def test_a_broker_of_one_node_becomes_three_of_which_the_first_may_die(new_event, eventually):
+    """What docs/scaling.md says to run gives every queue its missing members; then the one that had them all is killed.
+
+    Who leads the log is decided by members that RabbitMQ adds by itself, one every 30 s.
+    """
     with RabbitCluster(joining=False) as cluster:
         first, *others = cluster.nodes
         bus = RabbitBus(cluster.url, name="gateway x")
@@ -69,5 +74,8 @@ def test_a_broker_of_one_node_becomes_three(new_event, eventually):
                 first.tool("rabbitmq-streams", "add_replica", LOG, node.node)
             assert set(members(cluster).values()) == {3}
             eventually(lambda: bus.publish(new_event()).exception(30) is None, "events are still taken")
+            eventually(lambda: first.ctl("eval", COORDINATORS).strip() == "3", "all may decide who leads the log", 150)
+            first.kill()
+            eventually(lambda: bus.publish(new_event()).exception(30) is None, "events are taken without it", 60)
         finally:
             bus.close(5)
