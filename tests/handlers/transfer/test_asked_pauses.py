@@ -50,7 +50,7 @@ class BusyWorld(World):
     """A transfer with such a mover, and a catalog that answers when the test says so."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        self.gate = threading.Event()
+        self.gate, self.catalog_asked = threading.Event(), threading.Event()
         self.other = MemoryStorage()
         super().__init__(folder, **settings)
 
@@ -61,6 +61,7 @@ class BusyWorld(World):
         self.service._worker._batches._mover = self.busy
 
     def _datafiles(self, question: Question, station: Station) -> Datafiles:
+        self.catalog_asked.set()
         self.gate.wait(30)
         return super()._datafiles(question, station)
 
@@ -79,7 +80,8 @@ def world(tmp_path: Path) -> Iterator[BusyWorld]:
 def test_nothing_is_begun_between_the_answer_of_a_storage_and_the_end_of_its_batch(world: BusyWorld) -> None:
     """While the catalog is asked about one file of the batch, another mover is free, and leaves the storage alone."""
     world.announce(world.write("a", b"data"), world.write("b", b"data"))
-    eventually(lambda: "429" in world.service._worker.breaker.problem("store"), what="the pause is known")
+    assert world.catalog_asked.wait(30)
+    assert "429" in world.service._worker.breaker.problem("store"), "the pause is known"
     first = list(world.busy.given)
     world.announce(world.write("c", b"data"))
     world.announce(world.write("d", b"data"), remote="other", upload_id="upload-0002")
