@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Page
 
+from datauploader.contracts import StationReported
+from datauploader.contracts.stations import MoverElsewhere
 from datauploader_sandbox.browser.scenery import GREEK_NAME, LONG_NAME, Scenery
 
 RUNNING, GREEK, LONG, MANY, LOST = "show-running", "show-greek", "show-long-name", "show-thousands", "show-refused"
@@ -106,6 +108,14 @@ def furnish(scenery: Scenery, *, thousands: int = 30) -> None:
     )
     scenery.upload(RUNNING, "Lysozyme crystal 7", files=240, stored=151)
     scenery.progress(RUNNING, 89, 61.4e6)
+    movers = (
+        MoverElsewhere(name="3f2a91bc", host="ws03", files=12, bytes=3_400_000, heard_s=1.5),
+        MoverElsewhere(name="b07c55d1", host="ws04", trouble="/data is not there on this machine: mount it."),
+        MoverElsewhere(name="9e41a0f7", host="ws05", heard_s=400, gone=True),
+    )
+    scenery.say(
+        StationReported(service="transfer", version="1", host="ws02", state="ok", movers=movers, interval_s=3600)
+    )
 
 
 def _many(scenery: Scenery, files: int) -> None:

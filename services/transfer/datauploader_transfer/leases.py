@@ -14,6 +14,7 @@ import structlog
 
 from datauploader.contracts.moves import BeginMoves, EndMoves, Lent, Move, MoveOutcome, Moves, RenewMoves, TakeMoves
 from datauploader.contracts.names import display, pack
+from datauploader.contracts.stations import MoverElsewhere
 from datauploader.errors import QuestionRefused
 from datauploader.reliability.backoff import Backoff
 from datauploader_transfer.attempt import BatchAttempt
@@ -29,6 +30,16 @@ HERE = 3 / 15
 """A mover that has not asked for this part of a lease is given nothing new."""
 RESTS = Backoff(first_s=1.0, longest_s=60.0)
 """How long a mover is given nothing that could store nothing of its last batch."""
+KEPT_S = 3600.0
+"""How long a mover is told of that says nothing any more."""
+TOLD_S = 600.0
+"""How long it is told of a mover that it was late."""
+MOST_TOLD = 32
+"""A report names no more processes: it must stay small."""
+_MOST_KEPT = 256
+"""Movers that are remembered, whoever asks under how many names."""
+_LONGEST = 500
+"""Characters of a trouble in a report."""
 
 Progress = Callable[[int], None]
 
@@ -59,6 +70,26 @@ class LeasedMover:
         self._failures, self._rests_until = 0, 0.0
         self.problem = ""
         """Why it takes nothing, in its own words; "" where it does."""
+        self._late, self._late_at = "", float("-inf")
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since its last word."""
+        return time.monotonic() - self._asked_at
+
+    @property
+    def trouble(self) -> str:
+        """Why it takes nothing, or that a lease of its was over before it had ended the batch; "" otherwise."""
+        late = self._late if time.monotonic() - self._late_at < TOLD_S else ""
+        return self.problem or late
+
+    def lent(self) -> tuple[int, int]:
+        """Count the files that it has now, and their bytes."""
+        with self._changed:
+            batch = self._batch
+        if batch is None or batch.until is None or self._is_over(batch):
+            return 0, 0
+        return len(batch.moves.items), sum(one.file.size for one in batch.moves.items)
 
     @property
     def gone(self) -> bool:
@@ -103,13 +134,22 @@ class LeasedMover:
 
     def _note(self, batch: _Batch, *, stored: bool) -> None:
         """Give a mover that stored nothing a rest, longer each time."""
-        declined = batch.ended.declined if batch.ended else ""
+        declined, late = (batch.ended.declined, "") if batch.ended else ("", self._lateness(batch))
         with self._changed:
             self._failures = 0 if stored else self._failures + 1
             self._rests_until = 0.0 if stored else time.monotonic() + RESTS.wait_s(self._failures)
             self.problem = f"The mover on {self.host or 'another computer'}: {declined}" if declined else ""
+            self._late, self._late_at = late, time.monotonic()
         if not stored:
-            log.warning("mover_stored_nothing", mover=self.name, host=self.host, declined=declined)
+            log.warning("mover_stored_nothing", mover=self.name, host=self.host, problem=declined or late)
+
+    def _lateness(self, batch: _Batch) -> str:
+        files = len(batch.moves.items)
+        return (
+            f"Nothing was heard of it for {self._lease_s:g} s while it moved {files} file{'s' if files != 1 else ''}, "
+            "so they were given to others; nothing is lost. If that happens again, look whether its computer is "
+            "overloaded, or its way to the broker is slow."
+        )
 
     def take(self) -> Moves:
         """Give the batch that waits; the same once more where it asks again, because the answer was lost."""
@@ -162,6 +202,8 @@ class MoverLeases:
         self._most, self._lease_s, self._employ = most, lease_s, employ
         self._lock = threading.Lock()
         self._movers: dict[str, LeasedMover] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
+        """Hosts of those who get nothing because there are enough, and when they asked last."""
 
     def answer(self, question: TakeMoves | BeginMoves | RenewMoves | EndMoves) -> Moves | Lent:
         """Answer a mover.
@@ -187,16 +229,52 @@ class MoverLeases:
         with self._lock:
             return [mover.problem for mover in self._movers.values() if mover.problem and not mover.gone]
 
+    def described(self) -> tuple[MoverElsewhere, ...]:
+        """Tell of the processes that ask for work, or did of late, each of which may ask for several batches."""
+        now = time.monotonic()
+        with self._lock:
+            self._forget()
+            movers, refused = list(self._movers.values()), dict(self._refused)
+        found: dict[str, MoverElsewhere] = {}
+
+        def tell(name: str, host: str, silent_s: float, lent: tuple[int, int], trouble: str) -> None:
+            process = name.rpartition("-")[0] or name
+            other = found.get(process, MoverElsewhere(name=process, heard_s=silent_s, gone=True))
+            found[process] = MoverElsewhere(
+                name=process, host=host, files=other.files + lent[0], bytes=other.bytes + lent[1],
+                heard_s=round(max(0.0, min(other.heard_s, silent_s)), 1),
+                gone=other.gone and silent_s > self._lease_s, trouble=other.trouble or trouble[:_LONGEST],
+            )  # fmt: skip
+
+        for one in movers:
+            tell(one.name, one.host, one.silent_s, one.lent(), one.trouble)
+        for name, (host, asked_at) in refused.items():
+            tell(name, host, now - asked_at, (0, 0), self._enough)
+        rows = sorted(found.values(), key=lambda one: (one.gone, one.host, one.name))
+        return tuple(rows[:MOST_TOLD])
+
+    def _forget(self) -> None:
+        """Keep those that were heard last; all that are lent anything are among them."""
+        told = sorted((one for one in self._movers.values() if one.silent_s < KEPT_S), key=lambda one: one.silent_s)
+        self._movers = {one.name: one for one in told[:_MOST_KEPT]}
+        oldest = time.monotonic() - KEPT_S
+        self._refused = {name: said for name, said in self._refused.items() if said[1] > oldest}
+
+    @property
+    def _enough(self) -> str:
+        return f"This transfer lends batches to {self._most} movers: see movers_elsewhere in [transfer]."
+
     def _mover(self, question: TakeMoves) -> LeasedMover:
         with self._lock:
-            self._movers = {name: one for name, one in self._movers.items() if not one.gone}
-            if (known := self._movers.get(question.mover)) is not None:
+            self._forget()
+            known = self._movers.get(question.mover)
+            if known is not None and not known.gone:
                 return known
-            if len(self._movers) >= self._most:
-                raise QuestionRefused(
-                    "enough-movers",
-                    f"This transfer lends batches to {self._most} movers: see movers_elsewhere in [transfer].",
-                )
+            if sum(not one.gone for one in self._movers.values()) >= self._most:
+                if question.mover in self._refused or len(self._refused) < _MOST_KEPT:
+                    self._refused[question.mover] = question.host, time.monotonic()
+                raise QuestionRefused("enough-movers", self._enough)
+            self._refused.pop(question.mover, None)
             new = self._movers[question.mover] = LeasedMover(question.mover, question.host, self._lease_s)
         log.info("mover_joined", mover=new.name, host=new.host)
         self._employ(new)

@@ -22,6 +22,12 @@ log = structlog.get_logger()
 Ask = Callable[[BeginMoves | RenewMoves | EndMoves], Lent]
 
 
+_LOST = (
+    "Transfer gave the files of a batch to others, because it did not hear from this mover in time or wanted to stop. "
+    "Nothing is lost. If this happens again, look whether this computer is overloaded, or its way to the broker slow."
+)
+
+
 class LeaseLost(Exception):
     """Transfer does not lend the batch any more."""
 
@@ -38,15 +44,18 @@ class LentBatch:
         self._moved = 0
         self._cancel, self._over = threading.Event(), threading.Event()
 
-    def work(self, mover: Mover, roots: SourceRoots) -> None:
-        """Move everything and say what became of it; a batch whose lease is lost is left as it is."""
+    def work(self, mover: Mover, roots: SourceRoots) -> str:
+        """Move everything and say what became of it; a batch whose lease is lost is left as it is.
+
+        Return a sentence for a person where nothing came of it, "" otherwise.
+        """
         items: list[Item] = []
         try:
             items += _items(self._moves, roots)
         except Unmapped as error:
             log.warning("batch_declined", problem=str(error))
             self._end(EndMoves(batch=self._id, declined=str(error)))
-            return
+            return str(error)
         renewer = WorkerThread(lambda: self._keep(mover), name="lease")
         renewer.start()
         try:
@@ -54,13 +63,13 @@ class LentBatch:
                 self._moves.remote, items, on_begin=self._begin, on_progress=self._progress, cancel=self._cancel
             )  # fmt: skip
         except LeaseLost:
-            log.warning("lease_lost", batch=self._id)
-            return
+            log.warning("lease_lost", batch=self._id, problem=_LOST)
+            return _LOST
         finally:
             self._over.set()
             renewer.join()
         log.info("batch_moved", batch=self._id, files=len(found), stored=sum(one.state in STORED for one in found))
-        self._end(EndMoves(batch=self._id, outcomes=tuple(_told(one) for one in found)))
+        return self._end(EndMoves(batch=self._id, outcomes=tuple(_told(one) for one in found)))
 
     def _begin(self, items: Sequence[Item], new: Collection[str]) -> None:
         """Ask before the first byte is written; what is raised ends the move."""
@@ -96,16 +105,17 @@ class LentBatch:
                 self._until = max(self._until, sent + self._moves.lease_s * FENCE)
             return held
 
-    def _end(self, question: EndMoves) -> None:
+    def _end(self, question: EndMoves) -> str:
         """Say what became of the batch, until that was heard or nobody wants to know any more."""
         while True:
             try:
-                self._ask(question)
+                held = self._ask(question).held
             except (MessagingError, TimeoutError) as error:
                 if time.monotonic() < self._until and not self._service_ended.wait(self._renew_s / 4):
                     continue
                 log.warning("outcome_not_told", batch=self._id, problem=str(error))
-            return
+                held = False
+            return "" if held else _LOST
 
 
 def _items(moves: Moves, roots: SourceRoots) -> list[Item]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from datauploader.contracts.moves import BeginMoves, EndMoves, Lent, Moves, RenewMoves, TakeMoves
-from datauploader.errors import ConfigurationError, MessagingError
+from datauploader.errors import ConfigurationError, MessagingError, QuestionRefused
 from datauploader.reliability.backoff import Backoff
 from datauploader.reliability.worker import WorkerThread
 from datauploader.runtime.config import load
@@ -47,6 +47,8 @@ class MoverService:
         self._host, run = socket.gethostname(), secrets.token_hex(4)
         self._ended = threading.Event()
         self._problem = "The transfer of this station was not asked yet."
+        self._trouble = ""
+        """What went wrong with the last batch."""
         self._threads = [
             WorkerThread(partial(self._run, f"{run}-{number}"), name=f"mover.{number}")
             for number in range(settings.movers)
@@ -67,8 +69,8 @@ class MoverService:
         self._mover.close()
 
     def checks(self) -> Sequence[Check]:
-        """Say whether transfer gives work."""
-        return (Check("work", not self._problem, self._problem),)
+        """Say whether transfer gives work, and whether the last batch was moved."""
+        return (Check("work", not self._problem, self._problem), Check("batch", not self._trouble, self._trouble))
 
     def _run(self, name: str) -> None:
         idle = failures = 0
@@ -78,17 +80,22 @@ class MoverService:
                 moves = self._ask(TakeMoves(mover=name, host=self._host), Moves)
             except (MessagingError, TimeoutError) as error:
                 failures += 1
-                self._note(str(error))
+                self._note(str(error) if isinstance(error, QuestionRefused) else self._unanswered(error))
                 self._ended.wait(AWAY.wait_s(failures))
                 continue
             self._note("")
             failures, idle = 0, 0 if moves.batch else idle + 1
             if moves.batch:
-                LentBatch(moves, sent, lambda question: self._ask(question, Lent), self._ended).work(
-                    self._mover, self._source_roots
-                )
+                batch = LentBatch(moves, sent, lambda question: self._ask(question, Lent), self._ended)
+                self._trouble = batch.work(self._mover, self._source_roots)
             else:
                 self._ended.wait(min(IDLE.wait_s(idle), moves.lease_s * HERE / 2))
+
+    def _unanswered(self, error: Exception) -> str:
+        return (
+            f"The transfer of {self._here.key} lends no files to move: {str(error) or 'no answer came'}. "
+            "Nothing is lost, they wait there. See that it runs and that both reach the broker; it is asked again."
+        )
 
     def _note(self, problem: str) -> None:
         """Keep what hinders it, and log it once."""

@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from datauploader.contracts import Station, TransferProgressed, decode
-from datauploader.contracts.stations import Storage
+from datauploader.contracts.stations import MoverElsewhere, Storage
 from datauploader.messaging import Bus
 from datauploader.messaging.claim import StationClaim
 from datauploader.reliability import Outbox, Store, worker
@@ -25,10 +25,11 @@ class ProgressReporter:
     def __init__(
         self, store: Store, worker: TransferWorker, outbox: Outbox, bus: Bus, here: Station, report_interval_s: float,
         claims: Sequence[StationClaim] = (), remotes: Collection[str] = (),
+        movers: Callable[[], tuple[MoverElsewhere, ...]] = tuple,
     ) -> None:  # fmt: skip
         """Prepare; nothing runs before `start`. `remotes` are the storages that are configured."""
         self._store, self._worker, self._outbox, self._bus = store, worker, outbox, bus
-        self._claims, self._remotes = claims, remotes
+        self._claims, self._remotes, self._movers = claims, remotes, movers
         self._end, self._began_at = threading.Event(), time.monotonic()
         self._heartbeat = Heartbeat(
             bus.publish, outbox, here, "transfer", distribution="ceric-datauploader-transfer",
@@ -79,7 +80,9 @@ class ProgressReporter:
         storages = (
             Storage(remote=name, trouble=troubles.get(name, "")) for name in sorted({*self._remotes, *troubles})
         )
-        return Details(backlog_files=self._waiting, storages=tuple(storages)[:_MOST_STORAGES])
+        return Details(
+            backlog_files=self._waiting, storages=tuple(storages)[:_MOST_STORAGES], movers=self._movers()
+        )  # fmt: skip
 
     def _troubles(self) -> Iterator[str]:
         yield from (claim.problem for claim in self._claims)

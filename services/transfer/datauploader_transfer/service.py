@@ -70,7 +70,7 @@ class TransferService:
         }
         self._reporter = ProgressReporter(
             self._store, self._worker, self._outbox, context.bus, here, settings.report_interval_s,
-            tuple(self._claims.values()), tuple(context.settings.remotes),
+            tuple(self._claims.values()), tuple(context.settings.remotes), self._leases.described,
         )  # fmt: skip
         self._guard = StaleStateGuard(
             self._store, self._bus, here, self.name, end=context.end, interval_s=settings.report_interval_s

@@ -7,7 +7,7 @@ import pytest
 
 from datauploader.contracts.rest.health import CheckBody
 from datauploader.contracts.rest.stations import ServiceReport, StationStatus
-from datauploader.contracts.stations import Storage
+from datauploader.contracts.stations import MoverElsewhere, Storage
 from datauploader.messaging.port import BusHealth
 from datauploader_gateway.features.operations.causes import (
     Acknowledged,
@@ -216,6 +216,21 @@ def test_what_cannot_be_known_is_not_called_well() -> None:
     seen, _, _ = FAULTS["catalogue away"]
     rows = {row.kind: row.health for row in parts(known, found(**seen))}
     assert rows == {"broker": "ok", "station": "affected", "redis": "ok"}
+
+
+def test_a_mover_that_is_not_heard_is_unknown_and_one_that_gets_nothing_a_problem() -> None:
+    """Whoever ends a mover does nothing wrong."""
+    row = ("mover", "pc2 aa", "waits for files")
+    movers = (
+        MoverElsewhere(name="aa", host="pc2", trouble="Enough."),
+        MoverElsewhere(name="bb", gone=True, trouble="x"),
+    )
+    (cause,) = found(stations=[station(report(), report("transfer", movers=movers))])
+    assert (cause.key, cause.detail) == ("mover:pc2-aa:trouble", "Enough.")
+    assert [one.health for one in parts([row], [cause])] == ["problem"]
+    silent = {("mover", "pc2 aa"): "not heard for 5 minutes"}
+    assert [(one.health, one.sentence) for one in parts([row], [], silent)] == [("unknown", "not heard for 5 minutes")]
+    assert [one.health for one in parts([row], [])] == ["ok"]
 
 
 def test_an_acknowledged_cause_is_told_of_again_when_it_changes_or_its_time_is_over() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from datauploader.contracts import Station, StationReported, UploadRequested
 from datauploader.contracts.questions import CatalogCondition
-from datauploader.contracts.stations import Disk, Root
+from datauploader.contracts.stations import Disk, MoverElsewhere, Root
 from datauploader.errors import Park
 from datauploader.messaging.topology import catalog_queue
 from datauploader.runtime.registrations import Registrations
@@ -92,6 +92,34 @@ def test_what_is_wrong_comes_first_and_in_one_sentence(facility: Any, scene: Any
     service = next(s for s in found["stations"] if s["station"] == HERE)["services"][0]
     assert (service["scanned_entries"], service["overflows"], service["age_s"] < 60) == (77, 2, True)
     assert (service["roots"][0]["total_bytes"], service["state_disk"]["free_bytes"]) == (10_000, 1)
+
+
+def test_movers_are_parts_of_the_facility_with_a_health_of_their_own(facility: Any, scene: Any) -> None:
+    """What each holds and when it was heard; grey is who has been silent, and whose transfer is."""
+    movers = (
+        MoverElsewhere(name="aa", host="pc2", files=12, bytes=3_400_000, heard_s=2),
+        MoverElsewhere(name="bb", host="pc3", heard_s=400, gone=True),
+        MoverElsewhere(name="cc", host="<b>", trouble="/data is not there on this machine."),
+    )
+    facility.say(scene.report("transfer", movers=movers), scene.STATION)
+    stopped = (MoverElsewhere(name="dd", host="pc5"),)
+    facility.say(scene.report("transfer", state="stopping", movers=stopped), scene.OTHER)
+
+    def rows() -> dict[str, Any]:
+        return {one["name"]: one for one in seen(facility)["parts"] if one["kind"] == "mover"}
+
+    found = eventually(lambda: now if len(now := rows()) == 4 else None, what="all are parts")
+    assert {name: one["health"] for name, one in found.items()} == {
+        "pc2 aa": "ok", "pc3 bb": "unknown", "<b> cc": "problem", "pc5 dd": "unknown",
+    }  # fmt: skip
+    assert found["pc2 aa"]["sentence"].startswith(f"moves 12 files, 3.40 MB for {HERE}; heard ")
+    assert f"not heard for 6 minutes by the transfer of {HERE}" in found["pc3 bb"]["sentence"]
+    assert "does not report" in found["pc5 dd"]["sentence"]
+    told = [one for one in seen(facility)["troubles"] if one["kind"] == "mover"]
+    assert [(one["part"], one["detail"]) for one in told] == [("<b> cc", "/data is not there on this machine.")]
+    page = facility.client("otto").get("/operations").text
+    assert '<span class="soft">mover</span>' in page
+    assert "&lt;b&gt; cc" in page
 
 
 @pytest.mark.attack("S8")

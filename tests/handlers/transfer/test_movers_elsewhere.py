@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from datauploader.contracts import FileFailed
+from datauploader.contracts import FileFailed, StationReported
 from datauploader.contracts.model import Question
 from datauploader.contracts.moves import BeginMoves, EndMoves, Lent, Move, MoveOutcome, Moves, RenewMoves, TakeMoves
+from datauploader.contracts.stations import MoverElsewhere
 from datauploader.errors import QuestionRefused
 from datauploader.messaging import connect
 from datauploader.runtime.config import Settings
@@ -213,6 +214,60 @@ def test_a_mover_without_the_folder_declines_and_transfer_says_so(world: World, 
     assert "not-mounted is not there" in said[0]
 
 
+def reported(world: World) -> dict[str, MoverElsewhere]:
+    """Return what transfer has said last of its movers, by their computers."""
+    said = [data for data in world.heard if isinstance(data, StationReported)]
+    return {one.host: one for one in said[-1].movers} if said else {}
+
+
+def test_transfers_report_names_its_movers_and_what_they_hold(tmp_path: Path) -> None:
+    """One row for each process, and how long it was silent; who gets nothing because there are enough is among them."""
+    world = World(tmp_path, movers=1, movers_elsewhere=2, lease_s=60, batch_files=5, report_interval_s=0.1)
+    gate, move = threading.Event(), world.mover.move
+    try:
+        for name in ("aa-0", "aa-1"):
+            ask(world, TakeMoves(mover=name, host="pc2"))
+        with pytest.raises(QuestionRefused, match="movers_elsewhere"):
+            ask(world, TakeMoves(mover="bb-0", host="pc3"))
+        world.mover.move = lambda *args, **more: gate.wait(30) and move(*args, **more)  # type: ignore[method-assign]
+        world.announce(*(world.write(f"f{number}", b"data") for number in range(15)))
+        batch = take(world, "aa-0")
+        held = eventually(
+            lambda: one if (one := reported(world).get("pc2")) and one.files else None, what="it holds files"
+        )
+        assert (held.name, held.files, held.bytes) == ("aa", len(batch.items), 4 * len(batch.items))
+        assert (held.gone, held.trouble) == (False, "")
+        other = reported(world)["pc3"]
+        assert (other.name, other.files, other.gone) == ("bb", 0, False)
+        assert "lends batches to 2 movers: see movers_elsewhere" in other.trouble
+    finally:
+        gate.set()
+        world.stop()
+        world.outside.close()
+
+
+def test_a_lost_lease_is_told_of_in_plain_words(tmp_path: Path) -> None:
+    """What happened, that nothing is lost, and what to do; a mover that is silent is called gone and holds nothing."""
+    world = World(tmp_path, movers=1, movers_elsewhere=4, lease_s=LEASE_S, batch_files=5, report_interval_s=0.1)
+    try:
+        ask(world, TakeMoves(mover="m1-0", host="pc2"))
+        world.announce(*(world.write(f"f{number}", b"data") for number in range(15)))
+        take(world, "m1-0")
+        assert len(world.stored(15)) == 15
+        gone = eventually(
+            lambda: one if (one := reported(world).get("pc2")) and one.gone else None, what="it is called gone"
+        )
+        assert (gone.files, gone.bytes) == (0, 0)
+        assert gone.heard_s > LEASE_S
+        assert "Nothing was heard of it for 1.5 s while it moved" in gone.trouble
+        assert "nothing is lost" in gone.trouble
+        ask(world, TakeMoves(mover="m1-0", host="pc2"))
+        eventually(lambda: not reported(world)["pc2"].gone, what="it is heard again")
+    finally:
+        world.stop()
+        world.outside.close()
+
+
 def test_a_mover_that_gets_no_answer_stops_before_its_lease_is_over(world: World, helper: Any) -> None:
     """Without transfer a mover writes nothing more, although it could."""
     mover = Held({"store": world.storage})
@@ -268,6 +323,7 @@ def test_nothing_is_written_of_a_batch_that_is_not_lent_any_more(world: World) -
         return Lent(held=False)
 
     batch = LentBatch(moves, time.monotonic(), answer, threading.Event())
-    batch.work(MemoryMover({"store": world.storage}), SourceRoots(HERE, ()))
+    said = batch.work(MemoryMover({"store": world.storage}), SourceRoots(HERE, ()))
+    assert "gave the files of a batch to others" in said
     assert [type(question) for question in asked] == [BeginMoves]
     assert not world.storage.objects

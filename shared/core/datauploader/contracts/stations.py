@@ -32,6 +32,24 @@ class Storage(WireModel):
     """A sentence: why it takes no files; "" when it does, or when nothing was to be moved."""
 
 
+class MoverElsewhere(WireModel):
+    """A process that moves files in place of transfer, as transfer knows it."""
+
+    name: str
+    """The same for as long as it runs."""
+    host: str = ""
+    """Its computer."""
+    files: int = Field(default=0, ge=0)
+    """Files that it has been lent and has not said to have ended."""
+    bytes: int = Field(default=0, ge=0)
+    heard_s: float = Field(default=0, ge=0)
+    """Seconds since its last word."""
+    gone: bool = False
+    """It has said nothing for so long that others move what it was lent."""
+    trouble: str = ""
+    """A sentence: why it moves nothing, or what went wrong, and what to do."""
+
+
 class StationReported(EventData):
     """One service of the station is alive, and this is how it is."""
 
@@ -59,6 +77,8 @@ class StationReported(EventData):
     """How often the operating system lost file-system events."""
     storages: tuple[Storage, ...] = ()
     """The storages that the service moves files to."""
+    movers: tuple[MoverElsewhere, ...] = ()
+    """Processes that move files in place of the service, those included that it has not heard of for a while."""
     forgetful: bool = False
     """The service has lost its state, or never had any: whoever asked something of it must say so again."""
     interval_s: float = Field(gt=0)

@@ -12,7 +12,7 @@ import structlog
 
 from datauploader.contracts import Event, EventData, Station, StationReported
 from datauploader.contracts.batching import bounded
-from datauploader.contracts.stations import Disk, Root, Storage
+from datauploader.contracts.stations import Disk, MoverElsewhere, Root, Storage
 from datauploader.errors import MessagingError
 from datauploader.reliability import Outbox
 from datauploader.reliability.worker import WorkerThread
@@ -28,6 +28,7 @@ class Details(TypedDict, total=False):
     roots: tuple[Root, ...]
     state_disk: Disk | None
     storages: tuple[Storage, ...]
+    movers: tuple[MoverElsewhere, ...]
     backlog_files: int
     backlog_bytes: int
     oldest_pending_s: float

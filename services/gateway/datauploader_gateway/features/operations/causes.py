@@ -7,6 +7,7 @@ while it lasts is called unknown, not well.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -41,18 +42,18 @@ _BEHIND_THE_BROKER: tuple[Sign, ...] = (
     ("service", "outbox"), ("service", "queues"), ("service", "view"), ("service", "trouble"), ("service", AWAY),
     ("service", "waiting "), ("catalogue", AWAY), ("catalogue", "updates"), ("storage", AWAY), ("station", AWAY),
     ("station", "watcher"), ("station", "transfer"), ("station", "trouble"), ("station", "old file"),
-    ("station", "waiting "), ("harvester", AWAY), ("harvester", "trouble"), ("harvester", "waiting "),
-    ("broker", REFUSED), ("service", REFUSED), ("station", REFUSED), ("harvester", REFUSED),
+    ("station", "waiting "), ("mover", "trouble"), ("harvester", AWAY), ("harvester", "trouble"),
+    ("harvester", "waiting "), ("broker", REFUSED), ("service", REFUSED), ("station", REFUSED), ("harvester", REFUSED),
 )  # fmt: skip
-_OTHERS: tuple[Kind, ...] = ("service", "catalogue", "storage", "station", "harvester")
+_OTHERS: tuple[Kind, ...] = ("service", "catalogue", "storage", "station", "mover", "harvester")
 
 RULES = (
     Rule(("broker", AWAY), (*_BEHIND_THE_BROKER, ("broker", "blocked")), hides=_OTHERS),
-    Rule(("broker", "blocked"), _BEHIND_THE_BROKER, hides=("catalogue", "storage", "station", "harvester")),
+    Rule(("broker", "blocked"), _BEHIND_THE_BROKER, hides=("catalogue", "storage", "station", "mover", "harvester")),
     Rule(
         ("redis", AWAY),
         (("service", "view"), ("service", "trouble"), ("service", "waiting gateway"), ("service", "queues")),
-        hides=("storage", "station"),
+        hides=("storage", "station", "mover"),
     ),
     Rule(("service", "view"), (("service", "waiting gateway"), ("station", AWAY), ("harvester", AWAY))),
     Rule(
@@ -140,8 +141,18 @@ def causes(found: Sequence[Trouble]) -> list[Cause]:
     return merged
 
 
-def parts(known: Sequence[tuple[Kind, str, str]], found: Sequence[Cause]) -> list[Part]:
-    """Say how each part is, in one sentence; `known` has each with what is to be said of it when it is well."""
+def parts(
+    known: Sequence[tuple[Kind, str, str]],
+    found: Sequence[Cause],
+    unheard: Mapping[tuple[Kind, str], str] = MappingProxyType({}),
+) -> list[Part]:
+    """Say how each part is, in one sentence.
+
+    Args:
+        known: each with what is to be said of it when it is well.
+        found: what is wrong.
+        unheard: parts of which nothing was heard for a while, although nothing need be wrong, and what is said of them.
+    """
     hidden = {kind for rule in RULES for cause in found if _is(cause, rule.cause) for kind in rule.hides}
     rows: list[Part] = []
     for kind, name, well in known:
@@ -152,6 +163,8 @@ def parts(known: Sequence[tuple[Kind, str, str]], found: Sequence[Cause]) -> lis
         elif kind in hidden and name != "gateway":
             reason = next(c.what for c in found if any(_is(c, r.cause) and kind in r.hides for r in RULES))
             rows.append(Part(kind=kind, name=name, health="unknown", sentence=reason))
+        elif (kind, name) in unheard:
+            rows.append(Part(kind=kind, name=name, health="unknown", sentence=unheard[kind, name]))
         elif within:
             cause, one = within[0]
             rows.append(Part(kind=kind, name=name, health="affected", sentence=f"{one.what}, because {cause.what}"))

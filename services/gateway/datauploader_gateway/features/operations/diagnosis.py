@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from datauploader.contracts.address import Station
 from datauploader.contracts.rest.health import CheckBody
 from datauploader.contracts.rest.stations import ServiceReport, StationStatus
+from datauploader.contracts.stations import MoverElsewhere
 from datauploader.messaging.port import BusHealth
 from datauploader.messaging.topology import ASTRAY, STATION_SERVICES
 from datauploader_gateway.projection.projection_status import ago
@@ -26,9 +27,11 @@ EXPIRES_SOON = timedelta(days=21)
 EXPIRES_NOW = timedelta(days=7)
 """A certificate that ends sooner is told of, and told of as urgent."""
 
-Kind = Literal["broker", "redis", "catalogue", "service", "station", "harvester", "storage", "identity provider"]
+Kind = Literal[
+    "broker", "redis", "catalogue", "service", "station", "mover", "harvester", "storage", "identity provider"
+]
 KINDS: tuple[Kind, ...] = (
-    "broker", "redis", "service", "catalogue", "identity provider", "storage", "station", "harvester"
+    "broker", "redis", "service", "catalogue", "identity provider", "storage", "station", "mover", "harvester"
 )  # fmt: skip
 """What the parts of a facility are, in the order in which they are shown."""
 
@@ -56,7 +59,7 @@ class Trouble(BaseModel):
     """One thing that is wrong: in a few words, and what there is to say about it."""
 
     about: str
-    """`check`, `station`, `queue`, `parked` or `sign-in`."""
+    """`check`, `station`, `storage`, `mover`, `queue`, `parked` or `sign-in`."""
     name: str
     what: str
     detail: str = ""
@@ -245,6 +248,23 @@ def _of_reports(status: StationStatus) -> Iterator[Trouble]:
             )  # fmt: skip
         elif not service.silent:
             yield from _of_service(status.station, service, kind, name)
+            yield from _of_movers(status.station, service.movers)
+
+
+def mover_name(mover: MoverElsewhere) -> str:
+    """Name a mover: its computer, and its run, because several may run there."""
+    return f"{mover.host} {mover.name}".strip()
+
+
+def _of_movers(station: str, movers: Sequence[MoverElsewhere]) -> Iterator[Trouble]:
+    """Say what transfer says of those who move files in its place; one that is gone may have been ended."""
+    for mover in movers:
+        if mover.trouble and not mover.gone:
+            what = f"the mover on {mover.host or 'another computer'} that works for {station} has a problem"
+            yield Trouble(
+                about="mover", name=mover_name(mover), what=what, detail=mover.trouble, kind="mover",
+                part=mover_name(mover), sign="trouble",
+            )  # fmt: skip
 
 
 def _silence(whole: str, station: str, services: Sequence[ServiceReport]) -> str:

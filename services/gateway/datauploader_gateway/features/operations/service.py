@@ -12,6 +12,7 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.rest.health import CheckBody
 from datauploader.contracts.rest.stations import StationStatus
 from datauploader.messaging import ParkedMessage
+from datauploader.wording import size
 from datauploader_gateway.auth.audit_log import AuditLog
 from datauploader_gateway.auth.authentication import Caller
 from datauploader_gateway.errors import BrokerAway, NotAllowed, NotFound
@@ -27,7 +28,15 @@ from datauploader_gateway.features.operations.causes import (
     summary,
 )
 from datauploader_gateway.features.operations.dead_letters import DeadLetterAdmin, GroupJob, Verb
-from datauploader_gateway.features.operations.diagnosis import Kind, QueueBody, Seen, Trouble, owner, troubles
+from datauploader_gateway.features.operations.diagnosis import (
+    Kind,
+    QueueBody,
+    Seen,
+    Trouble,
+    mover_name,
+    owner,
+    troubles,
+)
 from datauploader_gateway.features.operations.health import Health
 from datauploader_gateway.features.operations.refusals import Refusals
 from datauploader_gateway.projection.projection_status import ago
@@ -214,9 +223,11 @@ class OperationsService:
         for cause in found:
             cause.since = self._since.get(cause.key)
         acknowledge(found, known, now)
-        rows = parts(_known(seen, [owner(queue.name) for queue in self._board.topology]), found)
+        consumers = [owner(queue.name) for queue in self._board.topology]
+        movers, unheard = _movers(seen)
+        rows = parts([*_known(seen, consumers), *movers], found, unheard)
         for row in rows:
-            if row.health != "unknown":
+            if row.health != "unknown" and row.kind != "mover":  # what its row says has the time, and its name ends
                 self._known[row.kind, row.name] = now
             row.since = self._known.get((row.kind, row.name)) if row.health == "unknown" else None
         return Operations(
@@ -313,6 +324,27 @@ _OF_CHECKS: dict[str, tuple[Kind, str, str]] = {
     "outbox": ("service", "gateway", "works"),
     "catalog service": ("service", "catalog", "answers"),
 }
+
+
+def _movers(seen: Seen) -> tuple[list[tuple[Kind, str, str]], dict[tuple[Kind, str], str]]:
+    """List the movers that transfers know with what they do, and what is to be said of those that are not heard."""
+    found: list[tuple[Kind, str, str]] = []
+    unheard: dict[tuple[Kind, str], str] = {}
+    for status in seen.stations:
+        for service in status.services:
+            for mover in service.movers:
+                name, heard = mover_name(mover), ago(service.age_s + mover.heard_s)
+                files = f"{mover.files} file{'s' if mover.files != 1 else ''}, {size(mover.bytes)}"
+                does = f"moves {files} for" if mover.files else "waits for files of"
+                found.append(("mover", name, f"{does} {status.station}; heard {heard} ago"))
+                if service.silent:
+                    unheard["mover", name] = f"the transfer of {status.station}, which knows it, does not report"
+                elif mover.gone:
+                    unheard["mover", name] = (
+                        f"not heard for {heard} by the transfer of {status.station}: ended, or cut off; "
+                        "others move what it had"
+                    )
+    return found, unheard
 
 
 def _known(seen: Seen, consumers: Sequence[tuple[Kind, str]]) -> list[tuple[Kind, str, str]]:

@@ -1,7 +1,7 @@
 """Stations in REST: what runs on them, and how it is."""
 
 from datauploader.contracts.rest.model import Needed, RestModel
-from datauploader.contracts.stations import Disk, Root, Storage
+from datauploader.contracts.stations import Disk, MoverElsewhere, Root, Storage
 
 
 class ServiceReport(RestModel):
@@ -21,6 +21,8 @@ class ServiceReport(RestModel):
     state_disk: Disk | None
     storages: tuple[Storage, ...] = ()
     """The storages that this service moves files to, and what is wrong with each."""
+    movers: tuple[MoverElsewhere, ...] = ()
+    """Processes that move files in its place; the seconds since their last word are those of the report's time."""
     backlog_files: int
     backlog_bytes: int
     oldest_pending_s: float
