@@ -44,25 +44,18 @@ class CompactedDatafiles:
 
     def compact_files(self, upload_id: str, most: int = BLOCK_FILES) -> None:
         """Bring the first files of an upload that have rows into a block, or note that there are none any more."""
-        rows = self._first_rows(upload_id, most)
-        if rows and self._thaw(upload_id, [rows[0]["path"]]):  # it came among files that were in a block already
-            rows = self._first_rows(upload_id, most)
-        if not rows:
-            TouchedUploads(self._db).mark_compacted(upload_id)
-            return
-        bound = self._blocks.bound_after(upload_id, rows[0]["path"])
+        query = "SELECT path, stored FROM datafiles WHERE upload_id = ? ORDER BY path LIMIT ?"
         entries: list[Entry] = [
-            (bytes(row["path"]), json.loads(row["stored"])) for row in rows if bound is None or row["path"] < bound
+            (bytes(row["path"]), json.loads(row["stored"]))
+            for row in self._blocks.next_rows(upload_id, query, most, self._thaw)
         ]
+        if not entries:
+            return
         self._blocks.put_block(upload_id, entries)
         self._db.executemany(
             "DELETE FROM datafiles WHERE upload_id = ? AND path = ?", [(upload_id, path) for path, _ in entries]
         )
         self._count(upload_id, len(entries))
-
-    def _first_rows(self, upload_id: str, most: int) -> list[sqlite3.Row]:
-        query = "SELECT path, stored FROM datafiles WHERE upload_id = ? ORDER BY path LIMIT ?"
-        return self._db.execute(query, (upload_id, most)).fetchall()
 
     def _thaw(self, upload_id: str, paths: Iterable[bytes]) -> bool:
         rows = [_row(entry) | {"upload": upload_id} for entry in self._blocks.take_out(upload_id, paths)]

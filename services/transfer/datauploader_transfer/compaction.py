@@ -79,14 +79,10 @@ class CompactedJobs:
 
     def compact_files(self, upload_id: str, most: int = BLOCK_FILES) -> None:
         """Bring the first stored files of an upload that have rows into a block, or note that there are none left."""
-        rows = self._first_rows(upload_id, most)
-        if rows and self._thaw(upload_id, [rows[0]["path"]]):  # it came among files that were in a block already
-            rows = self._first_rows(upload_id, most)
-        if not rows:
-            TouchedUploads(self._db).mark_compacted(upload_id)
+        query = "SELECT path, version, stored FROM jobs WHERE upload_id = ? AND state = 'stored' ORDER BY path LIMIT ?"
+        chosen = self._blocks.next_rows(upload_id, query, most, self._thaw)
+        if not chosen:
             return
-        bound = self._blocks.bound_after(upload_id, rows[0]["path"])
-        chosen = [row for row in rows if bound is None or row["path"] < bound]
         place = self._place_of(upload_id)
         self._blocks.put_block(upload_id, [(bytes(row["path"]), self._known(upload_id, place, row)) for row in chosen])
         paths = [bytes(row["path"]) for row in chosen]
@@ -95,10 +91,6 @@ class CompactedJobs:
             "DELETE FROM owners WHERE remote = ? AND object = ? AND upload_id = ? AND digests <> ?",
             [(*_object(place, path), upload_id, UNPROVED) for path in paths],
         )
-
-    def _first_rows(self, upload_id: str, most: int) -> list[sqlite3.Row]:
-        query = "SELECT path, version, stored FROM jobs WHERE upload_id = ? AND state = 'stored' ORDER BY path LIMIT ?"
-        return self._db.execute(query, (upload_id, most)).fetchall()
 
     def _place_of(self, upload_id: str) -> tuple[str, str]:
         query = "SELECT remote, location FROM uploads WHERE upload_id = ?"

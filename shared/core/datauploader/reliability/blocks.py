@@ -95,6 +95,26 @@ class FileBlocks:
         first: bytes | None = self._db.execute(query, (upload_id, path)).fetchone()[0]
         return first
 
+    def next_rows(
+        self, upload_id: str, query: str, most: int, thaw: Callable[[str, Sequence[bytes]], bool]
+    ) -> list[sqlite3.Row]:
+        """Return the rows of an upload that the next block is to hold; note it where there are none any more.
+
+        Args:
+            upload_id: whose rows they are.
+            query: selects the first rows of an upload, so many, in order of their paths.
+            most: how many.
+            thaw: gives the files of the blocks that enclose these paths rows again; returns whether there were any.
+        """
+        rows = self._db.execute(query, (upload_id, most)).fetchall()
+        if rows and thaw(upload_id, [rows[0]["path"]]):  # it came among files that were in a block already
+            rows = self._db.execute(query, (upload_id, most)).fetchall()
+        if not rows:
+            TouchedUploads(self._db).mark_compacted(upload_id)
+            return []
+        bound = self.bound_after(upload_id, rows[0]["path"])
+        return [row for row in rows if bound is None or row["path"] < bound]
+
     def _covering(self, upload_id: str, wanted: Sequence[bytes]) -> Iterator[tuple[sqlite3.Row, Sequence[bytes]]]:
         """Yield the blocks whose bounds enclose some of these sorted paths, each with those paths."""
         query = "SELECT * FROM blocks WHERE upload_id = ? AND first <= ? ORDER BY first DESC LIMIT 1"
