@@ -6,7 +6,6 @@ description.
 """
 
 import sqlite3
-import threading
 import time
 from collections.abc import Sequence
 
@@ -24,7 +23,7 @@ from datauploader.contracts.envelope import natural_id
 from datauploader.plugins.catalogue import port
 from datauploader.plugins.catalogue.errors import BadAnswer, CatalogError, CatalogueRefused
 from datauploader.reliability import Outbox, Store
-from datauploader.reliability.worker import WorkerThread
+from datauploader.reliability.worker import PeriodicTask
 from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog.contents import attach
 from datauploader_catalog.description_queue import DescriptionQueue, QueuedDescription
@@ -45,18 +44,16 @@ def outcome_event(description: QueuedDescription, refusal: str = "") -> EventDat
     return InvestigationAnnotated(investigation=data.investigation, **said)
 
 
-class DescriptionSync:
+class DescriptionSync(PeriodicTask):
     """Synchronises descriptions, in a thread of its own."""
 
     def __init__(self, store: Store, outbox: Outbox, catalogue: port.Catalogue, grace: GracePeriod) -> None:
         """Prepare; nothing runs before `start`."""
+        super().__init__("catalogue.words")
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
         self._grace = grace
-        self._change = threading.Event()
-        self._stopping = False
         self._longest_s = RARE_S
         self._trouble: dict[str, str] = {}
-        self._thread = WorkerThread(self._run, name="catalogue.words")
 
     @property
     def problems(self) -> Sequence[str]:
@@ -76,40 +73,21 @@ class DescriptionSync:
         troubles = self._trouble.copy()
         return tuple(f"A description waits: {troubles[subject]}" for subject in since if subject in troubles)
 
-    def start(self) -> None:
-        """Begin with what a former run left undone."""
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Say that there may be a new description, or a new dataset."""
-        self._change.set()
-
-    def stop(self, deadline_s: float) -> None:
-        """Finish the running call and begin no other."""
-        self._stopping = True
-        self._change.set()
-        if self._thread.ident is not None:
-            self._thread.join(deadline_s)
-
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                pause = self._step()
-            except sqlite3.DatabaseError as error:  # a full disk; what is to be told is still in the ledger
-                log.warning("state_file_write_failed", problem=str(error))
-                self._trouble[""] = f"the catalog cannot use its state file ({error}): free space on its disk"
-                pause = 1.0
-            except Exception as error:  # the boundary of the thread: what is to be told is still in the ledger
-                log.exception("description_worker_failed")
-                name = type(error).__name__
-                self._trouble[""] = (
-                    f"an unexpected error ({name}) keeps descriptions waiting; the catalog's log says more"
-                )
-                pause = 1.0
-            else:
-                self._trouble.pop("", None)
-            self._change.wait(pause)
-            self._change.clear()
+    def take_turn(self) -> float:
+        """Tell one description, and say where even that cannot be tried."""
+        try:
+            pause = self._step()
+        except sqlite3.DatabaseError as error:  # a full disk; what is to be told is still in the ledger
+            log.warning("state_file_write_failed", problem=str(error))
+            self._trouble[""] = f"the catalog cannot use its state file ({error}): free space on its disk"
+            return 1.0
+        except Exception as error:  # the boundary of the thread: what is to be told is still in the ledger
+            log.exception("description_worker_failed")
+            name = type(error).__name__
+            self._trouble[""] = f"an unexpected error ({name}) keeps descriptions waiting; the catalog's log says more"
+            return 1.0
+        self._trouble.pop("", None)
+        return pause
 
     def _step(self) -> float:
         """Tell one description; return how long to wait for the next."""

@@ -17,7 +17,7 @@ from datauploader.messaging.port import Bus, Consumer, Delivery, Start
 from datauploader.messaging.topology import gateway_queue
 from datauploader.reliability import Store
 from datauploader.reliability.heartbeat import Heartbeat
-from datauploader.reliability.worker import WorkerThread
+from datauploader.reliability.worker import PeriodicTask
 from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway import metrics, redis_client
 from datauploader_gateway.errors import AnotherServes
@@ -38,7 +38,7 @@ KEEP_S = 5.0
 """How often the number of the latest change is written down."""
 
 
-class EventConsumer:
+class EventConsumer(PeriodicTask):
     """The consumer of all events: a thread that keeps the projection, and says now and then that it is alive."""
 
     def __init__(
@@ -52,6 +52,7 @@ class EventConsumer:
         Each event that is in the view is given to `on_event`; a Redis that may have gone back to `on_old_redis`, which
         must take back in it what was taken back; and while the view is whole, each look ends with `when_whole`.
         """
+        super().__init__("gateway-view")
         self._version, self._status = commits, condition
         self._on_event, self._on_old_redis, self._when_whole = on_event, on_old_redis, when_whole
         self._reserve = MemoryReserve(client)
@@ -62,13 +63,11 @@ class EventConsumer:
         self._bus, self._redis, self._writer = bus, client, writer
         self._store, self._pending_requests, self._sequences, self._lease = store, pending_requests, numbers, lease
         self._heartbeat, self._interval_s = heartbeat, interval_s
-        self._ending = threading.Event()
         self._missed = threading.Event()
         """The queue was not there for a while: the view lacks what was said meanwhile."""
         self._consumer: Consumer | None = None
         self._rebuild: CatchUp | None = None
         self._keep_at = 0.0
-        self._thread = WorkerThread(self._run, name="gateway-view")
 
     @property
     def problem(self) -> str:
@@ -85,14 +84,12 @@ class EventConsumer:
             self._consume()  # as long as nobody knows better
         else:
             self._consume()
-        self._thread.start()
+        super().start()
 
     def stop(self, deadline_s: float) -> None:
         """Stop consuming and end."""
-        self._ending.set()
         end = time.monotonic() + deadline_s
-        if self._thread.is_alive():
-            self._thread.join(deadline_s)
+        super().stop(deadline_s)
         self._abandon_rebuild()
         if self._consumer is not None:
             self._consumer.stop(max(0.0, end - time.monotonic()))
@@ -103,22 +100,22 @@ class EventConsumer:
         self._keep_at = 0.0
         self._keep_number()
 
-    def _run(self) -> None:
-        while not self._ending.is_set():
-            try:
-                self._look()
-            except AnotherServes as standby:
-                self._pause(str(standby))
-            except redis.RedisError as error:
-                sentence = redis_client.trouble_of(error)
-                if not self.problem.startswith("Redis"):
-                    log.warning("redis_unavailable", problem=f"{sentence} ({error})")
-                self._pause(sentence)
-            except Exception:  # the thread must outlive whatever happens here
-                log.exception("projection_update_failed")
-            if not self._lease.rival:
-                self._heartbeat.tick(on_change=True)
-            self._ending.wait(0.1 if self._rebuild else self._interval_s)
+    def take_turn(self) -> float:
+        """Look after the view, and pause where it cannot be written."""
+        try:
+            self._look()
+        except AnotherServes as standby:
+            self._pause(str(standby))
+        except redis.RedisError as error:
+            sentence = redis_client.trouble_of(error)
+            if not self.problem.startswith("Redis"):
+                log.warning("redis_unavailable", problem=f"{sentence} ({error})")
+            self._pause(sentence)
+        except Exception:  # the thread must outlive whatever happens here
+            log.exception("projection_update_failed")
+        if not self._lease.rival:
+            self._heartbeat.tick(on_change=True)
+        return 0.1 if self._rebuild else self._interval_s
 
     def _pause(self, problem: str) -> None:
         """Leave events in their queue while there is nowhere to put them, or while another gateway takes them."""

@@ -4,7 +4,6 @@ What the ledger lacks is taken over, for its file may be gone by now; what the c
 """
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -15,7 +14,7 @@ from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.port import Bus
 from datauploader.reliability import sequence
 from datauploader.reliability.backoff import Backoff
-from datauploader.reliability.worker import WorkerThread
+from datauploader.reliability.worker import PeriodicTask
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.ledger.files import FileTable, Tally
@@ -31,46 +30,33 @@ BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 ANSWER_S = 20.0
 
 
-class LedgerRecovery:
+class LedgerRecovery(PeriodicTask):
     """Recovers a lost ledger: a thread that asks about each upload once, and again when its seal has had no answer."""
 
     def __init__(
         self, context: WatcherContext, bus: Bus, changed: Callable[[], None], unknown: Callable[[UploadRow], bool]
     ) -> None:  # fmt: skip
         """Take whom to ask, whom to tell that uploads have changed, and who has a forgotten request said again."""
+        super().__init__("recall", LOOK_S)
         self._unknown = unknown
         self._store, self._bus, self._here, self._changed = context.store, bus, context.here, changed
         self._patience_s = context.settings.receipt_patience_s
-        self._ended = threading.Event()
         self._later: dict[int, tuple[float, int]] = {}
         """By upload: not before when it is asked again (monotonic seconds), and how often it was in vain."""
-        self._thread = WorkerThread(self._run, name="recall")
 
-    def start(self) -> None:
-        """Begin, with what a former run left."""
-        self._thread.start()
-
-    def stop(self, deadline_s: float) -> None:
-        """Ask nothing more; what was not told to its end is asked again from the beginning."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(deadline_s)
-
-    def _run(self) -> None:
-        while not self._ended.wait(LOOK_S):
-            for upload in self._uploads():
-                due, failures = self._later.get(upload.number, (0.0, 0))
-                if due > time.monotonic():
-                    continue
-                if self._recalled(upload):
-                    self._later.pop(upload.number, None)
-                else:
-                    wait_s = BACKOFF.wait_s(failures + 1)
-                    self._later[upload.number] = (time.monotonic() + wait_s, failures + 1)
-
-    def _uploads(self) -> list[UploadRow]:
+    def take_turn(self) -> float:
+        """Ask about the uploads whose turn it is; what is not told to its end is asked again from the beginning."""
         with self._store.reading() as db:
-            return UploadTable(db).to_recall()
+            uploads = UploadTable(db).to_recall()
+        for upload in uploads:
+            due, failures = self._later.get(upload.number, (0.0, 0))
+            if due > time.monotonic():
+                continue
+            if self._recalled(upload):
+                self._later.pop(upload.number, None)
+            else:
+                self._later[upload.number] = (time.monotonic() + BACKOFF.wait_s(failures + 1), failures + 1)
+        return LOOK_S
 
     def _recalled(self, upload: UploadRow) -> bool:
         try:
@@ -103,7 +89,7 @@ class LedgerRecovery:
                     UploadTable(db).set_recall(upload.number, sentence)
                 self._changed()
             return False
-        if self._ended.is_set():
+        if self._stopping:
             return False
         with self._store.transaction() as db:
             UploadTable(db).set_recall(upload.number, None)
@@ -114,7 +100,7 @@ class LedgerRecovery:
 
     def _pages(self, upload: UploadRow) -> Iterator[Datafiles]:
         after = ""
-        while not self._ended.is_set():
+        while not self._stopping:
             question = ListDatafiles(upload_id=upload.upload_id, after=after)
             page = self._bus.ask(question, Datafiles, station=self._here, timeout_s=ANSWER_S).result(2 * ANSWER_S)
             yield page
@@ -163,7 +149,7 @@ class LedgerRecovery:
         for page in self._pages(upload):
             for item in page.items:
                 lacks.pop((item.stored.file.raw, item.stored.file.sha256), None)
-        if lacks and not self._ended.is_set():
+        if lacks and not self._stopping:
             with self._store.transaction() as db:
                 FileTable(db).announce_again(lacks.values())
                 UploadTable(db).reseal(upload.number)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,7 +17,7 @@ from datauploader.contracts.questions import HashStored, StoredHash
 from datauploader.errors import MessagingError, QuestionRefused
 from datauploader.messaging.port import Bus
 from datauploader.reliability.backoff import Backoff
-from datauploader.reliability.worker import WorkerThread
+from datauploader.reliability.worker import PeriodicTask
 from datauploader.runtime.crash_points import crash_point
 from datauploader_watcher.adapters.disk import RootDisk, lstat, stamp_of
 from datauploader_watcher.adapters.removal import HeldFile
@@ -133,46 +132,36 @@ class _Asked:
     answer: "Future[StoredHash]"
 
 
-class LocalCleanup:
+class LocalCleanup(PeriodicTask):
     """Cleanup of local copies: a thread that works off the rows in state `releasing`."""
 
     def __init__(self, context: WatcherContext, bus: Bus) -> None:
         """Take what it needs to ask, to remove and to tell."""
+        super().__init__("release")
         self._store, self._outbox, self._bus, self._here = context.store, context.outbox, bus, context.here
         self._settings, self._admission, self._disks = context.settings, context.admission, context.disks
-        self._news = threading.Event()
-        self._stopping = False
         self._rounds = 0
         """Since datasets were completed last."""
-        self._thread = WorkerThread(self._run, name="release")
 
     def start(self) -> None:
         """Begin, with what a former run left."""
         if self._settings.allow_delete:
-            self._thread.start()
-
-    def stop(self, deadline_s: float) -> None:
-        """Remove nothing more."""
-        self._stopping = True
-        self._news.set()
-        if self._thread.is_alive():
-            self._thread.join(deadline_s)
+            super().start()
 
     def wake(self) -> None:
         """Look for datasets that have been completed."""
         self._rounds = 0
-        self._news.set()
+        super().wake()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            self._news.clear()
-            try:
-                left = any(list(map(self._release, self._uploads())))
-            except sqlite3.OperationalError as error:
-                log.warning("cleanup_write_failed", problem=str(error))
-                left = True
-            self._rounds += 1
-            self._news.wait(BACKOFF.wait_s(self._rounds) if left else None)
+    def take_turn(self) -> float | None:
+        """Work off every upload; come again when something is left."""
+        try:
+            left = any(list(map(self._release, self._uploads())))
+        except sqlite3.OperationalError as error:
+            log.warning("cleanup_write_failed", problem=str(error))
+            left = True
+        self._rounds += 1
+        return BACKOFF.wait_s(self._rounds) if left else None
 
     def _uploads(self) -> list[UploadRow]:
         with self._store.reading() as db:

@@ -1,7 +1,6 @@
 """The heartbeat: a service says at an interval that it is alive and how it is, so that its silence can be noticed."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -15,7 +14,7 @@ from datauploader.contracts.batching import bounded
 from datauploader.contracts.stations import Disk, MoverElsewhere, Root, Storage
 from datauploader.errors import MessagingError
 from datauploader.reliability import Outbox
-from datauploader.reliability.worker import WorkerThread
+from datauploader.reliability.worker import PeriodicTask
 
 log = structlog.get_logger()
 
@@ -37,7 +36,7 @@ class Details(TypedDict, total=False):
     overflows: int
 
 
-class Heartbeat:
+class Heartbeat(PeriodicTask):
     """Publishes `station.reported`; a report that is lost is not kept, for the next one says more.
 
     It looks at the service each time, in the thread that publishes: a service that hangs, or cannot be looked at, falls
@@ -61,26 +60,23 @@ class Heartbeat:
             troubles: sentences: what is wrong, and what to do; empty ones do not count.
             details: what else there is to say.
         """
+        super().__init__(f"{service}.heartbeat")
         self._publish, self._outbox, self._here = publish, outbox, here
         self._service, self._distribution, self._interval_s = service, distribution, interval_s
         self._troubles, self._details = troubles, details
         self._sent: Future[None] | None = None
         self._due = float("-inf")
         self._told: tuple[str, ...] = ()
-        self._stopping = threading.Event()
-        self._thread = WorkerThread(self._run, name=f"{service}.heartbeat")
         self._first: State | None = None
 
     def start(self, first: State | None = None) -> None:
         """Report in a thread of its own, at once and then at the interval; `first` says how the service begins."""
         self._first = first
-        self._thread.start()
+        super().start()
 
     def stop(self, deadline_s: float) -> None:
         """Report that the service stops, and nothing afterwards."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(deadline_s)
+        super().stop(deadline_s)
         self.beat("stopping")
 
     def tick(self, *, on_change: bool = False) -> None:
@@ -123,7 +119,8 @@ class Heartbeat:
     def _sentences(self) -> tuple[str, ...]:
         return bounded(dict.fromkeys(sentence for sentence in self._troubles() if sentence))
 
-    def _run(self) -> None:
-        self.beat(self._first)
-        while not self._stopping.wait(self._interval_s):
-            self.beat()
+    def take_turn(self) -> float:
+        """Report; the first time as it was said at the start."""
+        first, self._first = self._first, None
+        self.beat(first)
+        return self._interval_s

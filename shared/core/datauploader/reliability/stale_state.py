@@ -4,7 +4,6 @@ A file that is lost is made up for; one that is old believes what is not true an
 The gateway hears everything, and so it is asked how far it has heard this file before.
 """
 
-import threading
 from collections.abc import Callable
 
 import structlog
@@ -14,7 +13,7 @@ from datauploader.contracts.questions import Heard, LastHeard
 from datauploader.errors import MessagingError
 from datauploader.messaging.port import Bus
 from datauploader.reliability import Outbox, Store
-from datauploader.reliability.worker import WorkerThread
+from datauploader.reliability.worker import PeriodicTask
 from datauploader.runtime.service import Check
 
 log = structlog.get_logger()
@@ -23,7 +22,7 @@ ANSWER_S = 3.0
 """How long a start waits; a station works without the gateway, which is asked again later."""
 
 
-class StaleStateGuard:
+class StaleStateGuard(PeriodicTask):
     """A guard against stale state, before anything is said and afterwards: the gateway may be away, or behind."""
 
     def __init__(
@@ -42,11 +41,10 @@ class StaleStateGuard:
             interval_s: how often it is asked.
             on_facility: called when another gateway, or another run of it, has answered; False: call it again later.
         """
+        super().__init__("past")
         self._store, self._bus, self._here, self._service = store, bus, here, service
         self._end, self._interval_s, self._on_facility = end, interval_s, on_facility
         self._said, self._facility, self._is_old = 0, "", False
-        self._ended = threading.Event()
-        self._thread = WorkerThread(self._run, name="past")
 
     def begin_anew_if_old(self) -> None:
         """Begin anew if the file is from the past; call it before anything of it is used or said."""
@@ -61,16 +59,6 @@ class StaleStateGuard:
         self._said = Outbox.said(self._store)  # read last: who shares the file has kept what it said meanwhile
         return heard is not None and heard.number > self._said
 
-    def start(self) -> None:
-        """Go on asking in the background."""
-        self._thread.start()
-
-    def stop(self, deadline_s: float) -> None:
-        """Ask nothing more."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(deadline_s)
-
     def health_check(self) -> Check:
         """Say whether the file is from the past."""
         sentence = (
@@ -79,26 +67,22 @@ class StaleStateGuard:
         )
         return Check("past", not self._is_old, sentence if self._is_old else "")
 
-    def _run(self) -> None:
-        pause = 0.0
-        while not self._ended.wait(pause):
-            pause = self._interval_s
-            heard = self._ask()
-            if heard is None:
-                continue
-            if heard.number > self._said:
-                self._is_old = True
-                log.error("stale_state_detected", problem=self.health_check().detail)
-                self._store.condemn()  # what this run has built on the old file cannot be taken back now
-                self._end()
-                return
-            if heard.facility == self._facility:
-                continue
+    def take_turn(self) -> float | None:
+        """Ask the gateway once more."""
+        heard = self._ask()
+        if heard is not None and heard.number > self._said:
+            self._is_old = True
+            log.error("stale_state_detected", problem=self.health_check().detail)
+            self._store.condemn()  # what this run has built on the old file cannot be taken back now
+            self._end()
+            return None
+        if heard is not None and heard.facility != self._facility:
             try:
                 if self._on_facility():
                     self._facility = heard.facility
             except Exception:  # the boundary of one look: the thread must outlive it
                 log.exception("facility_resync_failed")
+        return self._interval_s
 
     def _ask(self) -> Heard | None:
         if self._store.path is None:

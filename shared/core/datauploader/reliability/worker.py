@@ -1,5 +1,6 @@
 """Threads that work as long as their service: an error does not end them, and what keeps one from its work is told."""
 
+import abc
 import threading
 import time
 import weakref
@@ -62,6 +63,43 @@ class WorkerThread(threading.Thread):
         if self._error and time.monotonic() - self._stumbled_at < SHOWN_S:
             return f"the thread {self.name} met an error ({self._error}) and was restarted; see the log"
         return ""
+
+
+class PeriodicTask(abc.ABC):
+    """A periodic task: turns in a thread of its own, each after the pause that the one before asked for."""
+
+    def __init__(self, name: str, first_s: float = 0.0) -> None:
+        """Prepare; nothing runs before `start`, and the first turn comes so many seconds after it."""
+        self._first_s = first_s
+        self._stopping, self._woken = False, threading.Event()
+        self._thread = WorkerThread(self._run, name=name)
+
+    def start(self) -> None:
+        """Begin, with what a former run left."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there may be something to do: the next turn comes at once."""
+        self._woken.set()
+
+    def stop(self, deadline_s: float) -> None:
+        """End after the turn that is being done; what is left is done after the next start."""
+        self._stopping = True
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    @abc.abstractmethod
+    def take_turn(self) -> float | None:
+        """Do what is due; return the seconds until the next turn, None to wait until somebody calls `wake`."""
+
+    def _run(self) -> None:
+        pause_s: float | None = self._first_s
+        while not self._stopping:
+            self._woken.wait(pause_s)
+            self._woken.clear()
+            if not self._stopping:
+                pause_s = self.take_turn()
 
 
 def problems(since: float = 0.0) -> list[str]:
