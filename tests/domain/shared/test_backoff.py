@@ -294,24 +294,6 @@ def test_a_file_is_looked_after_however_often_it_failed_or_changed() -> None:
     assert table._rest(b"a", 2.0, now) == 300
 
 
-class Turns:
-    """Stands for an event that a thread waits on: lets time go by, and ends the thread after a while."""
-
-    def __init__(self, clock: Clock, step_s: float, end: float) -> None:
-        """Take by how much a wait moves the clock."""
-        self.clock, self.step_s, self.end, self.waited = clock, step_s, NOW + end, [0.0]
-
-    def clear(self) -> None:
-        """Forget nothing."""
-
-    def wait(self, seconds: float | None) -> bool:
-        """Note the wait and go on."""
-        assert seconds is not None
-        self.waited.append(seconds)
-        self.clock.now += self.step_s
-        return self.clock.now > self.end
-
-
 def test_the_watcher_asks_the_catalog_again_after_a_second_up_to_a_minute(monkeypatch) -> None:
     """What there is of an upload."""
     clock = Clock()
@@ -328,32 +310,27 @@ def test_the_watcher_asks_the_catalog_again_after_a_second_up_to_a_minute(monkey
 
     ground: Any = SimpleNamespace(store=None, here=HERE, settings=SimpleNamespace(receipt_patience_s=1))
     one = Unheard(ground, None, lambda: None, lambda _: False)  # type: ignore[arg-type]
-    one._ended = Turns(clock, 0.5, 240)  # type: ignore[assignment]
-    one._run()
+    for _ in range(240):
+        clock.now += 0.5
+        one.take_turn()
     assert [after - before for before, after in itertools.pairwise(asked)] == TO_A_MINUTE
 
 
-def test_local_copies_that_stay_are_tried_again_after_ten_seconds_up_to_an_hour(clock) -> None:
+def test_local_copies_that_stay_are_tried_again_after_ten_seconds_up_to_an_hour() -> None:
     """Until a dataset is completed: then the waits begin anew."""
 
     class Unable(LocalCleanup):
         def _uploads(self) -> list[Any]:
-            self._stopping = len(turns.waited) in (10, 13)
             return [None]
 
         def _release(self, upload: Any) -> bool:
             return True
 
     ground: Any = SimpleNamespace(store=None, outbox=None, here=HERE, settings=None, admission=None, disks=None)
-    one, turns = Unable(ground, None), Turns(clock, 0, 0)  # type: ignore[arg-type]
-    turns.set = lambda: None  # type: ignore[attr-defined]
-    one._news = turns  # type: ignore[assignment]
-    one._run()
-    assert turns.waited[1:] == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]
+    one = Unable(ground, None)  # type: ignore[arg-type]
+    assert [one.take_turn() for _ in range(10)] == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]
     one.wake()
-    one._stopping = False
-    one._run()
-    assert turns.waited[11:] == [10, 20, 40]
+    assert [one.take_turn() for _ in range(3)] == [10, 20, 40]
 
 
 def test_a_remote_that_stays_away_rests_after_a_second_up_to_a_minute() -> None:

@@ -46,9 +46,7 @@ class LedgerRecovery(PeriodicTask):
 
     def take_turn(self) -> float:
         """Ask about the uploads whose turn it is; what is not told to its end is asked again from the beginning."""
-        with self._store.reading() as db:
-            uploads = UploadTable(db).to_recall()
-        for upload in uploads:
+        for upload in self._uploads():
             due, failures = self._later.get(upload.number, (0.0, 0))
             if due > time.monotonic():
                 continue
@@ -57,6 +55,10 @@ class LedgerRecovery(PeriodicTask):
             else:
                 self._later[upload.number] = (time.monotonic() + BACKOFF.wait_s(failures + 1), failures + 1)
         return LOOK_S
+
+    def _uploads(self) -> list[UploadRow]:
+        with self._store.reading() as db:
+            return UploadTable(db).to_recall()
 
     def _recalled(self, upload: UploadRow) -> bool:
         try:
