@@ -6,8 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +19,8 @@ from typing_extensions import override
 from datauploader.contracts.address import Station, matches
 from datauploader.contracts.envelope import EncodedEvent, Event, encode
 from datauploader.contracts.model import EventData, Question, WireModel
-from datauploader.contracts.questions import QUESTIONS
-from datauploader.errors import MessagingError, NoAnswer, QuestionRefused, Unroutable
+from datauploader.errors import MessagingError, Unroutable
+from datauploader.messaging.memory import rpc
 from datauploader.messaging.memory.log import Entry, MemoryLog, log_file_of
 from datauploader.messaging.memory.worker_loop import WorkerLoop
 from datauploader.messaging.port import (
@@ -78,7 +77,7 @@ class MemoryBroker:
         self._log = MemoryLog(log_file)
         self._later: list[tuple[float, int, str, _Message]] = []
         self._sequence = itertools.count()
-        self.answerers: dict[str, Callable[[Question, str], Future[dict[str, object]]]] = {}
+        self.answerers: rpc.Servers = {}
         threading.Thread(target=self._release, name="memory-broker", daemon=True).start()
 
     @classmethod
@@ -294,30 +293,7 @@ class MemoryBus(Bus):
     def ask(
         self, question: Question, answer: type[A], *, station: Station | None = None, timeout_s: float = 5.0
     ) -> "Future[A]":
-        result: Future[A] = Future()
-        service = question.name.split(".")[0]
-        key = question_key(service, station)
-        answerer = next((one for bound, one in list(self.broker.answerers.items()) if matches(bound, key)), None)
-        if answerer is None:
-            result.set_exception(
-                NoAnswer(f"{service} is not connected to the broker, so nobody answers {question.name}")
-            )
-            return result
-        timer = threading.Timer(
-            timeout_s, _fail, (result, NoAnswer(f"{service} did not answer {question.name} within {timeout_s:g} s"))
-        )
-        timer.daemon = True
-        timer.start()
-
-        def settled(inner: "Future[dict[str, object]]") -> None:
-            timer.cancel()
-            if (error := inner.exception()) is not None:
-                _fail(result, error)
-            elif not result.done():
-                result.set_result(answer.model_validate(inner.result()))
-
-        answerer(question, key).add_done_callback(settled)
-        return result
+        return rpc.ask(self.broker.answerers, question, answer, station, timeout_s)
 
     @override
     def answer(self, service: str, answerer: Answerer, *, station: Station | None = None, workers: int = 4) -> Consumer:
@@ -328,22 +304,7 @@ class MemoryBus(Bus):
         return self._answer(stations_key(service), told_by_key(answerer), workers)
 
     def _answer(self, address: str, answerer: Callable[[Question, str], WireModel], workers: int) -> Consumer:
-        service = address.split(".", maxsplit=1)[0]
-        pool = ThreadPoolExecutor(workers, thread_name_prefix=address)
-
-        def reply(question: Question, key: str) -> dict[str, object]:
-            try:
-                found = answerer(type(question).model_validate_json(question.model_dump_json()), key)
-            except QuestionRefused:
-                raise
-            except Exception as error:
-                log.exception("question_failed", question=question.name)
-                raise QuestionRefused("internal", f"{service} could not answer; its log says why") from error
-            assert isinstance(found, QUESTIONS[type(question)])
-            return found.model_dump(mode="json")
-
-        self.broker.answerers[address] = lambda question, key: pool.submit(reply, question, key)
-        return self._keep(_Answering(self.broker, address, pool))
+        return self._keep(rpc.AnswerServer(self.broker.answerers, address, answerer, workers))
 
     @override
     def queues(self, names: Sequence[str]) -> Sequence[QueueState]:
@@ -384,22 +345,3 @@ class MemoryBus(Bus):
     def _keep(self, consumer: Consumer) -> Consumer:
         self._consumers.append(consumer)
         return consumer
-
-
-class _Answering:
-    """The running answerer of one address."""
-
-    problem = None
-
-    def __init__(self, broker: MemoryBroker, address: str, pool: ThreadPoolExecutor) -> None:
-        self._broker, self._address, self._pool = broker, address, pool
-
-    def stop(self, deadline_s: float = 10.0) -> None:  # noqa: ARG002 - answers are short
-        """Answer nothing new."""
-        self._broker.answerers.pop(self._address, None)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _fail(future: "Future[A]", error: BaseException) -> None:
-    with suppress(InvalidStateError):  # the answer and the deadline met; the first one counts
-        future.set_exception(error)
