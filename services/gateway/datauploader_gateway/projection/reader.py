@@ -24,8 +24,8 @@ from datauploader_gateway.projection.fold import WORDS, Register
 from datauploader_gateway.projection.paging import NO_CURSOR, pack_cursor, unpack_cursor
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.search import Search
+from datauploader_gateway.projection.station_reports import SILENT_INTERVALS
 from datauploader_gateway.projection.summary import Summary, as_of, of_dataset, of_investigation, summarise
-from datauploader_gateway.projection.writer import SILENT_INTERVALS
 from datauploader_gateway.redis_client import raw, text
 
 WATCHER = "watcher"

@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import redis
@@ -20,7 +20,6 @@ from datauploader.contracts import (
     TransferProgressed,
     UploadRequested,
 )
-from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.files import FileState
 from datauploader.errors import Park
 from datauploader.runtime.crash_points import crash_point
@@ -36,7 +35,6 @@ from datauploader_gateway.projection.fold import (
     Step,
     fold,
     fold_all,
-    stamp,
     wanted,
     wanted_by_all,
 )
@@ -44,11 +42,10 @@ from datauploader_gateway.projection.harvest_store import late_pictures, read_ha
 from datauploader_gateway.projection.projection_version import ProjectionVersion
 from datauploader_gateway.projection.remarks import Remarks
 from datauploader_gateway.projection.shifts import Shift
+from datauploader_gateway.projection.station_reports import fold_report
 from datauploader_gateway.projection.timing import STEPS, until_shown, upper_s
 from datauploader_gateway.redis_client import MemoryReserve, raw
 
-SILENT_INTERVALS = 3
-"""Reports that a service may miss before it is away."""
 KEPT_LIVE = 1000
 """Entries of one upload that a browser which was away can catch up on."""
 KEPT_ALL_LIVE = 10_000
@@ -165,39 +162,14 @@ class ViewWriter:
     def _report(self, event: Event[EventData], data: StationReported) -> bool:
         field = f"{event.station.key}|{data.service}"
         known = self._redis.hget(keys.STATIONS, field)
-        moment = stamp(event.time)
-        before = json.loads(known) if known is not None else None
-        if before is not None and _is_older(event, data, before):
+        report = fold_report(event, data, json.loads(known) if known is not None else None)
+        if report is None:
             return False
-        report = data.model_dump(mode="json") | {"time": moment, "order": event.order}
-        report["others"] = _others(before, data.host, event.time)
         with self._redis.pipeline() as pipe:
             pipe.hset(keys.STATIONS, field, json.dumps(report))
             pipe.xadd(keys.ALL_LIVE, {"station": event.station.key}, maxlen=KEPT_ALL_LIVE, approximate=True)
             self._commit(pipe)
         return True
-
-
-def _others(before: Mapping[str, Any] | None, host: str, now: datetime) -> dict[str, str]:
-    """Return the other computers that have said of late that they are this service of this station, and when."""
-    if before is None:
-        return {}
-    said = dict(before.get("others", {}))
-    if before["state"] != "stopping":
-        said[before["host"]] = before["time"]
-    late = now - SILENT_INTERVALS * timedelta(seconds=float(before["interval_s"]))
-    return {one: time for one, time in said.items() if one != host and datetime.fromisoformat(time) > late}
-
-
-def _is_older(event: Event[EventData], data: StationReported, before: Mapping[str, Any]) -> bool:
-    """Tell whether a report is older than the one that is kept: by its number, which each computer counts for itself.
-
-    Between two computers the times decide, unless the one that is kept was said by a clock that was ahead.
-    """
-    time = datetime.fromisoformat(before["time"])
-    if before["host"] == data.host:
-        return int(before.get("order") or microseconds(time)) >= event.order
-    return event.time <= time <= datetime.now(UTC) + timedelta(minutes=1)
 
 
 def _names(upload_id: str) -> list[str]:
