@@ -5,10 +5,9 @@ made of investigation and name, because pids are all that SciCat keeps unique. T
 scicat-backend-next at 4055c962, and never ran against a real SciCat: docs/catalogues/scicat.md.
 """
 
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -18,8 +17,6 @@ from pydantic import SecretStr
 from datauploader.contracts.questions import CatalogueAbout
 from datauploader.plugins.catalogue.ensure import ensure
 from datauploader.plugins.catalogue.errors import (
-    BadAnswer,
-    CatalogueForbids,
     CatalogueRefused,
     NoSuchInvestigation,
     NotYetThere,
@@ -40,19 +37,15 @@ from datauploader_catalog.adapters.scicat import records
 from datauploader_catalog.adapters.scicat.blocks import DatasetBlocks, sizes_of
 from datauploader_catalog.adapters.scicat.inspection import ScicatInspection
 from datauploader_catalog.adapters.scicat.metadata import NoRoom, merged
+from datauploader_catalog.adapters.scicat.proposals import Proposals
 from datauploader_catalog.adapters.scicat.session import TOKEN, ScicatSession, address
 from datauploader_catalog.adapters.scicat.wire import ScicatWire
 from datauploader_catalog.settings import ScicatSettings
 
-_USER = re.compile(r"[0-9A-Za-z_-]{4,64}")
-"""What can be a user's id (of MongoDB, 24 digits): SciCat fails with HTTP 500 for what cannot be one."""
-_MOST_GROUPS = 100
-"""Groups that are named in one address, which has a limit of 16 kB; staff may be in very many."""
-_FRESH_S = 600.0
-"""How long it is believed what instruments are called, and that a dataset takes no more metadata of files."""
+_FULL_S = 600.0
+"""How long it is believed that a dataset takes no more metadata of files."""
 _COUNTED = 10
 """Blocks up to which SciCat itself makes up the size of a dataset: /api/v4 sums the last ten, /api/v3 hundred."""
-_TRIES = 5
 _SIZES = ("size", "numberOfFiles", "packedSize")
 """What /api/v4 sets to 0 in a change that does not say it: so every change says it (SciCatProject/backend#2746)."""
 
@@ -66,9 +59,9 @@ class ScicatCatalogue:
         self._settings = settings
         self._wire = ScicatWire(settings)
         self._session = ScicatSession(settings, self._wire)
+        self._proposals = Proposals(settings, self._session)
         self._blocks = DatasetBlocks(settings, self._session)
         self._inspection = ScicatInspection(self._session, self._blocks)
-        self._instruments: tuple[float, dict[str, str]] = (0.0, {})
         self._full: dict[str, float] = {}
         """Datasets that take no more metadata of files, and until when that is believed."""
         self._locks = [threading.Lock() for _ in range(64)]
@@ -86,7 +79,7 @@ class ScicatCatalogue:
     @property
     def may_create(self) -> bool:
         """Proposals are made where the settings say for whom, and whose they are then."""
-        return bool(self._settings.creators and self._settings.create_group)
+        return self._proposals.may_create
 
     def identify(self, session: SecretStr) -> CatalogueUser:
         """Ask whose token this is."""
@@ -105,40 +98,34 @@ class ScicatCatalogue:
 
     def investigations(self, user_id: str) -> tuple[CatalogueInvestigation, ...]:
         """List the proposals that one of the user's groups owns or has access to."""
-        groups = sorted(records.groups_of(self._identity(user_id)))
-        found: dict[str, Record] = {}
-        for start in range(0, len(groups), _MOST_GROUPS):
-            some = groups[start : start + _MOST_GROUPS]
-            where = {"$or": [{name: {"$in": some}} for name in ("ownerGroup", "accessGroups")]}
-            wanted = {"where": where, "limits": {"order": "proposalId:asc"}}
-            for one in self._session.all("v3/proposals", "filters", wanted, "proposalId"):
-                found[records.text(one, "proposalId")] = one
-        return tuple(self._read(one) for one in found.values())
+        return self._proposals.of_user(user_id)
 
     def authorise(self, user_id: str, investigation_id: str) -> Grant:
         """Say where the data of this proposal belong, if one of the user's groups is the proposal's."""
-        identity = self._identity(user_id)
-        one = self._require_open(identity, user_id, investigation_id)
+        identity = self._proposals.identity(user_id)
+        proposal = self._proposals.require_member(identity, user_id, investigation_id)
+        one = self._proposals.read_active(proposal)
         return Grant(records.require_base_dir(one), records.read_user(identity, self._settings).uid)
 
     def investigation(self, investigation_id: str) -> CatalogueInvestigation:
         """Fetch a proposal by its id."""
-        proposal = self._proposal(investigation_id)
+        proposal = self._proposals.find(investigation_id)
         if proposal is None:
             raise NoSuchInvestigation(
                 f"SciCat has no proposal {investigation_id!r}; choose one of those that are listed for you."
             )
-        return self._read(proposal)
+        return self._proposals.read(proposal)
 
     def investigations_named(self, name: str) -> tuple[CatalogueInvestigation, ...]:
         """Fetch the proposal of this id, which is its name as well."""
-        proposal = self._proposal(name)
-        return () if proposal is None else (self._read(proposal),)
+        proposal = self._proposals.find(name)
+        return () if proposal is None else (self._proposals.read(proposal),)
 
     def ensure_investigation(self, wanted: NewInvestigation) -> CatalogueInvestigation:
         """Find the proposal whose id is made of name and visit, or make it."""
         key = records.proposal_id(wanted.name, wanted.visit)
-        found = self._read(ensure(lambda: self._proposal(key), lambda: self._create_proposal(wanted)))
+        made = ensure(lambda: self._proposals.find(key), lambda: self._proposals.create(wanted))
+        found = self._proposals.read(made)
         _require_same((wanted.name, wanted.visit), (found.name, found.visit))
         return found
 
@@ -166,7 +153,7 @@ class ScicatCatalogue:
             held = records.read_dataset(self._dataset(dataset_id))
             blocks = self._blocks.register(dataset_id, datafiles, complete=held.complete)
             if len(blocks) > _COUNTED:
-                self._change(dataset_id, lambda record: _if_other(record, **sizes_of(blocks)))
+                self._change(dataset_id, lambda record: records.if_other(record, **sizes_of(blocks)))
 
     def attach_parameters(
         self, dataset_id: str, parameters: Sequence[NamedValue], *, datafile: str | None = None
@@ -193,36 +180,25 @@ class ScicatCatalogue:
                 self._change(dataset_id, change)
             except NoRoom:
                 self._full = {one: end for one, end in self._full.items() if end > time.monotonic()}
-                self._full[dataset_id] = time.monotonic() + _FRESH_S
+                self._full[dataset_id] = time.monotonic() + _FULL_S
                 raise
 
     def describe_dataset(self, dataset_id: str, description: str, by: str) -> None:
         """Set the description, if one of the person's groups is the proposal's."""
         with self._writing(dataset_id):
             held = records.read_dataset(self._dataset(dataset_id))
-            self._require_allowed(self._identity(by), by, held.investigation_id)
-            self._change(dataset_id, lambda record: _if_other(record, description=description))
+            self._proposals.require_allowed(self._proposals.identity(by), by, held.investigation_id)
+            self._change(dataset_id, lambda record: records.if_other(record, description=description))
 
     def describe_investigation(self, investigation_id: str, description: str, by: str) -> None:
         """Set the proposal's abstract, if one of the person's groups is the proposal's."""
-        path = f"v3/{address('proposals', investigation_id)}"
-        for _ in range(_TRIES):
-            proposal = self._require_allowed(self._identity(by), by, investigation_id)
-            if not (body := _if_other(proposal, abstract=description)):
-                return
-            since = records.after(records.text(proposal, "updatedAt"))
-            answer = self._session.tell("PATCH", path, body, since)
-            if answer.status == HTTPStatus.OK:
-                return
-            if answer.status != HTTPStatus.PRECONDITION_FAILED:
-                raise answer.refusal(f"a description of proposal {investigation_id}")
-        raise _too_many(f"proposal {investigation_id}")
+        self._proposals.describe(investigation_id, description, by)
 
     def complete_dataset(self, dataset_id: str) -> Dataset:
         """Say the true size of the dataset, then that its files are there."""
         with self._writing(dataset_id):
             blocks = self._blocks.register(dataset_id, (), complete=False)
-            record = self._change(dataset_id, lambda record: _if_other(record, **sizes_of(blocks)))
+            record = self._change(dataset_id, lambda record: records.if_other(record, **sizes_of(blocks)))
             found = records.read_dataset(record)
             if not found.complete:
                 self._say_complete(dataset_id, record)
@@ -270,18 +246,14 @@ class ScicatCatalogue:
 
     def _change(self, pid: str, change: Callable[[Record], Record]) -> Record:
         """Read a dataset, decide what to change and change it, if nobody else has done so meanwhile."""
-        for _ in range(_TRIES):
-            record = self._dataset(pid)
-            if not (body := change(record)):
-                return record
-            body = {name: record[name] for name in _SIZES if name in record} | body
-            since = records.after(records.text(record, "updatedAt"))
-            answer = self._session.tell("PATCH", self._dataset_path(pid), body, since)
-            if answer.status == HTTPStatus.OK:
-                return record | body
-            if answer.status != HTTPStatus.PRECONDITION_FAILED:
-                raise answer.refusal(f"a change of dataset {pid}")
-        raise _too_many(f"dataset {pid}")
+
+        def with_sizes(record: Record) -> Record:
+            body = change(record)
+            return body and {name: record[name] for name in _SIZES if name in record} | body
+
+        return self._session.change(
+            self._dataset_path(pid), lambda: self._dataset(pid), with_sizes, f"dataset {pid}", "a change of"
+        )
 
     def _say_complete(self, pid: str, record: Record) -> None:
         """Change the lifecycle: by an address of its own in the new interface, in the old one wholly."""
@@ -294,97 +266,11 @@ class ScicatCatalogue:
         held = {name: value for name, value in record["datasetlifecycle"].items() if name not in {"_id", "id"}}
         self._change(pid, lambda _: {"datasetlifecycle": held | records.COMPLETE_LIFECYCLE})
 
-    def _identity(self, user_id: str) -> Record:
-        """Return what SciCat knows of a user, {} where it does not know them, or nobody is named."""
-        if not user_id:
-            return {}
-        if self._settings.people_by == "username":
-            asked = {"filter": {"where": {"profile.username": user_id}}}
-            answer = self._session.find("v3/useridentities/findOne", asked)
-        elif _USER.fullmatch(user_id):
-            answer = self._session.find(f"v3/{address('users', user_id)}/userIdentity")
-        else:
-            return {}
-        if answer is None or (answer.status == HTTPStatus.OK and answer.body is None):
-            return {}
-        if answer.status != HTTPStatus.OK:
-            raise answer.refusal(f"a look at user {user_id}, for which its account must be in ADMIN_GROUPS")
-        identity = answer.record()
-        found = records.read_user(identity, self._settings).id
-        if found != user_id:
-            raise CatalogueRefused(f"SciCat answered with user {found!r} when it was asked for {user_id!r}.")
-        return identity
-
-    def _proposal(self, investigation_id: str) -> Record | None:
-        if investigation_id in {"", ".", ".."}:
-            return None
-        answer = self._session.find(f"v3/{address('proposals', investigation_id)}")
-        if answer is None:
-            return None
-        if answer.status != HTTPStatus.OK:
-            raise answer.refusal(f"a look at proposal {investigation_id}")
-        return answer.record()
-
-    def _read(self, proposal: Mapping[str, Any]) -> CatalogueInvestigation:
-        return records.read_investigation(proposal, self._instrument_names(), self._settings)
-
-    def _instrument_names(self) -> dict[str, str]:
-        read_at, names = self._instruments
-        if not read_at or time.monotonic() - read_at > _FRESH_S:
-            found = self._session.all("v3/instruments", "filter", {"limits": {"order": "uniqueName:asc"}}, "pid")
-            names = {records.text(one, "pid"): records.text(one, "name") for one in found}
-            self._instruments = time.monotonic(), names
-        return names
-
-    def _require_member(self, identity: Record, user_id: str, investigation_id: str) -> Record:
-        proposal = self._proposal(investigation_id)
-        if proposal is None or not records.belongs(records.groups_of(identity), proposal):
-            words = f"User {user_id} belongs to none of the groups of proposal {investigation_id}."
-            raise CatalogueForbids(
-                f"SciCat does not let this user upload: {words} Ask the principal investigator or the user office, "
-                "then sign in to SciCat again.",
-                words=words,
-            )
-        return proposal
-
-    def _require_allowed(self, identity: Record, user_id: str, investigation_id: str) -> Record:
-        """Return a proposal to which this person belongs; "" is the service itself."""
-        if user_id:
-            return self._require_member(identity, user_id, investigation_id)
-        proposal = self._proposal(investigation_id)
-        if proposal is None:
-            raise NoSuchInvestigation(f"SciCat has no proposal {investigation_id!r}.")
-        return proposal
-
-    def _require_open(self, identity: Record, user_id: str, investigation_id: str) -> CatalogueInvestigation:
-        one = self._read(self._require_member(identity, user_id, investigation_id))
-        _require_active(one)
-        return one
-
-    def _create_proposal(self, wanted: NewInvestigation) -> Record | None:
-        """Make a proposal; None where somebody else was quicker."""
-        identity = self._identity(wanted.owner)
-        if wanted.owner and not records.groups_of(identity) & set(self._settings.creators):
-            raise CatalogueForbids(
-                f"User {wanted.owner} is in none of the groups for which proposals are made in SciCat."
-            )
-        if not self.may_create:
-            raise CatalogueForbids("No proposals are made in SciCat from here; ask the user office.")
-        profile = records.profile_of(identity)
-        body = records.new_proposal(wanted, profile, self._instrument_names(), self._settings)
-        answer = self._session.tell("POST", "v3/proposals", body)
-        if answer.status == HTTPStatus.CONFLICT:
-            return None
-        if answer.status != HTTPStatus.CREATED:
-            raise answer.refusal(f"proposal {body['proposalId']!r}")
-        return answer.record()
-
     def _create_dataset(self, wanted: NewDataset) -> Dataset | None:
         """Make a dataset for a member of its proposal; None where somebody else was quicker."""
-        identity = self._identity(wanted.owner)
-        proposal = self._require_allowed(identity, wanted.owner, wanted.investigation_id)
-        one = self._read(proposal)
-        _require_active(one)
+        identity = self._proposals.identity(wanted.owner)
+        proposal = self._proposals.require_allowed(identity, wanted.owner, wanted.investigation_id)
+        one = self._proposals.read_active(proposal)
         profile = records.profile_of(identity)
         body = records.new_dataset(wanted, proposal, one, profile, self._session.api(), self._settings)
         answer = self._session.tell("POST", f"{self._session.api()}/datasets", body)
@@ -397,24 +283,9 @@ class ScicatCatalogue:
         return made
 
 
-def _require_active(one: CatalogueInvestigation) -> None:
-    if not one.active:
-        raise CatalogueForbids(
-            f"Proposal {one.id} takes no more uploads: {one.reason} Ask the user office.", words=one.reason
-        )
-
-
 def _require_same(asked: tuple[str, str], answered: tuple[str, str]) -> None:
     if asked != answered:
         raise CatalogueRefused(
             f"SciCat answered with {answered!r} when it was asked for {asked!r}; nothing was written to the wrong "
             "place. Compare the settings of pids and proposals with docs/catalogues/scicat.md, then retry."
         )
-
-
-def _if_other(record: Mapping[str, Any], **values: Any) -> Record:
-    return values if any(record.get(name) != value for name, value in values.items()) else {}
-
-
-def _too_many(what: str) -> BadAnswer:
-    return BadAnswer(f"Others change {what} in SciCat again and again at the same time; it is retried.")

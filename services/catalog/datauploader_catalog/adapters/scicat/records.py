@@ -252,3 +252,8 @@ def _claim(claims: object, name: str) -> int:
 def _word(name: str) -> str:
     """Write a beamline as stations do: in small letters, with `-` for other signs."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def if_other(record: Record, **values: Any) -> dict[str, Any]:
+    """Return these values where one of them is another in a record, else none."""
+    return values if any(record.get(name) != value for name, value in values.items()) else {}

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueUnavailable, NotTrusted
+from datauploader_catalog.adapters.scicat import records
 from datauploader_catalog.adapters.scicat.wire import Answer, ScicatWire
 from datauploader_catalog.settings import ScicatSettings
 
@@ -24,7 +25,10 @@ _MARGIN_S = 60.0
 TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
 """What can be sent as a token; all else would be told in the error of the HTTP library."""
 _PAGE = 100
+_TRIES = 5
 _IDENTITY = "v3/users/my/identity"
+
+Record = dict[str, Any]
 
 
 class ScicatSession:
@@ -85,6 +89,29 @@ class ScicatSession:
     def tell(self, method: str, path: str, body: object, unmodified_since: str = "") -> Answer:
         """Write as the service's account; what is refused to nobody has had no effect, and is said once more."""
         return self._known(lambda token: self._wire.write(method, path, token, body, unmodified_since))
+
+    def change(
+        self, path: str, read: Callable[[], Record], decide: Callable[[Record], Record], what: str, doing: str
+    ) -> Record:
+        """Read a record, decide what to change and change it, if nobody else has done so meanwhile.
+
+        Args:
+            path: of the record.
+            read: fetches it.
+            decide: returns the fields to set; none: the record stays as it is.
+            what: names it in errors.
+            doing: what this is called there, such as `a change of`.
+        """
+        for _ in range(_TRIES):
+            record = read()
+            if not (body := decide(record)):
+                return record
+            answer = self.tell("PATCH", path, body, records.after(records.text(record, "updatedAt")))
+            if answer.status == HTTPStatus.OK:
+                return record | body
+            if answer.status != HTTPStatus.PRECONDITION_FAILED:
+                raise answer.refusal(f"{doing} {what}")
+        raise BadAnswer(f"Others change {what} in SciCat again and again at the same time; it is retried.")
 
     def whose(self, token: str) -> dict[str, Any] | None:
         """Return the identity of whoever has this token; None where SciCat does not know it, or them."""
