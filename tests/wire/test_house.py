@@ -41,11 +41,8 @@ TREE = {
 @pytest.fixture(scope="module")
 def house() -> Any:
     """The script, as a module."""
-    sys.path.insert(0, str(ROOT / "deploy"))
-    try:
-        import house
-    finally:
-        sys.path.pop(0)
+    import house
+
     return house
 
 
