@@ -162,25 +162,9 @@ class GatewayService:
             distribution="ceric-datauploader-gateway", interval_s=settings.report_interval_s,
             troubles=lambda: (self._status.trouble,),
         )  # fmt: skip
-        every = None if settings.audit_every is None else timedelta(days=settings.audit_every)
         self._lease = ServingLease(self._redis, self._store)
         self._lease.on_change = self._answer_stations
-        self._event_consumer = EventConsumer(
-            context.bus,
-            self._redis,
-            self._writer,
-            self._store,
-            self._pending_requests,
-            self._sequences,
-            self._lease,
-            heartbeat=self._heartbeat,
-            interval_s=settings.watch_interval_s,
-            commits=counted,
-            condition=self._status,
-            on_event=self._triggers.record_event,
-            on_old_redis=self._revocations.apply,
-            when_whole=DatasetRecheck(self._redis, self._store, self._outbox, every).request_due,
-        )
+        self._event_consumer = self._consumer_of_events(counted)
         self._station_metrics = StationCollector(self._redis, self._station_keys, self._removed)
         self._metadata = MetadataForm.load(settings.metadata_schema)
         self._operations = self._operations_bus()
@@ -192,6 +176,16 @@ class GatewayService:
         self._desks: list[Consumer] = []
         self._live: LiveStreams | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _consumer_of_events(self, counted: projection_version.ProjectionVersion) -> EventConsumer:
+        settings = self._settings
+        every = None if settings.audit_every is None else timedelta(days=settings.audit_every)
+        return EventConsumer(
+            self._context.bus, self._redis, self._writer, self._store, self._pending_requests, self._sequences,
+            self._lease, heartbeat=self._heartbeat, interval_s=settings.watch_interval_s, commits=counted,
+            condition=self._status, on_event=self._triggers.record_event, on_old_redis=self._revocations.apply,
+            when_whole=DatasetRecheck(self._redis, self._store, self._outbox, every).request_due,
+        )  # fmt: skip
 
     @property
     def url(self) -> str:

@@ -67,21 +67,12 @@ def upload(
 ) -> None:
     """Upload folders and files into a dataset of an investigation."""
     root, sources = split_paths(paths)
-    try:
-        name = check_name(dataset)
-    except ValueError as error:
-        raise BadRequest(f"the dataset cannot be named {safe(dataset)!r}: {error}") from None
-    # spares the gateway a question where the path is on this machine
-    kind = "folder" if os.path.isdir(root) else "file" if os.path.isfile(root) else None  # noqa: PTH112, PTH113 - text
+    name, parameters = _dataset_name(dataset), [read_parameter(text) for text in param or []]
     request: dict[str, object] = {
         "investigation": investigation,
-        "dataset": {
-            "name": name,
-            "description": description,
-            "parameters": [read_parameter(text) for text in param or []],
-        },
+        "dataset": {"name": name, "description": description, "parameters": parameters},
         "path": root,
-        "kind": kind,
+        "kind": _kind(root),
         "sources": sources,
         "include": include or [],
         "exclude": exclude or [],
@@ -98,16 +89,33 @@ def upload(
         accepted = connection.request_upload(request, key=str(uuid.uuid4()))
         if do_follow:
             raise typer.Exit(upload_code(follow_upload(connection, accepted, machine=json, leave_when_stuck=True)))
-        # what the station cannot do is known before the person has gone away
-        end = time.monotonic() + STATION_S
-        while accepted.state == "requested" and time.monotonic() < end:
-            time.sleep(0.1)
-            accepted = connection.upload(accepted.id)
+        accepted = _await_station(connection, accepted)
     if json:
         screen.as_json(accepted)
     else:
         _tell(accepted)
     raise typer.Exit(upload_code(accepted))
+
+
+def _dataset_name(text: str) -> str:
+    try:
+        return check_name(text)
+    except ValueError as error:
+        raise BadRequest(f"the dataset cannot be named {safe(text)!r}: {error}") from None
+
+
+def _kind(root: str) -> str | None:
+    """Spare the gateway a question where the path is on this machine."""
+    return "folder" if os.path.isdir(root) else "file" if os.path.isfile(root) else None  # noqa: PTH112, PTH113 - text
+
+
+def _await_station(connection: GatewayClient, accepted: Upload) -> Upload:
+    """Wait a while for the station: what it cannot do is known before the person has gone away."""
+    end = time.monotonic() + STATION_S
+    while accepted.state == "requested" and time.monotonic() < end:
+        time.sleep(0.1)
+        accepted = connection.upload(accepted.id)
+    return accepted
 
 
 def _tell(upload: Upload) -> None:
