@@ -8,6 +8,7 @@ from typing import Annotated, Protocol, Self
 
 import typer
 from rich import box
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -109,15 +110,12 @@ class JsonLines:
         screen.as_json({"event": event.event, **event.data} if event else {"event": "gateway-away"})
 
 
-class Block:
-    """A block of the terminal that is drawn again and again in its place."""
+class _Drawing:
+    """A part of the terminal that is drawn again and again in its place."""
 
-    def __init__(self, gateway: GatewayClient, first: Upload) -> None:
-        """Begin with what is known."""
-        self._gateway = gateway
-        self._upload = first
-        self._failed: list[File] = []
-        self._live = Live(draw_upload(first), console=screen.console(), refresh_per_second=4)
+    def __init__(self, first: RenderableType) -> None:
+        """Begin with this."""
+        self._live = Live(first, console=screen.console(), refresh_per_second=4)
 
     def __enter__(self) -> Self:
         """Draw for the first time."""
@@ -127,6 +125,17 @@ class Block:
     def __exit__(self, *_: object) -> None:
         """Leave the last state on the terminal."""
         self._live.stop()
+
+
+class Block(_Drawing):
+    """One upload, with the files of it that failed."""
+
+    def __init__(self, gateway: GatewayClient, first: Upload) -> None:
+        """Begin with what is known."""
+        super().__init__(draw_upload(first))
+        self._gateway = gateway
+        self._upload = first
+        self._failed: list[File] = []
 
     def show(self, event: ServerEvent | None) -> None:
         """Draw anew."""
@@ -148,22 +157,13 @@ MOST = 20
 """Uploads that are shown at once: those that changed last."""
 
 
-class Overview:
-    """A table that is drawn again and again in its place."""
+class Overview(_Drawing):
+    """A table of the uploads that changed last."""
 
     def __init__(self) -> None:
         """Begin empty."""
+        super().__init__(Text("Waiting for the first update …"))
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
-        self._live = Live(Text("Waiting for the first update …"), console=screen.console(), refresh_per_second=4)
-
-    def __enter__(self) -> Self:
-        """Draw for the first time."""
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the last state on the terminal."""
-        self._live.stop()
 
     def show(self, event: ServerEvent | None) -> None:
         """Draw anew."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datauploader_testing.servers.errors import MissingProgramError
+from datauploader_testing.servers.ports import LOOPBACK
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin", "/opt/homebrew/sbin")
 RABBITMQ_FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/local/lib/rabbitmq/bin", "/opt/rabbitmq/sbin")
@@ -19,6 +20,12 @@ def find_program(name: str, *, install: str) -> Path:
     if found is None:
         raise MissingProgramError(name, install)
     return Path(found)
+
+
+def rclone_serving(port: int) -> tuple[str, ...]:
+    """Return the options of `rclone serve` for a server on loopback that sees at once what others write."""
+    # with 0s the cleaning of the cache locks itself out when folders are made at once (1.75.2)
+    return ("--addr", f"{LOOPBACK}:{port}", "--dir-cache-time", "1s", "--poll-interval", "0")
 
 
 def find_rclone() -> Path:

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from datauploader_testing.servers.ports import LOOPBACK, accepts_connections, free_port
 from datauploader_testing.servers.programs import find_program
 from datauploader_testing.servers.rabbitmq import BrokerAddress, Membership, RabbitServer
-from datauploader_testing.servers.server import PrivateServer
+from datauploader_testing.servers.server import PrivateServer, Startable
 
 _SMALL = "vm_memory_high_watermark.absolute = 300MB"
 """Memory of a node before it asks publishers to wait."""
@@ -35,8 +35,8 @@ class _PortMapper(PrivateServer):
         return accepts_connections(self.port)
 
 
-class RabbitCluster:
-    """Three nodes with one cookie; a context manager that leaves nothing behind."""
+class RabbitCluster(Startable):
+    """Three nodes with one cookie."""
 
     name: ClassVar[str] = "rabbitmq"
 
@@ -92,13 +92,3 @@ class RabbitCluster:
         for node in self.nodes:
             node.close()
         self._epmd.close()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -8,7 +8,7 @@ from typing import ClassVar
 import httpx
 
 from datauploader_testing.servers.ports import LOOPBACK, free_port
-from datauploader_testing.servers.programs import find_rclone
+from datauploader_testing.servers.programs import find_rclone, rclone_serving
 from datauploader_testing.servers.server import PrivateServer
 from datauploader_testing.servers.storage import StorageAddress
 
@@ -42,14 +42,7 @@ class S3Server(PrivateServer):
     def _launch(self) -> subprocess.Popen[bytes]:
         # A list option in an environment variable is CSV, and a pair holds a comma of its own.
         secret = {"RCLONE_AUTH_KEY": f'"{self._key},{self._secret}"', "RCLONE_CONFIG": os.devnull}
-        where = (
-            "--addr",
-            f"{LOOPBACK}:{self.address.port}",
-            "--dir-cache-time",
-            "1s",  # with 0s the cleaning of the cache locks itself out when folders are made at once (1.75.2)
-            "--poll-interval",
-            "0",
-        )
+        where = rclone_serving(self.address.port)
         return self._spawn(self._program, "serve", "s3", self.address.directory.parent, *where, env=secret)
 
     def _answers(self) -> bool:

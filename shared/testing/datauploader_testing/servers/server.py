@@ -20,7 +20,29 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.02
 
 
-class PrivateServer(ABC):
+class Startable(ABC):
+    """What a test starts and ends: a context manager that leaves nothing behind."""
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start it, and return when it answers."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it and remove what it has written."""
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class PrivateServer(Startable):
     """A server on loopback that belongs to the test which started it."""
 
     name: ClassVar[str]
@@ -96,16 +118,6 @@ class PrivateServer(ABC):
         """End the server and remove its directory."""
         self._main = None
         self._group.close()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _spawn(self, *command: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         return self._group.spawn(command, env=environment() | dict(env or {}), log=self.log_file)

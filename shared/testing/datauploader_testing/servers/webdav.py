@@ -10,7 +10,7 @@ from typing import ClassVar
 import httpx
 
 from datauploader_testing.servers.ports import LOOPBACK, free_port
-from datauploader_testing.servers.programs import find_program, find_rclone
+from datauploader_testing.servers.programs import find_program, find_rclone, rclone_serving
 from datauploader_testing.servers.server import PrivateServer, environment, run_tool
 from datauploader_testing.servers.storage import StorageAddress, obscure
 
@@ -99,14 +99,7 @@ class RcloneWebdavServer(_WebdavServer):
 
     def _launch(self) -> subprocess.Popen[bytes]:
         secret = {"RCLONE_USER": USER, "RCLONE_PASS": self._password, "RCLONE_CONFIG": os.devnull}
-        where = (
-            "--addr",
-            f"{LOOPBACK}:{self.address.port}",
-            "--dir-cache-time",
-            "1s",  # with 0s the cleaning of the cache locks itself out when folders are made at once (1.75.2)
-            "--poll-interval",
-            "0",
-        )
+        where = rclone_serving(self.address.port)
         return self._spawn(self._program, "serve", "webdav", self.address.directory, *where, env=secret)
 
 
