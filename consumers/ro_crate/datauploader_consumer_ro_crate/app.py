@@ -1,4 +1,4 @@
-"""The consumer: one RO-Crate for each dataset that is complete."""
+"""The consumer: one RO-Crate for each dataset that is complete, with the latest description."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from datauploader.contracts import DatasetCompleted, Event
+from datauploader.contracts import DatasetAnnotated, DatasetCompleted, Event
 from datauploader.plugins.consumer import HandlerContext, consumer
 from datauploader.runtime.config import SectionSettings
 from datauploader_consumer_ro_crate.crates import crate_path, write_crate
@@ -50,13 +50,20 @@ class RoCrateSettings(SectionSettings):
 app = consumer("ro-crate", RoCrateSettings)
 
 
-@app.on(DatasetCompleted)
-def describe_dataset(event: Event[DatasetCompleted], context: HandlerContext[RoCrateSettings]) -> None:
-    """Fetch the dataset's receipt as RO-Crate, and write it where the dataset's name says."""
+@app.on(DatasetCompleted, DatasetAnnotated)
+def describe_dataset(
+    event: Event[DatasetCompleted | DatasetAnnotated], context: HandlerContext[RoCrateSettings]
+) -> None:
+    """Fetch the dataset's receipt as RO-Crate, and write it where the dataset's name says.
+
+    What is said of a dataset before it is complete is in the crate that is written then.
+    """
     settings, upload_id = context.settings, event.data.upload_id
     token = settings.token.get_secret_value()
     with GatewayReceipts(settings.gateway, token, settings.timeout_s, attempt=context.attempt) as receipts:
         found = receipts.dataset(upload_id)
+        if isinstance(event.data, DatasetAnnotated) and found.state != "completed":
+            return
         path = crate_path(settings.folder, found.investigation, found.dataset)
         changed = write_crate(path, receipts.crate(upload_id), key=context.key, stopping=context.stopping)
     context.log.info("crate_written" if changed else "crate_is_the_same", path=str(path))

@@ -27,10 +27,11 @@ _REFUSALS = {
 
 
 class DatasetNames(BaseModel):
-    """The dataset that an upload became."""
+    """The dataset that an upload became, and how far the upload is."""
 
     investigation: str
     dataset: str
+    state: str = ""
 
 
 class GatewayReceipts:

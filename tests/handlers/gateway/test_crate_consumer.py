@@ -1,6 +1,7 @@
 """The writer of RO-Crates at a real gateway: with the token of a member of staff it writes what the gateway says."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from rocrate.rocrate import ROCrate
 
-from datauploader.contracts import DatasetCompleted, EventData, UploadSealed
+from datauploader.contracts import DatasetAnnotated, DatasetCompleted, EventData, UploadSealed
 from datauploader.contracts.uploads import manifest_digest
 from datauploader.plugins.consumer import Trial
 from datauploader_consumer_ro_crate.app import RoCrateSettings, app
@@ -42,12 +43,12 @@ class Desk:
         """Ask the gateway for the receipt."""
         return self.facility.client("stella").get(f"/api/v1/uploads/{self.id}/receipt").json()
 
-    def hand(self, account: str = "stella", token: str = "", attempt: int = 1) -> Trial:
+    def hand(self, account: str = "stella", token: str = "", attempt: int = 1, said: EventData | None = None) -> Trial:
         """Hand the event to the consumer, with a token of this account or this one."""
         made = {**self.scene.credentials(account), "name": "crates", "days": 365}
         token = token or self.facility.client().post("/api/v1/tokens", json=made).json()["token"]
         settings = RoCrateSettings(folder=self.folder, gateway=self.facility.gateway.url, token=SecretStr(token))
-        return hand(app, builders.dataset_completed(upload_id=self.id), settings, attempt=attempt)
+        return hand(app, said or builders.dataset_completed(upload_id=self.id), settings, attempt=attempt)
 
 
 @pytest.fixture
@@ -71,6 +72,17 @@ def test_a_complete_dataset_has_a_crate_that_the_library_reads(desk: Desk, tmp_p
     root = ROCrate(beside).root_dataset
     assert (root["name"], root["isPartOf"]["name"], root["contributor"]["name"]) == ("scan1", "100", "Anna Rossi")
     assert {entity["name"]: entity["sha256"] for entity in root["hasPart"]} == {f.path: f.sha256 for f in files}
+
+
+def test_a_crate_is_written_again_when_the_description_is_corrected(desk: Desk) -> None:
+    """What is said before the dataset is complete waits for that; afterwards the crate has the latest word."""
+    answer = DatasetAnnotated(upload_id=desk.id, dataset_id="42", word="w", said=datetime.now(UTC))
+    assert (desk.hand(said=answer).verdict, list(desk.folder.iterdir())) == ("done", [])
+    desk.live(1)
+    assert desk.hand().verdict == "done"
+    desk.facility.client("anna").patch(f"/api/v1/uploads/{desk.id}/dataset", json={"description": "a correction"})
+    assert desk.hand(said=answer).log[-1]["event"] == "crate_written"
+    assert b'"description": "a correction"' in desk.path.read_bytes()
 
 
 def test_what_is_the_same_stays_and_what_changed_is_replaced(desk: Desk) -> None:

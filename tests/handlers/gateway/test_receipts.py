@@ -15,6 +15,7 @@ from rocrate.rocrate import ROCrate
 
 from datauploader.contracts import (
     CataloguedFile,
+    DatasetAnnotated,
     DatasetCompleted,
     Destination,
     EventData,
@@ -209,6 +210,24 @@ def test_the_crate_is_read_by_the_library_and_names_every_file(desk: Desk, tmp_p
     document = json.loads(answer.content)
     ids = [entity["@id"] for entity in document["@graph"]]
     assert len(ids) == len(set(ids)), "an identifier stands for two things"
+
+
+def test_receipt_and_crate_show_the_latest_description(desk: Desk) -> None:
+    """A scientist who has corrected a sample afterwards finds the correction in what goes with the data."""
+    desk.hear(*whole_life(desk.id, versions({b"a": b"1"})))
+    place, sample = f"/api/v1/uploads/{desk.id}/dataset", {"name": "sample", "value": "LaB6", "units": ""}
+    said = {"description": "a standard", "parameters": [{"name": "energy", "value": ""}, sample]}
+    word = desk.client.patch(place, json=said).json()
+    receipt = desk.get().json()
+    assert (receipt["dataset"]["description"], receipt["dataset"]["parameters"]) == ("a standard", [sample])
+    assert receipt["notes"] == ["The description of the dataset as it is shown here is not in the catalogue yet."]
+    assert receipt["complete"]
+    entities = {entity["@id"]: entity for entity in desk.get("/ro-crate-metadata.json").json()["@graph"]}
+    assert (entities["./"]["description"], entities["#parameter-1"]["value"]) == ("a standard", "LaB6")
+    answer = DatasetAnnotated(upload_id=desk.id, dataset_id="d1", word=word["word"], said=word["time"])
+    assert desk.hear(answer).get().json()["notes"] == []
+    refused = answer.model_copy(update={"word": "later", "said": datetime.now(UTC), "refusal": "It is closed."})
+    assert "as it is shown here: It is closed." in desk.hear(refused).get().json()["notes"][0]
 
 
 def test_before_the_dataset_is_complete_there_is_no_manifest(desk: Desk) -> None:

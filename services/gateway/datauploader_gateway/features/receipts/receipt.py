@@ -8,10 +8,12 @@ from pydantic import BaseModel, Field
 
 from datauploader.contracts import Parameter, Person
 from datauploader.contracts.rest.audits import Audit
+from datauploader.contracts.rest.descriptions import Description
 from datauploader.contracts.rest.uploads import Amount, Upload
 from datauploader_gateway.features.receipts.survey import Survey
 from datauploader_gateway.projection.audited import finding
 from datauploader_gateway.projection.fold import Register, stamp
+from datauploader_gateway.projection.summary import of_dataset
 
 
 class Manifest(BaseModel):
@@ -46,7 +48,7 @@ class Proven(BaseModel):
 
 
 class DatasetNamed(BaseModel):
-    """The dataset as it was asked for, and as the catalogue knows it."""
+    """The dataset as people describe it now, and as the catalogue knows it."""
 
     name: str
     type: str
@@ -96,17 +98,22 @@ def write(upload: Upload, registers: Mapping[str, Register], found: Survey) -> R
     if not doubts:
         whole = "tr '\\n' '\\0' < manifest-sha256.txt | sha256sum"
         check = ("sha256sum -c manifest-sha256.txt", *(() if found.encoded else (whole,)))
-    asked = registers["request"].data["dataset"]
+    said = of_dataset(registers) or Description()
     return Receipt(
         complete=not doubts,
         says=_sentence(files, doubts, upload.sealed),
         doubts=doubts,
-        notes=tuple(_notes(upload)),
+        notes=tuple(_notes(upload, said)),
         made=stamp(datetime.now(UTC)),
         upload=upload.id,
-        dataset=DatasetNamed.model_validate(
-            {"parameters": (), "description": "", "type": "", **asked}
-            | {"id": upload.dataset_id, "url": upload.dataset_url, "doi": upload.doi}
+        dataset=DatasetNamed(
+            name=upload.dataset,
+            type=registers["request"].data["dataset"].get("type", ""),
+            description=said.description,
+            parameters=tuple(one for one in said.parameters if one.value != ""),  # emptied: not said
+            id=upload.dataset_id,
+            url=upload.dataset_url,
+            doi=upload.doi,
         ),
         requested=upload.created,
         completed=completed.time if completed else None,
@@ -183,15 +190,20 @@ def _doubts(upload: Upload, registers: Mapping[str, Register], found: Survey) ->
     return doubts
 
 
-def _notes(upload: Upload) -> list[str]:
+def _notes(upload: Upload, said: Description) -> list[str]:
     """List what the reader must know beside what is proven."""
+    notes = list(upload.notes)
+    if said.word and said.state == "refused":
+        notes.append(f"The catalogue has refused the description of the dataset as it is shown here: {said.refusal}")
+    elif said.word and said.state == "waiting":
+        notes.append("The description of the dataset as it is shown here is not in the catalogue yet.")
     if upload.later is None:
-        return list(upload.notes)
+        return notes
     names = ", ".join(upload.later.first) + (", …" if upload.later.files > len(upload.later.first) else "")
     were, are = ("was", "is") if upload.later.files == 1 else ("were", "are")
     came = f"{_files(upload.later.files)} in the folder {were} added or changed after that"
     seen = _minute(upload.later.at)
-    return [*upload.notes, f"{came} and {are} not covered by this receipt (seen {seen}): {names}."]
+    return [*notes, f"{came} and {are} not covered by this receipt (seen {seen}): {names}."]
 
 
 _STATES = {
