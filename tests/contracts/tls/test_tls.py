@@ -55,6 +55,9 @@ class Upstream(BaseHTTPRequestHandler):
         """Answer one request."""
         self.send_response(200)
         self.end_headers()
+        if self.path == "/cookies":
+            self.wfile.write(self.headers["Cookie"].encode())
+            return
         told = f"{self.headers['X-Forwarded-For']} {self.headers['X-Forwarded-Proto']} {self.headers['Host']}\n"
         self.wfile.write(told.encode())
         self.wfile.flush()
@@ -74,12 +77,14 @@ class Caddy(PrivateServer):
     def __init__(self, certificates: Path, upstream: int) -> None:
         self._program = find_program("caddy", install="apt-get install caddy")
         super().__init__()
-        self.port, self.page, self._plain, self.admin = (free_port() for _ in range(4))
+        self.port, self.page, self.grafana, self._plain, self.admin = (free_port() for _ in range(5))
         text = (ROOT / "deploy" / "caddy" / "Caddyfile").read_text(encoding="utf-8")
         for pattern, word in (
             (r"http_port 8080", f"http_port {self._plain}"), (r"https_port 8443", f"https_port {self.port}"),
             (r"localhost:2019", f"localhost:{self.admin}"), (r"(?<=})(:15671)", f":{self.page}"),
-            (r"gateway:8080|rabbitmq:15672", f"127.0.0.1:{upstream}"), (r"/certificates", str(certificates)),
+            (r"(?<=})(:3443)", f":{self.grafana}"),
+            (r"gateway:8080|rabbitmq:15672|grafana:3000", f"127.0.0.1:{upstream}"),
+            (r"/certificates", str(certificates)),
         ):  # fmt: skip
             text, number = re.subn(pattern, word, text)
             assert number, pattern
@@ -155,7 +160,20 @@ def test_people_are_served_without_delay_and_renewal_needs_no_restart(tmp_path: 
         reloaded = caddy.run("reload", "--force", "--address", f"localhost:{caddy.admin}")
         assert reloaded.returncode == 0, reloaded.stderr
         eventually(lambda: shown(caddy.port) != before, what="the new certificate")
-        assert shown(caddy.page) == shown(caddy.port)
+        assert shown(caddy.page) == shown(caddy.grafana) == shown(caddy.port)
+
+
+def test_who_is_signed_in_is_told_to_the_gateway_alone(tmp_path: Path, upstream: int) -> None:
+    """A browser sends its cookies to every port of a host; RabbitMQ's page and Grafana get their own ones."""
+    certificate = certify(tmp_path)
+    cookies = "a=1; __Host-datauploader=secret; datauploader-csrf=secret; b=2"
+    with Caddy(tmp_path, upstream) as caddy:
+        for port, expected in ((caddy.port, cookies), (caddy.page, "a=1; b=2"), (caddy.grafana, "a=1; b=2")):
+            connection = connect(port, certificate)
+            connection.request("GET", "/cookies", headers={"Cookie": cookies})
+            told = connection.getresponse().read().decode()
+            connection.close()
+            assert [one.strip() for one in told.split(";") if one.strip()] == expected.split("; ")
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "fetched"])
