@@ -10,7 +10,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+FRAGMENTS = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob("[ch]*ers/*/compose.yml"))]
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"] | {
+    name: service for fragment in FRAGMENTS for name, service in fragment["services"].items()
+}
+"""Those of the server, and the harvesters and consumers that come with a compose file."""
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 ONCE = {"operator", "detector"}
 """Commands that are run by hand and end: nobody watches their health."""
