@@ -1,6 +1,7 @@
 """The commands `admin` that write files: install, accounts, and what is refused before anything is written."""
 
 import json
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 
 from datauploader.errors import StateInUse
-from datauploader.runtime.config import Settings
+from datauploader.runtime.config import Settings, load
 from datauploader_client.admin.files import read_env, write_file
 from datauploader_client.admin.registering import Registering
-from datauploader_client.admin.site import alone, read_site
+from datauploader_client.admin.site import ARCHIVE_SECRET, alone, read_site
 from datauploader_gateway.auth.accounts import Accounts
+from datauploader_transfer.settings import TransferSettings
+from datauploader_watcher.settings import WatcherSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE, ADDED = "elettra.xrd1.server", "elettra.xrd1.ws02"
@@ -112,6 +115,55 @@ def test_an_authority_of_ones_own_reaches_containers_and_stations(admin: Any, se
         broker = read_env(site / "stations" / f"{ADDED}.env")["DATAUPLOADER_BROKER"]
         assert broker.endswith("@upload.facility.eu:5671/%2F?cafile=/etc/datauploader/ca.crt")
         assert admin("rotate", ADDED, "--offline").code == 0
+
+
+def test_a_station_gets_files_in_which_nothing_is_left_to_fill_in(admin: Any, server: Path, surroundings: Any) -> None:
+    """Its services read from them what they watch, where files go, with which key, and whom they trust."""
+    (server / "own.pem").write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+    given = ("--ca-file", str(server / "own.pem"), "--secrets", secrets_file(server))
+    assert admin("install", "--yes", *ANSWERS, *given).code == 0
+    added = admin("add-station", ADDED, "--watch", "/data/a", "--watch", "/data/b", "--offline")
+    assert added.code == 0, added.err
+    stations = server / "deploy" / "site" / "stations"
+    assert f"{ADDED}.toml" in added.out
+    assert (stations / f"{ADDED}.toml").stat().st_mode & 0o777 == 0o600
+    surroundings.setenv("DATAUPLOADER_CONFIG", str(stations / f"{ADDED}.toml"))
+    for name, word in read_env(stations / f"{ADDED}.env").items():
+        surroundings.setenv(name, word)
+    assert load(WatcherSettings).roots == load(TransferSettings).roots == (Path("/data/a"), Path("/data/b"))
+    settings = load(Settings)
+    assert settings.remotes["archive"]["options"]["endpoint"] == "https://s3.facility.eu"
+    assert settings.remotes["archive"]["secrets"] == {"secret_access_key": SECRETS["ARCHIVE_SECRET_KEY"]}
+    assert settings.timezone == "Europe/Rome"
+    assert os.environ["SSL_CERT_FILE"] == "/etc/datauploader/ca.crt"
+
+
+def test_what_a_stations_file_was_given_by_hand_stays(admin: Any, server: Path) -> None:
+    """A key of its own to the storage, or a setting of a consumer, is not lost when a password changes."""
+    assert admin("install", "--yes", *ANSWERS, "--secrets", secrets_file(server)).code == 0
+    assert admin("add-station", ADDED, "--watch", "/data", "--offline").code == 0
+    assert admin("add-consumer", "chat", "--events", "file.stored.v1", "--beside-broker", "--offline").code == 0
+    site = server / "deploy" / "site"
+    station, consumer = site / "stations" / f"{ADDED}.env", site / "consumers" / "chat.env"
+    before = read_env(station)
+    station.write_text(station.read_text().replace(SECRETS["ARCHIVE_SECRET_KEY"], "'a key #2'"))
+    consumer.write_text(f"{consumer.read_text()}DATAUPLOADER_CHAT_URL=https://chat.facility.eu\n")
+    assert admin("rotate", ADDED, "--offline").code == 0
+    now = read_env(station)
+    assert now[ARCHIVE_SECRET] == "a key #2"
+    assert now["STATION_PASSWORD"] != before["STATION_PASSWORD"]
+    assert read_env(consumer)["DATAUPLOADER_CHAT_URL"] == "https://chat.facility.eu"
+    assert "chat-consumer:9464" in (site / "monitoring" / "chat-consumer.targets.yml").read_text()
+
+
+@pytest.mark.parametrize("folder", ["data", "D:\\data"])
+def test_a_folder_that_a_station_on_linux_cannot_have_is_refused(admin: Any, server: Path, folder: str) -> None:
+    """Before anything is registered."""
+    assert admin("install", "--yes", "--station", HERE).code == 0
+    ran = admin("add-station", ADDED, "--watch", folder, "--offline")
+    assert ran.code == 2
+    assert "/data/xrd1" in ran.err
+    assert read_site(server).registrations.stations == (HERE,)
 
 
 def test_a_site_of_the_release_before_is_taken_over(admin: Any, server: Path) -> None:

@@ -42,8 +42,12 @@ def write_file(path: Path, text: str, mode: int) -> None:
 
 def read_env(path: Path) -> dict[str, str]:
     """Read the lines NAME=value; a missing file has none."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return parse_env(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def parse_env(text: str) -> dict[str, str]:
+    """Read the lines NAME=value of a text."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
     return {name.strip(): value.strip().strip("'") for name, value in pairs}
 
 
@@ -58,11 +62,16 @@ def render_env(template: str, values: Mapping[str, str]) -> str:
     for line in template.splitlines():
         name, equals, default = line.partition("=")
         is_setting = equals and not line.startswith("#")
-        lines.append(f"{name}={_quoted(name, rest.pop(name, '') or default)}" if is_setting else line)
-    return "\n".join([*lines, *(f"{name}={_quoted(name, value)}" for name, value in rest.items())]) + "\n"
+        lines.append(f"{name}={quoted(name, rest.pop(name, '') or default)}" if is_setting else line)
+    return "\n".join([*lines, *(f"{name}={quoted(name, value)}" for name, value in rest.items())]) + "\n"
 
 
-def _quoted(name: str, value: str) -> str:
+def quoted(name: str, value: str) -> str:
+    """Write a value as it stands in such a line, in quotation marks where it needs them.
+
+    Raises:
+        ConfigurationError: it cannot stand there.
+    """
     if set(value) & set("'\n\r"):
         raise ConfigurationError(f"{name} has a quotation mark (') or the end of a line in it, which .env cannot hold")
     return f"'{value}'" if set(value) & set(' "#$\\') else value

@@ -14,11 +14,19 @@ from datauploader.contracts.address import Station
 from datauploader.errors import BadRequest, ConfigurationError
 from datauploader_client.admin.accounts import add_account
 from datauploader_client.admin.files import write_file
-from datauploader_client.admin.site import ACCOUNTS_FILE, CA, CONFIG, SANDBOX_SECRETS, Site, alone, prepare, write_site
+from datauploader_client.admin.site import (
+    ACCOUNTS_FILE,
+    AUTHORITY,
+    CA,
+    CONFIG,
+    SANDBOX_SECRETS,
+    Site,
+    alone,
+    prepare,
+    write_site,
+)  # fmt: skip
 
 SANDBOX_STATION = "sandbox.xrd1.ws01"
-AUTHORITY = f"/etc/datauploader/{CA}"
-"""Where containers and stations see the certificate of the facility's own authority."""
 SANDBOX_STORE = "storage"
 """The volume of docker-compose.yml with what the sandbox stores."""
 TLS = ("acme", "files", "none")
@@ -40,6 +48,8 @@ class Answers:
     ca_file: Path | None = None
     timezone: str = ""
     data_dir: str = ""
+    store_dir: str = ""
+    """Where this server has what the storage has, for harvesters in containers."""
     endpoint: str = ""
     """Of the storage, S3."""
     bucket: str = ""
@@ -115,6 +125,7 @@ def _values(site: Site, answers: Answers) -> dict[str, str]:
     if answers.ca_file:
         found["CA_FILE"] = AUTHORITY
     given = {"TIMEZONE": answers.timezone, "DATA_DIR": answers.data_dir, "ACME_EMAIL": answers.acme_email}
+    given["STORE_DIR"] = answers.store_dir
     given |= {name: word for name, word in (answers.secrets or {}).items() if name != "ACCOUNT_PASSWORD"}
     found |= {name: word for name, word in given.items() if word}
     if answers.sandbox:

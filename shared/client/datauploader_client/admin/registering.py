@@ -5,19 +5,24 @@ delete what belongs to the one who is changed, by name. So an interrupted change
 """
 
 import secrets
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import tomli_w
 
 from datauploader.contracts.address import CONSUMER, Station
 from datauploader.contracts.registry import topic
-from datauploader.errors import BadRequest
+from datauploader.errors import BadRequest, ConfigurationError
 from datauploader.messaging.blueprint import consumed, facility
 from datauploader.messaging.rights import BrokerUser
 from datauploader.messaging.topology import EVENTS, consumer_queue, harvester_queue
 from datauploader.plugins.consumer import event_kind
 from datauploader.runtime.registrations import RegisteredConsumer
+from datauploader_client.admin.files import write_file
 from datauploader_client.admin.management import BrokerManagement
-from datauploader_client.admin.site import OWN_USERS, Site, alone, is_consumer, write_site
+from datauploader_client.admin.site import CONFIG, OWN_USERS, Site, alone, is_consumer, write_site
 from datauploader_client.new_harvester import check_name
 
 _RESERVED = {*OWN_USERS, "guest", "anonymous"} - {"nexus"}
@@ -51,18 +56,25 @@ class Registering:
         """Name the broker's stable feature flags that its next release may miss; none without a broker."""
         return self._broker.disabled_feature_flags() if self._broker is not None else []
 
-    def add_station(self, text: str) -> Site:
+    def add_station(self, text: str, folders: Sequence[str] = ()) -> Site:
         """Register a station; one that is registered already stays as it is.
 
+        With the folders that it watches its configuration is written, anew where there is one.
+
         Raises:
-            BadRequest: this is no name of a station.
+            BadRequest: this is no name of a station, or no folder of its computer.
+            ConfigurationError: this server's configuration, which has the storages, cannot be read.
         """
         name = _station(text)
+        configuration = _configuration(self._site, name, folders) if folders else ""
         known = self._site.registrations
         removed = tuple(one for one in known.removed if one != name)
-        return self._change(
+        site = self._change(
             self._site.registering(stations=tuple(dict.fromkeys((*known.stations, name))), removed=removed)
         )
+        if configuration:
+            write_file(site.file_of(name).with_suffix(".toml"), configuration, 0o600)
+        return site
 
     def add_harvester(self, name: str, *, within: bool = False) -> Site:
         """Register a harvester; `within`: it runs in a container beside the broker.
@@ -124,7 +136,8 @@ class Registering:
         self._change(site)
         if name in OWN_USERS:  # the account of nexus belongs to the compose file
             return []
-        site.file_of(name).unlink(missing_ok=True)
+        for path in (site.file_of(name), site.file_of(name).with_suffix(".toml"), site.targets_of(name)):
+            path.unlink(missing_ok=True)
         broker.delete_user(name)
         broker.close_connections(name, "removed by the administrator")
         left = []
@@ -206,6 +219,27 @@ def _station(text: str) -> str:
     if station.is_plug_in:
         raise BadRequest(f"no beamline is called {station.beamline}", f"It is added by: add-{station.beamline} NAME")
     return station.key
+
+
+def _configuration(site: Site, name: str, folders: Sequence[str]) -> str:
+    """Write the configuration of a station: its folders, and the storages and the time zone of this server."""
+    for folder in folders:
+        if not PurePosixPath(folder).is_absolute():
+            raise BadRequest(
+                f"{folder!r} is no folder of a computer with Linux",
+                "Write it from the root on, such as /data/xrd1; docs/windows.md has the file of a station on Windows.",
+            )
+    path = site.folder / CONFIG
+    try:
+        known = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    roots = {"roots": list(dict.fromkeys(folders))}
+    document: dict[str, object] = {"watcher": roots, "transfer": roots, "remotes": known.get("remotes", {})}
+    if site.values.get("TIMEZONE"):
+        document["timezone"] = site.values["TIMEZONE"]
+    head = f"# The station {name}: belongs into /etc/datauploader/datauploader.toml of its machine.\n\n"
+    return head + tomli_w.dumps(document)
 
 
 def _queues(name: str) -> list[str]:

@@ -22,7 +22,7 @@ from datauploader.messaging.rights import Role
 from datauploader.reliability.process_lock import FolderLock
 from datauploader.runtime.registrations import Registrations
 from datauploader_client.admin.accounts import NO_ACCOUNTS
-from datauploader_client.admin.files import read_env, render_env, write_file
+from datauploader_client.admin.files import parse_env, quoted, read_env, render_env, write_file
 from datauploader_client.admin.foreign import with_foreign
 
 OWN_USERS: Mapping[str, tuple[Role, str]] = {
@@ -46,6 +46,10 @@ _FORMER = {
 """Where files lay in sites of the release before, and where they lie now."""
 CA = "ca.crt"
 """The certificate of the facility's own authority, as it is called everywhere."""
+AUTHORITY = f"/etc/datauploader/{CA}"
+"""Where containers and stations see it."""
+ARCHIVE_SECRET = "DATAUPLOADER_REMOTES__ARCHIVE__SECRETS__SECRET_ACCESS_KEY"  # noqa: S105 - the name of a line
+"""The line of a station's file with the secret of the remote `archive`."""
 _FOLDERS = (
     "config", "accounts", "broker", "redis", "certificates", "stations", "harvesters", "consumers", "monitoring",
 )  # fmt: skip
@@ -59,6 +63,11 @@ _CONSUMERS = f"{CONSUMER}."
 def is_consumer(name: str) -> bool:
     """Tell whether an account at the broker is a consumer's."""
     return name.startswith(_CONSUMERS) and name.count(".") == 1
+
+
+def _kind(name: str) -> str:
+    """Tell what a plug-in is, which is also the second half of its container's name."""
+    return "consumer" if is_consumer(name) else "harvester"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,10 @@ class Site:
         if is_consumer(name):
             return self.folder / "consumers" / f"{name.removeprefix(_CONSUMERS)}.env"
         return self.folder / ("stations" if "." in name else "harvesters") / f"{name}.env"
+
+    def targets_of(self, name: str) -> Path:
+        """Return the file that tells Prometheus where a plug-in in a container is asked."""
+        return self.folder / "monitoring" / f"{name.removeprefix(_CONSUMERS)}-{_kind(name)}.targets.yml"
 
     def with_values(self, **values: str) -> "Site":
         """Return the same with other lines of .env."""
@@ -150,7 +163,10 @@ def write_site(
     for name in site.registrations.accounts:
         if name not in (site.here, *OWN_USERS):
             inside = name in within or f"@{_WITHIN.partition('://')[2]}/" in _read(site.file_of(name))
-            write_file(site.file_of(name), file_text(site, name, words[name], within=inside), 0o600)
+            text = file_text(site, name, words[name], within=inside)
+            write_file(site.file_of(name), _with_kept(site, name, text), 0o600)
+            if inside:
+                write_file(site.targets_of(name), _targets(name), 0o644)
     if site.ca_file:
         write_file(site.folder / "stations" / CA, _read(site.ca_file), 0o644)
     if not (site.folder / ACCOUNTS_FILE).exists():
@@ -195,7 +211,7 @@ def alone(site: Site) -> Iterator[None]:
 def file_text(site: Site, name: str, password: str, *, within: bool = False) -> str:
     """Write the environment of a station or plug-in elsewhere; its machine needs nothing else that is secret."""
     scheme, _, place = (_WITHIN if within else site.values["BROKER_PUBLIC_URL"]).partition("://")
-    trusted = "" if within or site.ca_file is None or "cafile=" in place else "?cafile=/etc/datauploader/ca.crt"
+    trusted = "" if within or site.ca_file is None or "cafile=" in place else f"?cafile={AUTHORITY}"
     address, _, query = place.partition("?")
     broker = f"{scheme}://{name}:{password}@{address.rstrip('/')}/%2F{f'?{query}' if query else trusted}"
     if is_consumer(name):
@@ -212,12 +228,27 @@ def file_text(site: Site, name: str, password: str, *, within: bool = False) -> 
         names = "".join(
             f"DATAUPLOADER_{key}={word}\n" for key, word in zip(("FACILITY", "BEAMLINE", "STATION"), words, strict=True)
         )
-        return f"{head}{names}DATAUPLOADER_BROKER={broker}\nSTATION_PASSWORD={password}\n"
+        trust = f"SSL_CERT_FILE={AUTHORITY}\n" if site.ca_file else ""
+        return f"{head}{names}DATAUPLOADER_BROKER={broker}\nSTATION_PASSWORD={password}\n{trust}"
     head = f"# The harvester {name}: the environment of its process, mode 0600.\n"
     return (
         f"{head}DATAUPLOADER_FACILITY={site.values['FACILITY']}\nDATAUPLOADER_BROKER={broker}\n"
         f"HARVESTER_PASSWORD={password}\n"
     )
+
+
+def _with_kept(site: Site, name: str, text: str) -> str:
+    """Add what the file has besides, such as settings of a consumer or a storage's key of the station's own."""
+    written, kept = parse_env(text), read_env(site.file_of(name))
+    if "." in name and not is_consumer(name) and site.values.get("ARCHIVE_SECRET_KEY"):
+        kept = {ARCHIVE_SECRET: site.values["ARCHIVE_SECRET_KEY"]} | kept
+    rest = {line: word for line, word in kept.items() if line not in written}
+    return text + "".join(f"{line}={quoted(line, word)}\n" for line, word in rest.items())
+
+
+def _targets(name: str) -> str:
+    service = f"{name.removeprefix(_CONSUMERS)}-{_kind(name)}"
+    return f'[{{targets: ["{service}:9464"], labels: {{job: {service}}}}}]\n'
 
 
 def redis_rules(password: str) -> str:

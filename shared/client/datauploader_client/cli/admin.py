@@ -110,6 +110,9 @@ def install_(
     ] = None,
     timezone: Annotated[str, typer.Option(help="The facility's time zone, such as Europe/Rome.")] = "",
     data_dir: Annotated[str, typer.Option(help="Folder of this machine that this server's station watches.")] = "",
+    store_dir: Annotated[
+        str, typer.Option(help="Folder of this machine with what the storage has, for harvesters in containers.")
+    ] = "",
     endpoint: Annotated[str, typer.Option(help="Address of the S3 storage.")] = "",
     bucket: Annotated[str, typer.Option(help="Bucket there, and a path in it where wanted.")] = "",
     access_key_id: Annotated[str, typer.Option(help="Name of the key to it.")] = "",
@@ -126,8 +129,8 @@ def install_(
     site = read_site(place.folder, place.env)
     answers = Answers(
         station=station, host=host, tls=tls, acme_email=acme_email, ca_file=ca_file, timezone=timezone,
-        data_dir=data_dir, endpoint=endpoint, bucket=bucket, access_key_id=access_key_id, office=office,
-        account=account, account_id=account_id, secrets=_secrets(secrets), sandbox=sandbox,
+        data_dir=data_dir, store_dir=store_dir, endpoint=endpoint, bucket=bucket, access_key_id=access_key_id,
+        office=office, account=account, account_id=account_id, secrets=_secrets(secrets), sandbox=sandbox,
     )  # fmt: skip
     if not (sandbox or yes):
         answers = ask_answers(site, answers)
@@ -207,11 +210,15 @@ def add_station(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The station, as facility.beamline.station.")],
     *,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(help="A folder of that computer that it watches; may be given more than once."),
+    ] = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Register a station: its account and queues at the broker, and the file for its computer."""
+    """Register a station: its account and queues at the broker, and the files for its computer."""
     with _registering(context, offline=offline) as registering:
-        site = registering.add_station(name)
+        site = registering.add_station(name, watch or ())
     _tell(site, name.replace("/", "."), "is registered", offline=offline)
 
 
@@ -325,7 +332,8 @@ def _tell(site: Site, name: str, what: str, *, offline: bool, within: bool = Fal
             f"Its container reads {os.path.relpath(path, site.root)}; the README of its folder says how to start it."
         )
     elif path.exists():
-        files = [str(path), *([str(path.parent / CA)] if path.parent.name == "stations" and site.ca_file else [])]
+        trusted = [path.parent / CA] if path.parent.name == "stations" and site.ca_file else []
+        files = [path, *(one for one in (path.with_suffix(".toml"), *trusted) if one.exists())]
         where = " and ".join(os.path.relpath(one, site.root) for one in files)
         screen.say(f"Bring {where} to its computer ({count(len(files), 'file')}, docs/deployment.md says where to).")
     else:

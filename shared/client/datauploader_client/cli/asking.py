@@ -36,6 +36,8 @@ def ask_answers(site: Site, given: Answers) -> Answers:
         ca_file=given.ca_file or _path(_ask("File with the certificate of your own authority, if you have one", "")),
         timezone=given.timezone or _ask("Time zone, such as Europe/Rome", known.get("TIMEZONE", "")),
         data_dir=given.data_dir or _ask("Folder that this server watches itself, if any", known.get("DATA_DIR", "")),
+        store_dir=given.store_dir
+        or _ask("Folder of this server with what the storage has, for harvesters, if any", known.get("STORE_DIR", "")),
         endpoint=given.endpoint or _ask("Address of the S3 storage, https://…", ""),
         bucket=given.bucket or _ask("Bucket there", ""),
         access_key_id=given.access_key_id or _ask("Name of the key to it", ""),
