@@ -74,14 +74,13 @@ def install() -> None:
 
 def pytest(arguments: Sequence[str]) -> int:
     """Run tests in Windows' Python, and show what they print."""
-    with WINE.start(
-        PYTHON / "python.exe", "-B", "-m", "pytest", "-p", "wine_errors", *OPTIONS, *arguments, cwd=ROOT
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            sys.stdout.buffer.write(line)
-            sys.stdout.flush()
-    return process.returncode
+    words = ("-B", "-m", "pytest", "-p", "wine_errors", *OPTIONS, *arguments)
+    return WINE.follow(_show, PYTHON / "python.exe", *words, cwd=ROOT)
+
+
+def _show(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    sys.stdout.flush()
 
 
 def installed(setup: Path, arguments: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -74,14 +74,25 @@ class Wine:
         )  # fmt: skip
 
     def run(self, *words: str | Path, within_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
-        """Run a program to its end; what it has printed is in `stdout`.
-
-        What it leaves running may hold the pipe open for as long as it likes.
-        """
+        """Run a program to its end; what it has printed is in `stdout`."""
         printed: list[bytes] = []
-        process = self.start(*words)
+        code = self.follow(printed.append, *words, within_s=within_s)
+        return subprocess.CompletedProcess(words, code, b"".join(printed).decode("utf-8", "replace"))
+
+    def follow(
+        self,
+        told: Callable[[bytes], object],
+        *words: str | Path,
+        within_s: float | None = None,
+        cwd: Path | None = None,
+    ) -> int:
+        """Run a program to its end, with each line told as it is printed; return the exit code.
+
+        What it leaves running, Wine's own programs among it, may hold the pipe open for as long as it likes.
+        """
+        process = self.start(*words, cwd=cwd)
         assert process.stdout is not None
-        reader = threading.Thread(target=_read, args=(process.stdout, printed), daemon=True)
+        reader = threading.Thread(target=_read, args=(process.stdout, told), daemon=True)
         reader.start()
         try:
             code = process.wait(within_s)
@@ -90,7 +101,7 @@ class Wine:
             process.wait()
             raise
         reader.join(_REST_S)
-        return subprocess.CompletedProcess(process.args, code, b"".join(printed).decode("utf-8", "replace"))
+        return code
 
     def boot(self) -> None:
         """Start its services as a computer does, and let them run until `end`: else they end with the last program."""
@@ -104,6 +115,7 @@ class Wine:
             self._awake = None
 
 
-def _read(pipe: IO[bytes], into: list[bytes]) -> None:
+def _read(pipe: IO[bytes], told: Callable[[bytes], object]) -> None:
     with pipe:
-        into.extend(pipe)
+        for line in pipe:
+            told(line)
