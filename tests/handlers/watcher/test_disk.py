@@ -67,6 +67,13 @@ def test_below_means_below():
     assert not is_below(b"/database", b"/data")
 
 
+@pytest.mark.posix  # a backslash separates names on Windows
+def test_a_backslash_belongs_to_a_name():
+    """A folder whose name ends with one is another folder than the one without."""
+    assert is_below(b"/data\\/a", b"/data\\")
+    assert not is_below(b"/data/a", b"/data\\")
+
+
 @pytest.mark.fault("F7")
 def test_a_root_that_is_away_is_lost(tmp_path):
     """Missing, no folder, or no longer a mount."""

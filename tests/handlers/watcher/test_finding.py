@@ -176,6 +176,16 @@ def test_sources_limit_what_is_uploaded(world):
     assert world.wait_for(UploadSealed)[0].files == 2
 
 
+@pytest.mark.posix  # a backslash separates names on Windows
+def test_a_chosen_file_may_begin_and_end_with_a_backslash(world):
+    """It is found by its whole name."""
+    world.write("\\odd\\")
+    world.start()
+    world.request(sources=("\\odd\\",))
+    world.wait_announced("\\odd\\")
+    assert world.wait_for(UploadSealed)[0].files == 1
+
+
 def test_an_omission_that_goes_away_is_taken_back(world):
     """A left-out file that is removed is no longer counted."""
     made = world.write("note.txt")

@@ -24,6 +24,8 @@ from datauploader_watcher.errors import DiskBusy, FolderError, PathMissing, Root
 log = structlog.get_logger()
 
 _ENCODING = sys.getfilesystemencoding()
+SEPARATORS = os.fsencode(os.sep + (os.altsep or ""))
+"""What stands between names; a backslash is part of a name on Linux."""
 PAGE = 1000
 """Entries of a folder that are looked at in one go."""
 _MOST_SIBLINGS = 10_000
@@ -277,7 +279,12 @@ def _is_folder_at(path: bytes) -> bool:
 def is_below(path: bytes, root: bytes) -> bool:
     """Tell whether a resolved path is the resolved root or lies below it."""
     path, root = os.path.normcase(path), os.path.normcase(root)
-    return path == root or path.startswith(root.rstrip(b"/\\") + os.fsencode(os.sep))
+    return path == root or path.startswith(prefix_below(root))
+
+
+def prefix_below(root: bytes) -> bytes:
+    """Return what every path below a folder begins with."""
+    return root.rstrip(SEPARATORS) + os.fsencode(os.sep)
 
 
 def lstat_or_error(look: Callable[[bytes], os.stat_result], name: bytes) -> os.stat_result | OSError:

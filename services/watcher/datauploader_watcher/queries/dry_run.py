@@ -13,7 +13,7 @@ from datauploader.contracts.questions import PreviewUpload
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.errors import QuestionRefused
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
-from datauploader_watcher.adapters.disk import is_below
+from datauploader_watcher.adapters.disk import is_below, prefix_below
 from datauploader_watcher.context import WatcherContext
 from datauploader_watcher.discovery.findings import Entered, Finding, Found, Omitted, RootGone, fold
 from datauploader_watcher.discovery.scanner import Scanner, Start
@@ -140,7 +140,7 @@ class OverlappingUpload:
     def __init__(self, upload: UploadRow, plan: UploadPlan) -> None:
         """Take the upload and what it means on this disk."""
         self._upload, self._plan = upload, plan
-        self._prefix = plan.root.rstrip(b"/\\") + os.fsencode(os.sep)
+        self._prefix = prefix_below(plan.root)
         self.files = 0
 
     def may_meet(self, root: bytes) -> bool:

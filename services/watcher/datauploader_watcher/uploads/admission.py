@@ -13,7 +13,7 @@ import structlog
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.files import nofollow
 from datauploader.reliability.hang_guard import DriveTimeout, HangGuard
-from datauploader_watcher.adapters.disk import BarredDisk, LocalDisk, OpenDisk, RootDisk, is_below
+from datauploader_watcher.adapters.disk import SEPARATORS, BarredDisk, LocalDisk, OpenDisk, RootDisk, is_below
 from datauploader_watcher.adapters.mounts import mount_point
 from datauploader_watcher.discovery.scanner import Start
 from datauploader_watcher.domain.selection import Selection
@@ -246,7 +246,7 @@ class UploadAdmission:
                     f"{source} is not below the folder of the upload.",
                     "Select files and folders below that folder; links that lead out of it are not followed.",
                 )
-            relative = full[len(root) :].strip(b"/\\").replace(os.fsencode(os.sep), b"/")
+            relative = full[len(root) :].strip(SEPARATORS).replace(os.fsencode(os.sep), b"/")
             try:
                 seen = nofollow.look(full)
             except OSError:

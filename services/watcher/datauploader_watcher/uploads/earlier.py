@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from datauploader.contracts.uploads import UploadRequested
 from datauploader.reliability import Store
+from datauploader_watcher.adapters.disk import prefix_below
 from datauploader_watcher.domain.selection import Omission
 from datauploader_watcher.domain.versions import Stamp, split
 from datauploader_watcher.ledger.files import FileTable
@@ -33,7 +34,7 @@ class EarlierFiles:
         separator = os.fsencode(os.sep)
         full = os.path.join(self._root, path.replace(b"/", separator))  # noqa: PTH118 - bytes
         for number, root, dataset in self._uploads:
-            prefix, below = root.rstrip(b"/\\") + separator, path
+            prefix, below = prefix_below(root), path
             if root != self._root:
                 if not full.startswith(prefix):
                     continue
