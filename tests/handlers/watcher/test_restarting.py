@@ -8,6 +8,7 @@ import pytest
 
 from datauploader.contracts import StationReported, UploadScanned, UploadSealed
 from datauploader_watcher.adapters.disk import LocalDisk
+from datauploader_watcher.uploads.rescan_queue import LOOK_AGAIN_S
 
 
 class CountingDisk(LocalDisk):
@@ -38,6 +39,22 @@ def test_a_restart_with_everything_known_announces_and_reads_nothing(world, monk
     world.wait_until(lambda: len(world.announced()) == 301)
     assert world.files_announced == announced + 1
     assert len(read) == 1
+
+
+@pytest.mark.posix  # elsewhere a look at a folder may be an event in it
+def test_a_restart_looks_at_everything_once(world):
+    """First the folders are watched, then all is looked at; no folder counts as a new one, which is looked at again."""
+    for number in range(40):
+        world.write(f"scan/{number % 10}/{number}.dat")
+    world.start()
+    world.request("sync")
+    world.wait_until(lambda: len(world.announced()) == 40)
+    world.stop()
+    world.start(scan_interval_s=3600)
+    world.wait_until(lambda: world.watcher.status.entries >= 1 + 10 + 40)
+    looked = world.watcher.status.at
+    world.wait_until(lambda: world.watcher.status.at > looked + LOOK_AGAIN_S[0] + 0.5)
+    assert world.watcher.status.entries == 1 + 10 + 40
 
 
 def test_what_was_closed_before_a_restart_is_sealed_after_it(world):

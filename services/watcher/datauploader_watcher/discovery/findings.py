@@ -38,9 +38,11 @@ class Vanished(NamedTuple):
 
 
 class Entered(NamedTuple):
-    """A folder that was not known to belong to the upload; the scan goes into it."""
+    """A folder that belongs to the upload and was not seen since the start; the scan goes into it."""
 
     path: bytes
+    known: bool
+    """The ledger has files below it: it was there in a former run."""
 
 
 class Readable(NamedTuple):

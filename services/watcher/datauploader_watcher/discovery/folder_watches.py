@@ -49,6 +49,7 @@ class FolderWatches:
             self._uploads[place].append(session)
             if len(self._uploads[place]) == 1:
                 self._events.watch(place, recursive=names is None)
+                session.await_watches()
 
     def unwatch_upload(self, session: UploadSession) -> None:
         """Stop watching for an upload."""

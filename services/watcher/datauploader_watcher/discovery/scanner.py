@@ -228,7 +228,10 @@ class Scanner(Iterator[list[Finding]]):
             if row is not None:
                 self._doubtful.add(path)
             self._stack.append((path, None))
-        return None if known else Entered(path)
+        if known:
+            return None
+        with self._store.reading() as db:
+            return Entered(path, FileTable(db).knows_below(self._upload, path))
 
     def _failed(self, path: bytes, problem: FolderError, row: KnownRow | None = None) -> None:
         try:

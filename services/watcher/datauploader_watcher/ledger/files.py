@@ -61,6 +61,13 @@ class FileTable:
         row = self._db.execute("SELECT id FROM folders WHERE upload = ? AND path = ?", (upload, path)).fetchone()
         return int(row[0]) if row else None
 
+    def knows_below(self, upload: int, path: bytes) -> bool:
+        """Tell whether anything is known in a folder, or in one below it."""
+        query = """SELECT 1 FROM folders WHERE upload = ? AND path = ?
+            UNION ALL SELECT 1 FROM folders WHERE upload = ? AND path > ? AND path < ? LIMIT 1"""
+        wanted = (upload, path, upload, path + b"/", path + b"0")  # "0" is what comes after "/"
+        return self._db.execute(query, wanted).fetchone() is not None
+
     def make_folder(self, upload: int, path: bytes) -> int:
         """Find a folder's number, or give it one."""
         found = self.folder(upload, path)

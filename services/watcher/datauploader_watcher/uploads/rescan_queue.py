@@ -65,9 +65,9 @@ class RescanQueue:
             self._marked[path] = None
         return True
 
-    def enter(self, folder: bytes) -> None:
-        """Take in a folder that is not known."""
-        self._seen[folder] = self._clock.monotonic() if self.watched else LONG_AGO
+    def enter(self, folder: bytes, *, known: bool) -> None:
+        """Take in a folder: a new one, or one that is known from a former run."""
+        self._seen[folder] = self._clock.monotonic() if self.watched and not known else LONG_AGO
         self.again(folder)
         self.again(split(folder)[0])
 

@@ -25,6 +25,8 @@ GONE_S = 10.0
 """For so long a root whose name is gone is waited for after its upload was closed: somebody may rename it back."""
 SCAN_SHARE = 10
 """A timer's scan comes at the earliest after so many times its own length."""
+WATCHED_WITHIN_S = 5.0
+"""For so long the first scan waits until all folders are watched, for which they are walked through as well."""
 
 
 class UploadSession:
@@ -108,8 +110,8 @@ class UploadSession:
                     self.stability.drop(path)
                     self._touched.discard(path)
                     self.omissions[path] = PendingOmission(omission, now + max(self._quiet.open_s, 1.0), is_folder)
-            case Entered(folder):
-                self.rescans.enter(folder)
+            case Entered(folder, known):
+                self.rescans.enter(folder, known=known)
             case Vanished(path):
                 self.returned[path] = "gone"
             case Readable(folder):
@@ -186,6 +188,10 @@ class UploadSession:
     def poll_folders(self, reason: str) -> None:
         """Scan often, for this reason; "" where events can be relied on."""
         self._polled = reason
+
+    def await_watches(self) -> None:
+        """Begin the first scan when the folders are watched; one that began before would have to be repeated."""
+        self._full_due = self._clock.monotonic() + WATCHED_WITHIN_S
 
     def note_watched(self, problem: str) -> None:
         """Take note that a folder is watched now, or why it cannot be."""
