@@ -93,6 +93,8 @@ def with_data(text: str) -> bytes:
         pytest.param(SOUND.replace(b"2.5", b"9" * 5000), id="a number of 5,000 digits"),
         pytest.param(SOUND.replace(b'"mode":', b'"mode":"batch","mode":'), id="duplicate key in the data"),
         pytest.param(SOUND.replace(b'"id":', b'"id":"other","id":', 1), id="duplicate key in the envelope"),
+        pytest.param(SOUND.replace(b', "data":', b', "data": {}, "data":'), id="data twice"),
+        pytest.param(SOUND.replace(b"{", b'{"data": {}, ', 1), id="other data before the attributes"),
         pytest.param(SOUND.replace(b'"1.0"', b'"0.3"'), id="another CloudEvents version"),
         pytest.param(SOUND.replace(b"urn:datauploader:elettra", b"urn:other:elettra"), id="another source"),
         pytest.param(SOUND.replace(b"elettra:xrd1", b"elettra:XRD.1"), id="a source that is no routing key"),

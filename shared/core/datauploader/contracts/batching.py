@@ -57,4 +57,4 @@ _LONGEST = 2000
 
 
 def _size(value: WireModel) -> int:
-    return len(value.model_dump_json(exclude_none=True).encode())
+    return len(value.to_json())

@@ -40,6 +40,10 @@ class WireModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null")
 
+    def to_json(self) -> bytes:
+        """Write it as it travels: compact JSON in UTF-8, without what is None."""
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
 
 class EventData(WireModel):
     """The data of one kind of event; `name` and `major` are its place in the topic."""
