@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from datauploader.contracts import DatasetSpec, Destination, FileVersion, LeftOutFile, decode, encode
-from datauploader.contracts.names import LONGEST_NAME, check_location, check_name, check_relative, display, pack, unpack
+from datauploader.contracts.names import (
+    LONGEST_NAME,
+    RelativePath,
+    check_location,
+    check_name,
+    check_relative,
+    display,
+    pack,
+    unpack,
+)
 from datauploader.contracts.uploads import manifest_digest
 from datauploader_testing import builders
 
@@ -73,6 +83,22 @@ def test_paths_that_leave_or_blur_the_root_are_refused(path) -> None:
     """A path in a message lies below its root, said in one way only."""
     with pytest.raises(ValueError, match="not a path below the root"):
         check_relative(path)
+
+
+@given(st.text("./a\0\n$", max_size=8) | st.text())
+def test_a_path_is_judged_alike_wherever_it_comes_from(text) -> None:
+    """In JSON it is a pattern of pydantic's that decides, because messages hold thousands of paths."""
+    assert judged(lambda: TypeAdapter(RelativePath).validate_json(json.dumps(text))) == judged(
+        lambda: check_relative(text)
+    )
+
+
+def judged(check: Callable[[], str]) -> str | None:
+    """Return what a check lets pass, None where it raises."""
+    try:
+        return check()
+    except ValueError:
+        return None
 
 
 @pytest.mark.parametrize("raw", [b"\xff/../x", b"/\xff", b"\xff//x", b"..", b"\xff\0"])

@@ -6,13 +6,18 @@ import re
 import unicodedata
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
 """Device names of Windows, whatever their extension (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
 _COMPONENT = r"(?!\.{1,2}(?:/|\Z))[^/\0]+"
 _RELATIVE = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 """A pattern costs a third of taking the path apart, and every file is checked in every message about it."""
+_PLAIN_COMPONENT = r"(?:[^/.\x00][^/\x00]*|\.[^/.\x00][^/\x00]*|\.\.[^/\x00]+)"
+_PLAIN_RELATIVE = rf"^{_PLAIN_COMPONENT}(?:/{_PLAIN_COMPONENT})*$"
+"""The same for pydantic's own patterns, which cannot look ahead, and whose `$` is the end alone."""
 LONGEST_NAME = 200
 """Characters."""
 LONGEST_COMPONENT = 255
@@ -82,9 +87,28 @@ def numbered(name: str, number: int) -> str:
     return stem.rstrip() + ending
 
 
+class _ReadAsRelative:
+    """How pydantic reads such a path: in JSON without a call of Python for each file, else with its reason."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(_source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.json_or_python_schema(
+            core_schema.custom_error_schema(
+                core_schema.str_schema(pattern=_PLAIN_RELATIVE),
+                custom_error_type="relative_path",
+                custom_error_message="it is not a path below the root of the upload",
+            ),
+            core_schema.no_info_after_validator_function(check_relative, core_schema.str_schema()),
+        )
+
+    @staticmethod
+    def __get_pydantic_json_schema__(_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core_schema.str_schema())
+
+
 Name = Annotated[str, AfterValidator(check_name)]
 Location = Annotated[str, AfterValidator(check_location)]
-RelativePath = Annotated[str, AfterValidator(check_relative)]
+RelativePath = Annotated[str, _ReadAsRelative()]
 
 
 def display(raw: bytes) -> str:
