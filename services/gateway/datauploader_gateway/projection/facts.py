@@ -102,6 +102,11 @@ class FileFacts(NamedTuple):
         """Of two versions the one with the greater order stands."""
         return self.revision, self.digest, self.size
 
+    def describes(self, version: FileVersion) -> bool:
+        """Tell whether this is that version, with its whole digest."""
+        same = self.revision == version.revision and self.size == version.size
+        return same and self.digest == bytes.fromhex(version.sha256)
+
     @property
     def sha256(self) -> str:
         """The digest in hexadecimal, "" while only its beginning is known."""

@@ -8,7 +8,7 @@ is stored contributes nothing.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -27,6 +27,7 @@ from datauploader.contracts import (
     Event,
     EventData,
     FailedFile,
+    FileCatalogued,
     FileFailed,
     FileLeftOut,
     FileVersion,
@@ -226,8 +227,8 @@ def wanted(event: Event[EventData]) -> FoldInput:
     return FoldInput(registers, files=paths, left_out=paths)
 
 
-def fold(before: Before, event: Event[EventData]) -> Changes:
-    """Say what the event changes."""
+def fold(before: Before, event: Event[EventData], *, summed: bool = True) -> Changes:
+    """Say what the event changes and, where it is asked for, what that comes to."""
     changes, data = Changes(), event.data
     said = (event.order, event.id)
     _set_registers(changes, before, event)
@@ -248,15 +249,18 @@ def fold(before: Before, event: Event[EventData]) -> Changes:
     if isinstance(data, MetadataExtracted):
         _take_back(changes, before, data)
         _keep(changes, before, data, said)
-    return changes.sum_up(before)
+    return changes.sum_up(before) if summed else changes
 
 
-def fold_all(before: Before, events: Iterable[Event[EventData]]) -> tuple[Changes, list[Step]]:
+def fold_all(before: Before, events: Sequence[Event[EventData]]) -> tuple[Changes, list[Step]]:
     """Say what events change together, and what each of them does after those before it, where it changes anything."""
+    if len(events) == 1:
+        total = fold(before, events[0])
+        return total, [(events[0], total)] if total else []
     known, total, steps = Before(), Changes(), []
     known.update(before)
     for event in events:
-        if changes := fold(known, event):
+        if changes := fold(known, event, summed=isinstance(event.data, FileCatalogued)):  # `shown` counts these alone
             steps.append((event, changes))
             known.update(changes)
             total.update(changes)
@@ -308,11 +312,12 @@ def _set_registers(changes: Changes, before: Before, event: Event[EventData]) ->
 
 def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[FileFacts | None, FileFacts | None]:
     """Return what is known of the path, and what is known of this version unless a newer one stands."""
-    fresh, known = FileFacts.of(version), changes.files.get(version.raw) or before.files.get(version.raw)
-    if known is None or known[:3] == fresh[:3]:
-        return known, known or fresh
-    if known.abbreviates(fresh):
-        return known, known.completed(fresh)
+    known = changes.files.get(version.raw) or before.files.get(version.raw)
+    if known is not None and known.describes(version):
+        return known, known
+    fresh = FileFacts.of(version)
+    if known is None or known.abbreviates(fresh):
+        return known, known.completed(fresh) if known else fresh
     return known, fresh if known.order < fresh.order else None
 
 
@@ -323,7 +328,7 @@ def _replace(changes: Changes, before: Before, path: bytes, then: FileFacts | No
         now = now.marked(LEFT_OUT, on=word is not None and not word.returned)
     if now == then:
         return
-    if then is not None and then.facts and then.order != now.order:
+    if then is not None and then.facts and then[:3] != now[:3]:
         changes.failures[path] = None
     changes.files[path] = now
 
