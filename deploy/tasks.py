@@ -107,7 +107,7 @@ def faults(arguments: Sequence[str]) -> int:
 
 
 def causes(arguments: Sequence[str]) -> int:
-    """[WORD…]: measure how soon the operations page names the cause of faults, and write docs/causes.md."""
+    """[WORD…] [--firing MINUTES]: measure how soon the page and alerts tell of faults, and write docs/causes.md."""
     environment()
     debian(*PACKAGES)
     page = ROOT / "docs" / "causes.md"

@@ -6,6 +6,7 @@ from datauploader_testing.servers.errors import (
     ServerStartError,
     ServerToolError,
 )
+from datauploader_testing.servers.prometheus import PrometheusServer
 from datauploader_testing.servers.rabbitmq import BrokerAddress, RabbitServer
 from datauploader_testing.servers.rabbitmq_cluster import RabbitCluster
 from datauploader_testing.servers.redis import RedisAddress, RedisServer
@@ -19,6 +20,7 @@ __all__ = [
     "ApacheWebdavServer",
     "BrokerAddress",
     "MissingProgramError",
+    "PrometheusServer",
     "RabbitCluster",
     "RabbitServer",
     "RcloneWebdavServer",
