@@ -70,7 +70,7 @@ def test_no_label_has_an_end_that_nobody_knows(exported: Exported) -> None:
     ours = {name: labels for name, labels in exported.items() if name.startswith("datauploader_")}
     allowed = {
         "service", "station", "stage", "outcome", "step", "reason", "procedure", "queue", "check", "endpoint",
-        "version", "commit", "python", "method", "route", "status", "event", "le",
+        "version", "commit", "python", "remote", "method", "route", "status", "event", "le",
     }  # fmt: skip
     assert {label for labels in ours.values() for label in labels} <= allowed
     assert len(ours) > 30

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from datauploader_sandbox.causes.alerts import configuration, held_back
 from datauploader_testing.servers.programs import find_program
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,9 +69,12 @@ CASES: dict[str, tuple[Series, Series, dict[str, str]]] = {
         {"stage": "catalogued", "outcome": "refused"},
     ),
     "StorageAway": (
-        {"datauploader_check_ok{service='transfer',check='remote archive'}": 0},
-        {"datauploader_check_ok{service='transfer',check='outbox'}": 0},
-        {"service": "transfer", "check": "remote archive"},
+        {f"datauploader_station_storage_ok{{{HERE},remote='archive'}}": 0},
+        {
+            f"datauploader_station_storage_ok{{{HERE},remote='archive'}}": 1,
+            "datauploader_check_ok{service='transfer',check='outbox'}": 0,
+        },
+        {"station": "elettra.xrd1.ws01", "remote": "archive"},
     ),
     "StorageFull": (
         {"datauploader_rclone_errors_total{reason='storage-full'}": "0x12 3x8"},
@@ -86,6 +90,16 @@ CASES: dict[str, tuple[Series, Series, dict[str, str]]] = {
         {f"datauploader_station_silent{{{HERE}}}": 1},
         {**SPEAKS, f"datauploader_station_silent{{station='{NEXUS}'}}": 1},
         {"station": "elettra.xrd1.ws01"},
+    ),
+    "StationServiceSilent": (
+        {**SPEAKS, f"datauploader_station_service_silent{{{HERE},service='transfer'}}": 1},
+        {
+            f"datauploader_station_silent{{{HERE}}}": 1,
+            f"datauploader_station_service_silent{{{HERE},service='transfer'}}": 1,
+            "datauploader_station_silent{station='elettra.xrd2.ws01'}": 0,
+            "datauploader_station_service_silent{station='elettra.xrd2.ws01',service='catalog'}": 1,
+        },
+        {"station": "elettra.xrd1.ws01", "service": "transfer"},
     ),
     "HarvesterStopped": (
         {QUEUE + "consumers{queue='harvester.nexus'}": 0},
@@ -204,6 +218,17 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
     text = (MONITORING / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
     (tmp_path / "prometheus.yml").write_text(text.replace("/etc/prometheus/", f"{MONITORING}/prometheus/"))
     run("promtool", "check", "config", tmp_path / "prometheus.yml")
+
+
+def test_prometheus_beside_a_facility_of_one_machine_has_the_same_rules(tmp_path: Path) -> None:
+    """`./dev causes` tries the deployment's own rules: its configuration differs in where things are alone."""
+    names = ("catalog", "gateway", "watcher", "transfer", "nexus-harvester", "rabbitmq")
+    text = configuration({name: f"127.0.0.1:{port}" for port, name in enumerate(names, 9464)})
+    (tmp_path / "prometheus.yml").write_text(text, encoding="utf-8")
+    run("promtool", "check", "config", tmp_path / "prometheus.yml")
+    assert str(RULES) in text
+    assert all(name in text for name in names)
+    assert "QueueWithoutConsumer" in held_back("ServiceDown")
 
 
 @pytest.mark.parametrize("name", ["none", "mail", "webhook"])

@@ -23,14 +23,19 @@ def value(name: str, **labels: str) -> float | None:
 def test_a_station_is_told_as_it_has_reported(facility: Any, scene: Any) -> None:
     """Its backlog, its disks and when it spoke last are known without reaching into the beamline."""
     roots = [{"path": "/data", "present": True, "free_bytes": 5, "total_bytes": 100}, {"path": "/x", "present": False}]
-    facility.say(scene.report(roots=roots, backlog_files=7, backlog_bytes=70, oldest_pending_s=9, troubles=("a", "b")))
+    storages = [{"remote": "archive", "trouble": "It is full."}, {"remote": "tape"}]
+    numbers = {"backlog_files": 7, "backlog_bytes": 70, "oldest_pending_s": 9}
+    facility.say(scene.report(roots=roots, storages=storages, troubles=("a", "b"), **numbers))
     watcher = {"service": "watcher"}
     eventually(lambda: value("datauploader_station_backlog_files", **watcher) == 7, what="the report is folded")
     assert value("datauploader_station_silent") == 0
+    assert value("datauploader_station_service_silent", **watcher) == 0
     assert value("datauploader_station_oldest_pending_seconds", **watcher) == 9
     assert value("datauploader_station_missing_folders", **watcher) == 1
     assert value("datauploader_station_disk_free_ratio", **watcher) == 0.05
     assert value("datauploader_station_troubles", **watcher) == 2
+    assert value("datauploader_station_storage_ok", remote="archive") == 0
+    assert value("datauploader_station_storage_ok", remote="tape") == 1
     said_at = value("datauploader_station_last_report_timestamp_seconds", **watcher) or 0
     assert abs(said_at - datetime.now(UTC).timestamp()) < 60
     assert value("datauploader_station_info", **watcher, version="1") == 1

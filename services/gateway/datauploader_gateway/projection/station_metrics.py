@@ -60,6 +60,12 @@ def _stations(found: Sequence[StationStatus]) -> Iterator[Metric]:
             if (number := value(report)) is not None:
                 gauge.add_metric((station_key, report.service), number)
         yield gauge
+    about = "1 where a storage takes the files of a station"
+    storage_ok = GaugeMetricFamily("datauploader_station_storage_ok", about, labels=["station", "remote"])
+    for station_key, report in services:
+        for storage in () if report.silent else report.storages:
+            storage_ok.add_metric((station_key, storage.remote), float(not storage.trouble))
+    yield storage_ok
 
 
 def _missing(report: ServiceReport) -> float:
@@ -77,6 +83,7 @@ def _least_free(report: ServiceReport) -> float | None:
 _OF_SERVICE: Sequence[tuple[str, str, Callable[[ServiceReport], float | None]]] = (
     ("last_report_timestamp_seconds", "When the latest report was said",
      lambda report: datetime.fromisoformat(report.time).timestamp()),
+    ("service_silent", "1 where this service has missed three reports", lambda report: report.silent),
     ("troubles", "Troubles that the service reports", lambda report: len(report.troubles)),
     ("backlog_files", "File versions that wait", lambda report: report.backlog_files),
     ("backlog_bytes", "Bytes of the file versions that wait", lambda report: report.backlog_bytes),
