@@ -48,6 +48,37 @@ def test_every_variable_of_the_compose_file_is_explained_in_the_example():
     assert explained <= used | others
 
 
+def test_nothing_that_always_runs_depends_on_a_profile():
+    """Compose makes a container anew whose dependency comes or goes with --profile: that was the broker."""
+    services = yaml.safe_load(COMPOSE)["services"]
+    for name, service in services.items():
+        if not service.get("profiles"):
+            assert not [one for one in service.get("depends_on", {}) if services[one].get("profiles")], name
+
+
+@pytest.mark.parametrize("certificates", ["files", ""])
+def test_the_broker_starts_when_there_is_a_certificate_or_none_is_wanted(tmp_path, certificates):
+    """Its settings name a file that others put there a moment later."""
+    (script,) = yaml.safe_load(COMPOSE)["services"]["rabbitmq"]["entrypoint"][2:]
+    key, tools = tmp_path / "server.key", tmp_path / "bin"
+    tools.mkdir()
+    (tools / "rabbitmq-server").write_text("#!/bin/sh\necho started\n")
+    (tools / "rabbitmq-server").chmod(0o755)
+    text = (
+        script.replace("$$", "$")
+        .replace("/etc/rabbitmq/tls/server.key", str(key))
+        .replace("/usr/lib/rabbitmq/bin", str(tools))
+    )
+    broker = subprocess.Popen(
+        ["sh", "-c", text], env={"CERTIFICATES": certificates, "PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE
+    )
+    with broker:
+        if certificates:
+            assert broker.poll() is None
+            key.write_text("key")
+        assert broker.communicate(timeout=30) == (b"started\n", None)
+
+
 def test_a_harvester_of_ones_own_finds_what_the_sandbox_stores(made):
     """Who tries the product with a harvester need not find out where the storage is."""
     volume = made()[0]["STORE_DIR"]

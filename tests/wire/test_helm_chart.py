@@ -123,7 +123,7 @@ def test_the_servers_read_the_same_files():
         assert f'.Files.Get "files/{name}"' in TEMPLATES[name.split(".")[0].split("-")[0]]
     asked = COMPOSE["redis"]["healthcheck"]["test"][1:]
     assert f"command: [{', '.join(asked)}]" in TEMPLATES["redis"]
-    start = COMPOSE["rabbitmq"]["entrypoint"][-1].replace("$$", "$")
+    start = COMPOSE["rabbitmq"]["entrypoint"][-1].splitlines()[-1].replace("$$", "$")
     assert f'command: [sh, -c, "{start}"]' in TEMPLATES["rabbitmq"]
     for path in (
         "rabbitmq/site",
