@@ -329,7 +329,7 @@ def _tell(site: Site, name: str, what: str, *, offline: bool, within: bool = Fal
     path = site.file_of(name)
     if within:
         screen.say(
-            f"Its container reads {os.path.relpath(path, site.root)}; the README of its folder says how to start it."
+            f"Its container reads {os.path.relpath(path, site.root)}; docs/{path.parent.name}.md says how to start it."
         )
     elif path.exists():
         trusted = [path.parent / CA] if path.parent.name == "stations" and site.ca_file else []
