@@ -157,8 +157,11 @@ def test_a_consumer_and_a_harvester_of_one_name_are_two(here: Server) -> None:
     """Removing one leaves the other; the removed one can be added again."""
     add(here, "spec")
     with here.registering() as registering:
-        registering.add_consumer("spec", ["file.stored.v1"])
+        registering.add_consumer("spec", ["file.stored.v1"], within=True)
+        asked = here.site.targets_of("consumer.spec")
+        assert asked.exists()
         assert registering.remove("consumer.spec") == []
+    assert not asked.exists()
     assert not [name for name in here.queues() if name.startswith("consumer.spec")]
     assert not here.site.file_of("consumer.spec").exists()
     assert "elettra.consumer.spec" in here.site.registrations.removed
@@ -195,8 +198,11 @@ def test_a_service_of_the_server_gets_its_new_password_in_env(here: Server) -> N
 
 
 def test_a_removed_station_is_out_and_its_empty_queues_are_gone(here: Server) -> None:
-    """Its password, its connection, its file; it can be added again and has another password then."""
-    add(here)
+    """Its password, its connection, its files; it can be added again and has another password then."""
+    with here.registering() as registering:
+        registering.add_station(ADDED, ["/data"])
+    configuration = here.site.file_of(ADDED).with_suffix(".toml")
+    assert configuration.exists()
     former = here.password(ADDED)
     connection = here.sign_in(ADDED, former)
     with here.registering() as registering:
@@ -204,6 +210,7 @@ def test_a_removed_station_is_out_and_its_empty_queues_are_gone(here: Server) ->
     eventually(lambda: not is_open(connection), what="the connection of the removed station is closed")
     assert not [name for name in here.queues() if ADDED in name]
     assert not here.site.file_of(ADDED).exists()
+    assert not configuration.exists()
     assert here.site.registrations.stations == (HERE,)
     assert ADDED in here.site.registrations.removed
     add(here)
