@@ -69,17 +69,45 @@ UninstPage instfiles
   ${EndIf}
 !macroend
 
-; Ends whatever runs from the folder; leaves "0" in $Code when nothing runs any more.
-!macro EndWhatRuns
-  StrCpy $Code "0"
-  ${If} ${FileExists} "$INSTDIR\python\python.exe"
-    ${If} $Station == "1"
-      nsExec::Exec '"$INSTDIR\python\python.exe" -m datauploader.winservice --stop'
-      Pop $Code
+; Sets $Code to "1" where a program of the folder runs: Windows lets nobody write to a file that is executed.
+!macro Probe PROGRAM
+  ${If} ${FileExists} "$INSTDIR\python\${PROGRAM}"
+    ClearErrors
+    FileOpen $R0 "$INSTDIR\python\${PROGRAM}" a
+    ${If} ${Errors}
+      StrCpy $Code "1"
     ${Else}
-      nsExec::Exec '"$INSTDIR\python\python.exe" -m datauploader desktop --quit'
-      Pop $Code
+      FileClose $R0
     ${EndIf}
+  ${EndIf}
+!macroend
+
+; Ends whatever runs from the folder, and waits a minute until it has; leaves "0" in $Code when nothing runs any more.
+; No Python is started for it: that took longer than all else of a removal, and one that is broken could not be replaced.
+!macro EndWhatRuns
+  ${For} $R1 1 120
+    StrCpy $Code "0"
+    !insertmacro Probe "python.exe"
+    !insertmacro Probe "pythonw.exe"
+    !insertmacro Probe "rclone.exe"
+    ${If} $Code == "0"
+      ${Break}
+    ${EndIf}
+    ${If} $R1 == 1
+      DetailPrint "Waiting until ${NAME} has ended"
+    ${EndIf}
+    ; asked again each time: what is just starting takes no word yet
+    ${If} $Station == "1"
+      nsExec::Exec 'sc.exe stop ${NAME}'
+      Pop $R0
+    ${ElseIf} ${FileExists} "$LOCALAPPDATA\${NAME}\*.*"
+      FileOpen $R0 "$LOCALAPPDATA\${NAME}\quit" w ; the desktop ends where this file is (place.py)
+      FileClose $R0
+    ${EndIf}
+    Sleep 500
+  ${Next}
+  ${If} $Station != "1"
+    Delete "$LOCALAPPDATA\${NAME}\quit"
   ${EndIf}
 !macroend
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -51,48 +52,66 @@ def workstation(wine: Wine, program: Path, tmp_path: Path) -> Iterator[Workstati
     started = ("wine", str(program / "python" / "python.exe"), "-u", "-m", "datauploader")
     vuo = VuoSandbox(tmp_path, "/experiments")
     computer = Workstation(base, vuo, program=started, environment=wine.environment, called=called)
+    computer.home = program.parents[1] / "DataUploader"  # where it is when nobody says otherwise
+    shutil.rmtree(computer.home, ignore_errors=True)
     yield computer
     computer.close()
     vuo.stop()
 
 
-def test_a_person_uploads_from_drives_of_windows_and_an_update_goes_on_where_it_was(
+def test_a_person_uploads_from_drives_of_windows_and_updates_and_removals_end_it_cleanly(
     wine: Wine, program: Path, workstation: Workstation
 ) -> None:
-    """The questions with paths of Windows, an upload, the installer over what runs, and the rest of the upload."""
+    """The installer over what runs, the uninstaller over what runs: each ends it itself, and the upload goes on."""
     (workstation.data / "one.txt").write_text("1")
     started = workstation.start()
     with browser(configured(workstation, started)) as client:
         sign_in(workstation, client)
         request(workstation, client, "sync")
-        eventually(lambda: uploaded(client)["counts"]["catalogued"]["files"] == 1, what="the first file", within_s=60)
-    ended = wine.run(*workstation.command("--quit")[1:])
-    assert "is not running" in ended.stdout
-    assert started.ended(30) == 0
+        catalogued(client, 1)
     assert installed(wine) == program
+    assert started.ended(30) == 0
     (workstation.data / "trail.").write_text("2")
     again = workstation.start()
     with browser(again.link()) as client:
-        goes_on(workstation, client, files=2)
-    wine.run(*workstation.command("--quit")[1:])
-    assert again.ended(30) == 0
-    stored = {path.name: path.read_text() for path in workstation.storage.rglob("*") if path.is_file()}
-    assert stored == {"one.txt": "1", "trail.": "2"}
+        sign_in(workstation, client)
+        catalogued(client, 2)
     menu = sorted(path.stem for path in wine.drive.glob("users/*/AppData/**/Programs/DataUploader/*.lnk"))
     assert menu == ["DataUploader", "End DataUploader"]
+    (workstation.data / "three.txt").write_text("3")
     wine.run(program / "uninstall.exe", "/S")
+    assert again.ended(60) == 0
+    assert again.said[-1] == "Stopping. Unfinished uploads continue at the next start."
     eventually(lambda: not program.exists(), within_s=60, what="the program is gone")
+    assert not (workstation.home / "quit").exists()
+    assert installed(wine) == program
+    last = workstation.start()
+    with browser(last.link()) as client:
+        goes_on(workstation, client, files=3)
+    stored = {path.name: path.read_text() for path in workstation.storage.rglob("*") if path.is_file()}
+    assert stored == {"one.txt": "1", "trail.": "2", "three.txt": "3"}
+
+
+def catalogued(client: httpx.Client, files: int) -> None:
+    """Wait until so many files of the only upload are catalogued."""
+
+    def count() -> int:
+        found = uploaded(client)
+        return int(found["counts"]["catalogued"]["files"]) if found else 0
+
+    eventually(lambda: count() == files, within_s=60, what=f"{files} files are catalogued")
 
 
 def test_a_person_chooses_a_folder_of_a_drive_in_the_browser_and_sees_it_complete(
-    program: Path, workstation: Workstation
+    wine: Wine, workstation: Workstation
 ) -> None:
-    """The pages as they are with paths of Windows, from the link to the end."""
+    """The pages as they are with paths of Windows, from the link to the end, and the entry of the menu that ends it."""
     scan = workstation.data / "scan 1"
     scan.mkdir()
     for name in ("frame_0001.tif", "trail.", "umläute ü€.dat"):
         (scan / name).write_text(name)
-    link = configured(workstation, workstation.start())
+    started = workstation.start()
+    link = configured(workstation, started)
     with Chromium() as chromium, Visitor(chromium, link.partition("/desktop/")[0]) as anna:
         anna.open(link)
         anna.page.locator("input[name=vuo_session]").fill(ANNA)
@@ -109,3 +128,5 @@ def test_a_person_chooses_a_folder_of_a_drive_in_the_browser_and_sees_it_complet
         expect(anna.page.locator(".headline .tag")).to_have_text("complete", timeout=60_000)
     stored = sorted(path.name for path in workstation.storage.rglob("*") if path.is_file())
     assert stored == ["frame_0001.tif", "trail.", "umläute ü€.dat"]
+    assert "is not running" in wine.run(*workstation.command("--quit")[1:]).stdout
+    assert started.ended(30) == 0

@@ -1,7 +1,7 @@
 r"""Services as one Windows service: `python -m datauploader.winservice --config FILE [SERVICE…]`.
 
 Windows' service control manager starts this process, is told how far it is, and asks it to stop; a stop is as clean as
-after Ctrl-C. `--stop` asks the running one to stop and waits until it has, which an update of its files needs.
+after Ctrl-C.
 
 Protocol: https://learn.microsoft.com/windows/win32/services/service-programs
 """
@@ -11,13 +11,11 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 NAME = "DataUploader"
 SERVICES = ("watcher", "transfer")
-STOPPED_WITHIN_S = 60.0
 FAILED = 1
 
 if sys.platform == "win32":
@@ -28,8 +26,7 @@ if sys.platform == "win32":
     _STOPPED, _START_PENDING, _STOP_PENDING, _RUNNING = 1, 2, 3, 4
     _CONTROL_STOP, _CONTROL_INTERROGATE, _CONTROL_SHUTDOWN = 1, 4, 5
     _ACCEPT_STOP, _ACCEPT_SHUTDOWN = 1, 4
-    _SERVICE_SPECIFIC_ERROR, _NOT_IMPLEMENTED, _NOT_INSTALLED = 1066, 120, 1060
-    _CONNECT, _QUERY, _STOP = 0x1, 0x4, 0x20
+    _SERVICE_SPECIFIC_ERROR, _NOT_IMPLEMENTED = 1066, 120
     _ERROR, _INFORMATION = 1, 4
     _HINT_MS = 30_000
     """How long the manager waits for the next word of a service that starts or stops."""
@@ -63,11 +60,6 @@ if sys.platform == "win32":
             "StartServiceCtrlDispatcherW": (wintypes.BOOL, (ctypes.POINTER(_Entry),)),
             "RegisterServiceCtrlHandlerExW": (handle, (wintypes.LPCWSTR, _Handler, ctypes.c_void_p)),
             "SetServiceStatus": (wintypes.BOOL, (handle, status)),
-            "OpenSCManagerW": (handle, (wintypes.LPCWSTR, wintypes.LPCWSTR, dword)),
-            "OpenServiceW": (handle, (handle, wintypes.LPCWSTR, dword)),
-            "ControlService": (wintypes.BOOL, (handle, dword, status)),
-            "QueryServiceStatus": (wintypes.BOOL, (handle, status)),
-            "CloseServiceHandle": (wintypes.BOOL, (handle,)),
             "RegisterEventSourceW": (handle, (wintypes.LPCWSTR, wintypes.LPCWSTR)),
             "ReportEventW": (
                 wintypes.BOOL,
@@ -140,36 +132,6 @@ if sys.platform == "win32":
             status = _Status(_OWN_PROCESS, state, accepted, general, code, 0, hint)
             self._api.SetServiceStatus(self._handle, ctypes.byref(status))
 
-    def stop_service(within_s: float = STOPPED_WITHIN_S) -> bool:
-        """Ask the running service to stop, and wait; True when it does not run (any more) or is not installed.
-
-        Raises:
-            OSError: this user may not stop it.
-        """
-        api, status = _advapi(), _Status()
-        manager = api.OpenSCManagerW(None, None, _CONNECT)
-        if not manager:
-            raise ctypes.WinError(ctypes.get_last_error())
-        service = api.OpenServiceW(manager, NAME, _QUERY | _STOP)
-        problem = ctypes.get_last_error()
-        try:
-            if not service and problem == _NOT_INSTALLED:
-                return True
-            if not service:
-                raise ctypes.WinError(problem)
-            end = time.monotonic() + within_s
-            while time.monotonic() < end:
-                api.QueryServiceStatus(service, ctypes.byref(status))
-                if status.state == _STOPPED:
-                    return True
-                if status.accepted & _ACCEPT_STOP:  # one that has just been started takes no word yet
-                    api.ControlService(service, _CONTROL_STOP, ctypes.byref(status))
-                time.sleep(0.2)
-            return False
-        finally:
-            for handle in filter(None, (service, manager)):
-                api.CloseServiceHandle(handle)
-
 else:
 
     class ControlManager:
@@ -190,20 +152,13 @@ else:
         def report(self, sentence: str, *, error: bool = False) -> None:
             """Tell nobody."""
 
-    def stop_service(within_s: float = STOPPED_WITHIN_S) -> bool:  # noqa: ARG001 - as on Windows
-        """Nothing runs here."""
-        return True
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as the service control manager wants it; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m datauploader.winservice")
     parser.add_argument("--config", type=Path, help="the configuration; state and log lie beside it")
-    parser.add_argument("--stop", action="store_true", help="stop the service and wait until it has stopped")
     parser.add_argument("services", nargs="*", default=SERVICES, metavar="SERVICE")
     options = parser.parse_args(arguments)
-    if options.stop:
-        return 0 if stop_service() else FAILED
     manager = ControlManager()
     if not manager.connect():
         parser.error("Windows starts this as a service; to run by hand: datauploader run watcher transfer")
