@@ -310,7 +310,7 @@ def test_the_watcher_asks_the_catalog_again_after_a_second_up_to_a_minute(monkey
 
     ground: Any = SimpleNamespace(store=None, here=HERE, settings=SimpleNamespace(receipt_patience_s=1))
     one = Unheard(ground, None, lambda: None, lambda _: False)  # type: ignore[arg-type]
-    for _ in range(240):
+    for _ in range(480):
         clock.now += 0.5
         one.take_turn()
     assert [after - before for before, after in itertools.pairwise(asked)] == TO_A_MINUTE
