@@ -198,10 +198,10 @@ FAULTS = (
     Fault("certificate of the broker ends in 6 days", "broker:broker:certificate", "CertificateExpires",
           _behind_tls(6), _restart("gateway")),
     Fault("certificate of the broker has expired", "broker:broker:away", "BrokerUnreachable",
-          _expired, _restart("gateway"), prepares=_behind_tls(90), detailed=True),
+          _expired, _restart("gateway"), prepares=_behind_tls(90), word="expired"),
     Fault("storage away", "storage:store:away", "StorageAway",
-          _storage_away, lambda s: s.facility.proxies["storage"].accept(), detailed=True),
-    Fault("storage full", "storage:store:away", "StorageFull", _storage_full, _storage_emptied, detailed=True),
+          _storage_away, lambda s: s.facility.proxies["storage"].accept(), word="reached"),
+    Fault("storage full", "storage:store:away", "StorageFull", _storage_full, _storage_emptied, word="full"),
 )  # fmt: skip
 NOT_MADE = (
     "storage with a certificate that is not trusted: shown in transfer's words, as *storage away* is",

@@ -52,11 +52,15 @@ class Fault:
     """What is waited for where there is no key."""
     says: str = ""
     """What stands in the table in place of what the page says."""
-    detailed: bool = False
-    """The table also repeats what the page says about the cause."""
+    word: str = ""
+    """What the page must also say about the cause; the table repeats it then."""
     quiet: str = ""
     """Why no alert need tell of it."""
     hold_s: float = HOLD_S
+
+    def is_named(self, seen: Named) -> bool:
+        """Tell whether this is among what is called wrong."""
+        return self.key in seen and self.word in seen[self.key][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ class Scene:
         return Measured(
             fault.name,
             seconds,
-            f"{what}. {detail}" if fault.detailed else what,
+            f"{what}. {detail}" if fault.word else what,
             len(seen),
             f"{fault.alert} ({f'{waits / 60:g} min' if waits else 'at once'})" if fault.alert else fault.quiet,
             told.pending.get(fault.alert),
@@ -172,9 +176,9 @@ class Scene:
             nonlocal most
             told.look()
             seen = self.causes() or {}
-            if len(seen) > len(most) or (fault.key and fault.key not in most):
+            if len(seen) > len(most) or (fault.key and not fault.is_named(most)):
                 most = seen
-            return fault.shows(self) if fault.shows else fault.key in most
+            return fault.shows(self) if fault.shows else fault.is_named(most)
 
         eventually(look, within_s=60, every_s=LOOK_S, what=f"{fault.name} is called {fault.key}")
         seconds = time.monotonic() - began
@@ -189,6 +193,7 @@ class Scene:
     def _told(self, alert: str, told: Told, state: str, within_s: float) -> None:
         def look() -> bool:
             told.look()
+            self.causes()  # the page stays open, and has the catalogue asked how it is
             return alert in (told.pending if state == "pending" else told.firing)
 
         eventually(look, within_s=within_s, every_s=LOOK_S, what=f"{alert} is {state}; there are {told.pending}")
