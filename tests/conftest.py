@@ -20,6 +20,12 @@ hypothesis.settings.register_profile(  # how busy a machine is says nothing abou
 )
 hypothesis.settings.load_profile("untimed")
 
+structlog.configure(  # rich, which is installed, would draw the variables of every frame: half a minute for one error
+    processors=[*structlog.get_config()["processors"][:-1], structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )]
+)  # fmt: skip
+
 LONGEST_FIRST = ("system", "browser", "security", "contracts", "handlers")
 """Rings whose files take long: none of them is begun at the end, when other workers have nothing left to do."""
 

@@ -19,7 +19,7 @@ Labels = frozenset[tuple[str, str]]
 
 
 def configuration(places: Mapping[str, str]) -> str:
-    """Write the deployment's configuration for this machine; `places` has what stands at each name of its network."""
+    """Write the deployment's configuration for this machine; `places` has what stands at the names of its network."""
     document = _read("prometheus/prometheus.yml")
     del document["alerting"]
     document["rule_files"] = [str(MONITORING / "prometheus" / "rules.yml")]
@@ -27,7 +27,9 @@ def configuration(places: Mapping[str, str]) -> str:
     for job in asked:
         (found,) = job.pop("dns_sd_configs")
         job["static_configs"] = [
-            {"targets": [places[name]], "labels": {"__meta_dns_name": name}} for name in found["names"]
+            {"targets": [places[name]], "labels": {"__meta_dns_name": name}}
+            for name in found["names"]
+            if name in places
         ]
     return str(yaml.safe_dump(document | {"scrape_configs": asked}))
 
