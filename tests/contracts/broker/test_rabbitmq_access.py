@@ -265,6 +265,21 @@ def test_answers_find_the_one_of_several_processes_of_a_station_that_has_asked(s
             bus.close(5)
 
 
+def test_a_process_that_looks_for_a_free_queue_takes_no_answer_of_another(sign_in, eventually):
+    """It may try the queue of one that is being answered: what it is given meanwhile goes back to that one."""
+    catalog, one = sign_in("catalog"), sign_in("ws01")
+    catalog.answer_stations("catalog", lambda question, _asking: Datafiles(next=question.upload_id))
+    eventually(lambda: catalog.health().ok, "the catalog answers stations")
+    for turn in range(12):
+        others = [sign_in("ws01") for _ in range(3)]
+        names = [f"upload-{turn}-{number}" for number in range(60)]
+        asked = [bus.ask(ListDatafiles(upload_id="upload-0"), Datafiles, station=HERE, timeout_s=30) for bus in others]
+        asked += [one.ask(ListDatafiles(upload_id=name), Datafiles, station=HERE, timeout_s=30) for name in names]
+        assert [answer.result(40).next for answer in asked] == ["upload-0"] * 3 + names
+        for bus in others:
+            bus.close(5)
+
+
 @pytest.mark.parametrize(("user", "queue"), [("ws01", transfer_queue(HERE)), ("catalog", catalog_queue())])
 def test_a_service_claims_its_queue_with_its_own_few_rights(sign_in, recorder, user, queue):
     """A second one with another state learns on which computer the first is."""

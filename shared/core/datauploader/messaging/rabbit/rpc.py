@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -181,7 +182,7 @@ class RpcClient:
         for name in random.sample(names, len(names)):
             channel = await self._connection.channel()
             try:
-                await channel.consume(name, self._answered, name, auto_ack=True, exclusive=True)
+                await channel.consume(name, partial(self._heard, channel, name), name, exclusive=True)
                 if (await channel.count(name))[1] == 1:  # more: somebody has it; none: it has no leader just now
                     self._queue = name
                     return channel
@@ -192,6 +193,12 @@ class RpcClient:
                 last = str(refusal)
             channel.close()
         raise BrokerRefused(f"no queue for answers is free, see docs/operations.md: {last}")
+
+    def _heard(self, channel: Channel, name: str, method: Any, properties: BasicProperties, body: bytes) -> None:
+        """Take an answer from a queue that is ours; what comes while we try it belongs to who has it, and goes back."""
+        if self._queue == name:
+            self._answered(method, properties, body)
+            channel.ack(method.delivery_tag)
 
     def _answered(self, method: Any, properties: BasicProperties, body: bytes) -> None:
         pending = self._pending.get(properties.correlation_id or "")
