@@ -48,7 +48,13 @@ def reader(chromium: Chromium, url: str) -> Iterator[Callable[..., Visitor]]:
         one.judge()
 
 
-@pytest.mark.parametrize(("size", "dark"), [(DESK, False), (PHONE, True)], ids=["light desk", "dark phone"])
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [
+        pytest.param(DESK, False, id="light desk", marks=pytest.mark.campaign),
+        pytest.param(PHONE, True, id="dark phone"),
+    ],
+)
 def test_no_page_of_the_help_shuts_anybody_out_or_needs_what_the_policy_forbids(
     reader: Callable[..., Visitor], size: tuple[int, int], dark: bool
 ) -> None:

@@ -22,7 +22,7 @@ from datauploader_sandbox.useroffice import EXCHANGE, UserOffice, member
 from datauploader_testing.servers import RabbitServer
 from datauploader_testing.waiting import eventually
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.campaign]
 
 ANNA, BEN, EVA = member(1, "anna"), member(2, "ben"), member(3, "eva")
 VHOST = "useroffice"
@@ -137,7 +137,6 @@ def test_who_may_upload_follows_the_user_office_through_the_death_of_its_broker(
     facility.becomes("sub-anna", "no: The user office has deleted proposal 2026-7")
 
 
-@pytest.mark.campaign
 def test_a_message_put_into_the_queue_itself_gives_nobody_rights(facility: Facility) -> None:
     """Whoever may write to the queue is not the user office."""
     proposal = facility.office.create("2026-7", ANNA)
@@ -151,7 +150,6 @@ def test_a_message_put_into_the_queue_itself_gives_nobody_rights(facility: Facil
     assert EXCHANGE not in facility.ask("sub-ben")
 
 
-@pytest.mark.campaign
 def test_the_doctor_says_whether_the_user_office_can_be_heard(
     facility: Facility, monkeypatch: pytest.MonkeyPatch
 ) -> None:

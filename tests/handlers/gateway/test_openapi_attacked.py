@@ -29,7 +29,9 @@ def operations(facility: Any) -> list[Any]:
 
 
 @pytest.mark.attack("S1", "S25")
-@pytest.mark.parametrize("signed_in", [False, True], ids=["nobody", "a user"])
+@pytest.mark.parametrize(
+    "signed_in", [pytest.param(False, id="nobody", marks=pytest.mark.campaign), pytest.param(True, id="a user")]
+)
 @pytest.mark.parametrize(
     "mode",
     [
