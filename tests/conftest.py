@@ -1,5 +1,6 @@
 """What every ring of tests shares: the private servers, the books of faults and of attacks, and their order."""
 
+import gc
 import logging
 import os
 import ssl
@@ -33,6 +34,12 @@ LONGEST_FIRST = ("system", "browser", "security", "contracts", "handlers")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the rings in the order of how long their files take."""
     items.sort(key=lambda item: _turn(item.path.relative_to(Path(__file__).parent).parts[0]))
+
+
+def pytest_collection_finish() -> None:
+    """Free the collector of garbage from all that was collected here: going through it takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _turn(ring: str) -> int:
