@@ -65,7 +65,7 @@ class Facility:
         """Ask as the gateway does, and say what the answer is."""
         question = MayUpload(user_id=person, investigation="31")
         try:
-            right = self.outside.ask(question, UploadRight, timeout_s=20).result(30)
+            right = self.outside.ask(question, UploadRight, timeout_s=5).result(10)
         except (QuestionRefused, NoAnswer) as error:
             return f"{getattr(error, 'code', 'silent')}: {error}"
         return "yes" if right.allowed else f"no: {right.detail}"
@@ -103,7 +103,7 @@ def test_who_may_upload_follows_the_user_office_through_the_death_of_its_broker(
     proposal = office.create("2026-7", ANNA, BEN)
     facility.becomes("sub-ben", "yes")
     assert facility.ask("sub-eva").startswith("no: The user office does not name 'sub-eva'")
-    listed = facility.outside.ask(ListInvestigations(user_id="sub-ben"), Investigations, timeout_s=20).result(30)
+    listed = facility.outside.ask(ListInvestigations(user_id="sub-ben"), Investigations).result(10)
     assert [one.id for one in listed.items] == ["31"]
 
     proposal.members = []
@@ -112,7 +112,7 @@ def test_who_may_upload_follows_the_user_office_through_the_death_of_its_broker(
 
     facility.server.settle()
     facility.server.kill()
-    eventually(lambda: "nothing is heard from the user office" in facility.trouble, what="it is told", within_s=60)
+    eventually(lambda: "nothing is heard from the user office" in facility.trouble, what="it is told")
     assert facility.ask("sub-anna") == "yes"
     facility.server.start()
     proposal.data_access = [EVA]
@@ -145,7 +145,7 @@ def test_a_message_put_into_the_queue_itself_gives_nobody_rights(facility: Facil
     facility.server.management.publish(
         VHOST, "amq.default", proposal.message(), {"type": "PROPOSAL_UPDATED"}, "datauploader.membership"
     )
-    eventually(lambda: "not by the user office's" in facility.trouble, what="it is told", within_s=60)
+    eventually(lambda: "not by the user office's" in facility.trouble, what="it is told")
     assert facility.ask("sub-ben").startswith("no: ")
     assert EXCHANGE not in facility.ask("sub-ben")
 
