@@ -12,22 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import toolchain
 import windows_python
 from windows_python import HOME, LOCK, ROOT
 
 from datauploader_sandbox.wine import Wine
 
 PYTHON, WINE = HOME / "python", Wine(HOME / "prefix")
-DISTRIBUTIONS = (
-    "shared/core",
-    "shared/client",
-    "shared/testing",
-    "services/watcher",
-    "services/catalog",
-    "services/transfer",
-    "services/gateway",
-    "sandbox",
-)
+DISTRIBUTIONS = tuple(name for name in toolchain.DISTRIBUTIONS if name.startswith(("shared/", "services/", "sandbox")))
 SOURCES = (".py", ".toml", ".html", ".css", ".js")
 WITHOUT = ("h5py", "numpy", "tifffile", "playwright", "axe-playwright-python")
 TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")

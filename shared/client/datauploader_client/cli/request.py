@@ -80,8 +80,7 @@ def upload(
         "remote": remote or None,
         "delete_after": delete_after,
     }
-    if go_on:
-        request["continue_dataset"] = True
+    request |= {"continue_dataset": True} if go_on else {}
     with open_gateway(gateway) as connection:
         request["station"] = station or _station(connection)
         if dry_run:
@@ -90,10 +89,7 @@ def upload(
         if do_follow:
             raise typer.Exit(upload_code(follow_upload(connection, accepted, machine=json, leave_when_stuck=True)))
         accepted = _await_station(connection, accepted)
-    if json:
-        screen.as_json(accepted)
-    else:
-        _tell(accepted)
+    (screen.as_json if json else _tell)(accepted)
     raise typer.Exit(upload_code(accepted))
 
 
