@@ -59,9 +59,7 @@ def upload(
     go_on: Annotated[
         bool, typer.Option("--continue", help="Continue a dataset that an earlier upload of yours started.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Show what would happen, without starting anything.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would happen and start nothing.")] = False,
     gateway: AtGateway = "",
     json: AsJson = False,
 ) -> None:
