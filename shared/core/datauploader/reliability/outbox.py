@@ -56,6 +56,10 @@ class Outbox:
         """What is under way: rows, each with its bytes."""
         self._aside: dict[int, None] = {}
         """Rows that nobody takes now, first the one that was not tried for longest; the window does not count them."""
+        self._failed: list[int] = []
+        """Rows that the broker was away for; one timer sends all of them again."""
+        self._synced = 0
+        """The largest row id that has reached the disk."""
         self._refusal = ""
         self._probed: int | None = None
         self._timer: threading.Timer | None = None
@@ -168,13 +172,14 @@ class Outbox:
     def _turn(self) -> None:
         self._delete_confirmed()
         rows = self._unsent()
-        if rows:  # a power cut must not make a file from the past of ours: others are about to hear these
+        if rows and rows[-1]["id"] > self._synced:  # a power cut must not make a file from the past: others hear these
             try:
                 self._store.sync()
             except sqlite3.DatabaseError:
                 with self._change:
                     self._read_again_from(rows[0]["id"])
                 raise
+            self._synced = rows[-1]["id"]
         for row in rows:
             self._send(row["id"], row["body"])
         if self._stumbled:
@@ -269,7 +274,10 @@ class Outbox:
         if str(error) != self._trouble:
             log.warning("publish_failed", type=event.kind.name, event_id=event.id, problem=str(error))
         self._trouble = str(error) or type(error).__name__
-        _later(PAUSE_S, self._again, row_id)
+        with self._change:
+            self._failed.append(row_id)
+            if len(self._failed) == 1:
+                _later(PAUSE_S, self._again)
 
     def _set_aside(self, row_id: int, why: str) -> bool:
         """Let others go past a row that nobody takes; return whether the reason is new."""
@@ -297,10 +305,12 @@ class Outbox:
         self._fresh = True
         self._change.notify()
 
-    def _again(self, row_id: int) -> None:
+    def _again(self) -> None:
         with self._change:
-            self._sent.pop(row_id, None)
-            self._read_again_from(row_id)
+            failed, self._failed = self._failed, []
+            for row_id in failed:
+                self._sent.pop(row_id, None)
+            self._read_again_from(min(failed))
 
     def _delete_confirmed(self) -> None:
         with self._change:
@@ -332,8 +342,8 @@ def _as_fit(
         yield row_id, size
 
 
-def _later(seconds: float, step: Callable[..., None], *arguments: int) -> threading.Timer:
-    timer = threading.Timer(seconds, step, arguments)
+def _later(seconds: float, step: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, step)
     timer.daemon = True
     timer.start()
     return timer
