@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 from redis.asyncio import Redis
 from starlette.requests import Request
@@ -86,6 +86,20 @@ _PAGES = (
 """In this order: an address that one page names is not to be taken for the action of another."""
 
 
+def _all_routes() -> APIRouter:
+    every = APIRouter()
+    for router in _REST:
+        every.include_router(router, prefix=API)
+    every.include_router(operations_api.probes)
+    for router in _PAGES:
+        every.include_router(router)
+    return every
+
+
+_ROUTES = _all_routes()
+"""Of every application of this process: FastAPI works out what each route takes at the first request, in 0.3 s."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """What belongs to the event loop that serves the application: begun and ended with it."""
@@ -140,11 +154,7 @@ def build(settings: GatewaySettings, make: Callable[[], Running]) -> GatewayApp:
         openapi_url=None,
         redirect_slashes=False,
     )
-    for router in _REST:
-        app.include_router(router, prefix=API)
-    app.include_router(operations_api.probes)
-    for router in _PAGES:
-        app.include_router(router)
+    app.router.routes.extend(_ROUTES.routes)
     app.mount("/static", StaticFiles(packages=[(rendering.__package__, "static")]), name="static")
     app.mount("/help", HelpPages(), name="help")
 
