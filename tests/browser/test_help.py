@@ -52,7 +52,7 @@ def reader(chromium: Chromium, url: str) -> Iterator[Callable[..., Visitor]]:
     ("size", "dark"),
     [
         pytest.param(DESK, False, id="light desk", marks=pytest.mark.campaign),
-        pytest.param(PHONE, True, id="dark phone"),
+        pytest.param(PHONE, True, id="dark phone", marks=pytest.mark.campaign),
     ],
 )
 def test_no_page_of_the_help_shuts_anybody_out_or_needs_what_the_policy_forbids(

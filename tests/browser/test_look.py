@@ -42,7 +42,7 @@ def sees(chromium: Chromium, site: Site) -> Iterator[Sees]:
 
 @pytest.mark.parametrize("shown", PAGES, ids=lambda shown: shown.name)
 def test_no_page_shuts_anybody_out_or_is_wider_than_its_window(sees: Sees, shown: Shown) -> None:
-    """No serious violation in axe's eyes, in light or dark, on large or small screens; nothing scrolls sideways."""
+    """No serious violation in the eyes of axe, light or dark, on large or small screens; nothing scrolls sideways."""
     visitor = sees(shown)
     assert ragged(visitor.page) == [], "a row without a cell for each heading"
     if shown.name == "problem":
@@ -50,12 +50,13 @@ def test_no_page_shuts_anybody_out_or_is_wider_than_its_window(sees: Sees, shown
     visitor.page.emulate_media(color_scheme="dark")
     assert violations(visitor.page, "color-contrast") == [], "dark"
     visitor.page.emulate_media(color_scheme="light")
-    for width, height in (DESK, PHONE):
-        visitor.page.set_viewport_size({"width": width, "height": height})
-        assert violations(visitor.page) == [], f"light, {width} pixels wide"
-        assert too_wide(visitor.page) == [], f"{width} pixels wide"
-    visitor.page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    assert violations(visitor.page) == [], "light"
     assert too_wide(visitor.page) == []
+    visitor.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    assert violations(visitor.page, without="color-contrast") == [], "on a phone"
+    assert too_wide(visitor.page) == [], "on a phone"
+    visitor.page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    assert too_wide(visitor.page) == [], "on a narrow phone"
     visitor.page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
     visitor.judge()
 

@@ -31,9 +31,13 @@ _RAGGED = """() => [...document.querySelectorAll("table")].filter((table) => tab
 })"""
 
 
-def violations(page: Page, *only: str) -> list[str]:
-    """List the serious violations of accessibility rules (of `only` these) that axe finds, and where."""
-    options = {"resultTypes": ["violations"], **({"runOnly": list(only)} if only else {})}
+def violations(page: Page, *only: str, without: str = "") -> list[str]:
+    """List the serious violations of rules (of `only` these, or `without` one) that axe finds, and where."""
+    options = {
+        "resultTypes": ["violations"],
+        **({"runOnly": list(only)} if only else {}),
+        **({"rules": {without: {"enabled": False}}} if without else {}),
+    }
     found = _AXE.run(page, options=options).response["violations"]
     return [
         f"{one['id']} ({one['impact']}): {one['help']}: {', '.join(str(node['target']) for node in one['nodes'][:5])}"
