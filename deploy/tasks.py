@@ -45,8 +45,8 @@ PYTEST = (
     *(BIN / "python", "-m", "pytest", "-q", "--durations", "15"),
     *("--dist", "loadfile", "--no-loadscope-reorder"),  # whole files at once: the tests of a file share servers
 )
-AT_ONCE = ("-n", "3")
-"""Most tests wait for something, so three files of them keep two cores busy. Those of faults time things: two."""
+AT_ONCE = ("-n", "4")
+"""Most tests wait for something, so four files of them keep two cores busy. Those of faults time things: two."""
 SOURCES = ["shared", "services", "sandbox", "harvesters", "consumers", "catalogues", "tests", "bench", "deploy"]
 
 
