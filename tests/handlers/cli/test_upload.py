@@ -118,6 +118,13 @@ def test_with_several_stations_one_must_be_named(run, gateway, tmp_path, surroun
     assert gateway.asked[-1][2]["station"] == "elettra.xrd1.ws02"
 
 
+def test_a_station_without_a_watcher_is_not_chosen(run, gateway, tmp_path) -> None:
+    """Services of a server report as stations do; the only one with a watcher is meant."""
+    gateway.stations.append({"station": "elettra.xrd1.server", "silent": False, "has_watcher": False})
+    assert run("upload", str(tmp_path), *BASE).code == 0
+    assert gateway.asked[-1][2]["station"] == "elettra.xrd1.ws01"
+
+
 @pytest.mark.parametrize(
     ("last", "code"),
     [

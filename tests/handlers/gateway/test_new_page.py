@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from datauploader.contracts import Parameter
+from datauploader.contracts import Station as Address
 from datauploader.contracts.model import Question
 from datauploader.contracts.previews import (
     DestinationContent,
@@ -477,6 +478,32 @@ def test_a_station_that_is_silent_shows_no_other_stations_folders(place: Any, sc
     assert (answer.status_code, "hx-retarget" in answer.headers) == (504, False)
     assert "Retry" in words(answer)
     assert "/data" not in answer.text
+
+
+def test_an_address_at_which_no_watcher_was_ever_heard_is_no_choice(place: Any, scene: Any) -> None:
+    """A transfer alone, or the gateway itself, reports as a station does; nobody there could list folders."""
+    client, mover = place.client("anna"), Address(facility="elettra", beamline="xrd1", station="ws09")
+    place.say(scene.report("transfer"), mover)
+    listed = eventually(
+        lambda: [s for s in client.get("/api/v1/stations").json()["items"] if s["station"] == mover.key], what="it"
+    )
+    assert listed[0]["has_watcher"] is False
+    form_shown = client.get(f"/new?station={mover.key}").text
+    assert re.findall(r'<option value="(elettra[^"]*)"', form_shown) == [scene.STATION.key, scene.OTHER.key]
+    assert mover.key not in place.client("otto").get("/history").text
+    place.say(scene.report(), mover)
+    eventually(lambda: f'value="{mover.key}" selected' in client.get(f"/new?station={mover.key}").text, what="a choice")
+
+
+def test_a_station_that_is_silent_is_offered_as_such_with_what_to_do(place: Any, scene: Any) -> None:
+    """Before its folders are asked for in vain."""
+    client = place.client("anna")
+    said = words(client.get("/new"))
+    assert f"{scene.STATION.key} (not responding)" in said
+    assert "Check that it is switched on and that its watcher is running" in said
+    for station in (scene.STATION, scene.OTHER):
+        place.say(scene.report(), station)
+    eventually(lambda: "not responding" not in words(client.get("/new")), what="both speak")
 
 
 @pytest.mark.fault("F56")

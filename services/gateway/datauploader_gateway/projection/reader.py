@@ -61,7 +61,10 @@ def statuses(said: Mapping[Any, Any], known: Sequence[str], now: datetime) -> li
         judged = watchers if watchers or key in known else own
         silent = all(report.silent for report in judged) and bool(judged or key in known)
         last = max((report.time for report in judged), default=None)
-        found.append(StationStatus(station=key, silent=silent, last_report=last, services=services))
+        watched = bool(watchers) or key in known
+        found.append(
+            StationStatus(station=key, silent=silent, last_report=last, services=services, has_watcher=watched)
+        )
     return found
 
 

@@ -27,6 +27,10 @@ class StationDirectory:
         """Return all stations as the view knows them, without harvesters and consumers."""
         return [status for status in await self.all_status() if not Station.parse(status.station).is_plug_in]
 
+    async def with_watcher(self) -> list[StationStatus]:
+        """Return those to choose from for an upload; one that is silent is among them, and says so."""
+        return [status for status in await self.known() if status.has_watcher]
+
     async def find(self, text: str) -> Station:
         """Return the station of this name.
 

@@ -178,7 +178,7 @@ def _station(gateway: GatewayClient) -> str:
     Raises:
         BadRequest: it must be said which one is meant.
     """
-    known = [item.station for item in gateway.stations().items]
+    known = [item.station for item in gateway.stations().items if item.has_watcher]
     here = load(Settings).here.key
     if here in known:
         return here

@@ -79,7 +79,7 @@ class Drafting:
         return FormChoices(
             investigations=sorted(found, key=lambda one: not one.open),
             catalogue_trouble=trouble,
-            stations=await self._stations.known(),
+            stations=await self._stations.with_watcher(),
             remotes=self._requests.remotes,
             template=self._settings.dataset_name,
             offer_delete=self._settings.offer_delete_after,
@@ -88,7 +88,7 @@ class Drafting:
     async def begin(self, who: Caller, station: str, investigation: str) -> Draft:
         """Begin a draft with what is asked for, else the only ones, else the last used ones."""
         last = next(iter(await self._reader.latest(keys.of_person(who.user.id), 1)), None)
-        stations = [status.station for status in await self._stations.known()]
+        stations = [status.station for status in await self._stations.with_watcher()]
         if station not in stations:
             station = stations[0] if len(stations) == 1 else last.station if last else ""
         return Draft(

@@ -219,7 +219,7 @@ async def history_page(
     }  # fmt: skip
     if asks_for_part(request):
         return part(request, "parts/history.html", **context)
-    named = [status.station for status in await stations.known()] if who.user.role != "user" else []
+    named = [status.station for status in await stations.with_watcher()] if who.user.role != "user" else []
     return page(
         request, "history.html", who=who, stations=named, states=labels.STATES,
         mail=await mail.of(who) if mail.on else None,         **context,

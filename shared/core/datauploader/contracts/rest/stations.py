@@ -43,6 +43,9 @@ class StationStatus(RestModel):
     silent: Needed[bool]
     last_report: str | None
     services: tuple[ServiceReport, ...]
+    has_watcher: bool = True
+    """Whether files can be uploaded from here: it is configured, or its watcher has been heard. Elsewhere nobody
+    knows folders."""
 
 
 class Stations(RestModel):
