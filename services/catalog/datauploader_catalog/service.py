@@ -35,6 +35,7 @@ from datauploader_catalog.description_sync import DescriptionSync
 from datauploader_catalog.membership import UserOfficeMembership
 from datauploader_catalog.objections import GracePeriod
 from datauploader_catalog.persons import RequesterCheck
+from datauploader_catalog.probe import CatalogueProbe
 from datauploader_catalog.queries import CatalogQueries, StationQueries
 from datauploader_catalog.settings import CatalogSettings
 from datauploader_catalog.useroffice import UserOfficeListener
@@ -74,6 +75,7 @@ class CatalogService:
             self._store, self._outbox, catalogue, self._requesters, settings.threads, audit=settings.audit,
             grace=self._grace,
         )  # fmt: skip
+        self._probe = CatalogueProbe(catalogue)
         self._answers = CatalogQueries(
             catalogue, settings.storage_prefix, may_create=settings.create_investigations, store=self._store,
             condition=self._condition, today=partial(days.today, context.settings.timezone),
@@ -116,6 +118,7 @@ class CatalogService:
         self._outbox.start()
         self._upkeep.start()
         self._heartbeat.start()
+        self._probe.start()
         ownership = Ownership(
             self._store.identity,
             held=lambda: self._in_turn(self._take_over),
@@ -138,13 +141,16 @@ class CatalogService:
         self._worker.stop(deadline_s / 4)
         self._descriptions.stop(deadline_s / 4)
         self._upkeep.stop(deadline_s / 8)
+        self._probe.stop(deadline_s / 8)
         self._outbox.stop(deadline_s / 4)
         self._catalogue.close()
         self._store.checkpoint()
 
     def checks(self) -> Sequence[Check]:
-        """Say whether the catalogue takes what it is told and the broker what is published."""
-        troubles = tuple(dict.fromkeys((*self._worker.problems, *self._descriptions.problems)))
+        """Say whether the catalogue answers and takes what it is told, and the broker what is published."""
+        troubles = dict.fromkeys(
+            filter(None, (*self._worker.problems, *self._descriptions.problems, self._probe.problem))
+        )
         work = "; ".join(self._hindrances())
         office = "; ".join(self._office.problems) if self._office is not None else ""
         return (
@@ -169,7 +175,10 @@ class CatalogService:
                 waiting = [*CatalogueDelays(db).lasting_delays(), *self._descriptions.lasting]
         except sqlite3.DatabaseError as error:
             return CatalogCondition(troubles=(f"the catalog cannot read its state file: {error}"[:2000],))
-        return CatalogCondition(troubles=bounded(self._troubles()), waiting=bounded(dict.fromkeys(waiting)))
+        untrusted = () if self._probe.is_trusted else (self._probe.problem,)
+        return CatalogCondition(
+            troubles=bounded([*self._troubles(), *untrusted]), waiting=bounded(dict.fromkeys(waiting))
+        )
 
     def _hear(self, delivery: Delivery) -> None:
         self._hear_all([delivery])

@@ -86,6 +86,30 @@ def test_a_wrong_password_waits_for_the_operator(make_icat: Callable[..., Any]) 
     assert "canary" not in f"{error.value!r}{error.value}"
 
 
+def test_a_wrong_password_is_not_tried_again_and_again(make_icat: Callable[..., Any]) -> None:
+    """Whoever asks: uploads that wait, people, or the look each minute. Else the account would be locked."""
+    world = make_icat(password="wrong")
+    for call in (
+        world.catalogue.probe_catalogue,
+        lambda: world.catalogue.find_dataset(OPEN, "x"),
+    ):
+        with pytest.raises(NotTrusted, match=r"ICAT__PASSWORD.*lock") as error:
+            call()
+        assert error.value.retry_after
+    assert requests(world)["POST session"] == 1
+    world.catalogue._session._refused._until = 0.0
+    with pytest.raises(NotTrusted):
+        world.catalogue.probe_catalogue()
+    assert requests(world)["POST session"] == 2
+
+
+def test_looking_how_it_is_needs_no_new_session_each_time(icat: Any) -> None:
+    """The one that is open is asked, and so lives on."""
+    for _ in range(3):
+        icat.catalogue.probe_catalogue()
+    assert requests(icat)["POST session"] == 1
+
+
 def test_neither_password_nor_session_is_logged(
     make_icat: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:

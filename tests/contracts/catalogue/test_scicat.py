@@ -90,6 +90,34 @@ def test_an_account_that_scicat_does_not_know_waits_for_the_operator(make_scicat
     assert world.datasets() == []
 
 
+def test_a_wrong_password_is_not_tried_again_and_again(make_scicat) -> None:
+    """Whoever asks: uploads that wait, people, or the look each minute. Else the account would be locked."""
+    world = make_scicat(password="wrong")
+
+    def sign_ins() -> int:
+        return int(world.state()["counts"].get("POST auth/login", 0))
+
+    before = sign_ins()
+    for call in (world.catalogue.probe_catalogue, lambda: world.catalogue.ensure_dataset(WANTED)):
+        with pytest.raises(NotTrusted, match=r"SCICAT__PASSWORD.*lock") as error:
+            call()
+        assert error.value.retry_after
+    assert sign_ins() == before + 1
+    world.catalogue._session._refused._until = 0.0
+    with pytest.raises(NotTrusted):
+        world.catalogue.probe_catalogue()
+    assert sign_ins() == before + 2
+
+
+def test_looking_how_it_is_needs_no_new_session_each_time(make_scicat) -> None:
+    """The token is used until it ends."""
+    world = make_scicat()
+    world.catalogue.probe_catalogue()
+    before = world.state()["counts"]["POST auth/login"]
+    world.catalogue.probe_catalogue()
+    assert world.state()["counts"]["POST auth/login"] == before
+
+
 def test_a_long_lived_token_serves_as_well(make_scicat, direct) -> None:
     """An operator may give that instead of a password."""
     token = direct.headers["Authorization"].removeprefix("Bearer ")

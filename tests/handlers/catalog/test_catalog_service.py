@@ -52,6 +52,7 @@ from datauploader.errors import NoAnswer, QuestionRefused
 from datauploader.messaging import connect
 from datauploader.messaging.port import Consumer, Handler, Start
 from datauploader.messaging.topology import catalog_queue, gateway_queue, transfer_queue, watcher_queue
+from datauploader.plugins.catalogue.errors import NotTrusted
 from datauploader.plugins.catalogue.port import CatalogueInvestigation, CatalogueUser
 from datauploader.reliability import Store, inbox, outbox
 from datauploader.runtime.config import Settings
@@ -647,3 +648,28 @@ def test_it_answers_who_may_do_what(world: World) -> None:
     with pytest.raises(QuestionRefused) as refusal:
         ask(world, MayUpload(user_id="1101", investigation="20260101"), UploadRight)
     assert refusal.value.code == "unavailable"
+
+
+def test_a_catalogue_that_is_away_is_told_without_any_work(world: World) -> None:
+    """By the check that alerts go by; when it answers again, that is told too."""
+
+    def check() -> str:
+        return next(check.detail for check in world.service.checks() if check.name == "catalogue")
+
+    world.catalogue.fail("identify", Fault.UNAVAILABLE, times=1000)
+    world.service._probe.wake()
+    eventually(lambda: "does not answer" in check(), what="it is seen to be away")
+    world.catalogue.heal()
+    world.service._probe.wake()
+    eventually(lambda: not check(), what="it is seen to be back")
+
+
+def test_a_catalogue_that_does_not_let_the_service_in_is_told_to_operators(world: World) -> None:
+    """The page asks only whether the catalogue answers, and it does."""
+
+    def unwilling() -> None:
+        raise NotTrusted("The catalogue does not accept the password.")
+
+    world.catalogue.probe_catalogue = unwilling  # type: ignore[method-assign]
+    world.service._probe.wake()
+    eventually(lambda: "does not accept" in str(world.service._condition().troubles), what="it is said")

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from datauploader.plugins.catalogue.errors import CatalogError, NotTrusted
+from datauploader.plugins.catalogue.errors import CatalogError
+from datauploader_catalog.adapters.credentials import RefusedCredentials
 from datauploader_catalog.adapters.icat.refusals import SessionLost
 from datauploader_catalog.adapters.icat.wire import IcatWire, unreadable
 from datauploader_catalog.settings import IcatSettings
@@ -51,7 +52,7 @@ class IcatSession:
     def __init__(self, settings: IcatSettings, wire: IcatWire) -> None:
         self._settings, self._wire = settings, wire
         self._lock = threading.Lock()
-        self._session = ""
+        self._session, self._refused = "", RefusedCredentials()
         self._half = 0.0
         """When half of its life is over, on the monotonic clock."""
 
@@ -125,14 +126,16 @@ class IcatSession:
 
     def _open(self) -> None:
         self._session = ""
+        self._refused.check()
         settings = self._settings
         try:
             self._session = self._begin(settings.plugin, settings.username, settings.password)
         except SessionLost as error:
-            raise NotTrusted(
+            raise self._refused.refused(
                 f"ICAT does not let {settings.username!r} sign in by {settings.plugin!r}. Correct the password "
                 "(DATAUPLOADER_CATALOG_ICAT__PASSWORD); nothing is registered before."
             ) from error
+        self._refused.accepted()
         self._note_half()
 
     def _begin(self, plugin: str, username: str, password: SecretStr) -> str:

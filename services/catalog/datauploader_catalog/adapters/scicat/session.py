@@ -15,6 +15,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from datauploader.plugins.catalogue.errors import BadAnswer, CatalogueUnavailable, NotTrusted
+from datauploader_catalog.adapters.credentials import RefusedCredentials
 from datauploader_catalog.adapters.scicat import records
 from datauploader_catalog.adapters.scicat.wire import Answer, ScicatWire
 from datauploader_catalog.settings import ScicatSettings
@@ -36,7 +37,7 @@ class ScicatSession:
 
     def __init__(self, settings: ScicatSettings, wire: ScicatWire) -> None:
         self._settings, self._wire = settings, wire
-        self._lock = threading.Lock()
+        self._lock, self._refused = threading.Lock(), RefusedCredentials()
         self._token = settings.token
         self._renew_at = float("inf") if self._token.get_secret_value() else 0.0
         self._api = "" if settings.api == "auto" else settings.api
@@ -166,14 +167,16 @@ class ScicatSession:
             return self._token.get_secret_value()
 
     def _sign_in(self) -> None:
+        self._refused.check()
         body = {"username": self._settings.username, "password": self._settings.password.get_secret_value()}
         begun = time.monotonic()
         found = self._token_for("v3/auth/login", body)
         if found is None:
-            raise NotTrusted(
+            raise self._refused.refused(
                 f"SciCat does not accept the account {self._settings.username!r}; check "
                 "DATAUPLOADER_CATALOG_SCICAT__USERNAME and DATAUPLOADER_CATALOG_SCICAT__PASSWORD."
             )
+        self._refused.accepted()
         token, lasts = found
         self._token = SecretStr(token)
         self._renew_at = begun + max(lasts - _MARGIN_S, lasts * 0.75)

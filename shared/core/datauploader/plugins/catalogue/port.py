@@ -227,7 +227,11 @@ class Catalogue(Protocol):
         ...
 
     def probe_catalogue(self) -> None:
-        """Raise unless the catalogue answers sensibly; for health checks and `doctor`."""
+        """Raise unless the catalogue answers sensibly, and lets the service in.
+
+        It is asked by `doctor`, and once a minute by the service: it changes nothing, is cheap, and uses the session
+        that is open rather than sign in anew.
+        """
         ...
 
     def close(self) -> None:
