@@ -156,11 +156,39 @@ def test_what_a_stations_file_was_given_by_hand_stays(admin: Any, server: Path) 
     assert "chat-consumer:9464" in (site / "monitoring" / "chat-consumer.targets.yml").read_text()
 
 
-@pytest.mark.parametrize("folder", ["data", "D:\\data"])
-def test_a_folder_that_a_station_on_linux_cannot_have_is_refused(admin: Any, server: Path, folder: str) -> None:
-    """Before anything is registered."""
+def test_a_station_on_windows_gets_one_file_with_everything(admin: Any, server: Path, surroundings: Any) -> None:
+    """Its service has no environment; whom it trusts, Windows knows. A new password is written there, too."""
+    (server / "own.pem").write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+    given = ("--ca-file", str(server / "own.pem"), "--secrets", secrets_file(server))
+    assert admin("install", "--yes", *ANSWERS, *given).code == 0
+    folders = ["D:\\data", "\\\\server\\share\\data"]
+    added = admin("add-station", ADDED, "--watch", folders[0], "--watch", folders[1], "--offline")
+    assert added.code == 0, added.err
+    path = server / "deploy" / "site" / "stations" / f"{ADDED}.toml"
+    assert tomllib.loads(path.read_text())["watcher"]["roots"] == folders
+    surroundings.setenv("DATAUPLOADER_CONFIG", str(path))
+    settings = load(Settings)
+    assert settings.here.key == ADDED
+    assert settings.remotes["archive"]["secrets"] == {"secret_access_key": SECRETS["ARCHIVE_SECRET_KEY"]}
+    environment = read_env(path.with_suffix(".env"))
+    assert "cafile" not in path_of_broker(path)
+    assert environment["DATAUPLOADER_BROKER"].startswith(path_of_broker(path))
+    assert admin("rotate", ADDED, "--offline").code == 0
+    again = read_env(path.with_suffix(".env"))
+    assert again["STATION_PASSWORD"] != environment["STATION_PASSWORD"]
+    assert again["DATAUPLOADER_BROKER"].startswith(path_of_broker(path))
+
+
+def path_of_broker(configuration: Path) -> str:
+    """Return the broker's address with its password, as a station's configuration has it."""
+    return str(tomllib.loads(configuration.read_text())["broker"])
+
+
+@pytest.mark.parametrize("folders", [["data"], ["D:data"], ["\\data"], ["/data", "D:\\data"]])
+def test_folders_that_no_computer_has_are_refused(admin: Any, server: Path, folders: list[str]) -> None:
+    """Before anything is registered; a computer has either Linux or Windows."""
     assert admin("install", "--yes", "--station", HERE).code == 0
-    ran = admin("add-station", ADDED, "--watch", folder, "--offline")
+    ran = admin("add-station", ADDED, *(word for one in folders for word in ("--watch", one)), "--offline")
     assert ran.code == 2
     assert "/data/xrd1" in ran.err
     assert read_site(server).registrations.stations == (HERE,)

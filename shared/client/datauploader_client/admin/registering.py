@@ -4,11 +4,13 @@ The order is always the same: see that the broker lets us in, write the files, l
 delete what belongs to the one who is changed, by name. So an interrupted change is completed by running it again.
 """
 
+import re
 import secrets
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import tomli_w
 
@@ -20,11 +22,20 @@ from datauploader.messaging.rights import BrokerUser
 from datauploader.messaging.topology import EVENTS, consumer_queue, harvester_queue
 from datauploader.plugins.consumer import event_kind
 from datauploader.runtime.registrations import RegisteredConsumer
-from datauploader_client.admin.files import write_file
+from datauploader_client.admin.files import read_env, write_file
 from datauploader_client.admin.management import BrokerManagement
-from datauploader_client.admin.site import CONFIG, OWN_USERS, Site, alone, is_consumer, write_site
+from datauploader_client.admin.site import (
+    AUTHORITY,
+    CONFIG,
+    OWN_USERS,
+    Site,
+    alone,
+    is_consumer,
+    write_site,
+)
 from datauploader_client.new_harvester import check_name
 
+_ON_LINUX, _ON_WINDOWS = "/etc/datauploader/datauploader.toml", r"C:\ProgramData\DataUploader\datauploader.toml"
 _RESERVED = {*OWN_USERS, "guest", "anonymous"} - {"nexus"}
 
 
@@ -66,14 +77,14 @@ class Registering:
             ConfigurationError: this server's configuration, which has the storages, cannot be read.
         """
         name = _station(text)
-        configuration = _configuration(self._site, name, folders) if folders else ""
+        configuration = _configuration(self._site, folders) if folders else {}
         known = self._site.registrations
         removed = tuple(one for one in known.removed if one != name)
         site = self._change(
             self._site.registering(stations=tuple(dict.fromkeys((*known.stations, name))), removed=removed)
         )
         if configuration:
-            write_file(site.file_of(name).with_suffix(".toml"), configuration, 0o600)
+            _write_configuration(site, name, configuration, windows=not _all_absolute(folders, PurePosixPath))
         return site
 
     def add_harvester(self, name: str, *, within: bool = False) -> Site:
@@ -160,7 +171,12 @@ class Registering:
         users = [*known.accounts, *(one for one in OWN_USERS if one not in known.harvesters)]
         if name not in users:
             raise BadRequest(f"{name} is not registered", f"Registered are: {', '.join(users)}.")
-        site = self._change(self._site, passwords={name: secrets.token_urlsafe(32)})
+        configuration = self._site.file_of(name).with_suffix(".toml")
+        password = secrets.token_urlsafe(32)
+        site = self._change(self._site, passwords={name: password})
+        if configuration.exists():  # that of a station on Windows has the password as well
+            text = configuration.read_text(encoding="utf-8")
+            write_file(configuration, re.sub(rf"(?<=//{re.escape(name)}:)[^@]*(?=@)", password, text), 0o600)
         if self._broker is not None:
             self._broker.close_connections(name, "the administrator has changed the password")
         return site
@@ -221,25 +237,49 @@ def _station(text: str) -> str:
     return station.key
 
 
-def _configuration(site: Site, name: str, folders: Sequence[str]) -> str:
-    """Write the configuration of a station: its folders, and the storages and the time zone of this server."""
-    for folder in folders:
-        if not PurePosixPath(folder).is_absolute():
-            raise BadRequest(
-                f"{folder!r} is no folder of a computer with Linux",
-                "Write it from the root on, such as /data/xrd1; docs/windows.md has the file of a station on Windows.",
-            )
+def _configuration(site: Site, folders: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration of a station: its folders, and the storages and the time zone of this server."""
+    if not (_all_absolute(folders, PurePosixPath) or _all_absolute(folders, PureWindowsPath)):
+        raise BadRequest(
+            f"{', '.join(map(repr, folders))} cannot be folders of one computer",
+            "Write each from the root on, such as /data/xrd1, or 'D:\\data' on Windows.",
+        )
     path = site.folder / CONFIG
     try:
         known = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     roots = {"roots": list(dict.fromkeys(folders))}
-    document: dict[str, object] = {"watcher": roots, "transfer": roots, "remotes": known.get("remotes", {})}
+    document: dict[str, Any] = {"watcher": roots, "transfer": roots, "remotes": known.get("remotes", {})}
     if site.values.get("TIMEZONE"):
         document["timezone"] = site.values["TIMEZONE"]
-    head = f"# The station {name}: belongs into /etc/datauploader/datauploader.toml of its machine.\n\n"
-    return head + tomli_w.dumps(document)
+    return document
+
+
+def _all_absolute(folders: Sequence[str], kind: type[PurePath]) -> bool:
+    return all(kind(folder).is_absolute() for folder in folders)
+
+
+def _write_configuration(site: Site, name: str, document: dict[str, Any], *, windows: bool) -> None:
+    """Write it to the other file of the station; on Windows that one has all, because services have no environment."""
+    where = _ON_LINUX
+    if windows:
+        where = _ON_WINDOWS
+        _take_in(document, read_env(site.file_of(name)))
+    head = f"# The station {name}: belongs into {where} of its machine.\n\n"
+    write_file(site.file_of(name).with_suffix(".toml"), head + tomli_w.dumps(document), 0o600)
+
+
+def _take_in(document: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Add the settings of an environment to a configuration, but whom to trust, which Windows itself knows."""
+    for name, word in environment.items():
+        if not name.startswith("DATAUPLOADER_"):
+            continue
+        *tables, last = name.removeprefix("DATAUPLOADER_").lower().split("__")
+        place = document
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[last] = word.removesuffix(f"?cafile={AUTHORITY}")
 
 
 def _queues(name: str) -> list[str]:
