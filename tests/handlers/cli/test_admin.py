@@ -184,6 +184,23 @@ def path_of_broker(configuration: Path) -> str:
     return str(tomllib.loads(configuration.read_text())["broker"])
 
 
+def test_stations_with_another_key_to_the_storage_are_named_and_get_the_new_one(admin: Any, server: Path) -> None:
+    """The key was changed in .env: a file keeps the former one until its line is removed, because it may be its own."""
+    assert admin("install", "--yes", *ANSWERS, "--secrets", secrets_file(server)).code == 0
+    assert admin("add-station", ADDED, "--watch", "/data", "--offline").code == 0
+    assert ARCHIVE_SECRET not in admin("list", "--offline").err
+    env, station = server / ".env", server / "deploy" / "site" / "stations" / f"{ADDED}.env"
+    env.write_text(env.read_text().replace(SECRETS["ARCHIVE_SECRET_KEY"], "another-secret"))
+    for told in (admin("apply", "--offline").err, admin("list", "--offline").err):
+        assert f"{ADDED} have another key" in told
+        assert ARCHIVE_SECRET in told
+    assert read_env(station)[ARCHIVE_SECRET] == SECRETS["ARCHIVE_SECRET_KEY"]
+    lines = station.read_text().splitlines(keepends=True)
+    station.write_text("".join(line for line in lines if not line.startswith(ARCHIVE_SECRET)))
+    assert ARCHIVE_SECRET not in admin("apply", "--offline").err
+    assert read_env(station)[ARCHIVE_SECRET] == "another-secret"
+
+
 @pytest.mark.parametrize("folders", [["data"], ["D:data"], ["\\data"], ["/data", "D:\\data"]])
 def test_folders_that_no_computer_has_are_refused(admin: Any, server: Path, folders: list[str]) -> None:
     """Before anything is registered; a computer has either Linux or Windows."""

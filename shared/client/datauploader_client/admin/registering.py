@@ -25,6 +25,7 @@ from datauploader.runtime.registrations import RegisteredConsumer
 from datauploader_client.admin.files import read_env, write_file
 from datauploader_client.admin.management import BrokerManagement
 from datauploader_client.admin.site import (
+    ARCHIVE_SECRET,
     AUTHORITY,
     CONFIG,
     OWN_USERS,
@@ -180,6 +181,12 @@ class Registering:
         if self._broker is not None:
             self._broker.close_connections(name, "the administrator has changed the password")
         return site
+
+    def with_other_keys(self) -> list[str]:
+        """Name the stations whose files have another key to the storage than .env: a former one, or their own."""
+        key, known = self._site.values.get("ARCHIVE_SECRET_KEY"), self._site.registrations.stations
+        held = {name: read_env(self._site.file_of(name)).get(ARCHIVE_SECRET) for name in known}
+        return [name for name, word in held.items() if key and word and word != key]
 
     def listed(self) -> list[Registration]:
         """List who signs in at the broker, with their open connections where it is asked."""

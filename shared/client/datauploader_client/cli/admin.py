@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from datauploader_client.admin.files import read_env
 from datauploader_client.admin.install import GIVEN_SECRETS, Answers, install, left_to_do
 from datauploader_client.admin.management import BrokerManagement
 from datauploader_client.admin.registering import Registering
-from datauploader_client.admin.site import ACCOUNTS_FILE, CA, Site, read_site
+from datauploader_client.admin.site import ACCOUNTS_FILE, ARCHIVE_SECRET, CA, Site, read_site
 from datauploader_client.cli import screen
 from datauploader_client.cli.asking import ask_answers
 from datauploader_client.cli.options import AsJson
@@ -179,12 +179,13 @@ def apply(context: typer.Context, *, offline: OfflineOption = False) -> None:
     """Write all files anew from .env and the registrations, and load the broker's definitions; after an upgrade."""
     with _registering(context, offline=offline) as registering:
         registering.apply()
-        flags = registering.disabled_feature_flags()
+        flags, others = registering.disabled_feature_flags(), registering.with_other_keys()
     if flags:
         screen.warn(
             f"RabbitMQ has feature flags that are not enabled ({', '.join(flags)}). Before its next upgrade: "
             "docker compose exec rabbitmq rabbitmqctl enable_feature_flag all"
         )
+    _warn_of_keys(others)
     screen.say("Everything is written." if offline else "Everything is written, and the broker has it.")
 
 
@@ -192,7 +193,7 @@ def apply(context: typer.Context, *, offline: OfflineOption = False) -> None:
 def list_(context: typer.Context, *, offline: OfflineOption = False, json: AsJson = False) -> None:
     """Show who may sign in at the broker, and how many connections each has open."""
     with _registering(context, offline=offline) as registering:
-        found = registering.listed()
+        found, others = registering.listed(), registering.with_other_keys()
     if json:
         rows = [{"name": one.name, "kind": one.kind, "file": one.file, "connections": one.connections} for one in found]
         screen.as_json({"registrations": rows})
@@ -203,6 +204,15 @@ def list_(context: typer.Context, *, offline: OfflineOption = False, json: AsJso
         [(one.name, one.kind, number, one.file) for one, number in zip(found, known, strict=True)],
         right=("Connections",),
     )
+    _warn_of_keys(others)
+
+
+def _warn_of_keys(stations: Sequence[str]) -> None:
+    if stations:
+        screen.warn(
+            f"The files of {', '.join(stations)} have another key to the storage archive than .env. Where it is a "
+            f"former one, remove its line {ARCHIVE_SECRET}, run ./admin apply, and bring the file to its computer."
+        )
 
 
 @app.command()
