@@ -79,11 +79,11 @@ PAGES = (
     ),
     Shown("left-out", f"/uploads/{LONG}/left-out", "Files in the folder that are not uploaded, with the reason."),
     Shown(
-        "new-upload", "/new?station=sandbox.xrd1.ws01",
+        "new-upload", "/new",
         "Select folders of the station, exclude files, name the dataset.",
         prepare=tick, phone=True,
     ),
-    Shown("review", "/new?station=sandbox.xrd1.ws01", "What will be uploaded, before anything starts.", prepare=review),
+    Shown("review", "/new", "What will be uploaded, before anything starts.", prepare=review),
     Shown("investigations", "/investigations", "The investigations that you can upload to, today's first.", phone=True),
     Shown("investigation", "/investigations/20260101", "One investigation with its datasets and description."),
     Shown("history", "/history", "All your uploads, with search.", phone=True),
