@@ -1,7 +1,6 @@
 """What is said about files: this version is ready, stored, failed, catalogued, left out, released."""
 
 import hashlib
-from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field
@@ -61,11 +60,14 @@ class FileVersion(FilePath):
             as_is=as_is,
         )  # fmt: skip
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Name this version by its content: the same file state gives the same key wherever it is seen."""
-        parts = (self.raw, b"%d" % self.size, b"%d" % self.mtime_ns, self.sha256.encode())
-        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+        known: str | None = self.__dict__.get("key")  # `cached_property` takes a lock, and that costs as much again
+        if known is None:
+            content = b"%b\0%d\0%d\0%b" % (self.raw, self.size, self.mtime_ns, self.sha256.encode())
+            known = self.__dict__["key"] = hashlib.sha256(content).hexdigest()[:32]
+        return known
 
     @property
     def digests(self) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """How a file is named in what travels: relative to the root of its upload, whatever its bytes are."""
 
-from functools import cached_property
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -23,7 +22,7 @@ class FilePath(WireModel):
     path_b64: Annotated[str | None, AfterValidator(_check_packed)] = None
     """The bytes in base64, only where they are not UTF-8."""
 
-    @cached_property
+    @property
     def raw(self) -> bytes:
         """The bytes of the path."""
-        return unpack(self.path, self.path_b64)
+        return self.path.encode() if self.path_b64 is None else unpack(self.path, self.path_b64)
