@@ -34,11 +34,10 @@ from datauploader.plugins.catalogue.port import (
 )
 from datauploader_catalog.adapters.vuo import answers
 from datauploader_catalog.adapters.vuo.answers import VuoAnswer, accepted, is_id, read_answer
-from datauploader_catalog.adapters.vuo.contents import read_contents
+from datauploader_catalog.adapters.vuo.contents import read_contents, write_datafile
 from datauploader_catalog.adapters.vuo.wire import VuoWire
 from datauploader_catalog.settings import VuoSettings
 
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _SESSION = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
@@ -124,13 +123,7 @@ class VuoCatalogue:
     def register_datafiles(self, dataset_id: str, datafiles: Sequence[Datafile]) -> None:
         """Send the datafiles as JSON, in as many requests as the settings' limits ask for (assumed)."""
         limits = self._settings
-        rows = (
-            _COMPACT.encode(
-                {"path": d.path, "location": d.location, "size": d.size, "sha256": d.checksum, "mtime_ns": d.mtime_ns}
-            )
-            for d in datafiles
-        )
-        for batch in batches(rows, most=limits.batch_files, most_bytes=limits.batch_bytes):
+        for batch in batches(map(write_datafile, datafiles), most=limits.batch_files, most_bytes=limits.batch_bytes):
             form = {"FRM_DATASET_ID": dataset_id, "FRM_DATAFILES": f"[{','.join(batch)}]"}
             counted = answers.read_count(self._write(self._procedures.add_datafiles, form))
             if counted != len(batch):
