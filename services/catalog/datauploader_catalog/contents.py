@@ -89,8 +89,8 @@ class DatasetContents:
                 known = Objections(db).refused_datafiles(wanted.upload_id)
             if not batch:
                 return
-            again = [[one] for one in batch if one.file.raw in known]
-            rest = [one for one in batch if one.file.raw not in known]
+            again = [[one] for one in batch if one.file.raw in known] if known else []
+            rest = [one for one in batch if one.file.raw not in known] if known else batch
             tried = ((some, attempt(some, send, (CatalogueRefused, *UNSURE))) for some in again)
             for some, error in chain(tried, send_apart(rest, send, on) if rest else ()):
                 if error is None:
@@ -130,7 +130,8 @@ class DatasetContents:
             for receipt, identity in receipts.of_catalogued(upload_id, dataset_id, batch):
                 Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
             taken = set(Objections(db).settle_datafiles(upload_id, (stored.file.raw for stored in batch)))
-            refusals = [RefusedFile(file=s.file, what="datafile", detail="") for s in batch if s.file.raw in taken]
+            mended = [stored.file for stored in batch if stored.file.raw in taken] if taken else []
+            refusals = [RefusedFile(file=file, what="datafile", detail="") for file in mended]
             self._say(db, request, dataset_id, refusals)
         crash_point("catalog.registered-noted")
         self._outbox.wake()

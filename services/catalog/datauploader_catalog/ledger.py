@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any, Literal
 
 import structlog
+from pydantic import TypeAdapter
 
 from datauploader.contracts import (
     Destination,
@@ -46,6 +47,7 @@ class WantedDataset:
     told_at: float
 
 
+_STORED_FILES = TypeAdapter(list[StoredFile])
 _PAUSE_S = objections.LONGEST_PAUSE_S
 """Of a row whose own pause an earlier release did not write."""
 _TOO_LATE = "due > 0 AND due > ?1 AND due > ?1 + max(pause, ?2)"
@@ -232,7 +234,7 @@ class DatafileTable:
                 if row["registered"] != objections.SET_ASIDE:
                     known.append(stored)
             elif row is None or file.revision >= row["revision"]:
-                document = stored.model_dump_json(exclude_none=True)
+                document = stored.to_json().decode()
                 fresh[path] = (upload_id, path, file.revision, file.size, file.sha256, document)
         if fresh:
             self._compacted.thaw_files(upload_id, fresh)
@@ -263,13 +265,13 @@ class DatafileTable:
                 key = event.data.upload_id, row["path"]
                 self._db.execute("DELETE FROM datafiles WHERE upload_id = ? AND path = ?", key)
 
-    def known_files(self, upload_id: str, after: bytes, most: int) -> Iterator[tuple[StoredFile, bool, int]]:
-        """Go through stored versions in order of their paths, whether each is registered, and its length as JSON."""
+    def known_files(self, upload_id: str, after: bytes, most: int) -> Iterator[tuple[bytes, str, bool]]:
+        """Go through stored versions in order of their paths: path, `StoredFile` in JSON, whether it is registered."""
         query = "SELECT path, stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
         rows = self._db.execute(query, (upload_id, after, most))
         both = heapq.merge(rows, self._compacted.rows_after(upload_id, after), key=itemgetter("path"))
         for row in islice(both, most):
-            yield StoredFile.model_validate_json(row["stored"]), row["registered"] == 1, len(row["stored"])
+            yield row["path"], row["stored"], row["registered"] == 1
 
     def wanted_files(self, upload_id: str, most: int) -> list[StoredFile]:
         """Return stored versions that the catalogue does not know yet."""
@@ -277,7 +279,7 @@ class DatafileTable:
             "SELECT stored FROM datafiles INDEXED BY datafiles_wanted WHERE upload_id = ? AND registered = 0 LIMIT ?",
             (upload_id, most),
         ).fetchall()
-        return [StoredFile.model_validate_json(row["stored"]) for row in rows]
+        return _STORED_FILES.validate_json(f"[{','.join(row['stored'] for row in rows)}]")
 
     def mark_registered(self, upload_id: str, files: Iterable[StoredFile]) -> None:
         """Note that the catalogue knows these versions; a newer one that came meanwhile stays wanted."""

@@ -4,6 +4,7 @@ And those of stations: which files it has of an upload of theirs, when they have
 """
 
 import base64
+import json
 import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -24,7 +25,6 @@ from datauploader.contracts.questions import (
     Identity,
     Investigations,
     InvestigationSummary,
-    KnownDatafile,
     ListDatafiles,
     ListInvestigations,
     LookAtDataset,
@@ -34,6 +34,7 @@ from datauploader.contracts.questions import (
     WhoIs,
 )
 from datauploader.errors import QuestionRefused
+from datauploader.messaging.port import WrittenAnswer
 from datauploader.plugins.catalogue.errors import (
     CatalogError,
     CatalogueForbids,
@@ -192,8 +193,8 @@ class StationQueries:
         """Answer from this state."""
         self._store = store
 
-    def __call__(self, question: Question, station: Station) -> WireModel:
-        """Answer one question of a station.
+    def __call__(self, question: Question, station: Station) -> WrittenAnswer:
+        """Answer one question of a station, with the files as the ledger holds them.
 
         Raises:
             QuestionRefused: with a code (`unavailable`, `not-allowed`, `invalid-question`, `unknown-question`).
@@ -212,21 +213,27 @@ class StationQueries:
                 raise QuestionRefused("invalid-question", "`after` is none of the catalog's own `next`") from error
             found = DatafileTable(db).known_files(question.upload_id, after, question.limit + 1)
             datasets = WantedDatasets(db)
-            said: dict[str, object] = {
-                "ensured": datasets.is_ensured(question.upload_id),
-                "complete": DatasetClaims(db).claim_state(question.upload_id) == "complete",
-                "asked": datasets.is_requested(question.upload_id),
-                "sealed": SealTable(db).sealed_at(question.upload_id),
-            }
-            items: list[KnownDatafile] = []
-            filled = 0
-            for stored, registered, length in found:
-                if len(items) == question.limit or filled > PAGE_BYTES:
-                    said["next"] = base64.b64encode(items[-1].stored.file.raw).decode()
-                    break
-                items.append(KnownDatafile(stored=stored, registered=registered))
-                filled += length
-            return Datafiles(items=tuple(items)).model_copy(update=said)
+            items, behind = _page(found, question.limit)
+            around = Datafiles(
+                next=base64.b64encode(behind).decode(),
+                ensured=datasets.is_ensured(question.upload_id),
+                complete=DatasetClaims(db).claim_state(question.upload_id) == "complete",
+                asked=datasets.is_requested(question.upload_id),
+                sealed=SealTable(db).sealed_at(question.upload_id),
+            ).model_dump_json(exclude={"items"})
+        return WrittenAnswer(Datafiles, f'{{"items":[{",".join(items)}],{around[1:]}')
+
+
+def _page(found: Iterable[tuple[bytes, str, bool]], most: int) -> tuple[list[str], bytes]:
+    """Write known datafiles in JSON, as many as a page holds; return them and the last one's path, b"" if all are."""
+    items: list[str] = []
+    filled, last = 0, b""
+    for path, stored, registered in found:
+        if len(items) == most or filled > PAGE_BYTES:
+            return items, last
+        items.append(f'{{"stored":{stored},"registered":{json.dumps(registered)}}}')
+        filled, last = filled + len(stored), path
+    return items, b""
 
 
 def choose_investigations(

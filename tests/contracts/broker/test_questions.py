@@ -10,6 +10,7 @@ import structlog
 from datauploader.contracts.address import Station
 from datauploader.contracts.questions import Datafiles, Folder, ListDatafiles, ListFolder, MayUpload, UploadRight
 from datauploader.errors import MessagingError, NoAnswer, QuestionRefused
+from datauploader.messaging.port import WrittenAnswer
 
 QUESTION = MayUpload(user_id="ada", investigation="20260001")
 
@@ -31,6 +32,13 @@ def test_a_question_is_answered(engine, answering):
     answering("catalog", lambda question: UploadRight(allowed=True, detail=f"welcome, {question.user_id}"))
     answer = engine.bus("gateway x").ask(QUESTION, UploadRight).result(10)
     assert answer == UploadRight(allowed=True, detail="welcome, ada")
+
+
+def test_an_answer_that_was_written_before_travels_as_it_is(engine, answering):
+    """What its parts leave out is read as the default, as from an older release."""
+    answering("catalog", lambda _question: WrittenAnswer(UploadRight, '{"allowed":true,"detail":"è scritto"}'))
+    answer = engine.bus("gateway x").ask(QUESTION, UploadRight).result(10)
+    assert answer == UploadRight(allowed=True, detail="è scritto")
 
 
 def test_a_refusal_travels_with_its_code(engine, answering):

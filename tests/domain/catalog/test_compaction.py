@@ -63,10 +63,10 @@ def everything(store: Store, files: list[FileVersion]) -> object:
     with store.reading() as db:
         table = DatafileTable(db)
         known = list(table.known_files(UPLOAD, b"", 100))
-        pages = [[one[0].file.raw for one in table.known_files(UPLOAD, one[0].file.raw, 3)] for one in known]
+        pages = [[path for path, _, _ in table.known_files(UPLOAD, after, 3)] for after, _, _ in known]
         counts = tuple(db.execute("SELECT files, registered FROM datafile_counts").fetchone())
         found = SealTable(db).complete_manifest(UPLOAD)
-    told = [(stored, registered) for stored, registered, _ in known]
+    told = [(path, StoredFile.model_validate_json(stored), registered) for path, stored, registered in known]
     return told, pages, counts, found if isinstance(found, str) else tuple(found)
 
 

@@ -64,7 +64,7 @@ def pages(store: Store, limit: int = 500) -> list[Datafiles]:
 
 def ask(store: Store, question, station: Station = HERE) -> Datafiles:
     """Ask as a station."""
-    answer = StationQueries(store)(question, station)
+    answer = StationQueries(store)(question, station).read()
     assert isinstance(answer, Datafiles)
     return answer
 

@@ -34,12 +34,26 @@ Together = Callable[[Sequence[Delivery]], None]
 So what it has done until then must be undone, or do no harm when it is done again.
 """
 
+
+@dataclass(frozen=True, slots=True)
+class WrittenAnswer:
+    """An answer in JSON, put together from what was written before: it travels as it is, and nothing of it is read."""
+
+    kind: type[WireModel]
+    text: str
+
+    def read(self) -> WireModel:
+        """Read it as whoever has asked does."""
+        return self.kind.model_validate_json(self.text)
+
+
 A = TypeVar("A", bound=WireModel)
-Answerer = Callable[[Question], WireModel]
-StationAnswerer = Callable[[Question, Station], WireModel]
+Answer = WireModel | WrittenAnswer
+Answerer = Callable[[Question], Answer]
+StationAnswerer = Callable[[Question, Station], Answer]
 
 
-def told_by_key(answerer: StationAnswerer) -> Callable[[Question, str], WireModel]:
+def told_by_key(answerer: StationAnswerer) -> Callable[[Question, str], Answer]:
     """Return the answerer of questions whose keys end in the three words of the station that asks."""
     return lambda question, key: answerer(question, Station.parse(".".join(key.split(".")[-3:])))
 

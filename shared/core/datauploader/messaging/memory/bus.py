@@ -18,13 +18,14 @@ from typing_extensions import override
 
 from datauploader.contracts.address import Station, matches
 from datauploader.contracts.envelope import EncodedEvent, Event, encode
-from datauploader.contracts.model import EventData, Question, WireModel
+from datauploader.contracts.model import EventData, Question
 from datauploader.errors import MessagingError, Unroutable
 from datauploader.messaging.memory import rpc
 from datauploader.messaging.memory.log import Entry, MemoryLog, log_file_of
 from datauploader.messaging.memory.worker_loop import WorkerLoop
 from datauploader.messaging.port import (
     A,
+    Answer,
     Answerer,
     Bus,
     BusHealth,
@@ -303,7 +304,7 @@ class MemoryBus(Bus):
     def answer_stations(self, service: str, answerer: StationAnswerer, *, workers: int = 2) -> Consumer:
         return self._answer(stations_key(service), told_by_key(answerer), workers)
 
-    def _answer(self, address: str, answerer: Callable[[Question, str], WireModel], workers: int) -> Consumer:
+    def _answer(self, address: str, answerer: Callable[[Question, str], Answer], workers: int) -> Consumer:
         return self._keep(rpc.AnswerServer(self.broker.answerers, address, answerer, workers))
 
     @override

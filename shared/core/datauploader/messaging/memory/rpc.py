@@ -8,10 +8,10 @@ from contextlib import suppress
 import structlog
 
 from datauploader.contracts.address import Station, matches
-from datauploader.contracts.model import Question, WireModel
+from datauploader.contracts.model import Question
 from datauploader.contracts.questions import QUESTIONS
 from datauploader.errors import NoAnswer, QuestionRefused
-from datauploader.messaging.port import A
+from datauploader.messaging.port import A, Answer, WrittenAnswer
 from datauploader.messaging.topology import question_key
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ class AnswerServer:
     problem = None
 
     def __init__(
-        self, servers: Servers, address: str, answerer: Callable[[Question, str], WireModel], workers: int
+        self, servers: Servers, address: str, answerer: Callable[[Question, str], Answer], workers: int
     ) -> None:
         """Begin to answer."""
         self._servers, self._address, self._answerer = servers, address, answerer
@@ -75,6 +75,8 @@ class AnswerServer:
             log.exception("question_failed", question=question.name)
             service = self._address.split(".", maxsplit=1)[0]
             raise QuestionRefused("internal", f"{service} could not answer; its log says why") from error
+        if isinstance(found, WrittenAnswer):
+            found = found.read()
         assert isinstance(found, QUESTIONS[type(question)])
         return found.model_dump(mode="json")
 

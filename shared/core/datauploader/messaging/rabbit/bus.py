@@ -17,6 +17,7 @@ from datauploader.contracts.envelope import EncodedEvent, Event
 from datauploader.contracts.model import EventData, Question, WireModel
 from datauploader.errors import ConfigurationError, MessagingError
 from datauploader.messaging.port import (
+    Answer,
     Answerer,
     Bus,
     BusHealth,
@@ -203,7 +204,7 @@ class RabbitBus(Bus):
         self._publisher.abandon()
 
     def _answer(
-        self, queue: str, bound: str, answerer: Callable[[Question, str], WireModel], workers: int
+        self, queue: str, bound: str, answerer: Callable[[Question, str], Answer], workers: int
     ) -> Subscription:
         source = RpcServerSource(
             queue, bound, answerer, connection=self._in, publisher=self._publisher, tuning=self._tuning,

@@ -22,6 +22,7 @@ from datauploader.contracts.model import Question, WireModel
 from datauploader.contracts.questions import QUESTIONS as KINDS
 from datauploader.errors import BrokerRefused, MessagingError, NoAnswer, QuestionRefused, Unroutable
 from datauploader.messaging.blueprint import asked, shared_topology
+from datauploader.messaging.port import Answer, WrittenAnswer
 from datauploader.messaging.rabbit.channel import FORBIDDEN, NOT_FOUND, Channel, ChannelRefused
 from datauploader.messaging.rabbit.connection import BrokerConnection, keep
 from datauploader.messaging.rabbit.event_loop import EventLoopThread
@@ -254,7 +255,7 @@ class RpcServerSource:
     most = 1
 
     def __init__(
-        self, queue: str, bound: str, answerer: Callable[[Question, str], WireModel], *, connection: BrokerConnection,
+        self, queue: str, bound: str, answerer: Callable[[Question, str], Answer], *, connection: BrokerConnection,
         publisher: Publisher, tuning: Tuning, speakers: Speakers, user: str, declare: bool, workers: int,
     ) -> None:  # fmt: skip
         """Answer what comes under the keys of `bound`, as this user; the answerer is told the key."""
@@ -286,7 +287,7 @@ class RpcServerSource:
             return lambda: received.channel.ack(received.tag)
         try:
             found = self._answerer(_read_question(received), received.came.key)
-            body = f'{{"ok": {found.model_dump_json()}}}'
+            body = f'{{"ok": {found.text if isinstance(found, WrittenAnswer) else found.model_dump_json()}}}'
         except QuestionRefused as refusal:
             body = json.dumps({"error": {"code": refusal.code, "message": str(refusal)}})
         except Exception:  # the dispatch boundary: whatever an answerer raises is an answer
