@@ -88,14 +88,13 @@ class FileFacts(NamedTuple):
 
     def pack(self) -> bytes:
         """Write the facts as compact as a million files want them."""
-        low, readers = self.facts & (1 << _READERS) - 1, self.facts >> _READERS
-        if readers and len(self.digest) != _MARK:
-            return _HARVESTED.pack(low, self.revision, self.size, self.digest, *self.times, readers)
-        if len(self.digest) == _MARK:
-            return _SHORT.pack(low, self.revision, self.size, self.digest)
-        if self.times == NEVER:
-            return _UNTIMED.pack(low, self.revision, self.size, self.digest)
-        return _LAYOUT.pack(low, self.revision, self.size, self.digest, *self.times)
+        revision, size, digest, facts, times = self
+        low, readers = facts & (1 << _READERS) - 1, facts >> _READERS
+        if len(digest) == _MARK:
+            return _SHORT.pack(low, revision, size, digest)
+        if readers:
+            return _HARVESTED.pack(low, revision, size, digest, *times, readers)
+        return _UNTIMED.pack(low, revision, size, digest) if times == NEVER else _LAYOUT.pack(low, *self[:3], *times)
 
     @property
     def order(self) -> tuple[int, bytes, int]:
@@ -104,8 +103,7 @@ class FileFacts(NamedTuple):
 
     def describes(self, version: FileVersion) -> bool:
         """Tell whether this is that version, with its whole digest."""
-        same = self.revision == version.revision and self.size == version.size
-        return same and self.digest == bytes.fromhex(version.sha256)
+        return self[:3] == (version.revision, version.size, bytes.fromhex(version.sha256))
 
     @property
     def sha256(self) -> str:
@@ -123,18 +121,18 @@ class FileFacts(NamedTuple):
 
     def adding(self, bits: int, times: Times) -> Self:
         """Return the same version with more facts, and these times."""
-        return self._with(self.facts | bits, times)
+        return type(self)(self.revision, self.size, self.digest, self.facts | bits, times)
 
     def judged(self, *, final: bool) -> Self:
         """Return the same version with this verdict on its failure instead of an earlier one."""
-        return self._with(self.facts & ~FINAL | FAILED | (FINAL if final else 0), self.times)
+        return self._with(self.facts & ~FINAL | FAILED | (FINAL if final else 0))
 
     def marked(self, bit: int, *, on: bool) -> Self:
         """Return the same version with what holds now, or holds no longer: left out, refused, unread."""
-        return self._with(self.facts | bit if on else self.facts & ~bit, self.times)
+        return self._with(self.facts | bit if on else self.facts & ~bit)
 
-    def _with(self, facts: int, times: Times) -> Self:
-        return type(self)(self.revision, self.size, self.digest, facts, times)
+    def _with(self, facts: int) -> Self:
+        return type(self)(self.revision, self.size, self.digest, facts, self.times)
 
     @property
     def belongs(self) -> bool:
@@ -186,6 +184,18 @@ class FileFacts(NamedTuple):
     def counts(self) -> Mapping[str, int]:
         """What this file adds to the counts of its upload."""
         return dict.fromkeys(counted(self.facts), self.size)
+
+
+def newest(known: FileFacts | None, version: FileVersion) -> FileFacts | None:
+    """Return what is known of this version of a path, of which so much is known; None where a newer one stands."""
+    if known is not None and known.describes(version):
+        return known
+    fresh = FileFacts.of(version)
+    if known is None:
+        return fresh
+    if known.abbreviates(fresh):
+        return known.completed(fresh)
+    return fresh if known.order < fresh.order else None
 
 
 @lru_cache(maxsize=1024)

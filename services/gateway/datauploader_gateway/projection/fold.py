@@ -55,6 +55,7 @@ from datauploader_gateway.projection.facts import (
     FileFacts,
     FileFailure,
     LeftOut,
+    newest,
     news,
 )
 from datauploader_gateway.projection.harvest import FirstFiles, What, harvests_of
@@ -234,10 +235,11 @@ def fold(before: Before, event: Event[EventData], *, summed: bool = True) -> Cha
     _set_registers(changes, before, event)
     heard = Heard.of(event)
     for version, bits in news(data):
-        then, facts = _newest(changes, before, version)
-        if facts is not None:
+        path = version.raw
+        then = _known(changes, before, path)
+        if (facts := newest(then, version)) is not None:
             times = heard.adding(facts.times, version.mtime_ns) if heard else facts.times
-            _replace(changes, before, version.raw, then, facts.adding(bits, times))
+            _replace(changes, before, path, then, facts.adding(bits, times))
     if isinstance(data, FileFailed):
         for failed in data.files:
             _fail(changes, before, failed, said)
@@ -310,15 +312,8 @@ def _set_registers(changes: Changes, before: Before, event: Event[EventData]) ->
             changes.registers[register] = value
 
 
-def _newest(changes: Changes, before: Before, version: FileVersion) -> tuple[FileFacts | None, FileFacts | None]:
-    """Return what is known of the path, and what is known of this version unless a newer one stands."""
-    known = changes.files.get(version.raw) or before.files.get(version.raw)
-    if known is not None and known.describes(version):
-        return known, known
-    fresh = FileFacts.of(version)
-    if known is None or known.abbreviates(fresh):
-        return known, known.completed(fresh) if known else fresh
-    return known, fresh if known.order < fresh.order else None
+def _known(changes: Changes, before: Before, path: bytes) -> FileFacts | None:
+    return changes.files.get(path) or before.files.get(path)
 
 
 def _replace(changes: Changes, before: Before, path: bytes, then: FileFacts | None, now: FileFacts) -> None:
@@ -335,7 +330,8 @@ def _replace(changes: Changes, before: Before, path: bytes, then: FileFacts | No
 
 def _fail(changes: Changes, before: Before, failed: FailedFile, said: tuple[int, str]) -> None:
     path = failed.file.raw
-    then, facts = _newest(changes, before, failed.file)
+    then = _known(changes, before, path)
+    facts = newest(then, failed.file)
     if facts is None:
         return
     final = _is_final(failed)
@@ -354,7 +350,8 @@ def _rank(word: FileFailure) -> tuple[object, ...]:
 
 def _remark(changes: Changes, before: Before, version: FileVersion, source: str, word: Word) -> None:
     path = version.raw
-    then, facts = _newest(changes, before, version)
+    then = _known(changes, before, path)
+    facts = newest(then, version)
     known = changes.remarks.get(path) or before.remarks.get(path)
     if facts is None:
         return
@@ -368,7 +365,8 @@ def _remark(changes: Changes, before: Before, version: FileVersion, source: str,
 def _take_back(changes: Changes, before: Before, data: MetadataExtracted) -> None:
     """Whoever has read a file now may have said before that it could not."""
     for version in (read.file for read in data.files if not read.problem):
-        then, facts = _newest(changes, before, version)
+        then = _known(changes, before, version.raw)
+        facts = newest(then, version)
         known = changes.remarks.get(version.raw) or before.remarks.get(version.raw)
         if facts is not None and known is not None and known.order == facts.order:
             _replace(changes, before, version.raw, then, _marked(facts, known))
@@ -381,7 +379,7 @@ def _marked(facts: FileFacts, known: Remarks) -> FileFacts:
 
 def _keep(changes: Changes, before: Before, data: MetadataExtracted, said: tuple[int, str]) -> None:
     for found in harvests_of(data, said):
-        _, facts = _newest(changes, before, found.file)
+        facts = newest(_known(changes, before, found.file.raw), found.file)
         kept = changes.harvests.get(found.what) or before.harvests.get(found.what) or FirstFiles()
         if facts is not None and (now := kept.adding(found, facts.order)) is not kept:
             changes.harvests[found.what] = now
@@ -396,5 +394,5 @@ def _leave_out(changes: Changes, before: Before, left: LeftOutFile, said: tuple[
     ):  # fmt: skip
         return
     changes.left_out[path] = new
-    if (known := changes.files.get(path) or before.files.get(path)) is not None:
+    if (known := _known(changes, before, path)) is not None:
         _replace(changes, before, path, known, known)
