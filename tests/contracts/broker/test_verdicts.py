@@ -38,6 +38,20 @@ def test_what_is_no_event_is_parked_with_its_reason(engine, bus, queue, consume,
     assert handler.deliveries == []
 
 
+def test_a_message_that_is_skipped_is_done_without_being_read(
+    engine, bus, queue, consume, recorder, new_event, eventually
+):
+    """Nobody looks whether it is an event at all; those around it are handled."""
+    handler, first, last = recorder(), new_event(), new_event()
+    consume(bus, queue, handler, skips=lambda body: body == b"\xff not json")
+    bus.publish(first).result(10)
+    engine.inject(queue, b"\xff not json")
+    bus.publish(last).result(10)
+    eventually(lambda: len(handler.deliveries) == 2, "the two events are handled")
+    assert [delivery.event.id for delivery in handler.deliveries] == [first.id, last.id]
+    assert list(bus.parked(queue)) == []
+
+
 @pytest.mark.fault("F24")
 def test_a_bad_message_among_those_that_are_handled_together_is_parked_alone(
     bus, queue, consume, recorder, new_event, parked_when, eventually

@@ -293,6 +293,12 @@ def peek(body: bytes) -> tuple[type[EventData] | None, str]:
         return None, ""
 
 
+def data_of(body: bytes, kind: type[EventData]) -> bytes | None:
+    """Return the data of what `encode` wrote of this kind, without reading them; None of anything else."""
+    head, found, data = body.partition(_DATA)
+    return data[:-1] if found and f'"type": "{type_name(kind)}"'.encode() in head else None
+
+
 def said_at(body: bytes) -> datetime | None:
     """Return when what `encode` wrote was said, without reading its data; None where that cannot be told."""
     try:

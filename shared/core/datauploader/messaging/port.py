@@ -35,6 +35,15 @@ So what it has done until then must be undone, or do no harm when it is done aga
 """
 
 
+Skips = Callable[[bytes], bool]
+"""Tells by its body alone that the handler has no use for a message: it is done without having been read."""
+
+
+def skip_nothing(_body: bytes) -> bool:
+    """Have everything read."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenAnswer:
     """An answer in JSON, put together from what was written before: it travels as it is, and nothing of it is read."""
@@ -164,9 +173,10 @@ class Bus(Protocol):
 
     def consume(
         self, queue: Queue, handler: Handler, *, together: Together | None = None, workers: int = 1,
-        prefetch: int = 32, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        prefetch: int = 32, skips: Skips = skip_nothing, on_new: Callable[[], None] | None = None,
+        ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
-        """Deliver the queue's events to the handler, in `workers` threads, until stopped.
+        """Deliver the queue's events to the handler, in `workers` threads, until stopped, but those that it `skips`.
 
         What has come by the time that a thread is free may be given to `together` at once, in order.
 

@@ -9,7 +9,7 @@ import structlog
 
 from datauploader.contracts.envelope import decode
 from datauploader.errors import ContractError, Misdirected, Park, Retry
-from datauploader.messaging.port import Delivery, Handler, Together
+from datauploader.messaging.port import Delivery, Handler, Skips, Together, skip_nothing
 from datauploader.messaging.provenance import Check, unchecked
 from datauploader.messaging.topology import DELIVERY_LIMIT, MOST_RETRIES, RETRY_DELAYS_S, delay_for_attempt
 
@@ -53,12 +53,13 @@ class Arrival:
 
 def handle_all(
     arrivals: Sequence[Arrival], handler: Handler, together: Together | None, *,
-    delays: tuple[float, ...] = RETRY_DELAYS_S,
+    delays: tuple[float, ...] = RETRY_DELAYS_S, skips: Skips = skip_nothing,
 ) -> list[Settlement]:  # fmt: skip
     """Give what came together to `together`; where anything keeps it from that, each to the handler alone."""
     if together is not None and len(arrivals) > 1:
         try:
-            together([arrival.read() for arrival in arrivals])
+            if needed := [arrival.read() for arrival in arrivals if not skips(arrival.body)]:
+                together(needed)
         except Exception as error:  # noqa: BLE001 - the dispatch boundary: who it was, and why, shows one by one
             log.debug("messages_handled_one_by_one", messages=len(arrivals), reason=f"{type(error).__name__}: {error}")
         else:
@@ -66,7 +67,7 @@ def handle_all(
     return [
         handle(
             one.body, handler, attempt=one.attempt, failures=one.failures, delays=delays, check=one.check,
-            sender=one.sender,
+            sender=one.sender, skips=skips,
         )
         for one in arrivals
     ]  # fmt: skip
@@ -81,6 +82,7 @@ def handle(
     delays: tuple[float, ...] = RETRY_DELAYS_S,
     check: Check = unchecked,
     sender: str = "",
+    skips: Skips = skip_nothing,
 ) -> Settlement:
     """Decode a body, give it to the handler, and judge how that ended.
 
@@ -92,11 +94,13 @@ def handle(
         delays: those that the engine offers, in seconds.
         check: refuses an event that came in a way that is not its own.
         sender: the broker's user who said it.
+        skips: tells which bodies the handler has no use for.
     """
     try:
-        event = decode(body)
-        check(event)
-        handler(Delivery(event, attempt, sender=sender))
+        if not skips(body):
+            event = decode(body)
+            check(event)
+            handler(Delivery(event, attempt, sender=sender))
     except ContractError as error:
         return Settlement("park", reason=str(error), failures=failures, forged=isinstance(error, Misdirected))
     except Park as error:

@@ -35,9 +35,11 @@ from datauploader.messaging.port import (
     Ownership,
     ParkedMessage,
     QueueState,
+    Skips,
     Start,
     StationAnswerer,
     Together,
+    skip_nothing,
     told_by_key,
 )
 from datauploader.messaging.settlement import handle, identify, read_entry
@@ -236,7 +238,8 @@ class MemoryBus(Bus):
     @override
     def consume(
         self, queue: Queue, handler: Handler, *, together: Together | None = None, workers: int = 1,
-        prefetch: int = 32, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        prefetch: int = 32, skips: Skips = skip_nothing, on_new: Callable[[], None] | None = None,
+        ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
         """Deliver to the handler; in one process nobody else has a state, so an `ownership` is held at once."""
         if self.broker.declare(queue) and on_new is not None:
@@ -247,7 +250,7 @@ class MemoryBus(Bus):
         def deliver(message: _Message) -> None:
             attempt, failures, delays = message.attempt, message.failures, self.broker.retry_delays_s
             began = time.perf_counter()
-            verdict = handle(message.body, handler, attempt=attempt, failures=failures, delays=delays)
+            verdict = handle(message.body, handler, attempt=attempt, failures=failures, delays=delays, skips=skips)
             metrics.note_handled(queue.name, (verdict.what,), time.perf_counter() - began)
             if verdict.what == "park":
                 self.broker.park(queue.name, message, verdict.reason)

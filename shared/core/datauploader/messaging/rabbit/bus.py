@@ -27,9 +27,11 @@ from datauploader.messaging.port import (
     Ownership,
     ParkedMessage,
     QueueState,
+    Skips,
     Start,
     StationAnswerer,
     Together,
+    skip_nothing,
     told_by_key,
 )
 from datauploader.messaging.rabbit.connection import AmqpAddress, BrokerConnection
@@ -106,11 +108,13 @@ class RabbitBus(Bus):
     @override
     def consume(
         self, queue: Queue, handler: Handler, *, together: Together | None = None, workers: int = 1,
-        prefetch: int = 32, on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
+        prefetch: int = 32, skips: Skips = skip_nothing, on_new: Callable[[], None] | None = None,
+        ownership: Ownership | None = None,
     ) -> Consumer:  # fmt: skip
         source = QueueSource(
             queue, handler, together, connection=self._in, publisher=self._publisher, tuning=self._tuning,
-            declare=self._declare, speakers=self._speakers, prefetch=prefetch, on_new=on_new, ownership=ownership,
+            declare=self._declare, speakers=self._speakers, prefetch=prefetch, skips=skips, on_new=on_new,
+            ownership=ownership,
         )  # fmt: skip
         subscription = self._subscribe(source, workers)
         self._retries = [one for one in self._retries if not one[0].stopping.is_set()]

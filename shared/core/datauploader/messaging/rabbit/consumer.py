@@ -13,7 +13,7 @@ from pika.spec import BasicProperties
 
 from datauploader.errors import MessagingError, Unroutable
 from datauploader.messaging.blueprint import Blueprint, QueueSpec, consumed, shared_topology
-from datauploader.messaging.port import Handler, Ownership, Together
+from datauploader.messaging.port import Handler, Ownership, Skips, Together
 from datauploader.messaging.provenance import from_queue
 from datauploader.messaging.rabbit.channel import Channel
 from datauploader.messaging.rabbit.claims import ClaimedQueue
@@ -42,10 +42,10 @@ class QueueSource:
 
     def __init__(
         self, queue: Queue, handler: Handler, together: Together | None = None, *, connection: BrokerConnection,
-        publisher: Publisher, tuning: Tuning, declare: bool, speakers: Speakers, prefetch: int,
+        publisher: Publisher, tuning: Tuning, declare: bool, speakers: Speakers, prefetch: int, skips: Skips,
         on_new: Callable[[], None] | None = None, ownership: Ownership | None = None,
     ) -> None:  # fmt: skip
-        self._queue, self._handler, self._together = queue, handler, together
+        self._queue, self._handler, self._together, self._skips = queue, handler, together, skips
         self._connection, self._publisher = connection, publisher
         self.most = prefetch if together is not None else 1
         self._tuning, self._declare, self._prefetch = tuning, declare, prefetch
@@ -84,7 +84,8 @@ class QueueSource:
         """Call the handler, and turn its verdicts into what the broker must be told."""
         arrivals = [self._arrival(one) for one in received]
         began = time.perf_counter()
-        verdicts = handle_all(arrivals, self._handler, self._together, delays=self._tuning.retry_delays_s)
+        delays = self._tuning.retry_delays_s
+        verdicts = handle_all(arrivals, self._handler, self._together, delays=delays, skips=self._skips)
         metrics.note_handled(self._queue.name, (verdict.what for verdict in verdicts), time.perf_counter() - began)
         return [self._settle(*each) for each in zip(received, verdicts, arrivals, strict=True)]
 

@@ -1,6 +1,7 @@
 """What one harvester is, and where the files that it reads can be found."""
 
 import fnmatch
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -8,12 +9,15 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from datauploader.contracts import StoredFile
+from datauploader.contracts import FileStored, StoredFile
+from datauploader.contracts.envelope import data_of
 from datauploader.files.leftovers import is_leftover
 from datauploader.plugins.file_reader.reader_process import MEMORY
 from datauploader.runtime.config import SectionSettings, Settings
 
 _MEBI = 1024**2
+_ENDING = re.compile(r"\*[\w.-]+")
+"""A pattern that says nothing but how names end, with what stands in JSON as it is."""
 
 
 class HarvesterSettings(SectionSettings):
@@ -51,6 +55,14 @@ class Kind:
     def service(self) -> str:
         """Name its service."""
         return f"{self.name}-harvester"
+
+    def skips(self, body: bytes) -> bool:
+        """Tell by the text of a file.stored alone that no file of it has a name that this harvester reads."""
+        data = data_of(body, FileStored)
+        if data is None or b"\\u" in data:  # what is written so may be any letter
+            return False
+        text = data.decode("utf-8", "replace").lower()
+        return all(_ENDING.fullmatch(pattern) and f'{pattern[1:]}"' not in text for pattern in self.patterns)
 
     def wants(self, stored: StoredFile) -> bool:
         """Tell whether the file's name is one that this harvester reads, and neither a system's nor a temporary one."""

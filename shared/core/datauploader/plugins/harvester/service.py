@@ -133,7 +133,7 @@ class HarvesterService:
             lane.thread.start()
         self._heartbeat.start()
         queue = harvester_queue(self._kind.name, HARVESTERS_HEAR)
-        self._consumer = self._bus.consume(queue, self._dispatcher, workers=1, prefetch=16)
+        self._consumer = self._bus.consume(queue, self._dispatcher, workers=1, prefetch=16, skips=self._kind.skips)
 
     def stop(self, deadline_s: float) -> None:
         """End; the file that is being read is read again at the next start."""
