@@ -80,7 +80,10 @@ class StabilityTracker:
         self._reading: set[bytes] = set()
         self._finished: dict[bytes, Candidate] = {}
         """What was judged finished and is not in the ledger yet."""
-        self._heap: list[tuple[float, bytes]] = []
+        self._due: dict[float, list[bytes]] = {}
+        """Which files are worth a look at a moment; those of one page of a scan have the same one."""
+        self._moments: list[float] = []
+        """These moments, as a heap."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -91,7 +94,7 @@ class StabilityTracker:
     @property
     def next_due(self) -> float | None:
         """When the next file is worth a second look."""
-        return self._heap[0][0] if self._heap else None
+        return self._moments[0] if self._moments else None
 
     @property
     def reading(self) -> int:
@@ -166,13 +169,17 @@ class StabilityTracker:
     def take_due(self, now: float, most: int) -> list[HashRequest]:
         """Return files that are worth a look; they count as being read until something is said of them."""
         due: list[HashRequest] = []
-        while self._heap and self._heap[0][0] <= now and len(due) < most:
-            at, path = heapq.heappop(self._heap)
-            known = self._open.get(path)
-            if known is None or known.due != at or path in self._reading:
-                continue
-            self._reading.add(path)
-            due.append(HashRequest(path, known.stamp, known.digests, known.writer, known.as_is))
+        while self._moments and (at := self._moments[0]) <= now and (room := most - len(due)) > 0:
+            paths = self._due.pop(at)
+            if len(paths) > room:
+                self._due[at] = paths[room:]
+            else:
+                heapq.heappop(self._moments)
+            for path in paths[:room]:
+                known = self._open.get(path)
+                if known is not None and known.due == at and path not in self._reading:
+                    self._reading.add(path)
+                    due.append(HashRequest(path, known.stamp, known.digests, known.writer, known.as_is))
         return due
 
     def finish(
@@ -265,12 +272,18 @@ class StabilityTracker:
         self._open.clear()
         self._reading.clear()
         self._finished.clear()
-        self._heap.clear()
+        self._due.clear()
+        self._moments.clear()
 
     def _put(self, path: bytes, candidate: Candidate) -> None:
         self._open[path] = candidate
-        if path not in self._reading:
-            heapq.heappush(self._heap, (candidate.due, path))
+        if path in self._reading:
+            return
+        if (paths := self._due.get(candidate.due)) is not None:
+            paths.append(path)
+        else:
+            self._due[candidate.due] = [path]
+            heapq.heappush(self._moments, candidate.due)
 
 
 def _after(known: Candidate | None, candidate: Candidate) -> Candidate:
