@@ -90,16 +90,16 @@ class Handlers:
         if upload is None:
             return
         due_at = time.time() + self._patience_s
-        receipts = (FileReceipt(one.file, "stored", object=one.object, due_at=due_at) for one in event.data.files)
-        FileReceipts(unit.db).apply_receipts(upload.number, receipts, adopt=upload.state in OPEN)
+        receipts = [FileReceipt(one.file, "stored", object=one.object, due_at=due_at) for one in event.data.files]
+        FileReceipts(unit.db).apply_held(upload.number, receipts, adopt=upload.state in OPEN)
 
     def catalogued(self, unit: UnitOfWork, event: Event[FileCatalogued]) -> None:
         """Close versions that the catalogue knows."""
         upload = self._heard(unit, event)
         if upload is None:
             return
-        receipts = (FileReceipt(one.file, "catalogued", detail=one.state) for one in event.data.files)
-        FileReceipts(unit.db).apply_receipts(upload.number, receipts, adopt=upload.state in OPEN)
+        receipts = [FileReceipt(one.file, "catalogued", detail=one.state) for one in event.data.files]
+        FileReceipts(unit.db).apply_held(upload.number, receipts, adopt=upload.state in OPEN)
 
     def failed(self, unit: UnitOfWork, event: Event[FileFailed]) -> None:
         """Note what could not be moved: wait, look into it, or leave it to a person."""

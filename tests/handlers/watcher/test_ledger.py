@@ -5,8 +5,9 @@ import sqlite3
 import pytest
 
 from datauploader.reliability import Store
-from datauploader_watcher.domain.versions import Digests, Stamp
+from datauploader_watcher.domain.versions import Digests, Stamp, version
 from datauploader_watcher.ledger.files import FileTable, new_row
+from datauploader_watcher.ledger.receipts import FileReceipt, FileReceipts
 from datauploader_watcher.ledger.schema import SCHEMA
 from datauploader_watcher.ledger.uploads import UploadTable
 
@@ -31,7 +32,18 @@ def fill(db: sqlite3.Connection, count: int, **announced) -> None:
     FileTable(db).put(1, rows, **announced)
 
 
+def stored(count: int, revision: int = 1) -> list[FileReceipt]:
+    """Say of the first of them that they are on the storage."""
+    paths = [b"scan/%06d" % number for number in range(count)]
+    return [
+        FileReceipt(version(path, 10, 5, DIGESTS, revision), "stored", object=f"run1/{path.decode()}", due_at=9.0)
+        for path in paths
+    ]
+
+
 ASKED_OFTEN = {
+    "what a receipt is about": lambda db: FileReceipts(db).apply_held(1, stored(1)),
+    "what a receipt of many files is about": lambda db: FileReceipts(db).apply_held(1, stored(10)),
     "what is ready": lambda db: FileTable(db).in_state(1, "ready", 10),
     "what is suspect": lambda db: FileTable(db).in_state(1, "suspect", 10),
     "what is overdue": lambda db: FileTable(db).overdue(1, before=5.0, beyond=1e12, most=10),
@@ -73,6 +85,46 @@ def test_tallies_follow_every_change(store):
         counted = {row[0]: row[1] for row in db.execute("SELECT state, count(*) FROM files GROUP BY state")}
         kept = {state: tally.files for state, tally in FileTable(db).tallies(1).items() if tally.files}
         assert counted == kept
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 64, 65, 150])
+def test_versions_of_any_number_are_kept_and_moved_by_their_receipts(store, count):
+    """They are written in groups; what fills a group up leaves nothing behind."""
+    with store.transaction() as db:
+        fill(db, count, announced=(1.0, 2.0))
+        assert db.execute("SELECT count(*) FROM files").fetchone()[0] == count
+        FileReceipts(db).apply_held(1, stored(count))
+        rows = db.execute("SELECT name, state, object, due_at FROM files ORDER BY name").fetchall()
+        assert [tuple(row) for row in rows] == [
+            (b"%06d" % number, "stored", f"run1/scan/{number:06}", 9.0) for number in range(count)
+        ]
+        assert FileTable(db).tallies(1)["stored"].files == count
+
+
+def test_receipts_that_are_not_as_expected_keep_no_others_from_being_taken(store):
+    """One that came twice, one of an older version, one of a file that only a lost ledger knew."""
+    with store.transaction() as db:
+        fill(db, 20, announced=(1.0, 2.0))
+        older = stored(1, revision=0)
+        FileReceipts(db).apply_held(1, [*stored(20), *stored(3), *older, *stored(21)[20:]], adopt=True)
+        assert FileTable(db).tallies(1)["stored"].files == 21
+        assert FileTable(db).tallies(1)["announced"].files == 0
+        held = db.execute("SELECT name, revision FROM held").fetchall()
+        assert [tuple(row) for row in held] == [(b"000000", 0)]
+
+
+def test_a_version_in_place_of_a_stored_one_is_kept_and_the_stored_one_remembered(store):
+    """Also where all others of its group are new."""
+    with store.transaction() as db:
+        fill(db, 10, announced=(1.0, 2.0))
+        FileReceipts(db).apply_held(1, stored(10))
+        folder = FileTable(db).make_folder(1, b"scan")
+        names = [b"000003", *(b"%06d" % number for number in range(100, 120))]
+        rows = [new_row(folder, name, b"scan/" + name, Stamp(11, 6, 8), DIGESTS, 2) for name in names]
+        FileTable(db).put(1, rows)
+        states = {state: tally.files for state, tally in FileTable(db).tallies(1).items()}
+        assert states == {"announced": 0, "stored": 9, "ready": 21}
+        assert [row[0] for row in db.execute("SELECT name FROM held")] == [b"000003"]
 
 
 def test_a_folder_is_read_in_portions_that_together_are_all_of_it(store):

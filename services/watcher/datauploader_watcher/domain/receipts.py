@@ -27,6 +27,11 @@ def moves(now: str, to: str) -> bool:
     return _RANK[to] > _RANK[now]
 
 
+def before(to: str) -> list[str]:
+    """List the states from which a receipt may take a version to this one."""
+    return [now for now in (*_RANK, "gone") if moves(now, to)]
+
+
 def next_reminder_s(first_s: float, attempts: int) -> float:
     """Return the back-off: how long to wait after so many announcements, twice as long each time, up to an hour."""
     return Backoff(first_s, LONGEST_PATIENCE_S).wait_s(attempts)

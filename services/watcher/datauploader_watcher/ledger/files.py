@@ -8,6 +8,7 @@ from typing import NamedTuple
 from datauploader.contracts.files import FileVersion
 from datauploader.contracts.model import LATEST_NS
 from datauploader_watcher.domain.versions import Digests, KnownVersion, Stamp, join, split, version
+from datauploader_watcher.ledger.groups import write_groups
 from datauploader_watcher.ledger.schema import PENDING, TO_DO
 from datauploader_watcher.ledger.superseded import SupersededVersions
 
@@ -47,6 +48,15 @@ _COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size
 _KNOWN = "name, size, mtime_ns, inode, state, reason, ctime_ns"
 _HELD = "'stored', 'catalogued', 'releasing', 'released'"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
+_PUT = """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, ctime_ns, state, revision, version_mtime_ns,
+        attempts, announced_at, due_at, sha256, md5, sha1, writer, as_is)
+    SELECT * FROM {rows} WHERE column1 IS NOT NULL ON CONFLICT (folder, name)"""
+_REPLACE = """DO UPDATE SET
+    size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, ctime_ns = excluded.ctime_ns,
+    state = excluded.state, revision = excluded.revision, version_mtime_ns = excluded.version_mtime_ns,
+    attempts = excluded.attempts, announced_at = excluded.announced_at, due_at = excluded.due_at,
+    sha256 = excluded.sha256, md5 = excluded.md5, sha1 = excluded.sha1, writer = excluded.writer,
+    as_is = excluded.as_is, object = NULL, reason = NULL, detail = NULL"""
 
 
 class FileTable:
@@ -106,7 +116,7 @@ class FileTable:
             row["revision"],
         )
 
-    def put(self, upload: int, rows: Iterable[FileRow], *, announced: tuple[float, float] | None = None) -> None:
+    def put(self, upload: int, rows: Sequence[FileRow], *, announced: tuple[float, float] | None = None) -> None:
         """Keep finished versions, each in place of whatever was known of its path.
 
         Args:
@@ -114,31 +124,18 @@ class FileTable:
             rows: the versions.
             announced: now, and when their patience ends, where they are announced in the same transaction.
         """
-        rows = list(rows)
-        SupersededVersions(self._db).keep_stored([(row.folder, row.name) for row in rows])
         state, attempts = ("announced", 1) if announced else ("ready", 0)
         now, due_at = announced or (None, None)
-        self._db.executemany(
-            """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, ctime_ns, state, revision,
-                                  version_mtime_ns, attempts, announced_at, due_at, sha256, md5, sha1, writer,
-                                  as_is)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (folder, name) DO UPDATE SET
-                size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
-                ctime_ns = excluded.ctime_ns, state = excluded.state,
-                revision = excluded.revision, version_mtime_ns = excluded.version_mtime_ns,
-                attempts = excluded.attempts, announced_at = excluded.announced_at, due_at = excluded.due_at,
-                sha256 = excluded.sha256, md5 = excluded.md5, sha1 = excluded.sha1, writer = excluded.writer,
-                as_is = excluded.as_is,
-                object = NULL, reason = NULL, detail = NULL""",
-            [
-                (
-                    row.folder, row.name, upload, *row.stamp, state, row.version.revision, row.version.mtime_ns,
-                    attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1, row.writer, row.as_is,
-                )
-                for row in rows
-            ],
-        )  # fmt: skip
+        values = [
+            (
+                row.folder, row.name, upload, *row.stamp, state, row.version.revision, row.version.mtime_ns,
+                attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1, row.writer, row.as_is,
+            )
+            for row in rows
+        ]  # fmt: skip
+        if write_groups(self._db, f"{_PUT} DO NOTHING", values) < len(values):
+            SupersededVersions(self._db).keep_stored([(row.folder, row.name) for row in rows])
+            write_groups(self._db, f"{_PUT} {_REPLACE}", values)
 
     def put_left_out(
         self, upload: int, folder: int, name: bytes, reason: str, detail: str

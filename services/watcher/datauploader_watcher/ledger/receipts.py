@@ -1,18 +1,28 @@
 """What the receipts change in the ledger: only forward, only of the version that they name."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from datauploader.contracts.files import FileVersion
-from datauploader_watcher.domain.receipts import moves
+from datauploader_watcher.domain.receipts import before, moves
 from datauploader_watcher.domain.versions import split
 from datauploader_watcher.ledger.files import FileTable
+from datauploader_watcher.ledger.groups import write_groups
 from datauploader_watcher.ledger.superseded import LOST, SupersededVersions
 from datauploader_watcher.ledger.uploads import UploadTable
 
 HELD = ("stored", "catalogued")
 """Receipts that say that the storage has a version."""
+_MOVES = {
+    to: f"""UPDATE files SET state = '{to}', reason = NULL,
+            object = coalesce(new.column5, files.object), detail = new.column6, due_at = new.column7
+        FROM {{rows}} AS new WHERE files.folder = new.column1 AND files.name = new.column2
+            AND files.revision = new.column3 AND files.sha256 = new.column4
+            AND files.state IN ({", ".join(map(repr, before(to)))})"""  # noqa: S608 - constants only
+    for to in HELD
+}
+"""Moves a version that is in a state before that of its receipt."""
 MOST_ANNOUNCEMENTS = 8
 """Announcements of one version after which a failure is no longer looked into here, but left to a person."""
 
@@ -37,28 +47,27 @@ class FileReceipts:
         """Take the caller's transaction."""
         self._db = db
 
-    def apply_receipts(self, upload: int, receipts: Iterable[FileReceipt], *, adopt: bool = False) -> None:
-        """Move all versions that an event is about, as `apply_receipt` does: those that are as expected at once."""
-        cursor = self._db.cursor()
-        cursor.row_factory = None
-        query = "SELECT state, revision, sha256, attempts FROM files WHERE folder = ? AND name = ?"
-        folders: dict[bytes, int] = {}
-        found: dict[tuple[int, bytes], tuple[str, FileReceipt]] = {}
+    def apply_held(self, upload: int, receipts: Sequence[FileReceipt], *, adopt: bool = False) -> None:
+        """Move all versions that the storage has according to an event, as `apply_receipt` does.
+
+        Those that are as expected move at once. Where not all are, each is looked at; one that has moved stays.
+        """
+        state, folders = receipts[0].state, dict[bytes, int | None]()
+        rows = []
         for receipt in receipts:
-            directory, name = split(receipt.file.raw)
-            folder = folders.get(directory) or FileTable(self._db).folder(upload, directory)
-            if folder is not None:
-                folders[directory] = folder
-                row = cursor.execute(query, (folder, name)).fetchone()
-                as_known = row is not None and row[2] == bytes.fromhex(receipt.file.sha256)
-                if as_known and row[1] == receipt.file.revision and (folder, name) not in found:
-                    if state := _next_state(receipt, row[0], row[3]):
-                        found[folder, name] = state, receipt
-                    continue
-            self._move(found)
-            found.clear()
-            self.apply_receipt(upload, receipt, adopt=adopt)
-        self._move(found)
+            file = receipt.file
+            directory, name = split(file.raw)
+            if directory not in folders:
+                folders[directory] = FileTable(self._db).folder(upload, directory)
+            rows.append(
+                (
+                    folders[directory], name, file.revision, bytes.fromhex(file.sha256),
+                    receipt.object, receipt.detail, receipt.due_at,
+                )
+            )  # fmt: skip
+        if write_groups(self._db, _MOVES[state], rows) < len(rows):
+            for receipt in receipts:
+                self.apply_receipt(upload, receipt, adopt=adopt)
 
     def apply_receipt(self, upload: int, receipt: FileReceipt, *, adopt: bool = False) -> bool:
         """Move the version that the receipt is for; False where it is older, or further on already.
@@ -86,19 +95,12 @@ class FileReceipts:
             return False
         state = _next_state(receipt, row["state"], row["attempts"])
         if state:
-            self._move({(row["folder"], name): (state, receipt)})
+            self._db.execute(
+                """UPDATE files SET state = ?, object = coalesce(?, object), reason = ?, detail = ?, due_at = ?
+                WHERE folder = ? AND name = ?""",
+                (state, receipt.object, receipt.reason, receipt.detail, receipt.due_at, row["folder"], name),
+            )
         return bool(state)
-
-    def _move(self, found: Mapping[tuple[int, bytes], tuple[str, FileReceipt]]) -> None:
-        """Move rows, each given by folder and name, to the state that its receipt takes it to."""
-        self._db.executemany(
-            """UPDATE files SET state = ?, object = coalesce(?, object), reason = ?, detail = ?, due_at = ?
-            WHERE folder = ? AND name = ?""",
-            [
-                (state, receipt.object, receipt.reason, receipt.detail, receipt.due_at, *place)
-                for place, (state, receipt) in found.items()
-            ],
-        )
 
     def _adopt(self, upload: int, receipt: FileReceipt) -> bool:
         """Take over a version that is on the storage, with its proof."""
