@@ -118,7 +118,12 @@ class Watcher:
         self._guard.start()
         self._upkeep.start()
         self._consumers = [
-            self._bus.consume(watcher_queue(self._here), self._dispatcher, ownership=self.claim.ownership),
+            self._bus.consume(
+                watcher_queue(self._here),
+                self._dispatcher,
+                together=self._dispatcher.handle_all,
+                ownership=self.claim.ownership,
+            ),
             self._bus.answer(SERVICE, self._answers, station=self._here, workers=4),
         ]
 
