@@ -43,6 +43,8 @@ class Entered(NamedTuple):
     path: bytes
     known: bool
     """The ledger has files below it: it was there in a former run."""
+    changed_ns: int
+    """When anything of it was changed last, an entry that came or went included; 0: not known."""
 
 
 class Readable(NamedTuple):

@@ -231,7 +231,7 @@ class Scanner(Iterator[list[Finding]]):
         if known:
             return None
         with self._store.reading() as db:
-            return Entered(path, FileTable(db).knows_below(self._upload, path))
+            return Entered(path, FileTable(db).knows_below(self._upload, path), changed_ns(seen))
 
     def _failed(self, path: bytes, problem: FolderError, row: KnownRow | None = None) -> None:
         try:

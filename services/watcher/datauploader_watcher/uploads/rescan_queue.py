@@ -12,6 +12,8 @@ LOOK_AGAIN_S = (1.0, 5.0)
 YOUNG_S = 60.0
 """A folder that is younger is looked at again whenever something new was seen in it."""
 LONG_AGO = float("-inf")
+FILE_CLOCK_NS = 1_000_000_000
+"""By so much the times that the disk gives to folders may differ from the clock's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class RescanQueue:
         self._waiting: set[bytes] = set()
         self.watched = False
         """Events come; until then the next scan of everything sees what appears in new folders."""
+        self.watched_since_ns = 0
+        """When the watches were begun, 0 before that: what was there then is watched before it is looked at."""
 
     def __bool__(self) -> bool:
         return bool(self._marked)
@@ -65,9 +69,15 @@ class RescanQueue:
             self._marked[path] = None
         return True
 
-    def enter(self, folder: bytes, *, known: bool) -> None:
-        """Take in a folder: a new one, or one that is known from a former run."""
-        self._seen[folder] = self._clock.monotonic() if self.watched and not known else LONG_AGO
+    def enter(self, folder: bytes, *, known: bool, changed_ns: int = 0) -> None:
+        """Take in a folder: a new one, or one that is known from a former run.
+
+        One that was changed last before the watches began, in a folder that is not new, was there already: a folder
+        that is made or given another name has changed.
+        """
+        watched_before = 0 < changed_ns < self.watched_since_ns - FILE_CLOCK_NS
+        new = not known and not (watched_before and self._seen.get(split(folder)[0]) == LONG_AGO)
+        self._seen[folder] = self._clock.monotonic() if self.watched and new else LONG_AGO
         self.again(folder)
         self.again(split(folder)[0])
 

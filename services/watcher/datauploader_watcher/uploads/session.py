@@ -110,8 +110,8 @@ class UploadSession:
                     self.stability.drop(path)
                     self._touched.discard(path)
                     self.omissions[path] = PendingOmission(omission, now + max(self._quiet.open_s, 1.0), is_folder)
-            case Entered(folder, known):
-                self.rescans.enter(folder, known=known)
+            case Entered(folder, known, changed_ns):
+                self.rescans.enter(folder, known=known, changed_ns=changed_ns)
             case Vanished(path):
                 self.returned[path] = "gone"
             case Readable(folder):
@@ -192,6 +192,7 @@ class UploadSession:
     def await_watches(self) -> None:
         """Begin the first scan when the folders are watched; one that began before would have to be repeated."""
         self._full_due = self._clock.monotonic() + WATCHED_WITHIN_S
+        self.rescans.watched_since_ns = self._clock.now_ns()
 
     def note_watched(self, problem: str) -> None:
         """Take note that a folder is watched now, or why it cannot be."""
