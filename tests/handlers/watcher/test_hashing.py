@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from datauploader_testing.waiting import eventually
-from datauploader_watcher.adapters.disk import LocalDisk, stamp_of
+from datauploader_watcher.adapters.disk import LocalDisk, OpenFolder, stamp_of
 from datauploader_watcher.adapters.hashing import SMALL, HashPool, HashResult
 from datauploader_watcher.domain.stability import HashRequest
 from datauploader_watcher.domain.versions import Digests, Stamp
@@ -179,3 +179,32 @@ def test_a_look_at_what_was_read_does_not_wait_for_all_reading(tmp_path):
     assert bench.wait("new299").digests == digests._replace(md5=bench.of("new299").digests.md5)
     bench.hashers.stop(5)
     assert bench.outcomes[0].path == b"read"
+
+
+class SlowDisk(LocalDisk):
+    """A disk that lets nobody into the folder `slow` before it is allowed."""
+
+    def __init__(self, root: bytes) -> None:
+        super().__init__(root)
+        self.allowed = threading.Event()
+
+    def folder(self, path: bytes) -> contextlib.AbstractContextManager[OpenFolder]:
+        """Open a folder."""
+        assert path != b"slow" or self.allowed.wait(30)
+        return super().folder(path)
+
+
+def test_where_the_drive_makes_one_thread_wait_another_takes_the_other_small_files(tmp_path):
+    """As long as nothing makes it wait, one thread reads them alone."""
+    bench = Bench(tmp_path, workers=2)
+    for name in ("slow/a", "b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"content")
+    disk = SlowDisk(os.fsencode(tmp_path))
+    requests = [HashRequest(name.encode(), bench.stamp(name)) for name in ("slow/a", "b")]
+    bench.hashers.hash(1, disk, requests)
+    assert bench.wait("b", 30).digests
+    assert bench.of("slow/a") is None
+    disk.allowed.set()
+    assert bench.wait("slow/a", 30).digests
+    bench.hashers.stop(5)

@@ -29,6 +29,9 @@ SMALL = 8 * BLOCK
 """Files up to this size are hashed in one go."""
 GROUP = 64
 """Small files of one folder that a worker takes at once."""
+JOIN_S = 0.02
+"""While one worker takes small files, another joins when it has not come back for more for so long: of small files that
+the system has at hand most of the time goes into Python's own work, and two workers would only wait for each other."""
 
 
 class HashResult(NamedTuple):
@@ -118,6 +121,10 @@ class HashPool:
         self._lanes: OrderedDict[_Key, _Lane] = OrderedDict()
         self._change = threading.Condition()
         self._stopping = False
+        self._with_small = 0
+        """Workers that have small files now."""
+        self._small_taken_at = 0.0
+        """When the latest of them took its files (monotonic)."""
         self._forgotten: set[int] = set()
         self._threads = [WorkerThread(self._run, name=f"hash.{n}") for n in range(max(1, workers))]
 
@@ -195,12 +202,19 @@ class HashPool:
                 if self._stopping:
                     return None
                 waiting = [key for key, lane in self._lanes.items() if lane.jobs]
-                if waiting:
-                    key = next((key for key in waiting if key[1] is _Kind.LOOK), waiting[0])
-                    self._lanes.move_to_end(key)
-                    return key, self._lanes[key].jobs.popleft()
-                self._lanes.clear()
-                self._change.wait()
+                if not waiting:
+                    self._lanes.clear()
+                    self._change.wait()
+                    continue
+                key = next((key for key in waiting if key[1] is _Kind.LOOK), waiting[0])
+                if key[1] is not _Kind.SLICES:
+                    now = time.monotonic()
+                    if self._with_small and now < self._small_taken_at + JOIN_S:
+                        self._change.wait(self._small_taken_at + JOIN_S - now)
+                        continue
+                    self._with_small, self._small_taken_at = self._with_small + 1, now
+                self._lanes.move_to_end(key)
+                return key, self._lanes[key].jobs.popleft()
 
     def _small(self, job: _Job) -> list[HashResult]:
         outcomes: list[HashResult] = []
@@ -216,6 +230,9 @@ class HashPool:
             outcomes.extend(
                 HashResult(job.upload, file.path, file.stamp, problem=problem) for file in job.files[len(outcomes) :]
             )
+        finally:
+            with self._change:
+                self._with_small -= 1
         return outcomes
 
     def _whole(self, job: _Job, opened: OpenFolder, file: HashRequest) -> HashResult:
