@@ -17,7 +17,7 @@ from datauploader_watcher.ledger.choices import RestlessChoiceTable
 from datauploader_watcher.ledger.files import FileTable
 from datauploader_watcher.ledger.receipts import FileReceipt, FileReceipts
 from datauploader_watcher.ledger.superseded import LOST, SupersededVersions
-from datauploader_watcher.ledger.uploads import OPEN, UploadRow, UploadTable
+from datauploader_watcher.ledger.uploads import OPEN, UploadTable
 from datauploader_watcher.loop import Loop
 from datauploader_watcher.outgoing.publishing import say
 from datauploader_watcher.settings import WatcherSettings
@@ -86,40 +86,39 @@ class Handlers:
 
     def stored(self, unit: UnitOfWork, event: Event[FileStored]) -> None:
         """Note that versions are on the storage."""
-        upload = self._heard(unit, event)
-        if upload is None:
+        heard = self._heard(unit, event)
+        if heard is None:
             return
+        number, state = heard
         due_at = time.time() + self._patience_s
         receipts = [FileReceipt(one.file, "stored", object=one.object, due_at=due_at) for one in event.data.files]
-        FileReceipts(unit.db).apply_held(upload.number, receipts, adopt=upload.state in OPEN)
+        FileReceipts(unit.db).apply_held(number, receipts, adopt=state in OPEN)
 
     def catalogued(self, unit: UnitOfWork, event: Event[FileCatalogued]) -> None:
         """Close versions that the catalogue knows."""
-        upload = self._heard(unit, event)
-        if upload is None:
+        heard = self._heard(unit, event)
+        if heard is None:
             return
+        number, state = heard
         receipts = [FileReceipt(one.file, "catalogued", detail=one.state) for one in event.data.files]
-        FileReceipts(unit.db).apply_held(upload.number, receipts, adopt=upload.state in OPEN)
+        FileReceipts(unit.db).apply_held(number, receipts, adopt=state in OPEN)
 
     def failed(self, unit: UnitOfWork, event: Event[FileFailed]) -> None:
         """Note what could not be moved: wait, look into it, or leave it to a person."""
-        upload = self._heard(unit, event)
-        if upload is None:
+        heard = self._heard(unit, event)
+        if heard is None:
             return
+        number, _ = heard
         for one in event.data.files:
             if not one.final:
                 due_at = time.time() + next_reminder_s(self._patience_s, 1)
-                FileReceipts(unit.db).excuse_delay(upload.number, one.file, one.reason, one.detail, due_at)
+                FileReceipts(unit.db).excuse_delay(number, one.file, one.reason, one.detail, due_at)
                 continue
             state = "suspect" if one.reason in LOOK_AGAIN else "failed"
             reason = (
-                LOST
-                if SupersededVersions(unit.db).note_looked_for(upload.number, one) and state == "suspect"
-                else one.reason
+                LOST if SupersededVersions(unit.db).note_looked_for(number, one) and state == "suspect" else one.reason
             )
-            FileReceipts(unit.db).apply_receipt(
-                upload.number, FileReceipt(one.file, state, reason=reason, detail=one.detail)
-            )
+            FileReceipts(unit.db).apply_receipt(number, FileReceipt(one.file, state, reason=reason, detail=one.detail))
 
     def ensured(self, unit: UnitOfWork, event: Event[DatasetEnsured]) -> None:
         """Let the upload write its dataset: the catalogue has it, and says that it is this upload's."""
@@ -156,13 +155,12 @@ class Handlers:
 
     def _heard(
         self, unit: UnitOfWork, event: Event[FileStored] | Event[FileCatalogued] | Event[FileFailed]
-    ) -> UploadRow | None:
-        upload = UploadTable(unit.db).get(event.data.upload_id)
-        if upload is None:
+    ) -> tuple[int, str] | None:
+        """Note that a receipt has come; return the upload's number and state."""
+        heard = UploadTable(unit.db).note_receipt(event.data.upload_id, time.time())
+        if heard is None:
             log.info("receipt_for_unknown_upload")
-            return None
-        UploadTable(unit.db).heard(upload.number, time.time())
-        return upload
+        return heard
 
     def _tell(self) -> None:
         if self._changed:

@@ -172,6 +172,12 @@ class UploadTable:
         """Return when the last receipt came, in seconds since 1970."""
         return float(self._db.execute("SELECT heard_at FROM uploads WHERE id = ?", (number,)).fetchone()[0])
 
+    def note_receipt(self, upload_id: str, now: float) -> tuple[int, str] | None:
+        """Remember that a receipt has come; return the upload's number and state, None where it is not known."""
+        query = "UPDATE uploads SET heard_at = ? WHERE upload_id = ? RETURNING id, state"
+        rows = self._db.execute(query, (now, upload_id)).fetchall()
+        return (rows[0]["id"], rows[0]["state"]) if rows else None
+
     def heard(self, number: int, now: float) -> None:
         """Remember that a receipt of this upload has come."""
         self._db.execute("UPDATE uploads SET heard_at = ? WHERE id = ?", (now, number))
