@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
@@ -197,11 +198,13 @@ class JobTable:
 
     def mark_stored(self, upload_id: str, stored: Sequence[StoredFile]) -> list[StoredFile]:
         """Note that versions are stored; return them without those of whose paths a newer one has come meanwhile."""
-        rows = self._rows_of(upload_id, [one.file.raw for one in stored])
-        current = [one for one in stored if (row := rows.get(one.file.raw)) and row["revision"] == one.file.revision]
+        marks = ", ".join("?" * len(stored))
+        query = f"SELECT path, revision FROM jobs WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608 - only question marks
+        revisions = dict(self._db.execute(query, (upload_id, *(one.file.raw for one in stored))))
+        current = [one for one in stored if revisions.get(one.file.raw) == one.file.revision]
         self._db.executemany(
             "UPDATE jobs SET state = 'stored', stored = ?, reason = '' WHERE upload_id = ? AND path = ?",
-            [(one.model_dump_json(include={"state", "method"}), upload_id, one.file.raw) for one in current],
+            [(_how_stored(one.state, one.method), upload_id, one.file.raw) for one in current],
         )
         TouchedUploads(self._db).touch_upload(upload_id)
         return current
@@ -332,6 +335,12 @@ def mover_target(location: str, path: bytes) -> str:
 def object_path(location: str, escaped: str) -> str:
     """Return the text under which an object is known: its folder and the escaped path below it."""
     return f"{location}/{escaped}"
+
+
+@lru_cache(maxsize=100)
+def _how_stored(state: str, method: str) -> str:
+    """Write what `stored_file` reads beside the version; most files of a storage have the same."""
+    return json.dumps({"state": state, "method": method}, separators=(",", ":"))
 
 
 def stored_file(row: Mapping[str, Any] | sqlite3.Row, location: str) -> StoredFile:

@@ -15,7 +15,7 @@ from datauploader.reliability.worker import WorkerThread
 from datauploader_transfer.failure_policy import STORED
 from datauploader_transfer.leases import FENCE, FORCE, RENEW
 from datauploader_transfer.ports import Item, Mover, Outcome
-from datauploader_transfer.roots import SourceRoots, Unmapped
+from datauploader_transfer.roots import SourceRoots, Unmapped, paths_below
 
 log = structlog.get_logger()
 
@@ -125,15 +125,16 @@ def _items(moves: Moves, roots: SourceRoots) -> list[Item]:
         Unmapped: the station's folder is not known, or not there, on this machine.
     """
     root, station = unpack(moves.root, moves.root_b64), Station.parse(moves.station)
-    folder = roots.locate(root, b".", station)
+    folder = roots.folder_of(root, station)
     if not folder.is_dir():
         raise Unmapped(f"{folder} is not there on this machine: mount it, or add it to root_maps in [transfer]")
+    sources = paths_below(folder, [one.file.raw for one in moves.items])
     return [
         Item(
-            one.file.key, roots.locate(root, one.file.raw, station), os.fsdecode(unescape(one.object)), one.file.size,
+            one.file.key, source, os.fsdecode(unescape(one.object)), one.file.size,
             one.file.mtime_ns, one.file.digests, frozenset(one.replaces), frozenset(one.keeps), one.file.as_is,
         )
-        for one in moves.items
+        for one, source in zip(moves.items, sources, strict=True)
     ]  # fmt: skip
 
 

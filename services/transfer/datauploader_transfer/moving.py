@@ -41,7 +41,7 @@ from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import UNPROVED, Item, Mover, Outcome, State
 from datauploader_transfer.provenance import ConflictOrigin, ProvenanceCheck
 from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
-from datauploader_transfer.roots import SourceRoots, Unmapped
+from datauploader_transfer.roots import SourceRoots, Unmapped, paths_below
 from datauploader_transfer.settings import TransferSettings
 
 log = structlog.get_logger()
@@ -167,14 +167,14 @@ class BatchMover:
             objects = [attempt.object_of(key) for key in attempt.jobs]
             ours = owners.replaceable_digests(upload.remote, objects, attempt.uploads)
         items, refused = [], []
-        for key, job in attempt.jobs.items():
+        try:
+            folder = self._source_roots.folder_of(upload.root, station)
+        except Unmapped as error:
+            why = partial(Outcome, state=State.REFUSED, detail=str(error), hint="Tell an operator.")
+            return [], [why(key, unproved=UNPROVED in ours[attempt.object_of(key)][0]) for key in attempt.jobs]
+        sources = paths_below(folder, [job.file.raw for job in attempt.jobs.values()])
+        for (key, job), source in zip(attempt.jobs.items(), sources, strict=True):
             file = job.file
-            try:
-                source = self._source_roots.locate(upload.root, file.raw, station)
-            except Unmapped as error:
-                left = UNPROVED in ours[attempt.object_of(key)][0]
-                refused.append(Outcome(key, State.REFUSED, str(error), "Tell an operator.", unproved=left))
-                continue
             target, (replaces, keeps) = attempt.target_of(key), ours[attempt.object_of(key)]
             item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps, file.as_is)
             if target in attempt.unswept:

@@ -103,15 +103,13 @@ class ObjectOwners:
 
     def _owners_of(self, remote: str, objects: Sequence[str]) -> dict[str, list[Owner]]:
         """Return who has which version at these objects, whether that has a row or is compacted."""
-        query = "SELECT upload_id, digests, wrote FROM owners WHERE remote = ? AND object = ?"
         compacted = self._compacted.find_owners(remote, objects)
-        return {
-            name: [
-                *((row[0], row[1].split(), bool(row[2])) for row in self._db.execute(query, (remote, name))),
-                *compacted.get(name, ()),
-            ]
-            for name in objects
-        }
+        found = {name: list(compacted.get(name, ())) for name in objects}
+        marks = ", ".join("?" * len(found))
+        query = f"SELECT object, upload_id, digests, wrote FROM owners WHERE remote = ? AND object IN ({marks})"  # noqa: S608 - only question marks
+        for name, upload_id, digests, wrote in self._db.execute(query, (remote, *found)):
+            found[name].append((upload_id, digests.split(), bool(wrote)))
+        return found
 
 
 def _keys(remote: str, upload_id: str, versions: Iterable[Version]) -> list[tuple[str, str, str, str]]:

@@ -42,7 +42,7 @@ class Item:
     """
 
     key: str
-    source: Path
+    source: str | Path
     target: str
     size: int
     mtime_ns: int

@@ -1,7 +1,7 @@
 """Where the folders of a station are on this machine: the same path beside the watcher, another one over a mount."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,24 +41,24 @@ class SourceRoots:
         for place in (*(entry.to for entry in maps), *roots):
             self._where(place)
 
-    def locate(self, root: bytes, path: bytes, station: Station) -> Path:
-        """Return the local path of a station's file, no part of which may be a link.
+    def folder_of(self, root: bytes, station: Station) -> Path:
+        """Return where a station's folder is here; no part of the paths below it may be a link.
 
         Raises:
             Unmapped: the station is another machine and no map covers its folder, or it is this one and names a folder
                 that is below none of the roots.
         """
-        name, parts = os.fsdecode(root), os.fsdecode(path).split("/")
+        name = os.fsdecode(root)
         for entry in self._maps:
             if Station.parse(entry.station) == station and (rest := _below(name, entry.from_)) is not None:
-                return self._where(entry.to).joinpath(*rest, *parts)
+                return self._where(entry.to).joinpath(*rest)
         if station != self._here:
             raise Unmapped(f"{name} of {station} is not known on this machine: add it to root_maps in [transfer]")
         if self._roots and not any(
             Path(os.path.normpath(name)).is_relative_to(self._where(one)) for one in self._roots
         ):
             raise Unmapped(f"{name} is below none of the folders in roots of [transfer]: add it there")
-        return Path(name, *parts)
+        return Path(name)
 
     def _where(self, place: Path) -> Path:
         if place not in self._real:
@@ -69,6 +69,12 @@ class SourceRoots:
             except DriveTimeout:
                 return place
         return self._real[place]
+
+
+def paths_below(folder: Path, paths: Iterable[bytes]) -> list[str]:
+    """Return the local paths of files of a station, given by their paths below its folder."""
+    start = os.path.join(folder, "")  # noqa: PTH118 - text is cheaper, and there is one for each file
+    return [start + os.fsdecode(path).replace("/", os.sep) for path in paths]
 
 
 def _below(root: str, prefix: str) -> list[str] | None:

@@ -44,7 +44,7 @@ from datauploader.runtime.config import Settings
 from datauploader.runtime.service import Context
 from datauploader_testing.waiting import eventually
 from datauploader_transfer.memory_mover import MemoryMover, MemoryStorage
-from datauploader_transfer.roots import RootMap, SourceRoots, Unmapped
+from datauploader_transfer.roots import RootMap, SourceRoots, Unmapped, paths_below
 from datauploader_transfer.service import TransferService
 from datauploader_transfer.settings import TransferSettings
 
@@ -428,9 +428,9 @@ def test_a_stations_folder_is_found_where_it_is_mounted(root: str, expected: str
     maps = [RootMap.model_validate({"station": "elettra.xrd1.ws02", "from": "D:\\data", "to": "/mnt/ws02"})]
     if expected is None:
         with pytest.raises(Unmapped, match="root_maps"):
-            SourceRoots(HERE, maps).locate(root.encode(), b"a", station)
+            SourceRoots(HERE, maps).folder_of(root.encode(), station)
     else:
-        assert SourceRoots(HERE, maps).locate(root.encode(), b"a", station) == Path(expected)
+        assert paths_below(SourceRoots(HERE, maps).folder_of(root.encode(), station), [b"a"]) == [expected]
 
 
 @pytest.mark.attack("S30")
@@ -442,10 +442,10 @@ def test_a_station_has_files_moved_from_its_roots_alone(tmp_path: Path) -> None:
     link.symlink_to(real)
     for roots in ((real,), (link,)):
         places = SourceRoots(HERE, (), roots)
-        assert places.locate(bytes(real / "run1"), b"a", HERE) == real / "run1" / "a"
+        assert places.folder_of(bytes(real / "run1"), HERE) == real / "run1"
         for root in (b"/etc", bytes(real) + b"/../../etc", bytes(real) + b"-2"):
             with pytest.raises(Unmapped, match="below none of the folders in roots"):
-                places.locate(root, b"passwd", HERE)
+                places.folder_of(root, HERE)
 
 
 def steering(action: str, at: datetime) -> Event[EventData]:

@@ -10,21 +10,30 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datauploader_transfer.domain.names import common_folder, needs_bytes, standard_path
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import StorageTuning
-from datauploader_transfer.ports import Item
 from datauploader_transfer.rclone.rpc import RcloneRpc
 from datauploader_transfer.rclone.source_file import BY_NUMBER
 from datauploader_transfer.rclone.stall_detector import StallDetector
 
-__all__ = ["BulkCalls"]
+__all__ = ["BulkCalls", "Sending"]
 
 _ENOUGH = 16
 """Files from which on one call for all is worth what stands around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One file that is sent: where rclone reads it, which object it becomes, its bytes."""
+
+    source: str
+    target: str
+    size: int
 
 
 class BulkCalls:
@@ -33,7 +42,7 @@ class BulkCalls:
     def __init__(self, rpc: RcloneRpc, remote: RemoteDefinition, tuning: StorageTuning, scratch: Path) -> None:
         self._rpc, self._remote, self._tuning, self._scratch = rpc, remote, tuning, scratch
 
-    def copy(self, items: Sequence[Item], group: str, detector: StallDetector, *, crowded: bool) -> list[int]:
+    def copy(self, items: Sequence[Sending], group: str, detector: StallDetector, *, crowded: bool) -> list[int]:
         """Send items to where nothing is; return the indexes of those of which no failure was reported.
 
         None of the others need have failed: a name may not fit, or the one failure be another's.
@@ -80,7 +89,7 @@ def _fits(target: str) -> bool:
 
 
 @contextlib.contextmanager
-def _linked(items: Sequence[Item], folder: str, place: Path) -> Iterator[tuple[Path, list[int]]]:
+def _linked(items: Sequence[Sending], folder: str, place: Path) -> Iterator[tuple[Path, list[int]]]:
     """Give a new folder below `place` that vanishes again, with a link to the source of each item.
 
     A link has the name that the item's target has below `folder`. The second value holds the indexes of the items that

@@ -213,7 +213,7 @@ class RcloneMover:
             checked_target(item.target)
         except (BadRemote, BadTarget) as error:
             return outcomes.refused(item, str(error), "Ask the administrator, who defines the storages.")
-        if "\x00" in os.fspath(item.source) or not item.source.is_absolute():
+        if "\x00" in os.fspath(item.source) or not os.path.isabs(item.source):  # noqa: PTH117 - text
             return outcomes.refused(
                 item, "The source is not an absolute path.", "This is a fault in DataUploader; please report it."
             )

@@ -1,5 +1,6 @@
 """One remote as the mover needs it: look, copy, hash, remove, each for many objects in one call."""
 
+import re
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +13,8 @@ from datauploader_transfer.domain.names import needs_bytes, plain_path, standard
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import PREFERRED, StorageTuning
 from datauploader_transfer.errors import RcloneRefused
-from datauploader_transfer.ports import Item, Listed, Stored
-from datauploader_transfer.rclone.bulk import BulkCalls
+from datauploader_transfer.ports import Listed, Stored
+from datauploader_transfer.rclone.bulk import BulkCalls, Sending
 from datauploader_transfer.rclone.rpc import Answer, Call, RcloneRpc, read_entries
 from datauploader_transfer.rclone.stall_detector import StallDetector
 
@@ -28,6 +29,7 @@ _LISTING_S = 600.0  # how long a storage may list, and hash what it lists, witho
 _FEW = 4
 _CROWDED = 20
 _REMEMBERED = 10_000
+_HEX = re.compile("[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 _PLAIN = {"noModTime": True, "noMimeType": True, "filesOnly": True}
 _OVERWRITE = {"IgnoreExisting": False, "IgnoreTimes": True}
 _OVER = {"NoCheckDest": True}
@@ -90,7 +92,7 @@ class RemoteStorage:
         return self._stat(targets, detector)
 
     def copy_files(
-        self, items: Sequence[Item], overwrite: Sequence[bool], group: str, detector: StallDetector
+        self, items: Sequence[Sending], overwrite: Sequence[bool], group: str, detector: StallDetector
     ) -> list[Answer]:
         """Send the items; an object that is there is left alone unless it may be overwritten.
 
@@ -107,7 +109,7 @@ class RemoteStorage:
         self._begin_sending([items[i] for i in rest], detector)
         calls: list[Call] = []
         for i in rest:
-            fs, path = _source_address(items[i].source)
+            fs, path = _source_address(Path(items[i].source))
             goal = {"dstFs": self._remote.fs, "dstRemote": standard_path(items[i].target)}
             how = {"_config": _OVERWRITE} if overwrite[i] else {}
             calls.append(("operations/copyfile", {"srcFs": fs, "srcRemote": path, **goal, **how}))
@@ -125,7 +127,7 @@ class RemoteStorage:
             self._folders.update(new)
 
     @staticmethod
-    def _begin_sending(items: Sequence[Item], detector: StallDetector) -> None:
+    def _begin_sending(items: Sequence[Sending], detector: StallDetector) -> None:
         total = sum(item.size for item in items)
         detector.begin_call(total, total / _ASSEMBLING)
 
@@ -356,5 +358,4 @@ def _stored(answer: Answer, kind: str, method: str) -> Stored | ObjectFailure | 
         error = str(answer["error"])
         return None if "hash type not supported" in error else ObjectFailure(error)
     digest = str(answer["hash"])
-    is_hex = len(digest) in {32, 40, 64} and not set(digest) - set("0123456789abcdef")
-    return Stored(kind, digest, method) if is_hex else None
+    return Stored(kind, digest, method) if _HEX.fullmatch(digest) else None

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -116,12 +115,13 @@ class OpenSources:
         self._copies: list[Path] = []
         self._over = False
 
-    def open(self, items: Iterable[Item]) -> list[Item | Outcome]:
-        """Open some, and return each as another process of ours reaches it, or what is wrong with it."""
+    def open(self, items: Iterable[Item]) -> list[str | Outcome]:
+        """Open some, and return of each where another process of ours reaches it, or what is wrong with it."""
+        lowest = _lowest_number()
         with nofollow.Paths() as paths:
-            return [self._open(item, paths) for item in items]
+            return [self._open(item, paths, lowest) for item in items]
 
-    def _open(self, item: Item, paths: nofollow.Paths) -> Item | Outcome:
+    def _open(self, item: Item, paths: nofollow.Paths, lowest: int) -> str | Outcome:
         try:
             descriptor = paths.open_file(os.fsencode(item.source))
             if item.as_is:
@@ -129,8 +129,8 @@ class OpenSources:
                     return _differs(item, os.fstat(descriptor)) or self._copied(item, stream)
             if (fault := _differs(item, os.fstat(descriptor))) is not None or not BY_NUMBER:
                 os.close(descriptor)
-                return fault or item
-            number = _out_of_the_way(descriptor)
+                return fault or os.fspath(item.source)
+            number = _out_of_the_way(descriptor, lowest)
         except OSError as error:
             return _fault(item, error)
         with self._lock:
@@ -140,7 +140,7 @@ class OpenSources:
         if over:
             os.close(number)
             return _fault(item, OSError(errno.EBADF, "the copy is over"))
-        return replace(item, source=Path(f"/proc/{os.getpid()}/fd/{number}"))
+        return f"/proc/{os.getpid()}/fd/{number}"
 
     def close(self) -> None:
         """Let go of all, also of one that a slow drive opens only now."""
@@ -152,7 +152,7 @@ class OpenSources:
         for copy in self._copies:
             copy.unlink(missing_ok=True)
 
-    def _copied(self, item: Item, stream: BinaryIO) -> Item | Outcome:
+    def _copied(self, item: Item, stream: BinaryIO) -> str | Outcome:
         """Copy the part of a file that was taken, and return the copy, or what is wrong."""
         digest, left = hashlib.sha256(), item.size
         try:
@@ -170,7 +170,7 @@ class OpenSources:
             place.unlink(missing_ok=True)
         if left or digest.hexdigest() != item.digests["sha256"]:
             return source_changed(item)
-        return replace(item, source=place)
+        return os.fspath(place)
 
 
 def at_once() -> int:
@@ -196,14 +196,18 @@ def _limit() -> int:
     return _ENOUGH_OPEN if soft == resource.RLIM_INFINITY else soft
 
 
-def _out_of_the_way(descriptor: int) -> int:
-    """Give it a number that no other kind of file gets here.
+def _lowest_number() -> int:
+    """Return the least of the numbers under which sources are held: no other kind of file gets one of those here."""
+    return min(_FIRST_NUMBER, _limit() // 2) if sys.platform != "win32" else 0
+
+
+def _out_of_the_way(descriptor: int, lowest: int) -> int:
+    """Give it a number from the lowest on.
 
     An rclone that was given up may ask for a number late; then it must not find our state or a secret under it.
     """
     if sys.platform == "win32":
         return descriptor
-    lowest = min(_FIRST_NUMBER, _limit() // 2)
     try:
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest + next(_numbers) % lowest)
     finally:
