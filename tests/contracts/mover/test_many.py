@@ -1,5 +1,8 @@
 """Many files in one move: they travel together, and each still has an outcome of its own."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from datauploader_transfer.ports import State
@@ -73,12 +76,16 @@ def test_one_file_that_the_storage_refuses_is_named_and_the_others_are_stored(tm
 
 @pytest.mark.posix
 def test_what_rclone_is_given_for_many_files_is_gone_afterwards(tmp_path, files, rclone_over):
-    """Neither the links nor the list of names stay."""
+    """Neither the links nor the list of names stay; their folder is made anew when it is gone itself."""
     base, private = tmp_path / "storage", tmp_path / "private"
     base.mkdir()
     private.mkdir()
     with rclone_over("there", {"type": "local", "base": str(base)}, folder=private) as mover:
         assert set(states(mover.move("there", many(files)))) == {State.VERIFIED}
-        (folder,) = private.glob("du-rcd-*")
-        left = sorted(path.name for path in folder.iterdir())
-    assert left == ["log", "owner", "rc"]
+        (folder,) = private.glob("du-links-*")
+        left = [path.name for path in folder.iterdir()]
+        shutil.rmtree(folder)  # as systemd does when the user logs out
+        again = [replace(item, target=f"again/{item.target}") for item in many(files)]
+        assert set(states(mover.move("there", again))) == {State.VERIFIED}
+    assert left == ["owner"]
+    assert not list(private.iterdir())

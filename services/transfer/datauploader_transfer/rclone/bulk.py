@@ -17,6 +17,7 @@ from typing import Any
 from datauploader_transfer.domain.names import common_folder, needs_bytes, standard_path
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import StorageTuning
+from datauploader_transfer.rclone.private_folder import FolderOnDemand
 from datauploader_transfer.rclone.rpc import RcloneRpc
 from datauploader_transfer.rclone.source_file import BY_NUMBER
 from datauploader_transfer.rclone.stall_detector import StallDetector
@@ -39,7 +40,9 @@ class Sending:
 class BulkCalls:
     """Make calls for many files of one remote; `scratch` is a private folder for what they are given."""
 
-    def __init__(self, rpc: RcloneRpc, remote: RemoteDefinition, tuning: StorageTuning, scratch: Path) -> None:
+    def __init__(
+        self, rpc: RcloneRpc, remote: RemoteDefinition, tuning: StorageTuning, scratch: FolderOnDemand
+    ) -> None:
         self._rpc, self._remote, self._tuning, self._scratch = rpc, remote, tuning, scratch
 
     def copy(self, items: Sequence[Sending], group: str, detector: StallDetector, *, crowded: bool) -> list[int]:
@@ -52,7 +55,7 @@ class BulkCalls:
             return []
         wanted = [items[i] for i in chosen]
         fs, folder, config = self._how([item.target for item in wanted], crowded=crowded)
-        with _linked(wanted, folder, self._scratch) as (stage, have):
+        with _linked(wanted, folder, self._scratch.path) as (stage, have):
             config |= {"NoUpdateDirModTime": True}
             answer = self._rpc.watched(
                 "sync/copy", detector, group, srcFs=f"{SOURCE}:{stage}", dstFs=fs, _config=config
@@ -68,7 +71,7 @@ class BulkCalls:
             return {}
         fs, folder, config = self._how(some, crowded=crowded)
         cut = len(folder) + 1 if folder else 0
-        with _listed([target[cut:] for target in some], self._scratch) as only:
+        with _listed([target[cut:] for target in some], self._scratch.path) as only:
             how = {"hashType": kind, "download": download, "_config": config, "_filter": only}
             answer = self._rpc.watched("operations/hashsum", detector, self._rpc.new_group(), fs=fs, **how)
         prefix = f"{folder}/" if folder else ""

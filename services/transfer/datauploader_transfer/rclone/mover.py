@@ -36,7 +36,7 @@ from datauploader_transfer.ports import (
 from datauploader_transfer.rclone.copy_batch import CopyBatch
 from datauploader_transfer.rclone.counting import ObjectCounter
 from datauploader_transfer.rclone.daemon import RcloneDaemon, find_rclone
-from datauploader_transfer.rclone.private_folder import FolderOnDemand
+from datauploader_transfer.rclone.private_folder import FolderOnDemand, in_memory
 from datauploader_transfer.rclone.probes import clock_fault, probe_tcp, requested_pause_s
 from datauploader_transfer.rclone.remote_storage import ObjectFailure, RemoteStorage
 from datauploader_transfer.rclone.rpc import RcloneRpc
@@ -83,10 +83,11 @@ class RcloneMover:
         self._unusable: dict[str, str] = {}
         binary = find_rclone(self._settings.binary)
         self._copies = FolderOnDemand("du-taken-", self._settings.copies)
+        self._links = FolderOnDemand("du-links-", self._settings.folder or in_memory())
         self._daemon = RcloneDaemon(binary, self._define_everything, folder=self._settings.folder)
         self._rpc = RcloneRpc(self._daemon)
         self._storages = {
-            name: RemoteStorage(self._rpc, remote, tuning_for(remote), self._daemon.folder)
+            name: RemoteStorage(self._rpc, remote, tuning_for(remote), self._links)
             for name, remote in self._remotes.items()
         }
 
@@ -206,6 +207,7 @@ class RcloneMover:
         self._daemon.close()
         self._rpc.close()
         self._copies.close()
+        self._links.close()
 
     def _refusal(self, remote: str, item: Item) -> Outcome | None:
         try:

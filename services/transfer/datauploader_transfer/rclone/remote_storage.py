@@ -15,6 +15,7 @@ from datauploader_transfer.domain.tuning import PREFERRED, StorageTuning
 from datauploader_transfer.errors import RcloneRefused
 from datauploader_transfer.ports import Listed, Stored
 from datauploader_transfer.rclone.bulk import BulkCalls, Sending
+from datauploader_transfer.rclone.private_folder import FolderOnDemand
 from datauploader_transfer.rclone.rpc import Answer, Call, RcloneRpc, read_entries
 from datauploader_transfer.rclone.stall_detector import StallDetector
 
@@ -46,7 +47,7 @@ class ObjectFailure:
 class RemoteStorage:
     """A remote storage: one configured remote of rclone."""
 
-    def __init__(self, rc: RcloneRpc, remote: RemoteDefinition, tuning: StorageTuning, scratch: Path) -> None:
+    def __init__(self, rc: RcloneRpc, remote: RemoteDefinition, tuning: StorageTuning, scratch: FolderOnDemand) -> None:
         """Take a private folder for what a call is given in a file."""
         self._rpc = rc
         self._remote = remote
