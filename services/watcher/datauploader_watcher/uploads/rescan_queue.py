@@ -12,7 +12,7 @@ LOOK_AGAIN_S = (1.0, 5.0)
 YOUNG_S = 60.0
 """A folder that is younger is looked at again whenever something new was seen in it."""
 LONG_AGO = float("-inf")
-FILE_CLOCK_NS = 1_000_000_000
+FILE_CLOCK_NS = 10_000_000_000
 """By so much the times that the disk gives to folders may differ from the clock's."""
 
 
