@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -73,11 +73,21 @@ class CopyBatch:
 
     def run_batch(self) -> list[Outcome]:
         """Move everything and return one outcome for each item, in order."""
-        sizes = self._storage.object_sizes([item.target for item in self._items], self._detector)
-        there = {i: size for i, size in enumerate(sizes) if size is not None}
-        self._unproved.intersection_update(there)
-        self._look_at_sources(there)
-        self._face_destination({i: size for i, size in there.items() if i not in self._settled})
+        try:
+            faults: Sequence[Outcome | None] = self._hang_guard.call_with_deadline(
+                "source", lambda: faults_of_sources(self._items)
+            )
+        except DriveTimeout:
+            faults = [outcomes.source_silent(item) for item in self._items]
+        for i, fault in enumerate(faults):
+            self._settle(i, fault)
+        left = [i for i in self._settled if i in self._unproved]
+        if left:  # what we wrote and never proved, of files whose source is gone or has changed since
+            sizes = self._storage.object_sizes([self._items[i].target for i in left], self._detector)
+            for i, size in zip(left, sizes, strict=True):
+                if size is None or (isinstance(size, int) and self._removed(self._items[i].target)):
+                    self._unproved.discard(i)
+        self._face_destination()
         for attempt in range(1, _ATTEMPTS + 1):
             self._send_and_prove(last=attempt == _ATTEMPTS)
         self._look_for_lost([i for i, outcome in self._settled.items() if outcome.state in _MOVED_AWAY])
@@ -119,30 +129,17 @@ class CopyBatch:
     def _open(self) -> list[int]:
         return [i for i in range(len(self._items)) if i not in self._settled]
 
-    def _look_at_sources(self, there: Mapping[int, int | ObjectFailure]) -> None:
-        """Settle the items with something at their targets whose sources are not what was announced.
-
-        All others are looked at when they are opened to be sent.
-        """
-        items = [self._items[i] for i in there]
-        try:
-            faults: Sequence[Outcome | None] = self._hang_guard.call_with_deadline(
-                "source", lambda: faults_of_sources(items)
-            )
-        except DriveTimeout:
-            faults = [outcomes.source_silent(item) for item in items]
-        for (i, size), fault in zip(there.items(), faults, strict=True):
-            self._settle(i, fault)
-            if fault and i in self._unproved and isinstance(size, int) and self._removed(self._items[i].target):
-                self._unproved.discard(i)  # we wrote it and never proved it
-
-    def _face_destination(self, there: Mapping[int, int | ObjectFailure]) -> None:
+    def _face_destination(self) -> None:
         """Decide for each object that is there: it is ours already, may be replaced, or is foreign."""
+        waiting = self._open()
+        sizes = self._storage.object_sizes([self._items[i].target for i in waiting], self._detector)
         present: list[tuple[int, int]] = []
-        for i, size in there.items():
+        for i, size in zip(waiting, sizes, strict=True):
             item = self._items[i]
             if isinstance(size, ObjectFailure):
                 self._settle(i, outcomes.failed(item, size.text))
+            elif size is None:
+                self._unproved.discard(i)
             elif size != item.size and not item.replaces and i not in self._unproved:
                 self._settle(i, outcomes.conflict(item))
             else:
