@@ -108,7 +108,7 @@ class PrivateServer(Startable):
 
     def pause(self) -> None:
         """Freeze the server (SIGSTOP): connections stay open and nothing answers."""
-        self._group.signal(signal.SIGSTOP)
+        self._group.freeze()
 
     def resume(self) -> None:
         """Let a frozen server go on (SIGCONT)."""
