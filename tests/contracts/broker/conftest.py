@@ -213,11 +213,13 @@ def empty(facility_server: RabbitServer) -> Callable[..., None]:
 
 @pytest.fixture
 def nothing_stays(empty: Callable[..., None]) -> Iterator[None]:
-    """Empty all queues of the second broker's two stations afterwards, because it serves other tests too."""
-    yield
+    """Empty all queues of the second broker's two stations, before and afterwards: it serves other tests too."""
     stations = [Station.parse(f"elettra.xrd1.ws0{number}") for number in (1, 2)]
     queues = [*facility_queues(stations), harvester_queue("nexus", ()), consumer_queue("notifier")]
-    empty(*(name for queue in queues for name in (queue.name, queue.parked)), astray_queue().parked)
+    names = [*(name for queue in queues for name in (queue.name, queue.parked)), astray_queue().parked]
+    empty(*names)
+    yield
+    empty(*names)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from datauploader.contracts.envelope import encode
 from datauploader.contracts.questions import MayUpload, UploadRight
 from datauploader.contracts.uploads import UploadSealed
-from datauploader.errors import BrokerUnreachable, Park, Unroutable
+from datauploader.errors import BrokerUnreachable, Park, Retry, Unroutable
 from datauploader.messaging.port import Ownership, Start
 from datauploader.messaging.rabbit import apply_topology
 from datauploader.messaging.topology import EVENTS, LOG, asked_queue, astray_queue, catalog_queue, retry_name
@@ -266,10 +266,11 @@ def test_a_message_that_kills_its_consumer_each_time_is_parked_by_the_broker(
 
 @pytest.mark.fault("F23", "F63")
 def test_a_retry_whose_queue_was_deleted_meanwhile_is_kept_and_given_back(
-    rabbit, queue, management, vhost, consume, recorder, soon, new_event, eventually
+    rabbit, queue, management, vhost, consume, recorder, new_event, eventually
 ):
     """It lies with what went astray; a replay takes it to the queue that is there again, in whose order it came."""
-    bus, handler, heir = rabbit.bus(), recorder(soon()), recorder()
+    late = replace(QUICK, retry_delays_s=(5.0,))  # the queue goes before the retry comes back
+    bus, handler, heir = rabbit.bus(tuning=late), recorder(Retry("not yet")), recorder()
     consumer = consume(bus, queue, handler)
     event = new_event()
     bus.publish(event).result(5)
@@ -280,7 +281,7 @@ def test_a_retry_whose_queue_was_deleted_meanwhile_is_kept_and_given_back(
     (message,) = bus.parked(astray_queue())
     assert (message.id, message.queue) == (event.id, queue.name)
     assert "no longer exists" in message.reason
-    other = rabbit.bus("harvester y")
+    other = rabbit.bus("harvester y", tuning=late)
     consume(other, queue, heir)
     assert other.replay_parked(astray_queue(), [event.id]) == 1
     heir.wait_for(1)

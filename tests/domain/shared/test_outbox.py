@@ -249,7 +249,7 @@ def test_stopping_sends_what_was_decided_a_moment_before(store) -> None:
     outbox.start()
     put(store, "last")
     outbox.wake()
-    outbox.stop()
+    outbox.stop(deadline_s=60)
     assert broker.got == ["last"]
 
 
