@@ -206,9 +206,9 @@ def early(dying: Dying) -> None:
     )  # fmt: skip
     order = UploadControlled(upload_id=dying.upload, action="close", requested_by=anna)
     bus = connect(dying.run.facility.broker_address, name="stranger")
-    bus.publish(Event(data=order, station=HERE, service="gateway")).result(10)
+    bus.publish(Event(data=order, station=HERE, service="gateway")).result(60)
     dying.revive()
-    bus.publish(Event(data=request, station=HERE, service="gateway")).result(10)
+    bus.publish(Event(data=request, station=HERE, service="gateway")).result(60)
     bus.close()
     dying.judge(close=False)
 

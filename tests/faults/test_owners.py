@@ -21,7 +21,7 @@ def request(run: Case, upload_id: str, folder: str, *, continues: tuple[str, ...
         destination=Destination(remote="store", location="experiments/20260101/run"), continues=continues,
     )  # fmt: skip
     bus = connect(run.facility.broker_address, name="stranger")
-    bus.publish(Event(data=asked, station=HERE, service="gateway")).result(10)
+    bus.publish(Event(data=asked, station=HERE, service="gateway")).result(60)
     bus.close()
 
 

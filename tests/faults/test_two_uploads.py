@@ -110,7 +110,7 @@ def test_of_two_requests_that_come_together_one_writes_and_the_other_writes_noth
             root=str(folder.resolve()), mode="batch", requested_by=Person(id=user), quiet_period_s=0.5,
             destination=Destination(remote="store", location=f"{BASE_DIR.strip('/')}/20260101/run"),
         )  # fmt: skip
-        bus.publish(Event(data=data, station=HERE, service="gateway")).result(10)
+        bus.publish(Event(data=data, station=HERE, service="gateway")).result(60)
     eventually(lambda: run.services.log("watcher").count("upload_opened") == 2, within_s=30, what="both are opened")
     assert not held(run)
     run.services.start("catalog")

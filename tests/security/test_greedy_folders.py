@@ -69,7 +69,7 @@ class World:
             mode="sync", destination=Destination(remote="store", location=f"1/{name}"), requested_by=Person(id="1101"),
             quiet_period_s=0.2,
         )  # fmt: skip
-        self.bus.publish(Event(data=request, station=HERE, service="test")).result(10)
+        self.bus.publish(Event(data=request, station=HERE, service="test")).result(60)
 
     def memory(self, what: str) -> int:
         """Read a figure of the watcher's memory in bytes: VmRSS now, VmHWM at most."""

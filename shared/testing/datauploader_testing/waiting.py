@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], *, within_s: float = 15.0, what: str = "", every_s: float = 0.01) -> T:
+def eventually(condition: Callable[[], T], *, within_s: float = 60.0, what: str = "", every_s: float = 0.01) -> T:
     """Call `condition` every so many seconds until what it returns is true, and return that.
 
     Raises:

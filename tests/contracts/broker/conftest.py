@@ -61,7 +61,7 @@ QUICK = Tuning(
 )
 
 
-def _eventually(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = 15.0) -> None:
+def _eventually(condition: Callable[[], object], what: str | Callable[[], str], seconds: float = 60.0) -> None:
     """Wait until something is true, and name it when it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -90,7 +90,7 @@ class Recorder:
         """The events' ids, in the order in which they came."""
         return [delivery.event.id for delivery in self.deliveries]
 
-    def wait_for(self, count: int, seconds: float = 15.0) -> list[Delivery]:
+    def wait_for(self, count: int, seconds: float = 60.0) -> list[Delivery]:
         """Wait until so many deliveries have come."""
         _eventually(lambda: len(self.deliveries) >= count, lambda: f"{count} deliveries; so far {self.ids}", seconds)
         return self.deliveries

@@ -19,7 +19,7 @@ def history(bus, new_event):
     """Give five events that were published before anyone read."""
     events = [new_event() for _ in range(5)]
     for event in events:
-        bus.publish(event).result(10)
+        bus.publish(event).result(60)
     return [event.id for event in events]
 
 
@@ -30,7 +30,7 @@ def test_a_late_reader_gets_everything_from_the_start(bus, history, recorder, ne
     reader.wait_for(5)
     assert reader.ids == history
     later = new_event()
-    bus.publish(later).result(5)
+    bus.publish(later).result(60)
     reader.wait_for(6)
     assert reader.ids[-1] == later.id
     offsets = [delivery.offset for delivery in reader.deliveries]
@@ -53,7 +53,7 @@ def test_a_reader_goes_on_from_a_time(bus, history, recorder, new_event, eventua
     eventually(lambda: datetime.now(UTC).timestamp() > second + 1, "the next second")
     start = datetime.now(UTC).replace(microsecond=0)
     later = new_event()
-    bus.publish(later).result(5)
+    bus.publish(later).result(60)
     reader = recorder()
     bus.replay(Start(time=start), reader)
     reader.wait_for(1)
@@ -67,7 +67,7 @@ def test_a_reader_is_told_once_where_the_log_ended_whatever_the_clocks_say(bus, 
     events = [new_event() for _ in range(300)]
     events[3] = replace(events[3], time=datetime.now(UTC) + timedelta(seconds=ahead_s))
     for said in [bus.publish(event) for event in events]:
-        said.result(10)
+        said.result(60)
     reader, ends = recorder(soon()), []
     ended = threading.Event()
 
@@ -78,7 +78,7 @@ def test_a_reader_is_told_once_where_the_log_ended_whatever_the_clocks_say(bus, 
     bus.replay(Start(first=True), reader, at_end=end)
     assert ended.wait(20)
     later = new_event()
-    bus.publish(later).result(5)
+    bus.publish(later).result(60)
     reader.wait_for(302)
     assert ends == [[events[0].id, *(event.id for event in events)]]
     assert reader.ids[-1] == later.id
@@ -98,7 +98,7 @@ def test_a_log_that_is_slow_to_come_is_not_taken_for_an_empty_one(rabbit, record
     bus, reader, ends = rabbit.bus(), recorder(), SimpleQueue()
     events = [new_event() for _ in range(5)]
     for event in events:
-        bus.publish(event).result(10)
+        bus.publish(event).result(60)
     eventually(lambda: bus.queues([LOG])[0].waiting == 5, what="the broker counts them")
     bus.replay(Start(first=True), reader, at_end=lambda: ends.put(list(reader.ids)))
     assert ends.get(timeout=20) == [event.id for event in events]
@@ -110,7 +110,7 @@ def test_a_catch_up_hands_on_nothing_behind_its_end(bus, history, recorder, new_
     reading = CatchUp(bus, reader)
     assert reading.done.wait(20)
     later = new_event()
-    bus.publish(later).result(5)
+    bus.publish(later).result(60)
     bus.replay(Start(first=True), other)
     other.wait_for(6)
     assert (reader.ids, other.ids) == (history, [*history, later.id])
@@ -152,7 +152,7 @@ def test_a_stopped_reader_reads_no_more(bus, history, recorder, new_event):
     reader.wait_for(5)
     consumer.stop(5)
     bus.replay(Start(first=True), other)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     other.wait_for(6)
     assert len(reader.deliveries) == 5
 

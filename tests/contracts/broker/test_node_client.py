@@ -55,9 +55,9 @@ def test_a_client_in_javascript_says_what_it_reads_with_every_number_whole(
     said, station = stored("table.csv", **numbers), sign_in("ws01")
     event = builders.event(said, at=HERE, service="transfer")
     for _ in range(2):
-        station.publish(event).result(10)
-    station.publish(builders.event(stored("missing.csv"), at=HERE, service="transfer")).result(10)
-    station.publish(builders.event(stored("other.txt"), at=HERE, service="transfer")).result(10)
+        station.publish(event).result(60)
+    station.publish(builders.event(stored("missing.csv"), at=HERE, service="transfer")).result(60)
+    station.publish(builders.event(stored("other.txt"), at=HERE, service="transfer")).result(60)
 
     def extracted():
         found = [one.event for one in heard.deliveries if isinstance(one.event.data, MetadataExtracted)]

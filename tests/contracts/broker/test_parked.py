@@ -12,7 +12,7 @@ def parked(engine, bus, queue, consume, recorder, new_event, eventually):
     consume(bus, queue, handler)
     events = [new_event() for _ in range(3)]
     for event in events:
-        bus.publish(event).result(5)
+        bus.publish(event).result(60)
         eventually(lambda ident=event.id: ident in [message.id for message in bus.parked(queue)], "it is parked")
     return handler, [event.id for event in events]
 
@@ -34,7 +34,7 @@ def test_a_replayed_message_is_handled_once(bus, queue, parked, eventually, new_
     assert (handler.ids[-1], handler.deliveries[-1].attempt) == (ids[1], 1)
     assert [message.id for message in bus.parked(queue)] == [ids[0], ids[2]]
     witness = new_event()
-    bus.publish(witness).result(5)
+    bus.publish(witness).result(60)
     handler.wait_for(5)
     assert handler.ids[3:] == [ids[1], witness.id]
 
@@ -89,7 +89,7 @@ def test_a_queue_that_nobody_consumes_shows_what_waits(bus, queue, consume, reco
     consumer.stop(5)
     consumer.stop(5)
     for _ in range(2):
-        bus.publish(new_event()).result(5)
+        bus.publish(new_event()).result(60)
     eventually(
         lambda: [(one.waiting, one.consumers) for one in bus.queues([queue.name])] == [(2, 0)],
         lambda: f"two wait for nobody: {bus.queues([queue.name])}",

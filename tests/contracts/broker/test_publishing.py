@@ -22,7 +22,7 @@ def test_a_published_event_arrives_as_it_was(bus, queue, consume, recorder, new_
     handler = recorder()
     consume(bus, queue, handler)
     event = new_event(correlation_id="request-1", causation_id="cause-1")
-    bus.publish(event).result(5)
+    bus.publish(event).result(60)
     assert handler.wait_for(1)[0].event == event
     assert handler.deliveries[0].attempt == 1
 
@@ -30,7 +30,7 @@ def test_a_published_event_arrives_as_it_was(bus, queue, consume, recorder, new_
 def test_an_event_that_no_required_queue_hears_fails_its_publisher(bus, sealed):
     """The sentence names the queue that is missing."""
     with pytest.raises(Unroutable, match=r"catalog\.work is missing"):
-        bus.publish(sealed).result(5)
+        bus.publish(sealed).result(60)
 
 
 def test_publishing_goes_on_as_soon_as_the_required_queue_is_there(bus, consume, recorder, sealed):
@@ -38,7 +38,7 @@ def test_publishing_goes_on_as_soon_as_the_required_queue_is_there(bus, consume,
     assert isinstance(bus.publish(sealed).exception(5), Unroutable)
     handler = recorder()
     consume(bus, catalog_queue(), handler)
-    bus.publish(sealed).result(5)
+    bus.publish(sealed).result(60)
     handler.wait_for(1)
 
 
@@ -59,7 +59,7 @@ def test_each_queue_has_its_own_copy(engine, consume, recorder, new_event):
     events = [new_event() for _ in range(5)]
     publisher = engine.bus("watcher x")
     for event in events:
-        publisher.publish(event).result(5)
+        publisher.publish(event).result(60)
     for handler in handlers:
         handler.wait_for(5)
         assert handler.ids == [event.id for event in events]
@@ -83,7 +83,7 @@ def test_two_consumers_of_one_queue_share_its_events(engine, queue, consume, rec
     publisher = engine.bus("watcher x")
     events = [new_event() for _ in range(40)]
     for future in [publisher.publish(event) for event in events]:
-        future.result(5)
+        future.result(60)
     seen.wait_for(40)
     assert sorted(seen.ids) == sorted(event.id for event in events)
 

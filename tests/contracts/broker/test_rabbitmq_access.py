@@ -81,9 +81,9 @@ def test_a_station_does_all_that_is_its_own(server, sign_in, consume, recorder, 
     """It publishes, consumes, retries, parks, looks at what is parked, and drops it, with its own few rights."""
     bus, handler = sign_in("ws01"), recorder(ValueError("once"), Park("no"))
     consume(bus, watcher_queue(HERE), handler)
-    bus.publish(Event(OPENED, HERE, "watcher")).result(10)
+    bus.publish(Event(OPENED, HERE, "watcher")).result(60)
     completed = Event(COMPLETED, HERE, "catalog")
-    sign_in("catalog").publish(completed).result(10)
+    sign_in("catalog").publish(completed).result(60)
     handler.wait_for(2)
     eventually(lambda: bus.parked(watcher_queue(HERE)), "the event is parked")
     assert bus.drop_parked(watcher_queue(HERE), [completed.id]) == 1
@@ -94,11 +94,11 @@ def test_a_station_does_all_that_is_its_own(server, sign_in, consume, recorder, 
 def test_a_station_speaks_for_no_other(sign_in):
     """The one event is refused with a sentence; its neighbours are published at the next try."""
     bus = sign_in("ws01")
-    bus.publish(Event(OPENED, HERE, "watcher")).result(10)
+    bus.publish(Event(OPENED, HERE, "watcher")).result(60)
     with pytest.raises(BrokerRefused, match=r"ws02\.upload\.opened.*permissions do not let this user say that"):
-        bus.publish(Event(OPENED, THERE, "watcher")).result(10)
+        bus.publish(Event(OPENED, THERE, "watcher")).result(60)
     with pytest.raises(BrokerRefused, match=r"dataset\.completed"):
-        bus.publish(Event(COMPLETED, HERE, "catalog")).result(10)
+        bus.publish(Event(COMPLETED, HERE, "catalog")).result(60)
 
 
 def test_an_event_that_may_not_be_said_holds_up_no_other_of_the_outbox(sign_in, tmp_path, eventually):
@@ -226,25 +226,25 @@ def test_questions_pass_between_users_with_few_rights(sign_in, eventually):
     station.answer("watcher", lambda question: Folder(path=question.path), station=HERE)
     catalog.answer("catalog", lambda _: UploadRight(allowed=True))
     eventually(lambda: station.health().ok and catalog.health().ok, "both answer")
-    assert gateway.ask(ListFolder(path="/data"), Folder, station=HERE, timeout_s=10).result(15).path == "/data"
-    assert gateway.ask(MayUpload(user_id="u", investigation="1"), UploadRight, timeout_s=10).result(15).allowed
+    assert gateway.ask(ListFolder(path="/data"), Folder, station=HERE, timeout_s=10).result(60).path == "/data"
+    assert gateway.ask(MayUpload(user_id="u", investigation="1"), UploadRight, timeout_s=10).result(60).allowed
     with pytest.raises(NoAnswer):
-        station.ask(MayUpload(user_id="u", investigation="1"), UploadRight, timeout_s=5).result(10)
+        station.ask(MayUpload(user_id="u", investigation="1"), UploadRight, timeout_s=5).result(60)
     catalog.answer_stations("catalog", lambda _question, asking: Datafiles(next=asking.key))
     eventually(lambda: catalog.health().ok, "the catalog answers stations")
     datafiles = ListDatafiles(upload_id="upload-0001")
-    assert station.ask(datafiles, Datafiles, station=HERE, timeout_s=10).result(15).next == HERE.key
+    assert station.ask(datafiles, Datafiles, station=HERE, timeout_s=10).result(60).next == HERE.key
     with pytest.raises(NoAnswer):
-        station.ask(datafiles, Datafiles, station=THERE, timeout_s=5).result(10)
+        station.ask(datafiles, Datafiles, station=THERE, timeout_s=5).result(60)
     gateway.answer_stations("gateway", lambda _question, asking: Heard(facility=asking.key))
     gateway.answer("gateway", lambda _question: Heard(facility="alone"))
     eventually(lambda: gateway.health().ok, "the gateway answers")
     heard = LastHeard(service="watcher", state="1", run="1")
-    assert station.ask(heard, Heard, station=HERE, timeout_s=10).result(15).facility == HERE.key
-    assert catalog.ask(heard, Heard, timeout_s=10).result(15).facility == "alone"
+    assert station.ask(heard, Heard, station=HERE, timeout_s=10).result(60).facility == HERE.key
+    assert catalog.ask(heard, Heard, timeout_s=10).result(60).facility == "alone"
     for elsewhere in (THERE, None):
         with pytest.raises(NoAnswer):
-            station.ask(heard, Heard, station=elsewhere, timeout_s=5).result(10)
+            station.ask(heard, Heard, station=elsewhere, timeout_s=5).result(60)
 
 
 def test_answers_find_the_one_of_several_processes_of_a_station_that_has_asked(sign_in, eventually):
@@ -260,7 +260,7 @@ def test_answers_find_the_one_of_several_processes_of_a_station_that_has_asked(s
                 (f"upload-{number}-{turn}", bus) for turn in range(5) for number, bus in enumerate(processes)
             )
         ]
-        assert [answer.result(15).next for _, answer in asked] == [name for name, _ in asked]
+        assert [answer.result(60).next for _, answer in asked] == [name for name, _ in asked]
         for bus in processes:
             bus.close(5)
 
@@ -304,7 +304,7 @@ def test_a_harvester_finds_its_queue_made_and_reads_the_log(sign_in, consume, re
     empty(harvester_queue("nexus", ()).name)
     consume(bus, harvester_queue("nexus", ["#"]), handler)
     event = Event(OPENED, HERE, "watcher")
-    sign_in("ws01").publish(event).result(10)
+    sign_in("ws01").publish(event).result(60)
     handler.wait_for(1)
     bus.replay(Start(first=True), reader)
     reader.wait_for(1)
@@ -356,7 +356,7 @@ def test_a_service_that_may_not_declare_says_what_to_run(rabbit, queue, recorder
     bus.consume(queue, recorder())
     eventually(lambda: "datauploader topology apply" in bus.health().detail, "the sentence is shown")
     with pytest.raises(BrokerRefused, match="datauploader topology apply"):
-        bus.publish(new_event()).result(10)
+        bus.publish(new_event()).result(60)
 
 
 def test_a_service_that_may_not_declare_works_on_what_is_there(rabbit, queue, consume, recorder, new_event, quick):
@@ -364,7 +364,7 @@ def test_a_service_that_may_not_declare_works_on_what_is_there(rabbit, queue, co
     consume(rabbit.bus("harvester x"), queue, recorder()).stop(5)
     bus, handler = rabbit.bus(declare=False), recorder()
     consume(bus, queue, handler)
-    bus.publish(new_event()).result(10)
+    bus.publish(new_event()).result(60)
     handler.wait_for(1)
 
 
@@ -394,7 +394,7 @@ def test_events_flow_without_the_log(rabbit, queue, consume, recorder, new_event
     connection.close()
     bus, handler = rabbit.bus(), recorder()
     consume(bus, queue, handler)
-    bus.publish(new_event()).result(10)
+    bus.publish(new_event()).result(60)
     handler.wait_for(1)
     assert bus.health().ok
     assert "events cannot be replayed later" in bus.health().detail
@@ -440,7 +440,7 @@ def test_an_account_for_parked_messages_looks_gives_back_and_drops(
     station, clerk = sign_in("ws01"), sign_in("operations", declare=False)
     events = [new_event(OPENED) for _ in range(2)]
     for event in events:
-        station.publish(event).result(5)
+        station.publish(event).result(60)
     ids = {event.id for event in events}
     eventually(lambda: ids <= {message.id for message in clerk.parked(queue)}, "both are parked")
     assert clerk.replay_parked(queue, [events[0].id]) == 1

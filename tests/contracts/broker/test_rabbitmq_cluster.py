@@ -43,7 +43,7 @@ def test_every_queue_of_the_definitions_is_on_each_node_and_events_do_not_wait_f
         assert set(found.values()) == {3}, {name: count for name, count in found.items() if count != 3}
         bus = RabbitBus(cluster.url, name="gateway x")
         try:
-            bus.publish(new_event(UploadOpened(upload_id="upload-0001"))).result(10)
+            bus.publish(new_event(UploadOpened(upload_id="upload-0001"))).result(60)
             cluster.leader(LOG).kill()
             killed = time.monotonic()
             eventually(lambda: bus.publish(new_event()).exception(30) is None, "an event is confirmed")

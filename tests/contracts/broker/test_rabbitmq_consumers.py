@@ -62,7 +62,7 @@ class World:
     def say(self, *names: str) -> None:
         """Have the catalog say that datasets are complete."""
         for name in names:
-            self.catalog.publish(completed(name)).result(10)
+            self.catalog.publish(completed(name)).result(60)
 
     def parked(self) -> dict[str, str]:
         """Return what an operator sees as parked."""

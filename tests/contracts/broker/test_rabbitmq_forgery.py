@@ -167,7 +167,7 @@ def test_who_has_said_something_is_known_whatever_way_it_takes(sign_in, recorder
 
     consume(catalog, queue, hear)
     for event in honest:
-        station.publish(event).result(10)
+        station.publish(event).result(60)
     publish(EVENTS, OWN_KEY, encode(unsigned), user_id=None, headers={"x-said-by": "ws01"})
     assert "gives no name" in eventually_reason(catalog, queue, unsigned.id, eventually)
     eventually_reason(catalog, queue, honest[2].id, eventually)
@@ -194,14 +194,14 @@ def test_a_station_cannot_ask_what_is_not_its_to_ask(sign_in, eventually, publis
     catalog.answer("catalog", answer)
     station.answer("watcher", lambda question: Folder(path=question.path), station=HERE)
     eventually(lambda: station.health().ok and catalog.health().ok, "both answer")
-    assert gateway.ask(ListFolder(path="/"), Folder, station=HERE, timeout_s=10).result(15).path == "/"
-    assert gateway.ask(MayUpload(user_id="first", investigation="1"), UploadRight, timeout_s=10).result(15).allowed
+    assert gateway.ask(ListFolder(path="/"), Folder, station=HERE, timeout_s=10).result(60).path == "/"
+    assert gateway.ask(MayUpload(user_id="first", investigation="1"), UploadRight, timeout_s=10).result(60).allowed
     forged_question = MayUpload(user_id="forged", investigation="1").model_dump_json().encode()
     publish(
         QUESTIONS, question_key("watcher", HERE), forged_question,
         type="catalog.may-upload", headers={"CC": [question_key("catalog", None)]},
     )  # fmt: skip
-    gateway.ask(MayUpload(user_id="last", investigation="1"), UploadRight, timeout_s=10).result(15)
+    gateway.ask(MayUpload(user_id="last", investigation="1"), UploadRight, timeout_s=10).result(60)
     eventually(lambda: "last" in asked, "the catalog has answered the last question")
     assert "forged" not in asked
 

@@ -20,7 +20,7 @@ def test_of_several_nodes_whichever_answers_is_used_and_found_again_after_a_cut(
     try:
         handler = recorder()
         consume(bus, queue, handler)
-        bus.publish(new_event()).result(10)
+        bus.publish(new_event()).result(60)
         handler.wait_for(1)
         rabbitmq_server.ctl("close_all_connections", "--vhost", here.vhost, "cut by a test")
         eventually(lambda: not bus.health().ok, "the cut is seen")

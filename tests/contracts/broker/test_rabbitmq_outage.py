@@ -79,7 +79,7 @@ def test_what_the_broker_does_not_confirm_fails_and_can_be_published_again(
     """A quorum queue that takes messages and answers nothing, as one without a leader does; then it does."""
     bus, handler = connect(confirm_s=0.5), recorder()
     consume(bus, queue, handler)
-    bus.publish(new_event()).result(10)
+    bus.publish(new_event()).result(60)
     leader = QUEUE_PROCESS.format(queue=queue.name)
     server.ctl("eval", f"sys:suspend({leader}).")
     event = new_event()
@@ -106,7 +106,7 @@ def test_a_restart_interrupts_a_consumer_only_for_a_while(
     server.start()
     eventually(lambda: bus.health().ok, "the bus is back", seconds=30)
     event = new_event()
-    bus.publish(event).result(10)
+    bus.publish(event).result(60)
     handler.wait_for(seen + 1)
     eventually(lambda: event.id in handler.ids, "the event arrives")
 
@@ -116,7 +116,7 @@ def test_a_disk_alarm_pauses_publishing_and_no_more(server, connect, queue, cons
     """While it lasts the futures stay open and health says why; then all of them succeed."""
     bus, handler = connect(), recorder()
     consume(bus, queue, handler)
-    bus.publish(new_event()).result(10)
+    bus.publish(new_event()).result(60)
     server.set_disk_alarm()
     futures = [bus.publish(new_event())]
     eventually(lambda: bus.health().blocked, "the broker blocks the publisher")
@@ -126,7 +126,7 @@ def test_a_disk_alarm_pauses_publishing_and_no_more(server, connect, queue, cons
     assert not futures[-1].done()
     server.set_disk_alarm(False)
     for future in futures:
-        future.result(20)
+        future.result(60)
     eventually(lambda: bus.health().ok, "health is well again")
 
 
@@ -134,7 +134,7 @@ def test_a_disk_alarm_pauses_publishing_and_no_more(server, connect, queue, cons
 def test_closing_while_the_broker_blocks_keeps_its_deadline(server, connect, new_event, eventually):
     """What could not be published fails with a sentence."""
     bus = connect()
-    bus.publish(new_event()).result(10)
+    bus.publish(new_event()).result(60)
     server.set_disk_alarm()
     future = bus.publish(new_event())
     eventually(lambda: bus.health().blocked, "the broker blocks the publisher")
@@ -167,7 +167,7 @@ def test_a_close_that_runs_out_of_time_leaves_no_socket_behind(server, connect, 
     monkeypatch.setattr("datauploader.messaging.rabbit.connection._GOODBYE_S", 30.0)
     before = open_sockets()
     bus = connect()
-    bus.publish(new_event()).result(10)
+    bus.publish(new_event()).result(60)
     server.pause()
     try:
         bus.close(1)

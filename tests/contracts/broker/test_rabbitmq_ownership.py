@@ -39,7 +39,7 @@ def test_a_station_belongs_to_one_computer_and_the_second_learns_which(
     assert not second.held.is_set()
     consumer.stop(5)
     assert second.held.wait(20)
-    buses[1].publish(new_event()).result(10)
+    buses[1].publish(new_event()).result(60)
     assert len(hears.wait_for(1)) == 1
 
 
@@ -58,7 +58,7 @@ def test_a_queue_belongs_to_the_state_of_its_consumers_until_they_are_gone(
     eventually(lambda: "another state folder" in str(consumers[other].problem), "the reason is said")
     assert not buses[other].health().ok
     for _ in range(20):
-        buses[first].publish(new_event()).result(10)
+        buses[first].publish(new_event()).result(60)
     eventually(lambda: len(handlers[first].ids) + len(handlers[twin].ids) == 20, "all are heard")
     assert handlers[first].ids
     assert handlers[twin].ids
@@ -66,7 +66,7 @@ def test_a_queue_belongs_to_the_state_of_its_consumers_until_they_are_gone(
     consumers[first].stop(5)
     consumers[twin].stop(5)
     assert other.held.wait(20)
-    buses[first].publish(new_event()).result(10)
+    buses[first].publish(new_event()).result(60)
     assert len(handlers[other].wait_for(1)) == 1
 
 

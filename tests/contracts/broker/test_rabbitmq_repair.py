@@ -50,7 +50,7 @@ def test_a_deleted_queue_is_made_again(bus, queue, management, vhost, consume, r
     consume(bus, queue, handler)
     management.delete_queue(vhost, queue.name)
     eventually(lambda: bus.queues([queue.name])[0].consumers, "the queue is made again")
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     handler.wait_for(1)
 
 
@@ -92,7 +92,7 @@ def test_a_deleted_binding_is_made_again(bus, queue, management, vhost, consume,
     path = ("bindings", vhost, "e", EVENTS, "q", queue.name)
     management.delete(*path, management.get(*path)[0]["properties_key"])
     eventually(lambda: management.get(*path), "the binding is made again")
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     handler.wait_for(1)
 
 
@@ -105,7 +105,7 @@ def test_a_required_queue_that_is_deleted_holds_its_events_back(
     consumer.stop(5)
     sealed = UploadSealed(upload_id="upload-0001", files=0, bytes=0, left_out=0, manifest_sha256="0" * 64)
     bus = rabbit.bus()
-    bus.publish(new_event(sealed)).result(5)
+    bus.publish(new_event(sealed)).result(60)
     management.delete_queue(vhost, catalog_queue().name)
     eventually(lambda: isinstance(bus.publish(new_event(sealed)).exception(5), Unroutable), "publishing fails")
 
@@ -137,7 +137,7 @@ def test_a_handler_that_outlives_three_heartbeats_is_acknowledged_once(rabbit, q
     consume(bus, queue, slow)
     first, second = new_event(), new_event()
     for event in (first, second):
-        bus.publish(event).result(5)
+        bus.publish(event).result(60)
     handler.wait_for(2)
     assert handler.ids == [first.id, second.id]
     assert all(delivery.attempt == 1 for delivery in handler.deliveries)
@@ -155,7 +155,7 @@ def test_a_verdict_of_an_old_connection_is_dropped(rabbit, queue, cut, consume, 
     bus = rabbit.bus()
     consume(bus, queue, held, workers=2)
     event = new_event()
-    bus.publish(event).result(5)
+    bus.publish(event).result(60)
     handler.wait_for(1)
     cut()
     handler.wait_for(2)
@@ -163,7 +163,7 @@ def test_a_verdict_of_an_old_connection_is_dropped(rabbit, queue, cut, consume, 
     release.set()
     later = new_event()
     eventually(lambda: bus.health().ok, "the bus is back")
-    bus.publish(later).result(5)
+    bus.publish(later).result(60)
     handler.wait_for(3)
     assert handler.ids == [event.id, event.id, later.id]
 
@@ -172,7 +172,7 @@ def test_a_verdict_of_an_old_connection_is_dropped(rabbit, queue, cut, consume, 
 def test_a_lost_connection_fails_what_is_unconfirmed(rabbit, cut, new_event, eventually):
     """Every future has an outcome; those that failed say that nothing is known, and the next ones succeed."""
     bus = rabbit.bus()
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     futures = []
     stop = threading.Event()
 
@@ -189,7 +189,7 @@ def test_a_lost_connection_fails_what_is_unconfirmed(rabbit, cut, new_event, eve
     outcomes = [future.exception(10) for future in futures]
     assert all(error is None or isinstance(error, BrokerUnreachable) for error in outcomes)
     eventually(lambda: bus.health().ok, "the bus is back")
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
 
 
 def test_a_reader_of_the_log_goes_on_where_it_was(rabbit, cut, recorder, new_event, eventually):
@@ -220,7 +220,7 @@ def test_a_slow_reader_of_the_log_has_few_entries_in_memory(rabbit, queue, consu
     bus, handler, go_on, reading = rabbit.bus(), recorder(), threading.Event(), threading.Event()
     consume(bus, queue, handler)
     for _ in range(40):  # one by one: the broker gives out whole what it has written at once
-        bus.publish(new_event()).result(10)
+        bus.publish(new_event()).result(60)
     handler.wait_for(40)
 
     def read(_delivery):
@@ -229,7 +229,7 @@ def test_a_slow_reader_of_the_log_has_few_entries_in_memory(rabbit, queue, consu
 
     reader = rabbit.bus().replay(Start(first=True), read)
     assert reading.wait(20)
-    bus.publish(new_event()).result(10)
+    bus.publish(new_event()).result(60)
     handler.wait_for(41)
     assert reader._pending <= 16
     go_on.set()
@@ -242,7 +242,7 @@ def test_a_message_that_kills_its_consumer_each_time_is_parked_by_the_broker(
     """No consumer of ours lives to say so; the reason tells what that looks like, and a replay gives it a chance."""
     consume(bus, queue, recorder()).stop(5)
     event = new_event()
-    bus.publish(event).result(5)
+    bus.publish(event).result(60)
     connection = pika.BlockingConnection(pika.URLParameters(rabbit.address.url))
     channel = connection.channel()
 
@@ -273,7 +273,7 @@ def test_a_retry_whose_queue_was_deleted_meanwhile_is_kept_and_given_back(
     bus, handler, heir = rabbit.bus(tuning=late), recorder(Retry("not yet")), recorder()
     consumer = consume(bus, queue, handler)
     event = new_event()
-    bus.publish(event).result(5)
+    bus.publish(event).result(60)
     handler.wait_for(1)
     consumer.stop(5)
     management.delete_queue(vhost, queue.name)
@@ -304,7 +304,7 @@ def test_messages_whose_queue_does_not_exist_hold_up_no_retry_of_others(
         channel.basic_publish(retry_name(0.1), "transfer.elettra.xrd1.gone", encode(new_event()), mandatory=True)
     connection.close()
     for _ in range(5):
-        bus.publish(new_event()).result(5)
+        bus.publish(new_event()).result(60)
     handler.wait_for(10)
     eventually(lambda: len(bus.parked(astray_queue())) == 40, "all that have no queue are found")
     assert {message.queue for message in bus.parked(astray_queue())} == {"transfer.elettra.xrd1.gone"}
@@ -346,7 +346,7 @@ def test_a_consumer_learns_that_its_queue_was_not_there(
         release.wait(20)
 
     consume(bus, queue, held, workers=2, on_new=lambda: times.append("new"))
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     handler.wait_for(1)
     cut()
     handler.wait_for(2)  # over a new connection
@@ -354,7 +354,7 @@ def test_a_consumer_learns_that_its_queue_was_not_there(
     release.set()
     management.delete_queue(vhost, queue.name)
     eventually(lambda: len(times) > 1, "the consumer learns of it")
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     handler.wait_for(3)
 
 
@@ -368,7 +368,7 @@ def test_the_ways_of_a_verdict_are_made_again_when_they_are_missing(
     bus = rabbit.bus(tuning=replace(quick, heal_s=3600))
     consume(bus, queue, handler)
     management.delete_queue(vhost, retry_name(0.1) if what == "retry" else queue.parked)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     handler.wait_for(2)
     eventually(lambda: len(bus.parked(queue)) == (what == "parked"), "it is parked once, or not at all")
 

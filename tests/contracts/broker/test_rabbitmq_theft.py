@@ -108,7 +108,7 @@ def test_an_event_that_the_broker_has_moved_counts_for_nobody(
     consume(catalog, catalog_queue(), handler)
     event, honest = sealed(), sealed(HERE)
     launder(EVENTS, event.routing_key, encode(event), headers=hidden)
-    sign_in("former").publish(honest).result(10)
+    sign_in("former").publish(honest).result(60)
     handler.wait_for(1)
     assert "the broker itself has moved it" in reason(catalog, catalog_queue(), event.id)
     assert catalog.replay_parked(catalog_queue(), [event.id]) == 0
@@ -210,7 +210,7 @@ def test_a_question_that_the_broker_has_moved_is_not_answered(launder, sign_in, 
     with structlog.testing.capture_logs() as logs:
         for reply_to in (LOOT, "answers.gateway.0123abcd"):
             launder(QUESTIONS, question_key("catalog", None), stolen, type="catalog.may-upload", reply_to=reply_to)
-        assert gateway.ask(MayUpload(user_id="mine", investigation="1"), UploadRight, timeout_s=10).result(15).allowed
+        assert gateway.ask(MayUpload(user_id="mine", investigation="1"), UploadRight, timeout_s=10).result(60).allowed
     assert asked == ["mine"]
     assert [entry["event"] for entry in logs].count("question_ignored") == 2
 
@@ -250,7 +250,7 @@ def test_an_answer_of_somebody_else_is_none(connect, sign_in, eventually, url):
         channel.basic_publish(ANSWERS, questions[0].reply_to, b'{"ok": {"allowed": true}}', stolen, mandatory=True)
         eventually(lambda: [e for e in logs if e["event"] == "answer_ignored"], "the answer is ignored")
     with pytest.raises(NoAnswer):
-        answer.result(10)
+        answer.result(60)
 
 
 TRICKS = {

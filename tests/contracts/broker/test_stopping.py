@@ -31,7 +31,7 @@ def test_stopping_waits_for_the_running_handler(engine, bus, queue, consume, bus
     consumer = consume(bus, queue, busy)
     first, second = new_event(), new_event()
     for event in (first, second):
-        bus.publish(event).result(5)
+        bus.publish(event).result(60)
     assert busy.running.wait(10)
     stopper = threading.Thread(target=consumer.stop, args=(10,))
     stopper.start()
@@ -50,7 +50,7 @@ def test_stopping_waits_for_the_running_handler(engine, bus, queue, consume, bus
 def test_a_handler_that_hangs_does_not_hold_the_stop(bus, queue, consume, busy, new_event):
     """The deadline ends the wait; the event is somebody's later."""
     consumer = consume(bus, queue, busy)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     assert busy.running.wait(10)
     begun = time.monotonic()
     consumer.stop(0.5)
@@ -60,7 +60,7 @@ def test_a_handler_that_hangs_does_not_hold_the_stop(bus, queue, consume, busy, 
 def test_closing_ends_within_its_deadline_whatever_runs(bus, queue, consume, busy, new_event):
     """The bus as a whole is no slower than its slowest handler's deadline."""
     consume(bus, queue, busy)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     assert busy.running.wait(10)
     begun = time.monotonic()
     bus.close(1.5)
@@ -72,7 +72,7 @@ def test_closing_flushes_what_is_unconfirmed(engine, queue, consume, recorder, n
     handler = recorder()
     consume(engine.bus("harvester x"), queue, handler)
     publisher = engine.bus("watcher x")
-    publisher.publish(new_event()).result(5)
+    publisher.publish(new_event()).result(60)
     futures = [publisher.publish(new_event()) for _ in range(300)]
     publisher.close(10)
     assert all(future.done() and future.exception() is None for future in futures)

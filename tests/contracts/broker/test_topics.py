@@ -38,8 +38,8 @@ def test_a_pattern_hears_what_it_names(
     handler, witness = recorder(), recorder()
     consume(bus, harvester_queue("pattern", [pattern]), handler)
     consume(bus, harvester_queue("witness", ["#"]), witness)
-    bus.publish(new_event(UploadOpened(upload_id="upload-0001"))).result(5)
-    bus.publish(new_event(TransferProgressed(upload_id="upload-0001", waiting=0, bytes_per_s=0))).result(5)
+    bus.publish(new_event(UploadOpened(upload_id="upload-0001"))).result(60)
+    bus.publish(new_event(TransferProgressed(upload_id="upload-0001", waiting=0, bytes_per_s=0))).result(60)
     witness.wait_for(2)
     expected = [key for key, heard in ((OPENED, hears_opened), (PROGRESSED, hears_progressed)) if heard]
     handler.wait_for(len(expected))

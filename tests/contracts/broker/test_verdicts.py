@@ -44,9 +44,9 @@ def test_a_message_that_is_skipped_is_done_without_being_read(
     """Nobody looks whether it is an event at all; those around it are handled."""
     handler, first, last = recorder(), new_event(), new_event()
     consume(bus, queue, handler, skips=lambda body: body == b"\xff not json")
-    bus.publish(first).result(10)
+    bus.publish(first).result(60)
     engine.inject(queue, b"\xff not json")
-    bus.publish(last).result(10)
+    bus.publish(last).result(60)
     eventually(lambda: len(handler.deliveries) == 2, "the two events are handled")
     assert [delivery.event.id for delivery in handler.deliveries] == [first.id, last.id]
     assert list(bus.parked(queue)) == []
@@ -60,7 +60,7 @@ def test_a_bad_message_among_those_that_are_handled_together_is_parked_alone(
     consume(bus, queue, recorder()).stop(5)
     events = [new_event() for _ in range(60)]
     for future in [bus.publish(event) for event in events]:
-        future.result(10)
+        future.result(60)
     bad, handled = events[30].id, []
 
     def alone(delivery):
@@ -81,7 +81,7 @@ def test_a_bad_message_among_those_that_are_handled_together_is_parked_alone(
     assert handled == [event.id for event in events if event.id != bad]
     last, again = new_event(), recorder()
     consume(bus, queue, again)
-    bus.publish(last).result(10)
+    bus.publish(last).result(60)
     again.wait_for(1)
     assert again.ids == [last.id]
 
@@ -122,7 +122,7 @@ def test_a_message_bomb_is_parked(engine, bus, queue, consume, recorder, new_eve
     handler = recorder()
     consume(bus, queue, handler)
     engine.inject(queue, body)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     handler.wait_for(1)
     assert parked_when()[0].body == body
 
@@ -143,7 +143,7 @@ def test_a_handler_that_parks_is_taken_at_its_word(bus, queue, consume, recorder
     handler = recorder(Park("the dataset is gone for good"))
     consume(bus, queue, handler)
     event = new_event()
-    bus.publish(event).result(5)
+    bus.publish(event).result(60)
     (message,) = parked_when()
     assert (message.id, message.reason) == (event.id, "the dataset is gone for good")
     assert (message.attempts, message.trace_id) == (1, event.trace_id)
@@ -155,7 +155,7 @@ def test_a_handler_that_fails_is_retried_then_its_message_parked(bus, queue, con
     """The reason carries the exception's words."""
     handler = recorder(*[ValueError("cannot read this")] * DELIVERY_LIMIT)
     consume(bus, queue, handler)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     (message,) = parked_when()
     assert "ValueError: cannot read this" in message.reason
     assert [delivery.attempt for delivery in handler.deliveries] == list(range(1, DELIVERY_LIMIT + 1))
@@ -165,7 +165,7 @@ def test_a_handler_that_recovers_ends_its_retries(bus, queue, consume, recorder,
     """Two failures and a success leave nothing behind."""
     handler = recorder(ValueError("one"), ValueError("two"))
     consume(bus, queue, handler)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     handler.wait_for(3)
     assert not bus.parked(queue)
 
@@ -174,7 +174,7 @@ def test_a_handler_may_ask_for_a_message_again(bus, queue, consume, recorder, ne
     """Attempts count up; asking often is no failure and parks nothing."""
     handler = recorder(*[soon() for _ in range(DELIVERY_LIMIT + 1)])
     consume(bus, queue, handler)
-    bus.publish(new_event()).result(5)
+    bus.publish(new_event()).result(60)
     deliveries = handler.wait_for(DELIVERY_LIMIT + 2)
     assert [delivery.attempt for delivery in deliveries] == list(range(1, DELIVERY_LIMIT + 3))
     assert not bus.parked(queue)
@@ -186,7 +186,7 @@ def test_a_message_that_waits_holds_up_no_other(bus, queue, consume, recorder, n
     consume(bus, queue, handler)
     first, second = new_event(), new_event()
     for event in (first, second):
-        bus.publish(event).result(5)
+        bus.publish(event).result(60)
     handler.wait_for(3)
     assert handler.ids == [first.id, second.id, first.id]
 
@@ -202,5 +202,5 @@ def test_workers_run_side_by_side(bus, queue, consume, new_event):
 
     consume(bus, queue, handler, workers=3)
     for _ in range(3):
-        bus.publish(new_event()).result(5)
+        bus.publish(new_event()).result(60)
     assert all(done.acquire(timeout=10) for _ in range(3)), "the three handlers did not run at the same time"

@@ -65,7 +65,7 @@ class Facility:
         """Ask as the gateway does, and say what the answer is."""
         question = MayUpload(user_id=person, investigation="31")
         try:
-            right = self.outside.ask(question, UploadRight, timeout_s=5).result(10)
+            right = self.outside.ask(question, UploadRight, timeout_s=5).result(60)
         except (QuestionRefused, NoAnswer) as error:
             return f"{getattr(error, 'code', 'silent')}: {error}"
         return "yes" if right.allowed else f"no: {right.detail}"
@@ -103,7 +103,7 @@ def test_who_may_upload_follows_the_user_office_through_the_death_of_its_broker(
     proposal = office.create("2026-7", ANNA, BEN)
     facility.becomes("sub-ben", "yes")
     assert facility.ask("sub-eva").startswith("no: The user office does not name 'sub-eva'")
-    listed = facility.outside.ask(ListInvestigations(user_id="sub-ben"), Investigations).result(10)
+    listed = facility.outside.ask(ListInvestigations(user_id="sub-ben"), Investigations).result(60)
     assert [one.id for one in listed.items] == ["31"]
 
     proposal.members = []

@@ -54,7 +54,7 @@ def connect(address: BrokerAddress) -> Iterator[pika.BlockingConnection]:
         connection._cleanup()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until something is true."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -51,8 +51,8 @@ def archive(tmp_path: Path, states: Path) -> Path:
     (tmp_path / "site" / "a.toml").write_text("a = 1")
     (tmp_path / ".env").write_text("SECRET=1")
     bus = MemoryBroker().bus("test")
-    bus.publish(builders.event(UploadOpened(upload_id=builders.UPLOAD), id="e1")).result(5)
-    bus.publish(builders.event(UploadOpened(upload_id=builders.UPLOAD), id="e2")).result(5)
+    bus.publish(builders.event(UploadOpened(upload_id=builders.UPLOAD), id="e1")).result(60)
+    bus.publish(builders.event(UploadOpened(upload_id=builders.UPLOAD), id="e2")).result(60)
     made = backup.make(tmp_path / "b.tar", states, [tmp_path / ".env", tmp_path / "site"], bus)
     bus.close()
     assert made.events == 2

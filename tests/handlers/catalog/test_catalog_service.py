@@ -116,7 +116,7 @@ class World:
 
     def say(self, data: EventData, station: Station = HERE) -> None:
         """Publish an event as another service would."""
-        self.outside.publish(Event(data=data, station=station, service="test")).result(5)
+        self.outside.publish(Event(data=data, station=station, service="test")).result(60)
 
     def parked(self) -> list[str]:
         """Return why messages were set aside."""
@@ -183,7 +183,7 @@ def test_the_second_seal_counts_when_the_clock_of_the_first_was_ahead(world: Wor
     world.say(requested())
     for number, (at, seal) in enumerate(((now + timedelta(hours=2), sealed(kept, gone)), (now, sealed(kept)))):
         event = Event(data=seal, station=HERE, service="test", time=at, sequence=microseconds(now) + number)
-        world.outside.publish(event).result(5)
+        world.outside.publish(event).result(60)
     world.say(stored(kept))
     assert world.await_(DatasetCompleted)[0].files == 1
 
@@ -569,7 +569,7 @@ def test_what_another_catalog_has_heard_meanwhile_is_found_in_the_log(world: Wor
     world.service._in_turn(world.service._miss)
     eventually(lambda: world.service._store.needs_recovery, what="it knows that it misses something")
     with pytest.raises(NoAnswer):  # the other one answers
-        world.outside.ask(WhoIs(session="session-anna"), Identity, timeout_s=0.3).result(5)
+        world.outside.ask(WhoIs(session="session-anna"), Identity, timeout_s=0.3).result(60)
     file = version("a.h5")
     world.say(stored(file))
     world.say(sealed(file))
@@ -630,7 +630,7 @@ A = TypeVar("A", bound=WireModel)
 
 def ask(world: World, question: Question, answer: type[A]) -> A:
     """Ask the service over the broker."""
-    return world.outside.ask(question, answer).result(5)
+    return world.outside.ask(question, answer).result(60)
 
 
 def test_it_answers_who_may_do_what(world: World) -> None:

@@ -81,7 +81,7 @@ def refusal(world: World, data: EventData, station: Station = HERE) -> DatasetRe
 def look(world: World, user: str = ANNA, name: str = "run1") -> DatasetState:
     """Ask the catalog about a dataset."""
     question = LookAtDataset(investigation="20260101", dataset=name, user_id=user)
-    return world.outside.ask(question, DatasetState).result(5)
+    return world.outside.ask(question, DatasetState).result(60)
 
 
 @pytest.mark.parametrize("user", [ANNA, BEN, RULE])
@@ -255,7 +255,7 @@ def test_a_clock_that_was_ahead_does_not_end_the_reading_of_the_log(world: World
     """The event of a station two hours ahead lies in the log before the request that has the dataset."""
     ahead = datetime.now(UTC) + timedelta(hours=2)
     early = Event(data=wish("upload-0009", name="early"), station=HERE, service="test", time=ahead)
-    world.outside.publish(early).result(5)
+    world.outside.publish(early).result(60)
     begin(world)
     world.await_(DatasetEnsured, 2)
     lose(world)
@@ -327,7 +327,7 @@ def test_a_station_that_has_forgotten_hears_whether_it_may_write(world: World) -
     eventually(lambda: not world.service._store.needs_recovery, what="the log is read")
 
     def said(upload_id: str) -> tuple[bool, bool]:
-        page = world.outside.ask(ListDatafiles(upload_id=upload_id), Datafiles, station=HERE).result(5)
+        page = world.outside.ask(ListDatafiles(upload_id=upload_id), Datafiles, station=HERE).result(60)
         return page.ensured, page.complete
 
     assert [said("upload-0001"), said("upload-0002")] == [(True, False), (False, False)]

@@ -44,7 +44,7 @@ class CompactedWorld(World):
 
     def known(self) -> Datafiles:
         """Ask as the station, or its audit, does."""
-        return self.outside.ask(ListDatafiles(upload_id=UPLOAD), Datafiles, station=HERE).result(10)
+        return self.outside.ask(ListDatafiles(upload_id=UPLOAD), Datafiles, station=HERE).result(60)
 
 
 @pytest.fixture

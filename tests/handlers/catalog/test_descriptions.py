@@ -75,7 +75,7 @@ class World:
         self.service.start()
         eventually(lambda: self.service._answering, what="it has its queue, and answers")
         # a station reports every ten seconds; with such an event the catalog has read the log to its end
-        self.outside.publish(Event(REPORT, HERE, "watcher")).result(5)
+        self.outside.publish(Event(REPORT, HERE, "watcher")).result(60)
 
     def stop(self) -> None:
         """Stop the service."""
@@ -85,7 +85,7 @@ class World:
     def say(self, data: EventData, at: int = 0, name: str = "", station: Station = HERE) -> Event[EventData]:
         """Publish an event that happened so many seconds after the beginning."""
         event = Event(data, station, "gateway", id=name or str(uuid.uuid4()), time=BEGAN + timedelta(seconds=at))
-        self.outside.publish(event).result(5)
+        self.outside.publish(event).result(60)
         return event
 
     def await_(self, kind: type[D], count: int = 1) -> list[D]:
@@ -99,7 +99,7 @@ class World:
 
     def ask(self, question: Question, answer: type[Any]) -> Any:
         """Ask the service over the broker."""
-        return self.outside.ask(question, answer).result(5)
+        return self.outside.ask(question, answer).result(60)
 
 
 @pytest.fixture

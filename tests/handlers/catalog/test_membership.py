@@ -406,7 +406,7 @@ def test_people_of_the_proposal_describe_its_datasets(service: CatalogWorld, use
 def test_a_user_office_that_is_not_heard_is_a_trouble_of_the_service(service: CatalogWorld) -> None:
     """In its checks, and in what it says of itself."""
     eventually(lambda: "nothing is heard from the user office" in str(service.service.checks()), what="it is told")
-    condition = service.outside.ask(HowIsTheCatalog(), CatalogCondition).result(5)
+    condition = service.outside.ask(HowIsTheCatalog(), CatalogCondition).result(60)
     assert any("nothing is heard from the user office" in trouble for trouble in condition.troubles)
 
 

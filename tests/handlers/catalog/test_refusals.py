@@ -95,7 +95,7 @@ def rests(world: World) -> bool:
 
 def condition(world: World) -> CatalogCondition:
     """Ask as the gateway does."""
-    return world.outside.ask(HowIsTheCatalog(), CatalogCondition).result(5)
+    return world.outside.ask(HowIsTheCatalog(), CatalogCondition).result(60)
 
 
 def test_one_refused_parameter_keeps_neither_the_others_nor_the_dataset_waiting(world: World) -> None:

@@ -70,7 +70,7 @@ def test_past_events_that_it_wants_are_given_to_its_queue_alone(run, odd, surrou
     for queue in facility_queues([builders.HERE]):
         bus.consume(queue, lambda _: None)
     for data in (builders.dataset_completed(), builders.dataset_ensured(), builders.dataset_completed()):
-        bus.publish(builders.event(data)).result(5)
+        bus.publish(builders.event(data)).result(60)
     assert "has no queue consumer.odd" in run("consumer", "replay", odd, "--since", "1h").err
     bus.consume(consumer_queue("odd"), lambda delivery: heard.append(delivery.event))
     dry = run("consumer", "replay", odd, "--since", "1h", "--dry-run", "--json")

@@ -55,8 +55,8 @@ def extracted(bus, nexus):
     for queue in facility_queues([builders.HERE]):
         bus.consume(queue, lambda _: None)
     bus.consume(harvester_queue("test", ["#.metadata.extracted.v1"]), lambda delivery: found.append(delivery.event))
-    bus.publish(builders.event(builders.upload_requested())).result(5)
-    bus.publish(builders.event(builders.file_stored(builders.file_version("a.nxs")))).result(5)
+    bus.publish(builders.event(builders.upload_requested())).result(60)
+    bus.publish(builders.event(builders.file_stored(builders.file_version("a.nxs")))).result(60)
     return found
 
 
@@ -105,8 +105,8 @@ def test_a_program_runs_as_a_service(bus, url, extracted, program, nexus, tmp_pa
     try:
         runtime.start()
         assert [service.name for service in runtime.services] == ["counting-harvester"]
-        bus.publish(builders.event(builders.upload_requested())).result(5)
-        bus.publish(builders.event(builders.file_stored(builders.file_version("a.nxs")))).result(5)
+        bus.publish(builders.event(builders.upload_requested())).result(60)
+        bus.publish(builders.event(builders.file_stored(builders.file_version("a.nxs")))).result(60)
         (event,) = eventually(lambda: extracted, what="the metadata")
         assert [one.value for one in event.data.files[0].parameters] == [nexus.stat().st_size]
         assert event.data.files[0].problem == ""
@@ -133,7 +133,7 @@ def test_what_is_none_of_its_upload_is_not_read_again_either(run, bus, extracted
     forged = builders.file_stored(builders.file_version("a.nxs"))
     one = forged.files[0].model_copy(update={"object": "20250001/annas/a.nxs"})
     forged = forged.model_copy(update={"destination": elsewhere, "files": (one,)})
-    bus.publish(builders.event(forged)).result(5)
+    bus.publish(builders.event(forged)).result(60)
     ran = run("harvest", "replay", "nexus-harvester", "--since", "1h")
     assert "forbidden" in ran.err
     assert "vanadium" not in ran.out

@@ -155,7 +155,7 @@ def test_what_is_written_for_the_broker_is_what_the_harvester_needs(
         bus = connect(replace(rabbitmq_vhost, user="spec", password="secret").url, name="test", users=users)
         bus.consume(harvester_queue("spec", HARVESTERS_HEAR), heard.append)
         other = connect(rabbitmq_vhost.url, name="other", users=users)
-        other.publish(builders.event(builders.upload_requested())).result(10)
+        other.publish(builders.event(builders.upload_requested())).result(60)
         eventually(lambda: heard, what="the request")
         bus.close(5)
         other.close(5)

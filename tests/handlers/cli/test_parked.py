@@ -38,7 +38,7 @@ def park(bus) -> list:
 
     bus.consume(watcher_queue(builders.HERE), lambda _: None)
     bus.consume(queue, handler)
-    bus.publish(builders.event(builders.upload_requested(), id=GOOD_ID)).result(5)
+    bus.publish(builders.event(builders.upload_requested(), id=GOOD_ID)).result(60)
     for _ in range(1000):
         if bus.parked(queue):
             return seen
@@ -67,7 +67,7 @@ def test_what_an_installed_harvester_has_parked_is_listed_too(run, bus) -> None:
     bus.consume(queue, give_up)
     bus.consume(watcher_queue(builders.HERE), lambda _: None)
     bus.consume(catalog_queue(), lambda _: None)
-    bus.publish(builders.event(builders.upload_requested(), id=GOOD_ID)).result(5)
+    bus.publish(builders.event(builders.upload_requested(), id=GOOD_ID)).result(60)
     eventually(lambda: bus.parked(queue), what="it is parked")
     assert run("parked", "list").out.split("\t")[:2] == [GOOD_ID, "harvester.nexus"]
     assert "1 message dropped." in run("parked", "drop", GOOD_ID, "--yes").out
@@ -101,7 +101,7 @@ def test_an_event_that_several_consumers_gave_up_on_is_settled_in_each_of_their_
     queues = (watcher_queue(builders.HERE), catalog_queue())
     for queue in queues:
         bus.consume(queue, handler)
-    bus.publish(builders.event(builders.upload_requested(), id=GOOD_ID)).result(5)
+    bus.publish(builders.event(builders.upload_requested(), id=GOOD_ID)).result(60)
     eventually(lambda: all(bus.parked(queue) for queue in queues), what="both give up")
     assert "2 messages dropped." in run("parked", "drop", "--yes", GOOD_ID).out
     assert not any(bus.parked(queue) for queue in queues)
@@ -136,7 +136,7 @@ def test_all_messages_of_one_reason_are_settled_together(run, bus) -> None:
     bus.consume(watcher_queue(builders.HERE), lambda _: None)
     bus.consume(queue, handler)
     for _ in range(4):
-        bus.publish(builders.event(builders.upload_requested())).result(5)
+        bus.publish(builders.event(builders.upload_requested())).result(60)
     eventually(lambda: len(bus.parked(queue)) == 4, what="all are parked")
     largest, other = (json.loads(line) for line in run("parked", "groups", "--json").out.splitlines())
     assert (largest["messages"], largest["reason"], other["messages"]) == (3, "the dataset 1 is gone", 1)

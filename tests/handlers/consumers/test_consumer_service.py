@@ -65,7 +65,7 @@ class World:
     def say(self, name: str = "") -> Event[EventData]:
         """Say that a dataset is complete."""
         event = builders.event(builders.dataset_completed(), id=name)
-        self.outside.publish(event).result(5)
+        self.outside.publish(event).result(60)
         return event
 
     def problem(self) -> str:

@@ -229,7 +229,7 @@ class Facility:
     def say(self, data: EventData, station: Station = STATION) -> Event[EventData]:
         """Publish an event of another service."""
         event: Event[EventData] = Event(data=data, station=station, service="test")
-        self.bus.publish(event).result(5)
+        self.bus.publish(event).result(60)
         return event
 
 

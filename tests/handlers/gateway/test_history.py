@@ -25,7 +25,7 @@ def fill(facility: Any, number: int = 30) -> None:
         )  # fmt: skip
         station = Station(facility="elettra", beamline=f"xrd{1 + n % 2}", station="ws01")
         time = began + timedelta(days=n % 3, minutes=n // 6)  # several of one moment
-        facility.bus.publish(Event(data=data, station=station, service="gateway", time=time)).result(5)
+        facility.bus.publish(Event(data=data, station=station, service="gateway", time=time)).result(60)
     otto = facility.client("otto")
     eventually(lambda: len(otto.get("/api/v1/uploads?limit=500").json()["items"]) == number)
 

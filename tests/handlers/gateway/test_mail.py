@@ -99,7 +99,7 @@ class Letterbox:
         """Be away."""
         if self._controller is not None:
             ending = self._controller.end_connections()
-            asyncio.run_coroutine_threadsafe(ending, self._controller.loop).result(5)
+            asyncio.run_coroutine_threadsafe(ending, self._controller.loop).result(60)
             self.connections.clear()
             self._controller.stop()
             self._controller = None
@@ -175,11 +175,11 @@ def test_a_complete_dataset_is_told_once(with_mail: Any, scene: Any, letterbox: 
     assert "In the catalogue: 3 files with 30 B.\nAll of them were verified on the storage." in body
     assert f"{facility.gateway.url}/uploads/{upload}/receipt" in body
     for event in said:
-        facility.bus.publish(event).result(5)
+        facility.bus.publish(event).result(60)
     facility.say(said[-1].data)
     facility.again()
     facility.whole()
-    facility.bus.publish(said[-1]).result(5)
+    facility.bus.publish(said[-1]).result(60)
     nothing_more(facility, scene, letterbox)
 
 
@@ -376,7 +376,7 @@ def test_what_happened_before_mail_was_switched_on_is_not_told(
     facility = with_mail()
     facility.client("anna").post("/api/v1/uploads", json=scene.wish())
     for event in old:
-        facility.bus.publish(event).result(5)
+        facility.bus.publish(event).result(60)
     nothing_more(facility, scene, letterbox)
 
 

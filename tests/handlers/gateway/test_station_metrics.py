@@ -68,7 +68,7 @@ def test_a_clock_that_is_off_is_seen(facility: Any, scene: Any) -> None:
     late = Event(
         data=scene.report(), station=scene.STATION, service="watcher", time=datetime.now(UTC) + timedelta(hours=1)
     )
-    facility.bus.publish(late).result(5)
+    facility.bus.publish(late).result(60)
     eventually(lambda: (value("datauploader_station_clock_offset_seconds") or 0) < -3500, what="the offset is told")
 
 

@@ -17,19 +17,19 @@ from .conftest import OTHER, STATION, Facility, life_of, report, wish
 def say(facility: Facility, number: int, run: str = "r1", service: str = "watcher", **event) -> None:
     """Say something as the state file 77 of a station."""
     said = Event(data=report(service), station=STATION, service=service, mark=Mark("77", run, number))
-    facility.bus.publish(replace(said, **event)).result(5)
+    facility.bus.publish(replace(said, **event)).result(60)
 
 
 def heard(facility: Facility, run: str = "now", station=STATION, service: str = "watcher") -> int:
     """Ask how far the state file 77 has been heard."""
     question = LastHeard(service=service, state="77", run=run)
-    return facility.bus.ask(question, Heard, station=station).result(5).number
+    return facility.bus.ask(question, Heard, station=station).result(60).number
 
 
 def remember(facility: Facility, event: Event, station=STATION, **more) -> str:
     """Tell of an open upload."""
     question = RememberUpload(event=encode(event).decode(), **more)
-    return facility.bus.ask(question, Remembered, station=station).result(5).knew
+    return facility.bus.ask(question, Remembered, station=station).result(60).knew
 
 
 def asked_for(facility: Facility) -> Event[UploadRequested]:

@@ -79,7 +79,7 @@ class World:
 
     def say(self, data: EventData) -> None:
         """Say something about it."""
-        self.outside.publish(builders.event(data)).result(5)
+        self.outside.publish(builders.event(data)).result(60)
 
     def stored(self, name: str, body: str = "pass", **upload: str) -> None:
         """Store a file that says what is to become of its reader."""
@@ -337,7 +337,7 @@ def test_another_ones_object_is_not_read(world: World) -> None:
     moved = Destination(remote=THERE.remote, location="20250001/annas")
     for said in (outside, outside.model_copy(update={"destination": moved})):
         world.say(said)
-    world.outside.publish(builders.event(honest, at=ELSEWHERE)).result(5)
+    world.outside.publish(builders.event(honest, at=ELSEWHERE)).result(60)
     world.stored("mine.odd")
     world.told("mine.odd")
     parked = eventually(

@@ -86,7 +86,7 @@ class World:
 
     def say(self, data: EventData) -> None:
         """Publish an event as another service would."""
-        self.outside.publish(Event(data=data, station=HERE, service="test")).result(5)
+        self.outside.publish(Event(data=data, station=HERE, service="test")).result(60)
 
     def store(self, **files: bytes) -> None:
         """Have files uploaded, and catalogued."""

@@ -86,7 +86,7 @@ def helper(world: World, tmp_path: Path) -> Iterator[Callable[..., MoverService]
 
 def ask(world: World, question: Question) -> Any:
     """Ask as a mover does."""
-    return world.outside.ask(question, Moves if isinstance(question, TakeMoves) else Lent, station=HERE).result(5)
+    return world.outside.ask(question, Moves if isinstance(question, TakeMoves) else Lent, station=HERE).result(60)
 
 
 def take(world: World, name: str = "m1") -> Moves:

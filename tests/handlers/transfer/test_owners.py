@@ -169,7 +169,7 @@ def test_the_destination_holds_foreign_objects_for_whom_does_not_continue_their_
 
     def foreign(*continues: str) -> tuple[HeldObject, ...]:
         question = LookAtDestination(remote="store", location="20260101/run1", continues=continues)
-        return world.outside.ask(question, DestinationContent, station=HERE).result(10).foreign
+        return world.outside.ask(question, DestinationContent, station=HERE).result(60).foreign
 
     assert foreign() == foreign(OTHER) == (HeldObject(path="a", size=4),)
     assert foreign(OTHER, UPLOAD) == ()

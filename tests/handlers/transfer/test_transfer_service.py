@@ -137,7 +137,7 @@ class World:
 
     def say(self, data: EventData) -> None:
         """Publish an event as another service would."""
-        self.outside.publish(Event(data=data, station=HERE, service="test")).result(5)
+        self.outside.publish(Event(data=data, station=HERE, service="test")).result(60)
 
     def compact(self) -> None:
         """Let a month pass, and the upkeep of the state file do its work."""
@@ -170,7 +170,7 @@ def test_a_resume_works_at_once_when_the_clock_of_the_pause_was_ahead(world: Wor
     for number, (action, at) in enumerate((("pause", now + timedelta(hours=2)), ("resume", now))):
         data = UploadControlled.model_validate({"upload_id": UPLOAD, "action": action, "requested_by": {"id": "1"}})
         event = Event(data=data, station=HERE, service="test", time=at, sequence=microseconds(now) + number)
-        world.outside.publish(event).result(5)
+        world.outside.publish(event).result(60)
     world.announce(world.write("a.dat", b"one"))
     world.stored()
 
@@ -231,7 +231,7 @@ def test_any_name_survives(world: World) -> None:
     objects = {stored.object for stored in world.stored(2)}
     assert objects == {"20260101/run1/n\\xffme", "20260101/run1/Ελλάς/\nx"}
     answer = world.outside.ask(HashStored(remote="store", object="20260101/run1/n\\xffme"), StoredHash, station=HERE)
-    assert answer.result(5) == StoredHash(found=True, digests={"md5": hashlib.md5(b"data").hexdigest()}, size=4)
+    assert answer.result(60) == StoredHash(found=True, digests={"md5": hashlib.md5(b"data").hexdigest()}, size=4)
 
 
 def test_a_newer_version_replaces_our_own_object(world: World) -> None:
@@ -463,7 +463,7 @@ def test_a_pause_that_comes_behind_a_later_resume_changes_nothing(world: World, 
         world.stored()
     now = datetime.now(UTC)
     for event in (steering("resume", now), steering("pause", now - timedelta(seconds=1))):
-        world.outside.publish(event).result(5)
+        world.outside.publish(event).result(60)
     world.announce(world.write("b", b"data"))
     assert world.stored(1 + known)[-1].file.path == "b"
 
@@ -517,7 +517,7 @@ def test_what_we_have_written_ourselves_is_not_foreign_at_the_destination(world)
 
     def ask() -> DestinationContent:
         question = LookAtDestination(remote="store", location="20260101/run1", continues=(UPLOAD,))
-        return world.outside.ask(question, DestinationContent, station=HERE).result(10)
+        return world.outside.ask(question, DestinationContent, station=HERE).result(60)
 
     assert ask().foreign == (HeldObject(path="theirs.h5", size=5),)
     assert not ask().foreign_partial
@@ -533,7 +533,7 @@ def test_what_the_destination_holds_is_answered(world):
 
     def ask() -> DestinationContent:
         question = LookAtDestination(remote="store", location="20260101/run1")
-        return world.outside.ask(question, DestinationContent, station=HERE).result(10)
+        return world.outside.ask(question, DestinationContent, station=HERE).result(60)
 
     foreign = (HeldObject(path="a", size=5),)
     assert ask() == DestinationContent(exists=True, objects=1, bytes=5, first=("a",), foreign=foreign)

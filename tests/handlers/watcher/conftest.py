@@ -133,7 +133,7 @@ class World:
 
     def say(self, data: EventData) -> None:
         """Publish an event as another service would."""
-        self.outside.publish(Event(data=data, station=HERE, service="test")).result(5)
+        self.outside.publish(Event(data=data, station=HERE, service="test")).result(60)
 
     def request(self, mode: str = "batch", *, wait: bool = True, **fields: object) -> None:
         """Ask for an upload of the root."""
@@ -155,7 +155,7 @@ class World:
         """Return what was heard of one kind."""
         return [event.data for event in list(self.heard) if isinstance(event.data, kind)]
 
-    def wait_for(self, kind: type[D], count: int = 1, *, within_s: float = 15) -> list[D]:
+    def wait_for(self, kind: type[D], count: int = 1, *, within_s: float = 60) -> list[D]:
         """Wait for so many events of a kind."""
         return eventually(
             lambda: found if len(found := self.events(kind)) >= count else [],
@@ -178,11 +178,11 @@ class World:
                     now[file.raw] = file.reason
         return now
 
-    def wait_until(self, condition: Callable[[], object], what: str = "", *, within_s: float = 15) -> object:
+    def wait_until(self, condition: Callable[[], object], what: str = "", *, within_s: float = 60) -> object:
         """Wait for a condition."""
         return eventually(condition, within_s=within_s, what=what)
 
-    def wait_announced(self, *names: str | bytes, within_s: float = 15) -> dict[bytes, FileVersion]:
+    def wait_announced(self, *names: str | bytes, within_s: float = 60) -> dict[bytes, FileVersion]:
         """Wait until these paths, and no others, are announced."""
         wanted = {name.encode() if isinstance(name, str) else name for name in names}
         eventually(lambda: set(self.announced()) == wanted, within_s=within_s, what=f"{wanted} announced")

@@ -87,7 +87,7 @@ def test_a_pause_that_comes_behind_a_later_resume_changes_nothing(world):
     now = datetime.now(UTC)
     for action, at in (("resume", now), ("pause", now - timedelta(seconds=1))):
         data = UploadControlled(upload_id=UPLOAD, action=action, requested_by=ANNA)
-        world.outside.publish(Event(data=data, station=HERE, service="test", time=at)).result(5)
+        world.outside.publish(Event(data=data, station=HERE, service="test", time=at)).result(60)
     world.write("a.dat")
     world.wait_announced("a.dat")
 
@@ -101,7 +101,7 @@ def test_a_resume_works_at_once_when_the_clock_of_the_pause_was_ahead(world):
     for number, (action, at) in enumerate((("pause", now + timedelta(hours=2)), ("resume", now))):
         data = UploadControlled(upload_id=UPLOAD, action=action, requested_by=ANNA)
         event = Event(data=data, station=HERE, service="test", time=at, sequence=microseconds(now) + number)
-        world.outside.publish(event).result(5)
+        world.outside.publish(event).result(60)
     world.write("a.dat")
     world.wait_announced("a.dat")
 

@@ -38,7 +38,7 @@ class Bench:
         """Return what came of a file."""
         return next((outcome for outcome in self.outcomes if outcome.path == name.encode()), None)
 
-    def wait(self, name: str, within_s: float = 15) -> HashResult:
+    def wait(self, name: str, within_s: float = 60) -> HashResult:
         """Wait for what comes of a file."""
         return eventually(lambda: self.of(name), within_s=within_s, what=name)
 

@@ -27,7 +27,7 @@ def wish(world, **fields) -> UploadRequested:
 def preview(world, *, bounds=(200_000, 5.0), **fields) -> Preview:
     """Ask for a dry run."""
     question = PreviewUpload(request=wish(world, **fields), most_entries=bounds[0], within_s=bounds[1])
-    return world.outside.ask(question, Preview, station=HERE, timeout_s=15).result(20)
+    return world.outside.ask(question, Preview, station=HERE, timeout_s=15).result(60)
 
 
 def old(world, name, content: bytes = b"content") -> None:
@@ -83,7 +83,7 @@ def test_it_names_the_files_that_meet_another_one_at_the_destination(world):
     world.start()
     held = (("same.dat", 7), ("differs.dat", 8), (r"odd\xff.dat", 1), ("elsewhere/free.dat", 7))
     named = tuple(HeldObject(path=path, size=size) for path, size in held)
-    found = world.outside.ask(PreviewUpload(request=wish(world), held=named), Preview, station=HERE).result(20)
+    found = world.outside.ask(PreviewUpload(request=wish(world), held=named), Preview, station=HERE).result(60)
     assert (found.differing, found.same_size) == (2, 1)
     assert sorted(found.differing_first) == ["differs.dat", "odd\N{REPLACEMENT CHARACTER}.dat"]
 
@@ -176,7 +176,7 @@ def test_a_station_that_counts_for_two_lets_a_third_wait_and_lists_folders_meanw
             preview(world, bounds=(100, 0.2))
     finally:
         hold.set()
-    assert [answer.result(10).files for answer in running] == [1, 1]
+    assert [answer.result(60).files for answer in running] == [1, 1]
 
 
 def test_files_that_may_still_be_written_are_named(world):

@@ -13,7 +13,7 @@ from .conftest import HERE
 
 def ask(world, path: str, **fields) -> Folder:
     """Ask the watcher what lies in a folder."""
-    return world.outside.ask(ListFolder(path=path, **fields), Folder, station=HERE).result(10)
+    return world.outside.ask(ListFolder(path=path, **fields), Folder, station=HERE).result(60)
 
 
 def test_the_station_reports_from_start_to_stop(world):

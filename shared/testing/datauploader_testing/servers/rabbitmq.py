@@ -171,7 +171,7 @@ class RabbitServer(PrivateServer):
         env = self._environment()
         if self._cluster is None:
             self._spawn(self._epmd, "-port", str(self._epmd_port), "-address", LOOPBACK, env=env)
-        self._wait_for(lambda: accepts_connections(self._epmd_port), time.monotonic() + 10)
+        self._wait_for(lambda: accepts_connections(self._epmd_port), time.monotonic() + 60)
         return self._spawn(self._scripts / "rabbitmq-server", env=env)
 
     def _answers(self) -> bool:
