@@ -218,7 +218,7 @@ class TransferWorker:
         if elsewhere is not None and self.breaker.problem(upload.remote):
             return None  # how a storage is that was not well is found out from here
         movers = len(self._threads) + len(self._elsewhere)
-        most = fair_share(self._settings.batch_files, movers, waiting)
+        most = fair_share(self._settings.batch_files, movers, waiting, begun=upload_id in self._turns)
         most = self.breaker.admits(upload.remote, now, most)
         if not most or self._batches.source_owes_answer(upload):
             return None

@@ -210,11 +210,14 @@ def test_a_mover_is_left_for_small_files_and_one_for_large_ones(movers, sending,
     assert large_or_small(movers, sending, after_large=after_large) == takes
 
 
-@pytest.mark.parametrize(("uploads", "files"), [(1, 500), (4, 500), (8, 250), (20, 100), (1000, 64)])
-def test_the_more_uploads_wait_the_sooner_each_has_its_turn(uploads, files):
+@pytest.mark.parametrize(
+    ("uploads", "first", "later"), [(1, 500, 500), (4, 500, 500), (8, 250, 256), (20, 100, 256), (1000, 64, 256)]
+)
+def test_the_more_uploads_wait_the_sooner_each_has_its_first_turn(uploads, first, later):
     """Twenty uploads of 500 files each had been one turn each: the last one saw nothing until the end."""
-    assert fair_share(500, 4, uploads) == files
-    assert fair_share(10, 4, uploads) == 10
+    assert fair_share(500, 4, uploads, begun=False) == first
+    assert fair_share(500, 4, uploads, begun=True) == later
+    assert fair_share(10, 4, uploads, begun=True) == 10
 
 
 def test_versions_of_one_target_never_travel_together():

@@ -11,7 +11,9 @@ __all__ = ["LARGE", "BatchLimits", "fair_share", "large_or_small", "split_batche
 LARGE = 64 * 1024**2
 """Bytes from which on a file is a large one: its sending takes longer than what stands around it."""
 LEAST_FILES = 64
-"""Files of a batch however many uploads wait: of fewer, what stands around a call costs more than the files."""
+"""Files of an upload's first batch, however many uploads wait: fewer cost less than what stands around a call."""
+LEAST_LATER = 256
+"""Files of its later ones: with 64 each, a hundred uploads took 1.6 times as long as one with all their files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,14 @@ def _cut(items: Sequence[Item], most: int, size: int | None) -> Iterator[list[It
         yield batch
 
 
-def fair_share(most: int, movers: int, uploads: int) -> int:
+def fair_share(most: int, movers: int, uploads: int, *, begun: bool) -> int:
     """Return how many files one upload may send at a time while so many wait.
 
-    Uploads take turns. The more there are, the smaller the batches, so that each has its first file stored soon; but
-    not below what one call is worth.
+    Uploads take turns, and one of which nothing was sent yet comes first. The more there are, the smaller the batches,
+    so that each has its first file stored soon; but not below what one call is worth.
     """
-    return most if uploads <= movers else min(most, max(LEAST_FILES, most * movers // uploads))
+    least = LEAST_LATER if begun else LEAST_FILES
+    return most if uploads <= movers else min(most, max(least, most * movers // uploads))
 
 
 def large_or_small(movers: int, sending: int, *, after_large: bool) -> tuple[bool, ...]:
