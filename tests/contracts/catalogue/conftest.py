@@ -168,11 +168,11 @@ def double(running_double: VuoDouble, oracle: httpx.Client) -> VuoDouble:
 
 @pytest.fixture
 def make_vuo(double: VuoDouble, oracle: httpx.Client) -> Iterator[Callable[..., VuoWorld]]:
-    """Give a maker of adapters to that double, by settings; short time limits, so that faults are quick."""
+    """Give a maker of adapters to that double, by settings."""
     opened: list[Any] = []
 
     def make(**settings: Any) -> VuoWorld:
-        values = {"base_url": double.url, "secret": double.secret, "timeout": 0.5, **settings}
+        values = {"base_url": double.url, "secret": double.secret, **settings}
         chosen = VuoSettings.model_validate(values)
         world = VuoWorld(double, VuoCatalogue(chosen), chosen, oracle)
         opened.append(world.catalogue)
@@ -205,14 +205,14 @@ def scicat_double(running_scicat: ScicatDouble) -> ScicatDouble:
 
 @pytest.fixture
 def make_scicat(scicat_double: ScicatDouble) -> Iterator[Callable[..., ScicatWorld]]:
-    """Give a maker of adapters to that double, by settings; short time limits, so that faults are quick."""
+    """Give a maker of adapters to that double, by settings."""
     opened: list[ScicatWorld] = []
     oracle = httpx.Client(base_url=scicat_double.url, trust_env=False, verify=False)
 
     def make(api: str = "v4", **settings: Any) -> ScicatWorld:
         oracle.put(f"/_double/api/{'v4' if api == 'auto' else api}").raise_for_status()
         values = {
-            "base_url": scicat_double.url, "username": SERVICE, "password": PASSWORD, "api": api, "timeout": 2,
+            "base_url": scicat_double.url, "username": SERVICE, "password": PASSWORD, "api": api,
             "contact_email": "data@facility.eu", "base_dir": "/facility/store/{investigation}",
             "closed_after_days": 30, "creators": ["staff"], "create_group": "p{investigation}",
             "pid": "20.500.12345/{uuid}", "uid_claim": "uidNumber", "gid_claim": "gidNumber", **settings,
@@ -270,7 +270,15 @@ def world_with_sessions(request: pytest.FixtureRequest) -> World:
     return _world(request)
 
 
-def _world(request: pytest.FixtureRequest) -> World:
+@pytest.fixture(params=[*WITH_SESSIONS, "folder"])
+def impatient_world(request: pytest.FixtureRequest) -> World:
+    """Give each world in turn, with the least time that its catalogue may take where it is asked over a network."""
+    return _world(request, timeout=0.5)
+
+
+def _world(request: pytest.FixtureRequest, **settings: float) -> World:
     kind, _, api = request.param.partition("-")
-    chosen: World = request.getfixturevalue("make_scicat")(api) if api else request.getfixturevalue(kind)
+    over_network = kind not in ("memory", "folder")
+    found = request.getfixturevalue(f"make_{kind}" if over_network else kind)
+    chosen: World = found(*([api] if api else []), **settings) if over_network else found
     return chosen

@@ -38,7 +38,7 @@ def running_icat() -> Iterator[IcatDouble]:
 
 @pytest.fixture
 def make_icat(running_icat: IcatDouble) -> Iterator[Callable[..., IcatWorld]]:
-    """Give a maker of adapters to the double as if it were new, by settings; short time limits make faults quick."""
+    """Give a maker of adapters to the double as if it were new, by settings."""
     with contextlib.ExitStack() as opened:
         oracle = opened.enter_context(httpx.Client(base_url=running_icat.url, trust_env=False, verify=False))
         oracle.delete("/_double/state").raise_for_status()
@@ -55,7 +55,6 @@ def make_icat(running_icat: IcatDouble) -> Iterator[Callable[..., IcatWorld]]:
                 "closed_after_days": 30,
                 "timezone": "UTC",
                 "people_by": "id",
-                "timeout": 1.0,
                 **settings,
             }
             catalogue = IcatCatalogue(IcatSettings.model_validate(values))

@@ -306,9 +306,9 @@ def test_nothing_is_created_while_existence_is_unknown(world, kind: str) -> None
 
 
 @pytest.mark.fault("F44")
-def test_nothing_is_created_while_the_look_up_is_not_answered(world) -> None:
+def test_nothing_is_created_while_the_look_up_is_not_answered(impatient_world) -> None:
     """Nor is silence."""
-    creates_nothing(world, "timeout")
+    creates_nothing(impatient_world, "timeout")
 
 
 def creates_nothing(world, kind: str) -> None:

@@ -116,7 +116,7 @@ def test_neither_password_nor_session_is_logged(
     """ICAT wants sessions in addresses; not at the finest level are they logged."""
     for name in (None, "httpx", "httpcore"):
         caplog.set_level(logging.DEBUG, name)
-    world = make_icat()
+    world = make_icat(timeout=1.0)
     world.catalogue.ensure_dataset(WANTED)
     with pytest.raises(UnknownSession):
         world.catalogue.identify(SecretStr("canary-session"))

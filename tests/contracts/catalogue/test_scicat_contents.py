@@ -48,8 +48,10 @@ def post(direct: httpx.Client, pid: str, *paths: str, token: str = "") -> None:
 
 
 @pytest.mark.parametrize("kind", ["lost", "slow", "unreadable"])
-def test_a_block_whose_answer_never_came_is_not_sent_again(scicat, kind: str) -> None:
+@pytest.mark.parametrize("api", ["v3", "v4"])
+def test_a_block_whose_answer_never_came_is_not_sent_again(make_scicat, api: str, kind: str) -> None:
     """SciCat would take it twice: what is there is read first."""
+    scicat = make_scicat(api, timeout=2)
     dataset = scicat.catalogue.ensure_dataset(WANTED)
     scicat.fail("add_datafiles", kind, after_effect=True, seconds=2.5)
     with pytest.raises(CatalogError) as error:

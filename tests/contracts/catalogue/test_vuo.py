@@ -264,7 +264,7 @@ def test_a_slow_answer_within_the_limit_is_taken(make_vuo) -> None:
 
 def test_a_wrong_secret_does_nothing_and_says_which(make_vuo) -> None:
     """The known call can only say "not allowed"; the assumed ones name the secret, and wait for it."""
-    world = make_vuo(secret=SECRET)
+    world = make_vuo(secret=SECRET, timeout=1.0)
     with pytest.raises(CatalogueForbids):
         world.catalogue.authorise(ANNA, OPEN)
     for call in (
@@ -300,7 +300,7 @@ def test_neither_session_nor_secret_nor_hash_is_logged_or_told(make_vuo, caplog)
     """Not at the finest level, not by httpx, not in an error."""
     for name in (None, "httpx", "httpcore"):  # the last two may have been quietened by a test before
         caplog.set_level(logging.DEBUG, name)
-    world = make_vuo(secret=SECRET)
+    world = make_vuo(secret=SECRET, timeout=1.0)
     told = []
     for call in (
         lambda: world.catalogue.identify(SecretStr("canary-session")),

@@ -14,7 +14,9 @@ from datauploader_testing.builders import event, file_catalogued, file_stored, f
 NEXUS = Kind("nexus", ("*.nxs", "*.h5"), "nexus:read")
 ODD = Kind("odd", ("*.k", "*.dat"), "odd:read")
 NAMES = st.lists(
-    st.binary(min_size=1, max_size=8).map(lambda raw: raw.replace(b"/", b"-").replace(b"\0", b"-"))
+    st.binary(min_size=1, max_size=8)
+    .map(lambda raw: raw.replace(b"/", b"-").replace(b"\0", b"-"))
+    .filter(lambda name: name not in (b".", b".."))
     | st.sampled_from([b".nxs", b"x.NXS", b"x.nxs.bak", b"h5", b"\xff.h5", "x.\u212a".encode(), b'".nxs', b"\\.dat"]),
     min_size=1,
     max_size=4,

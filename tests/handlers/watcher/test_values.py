@@ -25,7 +25,7 @@ def nexus(world, name: str, title: str, *, age_s: float = 3600) -> None:
     os.utime(path, (time.time() - age_s, time.time() - age_s))
 
 
-def values(world, *, within_s: float = 60.0, **fields) -> FoundValues:
+def values(world, *, within_s: float = 20.0, **fields) -> FoundValues:
     """Ask what the files of an upload say."""
     asked = {
         "upload_id": "u-preview", "investigation": "20260101", "dataset": DatasetSpec(name="run1"),
