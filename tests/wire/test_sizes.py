@@ -32,6 +32,7 @@ from datauploader.contracts import (
 )
 from datauploader.contracts.batching import ENVELOPE, bounded, split
 from datauploader.contracts.envelope import LARGEST, LARGEST_ACCEPTED, Event
+from datauploader.contracts.files import LONGEST_MS
 from datauploader.contracts.names import display, escape, pack
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.pictures import LARGEST_PICTURE, MOST_PICTURES
@@ -80,8 +81,9 @@ def everything(raws) -> list:
 
     def ready(some: tuple[FileVersion, ...]) -> FileReady:
         return FileReady(
-            upload_id=up, root="/" + "\x01" * 4000, destination=DESTINATION, continues=("u" * 64,) * 50, files=some
-        )
+            upload_id=up, root="/" + "\x01" * 4000, destination=DESTINATION, continues=("u" * 64,) * 50, files=some,
+            seen_ms=(LONGEST_MS,) * len(some),
+        )  # fmt: skip
 
     def extracted(some: tuple[Parameter, ...]) -> MetadataExtracted:
         one = ExtractedFile(file=files[0], parameters=some, problem="\x01" * 2000)
@@ -95,8 +97,8 @@ def everything(raws) -> list:
         return UploadControlled(upload_id=up, action="retry", requested_by=Person(id="anna"), files=some)
 
     return [
-        *split(files, ready),
-        *(fact for fact, _ in receipts.of_stored(up, DESTINATION, stored)),
+        *split(files, ready, beside_each=len(f"{LONGEST_MS},")),
+        *(fact for fact, _ in receipts.of_stored(up, DESTINATION, stored, proof_ms=LONGEST_MS)),
         *(fact for fact, _ in receipts.of_catalogued(up, "42", stored)),
         *split(failed, lambda some: FileFailed(upload_id=up, files=some)),
         *split(omitted, lambda some: FileLeftOut(upload_id=up, files=some)),

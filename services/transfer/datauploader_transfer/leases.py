@@ -301,7 +301,8 @@ def _outcome(item: Item, told: MoveOutcome | None) -> Outcome:
     """Believe what was stored; what was not is left undone, with what may lie at its target."""
     if told is not None and told.state in STORED:
         return Outcome(
-            item.key, State(told.state), told.detail, method=told.method, algorithm=told.algorithm, digest=told.digest
-        )
+            item.key, State(told.state), told.detail, method=told.method, algorithm=told.algorithm, digest=told.digest,
+            proof_ms=told.proof_ms,
+        )  # fmt: skip
     detail = told.detail if told else "The mover has not said what became of it."
     return Outcome(item.key, State.STOPPED, detail, digest=told.digest if told else "", unproved=True)

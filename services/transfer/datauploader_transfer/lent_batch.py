@@ -142,4 +142,5 @@ def _told(outcome: Outcome) -> MoveOutcome:
     return MoveOutcome(
         key=outcome.key, state=outcome.state.value, detail=outcome.detail[:2000], method=outcome.method,
         algorithm=outcome.algorithm, digest=outcome.digest, unproved=outcome.unproved,
+        proof_ms=outcome.proof_ms,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
@@ -251,10 +252,12 @@ def _sent(storage: MemoryStorage, target: str, item: Item) -> Outcome:
     place = beside(target) if target in storage.objects else target
     if error := storage.put(place, content):
         return outcomes.failed(item, error)
+    began = time.monotonic()
     stored = storage.hash(place, item.digests, read_back=storage.read_back)
+    took_ms = round((time.monotonic() - began) * 1000)
     if stored is None or item.digests[stored.algorithm] == stored.digest:
         storage.objects[target] = storage.objects.pop(place)
-        return outcomes.verified(item, stored) if stored else outcomes.unverified(item)
+        return outcomes.verified(item, stored, proof_ms=took_ms) if stored else outcomes.unverified(item)
     del storage.objects[place]
     if hashlib.sha256(content).hexdigest() != item.digests["sha256"]:
         return outcomes.source_changed(item)

@@ -222,7 +222,8 @@ class BatchMover:
                     failed += self._fail(db, attempt, job, outcome, now, takes_others=others)
             stored = table.mark_stored(upload.upload_id, stored)
             destination = Destination(remote=upload.remote, location=upload.location)
-            for receipt, identity in receipts.of_stored(upload.upload_id, destination, stored):
+            proof_ms = max((outcome.proof_ms for outcome in told if outcome.proof_ms is not None), default=None)
+            for receipt, identity in receipts.of_stored(upload.upload_id, destination, stored, proof_ms=proof_ms):
                 Outbox.put(db, attempt.cause.follow(receipt, service="transfer", id=identity))
             for failure in split(failed, lambda some: FileFailed(upload_id=upload.upload_id, files=some)):
                 Outbox.put(db, attempt.cause.follow(failure, service="transfer"))

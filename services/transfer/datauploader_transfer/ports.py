@@ -110,6 +110,8 @@ class Outcome:
     found: str = ""
     unproved: bool = False
     """Something that we wrote where nothing was may lie at the target, and nobody has hashed it."""
+    proof_ms: int | None = field(default=None, compare=False)
+    """How long it took to prove what was sent together with it; None where it was not sent now, or is not proved."""
 
 
 def asks_for_pause(outcome: Outcome) -> bool:

@@ -36,6 +36,7 @@ def test_a_moved_file_is_verified_and_has_the_bytes_of_its_source(bench, files):
     assert [outcome.key for outcome in found] == [item.key for item in items]
     assert set(states(found)) == {State.VERIFIED}, found
     assert all(outcome.method for outcome in found)
+    assert all(outcome.proof_ms is not None for outcome in found)
     assert [bench.content(item.key) for item in items] == [item.source.read_bytes() for item in items]
 
 
@@ -49,7 +50,9 @@ def test_moving_again_finds_the_object_and_verifies_it(bench, files):
     """A repeated request has the effect of one."""
     items = [files.write("a", b"one"), files.write("b", b"two")]
     bench.mover.move(bench.remote, items)
-    assert states(bench.mover.move(bench.remote, items)) == [State.VERIFIED] * 2
+    again = bench.mover.move(bench.remote, items)
+    assert states(again) == [State.VERIFIED] * 2
+    assert [outcome.proof_ms for outcome in again] == [None, None]
 
 
 def test_an_identical_object_that_is_there_counts_as_stored(bench, files):

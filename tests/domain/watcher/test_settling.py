@@ -37,12 +37,15 @@ def test_an_equal_look_in_between_changes_nothing():
 
 @pytest.mark.fault("F9")
 def test_a_change_begins_the_wait_anew():
-    """A file that grows is not finished."""
+    """A file that grows is not finished, and as what it is then it was first seen at its last change."""
     table = settling()
     table.observe_file(PATH, A, 100.0, fresh=True)
     table.observe_file(PATH, B, 101.0, fresh=True)
     assert table.take_due(102.5, 10) == []
     assert table.take_due(103.0, 10) == [HashRequest(PATH, B)]
+    finished = table.finish(PATH, B, DIGESTS, 103.0)
+    assert finished is not None
+    assert (finished.since, finished.changed_at) == (100.0, 101.0)
 
 
 def test_a_close_shortens_the_wait_and_a_later_change_undoes_it():

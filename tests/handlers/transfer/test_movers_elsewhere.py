@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from datauploader.contracts import FileFailed, StationReported
+from datauploader.contracts import FileFailed, FileStored, StationReported
 from datauploader.contracts.model import Question
 from datauploader.contracts.moves import BeginMoves, EndMoves, Lent, Move, MoveOutcome, Moves, RenewMoves, TakeMoves
 from datauploader.contracts.stations import MoverElsewhere
@@ -150,9 +150,14 @@ def test_a_batch_is_kept_for_as_long_as_its_mover_speaks(world: World) -> None:
     thread.join()
     for one in batch.items:
         world.storage.objects[one.object] = b"data"
-    outcomes = tuple(MoveOutcome(key=one.file.key, state="verified", method="backend md5") for one in batch.items)
+    outcomes = tuple(
+        MoveOutcome(key=one.file.key, state="verified", method="backend md5", proof_ms=70_000 + number)
+        for number, one in enumerate(batch.items)
+    )
     assert ask(world, EndMoves(batch=batch.batch, outcomes=outcomes)).held
     assert len(world.stored(15)) == 15
+    proofs = {data.proof_ms for data in world.heard if isinstance(data, FileStored)}
+    assert 70_000 + len(batch.items) - 1 in proofs
 
 
 def test_an_answer_that_was_lost_gives_the_same_batch_again(tmp_path: Path) -> None:

@@ -214,6 +214,21 @@ def test_a_ready_file_is_stored_and_verified(world: World) -> None:
     assert world.storage.objects == {"20260101/run1/a/b.h5": b"data"}
 
 
+def test_a_receipt_says_how_long_the_proof_took_and_one_that_is_repeated_does_not(world: World) -> None:
+    """Of what was sent and proved; both have the same id, as what they say of the files is the same."""
+    one = world.write("a", b"data")
+    world.announce(one)
+    world.stored()
+    world.announce(one)
+    world.stored(2)
+    world.storage.hashes, world.storage.read_back = (), False
+    world.announce(world.write("b", b"data"))
+    world.stored(3)
+    first, again, unproved = (data.proof_ms for data in world.heard if isinstance(data, FileStored))
+    assert first is not None
+    assert again is unproved is None
+
+
 def test_a_storage_without_hashes_is_read_back(world: World) -> None:
     """Without a hash of the storage's own the bytes are read back; with that switched off the file is unverified."""
     world.storage.hashes = ()

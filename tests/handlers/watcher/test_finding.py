@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import chdir
 
 import pytest
@@ -252,3 +253,27 @@ def test_other_files_beside_a_chosen_one_are_left_alone_whatever_events_say(worl
     world.control("close")
     assert world.wait_for(UploadSealed)[0].files == 1
     assert set(world.announced()) == {b"chosen.dat"}
+
+
+def test_what_is_found_is_announced_with_how_long_ago_it_was_first_seen(world):
+    """Each file by itself, since it was as it is now: at least its quiet period, and since the watcher has started."""
+    started = time.monotonic()
+    world.start()
+    world.request("sync", quiet_period_s=0.3)
+    for number in range(20):
+        world.write(f"f{number}")
+    world.wait_announced(*(f"f{number}" for number in range(20)))
+    for data in world.events(FileReady):
+        assert data.seen_ms is not None
+        assert len(data.seen_ms) == len(data.files)
+        assert all(0 < ms <= (time.monotonic() - started) * 1000 for ms in data.seen_ms)
+
+
+def test_what_is_announced_again_does_not_say_when_it_was_seen(world):
+    """A reminder is no time of the file's."""
+    world.start(receipt_patience_s=0.3)
+    world.request("sync")
+    world.write("a")
+    first, *_, last = world.wait_for(FileReady, 2)
+    assert first.seen_ms is not None
+    assert last.seen_ms is None

@@ -4,12 +4,17 @@ import sqlite3
 
 import pytest
 
+from datauploader.contracts import decode
+from datauploader.contracts.envelope import LARGEST
 from datauploader.reliability import Store
+from datauploader.reliability.outbox import SCHEMA as OUTBOX
+from datauploader_testing import builders
 from datauploader_watcher.domain.versions import Digests, Stamp, version
 from datauploader_watcher.ledger.files import FileTable, new_row
 from datauploader_watcher.ledger.receipts import FileReceipt, FileReceipts
 from datauploader_watcher.ledger.schema import SCHEMA
 from datauploader_watcher.ledger.uploads import UploadTable
+from datauploader_watcher.outgoing.publishing import say_ready, seen_ms
 
 DIGESTS = Digests(b"\x01" * 32, b"\x02" * 16)
 
@@ -171,3 +176,43 @@ def test_files_whose_local_copies_are_still_to_be_removed_are_not_forgotten(stor
         assert forget_all(db) == 0
         db.execute("UPDATE files SET state = 'released'")
         assert forget_all(db) == 1
+
+
+def test_what_waits_to_be_announced_keeps_since_when_it_is_known(store):
+    """Also over a start; what was announced before says nothing of that, and whoever goes with it does not either."""
+    with store.transaction() as db:
+        folder = FileTable(db).make_folder(1, b"")
+        rows = [new_row(folder, name, name, Stamp(10, 5, 7), DIGESTS, 1, seen_at=1000.5) for name in (b"a", b"b")]
+        FileTable(db).put(1, rows)
+        waiting = FileTable(db).in_state(1, "ready", 10)
+        assert seen_ms(waiting, 1002.0) == (1500, 1500)
+        assert seen_ms(waiting, 900.0) == (0, 0), "the clock was put back"
+        FileTable(db).set_announced([(waiting[0], 2000.0)], 1002.0)
+        FileTable(db).ready_again(folder, b"a", Stamp(10, 5, 7))
+        again = FileTable(db).in_state(1, "ready", 10)
+        assert [row.seen_at for row in again] == [None, 1000.5]
+        assert seen_ms(again, 1002.0) is None
+
+
+def test_an_announcement_that_is_cut_says_of_each_file_when_that_was_seen(tmp_path):
+    """One announcement makes several events: each has the times of its own files, and none is too large."""
+    made = Store(tmp_path / "state.sqlite3", (SCHEMA, OUTBOX))
+    long_ago, count = 900_000_000, 500
+    with made.transaction() as db:
+        UploadTable(db).add(builders.event(builders.upload_requested()))
+        upload = UploadTable(db).get(builders.UPLOAD)
+        folder = FileTable(db).make_folder(upload.number, b"")
+        names = [b"%03d" % number + b"n" * 30 for number in range(count)]
+        rows = [
+            new_row(folder, name, name, Stamp(10, 5, 7), DIGESTS, 1, seen_at=float(-long_ago - number))
+            for number, name in enumerate(names)
+        ]
+        assert say_ready(db, upload, b"/data", rows, 0.0) > 1
+        bodies = [row[0] for row in db.execute("SELECT body FROM outbox ORDER BY id")]
+    made.close()
+    told = []
+    for body in bodies:
+        assert len(body) <= LARGEST
+        data = decode(body).data
+        told += zip((file.raw for file in data.files), data.seen_ms, strict=True)
+    assert told == [(name, (long_ago + number) * 1000) for number, name in enumerate(names)]

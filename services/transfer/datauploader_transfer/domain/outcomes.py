@@ -25,7 +25,7 @@ _LONGEST = 300
 """Characters of a storage's own words."""
 
 
-def verified(item: Item, stored: Stored) -> Outcome:
+def verified(item: Item, stored: Stored, *, proof_ms: int | None = None) -> Outcome:
     """Report that the stored bytes have the hash that was read from the source."""
     detail = f"Stored and verified: the {stored.algorithm} of the stored file equals that of the source."
     return Outcome(
@@ -35,6 +35,7 @@ def verified(item: Item, stored: Stored) -> Outcome:
         method=stored.method,
         algorithm=stored.algorithm,
         digest=stored.digest,
+        proof_ms=proof_ms,
     )
 
 

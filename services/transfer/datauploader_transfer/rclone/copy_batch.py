@@ -226,7 +226,9 @@ class CopyBatch:
 
     def _prove(self, sent: Sequence[int], group: str, *, last: bool) -> None:
         objects = [(self._sent_as(i).target, self._items[i].size) for i in sent]
+        began = time.monotonic()
         found = self._storage.hash_objects(objects, self._detector, kinds=self._kinds(sent), read_back=self._read_back)
+        took_ms = round((time.monotonic() - began) * 1000)
         proved: list[tuple[int, Outcome]] = []
         differing = []
         for i, stored in zip(sent, found, strict=True):
@@ -238,7 +240,8 @@ class CopyBatch:
                 if i in self._replace:
                     self._removed(self._sent_as(i).target)
             elif stored is None or _equal(item, stored):
-                proved.append((i, outcomes.verified(item, stored) if stored else outcomes.unverified(item)))
+                outcome = outcomes.verified(item, stored, proof_ms=took_ms) if stored else outcomes.unverified(item)
+                proved.append((i, outcome))
             else:
                 differing.append((i, stored))
         self._put([(i, outcome) for i, outcome in proved if i in self._replace])

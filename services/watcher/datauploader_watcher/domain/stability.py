@@ -50,6 +50,7 @@ class Candidate(NamedTuple):
     since: float = 0.0
     """When it was first seen unfinished, on the monotonic clock."""
     changed_at: float = 0.0
+    """When it was first seen as it is now, on the monotonic clock."""
     changes: int = 0
     """How often it was found changed since."""
     as_is: bool = False

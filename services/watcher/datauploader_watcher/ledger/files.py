@@ -33,6 +33,8 @@ class FileRow(NamedTuple):
     """A program had it open for writing when it was read."""
     as_is: bool = False
     """See `FileVersion.as_is`."""
+    seen_at: float | None = None
+    """When the version was first seen, in seconds since 1970; None where it was announced before, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Tally:
 
 
 _COLUMNS = """f.folder, f.name, d.path AS directory, f.state, f.attempts, f.size, f.mtime_ns, f.inode, f.ctime_ns,
-    f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason, f.writer, f.as_is"""
+    f.version_mtime_ns, f.sha256, f.md5, f.sha1, f.revision, f.object, f.reason, f.writer, f.as_is,
+    f.due_at"""
 _KNOWN = "name, size, mtime_ns, inode, state, reason, ctime_ns"
 _HELD = "'stored', 'catalogued', 'releasing', 'released'"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
@@ -125,11 +128,12 @@ class FileTable:
             announced: now, and when their patience ends, where they are announced in the same transaction.
         """
         state, attempts = ("announced", 1) if announced else ("ready", 0)
-        now, due_at = announced or (None, None)
+        now, due_at = announced or (None, None)  # what waits to be announced keeps there since when it is known
         values = [
             (
                 row.folder, row.name, upload, *row.stamp, state, row.version.revision, row.version.mtime_ns,
-                attempts, now, due_at, row.digests.sha256, row.digests.md5, row.digests.sha1, row.writer, row.as_is,
+                attempts, now, due_at or row.seen_at, row.digests.sha256, row.digests.md5, row.digests.sha1,
+                row.writer, row.as_is,
             )
             for row in rows
         ]  # fmt: skip
@@ -340,6 +344,7 @@ def _row(row: sqlite3.Row) -> FileRow:
         reason=row["reason"],
         writer=bool(row["writer"]),
         as_is=as_is,
+        seen_at=row["due_at"] if row["state"] == "ready" and not row["attempts"] else None,
     )
 
 
@@ -349,8 +354,8 @@ def _stamp(row: sqlite3.Row) -> Stamp:
 
 def new_row(
     folder: int, name: bytes, path: bytes, seen: Stamp, digests: Digests, revision: int, *, writer: bool = False,
-    as_is: bool = False,
+    as_is: bool = False, seen_at: float | None = None,
 ) -> FileRow:  # fmt: skip
     """Build the row of a version that was just found finished."""
     made = version(path, seen.size, seen.mtime_ns, digests, revision, as_is=as_is)
-    return FileRow(folder, name, path, "ready", 0, seen, made, digests, writer=writer, as_is=as_is)
+    return FileRow(folder, name, path, "ready", 0, seen, made, digests, writer=writer, as_is=as_is, seen_at=seen_at)

@@ -79,6 +79,7 @@ CREATE TABLE rule_folders (
     PRIMARY KEY (rule, folder)
 ) WITHOUT ROWID;
 """  # noqa: S608 - constants only
+"""In `files`, `due_at` is when the patience with an announcement ends; before the first, when the version was seen."""
 
 _SECOND = """
 CREATE TABLE held (

@@ -42,7 +42,7 @@ class Announcer:
             return 0
         now = self._clock.now_ns() / 1e9
         FileTable(db).put(session.upload.number, rows, announced=(now, now + self._patience_s))
-        return say_ready(db, session.upload, session.disk.root, rows)
+        return say_ready(db, session.upload, session.disk.root, rows, now)
 
     def announce_due(self, db: sqlite3.Connection, uploads: Iterable[UploadSession], room: int) -> None:
         """Announce what has waited in the ledger, the uploads in turn, as far as there is room."""
@@ -83,7 +83,7 @@ class Announcer:
         FileTable(db).set_announced(
             [(row, now + next_reminder_s(self._patience_s, row.attempts + 1)) for row in rows], now
         )
-        return say_ready(db, session.upload, session.disk.root, rows)
+        return say_ready(db, session.upload, session.disk.root, rows, now)
 
     def _as_it_was(self, db: sqlite3.Connection, session: UploadSession, row: FileRow) -> bool:
         """Look whether a version that had to wait is still what it was; else let it be found anew."""

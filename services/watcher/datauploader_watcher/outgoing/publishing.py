@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
-from datauploader.contracts.files import FileLeftOut, FileReady, FileVersion, LeftOutFile
+from datauploader.contracts.files import LONGEST_MS, FileLeftOut, FileReady, FileVersion, LeftOutFile
 from datauploader.contracts.model import EventData
 from datauploader.contracts.names import display, pack
 from datauploader.reliability import Outbox
@@ -15,6 +15,7 @@ from datauploader_watcher.ledger.files import FileRow
 from datauploader_watcher.ledger.uploads import UploadRow
 
 SERVICE = "watcher"
+_SEEN_BYTES = len(f"{LONGEST_MS},")
 
 
 def say(db: sqlite3.Connection, upload: UploadRow, data: EventData, *parts: str) -> None:
@@ -23,8 +24,9 @@ def say(db: sqlite3.Connection, upload: UploadRow, data: EventData, *parts: str)
     Outbox.put(db, upload.event.follow(data, service=SERVICE, id=event_id))
 
 
-def say_ready(db: sqlite3.Connection, upload: UploadRow, root: bytes, rows: Sequence[FileRow]) -> int:
+def say_ready(db: sqlite3.Connection, upload: UploadRow, root: bytes, rows: Sequence[FileRow], now: float) -> int:
     """Announce versions, in as few events as they fit in; return how many that were."""
+    seen = seen_ms(rows, now)
 
     def ready(files: tuple[FileVersion, ...]) -> FileReady:
         return FileReady(
@@ -34,10 +36,11 @@ def say_ready(db: sqlite3.Connection, upload: UploadRow, root: bytes, rows: Sequ
             destination=upload.request.destination,
             continues=upload.request.continues,
             files=files,
+            seen_ms=seen and seen[start : start + len(files)],
         )
 
     events = start = 0
-    for data in split((row.version for row in rows), ready):
+    for data in split((row.version for row in rows), ready, beside_each=_SEEN_BYTES if seen else 0):
         keys = [f"{row.version.key}.{row.attempts}" for row in rows[start : start + len(data.files)]]
         start += len(data.files)
         events += 1
@@ -46,6 +49,14 @@ def say_ready(db: sqlite3.Connection, upload: UploadRow, root: bytes, rows: Sequ
     for outcome, again in (("new", False), ("again", True)):
         metrics.note_files("announced", outcome, (row.version.size for row in rows if bool(row.attempts) == again))
     return events
+
+
+def seen_ms(rows: Sequence[FileRow], now: float) -> tuple[int, ...] | None:
+    """Say how long ago each version was first seen; None where that is not known of all of them."""
+    known = [row.seen_at for row in rows if row.seen_at is not None]
+    if len(known) < len(rows):
+        return None
+    return tuple(min(max(0, int((now - seen_at) * 1000)), LONGEST_MS) for seen_at in known)
 
 
 def left_out(path: bytes, reason: str, detail: str, *, returned: bool = False) -> LeftOutFile:

@@ -47,6 +47,8 @@ class Recorder:
     def __init__(self, db: sqlite3.Connection, clock: Clock) -> None:
         """Begin a turn."""
         self._db, self._clock, self._now_ns = db, clock, clock.now_ns()
+        self._epoch = self._now_ns / 1e9 - clock.monotonic()
+        """What is to be added to the monotonic clock for the calendar's."""
         self._files, self._uploads = FileTable(db), UploadTable(db)
         self._superseded, self._choices = SupersededVersions(db), RestlessChoiceTable(db)
         self._folders: dict[tuple[int, bytes], int] = {}
@@ -114,7 +116,7 @@ class Recorder:
         elif isinstance(verdict, NewVersion):
             row = new_row(
                 folder, name, outcome.path, outcome.asked, outcome.digests, verdict.revision, writer=outcome.writer,
-                as_is=as_is,
+                as_is=as_is, seen_at=self._epoch + candidate.changed_at,
             )  # fmt: skip
             fresh.append(row)
         else:

@@ -16,9 +16,12 @@ T = TypeVar("T", bound=WireModel)
 D = TypeVar("D", bound=EventData)
 
 
-def split(items: Iterable[T], make: Callable[[tuple[T, ...]], D], *, most: int = MOST_FILES) -> Iterator[D]:
+def split(
+    items: Iterable[T], make: Callable[[tuple[T, ...]], D], *, most: int = MOST_FILES, beside_each: int = 0
+) -> Iterator[D]:
     """Yield the facts that `make` builds of runs of items, in order, each of at most `LARGEST` bytes when encoded.
 
+    With `beside_each` so many bytes more are kept free for each item, for what `make` says of it elsewhere.
     An item that is larger alone goes alone: a path of 4,096 bytes, whatever they are, takes some 60 KiB at most, one
     of Windows' 32,767 characters some 200 KiB, and a body of `LARGEST_ACCEPTED` bytes is still taken.
     """
@@ -28,6 +31,7 @@ def split(items: Iterable[T], make: Callable[[tuple[T, ...]], D], *, most: int =
         size = _size(item) + 1
         if beside < 0:
             beside = _size(make((item,))) - size + 1
+        size += beside_each
         if batch and (size > room or len(batch) >= most):
             yield make(tuple(batch))
             batch = []

@@ -1,7 +1,7 @@
 """What is said about files: this version is ready, stored, failed, catalogued, left out, released."""
 
 import hashlib
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -23,6 +23,9 @@ from datauploader.contracts.uploads import Destination
 
 MOST_FILES = 500
 """File versions in one event; the encoded size may allow fewer."""
+LONGEST_MS = 10**12
+"""What took longer is told as this, some 31 years."""
+Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 
 
 class FileVersion(FilePath):
@@ -90,6 +93,11 @@ class FileReady(EventData):
     continues: tuple[UploadId, ...] = Field(default=(), max_length=50)
     """See `UploadRequested.continues`."""
     files: tuple[FileVersion, ...] = Field(min_length=1, max_length=MOST_FILES)
+    seen_ms: tuple[Milliseconds, ...] | None = Field(default=None, max_length=MOST_FILES)
+    """For each of the files, in their order, how long before this event the station first saw this version.
+
+    Left out where it is not known of all of them, such as when they are announced again.
+    """
 
 
 Proof = Literal["verified", "unverified"]
@@ -115,6 +123,9 @@ class FileStored(EventData):
     upload_id: UploadId
     destination: Destination
     files: tuple[StoredFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+    proof_ms: Milliseconds | None = None
+    """How long their proof took, after the last of them lay at the storage: files that are sent together are proved
+    together. Left out where nothing was sent, or nothing proved, such as when this is said again."""
 
     def forbidden(self, asked: Destination) -> str:
         """Say why a station may not say this of an upload that goes to `asked`; "" where it may.

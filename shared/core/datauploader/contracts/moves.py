@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from datauploader.contracts.files import FileVersion
+from datauploader.contracts.files import FileVersion, Milliseconds
 from datauploader.contracts.model import Question, Sentence, WireModel, Word
 from datauploader.contracts.names import RelativePath
 
@@ -73,6 +73,8 @@ class MoveOutcome(WireModel):
     algorithm: str = ""
     digest: str = ""
     unproved: bool = False
+    proof_ms: Milliseconds | None = None
+    """See `FileStored.proof_ms`."""
 
 
 class EndMoves(Question):

@@ -13,10 +13,14 @@ _CATALOGUED_FILES = TypeAdapter(list[CataloguedFile])
 
 
 def of_stored(
-    upload_id: str, destination: Destination, files: Iterable[StoredFile]
+    upload_id: str, destination: Destination, files: Iterable[StoredFile], *, proof_ms: int | None = None
 ) -> Iterator[tuple[FileStored, str]]:
-    """Yield what says that these versions are on the storage, and its id."""
-    for fact in split(files, lambda some: FileStored(upload_id=upload_id, destination=destination, files=some)):
+    """Yield what says that these versions are on the storage, and its id, which does not depend on `proof_ms`."""
+
+    def stored(some: tuple[StoredFile, ...]) -> FileStored:
+        return FileStored(upload_id=upload_id, destination=destination, files=some, proof_ms=proof_ms)
+
+    for fact in split(files, stored):
         yield fact, _identity(fact)
 
 
