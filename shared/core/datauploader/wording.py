@@ -10,11 +10,17 @@ _STEP = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SOON = 10
 _STEPS = {
+    "seen": ("Seen", "from the file's last change until its station saw it"),
     "announced": (
         "Found finished",
-        "from the file's last change until its station announced it: the quiet period, and reading it once",
+        "from then, or from its last change, until its station announced it: the quiet period, and reading it once",
     ),
-    "stored": ("Moved and verified", "from then until the storage held it and its hash was compared"),
+    "moved": ("Moved", "from its announcement until it lay at the storage: the wait for its turn, and sending it"),
+    "verified": ("Verified", "from then until the hashes of all files that were sent with it were compared"),
+    "stored": (
+        "Moved and verified",
+        "from its announcement until its hash was compared, where it is not known when it lay at the storage",
+    ),
     "registered": ("Registered", "from then until the catalogue knew it"),
     "shown": ("Shown", "from then until the page could show it; known only of what this gateway heard at once"),
 }

@@ -144,9 +144,12 @@ def file(path: str, state: FileState, **more: str) -> dict:
 def test_where_the_time_of_the_files_goes_is_a_table(run, gateway) -> None:
     """With a step that this release does not know, and what is to be known of clocks beside it."""
     figures = {"files": 1200, "p50_s": 0.35, "p95_s": 4.25, "max_s": 7300.0, "before": 0}
-    gateway.timing = {"steps": [{"step": "stored", **figures}, {"step": "thawed", **figures, "before": 3}]}
+    steps = ("seen", "announced", "moved", "verified", "stored")
+    known = [{"step": step, **figures} for step in steps]
+    gateway.timing = {"steps": [*known, {"step": "thawed", **figures, "before": 3}]}
     ran = run("status", "u-0001", "--timing")
-    first, second = (line.split("\t") for line in ran.out.splitlines())
+    *others, first, second = (line.split("\t") for line in ran.out.splitlines())
+    assert [line[0] for line in others] == ["Seen", "Found finished", "Moved", "Verified"]
     assert (first[0], first[2:]) == ("Moved and verified", ["1,200", "0.35 s", "4.2 s", "2 h"])
     assert second[0] == "thawed"
     assert "3 files seem to have ended a step before it began" in " ".join(ran.err.split())

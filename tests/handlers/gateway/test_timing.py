@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from datauploader.contracts import FileReady, FileStored
 from datauploader_testing.waiting import eventually
 
 
@@ -41,3 +42,20 @@ def test_a_view_that_is_built_again_tells_the_same_steps(facility: Any, scene: A
     again = facility.client("anna")
     eventually(lambda: "registered" in steps(again), what="the view is built again")
     assert steps(again) == {name: step for name, step in before.items() if name != "shown"}
+
+
+def test_what_station_and_transfer_say_of_their_steps_is_told(facility: Any, scene: Any) -> None:
+    """Over REST and on the page, in the order in which a file goes through them."""
+    anna = facility.client("anna")
+    upload = anna.post("/api/v1/uploads", json=scene.wish(mode="sync")).json()["id"]
+    said: dict[type, dict[str, Any]] = {FileReady: {"seen_ms": (900, 1000, 1100)}, FileStored: {"proof_ms": 0}}
+    for data in scene.life_of(upload, 3):
+        facility.say(data.model_copy(update=said.get(type(data), {})))
+    address = f"/api/v1/uploads/{upload}/timing"
+    eventually(lambda: len(anna.get(address).json()["steps"]) == 6, what="all steps are known")
+    steps = [one["step"] for one in anna.get(address).json()["steps"]]
+    assert steps == ["seen", "announced", "moved", "verified", "registered", "shown"]
+    part = anna.get(f"/uploads/{upload}/timing").text
+    places = [part.find(f">{word}<") for word in ("Seen", "Found finished", "Moved", "Verified", "Registered", "Shown")]
+    assert -1 not in places
+    assert places == sorted(places)

@@ -47,14 +47,20 @@ _PROOF = {"verified": VERIFIED, "unverified": UNVERIFIED}
 STATES: tuple[FileState, ...] = ("failed", "retrying", "ready", "unverified", "verified", "catalogued")
 """In the order in which people want to see them."""
 
-_LAYOUT = struct.Struct("<HQQ32sB3I")
-_HARVESTED = struct.Struct("<HQQ32sB3IB")
+_LAYOUT = struct.Struct("<HQI32sB3I3B")
 """Redis keeps small uploads compactly as long as no value has more than 64 bytes."""
+_LARGE = struct.Struct("<HQQ32sB3I3B")
+"""Of a file of 4 GiB and more."""
+_SMALL = 1 << 32
+_TIMED = struct.Struct("<HQQ32sB3I")
+_HARVESTED = struct.Struct("<HQQ32sB3IB")
+"""As releases wrote them that did not know when a file was seen, nor how long its proof took."""
 _UNTIMED = struct.Struct("<HQQ32s")
 """As releases before the times wrote it, and where no time is known."""
 _SHORT = struct.Struct("<BQQ4s")
 """As releases before the receipts wrote it: with the first bytes of the digest alone."""
 _MARK = 4
+_LAYOUTS = {layout.size: layout for layout in (_LAYOUT, _LARGE, _TIMED, _HARVESTED, _UNTIMED, _SHORT)}
 
 
 class FileFacts(NamedTuple):
@@ -66,7 +72,7 @@ class FileFacts(NamedTuple):
     """Its SHA-256; the first four bytes where an older release wrote it and the event log has not said it again."""
     facts: int = 0
     times: Times = NEVER
-    """When it was announced, stored and registered, as far as that is known."""
+    """When it was seen, announced, stored, proved and registered, as far as that is known."""
 
     @classmethod
     def of(cls, version: FileVersion) -> Self:
@@ -76,15 +82,12 @@ class FileFacts(NamedTuple):
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
         """Read what `pack` wrote."""
-        if len(packed) == _HARVESTED.size:
-            known = _HARVESTED.unpack(packed)
-            return cls(known[1], known[2], known[3], known[0] | known[8] << _READERS, known[4:8])
-        if len(packed) == _LAYOUT.size:
-            known = _LAYOUT.unpack(packed)
-            return cls(known[1], known[2], known[3], known[0], known[4:])
-        layout = _SHORT if len(packed) == _SHORT.size else _UNTIMED
-        facts, revision, size, digest = layout.unpack(packed)
-        return cls(revision, size, digest, facts)
+        known = _LAYOUTS[len(packed)].unpack(packed)
+        facts, revision, size, digest, *more = known
+        if len(packed) in (_LAYOUT.size, _LARGE.size):
+            return cls(revision, size, digest, facts | known[10] << _READERS, known[4:10])
+        readers = more[4] << _READERS if len(packed) == _HARVESTED.size else 0
+        return cls(revision, size, digest, facts | readers, (*known[4:8], 0, 0) if more else NEVER)
 
     def pack(self) -> bytes:
         """Write the facts as compact as a million files want them."""
@@ -92,9 +95,10 @@ class FileFacts(NamedTuple):
         low, readers = facts & (1 << _READERS) - 1, facts >> _READERS
         if len(digest) == _MARK:
             return _SHORT.pack(low, revision, size, digest)
-        if readers:
-            return _HARVESTED.pack(low, revision, size, digest, *times, readers)
-        return _UNTIMED.pack(low, revision, size, digest) if times == NEVER else _LAYOUT.pack(low, *self[:3], *times)
+        if times == NEVER and not readers:
+            return _UNTIMED.pack(low, revision, size, digest)
+        layout = _LAYOUT if size < _SMALL else _LARGE
+        return layout.pack(low, revision, size, digest, *times, readers)
 
     @property
     def order(self) -> tuple[int, bytes, int]:

@@ -234,11 +234,11 @@ def fold(before: Before, event: Event[EventData], *, summed: bool = True) -> Cha
     said = (event.order, event.id)
     _set_registers(changes, before, event)
     heard = Heard.of(event)
-    for version, bits in news(data):
+    for number, (version, bits) in enumerate(news(data)):
         path = version.raw
         then = _known(changes, before, path)
         if (facts := newest(then, version)) is not None:
-            times = heard.adding(facts.times, version.mtime_ns) if heard else facts.times
+            times = heard.adding(facts.times, version.mtime_ns, number) if heard else facts.times
             _replace(changes, before, path, then, facts.adding(bits, times))
     if isinstance(data, FileFailed):
         for failed in data.files:

@@ -1,11 +1,12 @@
 """Where the time of files goes: for each step a histogram of bounded length, from the events' own times. Pure.
 
-A file keeps when it was first said to be announced, stored and registered. What it adds to the histograms follows from
-these alone, and is taken away again when they change, so that order and repetition of events do not matter.
+A file keeps when it was first said to be announced, stored and registered, and what was said with that: when it was
+seen, how long its proof took. What it adds to the histograms follows from these alone, and is taken away again when
+they change, so that order and repetition of events do not matter.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
@@ -14,21 +15,29 @@ from datauploader.contracts import Event, EventData, FileCatalogued, FileReady, 
 from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.timing import Step, StepTiming, Timing
 
-Times = tuple[int, int, int, int]
-"""The bucket of the time until it was announced, and the moments when it was announced, stored, registered; 0: unknown.
+Times = tuple[int, int, int, int, int, int]
+"""A bucket, three moments, two buckets; 0: unknown.
 
-A moment is in hundredths of a second, of which the last 32 bits are kept: steps of up to 248 days are told.
+The bucket of the time from its last change until it was seen, or announced where nobody says when it was seen; when it
+was announced, stored and registered; the bucket of the time from its being seen until it was announced, and the finer
+one of its proof. A moment is in hundredths of a second, of which the last 32 bits are kept: steps of up to 248 days are
+told.
 """
-NEVER: Times = (0, 0, 0, 0)
-STEPS: tuple[Step, ...] = ("announced", "stored", "registered", "shown")
-ANNOUNCED, STORED, REGISTERED, SHOWN = range(4)
+NEVER: Times = (0, 0, 0, 0, 0, 0)
+STEPS: tuple[Step, ...] = ("announced", "stored", "registered", "shown", "seen", "moved", "verified")
+"""By the numbers that Redis has for them."""
+ANNOUNCED, STORED, REGISTERED, SHOWN, SEEN, MOVED, VERIFIED = range(7)
+_BEFORE_MOVING = (SEEN, ANNOUNCED)
+_IN_ORDER = (*_BEFORE_MOVING, MOVED, VERIFIED, STORED, REGISTERED, SHOWN)
 _STAGES: Mapping[type[EventData], int] = {FileReady: 1, FileStored: 2, FileCatalogued: 3}
 _WRAP, _HALF = 2**32, 2**31
 _BEFORE, _LEAST = 1, 2
 """Buckets of a step that ended before it began, and of one that took less than a hundredth of a second."""
 _EACH = 4
 """Buckets within which a time doubles: what is told is at most a quarter too long."""
-_HUNDREDTH_S, _HUNDREDTH_US, _HUNDREDTH_NS = 0.01, 10_000, 10_000_000
+_FINE = 8
+"""Those of a proof, because what is left of the time until then is told as well."""
+_HUNDREDTH_S, _HUNDREDTH_MS, _HUNDREDTH_US, _HUNDREDTH_NS = 0.01, 10, 10_000, 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +50,64 @@ class Heard:
     """Hundredths of a second since 1970-01-01 UTC."""
     moment: int
     """The same as a file keeps it, never 0."""
+    seen_ms: Sequence[int] = ()
+    """How long before that each of the files was seen, where it is said."""
+    proof: int = 0
+    """The fine bucket of the time that their proof took, 0 where it is not said."""
 
     @classmethod
     def of(cls, event: Event[EventData]) -> Self | None:
         """Read it from an event; None where it tells none."""
-        stage, hundredths = _STAGES.get(type(event.data)), microseconds(event.time) // _HUNDREDTH_US
-        return cls(stage, hundredths, hundredths % _WRAP or 1) if stage else None
+        data = event.data
+        stage, hundredths = _STAGES.get(type(data)), microseconds(event.time) // _HUNDREDTH_US
+        if stage is None:
+            return None
+        seen_ms: Sequence[int] = ()
+        proof = 0
+        if isinstance(data, FileReady) and data.seen_ms and len(data.seen_ms) == len(data.files):
+            seen_ms = data.seen_ms
+        if isinstance(data, FileStored) and data.proof_ms is not None:
+            proof = bucket(data.proof_ms // _HUNDREDTH_MS, _FINE)
+        return cls(stage, hundredths, hundredths % _WRAP or 1, seen_ms, proof)
 
-    def adding(self, known: Times, mtime_ns: int) -> Times:
-        """Return the times of a file with this one; of two of the same stage the earlier one stays."""
+    def adding(self, known: Times, mtime_ns: int, number: int = 0) -> Times:
+        """Return the times of a file, the event's `number`th, with this one; of two of a stage the earlier one stays.
+
+        Of two that were said at the same moment the one that says more stays.
+        """
         when, had = self.moment, known[self.stage]
-        if had and _between(when, had) <= 0:
+        if had and _between(when, had) < 0:
             return known
-        rested, announced, stored, registered = known
+        rested, announced, stored, registered, held, proof = known
         if self.stage == ANNOUNCED + 1:
-            return bucket(self.hundredths - mtime_ns // _HUNDREDTH_NS), when, stored, registered
-        return (rested, announced, when, registered) if self.stage == STORED + 1 else (rested, announced, stored, when)
+            told = self._until_announced(mtime_ns, number)
+            held, rested = max(told, (held, rested)) if had == when else told
+            return rested, when, stored, registered, held, proof
+        if self.stage == STORED + 1:
+            return rested, announced, when, registered, held, max(self.proof, proof) if had == when else self.proof
+        return rested, announced, stored, when, held, proof
+
+    def _until_announced(self, mtime_ns: int, number: int) -> tuple[int, int]:
+        """Return the buckets of the times from a file's being seen until now, and from its last change until that."""
+        changed = mtime_ns // _HUNDREDTH_NS
+        if not self.seen_ms:
+            return 0, bucket(self.hundredths - changed)
+        held = self.seen_ms[number] // _HUNDREDTH_MS
+        return bucket(held), bucket(self.hundredths - held - changed)
 
 
 def steps(times: Times) -> Iterable[tuple[int, int]]:
     """Yield each step that is known of a file, with its bucket."""
-    rested, announced, stored, registered = times
+    rested, announced, stored, registered, held, proof = times
     if rested:
-        yield ANNOUNCED, rested
+        yield SEEN if held else ANNOUNCED, rested
+    if held:
+        yield ANNOUNCED, held
     if announced and stored:
-        yield STORED, bucket(_between(announced, stored))
+        both = _between(announced, stored)
+        yield (MOVED, bucket(max(0, both - _middle(proof)) if both > 0 else both)) if proof else (STORED, bucket(both))
+    if proof:
+        yield VERIFIED, bucket(_middle(proof))
     if stored and registered:
         yield REGISTERED, bucket(_between(stored, registered))
 
@@ -86,13 +128,13 @@ def until_shown(registered: datetime, now: datetime) -> tuple[int, int]:
     return SHOWN, bucket(microseconds(now) // _HUNDREDTH_US - microseconds(registered) // _HUNDREDTH_US)
 
 
-def bucket(hundredths: int) -> int:
-    """Return the number of the bucket for a time; it fits into a byte."""
+def bucket(hundredths: int, each: int = _EACH) -> int:
+    """Return the number of the bucket for a time, of so many within which a time doubles; it fits into a byte."""
     if hundredths <= 0:
         return _LEAST if hundredths == 0 else _BEFORE
     hundredths = min(hundredths, _HALF - 1)
     octave = hundredths.bit_length() - 1
-    return _LEAST + 1 + _EACH * octave + (hundredths * _EACH >> octave) - _EACH
+    return _LEAST + 1 + each * octave + (hundredths * each >> octave) - each
 
 
 def summarise(histogram: Mapping[tuple[int, int], int], mode: Literal["sync", "batch"]) -> Timing:
@@ -100,7 +142,7 @@ def summarise(histogram: Mapping[tuple[int, int], int], mode: Literal["sync", "b
 
     In a batch the files lie there before it is asked for: how long is no step of it.
     """
-    told = range(STORED if mode == "batch" else ANNOUNCED, len(STEPS))
+    told = [step for step in _IN_ORDER if mode == "sync" or step not in _BEFORE_MOVING]
     counted = {step: {b: n for (s, b), n in sorted(histogram.items()) if s == step and n > 0} for step in told}
     return Timing(steps=[_summary(STEPS[step], counts) for step, counts in counted.items() if counts])
 
@@ -132,6 +174,12 @@ def upper_s(number: int) -> float:
         return _HUNDREDTH_S if number == _LEAST else 0.0
     octave, part = divmod(number - _LEAST - 1, _EACH)
     return round((_EACH + part + 1) * (1 << octave) / _EACH * _HUNDREDTH_S, 4)
+
+
+def _middle(number: int) -> int:
+    """Return the middle of a fine bucket, in hundredths of a second."""
+    octave, part = divmod(max(0, number - _LEAST - 1), _FINE)
+    return (2 * (_FINE + part) + 1 << octave) // (2 * _FINE) if number > _LEAST else 0
 
 
 def _between(begin: int, end: int) -> int:

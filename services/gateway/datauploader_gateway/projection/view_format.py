@@ -7,7 +7,7 @@ from datauploader_gateway.projection import keys
 
 log = structlog.get_logger()
 
-NUMBER = 3
+NUMBER = 4
 """Rises with each release whose view the one before it cannot read."""
 _KINDS = ("upload", "uploads", "files", "failures", "remarks", "leftout", "live", "flow", "timing", "investigation",
           "stations")  # fmt: skip

@@ -6,15 +6,18 @@ from pydantic import Field
 
 from datauploader.contracts.rest.model import Needed, RestModel
 
-Step = Literal["announced", "stored", "registered", "shown"]
+Step = Literal["seen", "announced", "moved", "verified", "stored", "registered", "shown"]
 
 
 class StepTiming(RestModel):
     """How long one step took, of the newest version of each file; each figure is at most a quarter too long."""
 
     step: Needed[Step] = Field(
-        description="What it ends with: the station has `announced` the file since its last change, the storage has it "
-        "`stored` and verified, the catalogue has it `registered`, the gateway has it `shown`."
+        description="What it ends with: the station has `seen` the file since its last change, the station has "
+        "`announced` it, it was `moved` to the storage, its copy there is `verified`, the catalogue has it "
+        "`registered`, the gateway has it `shown`. Where a station does not say when it has seen a file, `announced` "
+        "counts from its last change; where it does not say how long the proof took, `stored` is `moved` "
+        "and `verified` together."
     )
     files: int = Field(description="How many files have been through it.")
     p50_s: float = Field(description="Half of them took no longer, in seconds.")
