@@ -61,6 +61,7 @@ class AwaitedAudits:
             destination=wanted.destination,
             manifest_sha256=seal["manifest_sha256"],
             files=seal["files"],
+            bytes=seal["bytes"],
         )
         event = request.follow(fact, service="catalog")
         self._db.execute(

@@ -8,9 +8,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain, islice
 from typing import NotRequired
 
 import structlog
@@ -33,7 +35,7 @@ from datauploader_transfer.comparing import Comparison, ExpectedObject
 from datauploader_transfer.errors import TransferError
 from datauploader_transfer.ledger import JobTable, object_path
 from datauploader_transfer.owners import ObjectOwners
-from datauploader_transfer.ports import Mover, Stored
+from datauploader_transfer.ports import Listed, Mover, Stored
 
 log = structlog.get_logger()
 
@@ -163,19 +165,18 @@ class Auditor:
 
         with Comparison() as compared:
             looked = datetime.now(UTC)
-            manifest = self._expect(compared, audit.request)
-            files = compared.count_rows("wanted")
-            hashing = request.read or compared.wanted_bytes <= HASHED_BYTES
-            compared.add_found(self._mover.list_objects(remote, location, hashing=hashing, by_folder=files > BY_FOLDER))
+            manifest, found = self._gather(compared, audit.request)
+            compared.add_found(found)
             compared.find_differences(
                 sizes=lambda names: self._mover.find_sizes(remote, [f"{location}/{name}" for name in names]),
                 hashes=hash_objects if request.read else None,
                 ours=find_ours,
             )
             report = AuditReported(
-                **_named(request) | {"looked": looked}, manifest_sha256=manifest, files=files,
-                bytes=compared.wanted_bytes, objects=compared.count_rows("found"), hashes=compared.hashes(),
-                read=compared.read, differences=compared.differences(), seconds=round(time.monotonic() - began, 3),
+                **_named(request) | {"looked": looked}, manifest_sha256=manifest,
+                files=compared.count_rows("wanted"), bytes=compared.wanted_bytes,
+                objects=compared.count_rows("found"), hashes=compared.hashes(), read=compared.read,
+                differences=compared.differences(), seconds=round(time.monotonic() - began, 3),
             )  # fmt: skip
             crash_point("transfer.audited")
             if audit.attempts == 0 and any(one.blocks for one in report.differences):
@@ -183,6 +184,28 @@ class Auditor:
                 return
             self._say(audit.request, report, compared.lacking())
         log.info("audit_finished", objects=report.objects, files=report.files, well=report.well, s=report.seconds)
+
+    def _gather(self, compared: Comparison, request: Event[AuditRequested]) -> tuple[str, Iterable[Listed]]:
+        """Take over what should lie there, and have the storage listed; return the digest of the one and the other.
+
+        Both take their time: where it is known before how much there will be, they are asked for at once.
+        """
+        wanted = request.data
+
+        def listed(files: int, size: int) -> Iterator[Listed]:
+            return self._mover.list_objects(
+                wanted.destination.remote, wanted.destination.location,
+                hashing=wanted.read or size <= HASHED_BYTES, by_folder=files > BY_FOLDER,
+            )  # fmt: skip
+
+        if wanted.bytes is None:
+            manifest = self._expect(compared, request)
+            return manifest, listed(compared.count_rows("wanted"), compared.wanted_bytes)
+        with ThreadPoolExecutor(1, "audit-manifest") as beside:
+            expecting = beside.submit(self._expect, compared, request)
+            found = listed(wanted.files, wanted.bytes)
+            first = list(islice(found, 1))
+            return expecting.result(), chain(first, found)
 
     def _expect(self, compared: Comparison, request: Event[AuditRequested]) -> str:
         """Take over what should lie there, page by page; return its digest.

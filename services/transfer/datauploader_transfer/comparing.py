@@ -47,10 +47,13 @@ class ExpectedObject:
 
 
 class Comparison:
-    """One listing beside one list of files; first everything is added, then what differs is asked for."""
+    """One listing beside one list of files; first everything is added, then what differs is asked for.
+
+    Several threads may use it, one after the other.
+    """
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA cache_size = -32000")
         self._db.executescript(_TABLES)
         self._db.execute("BEGIN")

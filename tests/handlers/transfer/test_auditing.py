@@ -1,8 +1,9 @@
 """Audits by the transfer service: real handlers, ledger and comparison, on the memory engine and the memory mover."""
 
 import hashlib
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ class World:
         self.catalogued: dict[bytes, StoredFile] = {}
         self.refusal = ""
         self.page = 500
+        self.hesitate: Callable[[], None] = lambda: None
         self.outside = connect(self.url, name="test")
         self.outside.consume(gateway_queue(), lambda delivery: self.heard.append(delivery.event.data))
         for queue in (watcher_queue(HERE), catalog_queue()):
@@ -63,6 +65,7 @@ class World:
 
     def answer(self, question: ListDatafiles, _station: Station) -> Datafiles:
         """Answer as the catalog does, page by page."""
+        self.hesitate()
         if self.refusal:
             raise QuestionRefused(self.refusal, "not now")
         files = [self.catalogued[raw] for raw in sorted(self.catalogued)]
@@ -121,7 +124,8 @@ class World:
 
     def ask(self, audit: str = "audit-0001", **more) -> None:
         """Ask for an audit of the manifest."""
-        more = {"manifest_sha256": self.manifest(), "files": len(self.catalogued)} | more
+        size = sum(one.file.size for one in self.catalogued.values())
+        more = {"manifest_sha256": self.manifest(), "files": len(self.catalogued), "bytes": size} | more
         self.say(AuditRequested(upload_id=UPLOAD, audit=audit, destination=DESTINATION, **more))
 
     def reports(self, count: int = 1) -> list[AuditReported]:
@@ -384,3 +388,33 @@ def test_two_names_in_one_object_are_found_after_both_were_verified(world) -> No
     report = world.reports()[0]
     assert not report.well
     assert kinds(report)["doubled"] == ("longname1", "longname2")
+
+
+def test_the_storage_is_listed_while_the_list_of_files_is_asked_for(world) -> None:
+    """Each of the two waits for the other one's beginning."""
+    asked, listed = threading.Event(), threading.Event()
+
+    class Objects(dict[str, bytes]):
+        def items(self):
+            listed.set()
+            assert asked.wait(60)
+            return super().items()
+
+    def hesitate() -> None:
+        asked.set()
+        assert listed.wait(60)
+
+    world.store(a=b"one", b=b"two")
+    world.storage.objects = Objects(world.storage.objects)
+    world.hesitate = hesitate
+    world.ask()
+    assert world.reports()[0].well
+
+
+def test_a_request_that_says_no_bytes_is_answered_as_well(world) -> None:
+    """Earlier releases say none."""
+    world.store(a=b"one", b=b"two")
+    world.ask(bytes=None)
+    (report,) = world.reports()
+    assert report.well
+    assert report.bytes == 6

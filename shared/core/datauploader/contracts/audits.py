@@ -26,6 +26,8 @@ class AuditRequested(EventData):
     """The manifest that the list of files should have; None where no manifest is sealed yet."""
     files: int = Field(default=0, ge=0)
     """How many files that manifest has."""
+    bytes: int | None = Field(default=None, ge=0)
+    """How many bytes these have; left out by earlier releases, and where no manifest is sealed yet."""
     read: bool = False
     """Read every object back of which the storage has no hash of its own."""
     accept: bool = False

@@ -67,6 +67,7 @@ class StorageAudits:
             upload_id=upload.id, audit=uuid.uuid4().hex, read=read, accept=accept, requested_by=who.user.person,
             destination=Destination(remote=upload.remote, location=upload.location),
             manifest_sha256=upload.manifest_sha256 or None, files=upload.counts.found.files if upload.sealed else 0,
+            bytes=upload.counts.found.bytes if upload.sealed else None,
         )  # fmt: skip
         event: Event[EventData] = Event(
             data=data, station=Station.parse(upload.station), service=SERVICE, traceparent=trace
@@ -107,6 +108,7 @@ class DatasetRecheck:
                 data = AuditRequested(
                     upload_id=upload.id, audit=uuid.uuid4().hex, requested_by=BY,
                     manifest_sha256=upload.manifest_sha256 or None, files=upload.counts.found.files,
+                    bytes=upload.counts.found.bytes,
                     destination=Destination(remote=upload.remote, location=upload.location),
                 )  # fmt: skip
                 with self._store.transaction() as db:
