@@ -77,9 +77,9 @@ class WatcherSettings(SectionSettings):
     scan_interval_s: float = Field(default=60.0, gt=0)
     """How often everything is scanned although events arrive; longer by itself where a scan takes long."""
     closed_quiet_factor: float = Field(default=0.25, ge=0, le=1)
-    """Part of the quiet period that is enough after the writer has closed the file."""
+    """Part of the quiet period that is enough once no program has the file open for writing, where the system tells."""
     closed_quiet_least_s: float = Field(default=0.25, ge=0)
-    """The least quiet period after a close."""
+    """The least quiet period then."""
     seal_patience_s: float = Field(default=30.0, ge=0)
     """How long a closed upload waits for files that other programs still have open; then they are taken as they are."""
     restless_after_s: float = Field(default=60.0, ge=0)

@@ -137,6 +137,32 @@ def test_a_calm_file_is_read_while_it_rests_and_looked_at_once_more_at_the_end()
     assert table.finish(PATH, A, DIGESTS, 102.0) is not None
 
 
+def test_a_file_that_nobody_has_open_rests_as_long_as_one_that_was_closed():
+    """A reading that ends later than that finishes it; a longer rest after newer versions stays longer."""
+    table = settling()
+    table.observe_file(PATH, A, 100.0, fresh=True, calm=True)
+    assert table.take_due(100.0, 10) == [HashRequest(PATH, A)]
+    assert table.finish(PATH, A, DIGESTS, 100.1, alone=True) is None
+    assert table.take_due(100.4, 10) == []
+    assert table.take_due(100.5, 10) == [HashRequest(PATH, A, DIGESTS)]
+    assert table.finish(PATH, A, DIGESTS, 100.5) is not None
+    other = settling()
+    other.observe_file(PATH, A, 100.0, fresh=True, calm=True)
+    other.take_due(100.0, 10)
+    assert other.finish(PATH, A, DIGESTS, 100.7, alone=True) is not None
+
+
+def test_a_file_that_nobody_has_open_begins_anew_when_it_changes():
+    """What was seen of its former state shortens no wait."""
+    table = settling()
+    table.observe_file(PATH, A, 100.0, fresh=True, calm=True)
+    table.take_due(100.0, 10)
+    table.finish(PATH, A, DIGESTS, 100.1, alone=True)
+    table.observe_file(PATH, B, 100.3, fresh=True)
+    assert table.take_due(102.2, 10) == []
+    assert table.take_due(102.3, 10) == [HashRequest(PATH, B)]
+
+
 def test_a_calm_file_that_changes_after_its_reading_begins_anew():
     """The digests of the early reading are forgotten."""
     table = settling()
@@ -151,17 +177,19 @@ def test_a_calm_file_that_changes_after_its_reading_begins_anew():
 @pytest.mark.fault("F9", "F17")
 @given(
     looks=st.lists(
-        st.tuples(st.floats(0.01, 5.0), st.sampled_from([A, B]), st.booleans(), st.booleans()), min_size=1, max_size=30
+        st.tuples(st.floats(0.01, 5.0), st.sampled_from([A, B]), st.booleans(), st.booleans(), st.booleans()),
+        min_size=1, max_size=30,
     )
 )  # fmt: skip
 def test_whatever_happens_no_file_is_finished_before_two_equal_looks_a_period_apart(looks):
-    """The rule, over random histories of writes, closes and early readings; only a close may shorten the period."""
+    """The rule, over random histories of writes, closes and early readings; only that nobody writes may shorten it."""
     table, now, since, stamp, rest = settling(), 0.0, 0.0, None, QUIET.open_s
-    for step, seen, close, calm in looks:
+    for step, seen, close, calm, alone in looks:
         now += step
         for wanted in table.take_due(now, 10):
             assert wanted.stamp == stamp
-            if table.finish(wanted.path, wanted.stamp, DIGESTS, now) is not None:
+            rest = min(rest, QUIET.closed_s) if alone else rest
+            if table.finish(wanted.path, wanted.stamp, DIGESTS, now, alone=alone) is not None:
                 assert now - since >= rest - 1e-9
                 stamp = None
         if stamp is None or seen != stamp:

@@ -75,6 +75,25 @@ def test_a_file_that_the_system_cannot_even_be_asked_for_ends_no_thread(bench):
     assert bench.wait("file").digests is not None
 
 
+def test_it_is_told_whether_a_program_has_the_file_open_for_writing(bench):
+    """Of a file that nobody has open as much is known as of one that was closed; of any other that is not said."""
+    for name in ("open", "closed"):
+        (bench.folder / name).write_bytes(b"content")
+    with (bench.folder / "open").open("ab"):
+        bench.hash("open", "closed")
+        told = [bench.wait(name) for name in ("open", "closed")]
+    assert [(one.writer, one.alone) for one in told] == [(True, False), (False, True)]
+
+
+def test_of_a_drive_that_does_not_tell_who_writes_nobody_is_said_to_be_alone(bench, monkeypatch):
+    """A share has writers on other machines, of which this one hears nothing."""
+    monkeypatch.setattr("datauploader_watcher.adapters.sharing.is_network", lambda _kind: True)
+    (bench.folder / "file").write_bytes(b"content")
+    bench.hash("file")
+    told = bench.wait("file")
+    assert (told.writer, told.alone) == (False, False)
+
+
 def test_md5_is_hashed_only_where_it_is_asked_for(bench, tmp_path):
     """It takes twice as long as SHA-256, and no folder is ever asked for it."""
     (tmp_path / "file").write_bytes(b"content")

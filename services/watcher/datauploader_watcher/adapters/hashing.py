@@ -47,6 +47,8 @@ class HashResult(NamedTuple):
     problem: FolderError | None = None
     writer: bool = False
     """A program had it open for writing when the reading began: it may write on without any trace in the stamp."""
+    alone: bool = False
+    """No program had it open for writing then; False as well where the system does not tell."""
     as_is: bool = False
     """`asked` is what it was when the reading began, whatever it has become since."""
 
@@ -87,7 +89,7 @@ class _Job:
     md5: bool
     sums: _Sums | None = None
     descriptor: int | None = None
-    writer: bool = False
+    writer: bool | None = None
 
 
 class _Kind(IntEnum):
@@ -245,7 +247,7 @@ class HashPool:
                     seen = before
                 elif before != seen:
                     return HashResult(job.upload, path, seen, changed=before)
-                writer = has_writer(descriptor) is True
+                writer = has_writer(descriptor)
                 sums = _Sums(md5=job.md5, sha1=self._sha1)
                 while not _read_on(descriptor, file, seen, sums):
                     pass
@@ -274,7 +276,7 @@ class HashPool:
         if job.descriptor is None:
             with job.disk.folder(job.folder) as opened:
                 job.descriptor = opened.open(name, in_use=job.files[0].as_is)
-            job.writer = has_writer(job.descriptor) is True
+            job.writer = has_writer(job.descriptor)
             job.sums = _Sums(md5=job.md5, sha1=self._sha1)
             if job.files[0].as_is:
                 seen = _regular(job.descriptor)
@@ -318,14 +320,14 @@ def _read_on(descriptor: int, file: HashRequest, seen: Stamp, sums: _Sums) -> bo
 
 
 def _verdict(
-    job: _Job, file: HashRequest, seen: Stamp, opened: OpenFolder, sums: _Sums, *, writer: bool
+    job: _Job, file: HashRequest, seen: Stamp, opened: OpenFolder, sums: _Sums, *, writer: bool | None
 ) -> HashResult:  # fmt: skip
     """Compare what the file is after the reading with what it was before.
 
     The look is by its name. What lies there with the same inode is what was read: no other file of the drive can have
     that number while the file is open.
     """
-    path = file.path
+    path, alone, writer = file.path, writer is False, writer is True
     if file.as_is and sums.length == seen.size:
         return HashResult(job.upload, path, seen, sums.digests(), writer=writer, as_is=True)
     named = stamp_of(opened.stat(split(path)[1]))
@@ -334,7 +336,7 @@ def _verdict(
     if sums.length != seen.size:
         problem = DiskBusy(f"{sums.length} of {seen.size} bytes could be read")
         return HashResult(job.upload, path, seen, problem=problem, writer=writer)
-    return HashResult(job.upload, path, seen, sums.digests(), writer=writer)
+    return HashResult(job.upload, path, seen, sums.digests(), writer=writer, alone=alone)
 
 
 def _regular(descriptor: int) -> Stamp:

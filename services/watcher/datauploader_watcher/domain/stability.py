@@ -18,7 +18,7 @@ TRIES_BEFORE_RECORD = 5
 
 @dataclass(frozen=True, slots=True)
 class QuietPeriod:
-    """The quiet period, for which a file must rest: `open_s` in general, `closed_s` once its writer has closed it."""
+    """The quiet period, for which a file must rest: `open_s` in general, `closed_s` once no writer has it open."""
 
     open_s: float
     closed_s: float
@@ -184,9 +184,14 @@ class StabilityTracker:
         return due
 
     def finish(
-        self, path: bytes, stamp: Stamp, digests: Digests, now: float, *, writer: bool = False, as_is: bool = False
-    ) -> Candidate | None:
-        """Judge a look that found a file as it was: what is finished, or None where it has changed, or must rest on."""
+        self, path: bytes, stamp: Stamp, digests: Digests, now: float, *, writer: bool = False, alone: bool = False,
+        as_is: bool = False,
+    ) -> Candidate | None:  # fmt: skip
+        """Judge a look that found a file as it was: what is finished, or None where it has changed, or must rest on.
+
+        Of a file that nobody had open for writing (`alone`) as much is known as of one whose writer has closed it, and
+        it need not rest for longer.
+        """
         self._reading.discard(path)
         known = self._open.get(path)
         if known is None:
@@ -201,9 +206,12 @@ class StabilityTracker:
             rests_until = now if known.as_is else now + self._rest(path, self._quiet.open_s, now)
             self._put(path, known._replace(due=rests_until, rests_until=rests_until, digests=None, again=False))
             return None
-        if now < known.rests_until:
+        rests_until = known.rests_until
+        if alone and now < rests_until:
+            rests_until = min(rests_until, known.changed_at + self._rest(path, self._quiet.closed_s, now))
+        if now < rests_until:
             read = Candidate(
-                known.stamp, known.rests_until, known.rests_until, known.fresh, known.failures, digests, writer, False,
+                known.stamp, rests_until, rests_until, known.fresh, known.failures, digests, writer, False,
                 known.since, known.changed_at, known.changes, known.as_is,
             )  # fmt: skip
             self._put(path, read)  # `_replace` would take four times as long, and every file comes by here

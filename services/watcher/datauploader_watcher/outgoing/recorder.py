@@ -102,7 +102,7 @@ class Recorder:
         assert outcome.digests is not None
         now, as_is = self._clock.monotonic(), outcome.as_is
         candidate = session.stability.finish(
-            outcome.path, outcome.asked, outcome.digests, now, writer=outcome.writer, as_is=as_is
+            outcome.path, outcome.asked, outcome.digests, now, writer=outcome.writer, alone=outcome.alone, as_is=as_is
         )  # fmt: skip
         if candidate is None:
             return
