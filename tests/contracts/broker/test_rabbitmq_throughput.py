@@ -5,6 +5,9 @@ import time
 from dataclasses import replace
 
 import pytest
+from pydantic import field_validator
+
+from datauploader.contracts.questions import MayUpload, UploadRight
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -71,3 +74,21 @@ def test_many_threads_may_publish_at_once(bus, queue, consume, recorder, new_eve
         thread.join(60)
     handler.wait_for(1600, 30)
     assert sorted(handler.ids) == sorted(published)
+
+
+def test_an_answer_is_read_by_whoever_awaits_it(bus, rabbit, eventually):
+    """A page of a thousand files would hold up what is published and delivered, which has one thread."""
+    readers = []
+
+    class Noted(UploadRight):
+        @field_validator("detail")
+        @classmethod
+        def _note(cls, detail: str) -> str:
+            readers.append(threading.current_thread())
+            return detail
+
+    bus.answer("catalog", lambda _question: UploadRight(allowed=True, detail="welcome"))
+    eventually(lambda: bus.health().ok, "the answerer is attached")
+    future = rabbit.bus("gateway x").ask(MayUpload(user_id="ada", investigation="20260001"), Noted)
+    assert [future.result(60).detail, future.result(60).detail] == ["welcome", "welcome"]
+    assert readers == [threading.current_thread()]

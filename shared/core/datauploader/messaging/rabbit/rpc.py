@@ -9,13 +9,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Generic, TypeVar
+from functools import cache, partial
+from typing import Any, Generic, TypeVar, cast
 
 import structlog
 from pika import DeliveryMode
 from pika.spec import BasicProperties
 from pydantic import ValidationError
+from typing_extensions import override
 
 from datauploader.contracts.address import Station, matches
 from datauploader.contracts.model import Question, WireModel
@@ -43,15 +44,51 @@ UNREADABLE = (ValueError, TypeError, KeyError, RecursionError)
 _KINDS = {kind.name: kind for kind in KINDS}
 
 
+class _AnswerFuture(Future[A]):
+    """A future whose answer is read by whoever awaits it: reading a long one would hold up the event loop."""
+
+    def __init__(self, service: str, answer: type[A]) -> None:
+        super().__init__()
+        self._service, self._answer = service, answer
+        self._body = b""
+        self._outcome: A | QuestionRefused | None = None
+
+    def arrived(self, body: bytes) -> None:
+        """End with an answer as it came."""
+        self._body = body
+        self.set_result(None)  # type: ignore[arg-type] # `result` reads the body instead
+
+    @override
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        if (error := super().exception(timeout)) is not None:
+            return error
+        if self._outcome is None:
+            self._outcome = self._read()
+        return self._outcome if isinstance(self._outcome, QuestionRefused) else None
+
+    @override
+    def result(self, timeout: float | None = None) -> A:
+        if (error := self.exception(timeout)) is not None:
+            raise error
+        return cast("A", self._outcome)
+
+    def _read(self) -> A | QuestionRefused:
+        try:
+            return _read_answer(self._body, self._answer)
+        except QuestionRefused as refusal:
+            return refusal
+        except UNREADABLE:
+            return QuestionRefused("unreadable", f"{self._service} answered in a way that this release cannot read")
+
+
 @dataclass(frozen=True, slots=True)
-class _Pending(Generic[A]):
+class _Pending:
     """A question on its way."""
 
     question: Question
-    answer: type[A]
     key: str
     queue: str
-    future: "Future[A]"
+    future: _AnswerFuture[Any]
     timeout_s: float
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the owner's thread when the future has its outcome."""
@@ -67,10 +104,10 @@ class _Pending(Generic[A]):
             self.future.set_exception(error)
         self.over.set()
 
-    def succeed(self, answer: A) -> None:
-        """End with an answer."""
+    def succeed(self, body: bytes) -> None:
+        """End with an answer as it came."""
         if not self.future.done():
-            self.future.set_result(answer)
+            self.future.arrived(body)
         self.over.set()
 
 
@@ -85,7 +122,7 @@ class RpcClient:
         self._tuning, self._declare = tuning, declare
         self._user, self._queue, self._speakers = user, "", speakers
         self._counter = QueueCounter(connection)
-        self._pending: dict[str, _Pending[Any]] = {}
+        self._pending: dict[str, _Pending] = {}
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._problem: MessagingError | None = None
@@ -93,9 +130,8 @@ class RpcClient:
     def ask(self, question: Question, answer: type[A], *, station: Station | None, timeout_s: float) -> "Future[A]":
         """Send a question; its future ends with the answer, with NoAnswer in time, or with QuestionRefused."""
         service = question.name.split(".")[0]
-        pending = _Pending(
-            question, answer, question_key(service, station), asked_queue(service, station), Future(), timeout_s
-        )
+        future = _AnswerFuture(service, answer)
+        pending = _Pending(question, question_key(service, station), asked_queue(service, station), future, timeout_s)
 
         def begin() -> None:
             if self._task is None:
@@ -104,7 +140,7 @@ class RpcClient:
 
         if not self._event_loop.call(begin):
             pending.fail(NoAnswer("the bus is closed"))
-        return pending.future
+        return future
 
     async def close(self) -> None:
         """Stop listening; questions that are open stay without an answer."""
@@ -114,7 +150,7 @@ class RpcClient:
         for pending in list(self._pending.values()):
             pending.fail(NoAnswer("the bus was closed before the answer came"))
 
-    async def _ask(self, pending: _Pending[Any]) -> None:
+    async def _ask(self, pending: _Pending) -> None:
         ident = str(uuid.uuid4())
         self._pending[ident] = pending
         try:
@@ -209,14 +245,7 @@ class RpcClient:
         if how.exchange != ANSWERS or how.moved or not self._speakers.may_answer(how.user, pending.key):
             log.warning("answer_ignored", question=pending.question.name, user=how.user, key=pending.key)
             return
-        try:
-            pending.succeed(_read_answer(body, pending.answer))
-        except QuestionRefused as refusal:
-            pending.fail(refusal)
-        except UNREADABLE:
-            pending.fail(
-                QuestionRefused("unreadable", f"{pending.service} answered in a way that this release cannot read")
-            )
+        pending.succeed(body)
 
     def _note(self, error: MessagingError) -> None:
         self._problem = error
@@ -234,6 +263,12 @@ class _Answer(WireModel, Generic[A]):
     error: _Error | None = None
 
 
+@cache
+def _written(answer: type[A]) -> type[_Answer[A]]:
+    """Return what travels for this type; pydantic would build it again for each answer."""
+    return _Answer[answer]  # type: ignore[valid-type] # known when it runs
+
+
 def _read_answer(body: bytes, answer: type[A]) -> A:
     """Read an answer.
 
@@ -241,7 +276,7 @@ def _read_answer(body: bytes, answer: type[A]) -> A:
         QuestionRefused: it is none but says why.
         ValueError: it cannot be read.
     """
-    found = _Answer[answer].model_validate_json(body)  # type: ignore[valid-type] # known when it runs
+    found: _Answer[A] = _written(answer).model_validate_json(body)
     if found.error is not None:
         raise QuestionRefused(found.error.code, found.error.message)
     if found.ok is None:
