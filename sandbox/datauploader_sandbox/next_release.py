@@ -40,6 +40,8 @@ def write_next_release(folder: Path) -> Path:
     field = '    of_next_release: str = "what this release does not know"\n'
     _change(core / "contracts" / "model.py", r'(class EventData\(WireModel\):\n    """.*?"""\n)', rf"\1{field}")
     _change(core / "contracts" / "paths.py", r'(class FilePath\(WireModel\):\n    """.*?"""\n)', rf"\1{field}")
+    field = f"    of_next_release: str = msgspec.field(default_factory=lambda: {field.split(' = ')[1].strip()})\n"
+    _change(core / "contracts" / "files.py", r'(class FileVersion\(.*?\):\n    """.*?"""\n)', rf"\1{field}")
     _change(folder / "datauploader_gateway" / "projection" / "view_format.py", r"NUMBER = (\d+)", r"NUMBER = 1\1")
     return folder
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from datauploader.contracts.files import FileVersion
+from datauploader.contracts.files import FileReady, FileVersion
 from datauploader.contracts.questions import HashStored
 from datauploader.contracts.uploads import Destination
 from datauploader_transfer.domain.remotes import parse_remotes
@@ -104,8 +104,9 @@ def test_no_message_can_name_a_place_outside_the_remote(location: str) -> None:
 @pytest.mark.parametrize("packed", ["Li4vZXRj/w==", "L2V0Yy//", "YS8uLi8uLi//", "YQAv/w=="])
 def test_no_bytes_of_a_path_climb_out(packed: str) -> None:
     r"""`../etc\xff` in base64 is as refused as in text."""
+    version = FileVersion(path="harmless", path_b64=packed, size=1, mtime_ns=1, sha256="0" * 64, revision=1)
     with pytest.raises(ValidationError):
-        FileVersion(path="harmless", path_b64=packed, size=1, mtime_ns=1, sha256="0" * 64, revision=1)
+        FileReady(upload_id="up-12345", root="/", destination=Destination(remote="a", location="b"), files=(version,))
 
 
 @pytest.mark.attack("S17", "S19")

@@ -81,10 +81,7 @@ class JobTable:
             " ON CONFLICT (upload_id, path) DO UPDATE SET revision = excluded.revision, size = excluded.size,"
             " version = excluded.version, state = 'waiting', attempts = 0, due = 0, stored = '', reason = '',"
             " refused = 0",
-            [
-                (ready.upload_id, path, file.revision, file.size, file.model_dump_json(exclude_none=True))
-                for path, file in new.items()
-            ],
+            [(ready.upload_id, path, file.revision, file.size, file.to_json().decode()) for path, file in new.items()],
         )
         return known
 

@@ -186,7 +186,7 @@ def test_what_an_earlier_release_wrote_of_stored_files_is_understood() -> None:
     ready(store, UPLOADS[0], file)
     (stored,) = file_stored(file, upload_id=UPLOADS[0]).files
     with store.transaction() as db:
-        db.execute("UPDATE jobs SET state = 'stored', stored = ?", (stored.model_dump_json(exclude_none=True),))
+        db.execute("UPDATE jobs SET state = 'stored', stored = ?", (stored.to_json().decode(),))
     assert ready(store, UPLOADS[0], file) == [stored]
     compact(store)
     assert ready(store, UPLOADS[0], file) == [stored]

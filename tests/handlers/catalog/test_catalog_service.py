@@ -388,8 +388,9 @@ def test_whom_nobody_asked_for_in_the_log_does_not_stop_its_reading(world: World
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b"])
 def test_no_object_outside_its_folder_can_be_said(name: str) -> None:
     """The contract refuses it, so that no consumer meets it."""
+    outside = StoredFile(file=version("a.h5"), object=name, state="verified", method="t")
     with pytest.raises(ValidationError, match="not a path below"):
-        StoredFile(file=version("a.h5"), object=name, state="verified", method="t")
+        FileStored(upload_id="upload-0001", destination=DESTINATION, files=(outside,))
 
 
 def test_what_harvesters_read_is_attached_when_the_datafile_is_there(world: World) -> None:

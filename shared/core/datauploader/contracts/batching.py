@@ -6,13 +6,14 @@ from typing import TypeVar
 from datauploader.contracts.envelope import LARGEST
 from datauploader.contracts.files import MOST_FILES
 from datauploader.contracts.model import EventData, WireModel
+from datauploader.contracts.structs import WireStruct
 
 ENVELOPE = 2 * 1024
 """Bytes that the attributes around the data take at most: three ids of 200, a source of four words, and the rest."""
 MOST_SENTENCES = 16 * 1024
 """Bytes that the sentences of one report may take."""
 
-T = TypeVar("T", bound=WireModel)
+T = TypeVar("T", bound=WireModel | WireStruct)
 D = TypeVar("D", bound=EventData)
 
 
@@ -60,5 +61,5 @@ _LONGEST = 2000
 """Characters of one sentence."""
 
 
-def _size(value: WireModel) -> int:
+def _size(value: WireModel | WireStruct) -> int:
     return len(value.to_json())

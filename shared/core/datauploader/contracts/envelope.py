@@ -269,7 +269,7 @@ def _read_own(body: bytes) -> tuple[_Attributes, EventData] | None:
     try:
         attributes = _parse(head + b"}")
         envelope = _Attributes.model_validate(attributes)
-        read = kind_of(envelope.type).model_validate_json(data[:-1])
+        read = kind_of(envelope.type).from_json(data[:-1])
     except (ContractError, ValidationError):
         return None
     own = envelope.specversion == "1.0" and "data" not in attributes and data == read.to_json() + b"}"

@@ -1,12 +1,16 @@
 """What is said about files: this version is ready, stored, failed, catalogued, left out, released."""
 
 import hashlib
+import re
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
+import msgspec
 from pydantic import Field
 
 from datauploader.contracts.model import (
     LARGEST,
+    LATEST_NS,
     EventData,
     FileSize,
     Md5,
@@ -17,20 +21,31 @@ from datauploader.contracts.model import (
     UploadId,
     WireModel,
 )
-from datauploader.contracts.names import RelativePath, display, pack
-from datauploader.contracts.paths import FilePath
+from datauploader.contracts.names import RelativePath, all_relative, display, pack, unpack
+from datauploader.contracts.paths import FilePath, PackedPath
+from datauploader.contracts.structs import ListEvent, WireStruct, checked_together
 from datauploader.contracts.uploads import Destination
 
 MOST_FILES = 500
 """File versions in one event; the encoded size may allow fewer."""
+_HOW_MANY = Field(min_length=1, max_length=MOST_FILES)
 LONGEST_MS = 10**12
 """What took longer is told as this, some 31 years."""
+LONGEST_METHOD = 80
+"""Characters."""
+_SHA256S, _MD5S, _SHA1S = (re.compile(rf"[0-9a-f]{{{n}}}(?:\n[0-9a-f]{{{n}}})*") for n in (64, 32, 40))
+"""A digest on each line."""
+FileRevision = Annotated[int, Field(ge=0, le=LARGEST)]
 Milliseconds = Annotated[int, Field(ge=0, le=LONGEST_MS)]
 
 
-class FileVersion(FilePath):
+class FileVersion(WireStruct, frozen=True, kw_only=True):
     """One state of one file: what was read from the disk, once."""
 
+    path: RelativePath
+    """`/`-separated; display text where `path_b64` is given."""
+    path_b64: PackedPath = None
+    """The bytes in base64, only where they are not UTF-8."""
     size: FileSize
     """Bytes."""
     mtime_ns: Nanoseconds
@@ -38,9 +53,9 @@ class FileVersion(FilePath):
     sha256: Sha256
     md5: Md5 | None = None
     sha1: Sha1 | None = None
-    revision: int = Field(ge=0, le=LARGEST)
+    revision: FileRevision
     """Orders the versions of one path: a higher one supersedes a lower one."""
-    as_is: bool = False
+    as_is: bool = msgspec.field(default_factory=bool)
     """A program went on writing while it was read: the file's first `size` bytes are this version, whatever follows."""
 
     @classmethod
@@ -57,11 +72,16 @@ class FileVersion(FilePath):
         as_is: bool = False,
     ) -> Self:
         """Build a version from the bytes of its path."""
+        packed = pack(raw)
         return cls(
-            path=display(raw), path_b64=pack(raw), size=size, mtime_ns=mtime_ns,
-            sha256=sha256, md5=md5, sha1=sha1, revision=revision,
-            as_is=as_is,
+            path=raw.decode() if packed is None else display(raw), path_b64=packed, size=size, mtime_ns=mtime_ns,
+            sha256=sha256, md5=md5, sha1=sha1, revision=revision, as_is=as_is,
         )  # fmt: skip
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the path."""
+        return self.path.encode() if self.path_b64 is None else unpack(self.path, self.path_b64)
 
     @property
     def key(self) -> str:
@@ -79,7 +99,34 @@ class FileVersion(FilePath):
         return {name: value for name, value in known.items() if value}
 
 
-class FileReady(EventData):
+def _all_match(pattern: re.Pattern[str], texts: Sequence[str]) -> bool:
+    return not texts or pattern.fullmatch("\n".join(texts)) is not None
+
+
+def _check_versions(versions: Sequence[FileVersion]) -> None:
+    """Compare versions with their annotations, all at once; only where something is unusual each by itself."""
+    usual = (
+        all_relative([one.path for one in versions])
+        and _all_match(_SHA256S, [one.sha256 for one in versions])
+        and _all_match(_MD5S, [one.md5 for one in versions if one.md5 is not None])
+        and _all_match(_SHA1S, [one.sha1 for one in versions if one.sha1 is not None])
+        and all(
+            one.path_b64 is None
+            and 0 <= one.size <= LARGEST
+            and -LATEST_NS <= one.mtime_ns <= LATEST_NS
+            and 0 <= one.revision <= LARGEST
+            for one in versions
+        )
+    )
+    if not usual:
+        for one in versions:
+            one.check()
+
+
+_Versions = Annotated[tuple[FileVersion, ...], _HOW_MANY, checked_together(FileVersion, MOST_FILES, _check_versions)]
+
+
+class FileReady(ListEvent):
     """These versions are finished and wait to be moved."""
 
     name: ClassVar[str] = "file.ready"
@@ -92,7 +139,7 @@ class FileReady(EventData):
     destination: Destination
     continues: tuple[UploadId, ...] = Field(default=(), max_length=50)
     """See `UploadRequested.continues`."""
-    files: tuple[FileVersion, ...] = Field(min_length=1, max_length=MOST_FILES)
+    files: _Versions
     seen_ms: tuple[Milliseconds, ...] | None = Field(default=None, max_length=MOST_FILES)
     """For each of the files, in their order, how long before this event the station first saw this version.
 
@@ -103,18 +150,28 @@ class FileReady(EventData):
 Proof = Literal["verified", "unverified"]
 
 
-class StoredFile(WireModel):
+class StoredFile(WireStruct, frozen=True, kw_only=True):
     """A version that the storage holds, and how that is known."""
 
     file: FileVersion
     object: RelativePath
     """Path of the object below the remote's base, as `names.escape` writes it."""
     state: Proof
-    method: str = Field(max_length=80)
+    method: Annotated[str, Field(max_length=LONGEST_METHOD)]
     """How it was verified, in words: `backend sha256`, `read back`, `not verified`."""
 
 
-class FileStored(EventData):
+def _check_stored(files: Sequence[StoredFile]) -> None:
+    _check_versions([one.file for one in files])
+    if not all_relative([one.object for one in files]) or any(len(one.method) > LONGEST_METHOD for one in files):
+        for one in files:
+            one.check()
+
+
+_StoredFiles = Annotated[tuple[StoredFile, ...], _HOW_MANY, checked_together(StoredFile, MOST_FILES, _check_stored)]
+
+
+class FileStored(ListEvent):
     """These versions are on the storage."""
 
     name: ClassVar[str] = "file.stored"
@@ -122,7 +179,7 @@ class FileStored(EventData):
 
     upload_id: UploadId
     destination: Destination
-    files: tuple[StoredFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+    files: _StoredFiles
     proof_ms: Milliseconds | None = None
     """How long their proof took, after the last of them lay at the storage: files that are sent together are proved
     together. Left out where nothing was sent, or nothing proved, such as when this is said again."""
@@ -166,16 +223,25 @@ class FileFailed(EventData):
     files: tuple[FailedFile, ...] = Field(min_length=1, max_length=MOST_FILES)
 
 
-class CataloguedFile(WireModel):
+class CataloguedFile(WireStruct, frozen=True, kw_only=True):
     """A version that the catalogue knows."""
 
     file: FileVersion
-    datafile_id: str = ""
+    datafile_id: str = msgspec.field(default_factory=str)
     """The catalogue's own id, where it gives one; the natural key is the dataset and the path."""
     state: Proof
 
 
-class FileCatalogued(EventData):
+def _check_catalogued(files: Sequence[CataloguedFile]) -> None:
+    _check_versions([one.file for one in files])
+
+
+_CataloguedFiles = Annotated[
+    tuple[CataloguedFile, ...], _HOW_MANY, checked_together(CataloguedFile, MOST_FILES, _check_catalogued)
+]
+
+
+class FileCatalogued(ListEvent):
     """These versions are datafiles of their dataset."""
 
     name: ClassVar[str] = "file.catalogued"
@@ -183,7 +249,7 @@ class FileCatalogued(EventData):
 
     upload_id: UploadId
     dataset_id: str
-    files: tuple[CataloguedFile, ...] = Field(min_length=1, max_length=MOST_FILES)
+    files: _CataloguedFiles
 
 
 class RefusedFile(WireModel):
@@ -231,10 +297,10 @@ class FileLeftOut(EventData):
     files: tuple[LeftOutFile, ...] = Field(min_length=1, max_length=MOST_FILES)
 
 
-class FileReleased(EventData):
+class FileReleased(ListEvent):
     """The local copies of these versions were removed after their stored copies were hashed again."""
 
     name: ClassVar[str] = "file.released"
 
     upload_id: UploadId
-    files: tuple[FileVersion, ...] = Field(min_length=1, max_length=MOST_FILES)
+    files: _Versions

@@ -1,7 +1,7 @@
 """The ground rules of everything that travels: frozen, tolerant of fields it does not know, counted in versions."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -59,6 +59,15 @@ class EventData(WireModel):
 
     upload_id: str
     """The upload that the event is about, or "" where it is about a station as a whole."""
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read the data of an event.
+
+        Raises:
+            ValidationError: they break their contract.
+        """
+        return cls.model_validate_json(data)
 
 
 class Question(WireModel):

@@ -14,12 +14,15 @@ def _check_packed(packed: str | None) -> str | None:
     return packed
 
 
+PackedPath = Annotated[str | None, AfterValidator(_check_packed)]
+
+
 class FilePath(WireModel):
     """A path below the root of its upload that survives whatever its bytes are."""
 
     path: RelativePath
     """`/`-separated; display text where `path_b64` is given."""
-    path_b64: Annotated[str | None, AfterValidator(_check_packed)] = None
+    path_b64: PackedPath = None
     """The bytes in base64, only where they are not UTF-8."""
 
     @property

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pydantic import TypeAdapter
-
 from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
 from datauploader.contracts.files import CataloguedFile, FileCatalogued, FileStored, StoredFile
 from datauploader.contracts.uploads import Destination
-
-_CATALOGUED_FILES = TypeAdapter(list[CataloguedFile])
 
 
 def of_stored(
@@ -26,7 +22,7 @@ def of_stored(
 
 def of_catalogued(upload_id: str, dataset_id: str, files: Sequence[StoredFile]) -> Iterator[tuple[FileCatalogued, str]]:
     """Yield what says that these versions are datafiles of their dataset, and its id."""
-    known = _CATALOGUED_FILES.validate_python([{"file": one.file, "state": one.state} for one in files])
+    known = [CataloguedFile(file=one.file, state=one.state) for one in files]
     for fact in split(known, lambda some: FileCatalogued(upload_id=upload_id, dataset_id=dataset_id, files=some)):
         yield fact, _identity(fact)
 

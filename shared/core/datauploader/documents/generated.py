@@ -13,6 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -21,11 +22,13 @@ from datauploader.contracts.address import Station
 from datauploader.contracts.envelope import SCHEMA_BASE
 from datauploader.contracts.questions import QUESTIONS
 from datauploader.contracts.registry import EVENTS, topic
+from datauploader.contracts.structs import WireStruct
 from datauploader.documents.asyncapi import asyncapi
 from datauploader.messaging.definitions import BrokerUser, definitions
 from datauploader.plugins.file_reader.executable import HarvesterOutput
 from datauploader.runtime.settings_index import settings_classes, variable
 
+_Kind = type[BaseModel] | type[WireStruct]
 GROUP = "datauploader.documents"
 """Entry points of services with documents of their own: callables that return texts by their paths."""
 REFERENCE = "docs/reference"
@@ -259,13 +262,15 @@ def _default(info: FieldInfo) -> str:
     return f"`{text.lower() if isinstance(info.default, bool) else text}`"
 
 
-def field_descriptions(model: type[BaseModel]) -> dict[str, str]:
+def field_descriptions(model: _Kind) -> dict[str, str]:
     """Read what stands below each field of a model, inherited fields included."""
     found: dict[str, str] = {}
     for kind in reversed(model.__mro__):
-        if not issubclass(kind, BaseModel) or not kind.__module__.startswith("datauploader"):
+        if not issubclass(kind, (BaseModel, WireStruct)) or not kind.__module__.startswith("datauploader"):
             continue
-        if kind.__pydantic_generic_metadata__["args"]:  # made by pydantic of a generic one, and written nowhere
+        if (
+            issubclass(kind, BaseModel) and kind.__pydantic_generic_metadata__["args"]
+        ):  # made by pydantic of a generic one, and written nowhere
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
         assert isinstance(body, ast.ClassDef)
@@ -292,16 +297,22 @@ def described_schema(model: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
-def _reachable(model: type[BaseModel], found: dict[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
+def _annotations(model: _Kind) -> list[Any]:
+    if issubclass(model, WireStruct):
+        return [field.type for field in msgspec.structs.fields(model)]
+    return [field.annotation for field in model.model_fields.values()]
+
+
+def _reachable(model: _Kind, found: dict[str, _Kind]) -> dict[str, _Kind]:
     found[model.__name__] = model
-    for field in model.model_fields.values():
-        for kind in _models(field.annotation):
+    for annotation in _annotations(model):
+        for kind in _models(annotation):
             if kind.__name__ not in found:
                 _reachable(kind, found)
     return found
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models(annotation: Any) -> list[_Kind]:
+    if isinstance(annotation, type) and issubclass(annotation, (BaseModel, WireStruct)):
         return [annotation]
     return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]

@@ -84,7 +84,7 @@ def add(db: sqlite3.Connection, event: Event[FileStored], files: Iterable[Stored
     cause, remote, now = encode(event), event.data.destination.remote, time.time()
     db.executemany(
         "INSERT INTO wanted (cause, stored, remote, since, upload) VALUES (?, ?, ?, ?, ?)",
-        [(cause, one.model_dump_json(), remote, now, event.data.upload_id) for one in files],
+        [(cause, one.to_json().decode(), remote, now, event.data.upload_id) for one in files],
     )
 
 
