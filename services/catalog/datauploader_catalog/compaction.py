@@ -18,6 +18,10 @@ class CompactedDatafiles:
         """Take the caller's transaction."""
         self._db, self._blocks = db, FileBlocks(db)
 
+    def has_any(self, upload_id: str) -> bool:
+        """Tell whether any file of an upload is in a block."""
+        return self._blocks.has_blocks(upload_id)
+
     def find_rows(self, upload_id: str, paths: Iterable[bytes]) -> dict[bytes, dict[str, Any]]:
         """Return the rows of those of these paths that are in blocks."""
         return {path: _row((path, known)) for path, known in self._blocks.find_files(upload_id, paths).items()}

@@ -16,9 +16,7 @@ from datauploader.contracts import (
     EventData,
     Parameter,
     RefusedFile,
-    StoredFile,
     UploadRequested,
-    receipts,
 )
 from datauploader.contracts.batching import split
 from datauploader.plugins.catalogue import port
@@ -27,7 +25,8 @@ from datauploader.plugins.catalogue.errors import BadAnswer, CatalogError, Catal
 from datauploader.reliability import Outbox, Store
 from datauploader.runtime import metrics
 from datauploader.runtime.crash_points import crash_point
-from datauploader_catalog.ledger import DatafileTable, WantedDataset
+from datauploader_catalog import receipts
+from datauploader_catalog.ledger import DatafileTable, WantedDatafile, WantedDataset
 from datauploader_catalog.metadata import PendingMetadata, PendingMetadataTable
 from datauploader_catalog.objections import UNSURE, GracePeriod, Objections, Subject, is_away
 
@@ -66,19 +65,14 @@ class DatasetContents:
             CatalogError: it is about all of them.
         """
         wanted = _wanted(request)
+        remote, below = f"{wanted.destination.remote}:", f"{wanted.destination.location}/"
         lasts = self._grace.has_ended(upload.attempts, upload.since, time.time())
         on = (CatalogueRefused, *UNSURE) if lasts else (CatalogueRefused,)
 
-        def send(some: Sequence[StoredFile]) -> None:
+        def send(some: Sequence[WantedDatafile]) -> None:
             datafiles = [
-                port.Datafile(
-                    path=_path(wanted, stored),
-                    location=f"{wanted.destination.remote}:{stored.object}",
-                    size=stored.file.size,
-                    checksum=stored.file.sha256,
-                    mtime_ns=stored.file.mtime_ns,
-                )
-                for stored in some
+                port.Datafile(object_.removeprefix(below), remote + object_, size, sha256, mtime_ns)
+                for _, _, size, sha256, _, object_, mtime_ns, _ in some
             ]
             self._catalogue.register_datafiles(dataset_id, datafiles)
             crash_point("catalog.registered")
@@ -86,11 +80,11 @@ class DatasetContents:
         while not self._stopping():
             with self._store.reading() as db:
                 batch = DatafileTable(db).wanted_files(wanted.upload_id, BATCH)
-                known = Objections(db).refused_datafiles(wanted.upload_id)
+                known = Objections(db).refused_datafiles(wanted.upload_id) if batch else set()
             if not batch:
                 return
-            again = [[one] for one in batch if one.file.raw in known] if known else []
-            rest = [one for one in batch if one.file.raw not in known] if known else batch
+            again = [[one] for one in batch if one.path in known] if known else []
+            rest = [one for one in batch if one.path not in known] if known else batch
             tried = ((some, attempt(some, send, (CatalogueRefused, *UNSURE))) for some in again)
             for some, error in chain(tried, send_apart(rest, send, on) if rest else ()):
                 if error is None:
@@ -107,7 +101,7 @@ class DatasetContents:
             if not rows:
                 return None
             for row in rows:
-                path = _path(_wanted(request), row.stored) if row.stored else None
+                path = _path(_wanted(request), row.stored.object) if row.stored else None
                 lasts = self._grace.has_ended(row.attempts, row.since, time.time())
                 error: CatalogError | None
                 try:
@@ -123,32 +117,35 @@ class DatasetContents:
                 self._attached(request, dataset_id, row, error)
         return None
 
-    def _registered(self, request: Event[EventData], dataset_id: str, batch: Sequence[StoredFile]) -> None:
+    def _registered(self, request: Event[EventData], dataset_id: str, batch: Sequence[WantedDatafile]) -> None:
         upload_id = request.data.upload_id
         with self._store.transaction() as db:
             DatafileTable(db).mark_registered(upload_id, batch)
-            for receipt, identity in receipts.of_catalogued(upload_id, dataset_id, batch):
+            for receipt, identity in receipts.of_registered(
+                upload_id, dataset_id, ((one.stored, one.state) for one in batch)
+            ):
                 Outbox.put(db, request.follow(receipt, service="catalog", id=identity))
-            taken = set(Objections(db).settle_datafiles(upload_id, (stored.file.raw for stored in batch)))
-            mended = [stored.file for stored in batch if stored.file.raw in taken] if taken else []
+            taken = set(Objections(db).settle_datafiles(upload_id, (one.path for one in batch)))
+            mended = [one.version() for one in batch if one.path in taken] if taken else []
             refusals = [RefusedFile(file=file, what="datafile", detail="") for file in mended]
             self._say(db, request, dataset_id, refusals)
         crash_point("catalog.registered-noted")
         self._outbox.wake()
-        metrics.note_files("catalogued", "ok", (stored.file.size for stored in batch))
+        metrics.note_files("catalogued", "ok", (one.size for one in batch))
 
     def _refused(
-        self, request: Event[EventData], dataset_id: str, stored: StoredFile, error: CatalogError, since: float
+        self, request: Event[EventData], dataset_id: str, wanted: WantedDatafile, error: CatalogError, since: float
     ) -> None:
-        log.warning("datafile_refused", path=stored.file.path, problem=str(error))
+        file = wanted.version()
+        log.warning("datafile_refused", path=file.path, problem=str(error))
         final = isinstance(error, CatalogueRefused)
         refusal = RefusedFile(
-            file=stored.file, what="datafile", detail=str(error)[:2000], final=final,
+            file=file, what="datafile", detail=str(error)[:2000], final=final,
             hint=RENAME if final else f"{RARELY} Ask the user office.",
         )  # fmt: skip
         with self._store.transaction() as db:
-            DatafileTable(db).set_datafile_aside(request.data.upload_id, stored)
-            subject = Subject(request.data.upload_id, stored.file.raw, "datafile")
+            DatafileTable(db).set_datafile_aside(request.data.upload_id, wanted)
+            subject = Subject(request.data.upload_id, wanted.path, "datafile")
             if Objections(db).note_objection(subject, error, self._grace, since):
                 self._say(db, request, dataset_id, [refusal])
         self._outbox.wake()
@@ -255,6 +252,6 @@ def _wanted(request: Event[EventData]) -> UploadRequested:
     return request.data
 
 
-def _path(wanted: UploadRequested, stored: StoredFile) -> str:
+def _path(wanted: UploadRequested, name: str) -> str:
     """Return the path below the dataset; the object's own, because that one is text whatever the file's bytes are."""
-    return stored.object.removeprefix(f"{wanted.destination.location}/")
+    return name.removeprefix(f"{wanted.destination.location}/")

@@ -18,18 +18,19 @@ from datauploader.contracts import (
     UploadRejected,
     UploadRequested,
     UploadSealed,
-    receipts,
 )
 from datauploader.contracts.envelope import natural_id
 from datauploader.errors import Park, Retry
 from datauploader.messaging import Dispatcher, UnitOfWork
+from datauploader_catalog import receipts
 from datauploader_catalog.audits import AwaitedAudits
 from datauploader_catalog.claims import DatasetClaims
 from datauploader_catalog.description_queue import DescriptionQueue
 from datauploader_catalog.description_sync import outcome_event
-from datauploader_catalog.ledger import DatafileTable, OwningStations, SealTable, WantedDatasets
+from datauploader_catalog.ledger import DatafileTable, OwningStations, WantedDatasets
 from datauploader_catalog.metadata import PendingMetadataTable
 from datauploader_catalog.objections import Objections
+from datauploader_catalog.seals import SealTable
 
 D = TypeVar("D", bound=EventData)
 
@@ -126,7 +127,9 @@ def stored(unit: UnitOfWork, event: Event[FileStored]) -> None:
     if not known:
         return
     row = unit.db.execute("SELECT dataset_id FROM uploads WHERE upload_id = ?", (event.data.upload_id,)).fetchone()
-    for receipt, identity in receipts.of_catalogued(event.data.upload_id, row["dataset_id"], known):
+    for receipt, identity in receipts.of_registered(
+        event.data.upload_id, row["dataset_id"], ((one.to_json().decode(), one.state) for one in known)
+    ):
         unit.follow(receipt, id=identity)
 
 

@@ -5,24 +5,22 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from operator import itemgetter
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, NamedTuple
 
 import structlog
-from pydantic import TypeAdapter
 
 from datauploader.contracts import (
     Destination,
     Event,
     EventData,
+    FileVersion,
     StoredFile,
     UploadRequested,
-    UploadSealed,
     decode,
     encode,
 )
-from datauploader.contracts.uploads import manifest_digest
+from datauploader.reliability.blocks import TouchedUploads
 from datauploader_catalog import objections
 from datauploader_catalog.compaction import CompactedDatafiles
 from datauploader_catalog.objections import Objections
@@ -47,7 +45,24 @@ class WantedDataset:
     told_at: float
 
 
-_STORED_FILES = TypeAdapter(list[StoredFile])
+class WantedDatafile(NamedTuple):
+    """A stored version that the catalogue does not know yet; a tuple, because there are thousands in one step."""
+
+    path: bytes
+    revision: int
+    size: int
+    sha256: str
+    stored: str
+    """The `StoredFile` in JSON."""
+    object: str
+    mtime_ns: int
+    state: str
+
+    def version(self) -> FileVersion:
+        """Read all that is known of the version."""
+        return StoredFile.model_validate_json(self.stored).file
+
+
 _PAUSE_S = objections.LONGEST_PAUSE_S
 """Of a row whose own pause an earlier release did not write."""
 _TOO_LATE = "due > 0 AND due > ?1 AND due > ?1 + max(pause, ?2)"
@@ -218,8 +233,21 @@ class DatafileTable:
         """Take the caller's transaction."""
         self._db, self._compacted = db, CompactedDatafiles(db)
 
-    def add_stored(self, upload_id: str, files: Iterable[StoredFile]) -> list[StoredFile]:
+    def add_stored(self, upload_id: str, files: Sequence[StoredFile]) -> list[StoredFile]:
         """Remember stored versions, the newest of each path; return those that are registered already."""
+        if self._compacted.has_any(upload_id) or not self._add_new(upload_id, files):
+            return self._add_some(upload_id, files)
+        TouchedUploads(self._db).touch_upload(upload_id)
+        return []
+
+    def _add_new(self, upload_id: str, files: Sequence[StoredFile]) -> bool:
+        """Remember versions of paths of which nothing is known; return whether they all are."""
+        query = "INSERT INTO datafiles VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING"
+        rows = [_row(upload_id, one.file.raw, one) for one in files]
+        return self._db.executemany(query, rows).rowcount == len(rows)
+
+    def _add_some(self, upload_id: str, files: Sequence[StoredFile]) -> list[StoredFile]:
+        """Remember those versions that are newer than what is known of their paths; return what is registered."""
         newest: dict[bytes, StoredFile] = {}
         for stored in files:
             path = stored.file.raw
@@ -234,8 +262,7 @@ class DatafileTable:
                 if row["registered"] != objections.SET_ASIDE:
                     known.append(stored)
             elif row is None or file.revision >= row["revision"]:
-                document = stored.to_json().decode()
-                fresh[path] = (upload_id, path, file.revision, file.size, file.sha256, document)
+                fresh[path] = _row(upload_id, path, stored)
         if fresh:
             self._compacted.thaw_files(upload_id, fresh)
         query = (
@@ -267,80 +294,48 @@ class DatafileTable:
 
     def known_files(self, upload_id: str, after: bytes, most: int) -> Iterator[tuple[bytes, str, bool]]:
         """Go through stored versions in order of their paths: path, `StoredFile` in JSON, whether it is registered."""
-        query = "SELECT path, stored, registered FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
-        rows = self._db.execute(query, (upload_id, after, most))
-        both = heapq.merge(rows, self._compacted.rows_after(upload_id, after), key=itemgetter("path"))
-        for row in islice(both, most):
-            yield row["path"], row["stored"], row["registered"] == 1
+        query = (
+            "SELECT path, stored, registered = 1 FROM datafiles WHERE upload_id = ? AND path > ? ORDER BY path LIMIT ?"
+        )
+        rows = self._tuples(query, upload_id, after, most)
+        compacted = ((row["path"], row["stored"], True) for row in self._compacted.rows_after(upload_id, after))
+        return islice(heapq.merge(rows, compacted), most)
 
-    def wanted_files(self, upload_id: str, most: int) -> list[StoredFile]:
+    def wanted_files(self, upload_id: str, most: int) -> list[WantedDatafile]:
         """Return stored versions that the catalogue does not know yet."""
-        rows = self._db.execute(
-            "SELECT stored FROM datafiles INDEXED BY datafiles_wanted WHERE upload_id = ? AND registered = 0 LIMIT ?",
-            (upload_id, most),
-        ).fetchall()
-        return _STORED_FILES.validate_json(f"[{','.join(row['stored'] for row in rows)}]")
+        rows = self._tuples(
+            "SELECT path, revision, size, sha256, stored, json_extract(stored, '$.object'),"
+            " json_extract(stored, '$.file.mtime_ns'), json_extract(stored, '$.state')"
+            " FROM datafiles INDEXED BY datafiles_wanted WHERE upload_id = ? AND registered = 0 LIMIT ?",
+            upload_id,
+            most,
+        )
+        return list(map(WantedDatafile._make, rows))
 
-    def mark_registered(self, upload_id: str, files: Iterable[StoredFile]) -> None:
+    def _tuples(self, query: str, *values: object) -> Iterator[Any]:
+        """Go through rows as plain tuples, which take less than those that know their columns' names."""
+        cursor = self._db.cursor()
+        cursor.row_factory = None
+        return cursor.execute(query, values)
+
+    def mark_registered(self, upload_id: str, files: Iterable[WantedDatafile]) -> None:
         """Note that the catalogue knows these versions; a newer one that came meanwhile stays wanted."""
         self._mark(upload_id, files, 1)
 
-    def set_datafile_aside(self, upload_id: str, stored: StoredFile) -> None:
+    def set_datafile_aside(self, upload_id: str, wanted: WantedDatafile) -> None:
         """Note that the catalogue does not take this version; a newer one that came meanwhile stays wanted."""
-        self._mark(upload_id, [stored], objections.SET_ASIDE)
+        self._mark(upload_id, [wanted], objections.SET_ASIDE)
 
-    def _mark(self, upload_id: str, files: Iterable[StoredFile], registered: int) -> None:
+    def _mark(self, upload_id: str, files: Iterable[WantedDatafile], registered: int) -> None:
         self._db.executemany(
             "UPDATE datafiles SET registered = ? WHERE upload_id = ? AND path = ? AND revision = ? AND sha256 = ?",
-            [(registered, upload_id, one.file.raw, one.file.revision, one.file.sha256) for one in files],
+            [(registered, upload_id, path, revision, sha256) for path, revision, _, sha256, *_ in files],
         )
 
 
-class SealTable:
-    """The manifests of sealed uploads: the table `seals`, inside the caller's transaction."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        """Take the caller's transaction."""
-        self._db = db
-
-    def add_seal(self, event: Event[UploadSealed]) -> None:
-        """Remember the manifest; the latest one counts, in whatever order they arrive."""
-        seal = event.data
-        self._db.execute(
-            "INSERT INTO seals (upload_id, files, bytes, manifest_sha256, time, number) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (upload_id) DO UPDATE SET files = excluded.files, bytes = excluded.bytes,"
-            " manifest_sha256 = excluded.manifest_sha256, time = excluded.time, number = excluded.number"
-            " WHERE excluded.number > seals.number",
-            (seal.upload_id, seal.files, seal.bytes, seal.manifest_sha256, event.time.isoformat(), event.order),
-        )
-        # a station that says it once more has not heard that the dataset is complete: it is completed and said again
-        self._db.execute(
-            "UPDATE uploads SET state = 'ensured', due = 0 WHERE upload_id = ? AND state = 'completed'",
-            (seal.upload_id,),
-        )
-
-    def sealed_at(self, upload_id: str) -> int | None:
-        """Return the order of the latest seal, None where there is none."""
-        row = self._db.execute("SELECT number FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
-        return row and int(row[0])
-
-    def complete_manifest(self, upload_id: str) -> sqlite3.Row | Literal["incomplete", "differs"]:
-        """Return the seal when the registered files are exactly those of the manifest, or what is missing for that."""
-        seal: sqlite3.Row | None = self._db.execute("SELECT * FROM seals WHERE upload_id = ?", (upload_id,)).fetchone()
-        held = "SELECT files, registered FROM datafile_counts WHERE upload_id = ?"
-        counts = self._db.execute(held, (upload_id,)).fetchone() or (0, 0)
-        if seal is None or tuple(counts) != (seal["files"], seal["files"]):
-            return "incomplete"
-        query = "SELECT path, sha256, registered FROM datafiles WHERE upload_id = ?"
-        rows = self._db.execute(query, (upload_id,)).fetchall()
-        if not all(row["registered"] == 1 for row in rows):
-            return "incomplete"
-        compacted = CompactedDatafiles(self._db).rows_after(upload_id, b"")
-        lines = [(bytes(row["path"]), row["sha256"]) for row in chain(rows, compacted)]
-        if len(lines) != seal["files"]:
-            return "incomplete"
-        digest = manifest_digest(lines)
-        return seal if digest == seal["manifest_sha256"] else "differs"
+def _row(upload_id: str, path: bytes, stored: StoredFile) -> tuple[object, ...]:
+    file = stored.file
+    return upload_id, path, file.revision, file.size, file.sha256, stored.to_json().decode()
 
 
 def _upload(row: sqlite3.Row) -> WantedDataset:

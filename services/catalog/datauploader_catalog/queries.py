@@ -4,7 +4,6 @@ And those of stations: which files it has of an upload of theirs, when they have
 """
 
 import base64
-import json
 import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -45,7 +44,8 @@ from datauploader.plugins.catalogue.port import Catalogue, CatalogueInvestigatio
 from datauploader.reliability import Store
 from datauploader_catalog import claims
 from datauploader_catalog.claims import DatasetClaims
-from datauploader_catalog.ledger import DatafileTable, OwningStations, SealTable, WantedDatasets
+from datauploader_catalog.ledger import DatafileTable, OwningStations, WantedDatasets
+from datauploader_catalog.seals import SealTable
 
 PAGE_BYTES = 256 * 1024
 """How long a page may become; a single file is always told."""
@@ -231,7 +231,7 @@ def _page(found: Iterable[tuple[bytes, str, bool]], most: int) -> tuple[list[str
     for path, stored, registered in found:
         if len(items) == most or filled > PAGE_BYTES:
             return items, last
-        items.append(f'{{"stored":{stored},"registered":{json.dumps(registered)}}}')
+        items.append(f'{{"stored":{stored},"registered":{"true" if registered else "false"}}}')
         filled, last = filled + len(stored), path
     return items, b""
 

@@ -38,10 +38,11 @@ from datauploader_catalog.claims import ANOTHER_NAME, DatasetClaims, complete_re
 from datauploader_catalog.contents import DatasetContents
 from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.description_queue import DescriptionQueue
-from datauploader_catalog.ledger import SealTable, WantedDataset, WantedDatasets
+from datauploader_catalog.ledger import WantedDataset, WantedDatasets
 from datauploader_catalog.metadata import PendingMetadataTable
 from datauploader_catalog.objections import LONGEST_PAUSE_S, GracePeriod, Objections
 from datauploader_catalog.persons import RequesterCheck
+from datauploader_catalog.seals import SealTable
 
 log = structlog.get_logger()
 

@@ -9,8 +9,9 @@ from datauploader.reliability import Store
 from datauploader.reliability.blocks import TouchedUploads
 from datauploader_catalog import claims, schema
 from datauploader_catalog.compaction import CompactedDatafiles
-from datauploader_catalog.ledger import DatafileTable, SealTable, WantedDatasets
+from datauploader_catalog.ledger import DatafileTable, WantedDatasets
 from datauploader_catalog.metadata import PendingMetadataTable
+from datauploader_catalog.seals import SealTable
 from datauploader_testing.builders import event, file_stored, file_version, upload_requested, upload_sealed
 
 NAMES = [*(f"scan/{number:02}.h5" for number in range(30)), b"scan/\xff.h5"]
@@ -31,8 +32,13 @@ def add(store: Store, *files: FileVersion, registered: bool = True) -> list[Stor
         stored = file_stored(*files, upload_id=UPLOAD).files
         known = DatafileTable(db).add_stored(UPLOAD, stored)
         if registered:
-            DatafileTable(db).mark_registered(UPLOAD, stored)
+            register(DatafileTable(db))
     return known
+
+
+def register(table: DatafileTable) -> None:
+    """Have everything registered that is wanted."""
+    table.mark_registered(UPLOAD, table.wanted_files(UPLOAD, 100))
 
 
 def end(store: Store) -> None:
@@ -115,7 +121,7 @@ def test_nothing_is_compacted_that_is_still_to_be_told_or_was_touched_lately() -
         db.execute("UPDATE datafiles SET registered = 0 WHERE path = ?", (files[0].raw,))
     assert compact(store) == 0
     with store.transaction() as db:
-        DatafileTable(db).mark_registered(UPLOAD, file_stored(files[0], upload_id=UPLOAD).files)
+        register(DatafileTable(db))
         PendingMetadataTable(db).add_metadata(UPLOAD, files[0], [])
         db.execute("UPDATE uploads SET touched = 5")
     assert compact(store) == 0

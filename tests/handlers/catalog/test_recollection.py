@@ -50,7 +50,7 @@ def add(store: Store, *names: bytes, registered: bool = True) -> list[bytes]:
     with store.transaction() as db:
         DatafileTable(db).add_stored(UPLOAD, stored)
         if registered:
-            DatafileTable(db).mark_registered(UPLOAD, stored)
+            DatafileTable(db).mark_registered(UPLOAD, DatafileTable(db).wanted_files(UPLOAD, 100))
     return sorted(names)
 
 

@@ -26,7 +26,7 @@ def batches(entries: Iterable[str], *, most: int, most_bytes: int) -> Iterator[l
     batch: list[str] = []
     filled = 0
     for entry in entries:
-        size = len(entry.encode())
+        size = len(entry) if entry.isascii() else len(entry.encode())
         if batch and (len(batch) >= most or filled + size > most_bytes):
             yield batch
             batch, filled = [], 0

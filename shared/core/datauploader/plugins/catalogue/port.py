@@ -123,8 +123,9 @@ class Datafile:
     """Modification time, nanoseconds since 1970."""
 
     def __post_init__(self) -> None:
-        _require_text("The datafile's path", self.path)
-        _require_encodable("The datafile's location", self.location)
+        if not (self.path.isascii() and self.location.isascii() and self.path.strip()):
+            _require_text("The datafile's path", self.path)
+            _require_encodable("The datafile's location", self.location)
         if self.size < 0 or not _SHA256.fullmatch(self.checksum):
             raise ValueRefused(
                 f"Datafile {self.path!r} has size {self.size} and checksum {self.checksum!r}; a size of at "
