@@ -58,8 +58,8 @@ class DatasetContents:
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
         self._grace, self._stopping = grace, stopping
 
-    def register_files(self, request: Event[EventData], upload: WantedDataset, dataset_id: str) -> None:
-        """Register stored files in batches until none is left.
+    def register_files(self, request: Event[EventData], upload: WantedDataset, dataset_id: str) -> bool:
+        """Register stored files in batches until a batch has room left; return whether there were any.
 
         Raises:
             CatalogError: it is about all of them.
@@ -77,12 +77,13 @@ class DatasetContents:
             self._catalogue.register_datafiles(dataset_id, datafiles)
             crash_point("catalog.registered")
 
+        registered = False
         while not self._stopping():
             with self._store.reading() as db:
                 batch = DatafileTable(db).wanted_files(wanted.upload_id, BATCH)
                 known = Objections(db).refused_datafiles(wanted.upload_id) if batch else set()
             if not batch:
-                return
+                break
             again = [[one] for one in batch if one.path in known] if known else []
             rest = [one for one in batch if one.path not in known] if known else batch
             tried = ((some, attempt(some, send, (CatalogueRefused, *UNSURE))) for some in again)
@@ -91,6 +92,10 @@ class DatasetContents:
                     self._registered(request, dataset_id, some)
                 else:
                     self._refused(request, dataset_id, some[0], error, upload.since)
+            registered = True
+            if len(batch) < BATCH:
+                break
+        return registered
 
     def attach_metadata(self, request: Event[EventData], dataset_id: str) -> CatalogError | None:
         """Attach what was read in files and asked for with the dataset; return why nothing can be attached now."""

@@ -134,6 +134,15 @@ class WantedDatasets:
         row = self._db.execute("SELECT state FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
         return row is not None and row["state"] in ("ensured", "completed")
 
+    def awaits_files(self, upload_id: str, many: int) -> bool:
+        """Tell whether more files of an upload are to come, and fewer than this many wait to be registered."""
+        query = (
+            "SELECT coalesce(c.files >= s.files, 0) OR c.files - c.registered >= ?2 FROM datafile_counts c"
+            " LEFT JOIN seals s USING (upload_id) WHERE c.upload_id = ?1"
+        )
+        row = self._db.execute(query, (upload_id, many)).fetchone()
+        return row is not None and not row[0]
+
     def find_destination(self, upload_id: str) -> Destination | None:
         """Return where the upload goes that was asked for; None where its request is not here."""
         row = self._db.execute("SELECT request FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()

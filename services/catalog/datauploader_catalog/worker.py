@@ -35,7 +35,7 @@ from datauploader.runtime.crash_points import crash_point
 from datauploader_catalog import audits
 from datauploader_catalog.audits import AwaitedAudits
 from datauploader_catalog.claims import ANOTHER_NAME, DatasetClaims, complete_refusal
-from datauploader_catalog.contents import DatasetContents
+from datauploader_catalog.contents import BATCH, DatasetContents
 from datauploader_catalog.delays import CatalogueDelays
 from datauploader_catalog.description_queue import DescriptionQueue
 from datauploader_catalog.ledger import WantedDataset, WantedDatasets
@@ -47,6 +47,8 @@ from datauploader_catalog.seals import SealTable
 log = structlog.get_logger()
 
 _ASK = "Ask the user office, then press Retry. Stored files are kept."
+GATHERING_S = 0.25
+"""How long files are gathered after others of their upload were registered: a request costs as much as many files."""
 _SHORTER = (
     "Start a new upload with another dataset name; or ask the user office, then press Retry. Stored files are kept."
 )
@@ -65,14 +67,17 @@ class CatalogWorker:
         *,
         audit: bool = True,
         grace: GracePeriod,
+        gathering_s: float = GATHERING_S,
     ) -> None:
         """Prepare; nothing runs before `start`."""
         self._store, self._outbox, self._catalogue = store, outbox, catalogue
-        self._requesters, self._audit, self._grace = requesters, audit, grace
+        self._requesters, self._audit, self._grace, self._gathering_s = requesters, audit, grace, gathering_s
         self._change = threading.Condition()
         self._stopping = False
         self._contents = DatasetContents(store, outbox, catalogue, grace, lambda: self._stopping)
         self._busy: set[str] = set()
+        self._gathering: dict[str, float] = {}
+        """Uploads of which files were registered just now, and until when their next ones are gathered."""
         self._trouble: dict[str, str] = {}
         self._threads = [WorkerThread(self._run, name=f"catalogue.{n}") for n in range(threads)]
 
@@ -154,15 +159,23 @@ class CatalogWorker:
                 self._put_right(now)
                 with self._store.reading() as db:
                     datasets = WantedDatasets(db)
-                    upload = datasets.next_upload(now, self._busy)
+                    pauses = self._pauses(datasets)
+                    upload = datasets.next_upload(now, self._busy.union(pauses))
                     later = datasets.next_attempt_due(now)
                 if upload is not None:
                     self._busy.add(upload.upload_id)
                     return upload
                 if not self._busy:
                     self._trouble.pop("", None)
-                self._change.wait(min(later - now, LONGEST_PAUSE_S) if later else LONGEST_PAUSE_S)
+                waits = (LONGEST_PAUSE_S, *pauses.values(), *((later - now,) if later else ()))
+                self._change.wait(min(waits))
         return None
+
+    def _pauses(self, datasets: WantedDatasets) -> dict[str, float]:
+        """Return the uploads whose files are still being gathered, and for how many seconds."""
+        now = time.monotonic()
+        self._gathering = {one: end for one, end in self._gathering.items() if end > now}
+        return {one: end - now for one, end in self._gathering.items() if datasets.awaits_files(one, BATCH)}
 
     def _put_right(self, now: float) -> None:
         """Let nobody wait longer than the longest pause, because the clock was ahead when the pause began."""
@@ -205,7 +218,9 @@ class CatalogWorker:
             dataset_id = self._ensure(request, request.data)
         else:
             return
-        self._contents.register_files(request, upload, dataset_id)
+        if self._contents.register_files(request, upload, dataset_id):
+            with self._change:
+                self._gathering[upload.upload_id] = time.monotonic() + self._gathering_s
         hindrance = self._contents.attach_metadata(request, dataset_id)
         self._complete(request, upload, dataset_id)
         if hindrance is not None:

@@ -132,3 +132,18 @@ def test_what_is_to_be_registered_next_is_found_without_going_through_what_is_re
             assert [one.version() for one in table.wanted_files("open-0001", 10)] == [late]
             efforts.append(effort(db, lambda: table.wanted_files("open-0001", 10)))
     assert efforts[1] < efforts[0] + 50
+
+
+def test_files_are_gathered_only_while_more_of_them_are_to_come(store: Store) -> None:
+    """Not those with which a dataset is whole, and not as many as fit into one step."""
+    with store.transaction() as db:
+        datasets, table = WantedDatasets(db), DatafileTable(db)
+        table.add_stored("open-0001", file_stored(*FILES[:3], upload_id="open-0001").files)
+        assert datasets.awaits_files("open-0001", 4)
+        assert not datasets.awaits_files("open-0001", 3)
+        register(table, "open-0001")
+        SealTable(db).add_seal(event(upload_sealed(FILES[:5], "open-0001")))
+        table.add_stored("open-0001", file_stored(FILES[3], upload_id="open-0001").files)
+        assert datasets.awaits_files("open-0001", 3)
+        table.add_stored("open-0001", file_stored(FILES[4], upload_id="open-0001").files)
+        assert not datasets.awaits_files("open-0001", 3)
