@@ -47,6 +47,7 @@ from datauploader.contracts import (
 from datauploader.contracts.model import microseconds
 from datauploader.contracts.rest.uploads import Upload
 from datauploader_gateway.projection import timing
+from datauploader_gateway.projection.columns import columns_of, fold_together
 from datauploader_gateway.projection.facts import VERIFIED, FileFacts, FileFailure, LeftOut
 from datauploader_gateway.projection.files import KnownFile, describe
 from datauploader_gateway.projection.fold import (
@@ -54,10 +55,11 @@ from datauploader_gateway.projection.fold import (
     Changes,
     FoldInput,
     Register,
+    Step,
     fold,
     fold_all,
     wanted,
-    wanted_by_all,
+    wanted_together,
 )
 from datauploader_gateway.projection.harvest import MOST_FILES, MOST_IN_FILE, FirstFiles, Harvest, What
 from datauploader_gateway.projection.remarks import Remarks
@@ -145,11 +147,21 @@ class Memory:
 
     def apply(self, event: Event[EventData]) -> bool:
         """Fold one event, looking up only what it wants."""
-        return self._write(fold(self._read(wanted(event)), event))
+        return self.write(fold(self._read(wanted(event)), event))
+
+    def wanted_by(self, events: list[Event[EventData]]) -> Before:
+        """Look up what these events want."""
+        return self._read(wanted_together([wanted(event) for event in events]))
 
     def apply_all(self, events: list[Event[EventData]]) -> None:
         """Fold events together."""
-        self._write(fold_all(self._read(wanted_by_all(events)), events)[0])
+        columns = columns_of(events)
+        before = self.wanted_by(events)
+        rows = {path: facts.pack() for path, facts in before.files.items()}
+        before.files = {}
+        total, _ = fold_together(before, rows, events, columns)
+        total.files |= {path: FileFacts.unpack(row) for path, row in total.rows.items()}
+        self.write(total)
 
     def _read(self, want: FoldInput) -> Before:
         return Before(
@@ -164,7 +176,8 @@ class Memory:
             },
         )
 
-    def _write(self, changes: Changes) -> bool:
+    def write(self, changes: Changes) -> bool:
+        """Keep what was folded, and return whether that is anything."""
         self.registers |= changes.registers
         self.files |= changes.files
         self.left_out |= changes.left_out
@@ -217,6 +230,11 @@ VERSIONS = st.builds(version, st.sampled_from(PATHS), st.integers(0, 3), st.inte
 SOME = st.lists(VERSIONS, min_size=1, max_size=4)
 PROOFS = st.sampled_from(("verified", "unverified"))
 LASTED = st.sampled_from((None, 0, 700, 9000))
+LEFT = st.builds(
+    lambda p, r: FileLeftOut(upload_id=ID, files=(LeftOutFile(path=p, reason="excluded", detail="", returned=r),)),
+    st.sampled_from(PATHS),
+    st.booleans(),
+)
 SAID = st.one_of(
     st.builds(lambda f, m: ready(*f, seen_ms=m), SOME, LASTED),
     st.builds(lambda f, s, m: stored(*f, state=s, proof_ms=m), SOME, PROOFS, LASTED),
@@ -239,11 +257,7 @@ SAID = st.one_of(
         ),
     ),
     st.builds(lambda d: DatasetDelayed(upload_id=ID, detail=d, since=START), st.sampled_from(("", "away"))),
-    st.builds(
-        lambda p, r: FileLeftOut(upload_id=ID, files=(LeftOutFile(path=p, reason="excluded", detail="", returned=r),)),
-        st.sampled_from(PATHS),
-        st.booleans(),
-    ),
+    LEFT,
     st.builds(
         lambda n, s: UploadScanned(upload_id=ID, files=n, bytes=n, settling=s, left_out=0),
         st.integers(0, 9),
@@ -300,6 +314,76 @@ def test_events_that_are_folded_together_give_the_same_view_as_one_after_the_oth
         together.apply_all(rest[:size])
         rest = rest[size:]
     assert alone.shown() == together.shown()
+
+
+def told_by(total: Changes, steps: list[Step]) -> tuple[object, ...]:
+    """Return everything that is written of changes, whichever way they were folded."""
+    rows = total.rows or {path: facts.pack() for path, facts in total.files.items()}
+    shifts: dict[object, list[bytes]] = {}
+    amounts: Counter[object] = Counter()
+    for shift in total.shifts:
+        key = (shift.then, shift.now, shift.retimed)
+        shifts.setdefault(key, []).extend(shift.paths)
+        amounts.update({(key, "then"): shift.bytes_then, (key, "now"): shift.bytes_now})
+    each = [(event.id, changes.registers, changes.counts["catalogued.files"] > 0) for event, changes in steps]
+    moved = {key: sorted(paths) for key, paths in shifts.items()}
+    return rows, total.registers, +total.counts, -total.counts, total.timing, moved, amounts, each
+
+
+ONE_EACH = st.lists(st.sampled_from([version(path, digest="0") for path in PATHS]), min_size=1, max_size=4)
+USUAL = st.one_of(
+    st.builds(lambda f, m: ready(*f, seen_ms=m), ONE_EACH, LASTED),
+    st.builds(lambda f, s, m: stored(*f, state=s, proof_ms=m), ONE_EACH, PROOFS, LASTED),
+    st.builds(lambda f, s: catalogued(*f, state=s), ONE_EACH, PROOFS),
+    ONE_EACH.map(lambda f: FileReleased(upload_id=ID, files=tuple(f))),
+    LEFT,
+    SAID,
+)
+USUAL_HISTORIES = st.lists(st.builds(at, st.integers(0, 6), USUAL, NUMBERS), max_size=12)
+
+
+@settings(max_examples=300)
+@given(st.one_of(HISTORIES, USUAL_HISTORIES), st.lists(st.integers(1, 6), min_size=1, max_size=13))
+def test_columns_say_what_folding_each_file_says(history: list[Event[EventData]], sizes: list[int]) -> None:
+    """Whatever was known before, and however many events come together."""
+    view, rest = Memory(), list(history)
+    while rest:
+        size = sizes.pop() if sizes else len(rest)
+        events, rest = rest[:size], rest[size:]
+        columns, before = columns_of(events), view.wanted_by(events)
+        assert not columns or [one.wanted for one in columns] == [wanted(event) for event in events]
+        rows = {path: facts.pack() for path, facts in before.files.items()}
+        careful = fold_all(before, events)
+        assert told_by(*fold_together(view.wanted_by(events), rows, events, columns)) == told_by(*careful)
+        view.write(careful[0])
+
+
+def test_what_is_usual_is_folded_as_columns() -> None:
+    """Files that come one stage further, some of them in the same moment, are not looked at one by one."""
+    files = [version(f"{number}.tif", size=number) for number in range(20)]
+    rows: dict[bytes, bytes] = {}
+    for said in (
+        [at(1, ready(*files, seen_ms=7))],
+        [at(2, UploadScanned(upload_id=ID, files=20, bytes=1, settling=0, left_out=0))],
+        [at(3, stored(*files[:10], proof_ms=9)), at(4, catalogued(*files[:10])), at(5, stored(*files[5:]))],
+        [at(6, catalogued(*files)), at(6, FileReleased(upload_id=ID, files=tuple(files)))],
+    ):  # fmt: skip
+        total, steps = fold_together(Before(), rows, said, columns_of(said))
+        assert len(steps) == len(said)
+        assert not total.files
+        rows |= total.rows
+    known = [FileFacts.unpack(rows[f"{number}.tif".encode()]) for number in range(20)]
+    assert {(facts.state, facts.proof, facts.released) for facts in known} == {("catalogued", "verified", True)}
+    assert [facts.size for facts in known] == list(range(20))
+
+
+def test_what_is_left_out_is_so_although_it_is_announced_later_with_others() -> None:
+    """Whoever says something usual of it is folded with care."""
+    view = Memory()
+    left = LeftOutFile(path="b", reason="excluded", detail="")
+    for said in (FileLeftOut(upload_id=ID, files=(left,)), ready(version("a"), version("b"))):
+        view.apply_all([at(1, said)])
+    assert view.counts["ready.files"] == 1
 
 
 @settings(max_examples=80)

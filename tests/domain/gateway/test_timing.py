@@ -223,6 +223,6 @@ def test_a_step_may_go_over_the_end_of_the_numbers(days: int) -> None:
         for seconds, data in ((0, ready(version(0))), (days * 86_400, stored(version(0)))):
             heard = timing.Heard.of(said(offset * 86_400 + seconds, data))
             assert heard is not None
-            times = heard.adding(times, 0)
+            times = heard.adding(times, (0, 0))
         found = dict(timing.steps(times))
         assert found[timing.STORED] == timing.bucket(days * 8_640_000)

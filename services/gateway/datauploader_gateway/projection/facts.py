@@ -59,6 +59,9 @@ _UNTIMED = struct.Struct("<HQQ32s")
 """As releases before the times wrote it, and where no time is known."""
 _SHORT = struct.Struct("<BQQ4s")
 """As releases before the receipts wrote it: with the first bytes of the digest alone."""
+_VERSION = struct.Struct("<QI32s")
+ROW, VERSION = _LAYOUT.size, slice(2, 2 + _VERSION.size)
+"""The size of the usual row, and where in it the version is; what is around that is what has happened to it."""
 _MARK = 4
 _LAYOUTS = {layout.size: layout for layout in (_LAYOUT, _LARGE, _TIMED, _HARVESTED, _UNTIMED, _SHORT)}
 
@@ -188,6 +191,15 @@ class FileFacts(NamedTuple):
     def counts(self) -> Mapping[str, int]:
         """What this file adds to the counts of its upload."""
         return dict.fromkeys(counted(self.facts), self.size)
+
+
+def packed(version: FileVersion) -> bytes:
+    """Return a version as a row has it at `VERSION`.
+
+    Raises:
+        struct.error: it has 4 GiB or more, which a row has in another way.
+    """
+    return _VERSION.pack(version.revision, version.size, bytes.fromhex(version.sha256))
 
 
 def newest(known: FileFacts | None, version: FileVersion) -> FileFacts | None:

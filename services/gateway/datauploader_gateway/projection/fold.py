@@ -89,8 +89,6 @@ WORDS = (*dict.fromkeys(_STEERING.values()), "described")
 """Registers that people's words stay in: who says something after having seen them says it later."""
 STATION_LOOKS = frozenset(("source-gone", "source-changed"))
 """Reasons of a failure that no person need mend: the watcher looks, and announces the file anew or leaves it out."""
-
-
 N = TypeVar("N", str, bytes)
 
 
@@ -149,6 +147,8 @@ class Before:
 class Changes(Before):
     """What is different after an event, or after several: what is known now, and what that comes to."""
 
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    """Files as they are kept, where nobody looked into them: see `columns`."""
     shifts: list[Shift] = field(default_factory=list)
     """What happened to how many of the files."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -169,7 +169,7 @@ class Changes(Before):
         return self
 
     def __bool__(self) -> bool:
-        return bool(self.registers or self.files or self.failures or self.left_out or self.remarks or self.harvests)
+        return any((self.registers, self.files, self.rows, self.failures, self.left_out, self.remarks, self.harvests))
 
 
 Step = tuple[Event[EventData], Changes]
@@ -195,9 +195,8 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def wanted_by_all(events: Iterable[Event[EventData]]) -> FoldInput:
-    """Name what `fold_all` needs to know for these events."""
-    each = [wanted(event) for event in events]
+def wanted_together(each: Sequence[FoldInput]) -> FoldInput:
+    """Name what `fold_all` needs to know for events of which each wants this."""
     return FoldInput(
         _union(want.registers for want in each), _union(want.files for want in each),
         _union(want.failures for want in each), _union(want.left_out for want in each),
@@ -210,8 +209,8 @@ def _union(parts: Iterable[tuple[N, ...]]) -> tuple[N, ...]:
     return tuple(dict.fromkeys(chain.from_iterable(parts)))
 
 
-def wanted(event: Event[EventData]) -> FoldInput:
-    """Name what `fold` needs to know for this event."""
+def wanted(event: Event[EventData], known: Sequence[bytes] | None = None) -> FoldInput:
+    """Name what `fold` needs to know for this event, the paths of whose files may be known."""
     data = event.data
     registers = ("last", *_said(data))
     if isinstance(data, FileFailed):
@@ -224,7 +223,7 @@ def wanted(event: Event[EventData]) -> FoldInput:
         paths = tuple(one.file.raw for one in data.files)
         read = paths if isinstance(data, MetadataExtracted) else ()
         return FoldInput(registers, files=paths, left_out=paths, remarks=paths, harvests=read)
-    paths = tuple(version.raw for version, _ in news(data))
+    paths = tuple(known if known is not None else (version.raw for version, _ in news(data)))
     return FoldInput(registers, files=paths, left_out=paths)
 
 
@@ -232,13 +231,13 @@ def fold(before: Before, event: Event[EventData], *, summed: bool = True) -> Cha
     """Say what the event changes and, where it is asked for, what that comes to."""
     changes, data = Changes(), event.data
     said = (event.order, event.id)
-    _set_registers(changes, before, event)
+    set_registers(changes, before, event)
     heard = Heard.of(event)
     for number, (version, bits) in enumerate(news(data)):
         path = version.raw
         then = _known(changes, before, path)
         if (facts := newest(then, version)) is not None:
-            times = heard.adding(facts.times, version.mtime_ns, number) if heard else facts.times
+            times = heard.adding(facts.times, heard.told(version.mtime_ns, number)) if heard else facts.times
             _replace(changes, before, path, then, facts.adding(bits, times))
     if isinstance(data, FileFailed):
         for failed in data.files:
@@ -292,7 +291,8 @@ def _is_final(failed: FailedFile) -> bool:
     return failed.final and failed.reason not in STATION_LOOKS
 
 
-def _set_registers(changes: Changes, before: Before, event: Event[EventData]) -> None:
+def set_registers(changes: Changes, before: Before, event: Event[EventData]) -> None:
+    """Note what the event says over what was said before."""
     candidates = {"last": Register(stamp(event.time), "", "")}
     data, kind, station = event.data, event.data.name, event.station.key
     for name, said in _said(data).items():

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, Self
 
 from datauploader.contracts import Event, EventData, FileCatalogued, FileReady, FileStored
@@ -70,8 +71,8 @@ class Heard:
             proof = bucket(data.proof_ms // _HUNDREDTH_MS, _FINE)
         return cls(stage, hundredths, hundredths % _WRAP or 1, seen_ms, proof)
 
-    def adding(self, known: Times, mtime_ns: int, number: int = 0) -> Times:
-        """Return the times of a file, the event's `number`th, with this one; of two of a stage the earlier one stays.
+    def adding(self, known: Times, told: tuple[int, int]) -> Times:
+        """Return the times of a file, of which this is told, with this one; of two of a stage the earlier one stays.
 
         Of two that were said at the same moment the one that says more stays.
         """
@@ -80,15 +81,19 @@ class Heard:
             return known
         rested, announced, stored, registered, held, proof = known
         if self.stage == ANNOUNCED + 1:
-            told = self._until_announced(mtime_ns, number)
             held, rested = max(told, (held, rested)) if had == when else told
             return rested, when, stored, registered, held, proof
         if self.stage == STORED + 1:
             return rested, announced, when, registered, held, max(self.proof, proof) if had == when else self.proof
         return rested, announced, stored, when, held, proof
 
-    def _until_announced(self, mtime_ns: int, number: int) -> tuple[int, int]:
-        """Return the buckets of the times from a file's being seen until now, and from its last change until that."""
+    def told(self, mtime_ns: int, number: int) -> tuple[int, int]:
+        """Return what is told of the `number`th file alone, where it is announced.
+
+        That is the buckets of the times from its being seen until now, and from its last change until that.
+        """
+        if self.stage != ANNOUNCED + 1:
+            return 0, 0
         changed = mtime_ns // _HUNDREDTH_NS
         if not self.seen_ms:
             return 0, bucket(self.hundredths - changed)
@@ -128,6 +133,7 @@ def until_shown(registered: datetime, now: datetime) -> tuple[int, int]:
     return SHOWN, bucket(microseconds(now) // _HUNDREDTH_US - microseconds(registered) // _HUNDREDTH_US)
 
 
+@lru_cache(maxsize=4096)
 def bucket(hundredths: int, each: int = _EACH) -> int:
     """Return the number of the bucket for a time, of so many within which a time doubles; it fits into a byte."""
     if hundredths <= 0:

@@ -25,7 +25,8 @@ from datauploader.errors import Park
 from datauploader.runtime.crash_points import crash_point
 from datauploader_gateway.metrics import ACTIVITY
 from datauploader_gateway.projection import keys
-from datauploader_gateway.projection.facts import STATES, FileFacts, FileFailure, LeftOut
+from datauploader_gateway.projection.columns import columns_of, fold_together
+from datauploader_gateway.projection.facts import STATES, FileFailure, LeftOut
 from datauploader_gateway.projection.flow import STATION_STEP_S, STATION_STEPS, Flow, moved
 from datauploader_gateway.projection.fold import (
     Before,
@@ -34,9 +35,8 @@ from datauploader_gateway.projection.fold import (
     Register,
     Step,
     fold,
-    fold_all,
     wanted,
-    wanted_by_all,
+    wanted_together,
 )
 from datauploader_gateway.projection.harvest_store import late_pictures, read_harvests, write_harvests, write_pictures
 from datauploader_gateway.projection.projection_version import ProjectionVersion
@@ -100,13 +100,14 @@ class ViewWriter:
 
     def _fold(self, upload_id: str, events: Sequence[Event[EventData]], *, live: bool) -> bool:
         """Fold what one station says of one upload."""
-        want = wanted_by_all(events)
+        columns = columns_of(events)
+        want = wanted_together([one.wanted for one in columns] if columns else [wanted(event) for event in events])
         with self._redis.pipeline() as pipe:
             pipe.watch(*(name(upload_id) for name in _WATCHED))  # type: ignore[no-untyped-call] # redis-py has no type here
             head = _read_head(pipe, upload_id, want)
             home = _home(head, events[0])
-            before = Before() if home == "another's" else _read(pipe, upload_id, want, head)
-            total, steps = fold_all(before, events)
+            before, rows = (Before(), {}) if home == "another's" else _read(pipe, upload_id, want, head)
+            total, steps = fold_together(before, rows, events, columns)
             if not steps:
                 return False
             flow = _flow(pipe, upload_id, before.registers.get("speed"), steps)
@@ -211,18 +212,21 @@ def _read_head(pipe: Pipeline, upload_id: str, want: FoldInput) -> dict[str, byt
     return {field: None if value is None else raw(value) for field, value in zip(fields, found, strict=True)}
 
 
-def _read(pipe: Pipeline, upload_id: str, want: FoldInput, head: Mapping[str, bytes | None]) -> Before:
+def _read(
+    pipe: Pipeline, upload_id: str, want: FoldInput, head: Mapping[str, bytes | None]
+) -> tuple[Before, dict[bytes, bytes]]:
+    """Read what is wanted, the files as they are kept."""
     registers = ((name, head[f"r:{name}"]) for name in want.registers)
     # what has come back is no longer left out: it matters to nothing but what is said of the same again
     left_out = want.left_out if want.returned or int(head[_LEFT_OUT] or 0) else ()
-    return Before(
+    before = Before(
         registers={name: Register.load(text) for name, text in registers if text is not None},
-        files={p: FileFacts.unpack(v) for p, v in _lookup(pipe, keys.files(upload_id), want.files)},
         failures={p: FileFailure.load(v) for p, v in _lookup(pipe, keys.failures(upload_id), want.failures)},
         left_out={p: LeftOut.load(v) for p, v in _lookup(pipe, keys.left_out(upload_id), left_out)},
         remarks={p: Remarks.load(v) for p, v in _lookup(pipe, keys.remarks(upload_id), want.remarks)},
         harvests=read_harvests(pipe, upload_id, want.harvests),
     )
+    return before, dict(_lookup(pipe, keys.files(upload_id), want.files))
 
 
 def _lookup(pipe: Pipeline, key: str, paths: tuple[bytes, ...]) -> Iterable[tuple[bytes, bytes]]:
@@ -239,8 +243,8 @@ def _write(pipe: Pipeline, upload_id: str, changes: Changes) -> None:
     for name, number in changes.counts.items():
         if number:
             pipe.hincrby(head, f"n:{name}", number)
-    if changes.files:
-        pipe.hset(keys.files(upload_id), mapping=_fields({path: facts.pack() for path, facts in changes.files.items()}))
+    if rows := changes.rows or {path: facts.pack() for path, facts in changes.files.items()}:
+        pipe.hset(keys.files(upload_id), mapping=_fields(rows))
     _move(pipe, upload_id, changes)
     if kept := {path: word.dump().encode() for path, word in changes.failures.items() if word is not None}:
         pipe.hset(keys.failures(upload_id), mapping=_fields(kept))
