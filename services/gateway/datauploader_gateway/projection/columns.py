@@ -14,20 +14,24 @@ from datauploader.contracts import (
     DatasetPartlyRefused,
     Event,
     EventData,
-    FileCatalogued,
     FileFailed,
     FileLeftOut,
+    FileReady,
+    FileVersion,
     MetadataExtracted,
 )
 from datauploader_gateway.projection.facts import ROW, VERSION, FileFacts, news, packed
 from datauploader_gateway.projection.fold import Before, Changes, FoldInput, Step, fold_all, set_registers, wanted
-from datauploader_gateway.projection.shifts import Shift, counts_between
+from datauploader_gateway.projection.shifts import Shift, counts_between, shifts_between
 from datauploader_gateway.projection.timing import Heard
 
 _UNUSUAL = FileFailed | FileLeftOut | DatasetPartlyRefused | MetadataExtracted
 """They say something that a later word takes back, or that is kept beside the files' facts."""
 _HEAD, _TAIL = VERSION.start, VERSION.stop
 _ANY_VERSION = bytes(_TAIL - _HEAD)
+_UNKNOWN = FileFacts(0, 0, bytes(32))
+_NOTHING = (0, 0)
+"""What most events tell of the times of single files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +39,37 @@ class Columns:
     """What an event says of its files, each of which it names once."""
 
     event: Event[EventData]
+    files: Sequence[tuple[FileVersion, int]]
+    """Versions, and what facts are added to them."""
     paths: Sequence[bytes]
     versions: Sequence[bytes]
     """As rows have them."""
-    bits: Sequence[int]
-    """What facts are added to each."""
-    told: Sequence[tuple[int, int]]
-    """What is told of the times of each."""
-
-    @property
-    def wanted(self) -> FoldInput:
-        """What must be looked up before this can be folded."""
-        return wanted(self.event, self.paths)
 
     @classmethod
     def of(cls, event: Event[EventData]) -> Self | None:
         """Read them from an event; None where it says anything else of a file."""
         if isinstance(event.data, _UNUSUAL):
             return None
-        heard, pairs = Heard.of(event), list(news(event.data))
+        files = list(news(event.data))
+        paths = [version.raw for version, _ in files]
         try:
-            versions = [packed(version) for version, _ in pairs]
+            versions = packed(files)
         except struct.error:
             return None
-        paths = [version.raw for version, _ in pairs]
-        if len(set(paths)) < len(paths):
-            return None
-        times = [heard.told(version.mtime_ns, n) if heard else (0, 0) for n, (version, _) in enumerate(pairs)]
-        return cls(event, paths, versions, [bits for _, bits in pairs], times)
+        return cls(event, files, paths, versions) if len(set(paths)) == len(paths) else None
 
-    def added(self, rows: Mapping[bytes, bytes]) -> dict[bytes, bytes] | None:
-        """Return the rows that are different with this; None where they hold anything unusual."""
+    @property
+    def wanted(self) -> FoldInput:
+        """What must be looked up before this can be folded."""
+        return wanted(self.event, self.paths)
+
+    def added(self, rows: Mapping[bytes, bytes]) -> tuple[dict[bytes, bytes], list[Shift]] | None:
+        """Return the rows that are different with this, and how they shift; None where they hold anything unusual."""
+        heard = Heard.of(self.event)
+        told = heard.told if heard is not None and isinstance(self.event.data, FileReady) else None
         found: dict[bytes, bytes] = {}
-        additions = _Additions(Heard.of(self.event))
-        for path, version, bits, told in zip(self.paths, self.versions, self.bits, self.told, strict=True):
+        additions = _Additions(heard)
+        for number, ((file, bits), path, version) in enumerate(zip(self.files, self.paths, self.versions, strict=True)):
             row = rows.get(path)
             if row is None:
                 happened = b""
@@ -76,14 +77,15 @@ class Columns:
                 happened = row[:_HEAD] + row[_TAIL:]
             else:
                 return None
-            now = additions[happened, bits, told]
-            if now is None:
+            addition = additions[happened, bits, told(file.mtime_ns, number) if told else _NOTHING]
+            if addition is None:
                 return None
-            head, tail = now
-            new = head + version + tail
-            if new != row:
-                found[path] = new
-        return found
+            head, tail, shift = addition
+            if shift is not None:
+                found[path] = head + version + tail
+                shift.paths.append(path)
+                shift.bytes_now += file.size
+        return found, additions.shifts()
 
 
 def columns_of(events: Sequence[Event[EventData]]) -> list[Columns] | None:
@@ -110,67 +112,56 @@ def _fold_columns(
     before: Before, rows: Mapping[bytes, bytes], columns: Sequence[Columns]
 ) -> tuple[Changes, list[Step]] | None:
     said, known, total, steps = Before(dict(before.registers)), dict(rows), Changes(), []
+    changed = 0
     for one in columns:
         changes = Changes()
         set_registers(changes, said, one.event)
         if (added := one.added(known)) is None:
             return None
-        changes.rows = added
-        if isinstance(one.event.data, FileCatalogued):  # `shown` counts these alone
-            changes.counts = counts_between(_shifts_between(known, added))
+        changes.rows, changes.shifts = added
+        changes.counts = counts_between(changes.shifts)
         if changes:
             steps.append((one.event, changes))
             for registers in (said.registers, total.registers):
                 registers.update(changes.registers)
             for later in (known, total.rows):
-                later.update(added)
-    total.shifts = _shifts_between(rows, total.rows)
+                later.update(changes.rows)
+            total.shifts += changes.shifts
+            changed += len(changes.rows)
+    if changed > len(total.rows):  # some came several stages further
+        then, now = ({path: FileFacts.unpack(row) for path, row in kept.items()} for kept in (rows, total.rows))
+        total.shifts = shifts_between(then, now)
     total.counts = counts_between(total.shifts)
     return total, steps
 
 
-class _Additions(dict[tuple[bytes, int, tuple[int, int]], tuple[bytes, bytes] | None]):
-    """What stands around a version in its row, by what stood there, and the facts and times that are added to it."""
+_Key = tuple[bytes, int, tuple[int, int]]
+_Addition = tuple[bytes, bytes, Shift | None]
+
+
+class _Additions(dict[_Key, _Addition | None]):
+    """What stands around a version in its row, by what stood there, and the facts and times that are added to it.
+
+    With it goes how such files shift, if they do; None where it does not fit into a usual row.
+    """
 
     def __init__(self, heard: Heard | None) -> None:
         super().__init__()
         self._heard = heard
 
-    def __missing__(self, key: tuple[bytes, int, tuple[int, int]]) -> tuple[bytes, bytes] | None:
+    def __missing__(self, key: _Key) -> _Addition | None:
         happened, bits, told = key
-        facts = _facts(happened)
-        times = self._heard.adding(facts.times, told) if self._heard else facts.times
-        row = facts.adding(bits, times).pack()
-        now = self[key] = (row[:_HEAD], row[_TAIL:]) if len(row) == ROW else None
-        return now
+        then = FileFacts.unpack(happened[:_HEAD] + _ANY_VERSION + happened[_HEAD:]) if happened else _UNKNOWN
+        now = then.adding(bits, self._heard.adding(then.times, told) if self._heard else then.times)
+        row = now.pack()
+        shift = Shift(then.facts if happened else None, now.facts, (then.times, now.times))
+        around = (row[:_HEAD], row[_TAIL:], shift if not happened or now != then else None)
+        addition = self[key] = around if len(row) == ROW else None
+        return addition
 
-
-class _Shifts(dict[tuple[bytes, bytes], Shift]):
-    """Shifts by what stood around a version in its row, and what stands there now."""
-
-    def __missing__(self, key: tuple[bytes, bytes]) -> Shift:
-        then, now = (_facts(happened) for happened in key)
-        shift = self[key] = Shift(then.facts if key[0] else None, now.facts, (then.times, now.times))
-        return shift
-
-
-def _facts(happened: bytes) -> FileFacts:
-    """Read what has happened to a version, whichever that is."""
-    return FileFacts.unpack(happened[:_HEAD] + _ANY_VERSION + happened[_HEAD:]) if happened else _UNKNOWN
-
-
-_UNKNOWN = FileFacts(0, 0, bytes(32))
-
-
-def _shifts_between(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> list[Shift]:
-    """Group files by how they changed; `before` may lack some of them."""
-    found = _Shifts()
-    for path, row in after.items():
-        was = before.get(path)
-        size = int.from_bytes(row[10:14], "little")
-        shift = found[b"" if was is None else was[:_HEAD] + was[_TAIL:], row[:_HEAD] + row[_TAIL:]]
-        shift.paths.append(path)
-        shift.bytes_now += size
-        if was is not None:
-            shift.bytes_then += size
-    return list(found.values())
+    def shifts(self) -> list[Shift]:
+        """Return how files have shifted, each of which has kept its size."""
+        found = [addition[2] for addition in self.values() if addition is not None and addition[2] is not None]
+        for shift in found:
+            shift.bytes_then = 0 if shift.then is None else shift.bytes_now
+        return found

@@ -193,13 +193,14 @@ class FileFacts(NamedTuple):
         return dict.fromkeys(counted(self.facts), self.size)
 
 
-def packed(version: FileVersion) -> bytes:
-    """Return a version as a row has it at `VERSION`.
+def packed(files: Iterable[tuple[FileVersion, int]]) -> list[bytes]:
+    """Return versions, whatever is added to them, as rows have them at `VERSION`.
 
     Raises:
-        struct.error: it has 4 GiB or more, which a row has in another way.
+        struct.error: one has 4 GiB or more, which a row has in another way.
     """
-    return _VERSION.pack(version.revision, version.size, bytes.fromhex(version.sha256))
+    pack, digest = _VERSION.pack, bytes.fromhex
+    return [pack(version.revision, version.size, digest(version.sha256)) for version, _ in files]
 
 
 def newest(known: FileFacts | None, version: FileVersion) -> FileFacts | None:
