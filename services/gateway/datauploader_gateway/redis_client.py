@@ -7,10 +7,12 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import fakeredis
+import hiredis
 import redis
 from redis import asyncio as redis_async
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import OutOfMemoryError, ResponseError
 from redis.retry import Retry
 
@@ -61,7 +63,21 @@ def connect(url: str) -> redis.Redis:
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
         client_name="datauploader-gateway-view",
+        command_packer=_Packer(),
     )
+
+
+class _Packer(HiredisRespSerializer):
+    """Packs commands without a look at every argument, of which those of the view have thousands."""
+
+    def pack(self, *args: Any) -> list[bytes]:
+        """Return a command as it travels; what hiredis does not take itself is left to redis-py."""
+        packed: list[bytes]
+        try:
+            packed = super().pack(*args) if " " in args[0] else [hiredis.pack_command(args)]
+        except TypeError:
+            packed = super().pack(*args)
+        return packed
 
 
 def connect_async(url: str) -> redis_async.Redis:
