@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -25,13 +26,17 @@ MOST_READING = 4096
 """Files of one upload that may be with the hashing threads at once."""
 LEAST_SETTLING = 1000
 """Files that each upload may have waiting, however many uploads share the limit."""
-STEPS = 5
-"""Slices of a scan that one upload gets before the next one has its turn."""
+LOOK_S = 0.02
+"""For so long one upload looks at its folders before the next one has its turn."""
 CHORES_S = 1.0
 """How often what needs no haste is looked after."""
 COUNT_WATCHES_S = 30.0
-BREATH_S = 0.02
-"""The pause after a turn that wrote something: what comes meanwhile is one transaction and one event, not many."""
+TURN_S = 0.01
+WRITE_S = 0.05
+"""The time between turns, and between those that write, while there is no end of news: what comes meanwhile is one
+look, one transaction and one event, not many."""
+AT_ONCE_S = 0.1
+"""By so much turns may be ahead of that: whoever comes alone waits for nothing."""
 WAIT_FOR_OUTBOX_S = 0.05
 WAIT_FOR_DRIVE_S = 0.03
 AFTER_TROUBLE_S = 2.0
@@ -74,6 +79,8 @@ class Loop:
         self._failed = False
         self._ended = threading.Event()
         self._wrote = False
+        self._next_turn = 0.0
+        """When the next turn would come if none were ahead (monotonic, not of the clock that tests set)."""
         self.status = LoopStatus(clock.monotonic())
         self._thread = WorkerThread(self._run, name="watch-loop")
 
@@ -110,9 +117,12 @@ class Loop:
             except Exception:  # the loop's boundary: a defect must be heard of, and must not end the watching
                 log.exception("watcher_loop_failed")
                 self._start_over("an unexpected error occurred in the watcher; its log has the details")
-            self.inbox.wait(self._pause())
-            if self._wrote:
-                self._ended.wait(BREATH_S)
+            pause = self._pause()
+            self.inbox.wait(pause)
+            if pause or self._wrote:  # else a scan goes on
+                now = time.monotonic()
+                self._next_turn = max(self._next_turn, now) + (WRITE_S if self._wrote else TURN_S)
+                self._ended.wait(max(0.0, self._next_turn - AT_ONCE_S - now))
         for session in self._uploads:
             session.stop_scanning()
 
@@ -161,9 +171,9 @@ class Loop:
         if session.upload.state != "open":
             return
         away = session.lost
-        for _ in range(STEPS):
-            if self._crowded(session) or not session.step():
-                break
+        until = self._clock.monotonic() + LOOK_S
+        while not self._crowded(session) and session.step() and self._clock.monotonic() < until:
+            pass
         if session.lost and not away:
             log.warning("root_lost", upload_id=session.upload.upload_id, problem=session.lost)
         elif away and not session.lost:

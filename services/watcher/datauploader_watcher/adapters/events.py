@@ -109,18 +109,36 @@ class Events:
         problem = ""
         try:
             if self._observer is None:
-                # where the system ends a watch by itself, that is told from its threads
-                observer = _observer(self._lost, lambda ended: self._orders.put(partial(self._renew, ended)))
+                observer = self._new_observer()
                 observer.start()
                 self._observer = observer
-            forward = _Forward(folder, self._notice)
             self._watches[folder] = self._observer.schedule(
-                forward, os.fsdecode(folder), recursive=recursive, event_filter=_KINDS
+                _Handler(partial(self._forward, folder)), os.fsdecode(folder), recursive=recursive, event_filter=_KINDS
             )
         except OSError as error:
             log.warning("folder_cannot_be_watched", folder=os.fsdecode(folder), problem=str(error))
             problem = error.strerror or str(error)
         self._watched(folder, problem)
+
+    def _new_observer(self) -> BaseObserver:
+        if sys.platform == "win32":
+            from datauploader_watcher.adapters.windows import overflow_observer  # noqa: PLC0415 - there is none elsewhere
+
+            # where the system ends a watch by itself, that is told from its threads
+            return overflow_observer(self._lost, lambda ended: self._orders.put(partial(self._renew, ended)))
+        if sys.platform == "linux":  # its losses are heard through the log
+            from datauploader_watcher.adapters.inotify import ForwardingObserver  # noqa: PLC0415 - likewise
+
+            return ForwardingObserver(self._forward)
+        return Observer()
+
+    def _forward(self, watch: bytes, event: FileSystemEvent) -> None:
+        """Turn one of watchdog's events into a notice."""
+        if isinstance(event, FileMovedEvent | DirMovedEvent):
+            self._notice(Notice(watch, os.fsencode(event.dest_path), event.is_directory, not event.is_directory))
+        elif not event.is_directory or isinstance(event, DirCreatedEvent):
+            closed = isinstance(event, FileClosedEvent)
+            self._notice(Notice(watch, os.fsencode(event.src_path), event.is_directory, closed))
 
     def _renew(self, folder: bytes) -> None:
         if (watch := self._watches.get(folder)) is None:
@@ -144,29 +162,15 @@ class Events:
             log.debug("watch_already_removed", folder=os.fsdecode(folder), problem=str(error))
 
 
-def _observer(overflow: Callable[[], None], ended: Callable[[bytes], None]) -> BaseObserver:
-    if sys.platform == "win32":
-        from datauploader_watcher.adapters.windows import overflow_observer  # noqa: PLC0415 - there is none elsewhere
+class _Handler(FileSystemEventHandler):
+    """Hands every event on."""
 
-        return overflow_observer(overflow, ended)
-    return Observer()  # its losses are heard through the log
-
-
-class _Forward(FileSystemEventHandler):
-    """Turns watchdog's events into notices."""
-
-    def __init__(self, watch: bytes, notice: Callable[[Notice], None]) -> None:
-        self._watch = watch
-        self._notice = notice
+    def __init__(self, forward: Callable[[FileSystemEvent], None]) -> None:
+        self._forward = forward
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Take an event."""
-        if isinstance(event, FileMovedEvent | DirMovedEvent):
-            closed = not event.is_directory
-            self._notice(Notice(self._watch, os.fsencode(event.dest_path), event.is_directory, closed))
-        elif not event.is_directory or isinstance(event, DirCreatedEvent):
-            closed = isinstance(event, FileClosedEvent)
-            self._notice(Notice(self._watch, os.fsencode(event.src_path), event.is_directory, closed))
+        self._forward(event)
 
 
 class _Overflow(logging.Handler):
