@@ -1,7 +1,7 @@
 """The inbox of the loop, where other threads leave what it must know; repeated notices of one path are one."""
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from datauploader_watcher.adapters.events import Notice
 from datauploader_watcher.adapters.hashing import HashResult
@@ -60,7 +60,7 @@ class LoopInbox:
             if known is None or (notice.closed and not known.closed):
                 self._mail.notices[key] = notice
             elif known.closed and not notice.closed:  # written to again after a close
-                self._mail.notices[key] = replace(known, closed=False)
+                self._mail.notices[key] = known._replace(closed=False)
             self._change.notify()
 
     def watched(self, folder: bytes, problem: str) -> None:

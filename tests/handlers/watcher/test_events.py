@@ -39,6 +39,15 @@ def test_creation_close_rename_and_new_folders_are_noticed(heard, tmp_path):
     eventually(lambda: {(n.path.rpartition(b"/")[2], n.folder) for n in heard} == {(b"renamed", False), (b"sub", True)})
 
 
+@pytest.mark.posix  # events of closing
+def test_every_file_of_a_burst_is_noticed_as_closed(heard, tmp_path):
+    """Events are read many at a time; none may be left behind, and the last one must not wait for another."""
+    names = {b"%04d.dat" % number for number in range(500)}
+    for name in names:
+        (tmp_path / name.decode()).write_bytes(b"data")
+    eventually(lambda: {n.path.rpartition(b"/")[2] for n in heard if n.closed} == names, what="all are noticed")
+
+
 @pytest.mark.fault("F5")
 def test_a_folder_that_cannot_be_watched_is_told_with_the_reason(tmp_path):
     """The loop then polls."""

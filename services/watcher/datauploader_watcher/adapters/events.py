@@ -7,9 +7,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from watchdog.events import (
@@ -37,9 +37,8 @@ RENEWED_S = 60.0
 _OVERFLOWS = logging.getLogger("watchdog.observers")
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something happened at this absolute path."""
+class Notice(NamedTuple):
+    """Something happened at this absolute path. A tuple, because each new file has three."""
 
     watch: bytes
     """The watched folder that it was heard through."""

@@ -46,8 +46,9 @@ def say_ready(db: sqlite3.Connection, upload: UploadRow, root: bytes, rows: Sequ
         events += 1
         say(db, upload, data, *keys)
         crash_point("watcher.announcing")
-    for outcome, again in (("new", False), ("again", True)):
-        metrics.note_files("announced", outcome, (row.version.size for row in rows if bool(row.attempts) == again))
+    again = [row for row in rows if row.attempts]
+    metrics.note_files("announced", "again", [row.stamp.size for row in again])
+    metrics.note_files("announced", "new", [row.stamp.size for row in rows if not row.attempts])
     return events
 
 
@@ -56,7 +57,8 @@ def seen_ms(rows: Sequence[FileRow], now: float) -> tuple[int, ...] | None:
     known = [row.seen_at for row in rows if row.seen_at is not None]
     if len(known) < len(rows):
         return None
-    return tuple(min(max(0, int((now - seen_at) * 1000)), LONGEST_MS) for seen_at in known)
+    ago = {seen_at: min(max(0, int((now - seen_at) * 1000)), LONGEST_MS) for seen_at in set(known)}  # few: one a page
+    return tuple([ago[seen_at] for seen_at in known])
 
 
 def left_out(path: bytes, reason: str, detail: str, *, returned: bool = False) -> LeftOutFile:
