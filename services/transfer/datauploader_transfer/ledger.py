@@ -4,17 +4,21 @@ import json
 import os
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
 from datauploader.contracts.names import escape, unpack
 from datauploader.reliability.blocks import TouchedUploads
 from datauploader_transfer.compaction import CompactedJobs
 from datauploader_transfer.domain.plan import LARGE
+from datauploader_transfer.groups import insert_groups, marks
 from datauploader_transfer.owners import ObjectOwners
 
 
@@ -41,6 +45,7 @@ class Job:
     """Attempts that failed while the storage took other files."""
 
 
+_VERSIONS = TypeAdapter(list[FileVersion])
 _MOST_WORDS = 256 * 1024
 """Characters of the versions of one batch; those of 500 files have fewer, unless their paths are very long."""
 _BY_SIZE, _BY_DUE = ("jobs INDEXED BY jobs_size", "size"), ("jobs", "due")
@@ -58,11 +63,34 @@ class JobTable:
         """Remember versions to be moved, the newest of each path; return those that are stored already."""
         ready = event.data
         UploadRoutes(self._db).add_route(event)
-        ObjectOwners(self._db).note_continued(ready.upload_id, ready.continues)
+        if ready.continues:
+            ObjectOwners(self._db).note_continued(ready.upload_id, ready.continues)
+        paths = [file.raw for file in ready.files]
+        compacted = CompactedJobs(self._db).find_rows(ready.upload_id, paths)
+        rows = self._rows_of(ready.upload_id, paths)
+        new, known = dict(zip(paths, ready.files, strict=True)), list[StoredFile]()
+        if compacted or rows or len(new) < len(paths):
+            new, known = self._judge_ready(ready, compacted | rows)
+        if new:
+            TouchedUploads(self._db).touch_upload(ready.upload_id)
+            self._count_waiting(ready.upload_id, len(new.keys() - rows.keys()))
+        insert_groups(
+            self._db,
+            "INSERT INTO jobs (upload_id, path, revision, size, version, state) VALUES {rows}"
+            " ON CONFLICT (upload_id, path) DO UPDATE SET revision = excluded.revision, size = excluded.size,"
+            " version = excluded.version, state = 'waiting', attempts = 0, due = 0, stored = '', reason = '',"
+            " refused = 0",
+            "(?, ?, ?, ?, ?, 'waiting')",
+            [(ready.upload_id, path, file.revision, file.size, file.to_json().decode()) for path, file in new.items()],
+        )
+        return known
+
+    def _judge_ready(
+        self, ready: FileReady, rows: Mapping[bytes, Mapping[str, Any] | sqlite3.Row]
+    ) -> tuple[dict[bytes, FileVersion], list[StoredFile]]:
+        """Return which of these versions are to be moved, and which are stored: some are known, or of one path."""
         known: list[StoredFile] = []
         new: dict[bytes, FileVersion] = {}  # of two versions of one path in one event the last one that counts
-        paths = [file.raw for file in ready.files]
-        rows = CompactedJobs(self._db).find_rows(ready.upload_id, paths) | self._rows_of(ready.upload_id, paths)
         location = UploadRoutes(self._db).find_route(ready.upload_id).location
         for file in ready.files:
             row, before = rows.get(file.raw), new.get(file.raw)
@@ -74,20 +102,11 @@ class JobTable:
                 known.append(stored.model_copy(update={"file": file}))  # a station that lost its state counts anew
             elif row is None or file.revision > row["revision"] or row["state"] == "failed":
                 new[file.raw] = file
-        if new:
-            TouchedUploads(self._db).touch_upload(ready.upload_id)
-        self._db.executemany(
-            "INSERT INTO jobs (upload_id, path, revision, size, version, state) VALUES (?, ?, ?, ?, ?, 'waiting')"
-            " ON CONFLICT (upload_id, path) DO UPDATE SET revision = excluded.revision, size = excluded.size,"
-            " version = excluded.version, state = 'waiting', attempts = 0, due = 0, stored = '', reason = '',"
-            " refused = 0",
-            [(ready.upload_id, path, file.revision, file.size, file.to_json().decode()) for path, file in new.items()],
-        )
-        return known
+        return new, known
 
     def _rows_of(self, upload_id: str, paths: Sequence[bytes]) -> dict[bytes, sqlite3.Row]:
-        marks = ", ".join("?" * len(paths))
-        query = f"SELECT path, revision, state, version, stored FROM jobs WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608
+        which = f"upload_id = ? AND path IN ({marks(len(paths))})"
+        query = f"SELECT path, revision, state, version, stored FROM jobs WHERE {which}"  # noqa: S608
         return {bytes(row["path"]): row for row in self._db.execute(query, (upload_id, *paths))}
 
     def interrupted(self) -> list[tuple[str, bytes]]:
@@ -169,8 +188,6 @@ class JobTable:
         file alone shows whether a storage is well again: the smallest, which is known the soonest.
         """
         skip = set(busy)
-        jobs: list[Job] = []
-        size = words = 0
         jobs_table, order = _BY_SIZE if most_files == 1 else _BY_DUE
         which = {None: "", True: f" AND size >= {LARGE}", False: f" AND size < {LARGE}"}[large]
         query = (
@@ -178,32 +195,47 @@ class JobTable:
             f" WHERE upload_id = ? AND state = 'waiting' AND due <= ?{which} ORDER BY {order} LIMIT ?"
         )
         rows = self._db.execute(query, (upload_id, now, most_files + len(skip)))
-        for row in rows:
-            if bytes(row["path"]) in skip or (jobs and bool(row["refused"]) != bool(jobs[0].refused)):
+        paths: list[bytes] = []
+        versions: list[str] = []
+        tried: list[tuple[int, str, int]] = []
+        total = words = 0
+        for path, size, version, attempts, reason, refused in rows:
+            if path in skip or (paths and bool(refused) != bool(tried[0][2])):
                 continue
-            size, words = size + row["size"], words + len(row["version"])
-            if jobs and (size > most_bytes or words > _MOST_WORDS or len(jobs) >= most_files):
+            total, words = total + size, words + len(version)
+            if paths and (total > most_bytes or words > _MOST_WORDS or len(paths) >= most_files):
                 break
-            version = FileVersion.model_validate_json(row["version"])
-            jobs.append(Job(version, row["attempts"], row["reason"], row["refused"]))
+            paths.append(path)
+            versions.append(version)
+            tried.append((attempts, reason, refused))
         rows.close()
-        self._db.executemany(
-            "UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path = ?",
-            [(upload_id, job.file.raw) for job in jobs],
-        )
-        return jobs
+        if not paths:
+            return []
+        query = f"UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path IN ({marks(len(paths))})"  # noqa: S608 - only question marks
+        self._count_waiting(upload_id, -self._db.execute(query, (upload_id, *paths)).rowcount)
+        files = _VERSIONS.validate_json(f"[{','.join(versions)}]")
+        return [Job(file, *before) for file, before in zip(files, tried, strict=True)]
 
     def mark_stored(self, upload_id: str, stored: Sequence[StoredFile]) -> list[StoredFile]:
         """Note that versions are stored; return them without those of whose paths a newer one has come meanwhile."""
-        marks = ", ".join("?" * len(stored))
-        query = f"SELECT path, revision FROM jobs WHERE upload_id = ? AND path IN ({marks})"  # noqa: S608 - only question marks
-        revisions = dict(self._db.execute(query, (upload_id, *(one.file.raw for one in stored))))
-        current = [one for one in stored if revisions.get(one.file.raw) == one.file.revision]
-        self._db.executemany(
-            "UPDATE jobs SET state = 'stored', stored = ?, reason = '' WHERE upload_id = ? AND path = ?",
-            [(_how_stored(one.state, one.method), upload_id, one.file.raw) for one in current],
-        )
+        by_how: defaultdict[str, list[StoredFile]] = defaultdict(list)
+        for one in stored:
+            by_how[_how_stored(one.state, one.method)].append(one)
         TouchedUploads(self._db).touch_upload(upload_id)
+        return [one for how, some in by_how.items() for one in self._set_stored(upload_id, how, some)]
+
+    def _set_stored(self, upload_id: str, how: str, stored: Sequence[StoredFile]) -> Sequence[StoredFile]:
+        paths = [one.file.raw for one in stored]
+        change, which = "UPDATE jobs SET state = 'stored', stored = ?, reason = ''", "upload_id = ? AND path"
+        among = f"{which} IN ({marks(len(paths))})"
+        # what moves has the revision that was taken: of a newer version that has come meanwhile the row waits
+        moved = self._db.execute(f"{change} WHERE {among} AND state = 'moving'", (how, upload_id, *paths))
+        if moved.rowcount == len(paths):
+            return stored
+        rows = self._db.execute(f"SELECT path, revision FROM jobs WHERE {among}", (upload_id, *paths))  # noqa: S608 - words of ours
+        revisions = dict(iter(rows))
+        current = [one for one, path in zip(stored, paths, strict=True) if revisions.get(path) == one.file.revision]
+        self._db.executemany(f"{change} WHERE {which} = ?", [(how, upload_id, one.file.raw) for one in current])
         return current
 
     def mark_failed(
@@ -235,6 +267,13 @@ class JobTable:
         )
         return {row["upload_id"]: (row["waiting"], row["state"]) for row in rows}
 
+    def _count_waiting(self, upload_id: str, more: int) -> None:
+        """Note that so many more files of an upload wait; only new rows and what is taken is no trigger's work."""
+        self._db.execute(
+            "INSERT INTO job_counts VALUES (?1, ?2) ON CONFLICT (upload_id) DO UPDATE SET waiting = waiting + ?2",
+            (upload_id, more),
+        )
+
     def has_files_waiting(self, upload_id: str) -> bool:
         """Tell whether files of an upload are still to be moved, and may be."""
         query = (
@@ -254,10 +293,12 @@ class UploadRoutes:
     def add_route(self, event: Event[FileReady]) -> None:
         """Remember an upload, as it was steered before its first versions came; one that is known does not change."""
         ready = event.data
+        if self.remote_of(ready.upload_id) is not None:
+            return
         # only the envelope of the cause is asked for
         cause = replace(event, data=ready.model_copy(update={"files": ready.files[:1]}))
         self._db.execute(
-            "INSERT OR IGNORE INTO uploads (upload_id, cause, root, remote, location, touched, state)"
+            "INSERT INTO uploads (upload_id, cause, root, remote, location, touched, state)"
             " VALUES (?, ?, ?, ?, ?, ?, coalesce((SELECT state FROM steering WHERE upload_id = ?1), 'open'))",
             (
                 ready.upload_id,

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from datauploader_transfer.compaction import CompactedJobs, Owner
+from datauploader_transfer.groups import insert_groups, marks
 from datauploader_transfer.ports import UNPROVED
 
 Version = tuple[str, Iterable[str]]
@@ -40,10 +41,12 @@ class ObjectOwners:
 
     def note_versions(self, remote: str, upload_id: str, versions: Iterable[Version], *, wrote: bool) -> None:
         """Note versions that an upload begins to write, or (`wrote` False) has found at an object and counts on."""
-        self._db.executemany(
-            "INSERT INTO owners VALUES (?, ?, ?, ?, ?)"
+        insert_groups(
+            self._db,
+            "INSERT INTO owners (wrote, remote, object, upload_id, digests) VALUES {rows}"
             " ON CONFLICT (remote, object, upload_id, digests) DO UPDATE SET wrote = max(wrote, excluded.wrote)",
-            [(*key, wrote) for key in _keys(remote, upload_id, versions)],
+            f"({wrote:d}, ?, ?, ?, ?)",
+            _keys(remote, upload_id, versions),
         )
 
     def restore_versions(self, remote: str, upload_id: str, versions: Iterable[Version]) -> None:
@@ -74,10 +77,11 @@ class ObjectOwners:
             found[name] = frozenset(ours - theirs - unproved), frozenset(theirs)
         return found
 
-    def forget_unproved(self, remote: str, objects: Iterable[str], uploads: Collection[str]) -> None:
+    def forget_unproved(self, remote: str, objects: Sequence[str], uploads: Collection[str]) -> None:
         """Forget that something of these uploads that nobody has proved may lie at objects."""
-        query = "DELETE FROM owners WHERE remote = ? AND object = ? AND upload_id = ? AND digests = ?"
-        self._db.executemany(query, [(remote, name, one, UNPROVED) for name in objects for one in uploads])
+        which = f"remote = ? AND object IN ({marks(len(objects))}) AND upload_id = ? AND digests = ?"
+        for one in uploads:
+            self._db.execute(f"DELETE FROM owners WHERE {which}", (remote, *objects, one, UNPROVED))  # noqa: S608 - words of ours
 
     def known_digests(self, remote: str, name: str) -> frozenset[str]:
         """Return the digests of every version that any upload had at an object."""

@@ -113,5 +113,17 @@ SCHEMA = Schema(
         blocks.TABLE,
         blocks.TOUCHED,
         "CREATE INDEX uploads_place ON uploads (remote, location);",
+        # What comes and what is taken is counted by whoever writes the rows, once for all of them: the triggers took as
+        # long as the rows.
+        """
+        DROP TRIGGER jobs_added;
+        DROP TRIGGER jobs_changed;
+        CREATE TRIGGER jobs_changed AFTER UPDATE OF state ON jobs
+        WHEN (old.state = 'waiting') <> (new.state = 'waiting') AND new.state <> 'moving' BEGIN
+            INSERT INTO job_counts VALUES (new.upload_id, new.state = 'waiting')
+            ON CONFLICT (upload_id) DO UPDATE
+            SET waiting = waiting + (new.state = 'waiting') - (old.state = 'waiting');
+        END;
+        """,
     ),
 )

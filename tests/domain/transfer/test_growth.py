@@ -9,6 +9,7 @@ from datauploader.reliability import Store
 from datauploader_testing.builders import event, file_ready, file_stored, file_version
 from datauploader_testing.effort import effort
 from datauploader_transfer import schema
+from datauploader_transfer.compaction import CompactedJobs
 from datauploader_transfer.domain.plan import LARGE
 from datauploader_transfer.ledger import Job, JobTable, UploadRoutes
 
@@ -113,3 +114,57 @@ def test_a_version_that_a_newer_one_has_overtaken_is_not_noted_as_stored(store: 
     with store.transaction() as db:
         assert JobTable(db).mark_stored("open-0001", file_stored(old, upload_id="open-0001").files) == []
         assert JobTable(db).has_files_waiting("open-0001")
+
+
+def test_a_newer_version_that_comes_while_a_file_moves_waits_beside_what_was_stored(store: Store) -> None:
+    """The others of its batch are noted as stored at once; of the overtaken one nothing is said."""
+    add(store, "open-0001", *FILES[:3], stored=False)
+    newer = file_version("frame_0001.h5", b"newer", revision=FILES[1].revision + 1)
+    with store.transaction() as db:
+        table = JobTable(db)
+        taken = table.take_jobs("open-0001", 10, most_files=3, most_bytes=10**12, busy=())
+        table.add_ready(event(file_ready(newer, upload_id="open-0001")))
+        stored = file_stored(*(job.file for job in taken), upload_id="open-0001").files
+        assert [one.file.path for one in table.mark_stored("open-0001", stored)] == ["frame_0000.h5", "frame_0002.h5"]
+        assert table.backlog() == {"open-0001": (1, "open")}
+        [job] = table.take_jobs("open-0001", 10, most_files=3, most_bytes=10**12, busy=())
+        assert job.file == newer
+
+
+def test_what_waits_is_counted_right_whatever_becomes_of_it(store: Store) -> None:
+    """The count is kept beside the rows, and never read from them again."""
+    upload_id = "open-0001"
+    newer = [file.model_copy(update={"revision": file.revision + 1, "size": 7}) for file in FILES[:9]]
+    with store.transaction() as db:
+        table = JobTable(db)
+
+        def waiting() -> tuple[int, int]:
+            rows = db.execute("SELECT count(*) FROM jobs WHERE state = 'waiting'").fetchone()[0]
+            return rows, table.backlog().get(upload_id, (0, ""))[0]
+
+        counted = []
+
+        def take() -> list[FileVersion]:
+            taken = table.take_jobs(upload_id, 10, most_files=5, most_bytes=10**12, busy=())
+            counted.append(waiting())
+            return [job.file for job in taken]
+
+        add(store, upload_id, *FILES[:20], stored=False)
+        add(store, upload_id, *FILES[:25], stored=False)
+        first, second, third = take(), take(), take()
+        table.mark_stored(upload_id, file_stored(*first, upload_id=upload_id).files)
+        table.requeue_jobs(upload_id, second)
+        counted.append(waiting())
+        for number, file in enumerate(third):
+            table.mark_failed(upload_id, file, reason="failed", due=None if number % 2 else 5.0)
+        counted.append(waiting())
+        table.retry_jobs(upload_id)
+        counted.append(waiting())
+        add(store, upload_id, *newer, stored=False)
+        counted.append(waiting())
+        table.mark_stored(upload_id, file_stored(*newer[:2], upload_id=upload_id).files)
+        counted.append(waiting())
+        CompactedJobs(db).drop_waiting(upload_id, 4)
+        counted.append(waiting())
+    assert [rows for rows, _ in counted] == [20, 15, 10, 15, 18, 20, 25, 23, 19]
+    assert all(rows == count for rows, count in counted)
