@@ -5,12 +5,16 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from datauploader.contracts import Event, EventData, FailedFile
-from datauploader.contracts.names import escape
-from datauploader_transfer.ledger import Job, UploadRoute, mover_target, object_path
+from pydantic import TypeAdapter
+
+from datauploader.contracts import Event, EventData, FailedFile, FileVersion, StoredFile
+from datauploader_transfer.ledger import Job, UploadRoute, mover_target, object_of
 from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import Outcome, State
 from datauploader_transfer.provenance import ConflictOrigin
+
+_STORED = TypeAdapter(list[StoredFile])
+"""All of a batch are checked with one call."""
 
 
 @dataclass(slots=True)
@@ -30,13 +34,11 @@ class BatchAttempt:
     replacing: set[str] = field(default_factory=set)
     """What has, or may have, a predecessor at its target."""
     conflicts: ConflictOrigin = ConflictOrigin.FINAL
-    _objects: dict[str, str] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(init=False)
+    """The object of each version."""
 
-    def object_of(self, key: str) -> str:
-        """Return the object of a version."""
-        if (known := self._objects.get(key)) is None:
-            known = self._objects[key] = object_path(self.upload.location, escape(self.jobs[key].file.raw))
-        return known
+    def __post_init__(self) -> None:
+        self.objects = {key: object_of(self.upload.location, job.file) for key, job in self.jobs.items()}
 
     def target_of(self, key: str) -> str:
         """Return the text under which the mover knows the object of a version."""
@@ -60,14 +62,24 @@ class BatchAttempt:
         return outcome, self.conflicts
 
     def _is_anothers(self, db: sqlite3.Connection, job: Job, outcome: Outcome) -> bool:
-        name = self.object_of(job.file.key)
+        name = self.objects[job.file.key]
         return bool(outcome.found) and ObjectOwners(db).is_anothers(
             self.upload.remote, name, self.uploads, outcome.found
         )
 
+    def describe_stored(self, stored: Iterable[tuple[FileVersion, Outcome]]) -> list[StoredFile]:
+        """Build what is said of versions that are stored."""
+        facts = []
+        for file, outcome in stored:
+            state, method = "unverified", "not verified"
+            if outcome.state is State.VERIFIED:
+                state, method = "verified", outcome.method or "verified"
+            facts.append({"file": file, "object": self.objects[outcome.key], "state": state, "method": method})
+        return _STORED.validate_python(facts)
+
     def describe_failure(self, db: sqlite3.Connection, job: Job, outcome: Outcome, *, final: bool) -> FailedFile:
         """Build what is said of a failure, with what the storage holds instead."""
-        name = self.object_of(job.file.key)
+        name = self.objects[job.file.key]
         former = outcome.found and ObjectOwners(db).find_former_version(
             self.upload.remote, name, self.uploads, outcome.found
         )

@@ -28,7 +28,7 @@ class CompactedJobs:
         """Return the rows of those of these paths that are in blocks."""
         return {path: _row((path, known)) for path, known in self._blocks.find_files(upload_id, paths).items()}
 
-    def find_owners(self, remote: str, objects: Iterable[str]) -> dict[str, list[Owner]]:
+    def find_owners(self, remote: str, objects: Iterable[str]) -> defaultdict[str, list[Owner]]:
         """Return the owners of objects that are in blocks, by object."""
         by_folder: defaultdict[str, list[str]] = defaultdict(list)
         for name in objects:

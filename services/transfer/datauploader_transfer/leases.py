@@ -289,7 +289,7 @@ def _moves(attempt: BatchAttempt, items: Sequence[Item], lease_s: float) -> Move
         root_b64=pack(upload.root), station=attempt.cause.station.key,
         items=tuple(
             Move(
-                file=attempt.jobs[item.key].file, object=attempt.object_of(item.key),
+                file=attempt.jobs[item.key].file, object=attempt.objects[item.key],
                 replaces=tuple(sorted(item.replaces)), keeps=tuple(sorted(item.keeps)),
             )
             for item in items

@@ -20,6 +20,7 @@ from datauploader_transfer.compaction import CompactedJobs
 from datauploader_transfer.domain.plan import LARGE
 from datauploader_transfer.groups import insert_groups, marks
 from datauploader_transfer.owners import ObjectOwners
+from datauploader_transfer.ports import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class UploadRoute:
     location: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Job:
     """One version that waits to be moved."""
 
@@ -370,6 +371,12 @@ def mover_target(location: str, path: bytes) -> str:
     return f"{location}/{os.fsdecode(path)}"
 
 
+def object_of(location: str, file: FileVersion) -> str:
+    """Return the text under which the object of a version is known."""
+    plain = file.path_b64 is None and "\\" not in file.path  # what `escape` leaves as it is
+    return object_path(location, file.path if plain else escape(file.raw))
+
+
 def object_path(location: str, escaped: str) -> str:
     """Return the text under which an object is known: its folder and the escaped path below it."""
     return f"{location}/{escaped}"
@@ -384,6 +391,4 @@ def _how_stored(state: str, method: str) -> str:
 def stored_file(row: Mapping[str, Any] | sqlite3.Row, location: str) -> StoredFile:
     """Build what is said of a stored version from its row, of this release or an earlier one."""
     file, known = FileVersion.model_validate_json(row["version"]), json.loads(row["stored"])
-    return StoredFile(
-        file=file, object=object_path(location, escape(file.raw)), state=known["state"], method=known["method"]
-    )
+    return StoredFile(file=file, object=object_of(location, file), state=known["state"], method=known["method"])

@@ -17,7 +17,6 @@ from datauploader.contracts import (
     FailedFile,
     FileFailed,
     Station,
-    StoredFile,
     decode,
     receipts,
 )
@@ -96,9 +95,9 @@ class BatchMover:
         def begin(some: Sequence[Item], new: Collection[str]) -> None:
             with self._store.transaction() as db:
                 owners = ObjectOwners(db)
-                versions = [(attempt.object_of(item.key), item.digests.values()) for item in some]
+                versions = [(attempt.objects[item.key], item.digests.values()) for item in some]
                 owners.note_versions(upload.remote, upload.upload_id, versions, wrote=True)
-                unproved = [(attempt.object_of(key), (UNPROVED,)) for key in new]
+                unproved = [(attempt.objects[key], (UNPROVED,)) for key in new]
                 owners.note_versions(upload.remote, upload.upload_id, unproved, wrote=True)
             attempt.begun.update(item.key for item in some)
             crash_point("transfer.noted")
@@ -164,25 +163,26 @@ class BatchMover:
         with self._store.reading() as db:
             owners = ObjectOwners(db)
             attempt.uploads = owners.with_continued([upload.upload_id])
-            objects = [attempt.object_of(key) for key in attempt.jobs]
-            ours = owners.replaceable_digests(upload.remote, objects, attempt.uploads)
-        items, refused = [], []
+            ours = owners.replaceable_digests(upload.remote, list(attempt.objects.values()), attempt.uploads)
         try:
             folder = self._source_roots.folder_of(upload.root, station)
         except Unmapped as error:
             why = partial(Outcome, state=State.REFUSED, detail=str(error), hint="Tell an operator.")
-            return [], [why(key, unproved=UNPROVED in ours[attempt.object_of(key)][0]) for key in attempt.jobs]
-        sources = paths_below(folder, [job.file.raw for job in attempt.jobs.values()])
-        for (key, job), source in zip(attempt.jobs.items(), sources, strict=True):
-            file = job.file
-            target, (replaces, keeps) = attempt.target_of(key), ours[attempt.object_of(key)]
-            item = Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps, file.as_is)
-            if target in attempt.unswept:
-                refused.append(replace(not_sent(item, attempt.unswept[target]), unproved=UNPROVED in replaces))
-                continue
-            items.append(item)
-            if replaces:
-                attempt.replacing.add(key)
+            return [], [why(key, unproved=UNPROVED in ours[attempt.objects[key]][0]) for key in attempt.jobs]
+        items: list[Item] = []
+        files = {key: job.file for key, job in attempt.jobs.items()}
+        paths = [file.raw for file in files.values()]
+        for (key, file), path, source in zip(files.items(), paths, paths_below(folder, paths), strict=True):
+            target, (replaces, keeps) = mover_target(upload.location, path), ours[attempt.objects[key]]
+            items.append(Item(key, source, target, file.size, file.mtime_ns, file.digests, replaces, keeps, file.as_is))
+        unswept = [item for item in items if item.target in attempt.unswept] if attempt.unswept else []
+        refused = [
+            replace(not_sent(item, attempt.unswept[item.target]), unproved=UNPROVED in item.replaces)
+            for item in unswept
+        ]
+        if unswept:
+            items = [item for item in items if item.target not in attempt.unswept]
+        attempt.replacing.update(item.key for item in items if item.replaces)
         return items, refused
 
     def _settle(self, attempt: BatchAttempt, results: Sequence[tuple[Job, Outcome]]) -> None:
@@ -192,35 +192,27 @@ class BatchMover:
         others = self._policy.takes_others(upload.remote, told, attempt.began)
         if others or any(outcome.state in STORED for outcome in told):
             self._breaker.note_success(upload.remote)
-        stored: list[StoredFile] = []
+        there = [(job.file, outcome) for job, outcome in results if outcome.state in STORED]
         failed: list[FailedFile] = []
         with self._store.transaction() as db:
             owners, table = ObjectOwners(db), JobTable(db)
-            proved = [attempt.object_of(outcome.key) for outcome in told if not outcome.unproved]
+            proved = [attempt.objects[outcome.key] for outcome in told if not outcome.unproved]
             owners.forget_unproved(upload.remote, proved, attempt.uploads)
-            there = [job.file for job, outcome in results if outcome.state in STORED]
             found = [
-                (attempt.object_of(file.key), file.digests.values()) for file in there if file.key not in attempt.begun
+                (attempt.objects[file.key], file.digests.values()) for file, _ in there if file.key not in attempt.begun
             ]
             owners.note_versions(upload.remote, upload.upload_id, found, wrote=False)
-            for job, outcome in results:
+            for job, outcome in results if len(there) < len(results) else ():
                 if outcome.state in STORED:
-                    verified = outcome.state is State.VERIFIED
-                    fact = StoredFile(
-                        file=job.file,
-                        object=attempt.object_of(job.file.key),
-                        state="verified" if verified else "unverified",
-                        method=(outcome.method or "verified") if verified else "not verified",
-                    )
-                    stored.append(fact)
-                elif outcome.state is State.STOPPED or (outcome.untried and others):
+                    continue
+                if outcome.state is State.STOPPED or (outcome.untried and others):
                     if outcome.digest:
-                        left = [(attempt.object_of(outcome.key), [outcome.digest])]
+                        left = [(attempt.objects[outcome.key], [outcome.digest])]
                         owners.note_versions(upload.remote, upload.upload_id, left, wrote=True)
                     self.put_back(upload, [job])
                 else:
                     failed += self._fail(db, attempt, job, outcome, now, takes_others=others)
-            stored = table.mark_stored(upload.upload_id, stored)
+            stored = table.mark_stored(upload.upload_id, attempt.describe_stored(there))
             destination = Destination(remote=upload.remote, location=upload.location)
             proof_ms = max((outcome.proof_ms for outcome in told if outcome.proof_ms is not None), default=None)
             for receipt, identity in receipts.of_stored(upload.upload_id, destination, stored, proof_ms=proof_ms):
@@ -246,7 +238,7 @@ class BatchMover:
         """Note one failure; return what is to be said, nothing when it was said before."""
         upload, table = attempt.upload, JobTable(db)
         if outcome.digest:
-            versions = [(attempt.object_of(job.file.key), [outcome.digest])]
+            versions = [(attempt.objects[job.file.key], [outcome.digest])]
             ObjectOwners(db).note_versions(upload.remote, upload.upload_id, versions, wrote=True)
         if job.file.key in attempt.replacing:
             InterruptedWrites(db).note_cut(upload.remote, [attempt.target_of(job.file.key)])

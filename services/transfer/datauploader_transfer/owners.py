@@ -9,6 +9,7 @@ from datauploader_transfer.ports import UNPROVED
 
 Version = tuple[str, Iterable[str]]
 """An object, and the digests of one version at it."""
+_NOBODYS: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 _SHA256 = 64
 """Characters of one in hexadecimal."""
 
@@ -64,7 +65,7 @@ class ObjectOwners:
 
         May: these uploads wrote them, and no other needs them. Must: another one does.
         """
-        found = {}
+        found = dict.fromkeys(objects, _NOBODYS)
         for name, owners in self._owners_of(remote, objects).items():
             ours: set[str] = set()
             theirs: set[str] = set()
@@ -100,18 +101,18 @@ class ObjectOwners:
 
     def written_objects(self, remote: str, objects: Iterable[str]) -> Iterator[str]:
         """Yield those of the objects that we ever began to write."""
-        yield from (name for name, owners in self._owners_of(remote, list(objects)).items() if owners)
+        names = list(objects)
+        yield from filter(self._owners_of(remote, names).__contains__, names)
 
     def _owners(self, remote: str, name: str) -> list[Owner]:
-        return self._owners_of(remote, [name])[name]
+        return self._owners_of(remote, [name]).get(name, [])
 
     def _owners_of(self, remote: str, objects: Sequence[str]) -> dict[str, list[Owner]]:
-        """Return who has which version at these objects, whether that has a row or is compacted."""
-        compacted = self._compacted.find_owners(remote, objects)
-        found = {name: list(compacted.get(name, ())) for name in objects}
-        marks = ", ".join("?" * len(found))
-        query = f"SELECT object, upload_id, digests, wrote FROM owners WHERE remote = ? AND object IN ({marks})"  # noqa: S608 - only question marks
-        for name, upload_id, digests, wrote in self._db.execute(query, (remote, *found)):
+        """Return who has which version at those of these objects that have owners, in rows or compacted."""
+        found = self._compacted.find_owners(remote, objects)
+        which = f"remote = ? AND object IN ({marks(len(objects))})"
+        query = f"SELECT object, upload_id, digests, wrote FROM owners WHERE {which}"  # noqa: S608 - words of ours
+        for name, upload_id, digests, wrote in self._db.execute(query, (remote, *objects)):
             found[name].append((upload_id, digests.split(), bool(wrote)))
         return found
 

@@ -29,12 +29,13 @@ _SYMBOLS = (
 )
 _TABLE = str.maketrans(_SYMBOLS)
 _STANDARD = re.compile("\u201b(.)|[\u2400-\u241f\u2421]", re.DOTALL)
+_NO_NAMES = frozenset({"", ".", ".."})
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
 def standard_path(path: str) -> str:
     """Return a '/'-separated path in rclone's standard form."""
-    if not _SPECIAL.search(path):
+    if _is_plain(path) or not _SPECIAL.search(path):
         return path
     return "/".join(_FULL_DOTS.get(name) or name.translate(_TABLE) for name in path.split("/"))
 
@@ -52,7 +53,7 @@ def plain_path(path: str) -> str:
 
 def needs_bytes(text: str) -> bool:
     """Tell whether the text holds bytes that are not UTF-8, which JSON cannot carry."""
-    return _SURROGATE.search(text) is not None
+    return not _is_plain(text) and _SURROGATE.search(text) is not None
 
 
 def checked_target(target: str) -> str:
@@ -63,11 +64,16 @@ def checked_target(target: str) -> str:
     """
     if not target or "\x00" in target:
         raise BadTarget(f"{target!r} is no object path: it is empty or holds a NUL. Name the file it stands for.")
-    if any(part in {"", ".", ".."} for part in target.split("/")):
+    if not _NO_NAMES.isdisjoint(target.split("/")):
         raise BadTarget(
             f"{target!r} would not stay below the remote's base. Give a relative path without '.', '..' or empty parts."
         )
     return target
+
+
+def _is_plain(text: str) -> bool:
+    """Tell quickly of most names that nothing about them is peculiar."""
+    return text.isascii() and text.isprintable()
 
 
 def common_folder(targets: Iterable[str]) -> str:

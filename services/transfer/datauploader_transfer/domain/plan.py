@@ -36,7 +36,7 @@ def split_batches(items: Sequence[Item], limits: BatchLimits) -> Iterator[list[I
     """
     small = [item for item in items if item.size < limits.large]
     large = [item for item in items if item.size >= limits.large]
-    if not {place(item.target) for item in small}.isdisjoint(place(item.target) for item in large):
+    if large and not {place(item.target) for item in small}.isdisjoint(place(item.target) for item in large):
         yield from _cut(items, limits.files, limits.size)
         return
     yield from _cut(small, limits.files, limits.size)

@@ -10,13 +10,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datauploader_transfer.domain.names import common_folder, needs_bytes, standard_path
 from datauploader_transfer.domain.remotes import SOURCE, RemoteDefinition
 from datauploader_transfer.domain.tuning import StorageTuning
+from datauploader_transfer.ports import value
 from datauploader_transfer.rclone.private_folder import FolderOnDemand
 from datauploader_transfer.rclone.rpc import RcloneRpc
 from datauploader_transfer.rclone.source_file import BY_NUMBER
@@ -28,7 +28,7 @@ _ENOUGH = 16
 """Files from which on one call for all is worth what stands around it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sending:
     """One file that is sent: where rclone reads it, which object it becomes, its bytes."""
 
@@ -101,19 +101,26 @@ def _linked(items: Sequence[Sending], folder: str, place: Path) -> Iterator[tupl
     stage = Path(tempfile.mkdtemp(prefix="stage-", dir=place))
     made: set[str] = set()
     have: list[int] = []
-    cut = len(folder) + 1 if folder else 0
+    links: list[str] = []
+    cut, above = len(folder) + 1 if folder else 0, f"{stage}/"
     try:
         for i, item in enumerate(items):
-            path = f"{stage}/{item.target[cut:]}"
+            path = above + item.target[cut:]
             parent = path.rpartition("/")[0]
-            with contextlib.suppress(OSError):
+            try:
                 if parent not in made:
                     os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - once for each file: text is cheaper
                     made.add(parent)
                 os.symlink(item.source, path)  # noqa: PTH211 - likewise
-                have.append(i)
+            except OSError:
+                continue
+            have.append(i)
+            links.append(path)
         yield stage, have
     finally:
+        with contextlib.suppress(OSError):  # cheaper than what goes through a folder
+            for path in links:
+                os.unlink(path)  # noqa: PTH108 - text is cheaper
         shutil.rmtree(stage, ignore_errors=True)
 
 

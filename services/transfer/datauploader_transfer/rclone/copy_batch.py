@@ -165,7 +165,8 @@ class CopyBatch:
 
     def _kinds(self, chosen: Sequence[int]) -> set[str]:
         """Return the hashes that we hold of every chosen item."""
-        return set.intersection(*(set(self._items[i].digests) for i in chosen)) if chosen else set()
+        held = {tuple(self._items[i].digests) for i in chosen}
+        return set.intersection(*map(set, held)) if held else set()
 
     def _sent_as(self, i: int) -> Item:
         """Return the item with the target to which its bytes go first."""

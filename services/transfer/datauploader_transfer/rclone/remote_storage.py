@@ -75,17 +75,26 @@ class RemoteStorage:
         held far more than was asked when they were listed last.
         """
         detector.begin_call()
-        asked = Counter(_folder(target) for target in targets if not needs_bytes(target))
+        places = [target.rpartition("/") for target in targets]
+        asked = Counter(
+            folder for (folder, _, _), target in zip(places, targets, strict=True) if not needs_bytes(target)
+        )
         listed = [name for name, count in asked.items() if count >= _FEW and not self._crowded(name, count)]
         found = self._list(listed, detector)
-        single = [target for target in targets if _folder(target) not in found or needs_bytes(target)]
-        sizes = dict(zip(single, self._stat(single, detector), strict=True))
-        for target in targets:
-            if target not in sizes:
-                names = found[_folder(target)]
-                name = standard_path(target.rpartition("/")[2])
-                sizes[target] = names if isinstance(names, ObjectFailure) else names.get(name)
-        return [sizes[target] for target in targets]
+        single = [
+            target
+            for (folder, _, _), target in zip(places, targets, strict=True)
+            if folder not in found or needs_bytes(target)
+        ]
+        alone = dict(zip(single, self._stat(single, detector), strict=True))
+        sizes: list[int | ObjectFailure | None] = []
+        for (folder, _, name), target in zip(places, targets, strict=True):
+            names = None if target in alone else found[folder]
+            if names is None:
+                sizes.append(alone[target])
+            else:
+                sizes.append(names if isinstance(names, ObjectFailure) else names.get(standard_path(name)))
+        return sizes
 
     def stat_objects(self, targets: Sequence[str], detector: StallDetector) -> list[int | ObjectFailure | None]:
         """Return the size of what is given under each name, asked for one by one: a listing may not have it so."""

@@ -226,7 +226,8 @@ def _differs(item: Item, seen: os.stat_result) -> Outcome | None:
     if item.as_is:
         same = seen.st_size >= item.size
     else:
-        same = (seen.st_size, bounded_ns(seen.st_mtime_ns)) == (item.size, item.mtime_ns)
+        of_then = seen.st_mtime_ns == item.mtime_ns or bounded_ns(seen.st_mtime_ns) == item.mtime_ns
+        same = of_then and seen.st_size == item.size
     return None if same and stat.S_ISREG(seen.st_mode) else source_changed(item)
 
 
