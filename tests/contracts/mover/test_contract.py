@@ -1,5 +1,6 @@
 """What every mover does, the fake as well as the real one over each kind of storage."""
 
+import gc
 import os
 import threading
 from dataclasses import replace
@@ -8,7 +9,7 @@ import pytest
 
 from datauploader.contracts.model import LATEST_NS
 from datauploader_transfer.errors import TransferError
-from datauploader_transfer.ports import UNPROVED, State
+from datauploader_transfer.ports import UNPROVED, Item, State
 
 NAMES = [
     b"new\nline",
@@ -331,3 +332,21 @@ def test_only_what_lies_below_a_known_remote_is_counted(bench):
     for remote, folder in ((bench.remote, "../up"), (bench.remote, "/etc"), (":local:", "etc"), ("unknown", "a")):
         with pytest.raises(TransferError):
             bench.mover.count_contents(remote, folder, most=1, within_s=5)
+
+
+def test_what_was_moved_is_let_go_at_once(bench, files):
+    """A ring of references would keep every batch until Python looks for rings, which is after many thousand files."""
+
+    def kept():
+        return sum(isinstance(one, Item) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        items = [files.write(f"frame_{number}.h5", b"frame") for number in range(20)]
+        assert states(bench.mover.move(bench.remote, items)) == [State.VERIFIED] * 20
+        del items
+        assert kept() == before
+    finally:
+        gc.enable()

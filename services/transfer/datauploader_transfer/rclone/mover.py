@@ -247,6 +247,7 @@ class RcloneMover:
         self, remote: str, batch: Sequence[Item], detector: StallDetector, on_begin: Begin | None
     ) -> list[Outcome]:
         storage, read_back = self._storage(remote), self._remotes[remote].read_back
+        look = detector.probe
         text, unproved = "", {i for i, item in enumerate(batch) if UNPROVED in item.replaces}
         with self._locks.holding(remote, (place(item.target) for item in batch)):
             for _ in range(_ATTEMPTS):
@@ -274,6 +275,8 @@ class RcloneMover:
                 except RcloneRefused as error:
                     text = str(error)
                     break
+                finally:
+                    detector.probe = look  # or the batch, with all its items, would stay in memory as part of a ring
         return [
             replace(outcomes.failed(item, detector.reason or text), unproved=i in unproved)
             for i, item in enumerate(batch)
