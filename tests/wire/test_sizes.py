@@ -10,6 +10,7 @@ from datauploader.contracts import (
     Destination,
     ExtractedFile,
     FailedFile,
+    FileCatalogued,
     FileFailed,
     FileLeftOut,
     FileReady,
@@ -37,6 +38,7 @@ from datauploader.contracts.names import display, escape, pack
 from datauploader.contracts.paths import FilePath
 from datauploader.contracts.pictures import LARGEST_PICTURE, MOST_PICTURES
 from datauploader.contracts.registry import EVENTS
+from datauploader_catalog.receipts import of_registered
 from datauploader_testing import builders
 
 LOCATION = "/".join(("é" * 100,) * 10)
@@ -96,10 +98,11 @@ def everything(raws) -> list:
     def retried(some: tuple[FilePath, ...]) -> UploadControlled:
         return UploadControlled(upload_id=up, action="retry", requested_by=Person(id="anna"), files=some)
 
+    known = ((one.to_json().decode(), one.state) for one in stored)
     return [
         *split(files, ready, beside_each=len(f"{LONGEST_MS},")),
         *(fact for fact, _ in receipts.of_stored(up, DESTINATION, stored, proof_ms=LONGEST_MS)),
-        *(fact for fact, _ in receipts.of_catalogued(up, "42", stored)),
+        *(FileCatalogued.from_json(fact.to_json()) for fact, _ in of_registered(up, "42", known)),
         *split(failed, lambda some: FileFailed(upload_id=up, files=some)),
         *split(omitted, lambda some: FileLeftOut(upload_id=up, files=some)),
         *split(files, lambda some: FileReleased(upload_id=up, files=some)),

@@ -5,16 +5,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from pydantic import TypeAdapter
-
 from datauploader.contracts import Event, EventData, FailedFile, FileVersion, StoredFile
+from datauploader.contracts.files import Proof
 from datauploader_transfer.ledger import Job, UploadRoute, mover_target, object_of
 from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import Outcome, State
 from datauploader_transfer.provenance import ConflictOrigin
-
-_STORED = TypeAdapter(list[StoredFile])
-"""All of a batch are checked with one call."""
 
 
 @dataclass(slots=True)
@@ -69,13 +65,14 @@ class BatchAttempt:
 
     def describe_stored(self, stored: Iterable[tuple[FileVersion, Outcome]]) -> list[StoredFile]:
         """Build what is said of versions that are stored."""
-        facts = []
+        facts: list[StoredFile] = []
         for file, outcome in stored:
-            state, method = "unverified", "not verified"
+            state: Proof = "unverified"
+            method = "not verified"
             if outcome.state is State.VERIFIED:
                 state, method = "verified", outcome.method or "verified"
-            facts.append({"file": file, "object": self.objects[outcome.key], "state": state, "method": method})
-        return _STORED.validate_python(facts)
+            facts.append(StoredFile(file=file, object=self.objects[outcome.key], state=state, method=method))
+        return facts
 
     def describe_failure(self, db: sqlite3.Connection, job: Job, outcome: Outcome, *, final: bool) -> FailedFile:
         """Build what is said of a failure, with what the storage holds instead."""

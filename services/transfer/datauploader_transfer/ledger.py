@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
 from datauploader.contracts.names import escape, unpack
 from datauploader.reliability.blocks import TouchedUploads
@@ -46,7 +44,6 @@ class Job:
     """Attempts that failed while the storage took other files."""
 
 
-_VERSIONS = TypeAdapter(list[FileVersion])
 _MOST_WORDS = 256 * 1024
 """Characters of the versions of one batch; those of 500 files have fewer, unless their paths are very long."""
 _BY_SIZE, _BY_DUE = ("jobs INDEXED BY jobs_size", "size"), ("jobs", "due")
@@ -214,7 +211,7 @@ class JobTable:
             return []
         query = f"UPDATE jobs SET state = 'moving' WHERE upload_id = ? AND path IN ({marks(len(paths))})"  # noqa: S608 - only question marks
         self._count_waiting(upload_id, -self._db.execute(query, (upload_id, *paths)).rowcount)
-        files = _VERSIONS.validate_json(f"[{','.join(versions)}]")
+        files = FileVersion.read_all(versions)
         return [Job(file, *before) for file, before in zip(files, tried, strict=True)]
 
     def mark_stored(self, upload_id: str, stored: Sequence[StoredFile]) -> list[StoredFile]:

@@ -1,10 +1,10 @@
-"""The receipts of file versions, as many events as they need, each with an id that the same versions always give."""
+"""The receipts of stored versions, as many events as they need, each with an id that the same versions always give."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from datauploader.contracts.batching import split
 from datauploader.contracts.envelope import natural_id
-from datauploader.contracts.files import CataloguedFile, FileCatalogued, FileStored, StoredFile
+from datauploader.contracts.files import FileStored, StoredFile
 from datauploader.contracts.uploads import Destination
 
 
@@ -17,15 +17,4 @@ def of_stored(
         return FileStored(upload_id=upload_id, destination=destination, files=some, proof_ms=proof_ms)
 
     for fact in split(files, stored):
-        yield fact, _identity(fact)
-
-
-def of_catalogued(upload_id: str, dataset_id: str, files: Sequence[StoredFile]) -> Iterator[tuple[FileCatalogued, str]]:
-    """Yield what says that these versions are datafiles of their dataset, and its id."""
-    known = [CataloguedFile(file=one.file, state=one.state) for one in files]
-    for fact in split(known, lambda some: FileCatalogued(upload_id=upload_id, dataset_id=dataset_id, files=some)):
-        yield fact, _identity(fact)
-
-
-def _identity(fact: FileStored | FileCatalogued) -> str:
-    return natural_id(type(fact), fact.upload_id, *(item.file.key for item in fact.files))
+        yield fact, natural_id(FileStored, upload_id, *(item.file.key for item in fact.files))
