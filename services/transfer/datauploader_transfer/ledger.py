@@ -14,9 +14,9 @@ from typing import Any
 from datauploader.contracts import Event, FileReady, FileVersion, StoredFile, encode
 from datauploader.contracts.names import escape, unpack
 from datauploader.reliability.blocks import TouchedUploads
+from datauploader.reliability.groups import marks, write_groups
 from datauploader_transfer.compaction import CompactedJobs
 from datauploader_transfer.domain.plan import LARGE
-from datauploader_transfer.groups import insert_groups, marks
 from datauploader_transfer.owners import ObjectOwners
 from datauploader_transfer.ports import value
 
@@ -72,14 +72,14 @@ class JobTable:
         if new:
             TouchedUploads(self._db).touch_upload(ready.upload_id)
             self._count_waiting(ready.upload_id, len(new.keys() - rows.keys()))
-        insert_groups(
+        write_groups(
             self._db,
             "INSERT INTO jobs (upload_id, path, revision, size, version, state) VALUES {rows}"
             " ON CONFLICT (upload_id, path) DO UPDATE SET revision = excluded.revision, size = excluded.size,"
             " version = excluded.version, state = 'waiting', attempts = 0, due = 0, stored = '', reason = '',"
             " refused = 0",
-            "(?, ?, ?, ?, ?, 'waiting')",
             [(ready.upload_id, path, file.revision, file.size, file.to_json().decode()) for path, file in new.items()],
+            row="(?, ?, ?, ?, ?, 'waiting')",
         )
         return known
 

@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from datauploader.reliability.groups import marks, write_groups
 from datauploader_transfer.compaction import CompactedJobs, Owner
-from datauploader_transfer.groups import insert_groups, marks
 from datauploader_transfer.ports import UNPROVED
 
 Version = tuple[str, Iterable[str]]
@@ -42,12 +42,12 @@ class ObjectOwners:
 
     def note_versions(self, remote: str, upload_id: str, versions: Iterable[Version], *, wrote: bool) -> None:
         """Note versions that an upload begins to write, or (`wrote` False) has found at an object and counts on."""
-        insert_groups(
+        write_groups(
             self._db,
             "INSERT INTO owners (wrote, remote, object, upload_id, digests) VALUES {rows}"
             " ON CONFLICT (remote, object, upload_id, digests) DO UPDATE SET wrote = max(wrote, excluded.wrote)",
-            f"({wrote:d}, ?, ?, ?, ?)",
             _keys(remote, upload_id, versions),
+            row=f"({wrote:d}, ?, ?, ?, ?)",
         )
 
     def restore_versions(self, remote: str, upload_id: str, versions: Iterable[Version]) -> None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from datauploader.contracts.files import FileVersion
 from datauploader.contracts.model import LATEST_NS
+from datauploader.reliability.groups import write_groups
 from datauploader_watcher.domain.versions import Digests, KnownVersion, Stamp, join, split, version
-from datauploader_watcher.ledger.groups import write_groups
 from datauploader_watcher.ledger.schema import PENDING, TO_DO
 from datauploader_watcher.ledger.superseded import SupersededVersions
 
@@ -53,7 +53,7 @@ _HELD = "'stored', 'catalogued', 'releasing', 'released'"
 _FROM = "FROM files f JOIN folders d ON d.id = f.folder"
 _PUT = """INSERT INTO files (folder, name, upload, size, mtime_ns, inode, ctime_ns, state, revision, version_mtime_ns,
         attempts, announced_at, due_at, sha256, md5, sha1, writer, as_is)
-    SELECT * FROM {rows} WHERE column1 IS NOT NULL ON CONFLICT (folder, name)"""
+    VALUES {rows} ON CONFLICT (folder, name)"""
 _REPLACE = """DO UPDATE SET
     size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, ctime_ns = excluded.ctime_ns,
     state = excluded.state, revision = excluded.revision, version_mtime_ns = excluded.version_mtime_ns,

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from datauploader.contracts.files import FileVersion
+from datauploader.reliability.groups import write_groups
 from datauploader_watcher.domain.receipts import before, moves
 from datauploader_watcher.domain.versions import split
 from datauploader_watcher.ledger.files import FileTable
-from datauploader_watcher.ledger.groups import write_groups
 from datauploader_watcher.ledger.superseded import LOST, SupersededVersions
 from datauploader_watcher.ledger.uploads import UploadTable
 
@@ -17,7 +17,7 @@ HELD = ("stored", "catalogued")
 _MOVES = {
     to: f"""UPDATE files SET state = '{to}', reason = NULL,
             object = coalesce(new.column5, files.object), detail = new.column6, due_at = new.column7
-        FROM {{rows}} AS new WHERE files.folder = new.column1 AND files.name = new.column2
+        FROM (VALUES {{rows}}) AS new WHERE files.folder = new.column1 AND files.name = new.column2
             AND files.revision = new.column3 AND files.sha256 = new.column4
             AND files.state IN ({", ".join(map(repr, before(to)))})"""  # noqa: S608 - constants only
     for to in HELD
