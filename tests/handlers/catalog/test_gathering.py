@@ -20,6 +20,7 @@ from datauploader_testing.builders import event, file_stored, file_version, uplo
 from datauploader_testing.waiting import eventually
 
 SCHEMAS = [inbox.SCHEMA, outbox.SCHEMA, schema.SCHEMA, description_queue.SCHEMA, claims.SCHEMA, proposals.SCHEMA]
+ANYBODY = Person(id="rule:all", name="a")
 
 
 class Requests(MemoryCatalogue):
@@ -72,11 +73,16 @@ def world() -> Iterator[World]:
 def test_files_that_follow_others_wait_for_more_and_the_last_ones_for_nothing(world: World) -> None:
     """The first file is registered at once; with the seal all are there, and the rest goes in one request."""
     files = [file_version(f"{name}.h5") for name in "abcd"]
-    world.hear(upload_requested(requested_by=Person(id="rule:all", name="a")))
+    world.hear(upload_requested(requested_by=ANYBODY))
     world.hear(file_stored(files[0]))
     eventually(lambda: world.catalogue.told, what="the first file is registered")
     for file in files[1:]:
         world.hear(file_stored(file))
+    world.hear(upload_requested("another-0001", dataset="scan2", requested_by=ANYBODY))
+    world.hear(file_stored(file_version("another.h5"), upload_id="another-0001"))
+    eventually(
+        lambda: {"another.h5"} in world.catalogue.told, what="another upload's first file is registered after that"
+    )
     world.hear(upload_sealed(files))
-    eventually(lambda: len(world.catalogue.told) > 1, what="the others are registered")
-    assert world.catalogue.told == [{"a.h5"}, {"b.h5", "c.h5", "d.h5"}]
+    eventually(lambda: len(world.catalogue.told) > 2, what="the others are registered")
+    assert world.catalogue.told == [{"a.h5"}, {"another.h5"}, {"b.h5", "c.h5", "d.h5"}]
