@@ -37,6 +37,21 @@ class Run:
 
     def request(self, dataset: str = "run", mode: str = "sync", **more: Any) -> str:
         """Ask for an upload of the watched folder, as often as a service is still starting; return its id."""
+
+        def ask() -> str:
+            try:
+                return self.request_once(dataset, mode, **more)
+            except GatewayUnreachable:
+                return ""
+
+        return eventually(ask, within_s=30, every_s=0.5, what="the upload is taken")
+
+    def request_once(self, dataset: str = "run", mode: str = "sync", **more: Any) -> str:
+        """Ask for an upload of the watched folder; return its id, which is the same however often it is asked for.
+
+        Raises:
+            GatewayUnreachable: the gateway, or a service that it needs, does not answer.
+        """
         wanted = {
             "investigation": "20260101",
             "dataset": {"name": dataset},
@@ -47,14 +62,7 @@ class Run:
             **more,
         }
         with GatewayClient(self.facility.url, self.token) as gateway:
-
-            def ask() -> str:
-                try:
-                    return gateway.request_upload(wanted, key=dataset).id
-                except GatewayUnreachable:
-                    return ""
-
-            return eventually(ask, within_s=30, every_s=0.5, what="the upload is taken")
+            return gateway.request_upload(wanted, key=dataset).id
 
     def wrote(self, name: str) -> None:
         """Enter into the ledger what a file of the watched folder holds now."""

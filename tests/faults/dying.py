@@ -47,7 +47,7 @@ class Dying:
         """Ask for the upload, however often it takes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = str(self.folder.resolve())
-        self.upload = self.insist(lambda: self.run.request(self.dataset, path=path, kind="folder", **more))
+        self.upload = self.insist(lambda: self.run.request_once(self.dataset, path=path, kind="folder", **more))
 
     def write(self) -> None:
         """Write one scan as an instrument does."""
