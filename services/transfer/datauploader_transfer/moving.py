@@ -37,7 +37,7 @@ from datauploader_transfer.leases import LeasedMover
 from datauploader_transfer.ledger import InterruptedWrites, Job, JobTable, UploadRoute, mover_target
 from datauploader_transfer.object_locks import ObjectLocks
 from datauploader_transfer.owners import ObjectOwners
-from datauploader_transfer.ports import UNPROVED, Item, Mover, Outcome, State
+from datauploader_transfer.ports import UNPROVED, Item, Mover, Outcome, State, Whose
 from datauploader_transfer.provenance import ConflictOrigin, ProvenanceCheck
 from datauploader_transfer.remote_breaker import RemoteCircuitBreaker
 from datauploader_transfer.roots import SourceRoots, Unmapped, paths_below
@@ -189,6 +189,7 @@ class BatchMover:
         """Write down and say what became of a batch, in one transaction."""
         now, upload = time.time(), attempt.upload
         told = [outcome for _, outcome in results]
+        ill = bool(self._breaker.problem(upload.remote))
         others = self._policy.takes_others(upload.remote, told, attempt.began)
         if others or any(outcome.state in STORED for outcome in told):
             self._breaker.note_success(upload.remote)
@@ -205,7 +206,9 @@ class BatchMover:
             for job, outcome in results if len(there) < len(results) else ():
                 if outcome.state in STORED:
                     continue
-                if outcome.state is State.STOPPED or (outcome.untried and others):
+                # a storage that is well again may have become so after the file failed: that says nothing of the file
+                mended = ill and others and outcome.whose is Whose.EITHER
+                if outcome.state is State.STOPPED or (outcome.untried and others) or mended:
                     if outcome.digest:
                         left = [(attempt.objects[outcome.key], [outcome.digest])]
                         owners.note_versions(upload.remote, upload.upload_id, left, wrote=True)

@@ -137,7 +137,7 @@ def waits(store: Store, table: str, step: Callable[[], object], times: int) -> l
 def test_an_audit_without_answer_is_asked_for_again_after_half_a_minute_up_to_an_hour(clock, store) -> None:
     """The catalog's question to a station."""
     one = store(catalog_schema.SCHEMA)
-    seal: Any = {"manifest_sha256": "0" * 64, "files": 1}
+    seal: Any = {"manifest_sha256": "0" * 64, "files": 1, "bytes": 1}
 
     def ask() -> None:
         with one.transaction() as db:

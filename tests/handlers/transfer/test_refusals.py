@@ -1,5 +1,6 @@
 """A storage refuses one file every time, or all of them for a reason that somebody must mend."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,6 +118,26 @@ def test_a_file_that_finds_no_room_is_waited_with_and_keeps_nobody_waiting(start
     assert (failed.reason, failed.final) == ("storage-full", False)
     world.announce(world.write("small", b"x"))
     world.stored()
+    assert not final(world)
+
+
+@pytest.mark.fault("F61")
+def test_a_storage_that_is_mended_just_after_a_file_was_refused_gets_that_file_again(start, monkeypatch) -> None:
+    """That it takes others now says nothing of the file, which would be given up at its first try."""
+    world = start(file_tries=1, by_hand_pause_s=0.2)
+    look, asked = world.mover.probe_remote, []
+
+    def mend(remote: str):
+        if threading.current_thread().name.startswith("mover."):  # not for a report
+            asked.append(remote)
+            world.storage.down = world.storage.down if len(asked) == 1 else ""
+        return look(remote)
+
+    monkeypatch.setattr(world.mover, "probe_remote", mend)
+    world.storage.down = WHOLE["read-only"]
+    world.announce(*(world.write(f"f{n}", b"x") for n in range(5)))
+    world.stored(5)
+    assert len(asked) > 1
     assert not final(world)
 
 
