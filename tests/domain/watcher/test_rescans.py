@@ -65,14 +65,3 @@ def test_a_new_folder_from_which_events_come_is_looked_at_once_more_and_one_with
     assert looked == looks
     queue.again(b"new")
     assert (queue.next_due is None) == heard
-
-
-def test_a_folder_that_is_made_again_is_looked_at_twice_although_the_former_one_was_heard(queue):
-    """It has another watch, which may come after its first files."""
-    queue.enter(b"new", known=False, changed_ns=BEGUN_NS)
-    queue.note_heard(b"new")
-    queue.ripen(105.0)
-    queue.mark(b"new", folder=True)
-    queue.drain_due()
-    queue.again(b"new")
-    assert queue.next_due is not None

@@ -71,8 +71,6 @@ class RescanQueue:
             names.add(name)
         if folder and path in self._seen:
             self._marked[path] = None
-            self._heard.discard(path)  # it may be another folder of that name, which has no watch yet
-            self._sure.discard(path)
         return True
 
     def enter(self, folder: bytes, *, known: bool, changed_ns: int = 0) -> None:
