@@ -50,18 +50,3 @@ def test_an_old_folder_in_one_that_may_have_come_since_is_looked_at_again(queue)
     queue.enter(b"moved/part", known=False, changed_ns=EARLIER_NS)
     queue.ripen(1_000.0)
     assert {folder for folder, _ in queue.drain_due()} == {b"moved", b"moved/part"}
-
-
-@pytest.mark.parametrize(("heard", "looks"), [(False, 2), (True, 1)])
-def test_a_new_folder_from_which_events_come_is_looked_at_once_more_and_one_without_twice(queue, heard, looks):
-    """Who hears of a folder has its watch, and one look after that misses nothing; the files of a burst are many."""
-    queue.enter(b"new", known=False, changed_ns=BEGUN_NS)
-    if heard:
-        queue.note_heard(b"new")
-    looked = 0
-    for wait in LOOK_AGAIN_S:
-        queue.ripen(100.0 + wait)
-        looked += len(queue.drain_due())
-    assert looked == looks
-    queue.again(b"new")
-    assert (queue.next_due is None) == heard

@@ -7,7 +7,7 @@ import structlog
 
 from datauploader_watcher.adapters.events import Events, Notice, watches_left_out
 from datauploader_watcher.adapters.mounts import file_system, is_network
-from datauploader_watcher.domain.versions import join, split
+from datauploader_watcher.domain.versions import join
 from datauploader_watcher.loop_inbox import LoopInbox
 from datauploader_watcher.settings import WatcherSettings
 from datauploader_watcher.uploads.session import UploadSession
@@ -80,7 +80,6 @@ class FolderWatches:
             if notice.path.startswith(base) and notice.path[len(base) : len(base) + 1] in (b"/", _SEPARATOR):
                 path = notice.path[len(base) + 1 :].replace(_SEPARATOR, b"/")
                 session.mark_path(path, folder=notice.folder, closed=notice.closed)
-                session.rescans.note_heard(split(path)[0])
 
     def note_watched(self, folder: bytes, problem: str) -> None:
         """Take note that a folder is watched now, or why it cannot be."""

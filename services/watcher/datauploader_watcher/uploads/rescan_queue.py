@@ -34,10 +34,6 @@ class RescanQueue:
         self._marked: dict[bytes, set[bytes] | None] = {}
         self._later: list[tuple[float, bytes]] = []
         self._waiting: set[bytes] = set()
-        self._heard: set[bytes] = set()
-        """Young folders that have a watch: an event has come from within."""
-        self._sure: set[bytes] = set()
-        """Those of them that were looked at since, so that events tell of whatever comes."""
         self.watched = False
         """Events come; until then the next scan of everything sees what appears in new folders."""
         self.watched_since_ns = 0
@@ -88,7 +84,7 @@ class RescanQueue:
     def again(self, folder: bytes) -> None:
         """Have a young folder looked at again in a while."""
         since = self._seen.get(folder, LONG_AGO)
-        if since == LONG_AGO or folder in self._waiting or folder in self._sure:
+        if since == LONG_AGO or folder in self._waiting:
             return
         now = self._clock.monotonic()
         if now - since > YOUNG_S:
@@ -97,21 +93,12 @@ class RescanQueue:
         for wait in LOOK_AGAIN_S:
             heapq.heappush(self._later, (now + wait, folder))
 
-    def note_heard(self, folder: bytes) -> None:
-        """Take note that an event has come from within a folder: by now it has its watch."""
-        if self._seen.get(folder, LONG_AGO) != LONG_AGO:
-            self._heard.add(folder)
-
     def ripen(self, now: float) -> None:
         """Mark the young folders whose time has come."""
         while self._later and self._later[0][0] <= now:
             folder = heapq.heappop(self._later)[1]
             self._waiting.discard(folder)
-            if folder in self._sure:
-                continue
             self._marked[folder] = None
-            if folder in self._heard:
-                self._sure.add(folder)
 
     def drain_due(self) -> list[Start]:
         """Return what is to be looked at, and begin anew."""
